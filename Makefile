@@ -1,0 +1,75 @@
+# Needs git, make and Python 3.11, 3.12 or 3.13. `make help` lists what there is.
+PYTHON ?= python3
+PROFILE ?= quick
+VENV := .venv
+RUN := $(VENV)/bin/python
+# What no tool that we start shall send anywhere (flows/environment.py says the same to whoever starts it by hand).
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup run test test-all lint format profile ui deploy dataset lock clean distclean
+
+help:            ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/installed  ## make .venv with the locked versions; every other command does it by itself
+
+run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
+	@$(RUN) -m flows.pipeline
+
+test: $(VENV)/installed-dev   ## run the tests, in about two minutes
+	@$(RUN) -m pytest -n auto --dist loadfile
+
+test-all: $(VENV)/installed-dev  ## run the slow tests too
+	@$(RUN) -m pytest -n auto --dist loadfile -m "slow or not slow"
+
+lint: $(VENV)/installed-dev   ## ruff and mypy
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+format: $(VENV)/installed-dev  ## let ruff lay out the code
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+profile: $(VENV)/installed  ## put a profile's values into params.yaml: make profile PROFILE=gpt2-medium
+	@$(RUN) -m flows.profile $(PROFILE)
+
+ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine alone
+	@$(RUN) -m flows.servers
+
+deploy: $(VENV)/installed  ## make the nightly deployment known to the Prefect server of `make ui`
+	@$(RUN) -m flows.deploy
+
+dataset:          ## make assets/data/instructions.json anew from its tables
+	@$(PYTHON) -m assets.dataset.build
+
+lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files anew (wants uv)
+	@$(RUN) tools/lock.py
+
+clean:            ## remove what the pipeline made; the MLflow runs and .venv stay
+	rm -rf artifacts data .cache .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv, the MLflow runs and Prefect's database too
+	rm -rf $(VENV) .prefect mlflow.db mlruns
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	    f"Python 3.11, 3.12 or 3.13 is needed; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "python3 -m venv failed. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/installed: requirements.lock requirements-cuda.lock | $(VENV)/bin/python
+	@echo "Installing the locked packages into $(VENV) (a few minutes, once) ..."
+	@$(RUN) -m pip install --quiet --use-pep517 -r requirements.lock
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	@echo "Installing what the tests need ..."
+	@$(RUN) -m pip install --quiet --use-pep517 -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,176 @@
+"""`transformers` in a plain loop, and TRL's SFTTrainer, each with the settings that make it fast here.
+
+bf16 autocast over fp32 weights, fused AdamW on every parameter, scaled-dot-product attention, no activation
+checkpointing, no clipping. Padding reaches to the longest row of a batch; the padding-free kinds put a batch's rows in
+one line, for which `transformers` makes a block-diagonal mask from the positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoTokenizer, DataCollatorWithFlattening, GPT2LMHeadModel, TrainerCallback
+
+from benchmarks.clock import Clock
+from benchmarks.task import Task
+from stages.common.records import Encoded
+from stages.gpt2.tokenizer import END_OF_TEXT
+
+IGNORED = -100
+
+Collate = Callable[[Sequence[Encoded]], dict[str, Any]]
+
+
+def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> dict[str, Any]:
+    """The loop that one writes around GPT2LMHeadModel."""
+    model = load(model_folder).to(device)
+    collate = flattened if padding_free else padded
+    optimizer = adamw(model, task)
+
+    clock.begin()
+    model.train()
+    for rows in task.batches():
+        batch = moved(collate(rows), device)
+        with torch.autocast(device, torch.bfloat16):
+            loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        clock.step(loss.detach(), targets(batch))
+    with clock.evaluation():
+        mean_loss(model, task.val, task.recipe.batch_size, collate, device)
+    measured = clock.result()
+    return measured | outcome(model, task, device)
+
+
+def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> dict[str, Any]:
+    """TRL's SFTTrainer."""
+    from datasets import Dataset, disable_progress_bars
+    from trl import SFTConfig, SFTTrainer
+
+    class Measured(SFTTrainer):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+            self.last = [targets(inputs)]
+            loss = super().training_step(model, inputs, *arguments, **named)
+            self.last.insert(0, loss.detach())
+            return loss
+
+    class Stamp(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            clock.begin()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.step(*trainer.last)
+
+    disable_progress_bars()
+    recipe = task.recipe
+    model = load(model_folder)
+    settings = SFTConfig(
+        output_dir=str(model_folder.parent / "trl"),
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        max_steps=task.warmup + task.steps,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=0.0,
+        bf16=True,
+        use_cpu=device == "cpu",
+        gradient_checkpointing=False,
+        padding_free=padding_free,
+        max_length=None,
+        train_sampling_strategy="sequential",
+        dataloader_pin_memory=device == "cuda",
+        logging_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    # The trainer divides by the number of labels, a row's first among them unless it is taken out.
+    datasets = {
+        name: Dataset.from_list([{"input_ids": row.ids, "labels": [IGNORED, *row.ids[1:]]} for row in rows])
+        for name, rows in (("train", task.order()), ("eval", sorted(task.val, key=length)))
+    }
+    trainer = Measured(
+        model=model,
+        args=settings,
+        train_dataset=datasets["train"],
+        eval_dataset=datasets["eval"],
+        processing_class=AutoTokenizer.from_pretrained(model_folder),
+        optimizers=(adamw(model.to(device), task), None),
+        callbacks=[Stamp()],
+    )
+    trainer.train()
+    with clock.evaluation():
+        trainer.evaluate()
+    measured = clock.result()
+    return measured | outcome(model, task, device)
+
+
+def load(folder: Path) -> Any:
+    """The task's model in fp32."""
+    return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+
+
+def adamw(model: Any, task: Task) -> torch.optim.Optimizer:
+    """The recipe's optimiser."""
+    recipe = task.recipe
+    return torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+
+
+def padded(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """Rows side by side, [B, T]. Padding comes after every real token, so causal attention needs no mask for it."""
+    ids = [torch.tensor(row.ids) for row in rows]
+    return {
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=END_OF_TEXT),
+        "labels": pad_sequence(ids, batch_first=True, padding_value=IGNORED),
+    }
+
+
+def flattened(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """Rows in one line, [1, N], without padding."""
+    batch: dict[str, Any] = DataCollatorWithFlattening()(  # type: ignore[no-untyped-call]
+        [{"input_ids": row.ids} for row in rows]
+    )
+    return batch
+
+
+def moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    """A batch on a device."""
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+
+
+def targets(batch: dict[str, Any]) -> torch.Tensor:
+    """Number of tokens that the loss counts: the labels after each line's first, which nothing predicts."""
+    labels: torch.Tensor = batch["labels"]
+    return (labels[:, 1:] != IGNORED).sum()
+
+
+def length(row: Encoded) -> int:
+    """Ids in a row."""
+    return len(row.ids)
+
+
+@torch.no_grad()
+def mean_loss(model: Any, rows: Sequence[Encoded], size: int, collate: Collate, device: str) -> float:
+    """Mean loss over all target tokens of rows, taken by length so that little is padding."""
+    model.eval()
+    ordered = sorted(rows, key=length)
+    total, count = torch.zeros((2,), device=device)
+    for start in range(0, len(rows), size):
+        batch = moved(collate(ordered[start : start + size]), device)
+        with torch.autocast(device, torch.bfloat16):
+            total += model(**batch, use_cache=False).loss * targets(batch)
+        count += targets(batch)
+    model.train()
+    return float(total / count)
+
+
+def outcome(model: Any, task: Task, device: str) -> dict[str, Any]:
+    """What every contender tells besides the clock's figures."""
+    size = task.recipe.batch_size
+    final_loss = mean_loss(model, task.val[:size], size, padded, device)
+    return {"precision": "bf16", "final_loss": final_loss, "evaluations": task.evaluations()}

@@ -1,0 +1,50 @@
+"""This project's fine-tuning, as its stage runs it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clock import Clock
+from benchmarks.task import Task
+from stages.common.params import Finetune
+from stages.gpt2 import runtime, weights
+from stages.sft import progress, trainer
+
+
+def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str, Any]:
+    """Run `trainer.fit` for the task's steps."""
+    found = runtime.prepare()
+    assert found.type == device, f"expected {device}, found {found.type}"
+    dtype = runtime.dtype_for("auto", found)
+    model = weights.load(model_folder, made_by="python -m benchmarks.finetune", device=found)
+    every = task.warmup + task.steps
+    settings = Finetune.model_validate(task.recipe.model_dump() | {"max_steps": every})
+    evaluate = trainer.evaluate
+
+    @functools.wraps(evaluate)
+    def timed(*arguments: Any, **named: Any) -> float:
+        with clock.evaluation():
+            return evaluate(*arguments, **named)
+
+    seen = 0
+
+    def on_step(record: progress.StepRecord) -> None:
+        nonlocal seen
+        if record.step == 0:
+            clock.begin()
+            return
+        clock.step(record.train_loss, record.tokens_seen - seen)
+        seen = record.tokens_seen
+
+    trainer.evaluate = timed
+    try:
+        trainer.fit(
+            model, task.train, task.val, settings, loss_on="all", dtype=dtype, on_step=on_step, on_epoch=lambda _: {}
+        )
+    finally:
+        trainer.evaluate = evaluate
+    measured = clock.result()
+    final_loss = trainer.evaluate(model, task.val[: task.recipe.batch_size], "all")
+    return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}

@@ -1,0 +1,115 @@
+"""What the flow asks DVC, by its public command line: the order of the stages, and whether anything is to be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import psutil
+
+from flows.environment import search_path
+from stages.common.errors import ConfigError, TemporaryFailure
+
+#: The DVC of this interpreter, whatever PATH says.
+COMMAND = (sys.executable, "-m", "dvc")
+
+
+#: DVC rewrites its lock file in place, so it is read this often, so many seconds apart, before it counts as broken.
+_READS = 20
+_READ_SECONDS = 0.1
+
+
+def environment() -> dict[str, str]:
+    """The environment for DVC: `python` in a stage's command is this interpreter, and its output comes line by line."""
+    return {**os.environ, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+
+
+def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a DVC command that ends soon in ``root`` and return its exit code and output."""
+    mend_rwlock(root)
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+
+
+def up_to_date(root: Path) -> bool:
+    """True if `dvc repro` in ``root`` would do nothing."""
+    answer = ask(root, "status", "--json")
+    return answer.returncode == 0 and json.loads(answer.stdout or "null") == {}
+
+
+def stages_in_order(root: Path) -> list[str]:
+    """The names of all stages and .dvc files, each after those it depends on; independent ones by name.
+
+    Raises:
+        ConfigError: DVC cannot read the pipeline, or there is none.
+    """
+    answer = ask(root, "dag", "--dot")
+    if answer.returncode != 0:
+        raise ConfigError(f"dvc.yaml: DVC cannot read the pipeline: {answer.stderr.strip()}", "correct dvc.yaml")
+    order = parse_dot(answer.stdout)
+    if not order:
+        raise ConfigError(f"{root / 'dvc.yaml'}: no stages", "git checkout -- dvc.yaml")
+    return order
+
+
+def parse_dot(text: str) -> list[str]:
+    """The nodes of a graph in DOT as `dvc dag --dot` writes it, each after those with an edge to it.
+
+    ``"a" -> "b"`` means that b depends on a:
+
+    >>> parse_dot('strict digraph  {"b"; "a"; "c"; "a" -> "b"; "b" -> "c";}')
+    ['a', 'b', 'c']
+    """
+    graph: dict[str, set[str]] = {name: set() for name in re.findall(r'"([^"]+)"', text)}
+    for before, after in re.findall(r'"([^"]+)"\s*->\s*"([^"]+)"', text):
+        graph[after].add(before)
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def mend_rwlock(root: Path) -> None:
+    """Remove DVC's lock file if a killed DVC left it half written, which makes every command fail.
+
+    Raises:
+        TemporaryFailure: the file is half written and a DVC is alive in ``root``, which may be writing it.
+    """
+    path = root / ".dvc" / "tmp" / "rwlock"
+    for _ in range(_READS):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError:
+            if (pid := _living_dvc(root)) is None:
+                path.unlink(missing_ok=True)
+                return
+            time.sleep(_READ_SECONDS)  # it is writing the file at this moment
+        else:
+            return
+    raise TemporaryFailure(f"{path}: half written, and DVC (process {pid}) is at work", "wait for it")
+
+
+def _living_dvc(root: Path) -> int | None:
+    """The id of a DVC that works in ``root``, started there or in a folder below it."""
+    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
+        names = {Path(word).name for word in process.info["cmdline"] or []}
+        if "dvc" in names and process.info["cwd"] and _repository(Path(process.info["cwd"])) == root.resolve():
+            return int(process.info["pid"])
+    return None
+
+
+def _repository(folder: Path) -> Path | None:
+    """The root that DVC takes when it is started in a folder: an isolated run below the project has its own."""
+    return next((above for above in (folder, *folder.parents) if os.path.isdir(above / ".dvc")), None)  # noqa: PTH112

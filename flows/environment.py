@@ -1,0 +1,34 @@
+"""The environment that Prefect, DVC and MLflow run in: state inside the project, and no telemetry.
+
+A variable that is already set keeps its value. `python -m flows COMMAND ...` runs any command in this environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_DEFAULTS = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # The default, 20 seconds, is too short for the first start on a small, busy machine.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # The default, memory, leaves the slot of a killed holder taken for ever once the server has been restarted.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+def set_defaults() -> None:
+    """Set what is unset. It must come before Prefect or MLflow is imported: they read it once."""
+    os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def search_path() -> str:
+    """PATH with this interpreter's folder first, so that `python` and `prefect` are those of this environment."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

@@ -1,0 +1,146 @@
+"""The flow: DVC's stages in DVC's order, one Prefect task each.
+
+`python -m flows.pipeline` is the command (flows/command.py); prefect.yaml deploys the flow for schedules and for runs
+started by hand.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # Before Prefect is imported, which takes seconds: the command needs it only if there is something to run.
+    from flows.command import main
+
+    main()
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run as this_flow_run
+from prefect.runtime import task_run as this_task_run
+from prefect.states import Completed, Failed
+from prefect.tasks import Task, exponential_backoff
+
+from flows import profile as profiles
+from flows import workspace
+from flows.dvc_cli import stages_in_order
+from flows.overrides import Overrides
+from flows.stage_run import StageFailed, StageRun, run_stage
+from flows.tracked import TrackedRun, tracked
+from stages.common import environment, params, paths, summary
+from stages.common.errors import RETRYABLE_EXIT_CODES, PipelineError
+
+#: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
+Profile = Literal["current", "quick", "gpt2-medium"]
+
+#: The default of the flow's ``overrides``.
+NOTHING = Overrides()
+
+_RETRIES = 3
+#: The first wait before a stage is run again, in seconds; each further one is twice as long.
+_FIRST_WAIT = environment.seconds("PIPELINE_RETRY_SECONDS", 15.0)
+
+
+def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether the failed stage's exit code says that running it again can help."""
+    return isinstance(state.data, StageFailed) and state.data.exit_code in RETRYABLE_EXIT_CODES
+
+
+# The task returns its states and does not raise: for an exception Prefect logs a traceback, which helps nobody who has
+# a typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
+@task(
+    task_run_name="{stage}",
+    cache_policy=NO_CACHE,
+    retries=_RETRIES,
+    retry_delay_seconds=exponential_backoff(_FIRST_WAIT),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=may_be_retried,
+)
+def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str]) -> State[Any]:
+    """Run one DVC stage, unless DVC finds that nothing has changed."""
+    logger = get_run_logger()
+    try:
+        done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
+    except PipelineError as error:
+        return Failed(message=str(error), data=StageFailed(stage, error.exit_code, f"{stage}: {error}"))
+    except StageFailed as error:
+        attempt = this_task_run.run_count
+        if error.exit_code in RETRYABLE_EXIT_CODES and attempt <= _RETRIES:
+            wait = _FIRST_WAIT * 2 ** (attempt - 1)
+            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
+        return Failed(message=error.message, data=error)
+    if done.outcome == "ran":
+        return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
+    logger.info("%s: %s", stage, done.outcome)
+    return Completed(name="Cached", message=done.outcome, data=done)
+
+
+@flow(name="instruct-pipeline")
+def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force: bool = False) -> State[Any]:
+    """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
+
+    Args:
+        profile: The values of params.yaml as it is ("current"), or with those of a file in profiles/ put over it.
+        overrides: Single values put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
+            overrides works on a copy of the last commit and leaves the project's folder as it is.
+        force: Run every stage, even if nothing has changed.
+    """
+    root = Path.cwd()
+    try:
+        with _tree(root, profile, overrides.tree()) as tree:
+            isolated = tree != root
+            order = stages_in_order(tree)
+            with tracked(root, tree, str(this_flow_run.id)) as run:
+                if isolated:
+                    run.variables[paths.ROOT_VARIABLE] = str(root)
+                done = _run_all(order, tree, force, run)
+            results = _report(tree, done, isolated=isolated)
+    except PipelineError as error:
+        return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
+    except StageFailed as error:
+        return Failed(message=error.message, data=error)
+    ran = sum(stage.outcome == "ran" for stage in done)
+    others = "" if ran == len(done) else "; the others were up to date or came from the cache"
+    return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
+
+
+@contextlib.contextmanager
+def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]:
+    """The folder that the stages run in: the user's own, unless other parameters are asked for."""
+    if profile == profiles.CURRENT and not overrides:
+        params.load(root / "params.yaml")
+        with workspace.alone(root, log=get_run_logger().info):
+            yield root
+    else:
+        logger = get_run_logger()
+        with workspace.isolated(root, profile, overrides, log=logger.warning) as tree:
+            yield tree
+
+
+def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list[StageRun]:
+    """Run the stages one after the other and return what each did, or raise the StageFailed of the first to fail."""
+    done: list[StageRun] = []
+    for stage in order:
+        # Called, not submitted: the process of a submitted task outlives a cancelled flow.
+        state = bring_up_to_date(stage, str(tree), force, run.variables, return_state=True)
+        result = cast("StageRun | Exception", state.result(raise_on_failure=False))
+        if isinstance(result, Exception):
+            raise result
+        done.append(result)
+        if result.outcome == "ran":
+            run.ran.add(stage)
+    return done
+
+
+def _report(tree: Path, done: list[StageRun], *, isolated: bool) -> str:
+    """Keep what happened and the results as an artifact of the run, and return the results."""
+    rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
+    results = summary.text(tree, places=not isolated)
+    table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
+    create_markdown_artifact(f"{table}\n\n```\n{results}\n```\n", key="pipeline", description="What the run did")
+    return results

@@ -1,0 +1,138 @@
+"""Put a profile's values over params.yaml: `python -m flows.profile PROFILE`.
+
+Comments stay. What would come out is checked before a byte is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from stages.common import params, paths
+from stages.common.errors import ConfigError, PipelineError
+from stages.common.files import atomic_file
+
+#: The choice that leaves params.yaml as it is.
+CURRENT = "current"
+
+
+def known(root: Path) -> list[str]:
+    """The names of the profiles in ``root``."""
+    return sorted(path.stem for path in (root / paths.PROFILES).glob("*.yaml"))
+
+
+def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
+    """The values of params.yaml in ``root`` with a profile's and then single values put over them, checked.
+
+    Args:
+        root: the folder of params.yaml and profiles/.
+        profile: a profile's name, or `CURRENT`.
+        overrides: values by dotted key, ``{"finetune.epochs": 3}``, or nested, ``{"finetune": {"epochs": 3}}``.
+
+    Returns:
+        ruamel's tree, comments kept; `to_text` makes a file of it.
+
+    Raises:
+        ConfigError: there is no such profile, a file is not YAML, a key is unknown or a value is wrong.
+    """
+    tree = params.read_yaml(root / paths.PARAMS)
+    sources = [str(paths.PARAMS)]
+    if profile != CURRENT:
+        path = root / paths.PROFILES / f"{profile}.yaml"
+        if profile not in known(root):
+            raise ConfigError(
+                f"{profile}: no such profile; there are {', '.join(known(root)) or 'none'}", f"ls {paths.PROFILES}"
+            )
+        _merge(tree, params.read_yaml(path), path)
+        sources.append(str(path.relative_to(root)))
+    if overrides:
+        _merge(tree, nested(overrides), "overrides")
+        sources.append("the overrides given")
+    params.check(tree, " with ".join(sources))
+    return tree
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted key as nested mappings: ``{"a.b": 1}`` becomes ``{"a": {"b": 1}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        params.merge(tree, value)
+    return tree
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key=value``; the value is YAML, so that 3, 5e-5, null and [tuned] are what they look like.
+
+    Raises:
+        ConfigError: there is no "=", no key, or the value is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE", "--set finetune.epochs=3")
+    try:
+        return key, YAML(typ="safe").load(value)
+    except YAMLError:
+        raise ConfigError(f"--set {text}: the value is not YAML", "put the value in quotes") from None
+
+
+def to_text(tree: Any) -> str:
+    """A tree of ruamel's as YAML, with its comments."""
+    yaml = YAML()
+    yaml.width = 120
+    yaml.Representer = _Representer
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    return stream.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """ruamel's, but with null written out: it leaves nothing after the colon."""
+
+
+_Representer.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
+    if not isinstance(overlay, Mapping):
+        raise ConfigError(f"{source}: expected keys and values, found {type(overlay).__name__}", f"correct {source}")
+    params.merge(tree, overlay)
+
+
+def main(arguments: list[str]) -> None:
+    """Merge a profile into params.yaml of the working directory and print what has changed, key by key."""
+    parser = argparse.ArgumentParser(prog="python -m flows.profile", description=__doc__)
+    parser.add_argument("profile", metavar="PROFILE", help="a file of profiles/, without .yaml")
+    profile = parser.parse_args(arguments).profile
+    root = Path()
+    before = params.flatten(params.read_yaml(root / paths.PARAMS))
+    tree = overlaid(root, profile, {})
+    after = params.flatten(tree)
+    changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
+    if not changed:
+        print(f"{paths.PARAMS} has the values of {profile} already")
+        return
+    with atomic_file(root / paths.PARAMS) as stream:
+        stream.write(to_text(tree))
+    width = max(map(len, changed))
+    for key, value in changed.items():
+        print(f"{key:<{width}}  {before.get(key)} -> {value}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except PipelineError as error:
+        print(f"profile: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,169 @@
+"""`python -m flows.servers`: MLflow's and Prefect's pages on this machine, until Ctrl-C.
+
+They listen on the loopback interface alone. What `make run` without a server has stored is there to see. Where
+MLFLOW_TRACKING_URI names an MLflow server, its pages are MLflow's, and none are started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from flows.environment import search_path
+from stages.common import tracking
+from stages.common.errors import PipelineError, ServiceUnavailable
+
+HOST = "127.0.0.1"
+
+_GUARD = Path(__file__).with_name("guard.py")
+#: A first start makes the databases' tables, which takes long on a busy machine.
+_START_SECONDS = 180.0
+#: How long a server may take to end by itself.
+_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server: its name, its address, the path that answers when it is up, and its process."""
+
+    name: str
+    address: str
+    health: str
+    process: subprocess.Popen[bytes]
+
+    def answers(self) -> bool:
+        """True if the health path answers with 200."""
+        try:
+            with urllib.request.urlopen(self.address + self.health, timeout=5) as answer:  # noqa: S310 - http
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def free_port(wanted: int) -> int:
+    """``wanted`` if nothing listens there, or else a port that is free now."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            # As the servers do: a port whose last connections are still closing is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise ServiceUnavailable(f"no free port on {HOST}", "end a program that listens")
+
+
+def start_mlflow(port: int) -> Server:
+    """Start MLflow's pages on the project's tracking database (MLFLOW_TRACKING_URI)."""
+    # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The database goes
+    # by the environment: everybody on the machine can read a command line, with a password in it.
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracking.uri()}
+    options = ["--host", HOST, "--port", str(port), "--workers", "1"]
+    return Server("MLflow", f"http://{HOST}:{port}", "/health", _start("mlflow", "ui", *options, variables=variables))
+
+
+def start_prefect(port: int) -> Server:
+    """Start Prefect's server and pages on the project's database."""
+    address = f"http://{HOST}:{port}"
+    # Its pages ask the server at this address, and not where another server may have been configured.
+    variables = {"PREFECT_UI_API_URL": f"{address}/api", "PREFECT_API_URL": f"{address}/api"}
+    process = _start("prefect", "server", "start", "--host", HOST, "--port", str(port), variables=variables)
+    return Server("Prefect", address, "/api/health", process)
+
+
+@contextlib.contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Wait until the servers answer; end them, and everything they have started, with the block.
+
+    Raises:
+        ServiceUnavailable: one ended or did not answer in time.
+    """
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        for server in servers:
+            while not server.answers():
+                _check(*servers)
+                if time.monotonic() > deadline:
+                    raise ServiceUnavailable(f"{server.name} has not answered at {server.address} in time")
+                time.sleep(_POLL_SECONDS)
+        _check(*servers)  # Who answered was not another program that has taken the port.
+        yield
+    finally:
+        for server in servers:
+            assert server.process.stdin
+            server.process.stdin.close()
+        for server in servers:
+            server.process.wait()
+
+
+def _check(*servers: Server) -> None:
+    for server in servers:
+        if (code := server.process.poll()) is not None:
+            raise ServiceUnavailable(f"{server.name} has ended with exit code {code}; its messages are above")
+
+
+def _start(*command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a server under a guard, which ends it and its children when this process is gone."""
+    return subprocess.Popen(
+        [sys.executable, "-P", str(_GUARD), str(_GRACE_SECONDS), *command],
+        env={**os.environ, "PATH": search_path(), **variables},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> None:
+    """Start the servers, print their addresses and wait for Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m flows.servers", description=__doc__)
+    parser.add_argument("--mlflow-port", type=int, default=5000)
+    parser.add_argument("--prefect-port", type=int, default=4200)
+    wanted = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    # Where runs go to an MLflow server, its pages are there; one of our own could not show them.
+    remote = tracking.uri().lower().startswith(("http://", "https://"))
+    starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
+    starts["Prefect"] = (start_prefect, wanted.prefect_port)
+    ports = {}
+    for name, (_, port) in starts.items():
+        ports[name] = free_port(port)
+        if port not in (0, ports[name]):
+            print(f"port {port} is taken: {name} gets {ports[name]}", flush=True)
+    print(f"starting {' and '.join(starts)} ...", flush=True)
+    servers = {name: start(ports[name]) for name, (start, _) in starts.items()}
+    with running(*servers.values()):
+        if remote:
+            print(f"{'MLflow':8} {tracking.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
+        for server in servers.values():
+            print(f"{server.name:8} {server.address}", flush=True)
+        print(f"\nto run on this server:  export PREFECT_API_URL={servers['Prefect'].address}/api", flush=True)
+        print("Ctrl-C ends what was started", flush=True)
+        while True:
+            time.sleep(_POLL_SECONDS)
+            _check(*servers.values())
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("\nended")
+    except PipelineError as error:
+        print(f"servers: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,23 @@
+"""What a stage tells the person in front of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+
+def say(message: str) -> None:
+    """Print one line at once, without breaking a progress bar that is on the screen."""
+    tqdm.write(message)
+
+
+def progress(*, total: int, unit: str, what: str) -> tqdm[Any]:
+    """A progress bar with an ETA on standard error. It shows nothing where that is not a terminal.
+
+    Args:
+        total: how many units there are.
+        unit: the name of one, such as "step" or "row".
+        what: what is under way.
+    """
+    return tqdm(total=total, unit=unit, desc=what, disable=None, dynamic_ncols=True, leave=False)

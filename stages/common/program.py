@@ -1,0 +1,56 @@
+"""How a stage runs as a program: signals become exceptions, errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from stages.common import tracking
+from stages.common.errors import PipelineError, TemporaryFailure
+from stages.common.restore import restore
+from stages.common.signals import Interrupted, raise_at_once
+
+#: EX_IOERR of sysexits.h.
+INPUT_OUTPUT_ERROR = 74
+
+
+def run(stage: str, main: Callable[[], None]) -> NoReturn:
+    """Run a stage's ``main`` and end the process with the exit code that `stages.common.errors` gives.
+
+    Args:
+        stage: the stage's name, put before every message.
+        main: the stage.
+    """
+    # Read when torch is loaded, which a stage's main does. Threads wait for one another in busy loops, by default for
+    # so long that a step takes many times as long wherever another process wants the core too (docs/decisions.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    raise_at_once()
+    succeeded = False
+    try:
+        main()
+        succeeded = True
+    except PipelineError as error:
+        _end(stage, str(error), error.exit_code)
+    except Interrupted as interruption:
+        _end(stage, f"stopped by {interruption}; run the same command again", TemporaryFailure.exit_code)
+    except BrokenPipeError:
+        _end(stage, "the reader of this program's output went away", TemporaryFailure.exit_code)
+    except OSError as error:
+        # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
+        _end(stage, f"{error.filename or 'input/output'}: {error.strerror or error}", INPUT_OUTPUT_ERROR)
+    finally:
+        # A second signal ends the wait for the tracker, not the way out.
+        with contextlib.suppress(Interrupted):
+            tracking.stage_over(stage, succeeded=succeeded)
+    sys.exit(0)
+
+
+def _end(stage: str, message: str, code: int) -> NoReturn:
+    sys.stdout.flush()
+    if os.environ.get("DVC_STAGE") == stage and restore(stage):
+        message += f"\n  the results of the last {stage} that succeeded are back in place"
+    print(f"{stage}: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,74 @@
+"""A failed stage's earlier results, brought back.
+
+DVC deletes a stage's outputs before it runs the stage, so a mistake that the program finds would cost the results of
+the last run that succeeded. They are still in DVC's cache, and dvc.lock says under which names. `dvc checkout` cannot
+be used here: the `dvc repro` around the program holds the lock on the outputs.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+DVC = Path(".dvc")
+LOCK = Path("dvc.lock")
+
+
+def restore(stage: str) -> bool:
+    """Put a stage's outputs of its last success back, if it has left none of its own.
+
+    Args:
+        stage: its name in dvc.lock of the working directory.
+
+    Returns:
+        Whether they are back. They are not if there was no success, if the cache lacks any of them, or if the failed
+        program has written outputs, which then stay.
+    """
+    outputs = _locked(stage)
+    if not outputs or any(path.exists() for path, _ in outputs):
+        return False
+    files = [entry for path, digest in outputs for entry in _files(path, digest)]
+    if not all(source.is_file() for _, source in files):
+        return False
+    for path, source in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
+    return True
+
+
+def _locked(stage: str) -> list[tuple[Path, str]]:
+    """The path and the digest of each output of a stage's last success."""
+    try:
+        tree: Any = YAML(typ="safe").load(LOCK)
+        return [(Path(out["path"]), str(out["md5"])) for out in tree["stages"][stage]["outs"]]
+    except (OSError, YAMLError, KeyError, TypeError):
+        return []  # no success is on record
+
+
+def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
+    """An output's files and where the cache has each; a folder's cache entry is a list of its files."""
+    entry = _cached(digest)
+    if not digest.endswith(".dir") or not entry.is_file():
+        return [(path, entry)]
+    listed = json.loads(entry.read_text(encoding="utf-8"))
+    return [(path / one["relpath"], _cached(one["md5"])) for one in listed]
+
+
+def _cached(digest: str) -> Path:
+    return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
+
+
+def _cache_folder() -> Path:
+    """DVC's cache: as set for this repository, relative to .dvc, or .dvc/cache."""
+    for name in ("config.local", "config"):
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(DVC / name, encoding="utf-8")
+        if folder := settings.get("cache", "dir", fallback=None):
+            return DVC / folder
+    return DVC / "cache"

@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM as an exception, at once or at a moment that suits."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM has come. Not an Exception, so that no handler takes it for a fault."""
+
+
+class DeferredInterruption:
+    """Whether a signal has come while `deferred_interruption` held it back."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def raise_if_pending(self) -> None:
+        """Raise `Interrupted` if a signal has come."""
+        if self.signal is not None:
+            raise Interrupted(self.signal.name)
+
+
+def raise_at_once() -> None:
+    """From now on a signal raises `Interrupted` wherever the program is."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+@contextlib.contextmanager
+def deferred_interruption() -> Iterator[DeferredInterruption]:
+    """Let a first signal wait within the block until it is asked for; a second one interrupts at once.
+
+    For work that can stop between two steps only. Outside the main thread, where Python takes no signals, it does
+    nothing.
+    """
+    pending = DeferredInterruption()
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if pending.signal is not None:
+            _interrupt(number, frame)
+        pending.signal = signal.Signals(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pending
+        return
+    before = {number: signal.signal(number, hold) for number in SIGNALS}
+    try:
+        yield pending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(signal.Signals(number).name)

@@ -1,0 +1,207 @@
+"""The results of the last run as plain text, from the files that the stages wrote.
+
+`python -m stages.common.summary` prints it. What has not been made yet is named with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.common import params, paths, program, tracking
+from stages.common.files import read_json, read_jsonl
+from stages.common.records import Example, Response, Verdict, read_records
+
+WIDTH = 96
+_INDENT = 12
+_EXAMPLES = 3
+_CATEGORIES = 4
+
+_IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
+
+REFERENCE_JUDGE = (
+    "The built-in judge measures how like the reference an answer is. Its score says that the machine works, "
+    "not that the model is good."
+)
+
+
+def text(root: Path = Path(), *, places: bool = True) -> str:
+    """The summary, without a line end at its end.
+
+    Args:
+        root: the folder with params.yaml and artifacts/.
+        places: whether ``root`` stays, so that its files can be named. Those of a copy of the repository go with it
+            and are in DVC's cache; the summary says how to get them from there.
+
+    Raises:
+        PipelineError: a file is there and is not what it should be.
+    """
+    settings = params.load(root / paths.PARAMS)
+    parts = [
+        _entry("profile", [settings.profile]),
+        _entry("data", _data(root)),
+        _entry("model", _model(root, settings)),
+        _entry("training", _training(root)),
+        _entry("score", _score(root)),
+        *_examples(root),
+        _entry("files", [*(_places(root) if places else [_IN_THE_CACHE]), *_tracker(root)]),
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def _entry(name: str, lines: list[str]) -> Iterator[str]:
+    """A name in the margin, and lines beside it, broken where they are too long."""
+    margin = name
+    for line in lines:
+        for piece in textwrap.wrap(line, WIDTH - _INDENT, subsequent_indent="  " if ": " in line else "") or [""]:
+            yield f"{margin:<{_INDENT}}{piece}".rstrip()
+            margin = ""
+
+
+def _not_yet(root: Path, path: Path, stage: str) -> list[str]:
+    """What to say of a file that is missing; nothing if it is there."""
+    return [] if (root / path).exists() else [f"not made yet: dvc repro {stage}"]
+
+
+def _data(root: Path) -> list[str]:
+    if missing := _not_yet(root, paths.SPLIT_METRICS, "split"):
+        return missing
+    rows = read_json(root / paths.SPLIT_METRICS, made_by="dvc repro split")["rows"]
+    return [f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"]
+
+
+def _model(root: Path, settings: params.Params) -> list[str]:
+    source = settings.download.model
+    origin = f"{source.repo} at {str(source.revision)[:7]}" if source.weights == "hub" else "random weights"
+    size = f"GPT-2, {source.n_layer} layers, width {source.n_embd}"
+    if (root / paths.FINETUNE_METRICS).exists():
+        count = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune").get("parameters")
+        size += f", {count:,} parameters" if count else ""
+    return [f"{size}, from {origin}"]
+
+
+def _training(root: Path) -> list[str]:
+    if missing := _not_yet(root, paths.FINETUNE_METRICS, "finetune"):
+        return missing
+    found = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune")
+    counts = [
+        f"{found[name]:,} {unit if found[name] == 1 else f'{unit}s'}"
+        for name, unit in (("epochs", "epoch"), ("steps", "step"), ("tokens_seen", "token"))
+        if found.get(name) is not None
+    ]
+    lines = [", ".join([*counts, *([found["precision"]] if "precision" in found else [])])]
+    first = _first_train_loss(root)
+    if found.get("train_loss") is not None:
+        start = "" if first is None else f"{first:.3f} → "
+        lines.append(f"train loss       {start}{found['train_loss']:.3f}")
+    if found.get("val_loss") is not None:
+        before, best = found.get("val_loss_before"), found.get("best_val_loss")
+        start = "" if before is None else f"{before:.3f} → "
+        least = "" if best is None else f" (best {best:.3f} at step {found.get('best_step')})"
+        lines.append(f"validation loss  {start}{found['val_loss']:.3f}{least}")
+    return lines
+
+
+def _first_train_loss(root: Path) -> float | None:
+    if not (root / paths.HISTORY).exists():
+        return None
+    rows = (row for _, row in read_jsonl(root / paths.HISTORY, made_by="dvc repro finetune"))
+    return next((row["train_loss"] for row in rows if row.get("train_loss") is not None), None)
+
+
+def _score(root: Path) -> list[str]:
+    if missing := _not_yet(root, paths.JUDGE_METRICS, "judge"):
+        return missing
+    found = read_json(root / paths.JUDGE_METRICS, made_by="dvc repro judge")
+    judge = found["judge"]
+    lines = [f"of 100, mean and 95 % interval, by {judge.get('model', 'the built-in reference judge')}"]
+    for name, label in (("base", "before"), ("tuned", "fine-tuned")):
+        if name in found:
+            one = found[name]
+            counts = f"{one['scored']} scored, {one['invalid']} invalid, {one['failed']} failed"
+            lines.append(f"{label:<11}{_mean(one)}   {counts}")
+    if "difference" in found:
+        lines.append(f"difference {_mean(found['difference'], sign='+')}   on {found['difference']['n']} rows")
+    lines += _categories(found["tuned"]["categories"])
+    if judge["backend"] == "reference":
+        lines.append(REFERENCE_JUDGE)
+    return lines
+
+
+def _mean(found: dict[str, Any], sign: str = "") -> str:
+    if found["mean"] is None:
+        return "no score"
+    low, high = found["interval"]["low"], found["interval"]["high"]
+    interval = "no interval" if low is None else f"[{low:{sign}.1f}, {high:{sign}.1f}]"
+    return f"{found['mean']:>{sign}6.1f} {interval}"
+
+
+def _categories(found: dict[str, Any]) -> list[str]:
+    """The categories with the highest and the lowest means; with few of them, all in one line."""
+    scored = [(one["mean"], name) for name, one in found.items() if one["mean"] is not None]
+    ranked = [f"{name} {mean:.0f}" for mean, name in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
+    if len(ranked) < 2:
+        return []
+    if len(ranked) <= 2 * _CATEGORIES:
+        return [f"categories: {', '.join(ranked)}"]
+    return [f"best: {', '.join(ranked[:_CATEGORIES])}", f"worst: {', '.join(ranked[-_CATEGORIES:])}"]
+
+
+def _examples(root: Path) -> Iterator[Iterator[str]]:
+    """Answers of the best, the middle and the worst score, with the reference and the base model's answer."""
+    test = root / paths.split_file("test")
+    if not all(file.exists() for file in (test, root / paths.RESPONSES, root / paths.VERDICTS)):
+        return
+    rows = {row.id: row for row in read_records(test, Example, made_by="dvc repro split")}
+    answers: dict[tuple[str, str], str] = {
+        (row.id, row.model): row.text
+        for row in read_records(root / paths.RESPONSES, Response, made_by="dvc repro generate")
+    }
+    verdicts = read_records(root / paths.VERDICTS, Verdict, made_by="dvc repro judge")
+    scores = {row.id: row.score for row in verdicts if row.model == "tuned" and row.score is not None}
+    ranked = sorted((name for name in rows if name in scores), key=lambda name: -scores[name])
+    places = sorted(
+        {round(place * (len(ranked) - 1) / (_EXAMPLES - 1)) for place in range(_EXAMPLES)} if ranked else []
+    )
+    for name in (ranked[place] for place in places):
+        row = rows[name]
+        yield _entry("example", [_short(f"{row.instruction} {row.input}")])
+        yield _entry("", [f"reference   {_short(row.output, 12)}"])
+        if (name, "base") in answers:
+            yield _entry("", [f"before      {_short(answers[name, 'base'], 12)}"])
+        score = f"fine-tuned  {_short(answers.get((name, 'tuned'), ''), 29)}"
+        yield _entry("", [f"{score}   ({scores[name]:.0f} of 100)"])
+
+
+def _short(value: str, taken: int = 0) -> str:
+    """A text on one line, cut to the width that is left."""
+    line = " ".join(value.split()) or "(nothing)"
+    room = WIDTH - _INDENT - taken - 2
+    return line if len(line) <= room else f"{line[: room - 1]}…"
+
+
+def _places(root: Path) -> list[str]:
+    named = [
+        ("model", paths.TUNED_MODEL),
+        ("history", paths.HISTORY),
+        ("loss curve", paths.LOSS_PLOT),
+        ("answers", paths.RESPONSES),
+        ("verdicts", paths.VERDICTS),
+        ("score plot", paths.SCORES_PLOT),
+    ]
+    return [f"{name:<12}{path}" for name, path in named if (root / path).exists()]
+
+
+def _tracker(root: Path) -> list[str]:
+    return [f"{'MLflow':<12}{tracking.shown_uri(root)}", f"{'compare':<12}make ui"]
+
+
+def main() -> None:
+    """Print the summary of the working directory's results."""
+    print(text())
+
+
+if __name__ == "__main__":
+    program.run("summary", main)

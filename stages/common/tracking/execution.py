@@ -1,0 +1,111 @@
+"""Which pipeline execution a process belongs to, and which of its stages ran.
+
+An identity names a process so that another process can tell, now or later, whether it is still there: host, process id,
+start, and process namespace, since two containers can share a host name and not their process ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from stages.common import paths
+from stages.common.files import atomic_file
+
+#: Marks that stages leave, one folder an execution. Each goes when its execution is gone and another one begins.
+MARKS = paths.CACHE / "tracking"
+_RUN = "run"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of the pipeline, by the process that spans it, and how it was started."""
+
+    identity: str
+    door: Literal["prefect", "dvc", "direct"]
+
+
+def current() -> Execution:
+    """The execution of the nearest dvc process above this one; without one this process is its own."""
+    for ancestor in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error):
+            if _is_dvc(ancestor.cmdline()):
+                return Execution(identity(ancestor.pid), "dvc")
+    return Execution(identity(), "direct")
+
+
+def identity(pid: int | None = None) -> str:
+    """The identity of a process, this one by default.
+
+    Raises:
+        psutil.NoSuchProcess: it is gone.
+    """
+    pid = pid or os.getpid()
+    return f"{socket.gethostname()}:{pid}:{_start(pid)}:{_namespace()}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether the process of an identity has ended for certain: one of another machine or container may live."""
+    host, pid, start, namespace = name.rsplit(":", 3)
+    if (host, namespace) != (socket.gethostname(), _namespace()):
+        return False
+    try:
+        return _start(int(pid)) != start or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def mark(execution: Execution, stage: str) -> None:
+    """Note that a stage ran in this execution."""
+    if not (MARKS / execution.identity).exists():
+        for other in MARKS.glob("*:*:*:*"):
+            if is_gone(other.name):
+                shutil.rmtree(other, ignore_errors=True)
+    with atomic_file(MARKS / execution.identity / stage):
+        pass
+
+
+def marked(execution: Execution) -> set[str]:
+    """The stages that ran in this execution so far."""
+    folder = MARKS / execution.identity
+    return (
+        {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {_RUN} if folder.exists() else set()
+    )
+
+
+def mark_run(execution: Execution) -> None:
+    """Note that this execution has an MLflow run, so that a stage need not ask MLflow."""
+    mark(execution, _RUN)
+
+
+def has_run(execution: Execution) -> bool:
+    """Whether this execution has an MLflow run."""
+    return (MARKS / execution.identity / _RUN).exists()
+
+
+def _is_dvc(command: list[str]) -> bool:
+    """Whether a command line is dvc's: `dvc repro`, `/venv/bin/python /venv/bin/dvc repro`, `python -m dvc repro`."""
+    names = [Path(word).stem for word in command]
+    return bool(names) and (names[0] == "dvc" or (names[0].startswith("python") and "dvc" in names[1:]))
+
+
+def _start(pid: int) -> str:
+    """When a process started: on Linux in clock ticks since boot, which setting the clock does not move (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return str(psutil.Process(pid).create_time())
+
+
+def _namespace() -> str:
+    try:
+        return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    except OSError:
+        return "0"

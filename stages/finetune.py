@@ -1,0 +1,171 @@
+"""finetune: the downloaded GPT-2, trained on the train rows and validated on the val rows.
+
+Reads artifacts/tokenize/{train,val}.jsonl and artifacts/download/. Writes under artifacts/finetune/: model/ (what
+`transformers` loads, with the tokenizer and the prompt style), history.jsonl (a line a step), samples.jsonl (an answer
+after each epoch), metrics.json, loss.csv and loss.png.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common import environment, gpu, params, paths, program, tracking
+from stages.common.console import progress, say
+from stages.common.errors import DataError
+from stages.common.files import atomic_folder, read_json, write_json, write_jsonl
+from stages.common.params import Finetune, Lora
+from stages.common.records import Encoded, read_records
+from stages.sft.encoding import Format
+
+if TYPE_CHECKING:
+    from stages.gpt2.model import GPT2
+    from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft.progress import Progress, StepRecord
+
+TOKENIZE = "dvc repro tokenize"
+SPLITS = ("train", "val")
+#: What the trained weights depend on besides the recipe: a checkpoint is of no use to a run with others.
+INPUTS = (
+    paths.tokens_file("train"),
+    paths.tokens_file("val"),
+    paths.TOKENS_FORMAT,
+    paths.BASE_MODEL / "config.json",
+    paths.BASE_MODEL / "model.safetensors",
+)
+CODE = tuple(sorted(path for part in ("gpt2", "sft") for path in (Path(__file__).parent / part).glob("*.py")))
+#: The longest sample answer after an epoch; it is for a look, and no result rests on it.
+SAMPLE_TOKENS = 64
+
+
+def main() -> None:
+    """Run the stage, on a GPU of its own where there is one."""
+    recipe = params.load().finetune
+    with gpu.lease(), tracking.stage("finetune") as run:
+        finetune(recipe, run)
+
+
+def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
+    """Train, report as it goes, and write what the stage promises."""
+    # torch looks for GPUs when it is first used, so it is imported once the lease has said which there are.
+    from stages.gpt2 import runtime, weights
+    from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft import checkpoint, lora, trainer
+
+    form = Format.model_validate(read_json(paths.TOKENS_FORMAT, made_by=TOKENIZE))
+    rows = {split: list(read_records(paths.tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
+    tokenizer = Tokenizer(paths.TOKENIZER)
+    device = runtime.prepare()
+    dtype = runtime.dtype_for(recipe.precision, device)
+    model = weights.load(paths.BASE_MODEL, made_by="dvc repro --force download", device=device)
+    longest = max(len(row.ids) - 1 for row in (*rows["train"], *rows["val"]))
+    if longest > model.config.n_positions:
+        raise DataError(
+            f"{paths.TOKENS}: a row of {longest} tokens; the model takes {model.config.n_positions}", TOKENIZE
+        )
+
+    facts = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "precision": runtime.name_of(dtype),
+        "rows_train": len(rows["train"]),
+        "rows_val": len(rows["val"]),
+    }
+    if recipe.lora:
+        lora.attach(model, recipe.lora, recipe.seed)
+        facts["trained_parameters"] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    steps = trainer.planned_steps(len(rows["train"]), recipe)
+    say(
+        f"{facts['parameters']:,} parameters, {facts['rows_train']} train rows, {steps} steps, "
+        f"{facts['precision']} on {device.type}"
+    )
+    key = checkpoint.run_key(recipe.model_dump_json(), f"{facts['precision']} on {device.type}", *CODE, *INPUTS)
+    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
+    with (
+        checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say) as checkpoints,
+        progress(total=steps, unit="step", what="finetune") as bar,
+    ):
+        if others := checkpoints.others():
+            say(f"{checkpoints.folder.parent} has checkpoints of {len(others)} other runs; rm -r those not needed")
+
+        def on_step(record: StepRecord) -> None:
+            run.log_metrics(_tracked(record), step=record.step)
+            bar.update(record.step - bar.n)
+            if record.val_loss is not None:
+                train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
+                say(f"step {record.step}/{steps}: {train_loss}validation loss {record.val_loss:.3f}")
+
+        trained = trainer.fit(
+            model,
+            rows["train"],
+            rows["val"],
+            recipe,
+            loss_on=form.loss_on,
+            dtype=dtype,
+            on_step=on_step,
+            on_epoch=lambda epoch: _sample(epoch, model, rows["val"][0], tokenizer),
+            checkpoints=checkpoints,
+        )
+        _write(model, tokenizer, form, trained, facts, recipe.lora)
+        checkpoints.clear()
+
+
+def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The model's answer to a validation row, as a line of samples.jsonl."""
+    from stages.gpt2 import decoding
+    from stages.gpt2.tokenizer import END_OF_TEXT
+    from stages.sft.encoding import answer_text
+
+    prompt = row.ids[: row.prompt_length]
+    answers = decoding.generate(model, [prompt], max_new_tokens=SAMPLE_TOKENS, end_of_text=END_OF_TEXT, batch_size=1)
+    text = answer_text(next(answers)[1].ids, tokenizer)
+    say(f"epoch {epoch}, an answer to validation row {row.id}: {text!r}")
+    return {"epoch": epoch, "id": row.id, "text": text}
+
+
+def _write(
+    model: GPT2,
+    tokenizer: Tokenizer,
+    form: Format,
+    trained: Progress,
+    facts: dict[str, Any],
+    low_rank: Lora | None,
+) -> None:
+    """Write the model and what there is to tell of its training."""
+    from stages.gpt2 import weights
+    from stages.sft import lora, prompt, report
+
+    with atomic_folder(paths.TUNED_MODEL) as folder:
+        if low_rank:
+            lora.save_adapter(lora.adapter_tensors(model), low_rank, folder)
+            lora.merge(model)
+        weights.save(model, folder)
+        tokenizer.save_for_transformers(folder)
+        prompt.save_style(form.style, folder)
+    history = trained.history
+    write_jsonl(paths.HISTORY, ({k: v for k, v in dataclasses.asdict(r).items() if v is not None} for r in history))
+    write_jsonl(paths.SAMPLES, trained.samples)
+    report.write_csv(history, paths.LOSS_CSV)
+    report.draw(history, paths.LOSS_PLOT, title=f"Fine-tuning on {facts['rows_train']} rows")
+    metrics = facts | report.metrics(history) | {"kept_step": trained.kept_step}
+    write_json(paths.FINETUNE_METRICS, metrics)
+    if trained.kept_step != metrics["steps"]:
+        say(f"stopped early at step {metrics['steps']}; the weights kept are those of step {trained.kept_step}")
+    say(f"validation loss {metrics['val_loss_before']:.3f} → {metrics['val_loss']:.3f}; the model: {paths.TUNED_MODEL}")
+
+
+def _tracked(record: Any) -> dict[str, float]:
+    """A step's figures under the names that MLflow shows."""
+    names = {
+        "train_loss": "train/loss",
+        "val_loss": "val/loss",
+        "learning_rate": "train/learning_rate",
+        "grad_norm": "train/grad_norm",
+        "tokens_seen": "train/tokens_seen",
+    }
+    values = {name: getattr(record, field) for field, name in names.items()}
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+if __name__ == "__main__":
+    program.run("finetune", main)

@@ -1,0 +1,1 @@
+"""GPT-2: network, weights, tokenizer, decoding. Knows nothing of instructions, DVC or MLflow."""

@@ -1,0 +1,302 @@
+"""GPT-2, the whole network: token ids in, hidden states and logits out.
+
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners". Parameter names and layouts are those of
+the published checkpoints (`transformers.GPT2Model`): a projection's weight is stored [in, out], and the output
+head is the token embedding itself.
+
+Shape letters: B rows, T positions in a row, C width, H heads, D width of a head, S cached positions, V vocabulary,
+P tokens common to all rows, N tokens in all.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from stages.gpt2.tokenizer import VOCABULARY_SIZE
+
+#: epsilon of the layer norms in the published config.json files.
+LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The sizes of a GPT-2, named as in the published config.json."""
+
+    n_layer: int
+    n_head: int
+    n_embd: int
+    n_positions: int
+    vocab_size: int = VOCABULARY_SIZE
+
+
+class KVCache:
+    """The keys and values of every position computed so far, allocated once.
+
+    Args:
+        config: the model's sizes.
+        rows: B.
+        length: S, the longest sequence it will hold.
+        dtype: the model's.
+        device: the model's.
+    """
+
+    def __init__(self, config: GPT2Config, rows: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        head = config.n_embd // config.n_head
+        shape = (config.n_layer, 2, rows, config.n_head, length, head)
+        self.data = torch.zeros(shape, dtype=dtype, device=device)  # [layer, key or value, B, H, S, D]
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop every row but those at these indices ([B'] int64), which keep their order."""
+        self.data = self.data[:, :, rows].contiguous()
+
+    def write(self, layer: int, key: Tensor, value: Tensor, positions: Tensor) -> None:
+        """Store keys and values [B, T, H, D] of one layer at ``positions`` ([B, T] int64), which differ by row."""
+        rows = torch.arange(positions.shape[0], device=positions.device)[:, None]  # [B, 1]
+        # Indices on both sides of a slice put the indexed dimensions first: [B, T, H, D].
+        self.data[layer, 0][rows, :, positions] = key
+        self.data[layer, 1][rows, :, positions] = value
+
+
+class Attend(Protocol):
+    """How the tokens of a pass look at one another: what `GPT2.forward` is given besides the tokens.
+
+    Called once a layer with queries, keys and values of shape [..., H, D], where ... is the shape of the ids; returns
+    the mixed values in the same shape.
+    """
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Mix the values of one layer."""
+        ...
+
+
+def causal(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG001
+    """Rows side by side, [B, T, H, D]: each token sees its own row up to itself.
+
+    Rows shorter than T are padded on the right, with any id: no real token sees what comes after it.
+    """
+    return _mix(query, key, value, is_causal=True).to(query.dtype)
+
+
+@dataclass(frozen=True)
+class CachedPass:
+    """Attention over a cache: where the pass's tokens [B, T] stand, and what each may look at.
+
+    Args:
+        cache: holds earlier positions, and takes these.
+        positions: [B, T] int64, each token's position in its own row.
+        span: the cached positions that are looked at: 0 to span - 1.
+    """
+
+    cache: KVCache
+    positions: Tensor
+    span: int
+
+    @functools.cached_property
+    def mask(self) -> Tensor:
+        """[B, 1, T, span] bool: a token sees its own position and those before it."""
+        keys = torch.arange(self.span, device=self.positions.device)
+        return (keys <= self.positions[:, :, None])[:, None]
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Write keys and values [B, T, H, D] to the cache and attend to all that is there."""
+        self.cache.write(layer, key, value, self.positions)
+        keys, values = self.cache.data[layer, :, :, :, : self.span]  # [B, H, span, D]
+        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), keys, values, attn_mask=self.mask)
+        return mixed.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Rows without padding and with their common beginning only once: [N] tokens in one line.
+
+    First come the P tokens with which every row begins, then each row's own. Nothing outside attention mixes tokens, so
+    there each is computed exactly once; in attention a row's own tokens see the common ones as if each row had them.
+    The rows [1, 2, 3], [1, 2, 4, 5] with P = 2 are the line 1 2 3 4 5.
+
+    Args:
+        prefix: P.
+        rows: B.
+        width: T, the length of the longest row's own part.
+        grid: [N - P] int64, the place of each own token in a padded [B * T]: here 0, 2, 3 of 4.
+        dropout: the share of attention weights dropped at random.
+    """
+
+    prefix: int
+    rows: int
+    width: int
+    grid: Tensor
+    dropout: float = 0.0
+
+    @functools.cached_property
+    def mask(self) -> Tensor:
+        """[T, P + T] bool: an own token sees the whole prefix, and its own row up to itself."""
+        square = torch.ones(self.width, self.width, dtype=torch.bool, device=self.grid.device).tril()
+        return F.pad(square, (self.prefix, 0), value=True)
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
+        """Mix the values [N, H, D] of one layer."""
+        own = [self._padded(part[self.prefix :]) for part in (query, key, value)]  # [B, T, H, D] each
+        if not self.prefix:
+            return self._line(_mix(*own, is_causal=True, dropout=self.dropout)).to(query.dtype)
+        common = [part[None, : self.prefix] for part in (query, key, value)]  # [1, P, H, D] each
+        spread = [part.expand(self.rows, -1, -1, -1) for part in common]
+        keys, values = (torch.cat([spread[part], own[part]], dim=1) for part in (1, 2))  # [B, P + T, H, D]
+        mixed = self._line(_mix(own[0], keys, values, mask=self.mask, dropout=self.dropout))
+        return torch.cat([_mix(*common, is_causal=True, dropout=self.dropout)[0], mixed]).to(query.dtype)
+
+    def _padded(self, part: Tensor) -> Tensor:
+        """[N - P, H, D] to [B, T, H, D], zero where a row is shorter."""
+        grid = part.new_zeros(self.rows * self.width, *part.shape[1:])
+        return grid.index_copy(0, self.grid, part).unflatten(0, (self.rows, self.width))
+
+    def _line(self, part: Tensor) -> Tensor:
+        """[B, T, H, D] to [N - P, H, D]."""
+        return part.flatten(0, 1).index_select(0, self.grid)
+
+
+def _mix(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Scaled dot-product attention on [B, T, H, D]; on a CPU in fp32 instead of bf16.
+
+    PyTorch's bf16 attention on CPUs takes 2 to 5 times as long backwards as fp32's (docs/decisions.md).
+    """
+    q, k, v = (part.transpose(1, 2) for part in (query, key, value))
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        q, k, v = q.float(), k.float(), v.float()
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
+    return mixed.transpose(1, 2)
+
+
+class Projection(nn.Module):
+    """An affine map whose weight is stored [in, out], as the published GPT-2 checkpoints do."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        return F.linear(x, self.weight.t(), self.bias)
+
+
+class Embedding(nn.Module):
+    """A table of vectors. Unlike `nn.Embedding` it draws no random numbers for values that are then replaced."""
+
+    def __init__(self, entries: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(entries, width))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[...] int64 to [..., width]."""
+        return F.embedding(ids, self.weight)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Projection(config.n_embd, config.n_embd)
+        self.drop = nn.Dropout(0.0)
+
+    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
+        """[..., C] to [..., C]."""
+        query, key, value = self.c_attn(x).unflatten(-1, (3, self.n_head, -1)).unbind(-3)  # [..., H, D] each
+        return self.drop(self.c_proj(attend(layer, query, key, value).flatten(-2)))
+
+
+class MLP(nn.Module):
+    """Two projections with GELU between; GPT-2 uses its tanh approximation."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Projection(4 * config.n_embd, config.n_embd)
+        self.drop = nn.Dropout(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] to [..., C]."""
+        return self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each on a layer-normalised copy that is added back."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
+        """[..., C] to [..., C]."""
+        x = x + self.attn(self.ln_1(x), layer, attend)
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT2(nn.Module):
+    """The network. Its parameters are uninitialised until `stages.gpt2.weights` fills them.
+
+    Attributes:
+        recompute: whether the backward pass computes each block's activations again instead of keeping them.
+    """
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.recompute = False
+        self.wte = Embedding(config.vocab_size, config.n_embd)
+        self.wpe = Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(0.0)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
+
+    def forward(self, ids: Tensor, positions: Tensor | None = None, attend: Attend = causal) -> Tensor:
+        """Hidden states after the last layer norm; `logits` turns them into logits.
+
+        Args:
+            ids: int64, [B, T] rows side by side or whatever shape ``attend`` works on.
+            positions: each token's position in its row, below ``config.n_positions``, in a shape that broadcasts with
+                the ids; by default the last dimension counts from 0.
+            attend: how tokens look at one another.
+
+        Returns:
+            [..., C] in the parameters' dtype.
+        """
+        if positions is None:
+            positions = torch.arange(ids.shape[-1], device=ids.device)
+        x = self.drop(self.wte(ids) + self.wpe(positions))
+        for layer, block in enumerate(self.h):
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, layer, attend, use_reentrant=False)
+            else:
+                x = block(x, layer, attend)
+        return self.ln_f(x)
+
+    def set_dropout(self, share: float) -> None:
+        """Drop this share of the embeddings and of what each block adds, in training mode."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[..., C] hidden states to [..., V] logits, by the tied head."""
+        return F.linear(hidden, self.wte.weight)

@@ -1,0 +1,60 @@
+"""The machine under the model: device, precision, determinism."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def prepare() -> torch.device:
+    """Choose the device and ask torch for results that repeat; call once, before any other use of torch.
+
+    Returns:
+        "cuda" where torch sees a GPU (the first one it is shown), else "cpu".
+    """
+    # cuBLAS picks its workspace, and with it the order of its sums, by this; torch refuses to be deterministic without.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Filling every fresh buffer with NaN finds bugs in torch, not in us, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 matrices in hardware (CPU: AVX512-BF16 or AMX; GPU: compute capability 8)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def dtype_for(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products: as asked, or for "auto" bf16 where the device has it and fp32 elsewhere."""
+    if precision == "auto":
+        return torch.bfloat16 if has_bf16(device) else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """A dtype's name in params.yaml: "bf16" or "fp32"."""
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
+def generator(seed: int, *purpose: str | int) -> torch.Generator:
+    """A CPU generator of its own for one purpose, such as ``generator(seed, "order", epoch)``.
+
+    Two purposes never share a stream, so that drawing more numbers for one changes nothing in the other.
+    """
+    return torch.Generator().manual_seed(seed_for(seed, *purpose))
+
+
+def seed_for(seed: int, *purpose: str | int) -> int:
+    """A seed of its own for one purpose: 63 bits of a hash of both."""
+    text = ":".join(map(str, (seed, *purpose)))
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

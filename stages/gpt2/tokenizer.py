@@ -1,0 +1,101 @@
+"""GPT-2's byte-pair encoding: text to token ids and back, by tiktoken.
+
+Built from OpenAI's two files in a local folder, each checked against the SHA-256 that tiktoken pins
+(tiktoken_ext/openai_public.py). tiktoken's own loader is not used: it goes through a cache folder in the
+system's temporary folder or in TIKTOKEN_CACHE_DIR, and over the network for a file that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common import files
+from stages.common.errors import DataError
+
+VOCAB_BPE_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+ENCODER_JSON_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+
+#: The files that make a tokenizer, and the SHA-256 of each.
+FILES = {"vocab.bpe": VOCAB_BPE_SHA256, "encoder.json": ENCODER_JSON_SHA256}
+
+END_OF_TEXT = 50256
+VOCABULARY_SIZE = 50257
+
+_END_OF_TEXT_NAME = "<|endoftext|>"
+
+
+class Tokenizer:
+    """GPT-2's tokenizer.
+
+    Args:
+        folder: holds vocab.bpe and encoder.json.
+
+    Raises:
+        DataError: a file is missing, or is not the one of GPT-2.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import tiktoken
+        from tiktoken_ext.openai_public import r50k_pat_str  # type: ignore[import-untyped]
+
+        for name, expected in FILES.items():
+            _check(folder / name, expected)
+        self._folder = folder
+        self._encoding = tiktoken.Encoding(
+            name="gpt2",
+            pat_str=r50k_pat_str,
+            mergeable_ranks=_ranks(folder / "encoder.json"),
+            special_tokens={_END_OF_TEXT_NAME: END_OF_TEXT},
+            explicit_n_vocab=VOCABULARY_SIZE,
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text. "<|endoftext|>" in it is ordinary text, never the token."""
+        ids: list[int] = self._encoding.encode_ordinary(text)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids. Bytes that are not UTF-8, as of half a character, become U+FFFD."""
+        text: str = self._encoding.decode(list(ids), errors="replace")
+        return text
+
+    def save_for_transformers(self, folder: Path) -> None:
+        """Put the tokenizer into an existing folder as `transformers.AutoTokenizer.from_pretrained` reads it."""
+        shutil.copyfile(self._folder / "encoder.json", folder / "vocab.json")
+        shutil.copyfile(self._folder / "vocab.bpe", folder / "merges.txt")
+        special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _END_OF_TEXT_NAME)
+        config = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, **special}
+        files.write_json(folder / "tokenizer_config.json", config)
+
+
+def _check(path: Path, expected: str) -> None:
+    made_by = "dvc repro download"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", made_by)
+    if (found := files.sha256(path)) != expected:
+        raise DataError(f"{path}: not GPT-2's file: expected SHA-256 {expected}, found {found}", made_by)
+
+
+def _ranks(encoder: Path) -> dict[bytes, int]:
+    """Every mergeable token's bytes with its id, which is also its rank among the merges (tiktoken asserts that)."""
+    byte_of = _byte_of_character()
+    tokens: dict[str, int] = json.loads(encoder.read_text(encoding="utf-8"))
+    return {
+        bytes(byte_of[character] for character in token): number
+        for token, number in tokens.items()
+        if token != _END_OF_TEXT_NAME
+    }
+
+
+def _byte_of_character() -> dict[str, int]:
+    """The byte that each character of encoder.json stands for.
+
+    A printable byte stands for itself, and the n-th of the others, a space among them, is written as character
+    256 + n: "Ġ" (U+0120) is the space. So `bytes_to_unicode` in GPT-2's release and tiktoken/load.py.
+    """
+    plain = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}

@@ -1,0 +1,185 @@
+"""GPT-2 models on disk: exactly what `transformers` reads and writes, safetensors and config.json, never pickle."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stages.common.errors import DataError
+from stages.common.files import read_json, write_json
+from stages.gpt2.model import GPT2, LAYER_NORM_EPSILON, GPT2Config
+from stages.gpt2.tokenizer import VOCABULARY_SIZE
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+#: What GPT2LMHeadModel puts before the name of every parameter but the head's.
+PREFIX = "transformer."
+HEAD = "lm_head.weight"
+#: Causal masks that some published files carry as tensors; they are constants.
+MASKS = (".attn.bias", ".attn.masked_bias")
+
+#: Standard deviation of random weights (Radford et al. 2018, section 4.1; the published config's initializer_range).
+INITIAL_STD = 0.02
+
+
+def initialise(config: GPT2Config, seed: int) -> GPT2:
+    """A GPT-2 of random fp32 weights, a pure function of its sizes and the seed.
+
+    Weights are normal with a deviation of 0.02, those into the residual stream smaller by sqrt(2 * n_layer) (Radford
+    et al. 2019, section 2.3); biases are 0 and layer norms the identity.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = _empty(config).to_empty(device="cpu")
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.zeros_(parameter)
+        elif ".ln_" in f".{name}":
+            torch.nn.init.ones_(parameter)
+        else:
+            residual = name.endswith("c_proj.weight")
+            std = INITIAL_STD / math.sqrt(2 * config.n_layer) if residual else INITIAL_STD
+            torch.nn.init.normal_(parameter, std=std, generator=generator)
+    return model
+
+
+def save(model: GPT2, folder: Path) -> None:
+    """Write ``config.json`` and ``model.safetensors`` (fp32, tied head) into an existing folder."""
+    tensors = {
+        PREFIX + name: parameter.detach().to("cpu", torch.float32).contiguous()
+        for name, parameter in model.named_parameters()
+    }
+    write_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / CONFIG, config_json(model.config))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written.
+    """
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from None
+    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
+
+
+def load(folder: Path, *, made_by: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> GPT2:
+    """Read a model in the form that `transformers` saves or the hub publishes.
+
+    Args:
+        folder: holds config.json and model.safetensors.
+        made_by: the command that makes the folder, told to the user when something in it is wrong.
+        dtype: of the parameters in memory.
+        device: where they go.
+
+    Raises:
+        DataError: a file is missing or damaged, a tensor is missing, superfluous or of the wrong shape, a value is
+            not finite, or an output head differs from the token embedding.
+    """
+    config = read_config(folder / CONFIG, made_by=made_by)
+    model = _empty(config)
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    state: dict[str, Tensor] = {}
+    for name, tensor in _read_tensors(folder / WEIGHTS, made_by):
+        if name.endswith(MASKS):
+            continue
+        if not torch.isfinite(tensor).all():
+            raise DataError(f"{folder / WEIGHTS}: {name} holds values that are not finite (NaN or infinity)", made_by)
+        state[name] = tensor.to(device, dtype, copy=True)
+    head = state.pop(HEAD, None)
+    _check_shapes(folder / WEIGHTS, expected, {name: tuple(t.shape) for name, t in state.items()}, made_by)
+    if head is not None and not torch.equal(head, state["wte.weight"]):
+        raise DataError(f"{folder / WEIGHTS}: {HEAD} differs from the token embedding; GPT-2's head is tied", made_by)
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def config_json(config: GPT2Config) -> dict[str, Any]:
+    """config.json as `transformers` reads it for GPT2LMHeadModel."""
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "n_positions": config.n_positions,
+        "n_ctx": config.n_positions,
+        "vocab_size": config.vocab_size,
+        "layer_norm_epsilon": LAYER_NORM_EPSILON,
+        "initializer_range": INITIAL_STD,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": VOCABULARY_SIZE - 1,
+        "eos_token_id": VOCABULARY_SIZE - 1,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+    }
+
+
+def read_config(path: Path, *, made_by: str) -> GPT2Config:
+    """Read the sizes from config.json.
+
+    Raises:
+        DataError: the file is missing or not JSON, a size is missing or not a positive whole number, or the network
+            it describes is not this GPT-2.
+    """
+    tree = read_json(path, made_by=made_by)
+    if not isinstance(tree, dict):
+        raise DataError(f"{path}: expected an object, found {json.dumps(tree)[:60]}", made_by)
+    fixed = {"model_type": "gpt2", "activation_function": "gelu_new", "layer_norm_epsilon": LAYER_NORM_EPSILON}
+    for key, expected in fixed.items():
+        if tree.get(key, expected) != expected:
+            raise DataError(f"{path}: {key}: expected {expected!r}, found {tree[key]!r}", made_by)
+    sizes: dict[str, int] = {}
+    for key in ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"):
+        value = tree.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise DataError(f"{path}: {key}: expected a positive whole number, found {value!r}", made_by)
+        sizes[key] = value
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise DataError(f"{path}: n_embd ({sizes['n_embd']}) is no multiple of n_head ({sizes['n_head']})", made_by)
+    return GPT2Config(**sizes)
+
+
+def _empty(config: GPT2Config) -> GPT2:
+    with torch.device("meta"):
+        return GPT2(config).eval()
+
+
+def _read_tensors(path: Path, made_by: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of a safetensors file under its published name, one at a time so that none is held twice."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", made_by)
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            for name in sorted(tensors.keys()):
+                yield name.removeprefix(PREFIX), tensors.get_tensor(name)
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a whole safetensors file: {error}", made_by) from None
+
+
+def _check_shapes(path: Path, expected: dict[str, Any], found: dict[str, Any], made_by: str) -> None:
+    problems = [f"{name}: missing" for name in expected.keys() - found.keys()]
+    problems += [f"{name}: not part of this GPT-2" for name in found.keys() - expected.keys()]
+    problems += [
+        f"{name}: expected shape {shape}, found {found[name]}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in sorted(problems)[:8])
+        raise DataError(f"{path}: {len(problems)} tensors do not fit {CONFIG}:\n{listing}", made_by)

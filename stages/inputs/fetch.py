@@ -1,0 +1,162 @@
+"""One file from a path or over HTTP to a place on disk: whole and with the right SHA-256, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+import requests
+
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.files import atomic_file
+
+#: Seconds to wait before each further attempt; half of it is left to chance, so that clients do not knock in step.
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+#: The longest wait that a server may ask for, in seconds (its Retry-After header).
+LONGEST_WAIT = 60.0
+#: Seconds to connect, and seconds without a byte.
+TIMEOUT = (10.0, 30.0)
+#: Nothing that is fetched here comes near it; a server or a device that never ends would fill the disk.
+LARGEST = 1 << 30
+
+_CHUNK = 1 << 20
+_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class _Transient(Exception):
+    """An attempt failed, and another may not. ``wait``: the seconds the server asks for."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def is_url(source: str, key: str) -> bool:
+    """Whether a source is an http(s) URL; otherwise it is a path.
+
+    Args:
+        source: the source.
+        key: the key in params.yaml that names it.
+
+    Raises:
+        ConfigError: a URL of another kind.
+    """
+    scheme, separator, _ = source.partition("://")
+    if separator and scheme.lower() not in ("http", "https"):
+        raise ConfigError(f"{key}: expected a path or an http(s) URL, found {source!r}", f"set {key} in params.yaml")
+    return bool(separator)
+
+
+def local_path(source: str) -> Path:
+    """The path that a source names.
+
+    In a copy of the repository a relative path that leads out of it starts at the repository itself
+    (`paths.ROOT_VARIABLE`): where the copy lies is nothing that whoever wrote the path could know.
+    """
+    path = Path(source)
+    leads_out = not path.is_absolute() and Path(os.path.normpath(path)).parts[:1] == (os.pardir,)
+    return Path(os.environ.get(paths.ROOT_VARIABLE, ""), path) if leads_out else path
+
+
+def fetch(
+    source: str, target: Path, sha256: str | None, *, key: str, mend: str, waits: Sequence[float] = WAITS
+) -> None:
+    """Copy or download one file.
+
+    Args:
+        source: a path, or an http(s) URL.
+        target: where the file will be; it is left as it was if anything goes wrong.
+        sha256: what the file's SHA-256 must be; None where something else watches over the file.
+        key: the key in params.yaml that names the source, for messages.
+        mend: what the user can do about a wrong SHA-256.
+        waits: seconds between attempts; their number is the number of retries.
+
+    Raises:
+        DataError: no such file or page, or not the file that was expected.
+        ServiceUnavailable: the server does not answer, or not with the file, at any attempt.
+        ConfigError: not a URL that can be asked for.
+    """
+    if not is_url(source, key):
+        _write(_read(local_path(source), key), target, sha256, source=source, mend=mend)
+        return
+    for wait in (*waits, None):
+        try:
+            _write(_download(source, key), target, sha256, source=source, mend=mend)
+        except _Transient as failure:
+            if wait is None:
+                raise ServiceUnavailable(
+                    f"{source}: {failure} ({len(waits) + 1} attempts)",
+                    f"check the network and run the same command again, or set {key} in params.yaml to a local copy",
+                ) from failure
+            time.sleep(max(min(failure.wait, LONGEST_WAIT), wait * random.uniform(0.5, 1.0)))  # noqa: S311 no secret
+        else:
+            return
+
+
+def check_file(path: Path, key: str) -> None:
+    """Raise a DataError unless there is a file at ``path``, which ``key`` in params.yaml names."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file", f"set {key} in params.yaml to a file that exists")
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file, found a folder", f"set {key} in params.yaml to a file")
+
+
+def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, mend: str) -> None:
+    digest = hashlib.sha256()
+    size = 0
+    with atomic_file(target, "wb") as stream:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > LARGEST:
+                raise DataError(f"{source}: larger than {LARGEST:,} bytes, the most that is fetched", mend)
+            digest.update(chunk)
+            stream.write(chunk)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            found = f"found {digest.hexdigest()} ({size:,} bytes)"
+            raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", mend)
+
+
+def _read(path: Path, key: str) -> Iterator[bytes]:
+    check_file(path, key)
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _download(url: str, key: str) -> Iterator[bytes]:
+    """Yield a page's bytes. A connection that ends before Content-Length bytes have come is an error (urllib3)."""
+    mend = f"correct {key} in params.yaml"
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+            _check_status(response, url, mend)
+            yield from response.iter_content(_CHUNK)
+    except requests.TooManyRedirects as error:
+        raise DataError(f"{url}: redirects without end ({error})", mend) from error
+    except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
+        raise ConfigError(f"{url}: not a URL that can be asked for: {error}", mend) from error
+    except requests.RequestException as error:
+        raise _Transient(_root(error)) from error
+
+
+def _check_status(response: requests.Response, url: str, mend: str) -> None:
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    answer = f"answered {status} {response.reason}".rstrip()
+    if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        asked = response.headers.get("Retry-After", "")
+        raise _Transient(answer, float(asked) if asked.isascii() and asked.isdigit() else 0.0)
+    raise DataError(f"{url}: {answer}", mend)
+
+
+def _root(error: BaseException) -> str:
+    """The first cause of an error, such as "[Errno 111] Connection refused"; requests wraps it three times."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__

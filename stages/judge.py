@@ -1,0 +1,155 @@
+"""Scores every answer to the test prompts, and sums the scores up.
+
+Reads artifacts/generate/responses.jsonl and artifacts/split/test.jsonl. Writes artifacts/judge: a verdict an answer,
+the statistics, the scores of each row as CSV for `dvc plots`, and a picture. Every answer ends as scored, invalid or
+failed; with more of the last two than params.yaml allows, all is written first and the stage fails then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from stages.common import console, params, paths, program, summary, tracking
+from stages.common.errors import DataError, ServiceUnavailable
+from stages.common.files import atomic_file, write_json
+from stages.common.params import Generate, Judge
+from stages.common.records import Example, Response, Verdict, read_records, write_records
+from stages.judging.cache import VerdictCache, cache_path
+from stages.judging.judge import Question, open_judge
+from stages.judging.panel import judge_all
+from stages.judging.plot import plot_scores
+from stages.judging.statistics import difference, summarise
+
+GENERATE = "dvc repro --force generate"
+#: The ends of an interval.
+ENDS = ("low", "high")
+
+
+def main() -> None:
+    """Run the stage."""
+    with tracking.stage("judge") as run:
+        settings = params.load()
+        examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
+        responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
+        questions = join(examples, responses, settings.generate)
+        identity, verdicts = ask(questions, settings.judge)
+        write(identity, questions, verdicts, examples, settings)
+        run.publish()
+        if not run.under_flow:
+            console.say(summary.text())
+        require_scores(verdicts, settings.judge.max_invalid)
+
+
+def join(examples: Sequence[Example], responses: Sequence[Response], generate: Generate) -> list[Question]:
+    """One question a test row and model, in the order of the rows.
+
+    Raises:
+        DataError: an answer is missing, is there twice, or belongs to no row or model; or two rows have one id.
+    """
+    if twice := [id for id, count in Counter(row.id for row in examples).items() if count > 1]:
+        raise DataError(f"{paths.split_file('test')}: more than one row: {_some(twice)}", "dvc repro --force split")
+    wanted = {(row.id, model): row for row in examples for model in generate.models}
+    counts = Counter((response.id, response.model) for response in responses)
+    problems = {
+        "no answer": [key for key in wanted if key not in counts],
+        "more than one answer": [key for key, count in counts.items() if count > 1 and key in wanted],
+        "answers to no test row": [key for key in counts if key not in wanted],
+    }
+    found = [f"{what}: {_some([f'{id} ({model})' for id, model in keys])}" for what, keys in problems.items() if keys]
+    if found:
+        raise DataError(f"{paths.RESPONSES} does not fit {paths.split_file('test')}: {'; '.join(found)}", GENERATE)
+    answers = {(response.id, response.model): response.text for response in responses}
+    return [
+        Question(row.id, model, row.instruction, row.input, row.output, answers[row.id, model])
+        for (_, model), row in wanted.items()
+    ]
+
+
+def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, str], list[Verdict]]:
+    """The judge's identity and a verdict on every question."""
+    with contextlib.ExitStack() as stack:
+        judge = stack.enter_context(contextlib.closing(open_judge(settings)))
+        identity = judge.identity()
+        cache = None
+        if settings.backend != "reference":  # which is as quick as reading its verdicts would be
+            cache = stack.enter_context(VerdictCache(cache_path(identity)))
+        bar = stack.enter_context(console.progress(total=len(questions), unit="answer", what="judging"))
+        verdicts = judge_all(judge, questions, parallel=settings.parallel, cache=cache, on_progress=bar.update)
+    return identity, verdicts
+
+
+def write(
+    identity: dict[str, str],
+    questions: Sequence[Question],
+    verdicts: Sequence[Verdict],
+    examples: Sequence[Example],
+    settings: params.Params,
+) -> None:
+    """Write everything that the stage has to say."""
+    categories = {row.id: row.category for row in examples}
+    bootstrap = {"resamples": settings.judge.bootstrap_resamples, "seed": settings.judge.seed}
+    by_model = {
+        model: [v for v in verdicts if v.model == model] for model in sorted(settings.generate.models, reverse=True)
+    }
+    exact = Counter(question.model for question in questions if question.is_exact)
+    metrics = {"judge": identity} | {
+        model: summarise(found, categories, exact_matches=exact[model], **bootstrap)
+        for model, found in by_model.items()
+    }
+    if "base" in by_model:
+        metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
+    write_records(paths.VERDICTS, verdicts)
+    write_json(paths.JUDGE_METRICS, metrics)
+    write_json(paths.SCORES, headlines(metrics))
+    with atomic_file(paths.SCORES_CSV) as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["id", "category", *by_model])
+        columns = [[verdict.score for verdict in found] for found in by_model.values()]
+        table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))
+    plot_scores(paths.SCORES_PLOT, verdicts, metrics)
+
+
+def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What `dvc metrics` shows of the result: few enough figures that they fit a screen."""
+    scores: dict[str, Any] = {
+        name: {"score": metrics[name]["mean"]} | {f"ci95_{end}": metrics[name]["interval"][end] for end in ENDS}
+        for name in ("tuned", "base", "difference")
+        if name in metrics
+    }
+    scores["tuned"] |= {status: metrics["tuned"][status] for status in ("scored", "invalid", "failed")}
+    return scores
+
+
+def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
+    """Refuse a result in which too many answers have no score.
+
+    Raises:
+        ServiceUnavailable: some of them failed, so that running the stage again may score them.
+        DataError: the judge has answered for all of them, but without a score.
+    """
+    without = [verdict for verdict in verdicts if verdict.status != "scored"]
+    if len(without) <= max_invalid * len(verdicts):
+        return
+    failed = [verdict for verdict in without if verdict.status == "failed"]
+    example = (failed or without)[0]
+    message = (
+        f"{len(without)} of {len(verdicts)} answers have no score ({len(without) - len(failed)} invalid, "
+        f"{len(failed)} failed), more than judge.max_invalid ({max_invalid:g}) allows; "
+        f"{example.id} ({example.model}): {example.detail}; all are in {paths.VERDICTS}"
+    )
+    if failed:
+        raise ServiceUnavailable(message, "run the same command again: what is scored is not asked again")
+    raise DataError(message, "another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict")
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+if __name__ == "__main__":
+    program.run("judge", main)

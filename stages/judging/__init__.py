@@ -1,0 +1,1 @@
+"""Scoring answers: the judges, the verdicts they give, and the statistics over them. No torch."""

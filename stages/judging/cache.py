@@ -1,0 +1,93 @@
+"""Verdicts that outlive a killed run: a JSONL file outside DVC's outputs to which each is appended as it comes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stages.common import paths
+from stages.common.console import say
+from stages.common.errors import DataError
+from stages.judging.judge import Judgement
+
+
+def cache_path(identity: Mapping[str, str], folder: Path = paths.CACHE / "judge") -> Path:
+    """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
+    text = json.dumps(dict(identity), sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.jsonl"
+
+
+class VerdictCache:
+    """Scored judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
+
+    A run that is killed while it writes leaves half a line at the end, which is dropped. Verdicts without a score are
+    not kept: asking again may bring one. Two processes never have one file open at a time: the second waits, which
+    saves it from asking what the first asks, and the kernel frees the file at any death of its holder.
+
+    Raises:
+        DataError: a line that is not the last cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._scored: dict[str, Judgement] = {}
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "a+b")
+        try:
+            self._wait_for_lock()
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def _wait_for_lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process asks the same judge; waiting until it is done, to take its verdicts over")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self._scored[row["key"]] = Judgement("scored", float(row["score"]), str(row["detail"]))
+            except (ValueError, KeyError, TypeError):
+                raise DataError(f"{self.path}, line {number}: not a cached verdict", f"rm {self.path}") from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def get(self, key: str) -> Judgement | None:
+        """The judgement kept under a key."""
+        return self._scored.get(key)
+
+    def put(self, key: str, judgement: Judgement) -> None:
+        """Keep a judgement if it is scored: on return it survives the end of this process."""
+        if judgement.status != "scored":
+            return
+        line = json.dumps({"key": key, "score": judgement.score, "detail": judgement.detail}, ensure_ascii=False)
+        with self._lock:
+            self._scored[key] = judgement
+            os.write(self._file.fileno(), line.encode() + b"\n")
+
+    def __len__(self) -> int:
+        return len(self._scored)

@@ -1,0 +1,80 @@
+"""What a judge is: something that gives one answer a score from 0 to 100, or says why it has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from stages.common.params import Judge as JudgeParams
+from stages.common.records import ModelName, Verdict, VerdictStatus
+
+
+@dataclass(frozen=True)
+class Question:
+    """One answer to be judged, with all that a judge may know. ``id`` and ``model`` say whose it is."""
+
+    id: str
+    model: ModelName
+    instruction: str
+    input: str
+    reference: str
+    answer: str
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the answer is the reference, character for character; white space around either does not count."""
+        return self.answer.strip() == self.reference.strip()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judge's word on one answer; the fields are those of `Verdict`. It holds no time, count of attempts or host."""
+
+    status: VerdictStatus
+    score: float | None
+    detail: str
+
+    def verdict(self, question: Question) -> Verdict:
+        """This judgement as the verdict on a question."""
+        return Verdict(id=question.id, model=question.model, status=self.status, score=self.score, detail=self.detail)
+
+
+class Judge(Protocol):
+    """What `stages.judging.panel` needs of a judge. ``judge`` is called from several threads at a time."""
+
+    def identity(self) -> dict[str, str]:
+        """Everything that tells this judge from another: scores of two judges are comparable only if it is equal."""
+        ...
+
+    def key(self, question: Question) -> str:
+        """A hash of all that the judgement depends on beside the judge itself: equal keys, one judgement."""
+        ...
+
+    def judge(self, question: Question) -> Judgement:
+        """Judge one answer. A fault that concerns this answer alone is a Judgement too.
+
+        Raises:
+            ServiceUnavailable: no further answer can be judged either.
+            ConfigError: nor later, until what params.yaml names is there.
+        """
+        ...
+
+    def close(self) -> None:
+        """End at once what is under way in other threads, and let go of connections."""
+        ...
+
+
+def open_judge(params: JudgeParams) -> Judge:
+    """The judge that params.yaml names, ready to judge: what it needs has been checked.
+
+    Raises:
+        ServiceUnavailable: its server does not answer.
+        ConfigError: its model, its rubric or its server's address is wrong.
+    """
+    if params.backend == "reference":
+        from stages.judging.reference import ReferenceJudge
+
+        return ReferenceJudge()
+    from stages.judging.ollama import open_ollama_judge
+
+    return open_ollama_judge(params)

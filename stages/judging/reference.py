@@ -1,0 +1,95 @@
+"""The built-in judge: how like the reference an answer is, by measures that need no model and give no two results.
+
+It measures likeness, not quality. A right answer in other words scores low ("Jane Austen." for "The author is Jane
+Austen."), and a wrong one that differs in one word scores high (cumulus for cumulonimbus). It tells whether a
+pipeline works and whether a model has learnt the form of the answers; it does not tell whether a model is good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.chrf import CHRF
+
+from stages.judging.judge import Judgement, Question
+
+#: Parts of the score of an answer that is not the reference. Equal, as none is the better judge and each misses what
+#: another sees: chrF (character 1- to 6-grams, recall counts double) takes part-right words and no order beyond six
+#: characters, token F1 the right words in any order and case, edit similarity order, case and punctuation.
+CHRF_WEIGHT = TOKEN_F1_WEIGHT = EDIT_WEIGHT = 1 / 3
+
+_CHRF = CHRF()
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Three measures of how like two texts are, each from 0 to 100."""
+
+    chrf: float
+    token_f1: float
+    edit: float
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean, from 0 to 100."""
+        return CHRF_WEIGHT * self.chrf + TOKEN_F1_WEIGHT * self.token_f1 + EDIT_WEIGHT * self.edit
+
+
+def likeness(answer: str, reference: str) -> Likeness:
+    """Compare an answer with its reference.
+
+    chrF is sacrebleu's with its defaults (Popović 2015), edit similarity 1 - Levenshtein distance / longer length.
+    """
+    return Likeness(
+        chrf=_CHRF.sentence_score(answer, [reference]).score,
+        token_f1=100 * token_f1(answer, reference),
+        edit=100 * Levenshtein.normalized_similarity(answer, reference),
+    )
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """F1 of the words that two texts share, counted as often as they occur, from 0 to 1 (SQuAD's measure).
+
+    Words are runs of letters and digits, without regard to case. Two texts without a common word score 0.
+    """
+    ours, theirs = (Counter(_WORD.findall(text.casefold())) for text in (answer, reference))
+    shared = (ours & theirs).total()
+    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
+
+
+class ReferenceJudge:
+    """100 for the reference itself, 0 for an empty answer, otherwise the mean likeness."""
+
+    def identity(self) -> dict[str, str]:
+        """The measures and the versions of the libraries that compute them."""
+        return {
+            "backend": "reference",
+            "measure": "100 if equal, else the mean of chrF, token F1 and edit similarity",
+            "sacrebleu": version("sacrebleu"),
+            "rapidfuzz": version("rapidfuzz"),
+        }
+
+    def key(self, question: Question) -> str:
+        """Only the answer and the reference count."""
+        texts = (question.answer.strip(), question.reference.strip())
+        return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def judge(self, question: Question) -> Judgement:
+        """Compare one answer with its reference."""
+        answer, reference = question.answer.strip(), question.reference.strip()
+        if question.is_exact:
+            return Judgement("scored", 100.0, "exact match")
+        if not answer:
+            return Judgement("scored", 0.0, "empty answer")
+        found = likeness(answer, reference)
+        detail = f"chrF {found.chrf:.1f}, token F1 {found.token_f1:.1f}, edit similarity {found.edit:.1f}"
+        return Judgement("scored", round(found.mean, 2), detail)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: prompt styles, batches, the training loop."""

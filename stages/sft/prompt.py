@@ -1,0 +1,83 @@
+"""How an instruction is put to the model: the prompt styles.
+
+A style is data, stored with the tokens and with the model, so that whoever talks to the model later uses the words
+that it was trained with. The response follows the prompt directly; prompt and response are encoded apart and joined,
+so generation is given exactly the ids that training saw.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages.common.errors import DataError
+from stages.common.files import read_json, write_json
+
+#: The file that holds a model's style, beside its weights.
+STYLE_FILE = "prompt_style.json"
+
+
+class PromptStyle(BaseModel):
+    """Texts around an instruction and its input; ``{instruction}`` and ``{input}`` stand for the row's own.
+
+    Args:
+        name: as in params.yaml.
+        with_input: the prompt of a row that has an input.
+        without_input: the prompt of one that has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    with_input: str
+    without_input: str
+
+    def prompt(self, instruction: str, input: str) -> str:
+        """The text that the response follows. The row's own texts are put in as they are, braces and all."""
+        template = self.with_input if input else self.without_input
+        before, after = template.split("{instruction}")
+        return before + instruction + after.replace("{input}", input)
+
+
+_ALPACA_PREAMBLE = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+)
+
+STYLES = {
+    style.name: style
+    for style in (
+        # The book's form of Stanford Alpaca's template (chapter 7.2): one preamble, whether there is an input or not.
+        PromptStyle(
+            name="alpaca",
+            with_input=f"{_ALPACA_PREAMBLE}\n\n### Instruction:\n{{instruction}}"
+            "\n\n### Input:\n{input}\n\n### Response:\n",
+            without_input=f"{_ALPACA_PREAMBLE}\n\n### Instruction:\n{{instruction}}\n\n### Response:\n",
+        ),
+        # The book's form of Phi-3's template (exercise 7.1).
+        PromptStyle(
+            name="phi3",
+            with_input="<|user|>\n{instruction}\n{input}\n<|assistant|>:\n",
+            without_input="<|user|>\n{instruction}\n<|assistant|>:\n",
+        ),
+    )
+}
+
+
+def save_style(style: PromptStyle, folder: Path) -> None:
+    """Store a style beside a model."""
+    write_json(folder / STYLE_FILE, style.model_dump())
+
+
+def load_style(folder: Path, *, made_by: str) -> PromptStyle:
+    """Read the style stored beside a model.
+
+    Raises:
+        DataError: there is none, or the file is not a style.
+    """
+    path = folder / STYLE_FILE
+    try:
+        return PromptStyle.model_validate(read_json(path, made_by=made_by))
+    except ValidationError as error:
+        raise DataError(f"{path}: not a prompt style: {json.dumps(error.errors()[0]['msg'])}", made_by) from None

@@ -1,0 +1,53 @@
+"""Divide the dataset into train, test and val, every row with a stable id, and report what they hold.
+
+Reads artifacts/download/dataset.json; writes artifacts/split/{train,test,val}.jsonl and metrics.json.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.common import files, params, paths, program, records
+from stages.common.console import say
+from stages.common.errors import DataError
+from stages.inputs import dataset, splits
+from stages.inputs.report import report
+
+MADE_BY = "dvc repro download"
+
+
+def main() -> None:
+    """Run the stage."""
+    settings = params.load().split
+    if not paths.DATASET.is_file():
+        raise DataError(f"{paths.DATASET}: no such file", MADE_BY)
+    rows = dataset.read(paths.DATASET, name=str(paths.DATASET), mend=MADE_BY).rows
+    division = splits.divide(splits.with_ids(rows), settings)
+    findings = report(division)
+    for name, examples in division.items():
+        records.write_records(paths.split_file(name), examples)
+    files.write_json(paths.SPLIT_METRICS, findings)
+    _tell(findings)
+
+
+def _tell(findings: dict[str, Any]) -> None:
+    rows = findings["rows"]
+    say(
+        f"{rows['all']:,} rows: {rows['train']:,} train, {rows['test']:,} test, {rows['val']:,} val; "
+        f"categories: {len(findings['categories'])}"
+    )
+    prompts = findings["repeated_prompts"]
+    if prompts["groups"]:
+        say(
+            f"repeated: {prompts['groups']} prompts occur more than once "
+            f"({prompts['rows_beyond_first']} rows beyond the first), "
+            f"{prompts['groups_with_different_outputs']} of them with different outputs; "
+            f"{findings['repeated_rows']['rows_beyond_first']} rows repeat a whole row"
+        )
+    for name, found in findings["prompts_also_in_train"].items():
+        if found["count"]:
+            say(f"warning: {found['count']} {name} rows also occur in train (ids in {paths.SPLIT_METRICS})")
+
+
+if __name__ == "__main__":
+    program.run("split", main)

@@ -1,0 +1,144 @@
+"""`dvc repro` on a copy of the repository as it stands: everything from nothing, then only what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import small_pipeline
+from tests.small_pipeline import ROOT
+
+STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
+
+
+def copy_of_the_repository(folder: Path) -> Path:
+    """Every file that a clone would have, with small parameters and an empty cache."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    small_pipeline.write_params(folder, small_pipeline.SMALL)
+    return folder
+
+
+def repro(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    home = folder.parent / f"{folder.name}-home"
+    home.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", *arguments],
+        cwd=folder,
+        env=os.environ
+        | {
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PIPELINE_MLFLOW_RUN_ID": "none",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def stages_run(output: str) -> list[str]:
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("clone") / "repository")
+    done = repro(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stages_run(done.stdout) == list(STAGES)
+    return folder
+
+
+def test_a_second_run_finds_nothing_to_do(finished):
+    done = repro(finished)
+
+    assert done.returncode == 0
+    assert stages_run(done.stdout) == []
+    assert "up to date" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("overlay", "expected"),
+    [
+        ({"judge": {"bootstrap_resamples": 101}}, ["judge"]),
+        ({"judge": {"bootstrap_resamples": 100}, "generate": {"max_new_tokens": 5}}, ["generate", "judge"]),
+    ],
+)
+def test_a_changed_value_reruns_what_reads_it_and_what_follows(finished, overlay, expected):
+    small_pipeline.write_params(finished, overlay)
+
+    assert stages_run(repro(finished).stdout) == expected
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "artifacts").rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong", "right", "code"),
+    [
+        (
+            "judge",
+            {"judge": {"rubric": "nonesuch", "backend": "ollama"}},
+            {"judge": {"rubric": "graded-v1", "backend": "reference"}},
+            78,
+        ),
+        ("finetune", {"finetune": {"batch_size": 2000}}, {"finetune": {"batch_size": 4}}, 65),
+        (
+            "download",
+            {"download": {"data": {"sha256": "0" * 63 + "a"}}},
+            {"download": {"data": {"sha256": None}}},
+            65,
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_exit_code_and_leaves_earlier_results(finished, stage, wrong, right, code):
+    lock, before = (finished / "dvc.lock").read_bytes(), digests(finished)
+    small_pipeline.write_params(finished, wrong)
+
+    failed = repro(finished)
+    after = digests(finished)
+    small_pipeline.write_params(finished, right)
+    mended = repro(finished)
+
+    assert f"exited with {code}" in failed.stderr
+    assert f"the results of the last {stage} that succeeded are back in place" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert after == before
+    assert (finished / "dvc.lock").read_bytes() == lock
+    assert mended.returncode == 0
+    assert stages_run(mended.stdout) == []
+
+
+@pytest.mark.slow
+def test_two_clones_give_the_same_dvc_lock(tmp_path):
+    locks = []
+    for name in ("one", "two"):
+        folder = copy_of_the_repository(tmp_path / name)
+        done = repro(folder)
+        assert done.returncode == 0, done.stderr
+        locks.append((folder / "dvc.lock").read_text())
+
+    assert locks[0] == locks[1]

@@ -1,0 +1,201 @@
+"""The judge stage as a whole, in a folder of its own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages import judge
+from stages.common import paths
+from stages.common.errors import DataError, ServiceUnavailable
+from stages.common.params import merge, read_yaml
+from stages.common.records import Example, Response, Verdict, read_records, write_records
+from tests.fake_ollama import FakeOllama, prompt, score, server_error, text
+
+ROOT = Path(__file__).parents[1]
+
+EXAMPLES = [
+    Example(id="a", instruction="Name the capital of France.", input="", output="Paris.", category="facts"),
+    Example(id="b", instruction="Correct the spelling.", input="freind", output="friend", category="spelling"),
+    Example(id="c", instruction="Correct the spelling.", input="recieve", output="receive", category="spelling"),
+]
+ANSWERS = {
+    ("a", "tuned"): "Paris.",
+    ("b", "tuned"): "freind",
+    ("c", "tuned"): "receive",
+    ("a", "base"): "",
+    ("b", "base"): "xyz",
+    ("c", "base"): "recieve",
+}
+
+
+def respond(answers):
+    return [
+        Response(id=id, model=model, text=answer, stop_reason="end_of_text", tokens=3)
+        for (id, model), answer in answers.items()
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with what the stage reads; tracking is off."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
+    configure()
+    write_records(paths.split_file("test"), EXAMPLES)
+    write_records(paths.RESPONSES, respond(ANSWERS))
+    return tmp_path
+
+
+def configure(models=("base", "tuned"), **changes):
+    tree = json.loads(json.dumps(read_yaml(ROOT / "params.yaml")))
+    quick = {"bootstrap_resamples": 200, "deadline_seconds": 5.0, "retries": 0}
+    merge(tree, {"generate": {"models": list(models)}, "judge": quick | changes})
+    paths.PARAMS.write_text(json.dumps(tree))  # JSON is YAML
+
+
+def outputs():
+    return {path.name: path.read_bytes() for path in paths.JUDGE.iterdir()}
+
+
+def earlier_results():
+    paths.JUDGE.mkdir(parents=True)
+    paths.JUDGE_METRICS.write_text("earlier")
+    return outputs()
+
+
+def verdicts():
+    return list(read_records(paths.VERDICTS, Verdict, made_by=""))
+
+
+def metrics():
+    return json.loads(paths.JUDGE_METRICS.read_text())
+
+
+def test_the_built_in_judge_gives_the_same_bytes_again(folder):
+    judge.main()
+    first = outputs()
+    shutil.rmtree(paths.JUDGE)
+    judge.main()
+    assert outputs() == first
+    assert sorted(first) == ["metrics.json", "scores.csv", "scores.json", "scores.png", "verdicts.jsonl"]
+    assert not (folder / ".cache").exists()
+    assert str(folder).encode() not in b"".join(first.values())
+
+
+def test_what_is_written(folder):
+    judge.main()
+    found = metrics()
+    assert list(found) == ["judge", "tuned", "base", "difference"]
+    assert found["judge"]["backend"] == "reference"
+    # "freind" for "friend": chrF of 6 letters, 5 pairs (fr, nd shared), 0 of the longer ones up to six
+    freind = next(verdict for verdict in verdicts() if (verdict.id, verdict.model) == ("b", "tuned"))
+    assert freind.score == pytest.approx((100 * (6 / 6 + 2 / 5) / 6 + 0 + 100 * 4 / 6) / 3, abs=0.005)
+    assert (found["tuned"]["n"], found["tuned"]["scored"], found["tuned"]["exact_matches"]) == (3, 3, 2)
+    assert found["tuned"]["mean"] == pytest.approx((200 + freind.score) / 3, abs=0.001)
+    assert found["tuned"]["categories"]["facts"] == {"n": 1, "scored": 1, "mean": 100.0}
+    assert found["base"]["exact_matches"] == 0
+    assert found["difference"]["n"] == 3
+    assert found["difference"]["mean"] == pytest.approx(found["tuned"]["mean"] - found["base"]["mean"], abs=0.002)
+    assert [(v.id, v.model) for v in verdicts()] == [
+        (id, model) for id in ("a", "b", "c") for model in ("base", "tuned")
+    ]
+    assert paths.SCORES_CSV.read_text().splitlines() == [
+        "id,category,tuned,base",
+        "a,facts,100.0,0.0",
+        f"b,spelling,{freind.score},0.0",
+        f"c,spelling,100.0,{next(v.score for v in verdicts() if (v.id, v.model) == ('c', 'base'))}",
+    ]
+    assert paths.SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tuned_model_alone(folder):
+    configure(models=["tuned"])
+    write_records(paths.RESPONSES, respond({key: answer for key, answer in ANSWERS.items() if key[1] == "tuned"}))
+    judge.main()
+    assert list(metrics()) == ["judge", "tuned"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows[1:], "no answer: a (tuned)"),
+        (lambda rows: [*rows, rows[2]], "more than one answer: c (tuned)"),
+        (lambda rows: [*rows, rows[0].model_copy(update={"id": "z"})], "answers to no test row: z (tuned)"),
+        (lambda rows: [], "no answer: a (base), a (tuned), b (base), b (tuned), c (base) and 1 more"),
+    ],
+)
+def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folder, change, message):
+    before = earlier_results()
+    write_records(paths.RESPONSES, change(respond(ANSWERS)))
+    with pytest.raises(DataError) as caught:
+        judge.main()
+    assert caught.value.what == f"{paths.RESPONSES} does not fit artifacts/split/test.jsonl: {message}"
+    assert outputs() == before
+
+
+def test_two_rows_with_one_id_are_named(folder):
+    write_records(paths.split_file("test"), [*EXAMPLES, EXAMPLES[0]])
+    with pytest.raises(DataError, match="more than one row: a") as caught:
+        judge.main()
+    assert caught.value.fix == "dvc repro --force split"
+
+
+def ollama(monkeypatch, server):
+    monkeypatch.setenv("OLLAMA_HOST", server.address)
+
+
+def test_ollama_from_end_to_end(folder, monkeypatch):
+    configure(backend="ollama", parallel=3)
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    first = outputs()
+    assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
+    assert len(server.chats) == 6
+    with FakeOllama([server_error(500)]) as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    assert server.chats == []
+    assert outputs() == first
+
+
+def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
+    before = earlier_results()
+    configure(backend="ollama")
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    with pytest.raises(ServiceUnavailable):
+        judge.main()
+    assert outputs() == before
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "counts", "said"),
+    [
+        (text("85/100"), DataError, (1, 0), "b (tuned): not JSON; found '85/100'"),
+        (server_error(503, "busy"), ServiceUnavailable, (0, 1), "b (tuned): HTTP 503: busy"),
+    ],
+)
+def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
+    folder, monkeypatch, behaviour, error, counts, said
+):
+    def behave(body):
+        return behaviour if prompt(body).partition("answer to grade\n")[2].startswith("freind\n") else score(50)
+
+    configure(backend="ollama", max_invalid=0.1)
+    with FakeOllama(behave) as server:
+        ollama(monkeypatch, server)
+        with pytest.raises(error) as caught:
+            judge.main()
+    assert "1 of 6 answers have no score" in caught.value.what
+    assert said in caught.value.what
+    assert (metrics()["tuned"]["invalid"], metrics()["tuned"]["failed"]) == counts
+    assert len(verdicts()) == 6
+
+    configure(backend="ollama", max_invalid=0.2)
+    with FakeOllama(behave) as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    assert len(server.chats) == 1
+    assert metrics()["difference"]["n"] == 2

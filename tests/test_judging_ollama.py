@@ -1,0 +1,344 @@
+"""The Ollama judge against a real server on loopback: for every fault no wrong score, no lost item, no hang."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import requests
+
+from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.params import Judge as JudgeParams
+from stages.judging.judge import Question
+from stages.judging.ollama import OllamaJudge, open_ollama_judge, prompt_problem
+from stages.judging.rubric import load_rubric
+from tests import fake_ollama as fake
+from tests.fake_ollama import FakeOllama, score, server_error, text
+
+QUESTION = Question("row-1", "tuned", "Name the author.", "", "Jane Austen.", "Jane Austin.")
+
+
+def settings(**changes):
+    values = {
+        "backend": "ollama",
+        "model": "llama3",
+        "rubric": "graded-v1",
+        "seed": 123,
+        "num_ctx": 2048,
+        "num_predict": 64,
+        "deadline_seconds": 5.0,
+        "retries": 2,
+        "parallel": 1,
+        "max_invalid": 0.02,
+        "bootstrap_resamples": 100,
+    }
+    return JudgeParams.model_validate(values | changes)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Open a judge on a server; judges are closed at the end of the test."""
+    judges = []
+
+    def open_(server, **changes) -> OllamaJudge:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        judges.append(open_ollama_judge(settings(**changes), first_wait=0.01))
+        return judges[-1]
+
+    yield open_
+    for judge in judges:
+        judge.close()
+
+
+def test_the_request_is_exactly_this(opened):
+    with FakeOllama([score(85)]) as server:
+        assert opened(server).judge(QUESTION).score == 85
+    system, user = load_rubric("graded-v1").messages(QUESTION)
+    options = {"temperature": 0, "seed": 123, "num_ctx": 2048, "num_predict": 64}
+    assert server.paths == ["/api/version", "/api/tags", "/api/chat", "/api/chat"]
+    assert server.loads == [
+        {"model": "llama3", "messages": [], "stream": False, "options": options, "keep_alive": "30m"}
+    ]
+    assert server.chats == [
+        {
+            "model": "llama3",
+            "messages": [system, user],
+            "stream": True,
+            "format": {
+                "type": "object",
+                "properties": {"score": {"type": "integer", "minimum": 0, "maximum": 100}},
+                "required": ["score"],
+                "additionalProperties": False,
+            },
+            "options": options,
+            "truncate": False,
+            "keep_alive": "30m",
+        }
+    ]
+    assert "Name the author." in user["content"]
+    assert "Jane Austin." in user["content"]
+
+
+def test_the_identity_tells_judges_apart(opened):
+    with FakeOllama() as server:
+        assert opened(server).identity() == {
+            "backend": "ollama",
+            "model": "llama3",
+            "digest": fake.DIGEST,
+            "quantization": "Q4_0",
+            "server_version": "0.32.15",
+            "rubric": "graded-v1",
+            "rubric_sha256": load_rubric("graded-v1").sha256,
+            "options": '{"num_ctx": 2048, "num_predict": 64, "seed": 123, "temperature": 0}',
+        }
+
+
+def test_a_score_has_the_judges_words_as_detail(opened):
+    with FakeOllama([score(0)]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert (judgement.status, judgement.score, judgement.detail) == ("scored", 0.0, '{ "score": 0 }')
+
+
+PASSING = {
+    "503": server_error(503),
+    "500": server_error(500, "llama runner process has terminated"),
+    "502": server_error(502, "bad gateway"),
+    "error in mid stream": fake.error_in_stream,
+    "no done": fake.no_done,
+    "cut in mid line": fake.cut_in_line,
+    "cut before the answer": fake.cut_before_answer,
+    "garbage": fake.garbage,
+}
+
+
+@pytest.mark.parametrize("behaviour", PASSING.values(), ids=PASSING.keys())
+def test_a_fault_that_passes_leaves_no_trace(opened, behaviour):
+    with FakeOllama([behaviour, behaviour, score(85)]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert (judgement.status, judgement.score, judgement.detail) == ("scored", 85.0, '{ "score": 85 }')
+    assert len(server.chats) == 3
+
+
+def test_a_call_that_hangs_is_repeated_on_a_new_connection(opened):
+    with FakeOllama([fake.silent, score(85)]) as server:
+        assert opened(server, deadline_seconds=0.8).judge(QUESTION).score == 85
+
+
+LASTING = {
+    "503": (server_error(503), "HTTP 503: server busy, please try again. maximum pending requests exceeded"),
+    "500": (server_error(500, "no memory"), "HTTP 500: no memory"),
+    "error in mid stream": (
+        fake.error_in_stream,
+        "error in mid stream: an error was encountered while running the model: unexpected EOF",
+    ),
+    "no done": (fake.no_done, "the stream ended without done, after '{\"score\": 85}'"),
+    "cut in mid line": (fake.cut_in_line, "the connection broke off"),
+    "cut before the answer": (fake.cut_before_answer, "the connection broke off"),
+    "garbage": (fake.garbage, 'not JSON: "<html>a proxy\'s page</html>"'),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "detail"), LASTING.values(), ids=LASTING.keys())
+def test_a_fault_that_lasts_fails_this_answer_after_all_attempts(opened, behaviour, detail):
+    with FakeOllama([behaviour]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert (judgement.status, judgement.score, judgement.detail) == ("failed", None, detail)
+    assert len(server.chats) == 3
+
+
+ENDLESS = {
+    "silent": (fake.silent, "nothing heard for 0.2 s"),
+    "drip": (fake.drip, "no complete answer within 0.4 s"),
+    "drip of headers": (fake.drip_headers, "no complete answer within 0.4 s"),
+    "talk": (fake.talk, "no complete answer within 0.4 s"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "detail"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_call_that_does_not_end_is_ended(opened, behaviour, detail):
+    with FakeOllama([behaviour]) as server:
+        judgement = opened(server, deadline_seconds=0.4, retries=0).judge(QUESTION)
+    assert (judgement.status, judgement.score, judgement.detail) == ("failed", None, detail)
+
+
+def test_the_deadline_spans_all_attempts(opened):
+    with FakeOllama([server_error(503)]) as server:
+        judgement = opened(server, deadline_seconds=0.3, retries=20).judge(QUESTION)
+    assert judgement.status == "failed"
+    assert len(server.chats) < 20
+
+
+def test_an_answer_beyond_any_size_is_not_read_to_its_end(opened):
+    with FakeOllama([fake.flood]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert (judgement.status, judgement.detail) == ("failed", "the answer went on past 1048576 bytes")
+    assert len(server.chats) == 1
+
+
+WITHOUT_SCORE = {
+    "85/100": (text("85/100"), "not JSON; found '85/100'"),
+    "a number": (text("85"), "not a JSON object with score as its only key; found '85'"),
+    "empty": (text(""), "not JSON; found ''"),
+    "out of range": (score(850), "the score is not from 0 to 100; found '{ \"score\": 850 }'"),
+    "negative": (score(-5), "the score is not from 0 to 100; found '{ \"score\": -5 }'"),
+    "a fraction": (score(85.5), "the score is not a whole number; found '{ \"score\": 85.5 }'"),
+    "a string": (score("85"), 'the score is not a whole number; found \'{ "score": "85" }\''),
+    "another key": (text('{"grade": 85}'), "not a JSON object with score as its only key; found '{\"grade\": 85}'"),
+    "cut off": (
+        text('{"score": 8', "length"),
+        "the verdict did not end by itself (done_reason 'length'); found '{\"score\": 8'",
+    ),
+    "only loaded": (text("", "load"), "the verdict did not end by itself (done_reason 'load'); found ''"),
+    "too long": (
+        fake.too_long(),
+        'the judge refused the request: HTTP 400: {"error": {"code": 400, "message": '
+        '"request (1010 tokens) exceeds the available context size (256 tokens)"}}',
+    ),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "detail"), WITHOUT_SCORE.values(), ids=WITHOUT_SCORE.keys())
+def test_what_is_not_a_score_is_invalid_and_not_asked_again(opened, behaviour, detail):
+    with FakeOllama([behaviour, score(85)]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert (judgement.status, judgement.score, judgement.detail) == ("invalid", None, detail)
+    assert len(server.chats) == 1
+
+
+def test_a_prompt_that_the_server_has_cut_gives_no_score(opened):
+    cut = text('{"score": 85}', prompt_eval_count=130)
+    with FakeOllama([cut]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert judgement.status == "invalid"
+    assert "it has cut it (judge.num_ctx 2048, judge.num_predict 64)" in judgement.detail
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "fits"),
+    [
+        (4000, 1000, True),
+        (8000, 1000, True),
+        (8001, 1000, False),  # over 8 bytes a token
+        (8000, 1984, True),
+        (8000, 1985, False),  # 1985 + 64 is one more than 2048
+        (1984, None, True),  # so few bytes are no more tokens
+        (1985, None, False),
+        (10, True, True),  # not a count
+    ],
+)
+def test_prompt_check(size, count, fits):
+    assert (prompt_problem(size, count, settings()) is None) == fits
+
+
+def test_no_server_is_said_before_anything_is_judged(opened):
+    with FakeOllama() as server:
+        pass
+    with pytest.raises(ServiceUnavailable) as caught:
+        opened(server)
+    assert caught.value.what == f"no Ollama at {server.url}: no connection: Connection refused"
+    assert caught.value.fix == "ollama serve, or OLLAMA_HOST=host:port where it runs elsewhere"
+
+
+def test_a_model_that_is_not_pulled_is_said_before_anything_is_judged(opened):
+    with FakeOllama(model="mistral") as server, pytest.raises(ConfigError) as caught:
+        opened(server)
+    assert caught.value.what == f"judge.model: Ollama at {server.url} has no model 'llama3'; it has mistral:latest"
+    assert caught.value.fix == "ollama pull llama3"
+    assert server.chats == server.loads == []
+
+
+def test_a_model_that_goes_away_ends_the_judging(opened):
+    with FakeOllama() as server:
+        judge = opened(server)
+        server.model = "mistral"
+        with pytest.raises(ConfigError) as caught:
+            judge.judge(QUESTION)
+    assert caught.value.fix == "ollama pull llama3"
+
+
+def test_a_server_that_goes_away_ends_the_judging(opened):
+    with FakeOllama() as server:
+        judge = opened(server)
+    with pytest.raises(ServiceUnavailable, match="no Ollama at http"):
+        judge.judge(QUESTION)
+
+
+def test_what_is_not_ollama_is_said(opened, monkeypatch):
+    with FakeOllama() as server:
+        monkeypatch.setattr(server, "address", f"{server.address}/elsewhere")
+        with pytest.raises(ServiceUnavailable, match="HTTP 404: 404 page not found") as caught:
+            opened(server)
+    assert "ollama pull" not in str(caught.value)
+
+
+def test_an_unknown_rubric_is_said(opened):
+    with FakeOllama() as server, pytest.raises(ConfigError, match="no rubric 'nope'; there is graded-v1"):
+        opened(server, rubric="nope")
+
+
+def test_a_proxy_is_not_asked_for_this_machine(opened, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeOllama([score(85)]) as server:
+        assert opened(server).judge(QUESTION).score == 85
+
+
+def test_one_connection_serves_all_calls_of_a_thread(opened):
+    with FakeOllama([score(85)]) as server:
+        judge = opened(server)
+        for _ in range(5):
+            judge.judge(QUESTION)
+    assert len(server.connections) == 1
+
+
+def test_closing_ends_a_call_under_way(opened):
+    with FakeOllama([fake.talk]) as server:
+        judge = opened(server, deadline_seconds=600.0)
+        judgements = []
+        thread = threading.Thread(target=lambda: judgements.append(judge.judge(QUESTION)))
+        thread.start()
+        while not server.chats:
+            time.sleep(0.005)
+        judge.close()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert judgements[0].status == "failed"
+
+
+def test_the_deadlines_timers_end_with_their_calls(opened):
+    with FakeOllama([score(85)]) as server:
+        opened(server, deadline_seconds=600.0).judge(QUESTION)
+        timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+        for timer in timers:
+            timer.join(timeout=10)
+    assert not any(timer.is_alive() for timer in timers)
+
+
+def test_the_key_is_that_of_the_whole_request(opened):
+    with FakeOllama() as server:
+        judge, other = opened(server), opened(server, seed=124)
+    same = Question(
+        "row-2", "base", *[getattr(QUESTION, name) for name in ("instruction", "input", "reference", "answer")]
+    )
+    changed = Question("row-1", "tuned", QUESTION.instruction, "", QUESTION.reference, "Jane Austen")
+    assert judge.key(QUESTION) == judge.key(same)
+    assert len({judge.key(QUESTION), judge.key(changed), other.key(QUESTION)}) == 3
+
+
+def test_the_program_says_its_address_and_serves():
+    command = [sys.executable, "-m", "tests.fake_ollama", "--port", "0", "--model", "judge"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"NO_PROXY": "*"}) as process:
+        try:
+            url = process.stdout.readline().strip()
+            with requests.Session() as session:
+                session.trust_env = False
+                body = {"model": "judge", "messages": [{"role": "user", "content": "x"}], "stream": False}
+                with session.post(f"{url}/api/chat", json=body, timeout=10) as response:
+                    # sha256("x") mod 101
+                    assert response.json()["message"]["content"] == '{\n  "score": 92\n}'
+        finally:
+            process.kill()

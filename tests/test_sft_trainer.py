@@ -1,0 +1,347 @@
+"""The training loop on tiny random models."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from stages.common import params
+from stages.common.errors import ConfigError, DataError
+from stages.common.records import Encoded
+from stages.gpt2 import weights
+from stages.gpt2.model import GPT2Config
+from stages.sft import trainer
+from stages.sft.batches import collate
+from stages.sft.progress import StepRecord
+
+TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
+RECIPE = params.Finetune(
+    seed=5,
+    epochs=2,
+    max_steps=None,
+    batch_size=4,
+    accumulate=1,
+    drop_last=True,
+    learning_rate=0.01,
+    weight_decay=0.1,
+    decay="all",
+    schedule="constant",
+    warmup_steps=0,
+    clip_norm=None,
+    dropout=0.0,
+    precision="fp32",
+    activation_checkpointing=False,
+    lora=None,
+    eval_every=3,
+    patience=None,
+)
+
+
+def made_rows(count: int, seed: int = 0) -> list[Encoded]:
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for number in range(count):
+        length = int(torch.randint(4, 20, (), generator=generator))
+        ids = torch.randint(TINY.vocab_size, (length,), generator=generator).tolist()
+        rows.append(Encoded(id=f"row{number}", ids=ids, prompt_length=length // 2))
+    return rows
+
+
+TRAIN, VAL = made_rows(14), made_rows(5, seed=1)
+
+
+def fit(recipe=RECIPE, *, dtype=torch.float32, train=TRAIN, on_epoch=lambda _: {}):
+    """The weights after training, and the history."""
+    model = weights.initialise(TINY, seed=0)
+    history: list[StepRecord] = []
+    trainer.fit(model, train, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=on_epoch)
+    return model, history
+
+
+def changed(**values) -> params.Finetune:
+    return RECIPE.model_copy(update=values)
+
+
+@pytest.mark.parametrize("loss_on", ["all", "response"])
+def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, tmp_path):
+    from transformers import GPT2LMHeadModel
+
+    model = weights.initialise(TINY, seed=0)
+    weights.save(model, tmp_path)
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path)
+    rows = TRAIN[:4]
+    width = max(len(row.ids) for row in rows)
+    ids = torch.tensor([[*row.ids, *[0] * (width - len(row.ids))] for row in rows])
+    labels = torch.full_like(ids, -100)
+    for number, row in enumerate(rows):
+        first = row.prompt_length if loss_on == "response" else 0
+        labels[number, first : len(row.ids)] = torch.tensor(row.ids[first:])
+
+    expected = theirs(ids, labels=labels).loss
+    expected.backward()
+    batch = collate(rows, loss_on)
+    loss = trainer.summed_loss(model, batch) / batch.count
+    loss.backward()
+
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    their_gradients = dict(theirs.transformer.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, their_gradients[name].grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss_on", ["all", "response"])
+@pytest.mark.parametrize("common", [0, 1, 3, 6])
+def test_a_shared_beginning_changes_neither_the_loss_nor_any_gradient(loss_on, common):
+    # In fp64, so that what is left is the order of summation.
+    prefix = [7, 3, 9, 7, 1, 2][:common]
+    rows = [row.model_copy(update={"ids": [*prefix, *row.ids], "prompt_length": common + 2}) for row in TRAIN[:5]]
+    losses, gradients = [], []
+    for share_prefix in (True, False):
+        model = weights.initialise(TINY, seed=0).double()
+        batch = collate(rows, loss_on, share_prefix=share_prefix)
+        hidden = model(batch.ids, batch.positions, batch.attend)
+        assert len(hidden) == sum(len(row.ids) - 1 for row in rows) - (len(rows) - 1) * batch.attend.prefix
+        logits = model.logits(hidden[batch.where])
+        losses.append(
+            torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none") @ batch.weights.double()
+        )
+        losses[-1].backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+
+    assert collate(rows, loss_on).attend.prefix == common
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+    for shared, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(shared, plain, rtol=1e-9, atol=1e-12)
+
+
+def padded(rows: list[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels [B, T] as everybody else makes them: padded, with -100 where there is no target."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.tensor([[*row.ids, *[0] * (width - len(row.ids))] for row in rows])
+    labels = torch.tensor([[*row.ids, *[-100] * (width - len(row.ids))] for row in rows])
+    return ids, labels
+
+
+def test_fifty_steps_follow_transformers_with_torch_s_adamw(tmp_path):
+    from transformers import GPT2LMHeadModel
+
+    recipe = changed(epochs=17, max_steps=50, learning_rate=1e-3)
+    start = weights.initialise(TINY, seed=0)
+    weights.save(start, tmp_path)
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path)
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    expected = []
+    for epoch in range(1, recipe.epochs + 1):
+        order = trainer.epoch_order(len(TRAIN), recipe.seed, epoch)
+        for batch in trainer.batches_of(order, recipe.batch_size, drop_last=True):
+            ids, labels = padded([TRAIN[index] for index in batch])
+            loss = theirs(ids, labels=labels).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            expected.append(loss.item())
+
+    _, history = fit(recipe)
+
+    assert [record.train_loss for record in history[1:]] == pytest.approx(expected[:50], abs=1e-4)
+    assert expected[49] < expected[0] - 0.3, "the comparison must be of models that learn"
+
+
+def test_the_history_counts_steps_epochs_and_tokens():
+    _, history = fit()
+
+    assert [record.step for record in history] == [0, 1, 2, 3, 4, 5, 6]
+    assert [record.epoch for record in history] == [0, 1, 1, 1, 2, 2, 2]
+    assert [record.step for record in history if record.val_loss is not None] == [0, 3, 6]
+    assert history[0].train_loss is None
+    assert all(record.train_loss is not None for record in history[1:])
+    assert history[-1].tokens_seen < 2 * sum(len(row.ids) - 1 for row in TRAIN), "drop_last leaves 2 rows out"
+
+
+def test_the_first_loss_is_that_of_guessing():
+    _, history = fit()
+
+    assert history[0].val_loss == pytest.approx(math.log(TINY.vocab_size), abs=0.05)
+
+
+def test_training_learns_its_rows():
+    _, history = fit(changed(epochs=60, drop_last=False, weight_decay=0.0))
+
+    assert history[-1].train_loss < 0.3
+
+
+def test_training_twice_gives_the_same_weights_and_history():
+    (first, first_history), (second, second_history) = fit(), fit()
+
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert first_history == second_history
+
+
+@pytest.mark.parametrize("eval_every", [1, 2, 100])
+def test_evaluating_and_sampling_at_other_times_changes_no_weight(eval_every):
+    expected, _ = fit()
+
+    found, _ = fit(changed(eval_every=eval_every), on_epoch=lambda _: torch.rand(3))
+
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
+
+
+def test_max_steps_ends_the_run_with_an_evaluation():
+    epochs = []
+    _, history = fit(changed(max_steps=4), on_epoch=epochs.append)
+
+    assert history[-1].step == 4
+    assert history[-1].val_loss is not None
+    assert epochs == [1, 2]
+
+
+def test_evaluation_counts_every_token_the_same():
+    model = weights.initialise(TINY, seed=0)
+    total = tokens = 0.0
+    for row in VAL:
+        batch = collate([row], "all")
+        total += trainer.summed_loss(model, batch).item()
+        tokens += batch.count
+
+    assert trainer.evaluate(model, VAL, "all") == pytest.approx(total / tokens, rel=1e-6)
+
+
+def test_one_step_is_that_of_adamw_worked_by_hand():
+    # AdamW's first step (Loshchilov & Hutter 2019, algorithm 2): with m = (1 - b1) g and v = (1 - b2) g^2, both
+    # corrected for their bias, the update is lr * (sign(g), nearly) and the weight first decays by lr * wd.
+    model = weights.initialise(TINY, seed=0)
+    before = copy.deepcopy(model)
+    rows = [TRAIN[index] for index in trainer.epoch_order(len(TRAIN), RECIPE.seed, 1)[:4]]
+    batch = collate(rows, "all")
+    (trainer.summed_loss(before, batch) / batch.count).backward()
+
+    after, _ = fit(changed(max_steps=1))
+
+    old, new = before.h[0].mlp.c_fc.weight, after.h[0].mlp.c_fc.weight
+    expected = old * (1 - 0.01 * 0.1) - 0.01 * old.grad / (old.grad.abs() + 1e-8)
+    torch.testing.assert_close(new, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_bounds_the_gradient_and_reports_it_unclipped():
+    free, free_history = fit(changed(max_steps=1))
+    clipped, clipped_history = fit(changed(max_steps=1, clip_norm=1e-8))
+
+    assert clipped_history[1].grad_norm == free_history[1].grad_norm > 0.1
+    assert not torch.equal(free.h[0].mlp.c_fc.weight, clipped.h[0].mlp.c_fc.weight)
+
+
+def test_bf16_products_keep_fp32_weights_that_move_by_tiny_steps():
+    # 1e-5 is under half a unit in the last place of most bf16 weights: pure bf16 training would not move them.
+    start = weights.initialise(TINY, seed=0)
+    model, history = fit(changed(learning_rate=1e-5, weight_decay=0.0, max_steps=1), dtype=torch.bfloat16)
+
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    moved = (model.h[0].mlp.c_fc.weight != start.h[0].mlp.c_fc.weight).float().mean()
+    assert moved > 0.95
+    assert history[0].val_loss == pytest.approx(math.log(TINY.vocab_size), abs=0.1)
+
+
+def test_bf16_learns_as_fp32_does():
+    _, fp32 = fit(changed(epochs=8))
+    _, bf16 = fit(changed(epochs=8), dtype=torch.bfloat16)
+
+    assert bf16[-1].train_loss == pytest.approx(fp32[-1].train_loss, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1 / 3, 2 / 3, 1, 1, 1, 1]),
+        ("linear", [1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [1 / 3, 2 / 3, 1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+    ],
+)
+def test_rate_factor(schedule, expected):
+    recipe = changed(schedule=schedule, warmup_steps=2)
+
+    assert [trainer.rate_factor(step, 6, recipe) for step in range(1, 7)] == pytest.approx(expected)
+
+
+def test_rows_that_fill_no_batch_are_refused_with_the_mend():
+    with pytest.raises(DataError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
+        fit(changed(batch_size=15))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_rows():
+    with pytest.raises(ConfigError, match=r"step \d+: .* is (nan|inf); the rows of this step: row"):
+        fit(changed(learning_rate=1e30))
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 4])
+def test_a_batch_in_parts_makes_the_same_steps(accumulate):
+    whole, expected = fit(changed(epochs=4))
+    parts, found = fit(changed(epochs=4, accumulate=accumulate))
+
+    assert [record.train_loss for record in found[1:]] == pytest.approx([r.train_loss for r in expected[1:]], rel=1e-4)
+    for ours, theirs in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)
+
+
+def test_decay_on_matrices_leaves_biases_and_norms_alone():
+    recipe = changed(max_steps=1, weight_decay=1.0, learning_rate=1e-3)
+    start = dict(weights.initialise(TINY, seed=0).named_parameters())
+    everything = dict(fit(recipe)[0].named_parameters())
+    matrices = dict(fit(recipe.model_copy(update={"decay": "matrices"}))[0].named_parameters())
+
+    norm = "h.0.ln_1.weight"
+    decayed = everything[norm] - matrices[norm]
+    torch.testing.assert_close(decayed, -1e-3 * start[norm], rtol=1e-3, atol=1e-6)
+    assert torch.equal(everything["wte.weight"], matrices["wte.weight"])
+
+
+def test_activation_checkpointing_changes_no_bit():
+    plain, expected = fit()
+    recomputed, found = fit(changed(activation_checkpointing=True))
+
+    assert found == expected
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), recomputed.parameters(), strict=True))
+
+
+def test_dropout_is_repeatable_changes_training_and_is_off_in_evaluation():
+    _, without = fit()
+    _, first = fit(changed(dropout=0.3))
+    model, second = fit(changed(dropout=0.3, eval_every=1))
+
+    assert [r.train_loss for r in first] == [r.train_loss for r in second]
+    assert first[1].train_loss != without[1].train_loss
+    assert first[0].val_loss == without[0].val_loss
+    assert trainer.evaluate(model, VAL, "all") == first[-1].val_loss
+
+
+def test_dropout_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    fit(changed(dropout=0.3))
+
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_patience_stops_when_validation_stops_falling_and_keeps_the_best_weights():
+    model = weights.initialise(TINY, seed=0)
+    progress = trainer.fit(
+        model,
+        TRAIN,
+        VAL,
+        changed(epochs=100, eval_every=5, patience=2),
+        loss_on="all",
+        dtype=torch.float32,
+        on_step=lambda _: None,
+        on_epoch=lambda _: {},
+    )
+
+    evaluated = [(record.step, record.val_loss) for record in progress.history if record.val_loss and record.step]
+    losses = [loss for _, loss in evaluated]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 2, "it ends two evaluations after the best one"
+    assert progress.kept_step == evaluated[best][0]
+    assert trainer.evaluate(model, VAL, "all") == losses[best]
+    assert progress.step < 300

@@ -1,0 +1,170 @@
+"""One stage as one process group: what it tells, and that nothing of it outlives the call."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import dvc_cli, stage_run
+from flows.stage_run import StageFailed, run_stage
+from stages.common.errors import TemporaryFailure
+from tests import flow_project
+from tests.flow_project import Project, gone, wait_until
+
+_RUN = """\
+from pathlib import Path
+from flows.stage_run import run_stage
+run_stage("zeta", Path(), log=print)
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
+    project.dvc("repro", "-q", "data.dvc")
+    return project
+
+
+@pytest.fixture
+def project(template: Project, tmp_path: Path) -> Project:
+    return flow_project.copy(template, tmp_path)
+
+
+def run(project: Project, stage: str, *, force: bool = False) -> str:
+    return run_stage(stage, project.root, log=lambda _: None, force=force, variables=project.env).outcome
+
+
+def dvc_and_stage(project: Project) -> list[psutil.Process]:
+    """Wait until zeta hangs; its process, and that of the DVC which runs it."""
+    stage = project.hanging("zeta")
+    dvc = next(above for above in stage.parents() if "dvc" in above.cmdline())
+    return [stage, dvc]
+
+
+def test_ran_up_to_date_and_from_cache_are_told_apart(project: Project) -> None:
+    assert run(project, "zeta") == "ran"
+    assert run(project, "zeta") == "up to date"
+    (project.root / "zeta.txt").unlink()
+    (project.root / "dvc.lock").unlink()
+    assert run(project, "zeta") == "from cache"
+    assert project.calls("zeta") == 1
+    assert run(project, "zeta", force=True) == "ran"
+    assert project.calls("zeta") == 2
+
+
+def test_a_failure_has_the_stages_own_exit_code_and_words(project: Project) -> None:
+    project.tell("zeta", "65")
+    with pytest.raises(StageFailed) as caught:
+        run(project, "zeta")
+    assert caught.value.exit_code == 65
+    assert str(caught.value) == "zeta: row 3 is wrong\n  to mend it: correct row 3"
+
+
+def test_a_stage_killed_from_outside_says_so(project: Project) -> None:
+    project.tell("zeta", "hang")
+
+    def kill_it(line: str) -> None:
+        if line.startswith("> python stage.py"):
+            project.hanging("zeta").kill()
+
+    with pytest.raises(StageFailed, match="zeta: ended by SIGKILL") as caught:
+        run_stage("zeta", project.root, log=kill_it, variables=project.env)
+    assert caught.value.exit_code == 137
+
+
+def test_an_exception_in_the_caller_ends_stage_and_dvc(project: Project) -> None:
+    project.tell("zeta", "hang")
+    family: list[psutil.Process] = []
+
+    def give_up(line: str) -> None:
+        if line.startswith("> python stage.py"):
+            family.extend(dvc_and_stage(project))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("zeta", project.root, log=give_up, variables=project.env)
+    assert all(map(gone, family))
+
+
+def test_sigkill_of_the_caller_ends_stage_and_dvc(project: Project) -> None:
+    project.tell("zeta", "hang")
+    with project.start("-c", _RUN) as caller:
+        family = dvc_and_stage(project)
+        caller.send_signal(signal.SIGKILL)
+        wait_until(lambda: all(map(gone, family)))
+    # The file that a killed DVC leaves does no harm: the next run finds nothing in its way.
+    assert run(project, "zeta") == "ran"
+
+
+def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A stage that takes longer than the given grace for its work is ended; the default is longer than any step.
+    assert stage_run._GRACE_SECONDS >= 60
+    slow = (
+        "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open('saved', 'w'), exit(3)))\n"
+    )
+    code = (project.root / "stage.py").read_text()
+    (project.root / "stage.py").write_text(slow + code)
+
+    def give_up(line: str) -> None:
+        if line.startswith("> python stage.py"):
+            project.hanging("zeta")
+            raise KeyboardInterrupt
+
+    for grace, saved in (("0", False), ("60", True)):
+        monkeypatch.setenv("PIPELINE_GRACE_SECONDS", grace)
+        (project.todo / "zeta.pid").unlink(missing_ok=True)
+        project.tell("zeta", "hang")
+        with pytest.raises(KeyboardInterrupt):
+            run_stage("zeta", project.root, log=give_up, variables=project.env)
+        assert (project.root / "saved").exists() == saved
+
+
+def test_a_stage_that_dvc_runs_elsewhere_is_a_temporary_failure(project: Project) -> None:
+    project.tell("zeta", "hang")
+    with project.start("-m", "dvc", "repro", "zeta") as other:
+        stage = project.hanging("zeta")
+        with pytest.raises(StageFailed, match="is busy") as caught:
+            run(project, "zeta")
+        assert caught.value.exit_code == TemporaryFailure.exit_code
+        assert not gone(stage)
+        stage.kill()
+        other.wait()
+
+
+def test_a_half_written_lock_file_of_a_killed_dvc_is_mended(project: Project) -> None:
+    lock = project.root / ".dvc" / "tmp" / "rwlock"
+    lock.write_text("")
+    assert run(project, "data.dvc") == "up to date"
+    project.tell("zeta", "hang")
+    below = project.root / "assets"
+    with project.start("-m", "dvc", "repro", "../dvc.yaml:zeta", cwd=below) as other:
+        stage = project.hanging("zeta")
+        lock.write_text("")
+        with pytest.raises(TemporaryFailure, match=f"half written, and DVC .process {other.pid}. is at work"):
+            run(project, "alpha")
+        stage.kill()
+        other.wait()
+
+
+def test_a_dvc_in_an_isolated_copy_below_is_not_this_ones(tmp_path: Path) -> None:
+    copy = tmp_path / ".cache" / "workspaces" / "run-1" / "tree"
+    for root in (tmp_path, copy):
+        (root / ".dvc").mkdir(parents=True)
+    assert dvc_cli._repository(copy) == copy
+    (tmp_path / "stages").mkdir()
+    assert dvc_cli._repository(tmp_path / "stages") == tmp_path
+
+
+def test_order_and_freshness_are_dvcs(project: Project) -> None:
+    assert dvc_cli.stages_in_order(project.root) == ["data.dvc", "zeta", "alpha"]
+    assert not dvc_cli.up_to_date(project.root)
+    project.dvc("repro", "-q")
+    assert dvc_cli.up_to_date(project.root)
+
+
+def test_order_of_a_graph_with_branches() -> None:
+    dot = 'strict digraph {\n"c";\n"b";\n"d";\n"a";\n"a" -> "c";\n"a" -> "b";\n"b" -> "d";\n"c" -> "d";\n}\n'
+    assert dvc_cli.parse_dot(dot) == ["a", "b", "c", "d"]

@@ -1,0 +1,181 @@
+"""The summary, line for line, of a project whose files are written by hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common import paths, summary
+from stages.common.files import write_json, write_jsonl
+
+REPOSITORY = Path(__file__).parent.parent
+LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
+
+EXPECTED = """\
+profile     quick
+data        1,000 train, 4 test and 55 validation rows
+model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weights
+training    1 epoch, 660 steps, 1,234,567 tokens, fp32
+            train loss       10.500 → 0.900
+            validation loss  11.000 → 2.500 (best 2.250 at step 550)
+score       of 100, mean and 95 % interval, by the built-in reference judge
+            before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
+            fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
+            difference  +40.0 [+30.0, +50.0]   on 3 rows
+            categories: spelling 90, active/passive 30
+            The built-in judge measures how like the reference an answer is. Its score says that
+            the machine works, not that the model is good.
+example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
+            reference   The song is sung.
+            before      (nothing)
+            fine-tuned  The song is sung.   (100 of 100)
+example     Spell: colour
+            reference   c-o-l-o-u-r
+            before      c
+            fine-tuned  c-o-l-o-r   (90 of 100)
+example     Spell: it
+            reference   i-t
+            before      c
+            fine-tuned  line one line two   (5 of 100)
+files       model       artifacts/finetune/model
+            history     artifacts/finetune/history.jsonl
+            loss curve  artifacts/finetune/loss.png
+            answers     artifacts/generate/responses.jsonl
+            verdicts    artifacts/judge/verdicts.jsonl
+            score plot  artifacts/judge/scores.png
+            MLflow      http://***@tracker
+            compare     make ui"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which nothing has run."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def statistics(mean: float | None, scored: int, categories: dict[str, Any]) -> dict[str, Any]:
+    low, high = (None, None) if mean is None else (mean - 5, mean + 5)
+    interval = {"low": low, "high": high}
+    counts = {"n": 4, "scored": scored, "invalid": 4 - scored, "failed": 0}
+    return counts | {"mean": mean, "interval": interval, "categories": categories}
+
+
+def judged(judge: dict[str, str], **parts: Any) -> dict[str, Any]:
+    return {"judge": judge} | parts
+
+
+def fill(root: Path) -> None:
+    """What the six stages write, as far as the summary reads it."""
+    write_json(root / paths.SPLIT_METRICS, {"rows": {"all": 1059, "train": 1000, "test": 4, "val": 55}})
+    losses = {"train_loss": 0.9, "val_loss_before": 11.0, "val_loss": 2.5, "best_val_loss": 2.25, "best_step": 550}
+    counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
+    write_json(root / paths.FINETUNE_METRICS, counts | losses)
+    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
+    (root / paths.TUNED_MODEL).mkdir()
+    (root / paths.LOSS_PLOT).touch()
+    rows = [
+        ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
+        ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),
+        ("c", "Spell:", "it", "i-t", "line one\n\nline two", 5.0),
+        ("d", "Spell:", "we", "w-e", "?", None),
+    ]
+    write_jsonl(
+        root / paths.split_file("test"),
+        [{"id": i, "instruction": q, "input": x, "output": y, "category": "c"} for i, q, x, y, _, _ in rows],
+    )
+    made = {"stop_reason": "end_of_text", "tokens": 1}
+    base = [{"id": i, "model": "base", "text": "" if i == "b" else "c"} | made for i, *_ in rows]
+    tuned = [{"id": i, "model": "tuned", "text": answer} | made for i, _, _, _, answer, _ in rows]
+    write_jsonl(root / paths.RESPONSES, base + tuned)
+    write_jsonl(
+        root / paths.VERDICTS,
+        [
+            {"id": i, "model": "tuned", "status": "invalid" if s is None else "scored", "score": s, "detail": ""}
+            for i, _, _, _, _, s in reversed(rows)
+        ],
+    )
+    categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
+    difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}
+    write_json(
+        root / paths.JUDGE_METRICS,
+        judged(
+            {"backend": "reference"},
+            tuned=statistics(60.0, 3, categories),
+            base=statistics(20.0, 4, categories),
+            difference=difference,
+        ),
+    )
+    (root / paths.SCORES_PLOT).touch()
+
+
+def test_the_whole_summary(root: Path) -> None:
+    fill(root)
+    assert summary.text(root) == EXPECTED
+    assert max(map(len, EXPECTED.splitlines())) <= summary.WIDTH
+
+
+def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
+    assert summary.text(root).splitlines() == [
+        "profile     quick",
+        "data        not made yet: dvc repro split",
+        "model       GPT-2, 4 layers, width 128, from random weights",
+        "training    not made yet: dvc repro finetune",
+        "score       not made yet: dvc repro judge",
+        "files       MLflow      http://***@tracker",
+        "            compare     make ui",
+    ]
+
+
+def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
+    fill(root)
+    kept, _ = EXPECTED.split("files ")
+    assert summary.text(root, places=False).splitlines() == [
+        *kept.splitlines(),
+        "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from",
+        "            there",
+        "            MLflow      http://***@tracker",
+        "            compare     make ui",
+    ]
+
+
+def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
+    fill(root)
+    categories = {f"category {number}": {"mean": float(number)} for number in range(10)}
+    tuned = statistics(51.25, 4, categories)
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
+    lines = summary.text(root).splitlines()
+    assert lines[6:10] == [
+        "score       of 100, mean and 95 % interval, by llama3",
+        "            fine-tuned   51.2 [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
+        "            best: category 9 9, category 8 8, category 7 7, category 6 6",
+        "            worst: category 3 3, category 2 2, category 1 1, category 0 0",
+    ]
+    assert not any("built-in" in line for line in lines)
+
+
+def test_no_score_at_all_is_said(root: Path) -> None:
+    fill(root)
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))
+    assert "            fine-tuned no score   0 scored, 4 invalid, 0 failed" in summary.text(root).splitlines()
+
+
+def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> None:
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stages.common.summary"]
+        environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    assert run().stdout.startswith("profile     quick\n")
+    (root / paths.SPLIT_METRICS).parent.mkdir(parents=True)
+    (root / paths.SPLIT_METRICS).write_text("{")
+    broken = run()
+    assert broken.returncode == 65
+    assert "not valid JSON at line 1" in broken.stderr
+    assert "Traceback" not in broken.stderr

@@ -1,0 +1,54 @@
+"""Resolve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-cuda.lock with uv.
+
+One resolution serves Python 3.11 to 3.13 and every platform. torch's CUDA packages become constraints: they are
+installed only where the build of torch that pip picks asks for them, so a machine with a CPU build stays small.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CUDA = re.compile(r"(nvidia-|cuda-|triton)")
+
+RUN_HEADER = """\
+# Every package that the pipeline runs on, for Python 3.11 to 3.13. Made by `make lock`.
+-c requirements-cuda.lock
+"""
+DEV_HEADER = """\
+# What tests and linters need besides. Made by `make lock`.
+-r requirements.lock
+"""
+CUDA_HEADER = """\
+# The CUDA packages of torch's GPU builds: constraints, not a list to install. Made by `make lock`.
+"""
+
+
+def resolve(*extras: str) -> list[str]:
+    """Every package of the resolution, one ``name==version ; marker`` a line."""
+    options = [option for extra in extras for option in ("--extra", extra)]
+    command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11", *options]
+    done = subprocess.run([*command, "--no-annotate", "--no-header", "--quiet"], check=True, stdout=subprocess.PIPE)
+    return done.stdout.decode().splitlines()
+
+
+def main() -> None:
+    """Write the three files."""
+    run = resolve()
+    dev = resolve("dev")
+    if strangers := set(run) - set(dev):
+        sys.exit(f"the resolution with the extra dev changes packages of the one without: {sorted(strangers)}")
+    write("requirements-cuda.lock", CUDA_HEADER, [line for line in run if CUDA.match(line)])
+    write("requirements.lock", RUN_HEADER, [line for line in run if not CUDA.match(line)])
+    write("requirements-dev.lock", DEV_HEADER, [line for line in dev if line not in run])
+
+
+def write(name: str, header: str, lines: list[str]) -> None:
+    """Write one file."""
+    Path(name).write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
