@@ -172,14 +172,19 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
     output = "\n".join(lines)
     if exits := _STAGE_EXIT.findall(output):
         own = int(exits[-1])
-        if own < 0:
-            number = signal.Signals(-own)
+        if number := _signal_in(own):
             hint = ": out of memory?" if number == signal.SIGKILL else ""
             return StageFailed(stage, 128 + number, f"{stage}: ended by {number.name}{hint}")
         return StageFailed(stage, own, _message(stage, lines))
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
+
+
+def _signal_in(code: int) -> signal.Signals | None:
+    """The signal that ended a command, from its exit code: -9 where its shell gave way to it, else the shell's 137."""
+    number = -code if code < 0 else code - 128
+    return signal.Signals(number) if number in set(signal.Signals) else None
 
 
 def _message(stage: str, lines: list[str]) -> str:

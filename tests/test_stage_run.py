@@ -63,15 +63,21 @@ def test_a_failure_has_the_stages_own_exit_code_and_words(project: Project) -> N
     assert str(caught.value) == "zeta: row 3 is wrong\n  to mend it: correct row 3"
 
 
-def test_a_stage_killed_from_outside_says_so(project: Project) -> None:
+@pytest.mark.parametrize("shell", ["gives way to its command", "stays and says how its command ended"])
+def test_a_stage_killed_from_outside_says_so(project: Project, shell: str) -> None:
     project.tell("zeta", "hang")
+    # DVC starts commands by $SHELL; "exec" is what most shells do by themselves with a single command.
+    path = project.root / "shell"
+    path.write_text('#!/bin/sh\neval "exec $2"\n' if shell.startswith("gives") else '#!/bin/sh\neval "$2"; exit $?\n')
+    path.chmod(0o755)
+    variables = project.env | {"SHELL": str(path)}
 
     def kill_it(line: str) -> None:
         if line.startswith("> python stage.py"):
             project.hanging("zeta").kill()
 
     with pytest.raises(StageFailed, match="zeta: ended by SIGKILL") as caught:
-        run_stage("zeta", project.root, log=kill_it, variables=project.env)
+        run_stage("zeta", project.root, log=kill_it, variables=variables)
     assert caught.value.exit_code == 137
 
 
