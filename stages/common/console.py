@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -10,6 +11,7 @@ from tqdm import tqdm
 def say(message: str) -> None:
     """Print one line at once, without breaking a progress bar that is on the screen."""
     tqdm.write(message)
+    sys.stdout.flush()
 
 
 def progress(*, total: int, unit: str, what: str) -> tqdm[Any]:
