@@ -34,7 +34,8 @@ os.environ.update(
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     TOKENIZERS_PARALLELISM="false",
 )
-for _name in [name for name in os.environ if name.startswith("XDG_")]:
+# Unbuffered output would hide a line that was not flushed.
+for _name in [name for name in os.environ if name.startswith("XDG_") or name == "PYTHONUNBUFFERED"]:
     del os.environ[_name]
 
 # A loaded machine is slow, not wrong; and a failure shall be found again by whoever runs the tests next.
