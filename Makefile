@@ -69,7 +69,8 @@ $(VENV)/installed: requirements.lock requirements-cuda.lock | $(VENV)/bin/python
 	@$(RUN) -m pip install --quiet --use-pep517 -r requirements.lock
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+$(VENV)/installed-dev: requirements-dev.lock requirements-book.lock $(VENV)/installed
 	@echo "Installing what the tests need ..."
 	@$(RUN) -m pip install --quiet --use-pep517 -r requirements-dev.lock
+	@$(RUN) -m pip install --quiet --no-deps --ignore-requires-python -r requirements-book.lock
 	@touch $@

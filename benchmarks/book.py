@@ -16,10 +16,9 @@ from llms_from_scratch.ch07 import custom_collate_fn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.clock import Clock
-from benchmarks.task import POSITIONS, SIZES, Task
+from benchmarks.task import POSITIONS, Task
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2
-from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
 #: Steps between two evaluations, and batches of each split in one (chapter 7.6).
 EVAL_FREQ = 5
@@ -41,19 +40,7 @@ class Rows(Dataset[list[int]]):
 
 def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bool = False) -> dict[str, Any]:
     """The body of ``train_model_simple`` and its evaluation, in fp32 as in the book or under bf16 autocast."""
-    layers, heads, width = SIZES[task.model]
-    model = GPTModel(
-        {
-            "vocab_size": VOCABULARY_SIZE,
-            "context_length": POSITIONS,
-            "emb_dim": width,
-            "n_heads": heads,
-            "n_layers": layers,
-            "drop_rate": 0.0,
-            "qkv_bias": True,
-        }
-    )
-    load_weights_into_gpt(model, parameters(weights.load(model_folder, made_by="python -m benchmarks.finetune")))
+    model = of(weights.load(model_folder, made_by="python -m benchmarks.finetune"))
     model.to(device)
     recipe = task.recipe
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -88,6 +75,24 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bo
 def autocast(device: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
     """Makes contexts in which matrix products are done in bf16."""
     return partial(torch.autocast, device_type=device, dtype=torch.bfloat16)
+
+
+def of(model: GPT2) -> GPTModel:
+    """The package's model with the weights of ours. Its head, begun with the same values, is a matrix of its own."""
+    sizes = model.config
+    copy = GPTModel(
+        {
+            "vocab_size": sizes.vocab_size,
+            "context_length": sizes.n_positions,
+            "emb_dim": sizes.n_embd,
+            "n_heads": sizes.n_head,
+            "n_layers": sizes.n_layer,
+            "drop_rate": 0.0,
+            "qkv_bias": True,
+        }
+    )
+    load_weights_into_gpt(copy, parameters(model))
+    return copy
 
 
 def parameters(model: GPT2) -> dict[str, Any]:

@@ -117,10 +117,10 @@ def test_other_weights_at_the_start_are_an_error():
 
 
 def test_a_peer_that_is_not_installed_is_not_started():
-    if importlib.util.find_spec("llms_from_scratch"):
-        pytest.skip("the book's package is installed")
+    if importlib.util.find_spec("trl"):
+        pytest.skip("trl is installed")
 
-    assert finetune.missing("book") == "the package llms-from-scratch is not installed (pip install -e '.[bench]')"
+    assert finetune.missing("trl") == "the package trl is not installed (pip install -e '.[bench]')"
     assert finetune.missing("ours") is None
 
 

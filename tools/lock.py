@@ -1,5 +1,9 @@
 """Resolve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-cuda.lock with uv.
 
+requirements-book.lock is the book's package as pinned there, for `pip install --no-deps --ignore-requires-python`: of
+what it asks for the tests need nothing that is not there, and TensorFlow, Jupyter and an older numpy would come with it;
+and it calls itself fit for Python up to 3.13, which pip reads as 3.13.0.
+
 One resolution serves Python 3.11 to 3.13 and every platform. torch's CUDA packages become constraints: they are
 installed only where the build of torch that pip picks asks for them, so a machine with a CPU build stays small.
 """
@@ -9,6 +13,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 CUDA = re.compile(r"(nvidia-|cuda-|triton)")
@@ -24,6 +29,10 @@ DEV_HEADER = """\
 CUDA_HEADER = """\
 # The CUDA packages of torch's GPU builds: constraints, not a list to install. Made by `make lock`.
 """
+BOOK = "llms-from-scratch"
+BOOK_HEADER = """\
+# The book's own code, which a test compares our losses with; without its dependencies. Made by `make lock`.
+"""
 
 
 def resolve(*extras: str) -> list[str]:
@@ -34,8 +43,14 @@ def resolve(*extras: str) -> list[str]:
     return done.stdout.decode().splitlines()
 
 
+def book() -> list[str]:
+    """The book's package as the extra ``bench`` pins it."""
+    extras = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    return [entry for entry in extras["bench"] if entry.startswith(f"{BOOK}==")]
+
+
 def main() -> None:
-    """Write the three files."""
+    """Write the four files."""
     run = resolve()
     dev = resolve("dev")
     if strangers := set(run) - set(dev):
@@ -43,6 +58,7 @@ def main() -> None:
     write("requirements-cuda.lock", CUDA_HEADER, [line for line in run if CUDA.match(line)])
     write("requirements.lock", RUN_HEADER, [line for line in run if not CUDA.match(line)])
     write("requirements-dev.lock", DEV_HEADER, [line for line in dev if line not in run])
+    write("requirements-book.lock", BOOK_HEADER, book())
 
 
 def write(name: str, header: str, lines: list[str]) -> None:
