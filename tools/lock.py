@@ -1,8 +1,8 @@
 """Resolve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-cuda.lock with uv.
 
 requirements-book.lock is the book's package as pinned there, for `pip install --no-deps --ignore-requires-python`: of
-what it asks for the tests need nothing that is not there, and TensorFlow, Jupyter and an older numpy would come with it;
-and it calls itself fit for Python up to 3.13, which pip reads as 3.13.0.
+what it asks for the tests need nothing that is not there, and TensorFlow, Jupyter and an older numpy would come with
+it; and it calls itself fit for Python up to 3.13, which pip reads as 3.13.0.
 
 One resolution serves Python 3.11 to 3.13 and every platform. torch's CUDA packages become constraints: they are
 installed only where the build of torch that pip picks asks for them, so a machine with a CPU build stays small.
