@@ -29,6 +29,9 @@ NO_INFLUENCE = (
     "stages/common/signals.py",
     "stages/common/summary.py",
     "stages/common/tracking/",
+    "stages/sft/ledger.py",
+    "stages/sft/memory.py",
+    "stages/sft/meter.py",
 )
 
 

@@ -76,6 +76,8 @@ class Checkpoints:
         self._last = time.monotonic()
         #: Whether the run's checkpoints are this process's.
         self.held = False
+        #: Seconds that saving has taken so far.
+        self.spent = 0.0
 
     def __enter__(self) -> Self:
         """Take the run's lock, which the kernel gives back however the process ends."""
@@ -112,6 +114,7 @@ class Checkpoints:
         for old in self._folders()[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
         self._last = time.monotonic()
+        self.spent += self._last - started
         self._wait = max(self._wait, PATIENCE * (self._last - started))
 
     def _write(self, step: int, checkpoint: Checkpoint) -> None:

@@ -18,6 +18,7 @@ from stages.gpt2.model import GPT2
 from stages.sft.batches import Batch, batches_of, collate, epoch_order
 from stages.sft.checkpoint import Checkpoint, Checkpoints
 from stages.sft.loss import summed_cross_entropy
+from stages.sft.meter import Meter
 from stages.sft.optimizer import MasterWeights
 from stages.sft.progress import Progress, StepRecord
 
@@ -36,6 +37,7 @@ def fit(
     on_step: Callable[[StepRecord], None],
     on_epoch: Callable[[int], dict[str, Any]],
     checkpoints: Checkpoints | None = None,
+    meter: Meter | None = None,
 ) -> Progress:
     """Fine-tune ``model`` in place.
 
@@ -52,6 +54,7 @@ def fit(
         on_step: is given a record of the untrained model and of every step done here, in order.
         on_epoch: is given the number of each epoch when it is over, with the model as it is then; returns a sample.
         checkpoints: where to go on from and to save to.
+        meter: takes the time of evaluations.
 
     Returns:
         Everything from the run's beginning on, whenever that was.
@@ -65,6 +68,7 @@ def fit(
     model.set_dropout(settings.dropout)
     model.recompute = settings.activation_checkpointing
     weights = MasterWeights(model, dtype, settings)
+    evaluation = meter.timed("evaluation", evaluate) if meter else evaluate
     progress = Progress()
     if checkpoints and (saved := checkpoints.newest()):
         weights.take(saved.tensors)
@@ -76,7 +80,7 @@ def fit(
 
     with deferred_interruption() as interruption:
         if not progress.history:
-            record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluate(model, val, loss_on)))
+            record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluation(model, val, loss_on)))
 
         for step, epoch, last_of_epoch, rows in _steps(train, settings, steps, done=progress.step):
             loss = backward(model, weights, rows, settings, step, loss_on)
@@ -91,7 +95,7 @@ def fit(
                 train_loss=loss.item(),
                 learning_rate=learning_rate,
                 grad_norm=grad_norm.item(),
-                val_loss=evaluate(model, val, loss_on) if evaluated else None,
+                val_loss=evaluation(model, val, loss_on) if evaluated else None,
             )
             _check_finite(made, rows)
             record(made)
@@ -143,9 +147,10 @@ def backward(
         if dropout:
             torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step))
         for part in parts:
-            loss = summed_loss(model, part.to(total.device)) / count
+            loss = summed_loss(model, part.to(total.device), scale=1 / count)
             loss.backward()
-            weights.gather()
+            if len(parts) > 1:
+                weights.gather()
             total += loss.detach()
     model.eval()
     return total
@@ -206,11 +211,14 @@ def rate_factor(step: int, steps: int, settings: Finetune) -> float:
     return 1.0
 
 
-def summed_loss(model: GPT2, batch: Batch) -> Tensor:
-    """Cross-entropy in nats summed over the batch's targets: a scalar in fp32. Logits are made only at targets."""
+def summed_loss(model: GPT2, batch: Batch, *, scale: float = 1.0) -> Tensor:
+    """Cross-entropy in nats summed over the batch's targets, times ``scale``: a scalar in fp32.
+
+    Logits are made only at targets.
+    """
     hidden = model(batch.ids, batch.positions, batch.attend)  # [N, C]
     at_targets = hidden.index_select(0, batch.where)  # [M, C]
-    return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights)
+    return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights * scale)
 
 
 @torch.inference_mode()
