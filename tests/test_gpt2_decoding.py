@@ -24,9 +24,13 @@ def model() -> GPT2:
     return made
 
 
-def answers(model: GPT2, prompts=PROMPTS, *, max_new_tokens=12, batch_size=64, end=END) -> list[decoding.Answer]:
+def answers(
+    model: GPT2, prompts=PROMPTS, *, max_new_tokens=12, batch_size=64, end=END, **sampled
+) -> list[decoding.Answer]:
     made = dict(
-        decoding.generate(model, prompts, max_new_tokens=max_new_tokens, end_of_text=end, batch_size=batch_size)
+        decoding.generate(
+            model, prompts, max_new_tokens=max_new_tokens, end_of_text=end, batch_size=batch_size, **sampled
+        )
     )
     assert sorted(made) == list(range(len(prompts)))
     return [made[index] for index in range(len(prompts))]
@@ -108,4 +112,137 @@ def test_a_prompt_that_leaves_no_room_is_marked_and_harms_no_other(model, length
 
 
 def test_of_equally_likely_tokens_the_lowest_id_is_taken():
-    assert decoding.next_token(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
+    assert decoding.most_likely(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
+
+
+#: Prompts with a common beginning, more than fit a batch of 3, so that waiting rows take the places of finished ones.
+ALIKE = [[1, 2, 3, *rest] for rest in ([4], [5, 6], [7], [END], [8, 9, 10, 11], [12, 13], [4], [14, 15, 16], [17, 18])]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 64])
+@pytest.mark.parametrize("end", [END, 4, 9])
+def test_prompts_that_begin_alike_are_answered_as_each_alone(model, batch_size, end):
+    assert [answer.ids for answer in answers(model, ALIKE, batch_size=batch_size, end=end)] == [
+        plainly(model, prompt, 12, end) for prompt in ALIKE
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_no_padding_is_computed_the_common_beginning_once_and_nothing_for_finished_rows(model, batch_size):
+    widths = []
+    handle = model.h[0].register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[:-1].numel()))
+    try:
+        found = answers(model, ALIKE, batch_size=batch_size)
+    finally:
+        handle.remove()
+
+    # An answer's last token is made and never put in.
+    assert sum(widths) == 3 + sum(len(prompt) - 3 for prompt in ALIKE) + sum(len(made.ids) - 1 for made in found)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [
+        ([[1, 2, 3], [1, 2, 4, 5]], 2),
+        ([[1, 2], [1, 2, 3]], 1),
+        ([[1], [1]], 0),
+        ([[1, 2], [2, 1], [1, 2]], 0),
+        ([[1, 2, 3]], 0),
+    ],
+)
+def test_what_prompts_begin_with_leaves_each_a_token_of_its_own(prompts, expected):
+    assert decoding.common_prefix(prompts) == expected
+
+
+def test_a_length_for_each_prompt(model):
+    lengths = [3, 1, 5, 2, 4, 1, 3]
+
+    assert [len(made.ids) for made in answers(model, max_new_tokens=lengths, batch_size=3, end=-1)] == lengths
+
+
+def test_tokens_come_one_by_one_with_the_reason_at_the_end(model):
+    made = list(decoding.tokens(model, [[1] * 24, [5]], max_new_tokens=3, end_of_text=-1, batch_size=4))
+    expected = plainly(model, [5], 3, -1)
+
+    assert made == [
+        decoding.Token(0, None, "context"),
+        decoding.Token(1, expected[0], None),
+        decoding.Token(1, expected[1], None),
+        decoding.Token(1, expected[2], "max_new_tokens"),
+    ]
+
+
+def test_an_empty_prompt_or_too_few_seeds_are_refused(model):
+    with pytest.raises(ValueError, match="prompt 1: expected at least one token"):
+        answers(model, [[1], []])
+    with pytest.raises(ValueError, match="zip"):
+        answers(model, [[1], [2]], sampling=decoding.Sampling(1.0), seeds=[1])
+
+
+SAMPLING = decoding.Sampling(temperature=1.5, top_k=15, top_p=0.95)
+
+
+def test_a_sampled_answer_depends_on_its_seed_and_prompt_alone(model):
+    seeds = [100 + number for number in range(len(ALIKE))]
+    expected = answers(model, ALIKE, sampling=SAMPLING, seeds=seeds)
+
+    for batch_size in (1, 2, 3):
+        assert answers(model, ALIKE, sampling=SAMPLING, seeds=seeds, batch_size=batch_size) == expected
+    assert answers(model, ALIKE[::-1], sampling=SAMPLING, seeds=seeds[::-1])[::-1] == expected
+    assert answers(model, ALIKE[2:4], sampling=SAMPLING, seeds=seeds[2:4]) == expected[2:4]
+    assert expected[0].ids != expected[6].ids, "the same prompt with another seed"
+    assert [made.ids for made in expected] != [made.ids for made in answers(model, ALIKE)]
+
+
+def test_a_draw_is_looked_up_in_the_distribution_function():
+    logits = torch.tensor([[0.2, 0.3, 0.5]]).log().expand(6, 3)
+    draws = torch.tensor([0.0, 0.19, 0.21, 0.4, 0.51, 1 - 2**-24])
+
+    assert decoding.sample(logits, draws, decoding.Sampling(1.0)).tolist() == [0, 0, 1, 1, 2, 2]
+    # Token 0 is not among the two likeliest; .3 and .5 become .375 and .625.
+    assert decoding.sample(logits, draws, decoding.Sampling(1.0, top_k=2)).tolist() == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (decoding.Sampling(1.0), [0.1, 0.2, 0.3, 0.4]),
+        (decoding.Sampling(0.5), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
+        (decoding.Sampling(1.0, top_k=2), [0, 0, 3 / 7, 4 / 7]),
+        (decoding.Sampling(1.0, top_p=0.6), [0, 0, 3 / 7, 4 / 7]),
+        (decoding.Sampling(1.0, top_p=0.3), [0, 0, 0, 1]),
+        (decoding.Sampling(1.0, top_k=3, top_p=0.7), [0, 0, 3 / 7, 4 / 7]),
+    ],
+)
+def test_probabilities_worked_by_hand(sampling, expected):
+    found = decoding.probabilities(torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log(), sampling)
+
+    assert found[0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 7, 50])
+@pytest.mark.parametrize("top_p", [None, 0.5, 0.9])
+def test_probabilities_equal_transformers(top_k, top_p):
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3
+    theirs = TemperatureLogitsWarper(0.7)(None, logits)
+    if top_k:
+        theirs = TopKLogitsWarper(top_k)(None, theirs)
+    if top_p:
+        theirs = TopPLogitsWarper(top_p)(None, theirs)
+
+    torch.testing.assert_close(
+        decoding.probabilities(logits, decoding.Sampling(0.7, top_k, top_p)), theirs.softmax(-1), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_answers_in_either_precision_are_those_of_one_row_at_a_time(model, dtype):
+    """bf16 may round differently in a batch, but not so much that most answers change."""
+    cast = weights.initialise(TINY, seed=3).to(dtype)
+    cast.load_state_dict(model.state_dict())
+    together, alone = answers(cast), answers(cast, batch_size=1)
+
+    same = sum(a == b for a, b in zip(together, alone, strict=True))
+    assert same == len(PROMPTS) if dtype == torch.float32 else same >= len(PROMPTS) // 2

@@ -1,12 +1,15 @@
 """Generation: prompts in, answers out, over a KV cache. Works on token ids alone.
 
-A batch is prefilled once, then grows by one token a row and step. Every row has its own length and positions, which
-are passed explicitly: GPT-2's padding id is its end-of-text id, so neither can be read off the ids. Rows that are
-finished leave the batch.
+`tokens` is the loop. Up to ``batch_size`` rows are under way, each with a place in a cache that is allocated once. A
+row is prefilled, then grows by one token a step; one that is finished leaves, and when enough have left, waiting ones
+take their places. What all prompts begin with is computed once. Every row has its own length and positions, which are
+passed explicitly: GPT-2's padding id is its end-of-text id, so neither can be read off the ids.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +20,41 @@ from torch import Tensor
 from stages.gpt2.model import GPT2, CachedPass, KVCache
 
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
+
+#: Waiting rows come in when at least this share of the places is free. Each time costs a pass over the weights, so one
+#: row at a time would double the passes; a quarter keeps three places of four at work.
+FREE_PLACES = 1 / 4
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn instead of taken greedily.
+
+    Args:
+        temperature: above 0; logits are divided by it. Below 1 likely tokens become likelier.
+        top_k: draw from so many likeliest tokens; None: from all.
+        top_p: draw from the fewest likeliest tokens whose probabilities sum to at least this (Holtzman et al. 2020,
+            "nucleus sampling"), after ``top_k`` and renormalised; None: from all.
+    """
+
+    temperature: float
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """One step of one answer.
+
+    Args:
+        index: of the prompt.
+        id: the token, or None if the prompt leaves no room for any.
+        stop_reason: why the answer ends with it, or None if it goes on.
+    """
+
+    index: int
+    id: int | None
+    stop_reason: StopReason | None
 
 
 @dataclass(frozen=True)
@@ -29,90 +67,183 @@ class Answer:
 
 @dataclass
 class _Row:
-    """A prompt on its way to an answer."""
+    """A prompt on its way to an answer; ``draws`` gives its random numbers."""
 
     index: int
     prompt: Sequence[int]
+    most: int
+    draws: torch.Generator | None
     ids: list[int] = field(default_factory=list)
+
+    @property
+    def position(self) -> int:
+        """Where the last token stands."""
+        return len(self.prompt) + len(self.ids) - 1
 
 
 def generate(
-    model: GPT2, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, end_of_text: int, batch_size: int
+    model: GPT2,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int | Sequence[int],
+    end_of_text: int,
+    batch_size: int,
+    sampling: Sampling | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Answer]]:
-    """Answer every prompt greedily.
-
-    Prompts are taken in order of length, so that a batch holds little padding. A row's arithmetic does not involve the
-    other rows, so in fp32 answers have been the same for every batch size tried; a matrix product may round differently
-    for another number of rows, though, and in bf16 that shows.
-
-    Args:
-        model: in evaluation or training mode alike; it has no dropout.
-        prompts: token ids, each prompt at least one.
-        max_new_tokens: the longest answer, its end-of-text included.
-        end_of_text: the id that ends an answer.
-        batch_size: prompts answered at a time.
+    """Answer every prompt. Arguments and errors are those of `tokens`.
 
     Yields:
-        (index of the prompt, its answer), in the order in which answers are finished. An answer stops with "context"
-        where the next token would not fit into ``model.config.n_positions``; it is empty if the prompt alone fills it.
+        (index of the prompt, its answer), in the order in which answers are finished.
     """
-    order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
-    fitting = [index for index in order if len(prompts[index]) < model.config.n_positions]
-    for index in order[len(fitting) :]:
-        yield index, Answer([], "context")
-    for start in range(0, len(fitting), batch_size):
-        rows = [_Row(index, prompts[index]) for index in fitting[start : start + batch_size]]
-        yield from _generate_batch(model, rows, max_new_tokens, end_of_text)
+    ids: defaultdict[int, list[int]] = defaultdict(list)
+    for token in tokens(
+        model,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        end_of_text=end_of_text,
+        batch_size=batch_size,
+        sampling=sampling,
+        seeds=seeds,
+    ):
+        if token.id is not None:
+            ids[token.index].append(token.id)
+        if token.stop_reason:
+            yield token.index, Answer(ids.pop(token.index, []), token.stop_reason)
 
 
-def _generate_batch(
-    model: GPT2, rows: list[_Row], max_new_tokens: int, end_of_text: int
-) -> Iterator[tuple[int, Answer]]:
-    longest = max(len(row.prompt) for row in rows)
-    capacity = min(longest + max_new_tokens, model.config.n_positions)
-    with torch.inference_mode():
-        cache = KVCache(model.config, len(rows), capacity, model.wte.weight.dtype, model.wte.weight.device)
-        logits = prefill(model, cache, [row.prompt for row in rows])
-    while rows:
-        for row, token in zip(rows, next_token(logits).tolist(), strict=True):
+def tokens(
+    model: GPT2,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int | Sequence[int],
+    end_of_text: int,
+    batch_size: int,
+    sampling: Sampling | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Iterator[Token]:
+    """Answer every prompt, token by token, shortest prompt first.
+
+    A row's arithmetic and its random numbers do not involve the other rows, so in fp32 answers have been the same for
+    every batch size tried; a matrix product may round differently for another number of rows, though, and in bf16 that
+    shows.
+
+    Args:
+        model: in evaluation or training mode alike; its dropout must be 0.
+        prompts: token ids, each prompt at least one.
+        max_new_tokens: the longest answer, its end-of-text included: one number, or one a prompt.
+        end_of_text: the id that ends an answer.
+        batch_size: the most prompts that are answered at a time.
+        sampling: how to draw tokens; None takes the most likely one.
+        seeds: of the random numbers, one a prompt; with ``sampling`` alone.
+
+    Yields:
+        Tokens, in the order in which they are made. An answer stops with "context" where the next token would not fit
+        into ``model.config.n_positions``; one whose prompt alone fills it is a single `Token` without an id.
+
+    Raises:
+        ValueError: a prompt is empty, or seeds or lengths are not as many as prompts.
+    """
+    rows = _rows(prompts, max_new_tokens, seeds if sampling else None)
+    room = model.config.n_positions
+    waiting = deque(sorted((row for row in rows if len(row.prompt) < room), key=lambda row: len(row.prompt)))
+    yield from (Token(row.index, None, "context") for row in rows if len(row.prompt) >= room)
+    if not waiting:
+        return
+    places = min(batch_size, len(waiting))
+    prefix = _prefix(model, [row.prompt for row in waiting])
+    cache = KVCache(
+        model.config,
+        places,
+        min(max(len(row.prompt) + row.most for row in waiting), room),
+        model.wte.weight.dtype,
+        model.wte.weight.device,
+    )
+    active: list[_Row] = []  # the row in each place
+    while waiting or active:
+        free = places - len(active)
+        if waiting and free >= places * FREE_PLACES:
+            grown = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+            active += grown
+            logits = prefill(model, cache, [row.prompt for row in grown], prefix)
+        else:
+            grown = active
+            logits = decode_one(model, cache, [row.ids[-1] for row in grown], [row.position for row in grown])
+        for row, token in zip(grown, _choose(logits, grown, sampling), strict=True):
             row.ids.append(token)
-        reasons = [_stop_reason(row, max_new_tokens, end_of_text, model.config.n_positions) for row in rows]
-        yield from ((row.index, Answer(row.ids, reason)) for row, reason in zip(rows, reasons, strict=True) if reason)
-        kept = [number for number, reason in enumerate(reasons) if reason is None]
-        if not kept:
-            return
-        with torch.inference_mode():
-            if len(kept) < len(rows):
-                cache.keep(torch.tensor(kept, device=cache.data.device))
-                rows = [rows[number] for number in kept]
-            logits = decode_one(
-                model, cache, [row.ids[-1] for row in rows], [len(row.prompt) + len(row.ids) - 1 for row in rows]
-            )
+            yield Token(row.index, token, _stop_reason(row, end_of_text, room))
+        for place in reversed(range(len(active))):
+            if _stop_reason(active[place], end_of_text, room):
+                cache.leave(place)
+                active[place] = active[-1]
+                active.pop()
 
 
-def prefill(model: GPT2, cache: KVCache, prompts: Sequence[Sequence[int]]) -> Tensor:
-    """Compute every prompt's keys and values, and the logits of the token after it.
+def _rows(
+    prompts: Sequence[Sequence[int]], max_new_tokens: int | Sequence[int], seeds: Sequence[int] | None
+) -> list[_Row]:
+    if empty := [index for index, prompt in enumerate(prompts) if not prompt]:
+        raise ValueError(f"prompt {empty[0]}: expected at least one token, found none")
+    most = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
+    draws = [None] * len(prompts) if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [_Row(*row) for row in zip(range(len(prompts)), prompts, most, draws, strict=True)]
+
+
+def common_prefix(prompts: Sequence[list[int]]) -> int:
+    """How many ids all prompts begin with alike, leaving each at least one of its own; 0 for a single prompt.
+
+    [1, 2, 3] and [1, 2, 4, 5] have 2, [1, 2] and [1, 2, 3] have 1.
+    """
+    if len(prompts) < 2:
+        return 0
+    # Of sequences in order, the first and the last differ earliest.
+    pairs = zip(min(prompts), max(prompts), strict=False)
+    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return min(alike, min(map(len, prompts)) - 1)
+
+
+def _prefix(model: GPT2, prompts: Sequence[Sequence[int]]) -> KVCache | None:
+    """The keys and values of what all prompts begin with, in a cache of just that length; None if it is nothing."""
+    length = common_prefix([list(prompt) for prompt in prompts])
+    if not length:
+        return None
+    cache = KVCache(model.config, 1, length, model.wte.weight.dtype, model.wte.weight.device)
+    prefill(model, cache, [prompts[0][:length]])
+    return cache
+
+
+@torch.inference_mode()
+def prefill(model: GPT2, cache: KVCache, prompts: Sequence[Sequence[int]], prefix: KVCache | None = None) -> Tensor:
+    """Take rows into the cache and compute the logits of the token after each prompt. No padding is computed.
 
     Args:
         model: the network.
-        cache: for as many rows as there are prompts.
-        prompts: token ids; shorter ones are padded on the right, where no real token looks. What the padding leaves in
-            the cache stands at positions that are written again before any token looks at them.
+        cache: with places for as many more rows.
+        prompts: token ids.
+        prefix: keys and values of what all prompts begin with; each has at least one token more.
 
     Returns:
         [B, V] logits at each prompt's last token.
     """
     device = model.wte.weight.device
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    first, start = cache.rows, prefix.data.shape[-2] if prefix else 0
     longest = max(map(len, prompts))
-    ids = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts], device=device)
-    positions = torch.arange(longest, device=device).expand(len(prompts), longest)
-    hidden = model(ids, positions, CachedPass(cache, positions, longest))  # [B, T, C]
-    return model.logits(hidden[torch.arange(len(prompts), device=device), lengths - 1])
+    cache.begin(len(prompts), prefix)
+    cache.reach(longest)
+    line = [
+        (token, row, position)
+        for row, prompt in enumerate(prompts, first)
+        for position, token in enumerate(prompt[start:], start)
+    ]
+    ids, rows, positions = torch.tensor(line, device=device).unbind(1)  # [N] each
+    last = torch.tensor([len(prompt) - start for prompt in prompts], device=device).cumsum(0) - 1
+    attend = CachedPass(cache, rows, positions, first, start, longest - start, longest)
+    return model.logits(model(ids, positions, attend)[last])
 
 
+@torch.inference_mode()
 def decode_one(model: GPT2, cache: KVCache, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
-    """Put one more token into every row.
+    """Put one more token into every row of the cache.
 
     Args:
         model: the network.
@@ -123,22 +254,64 @@ def decode_one(model: GPT2, cache: KVCache, tokens: Sequence[int], positions: Se
     Returns:
         [B, V] logits of the token after it.
     """
-    device = model.wte.weight.device
-    ids = torch.tensor(tokens, device=device)[:, None]
-    where = torch.tensor(positions, device=device)[:, None]
-    return model.logits(model(ids, where, CachedPass(cache, where, max(positions) + 1))[:, 0])
+    ids, where = torch.tensor([tokens, positions], device=model.wte.weight.device)
+    rows = torch.arange(len(tokens), device=ids.device)
+    span = max(positions) + 1
+    cache.reach(span)
+    return model.logits(model(ids, where, CachedPass(cache, rows, where, 0, 0, 1, span)))
 
 
-def next_token(logits: Tensor) -> Tensor:
+def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> list[int]:
+    if sampling is None:
+        return most_likely(logits).tolist()
+    draws = torch.stack([torch.rand((), generator=row.draws) for row in rows])
+    # On the CPU whatever the model's device: an answer then depends on the logits alone.
+    return sample(logits.cpu(), draws, sampling).tolist()
+
+
+def most_likely(logits: Tensor) -> Tensor:
     """The most likely token of each row: [B, V] logits to [B] ids. Of equals, the lowest id."""
     return logits.argmax(dim=-1)
 
 
-def _stop_reason(row: _Row, max_new_tokens: int, end_of_text: int, n_positions: int) -> StopReason | None:
+def sample(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
+    """Draw a token for each row by inverting the distribution function, tokens in the order of their ids.
+
+    Probabilities .2, .3, .5 and the draw .4 give token 1, as .2 <= .4 < .2 + .3.
+
+    Args:
+        logits: [B, V].
+        draws: [B] fp32 in [0, 1).
+        sampling: how to draw.
+
+    Returns:
+        [B] ids.
+    """
+    cumulative = probabilities(logits, sampling).cumsum(-1)  # [B, V]
+    # In fp64 a draw of 24 bits times the sum stays below the sum, so a token is always found.
+    return torch.searchsorted(cumulative, draws.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """[B, V] logits to the fp64 probabilities that are drawn from. Of equals at ``top_p``'s edge, lower ids stay."""
+    logits = logits.double() / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    found = logits.softmax(-1)
+    if sampling.top_p is None:
+        return found
+    ranked, ids = found.sort(dim=-1, descending=True, stable=True)
+    before = ranked.cumsum(-1) - ranked  # the probability of all likelier tokens
+    kept = torch.zeros_like(found).scatter(-1, ids, ranked.masked_fill(before >= sampling.top_p, 0))
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def _stop_reason(row: _Row, end_of_text: int, room: int) -> StopReason | None:
     if row.ids[-1] == end_of_text:
         return "end_of_text"
-    if len(row.ids) == max_new_tokens:
+    if len(row.ids) == row.most:
         return "max_new_tokens"
-    if len(row.prompt) + len(row.ids) == n_positions:
+    if len(row.prompt) + len(row.ids) == room:
         return "context"
     return None

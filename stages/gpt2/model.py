@@ -11,6 +11,7 @@ P tokens common to all rows, N tokens in all.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,9 @@ from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
 #: epsilon of the layer norms in the published config.json files.
 LAYER_NORM_EPSILON = 1e-5
+
+#: Positions that a cache makes ready at a time.
+CLEARED_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -37,31 +41,49 @@ class GPT2Config:
 
 
 class KVCache:
-    """The keys and values of every position computed so far, allocated once.
+    """The keys and values of the rows under way, allocated once: [layer, key or value, B, H, S, D].
+
+    Rows in use fill the places from 0 to ``rows`` - 1, so that a view of them copies nothing. Memory of places and
+    positions that are not reached is never touched; on a CPU it then costs none.
 
     Args:
         config: the model's sizes.
-        rows: B.
+        places: B, the most rows at a time.
         length: S, the longest sequence it will hold.
         dtype: the model's.
         device: the model's.
     """
 
-    def __init__(self, config: GPT2Config, rows: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
-        head = config.n_embd // config.n_head
-        shape = (config.n_layer, 2, rows, config.n_head, length, head)
-        self.data = torch.zeros(shape, dtype=dtype, device=device)  # [layer, key or value, B, H, S, D]
+    def __init__(self, config: GPT2Config, places: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        shape = (config.n_layer, 2, places, config.n_head, length, config.n_embd // config.n_head)
+        self.data = torch.empty(shape, dtype=dtype, device=device)
+        self.rows = 0
+        self._cleared = 0  # positions that hold a number in every row in use: what is masked must not be NaN
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop every row but those at these indices ([B'] int64), which keep their order."""
-        self.data = self.data[:, :, rows].contiguous()
+    def begin(self, count: int, prefix: KVCache | None = None) -> None:
+        """Take ``count`` more rows into use, behind the others; each begins with the first row of ``prefix``."""
+        new = self.data[:, :, self.rows : self.rows + count]
+        new[..., : self._cleared, :] = 0
+        self.rows += count
+        if prefix is not None:
+            start = prefix.data.shape[-2]
+            self.reach(start)
+            new[..., :start, :] = prefix.data[:, :, :1]
 
-    def write(self, layer: int, key: Tensor, value: Tensor, positions: Tensor) -> None:
-        """Store keys and values [B, T, H, D] of one layer at ``positions`` ([B, T] int64), which differ by row."""
-        rows = torch.arange(positions.shape[0], device=positions.device)[:, None]  # [B, 1]
-        # Indices on both sides of a slice put the indexed dimensions first: [B, T, H, D].
-        self.data[layer, 0][rows, :, positions] = key
-        self.data[layer, 1][rows, :, positions] = value
+    def reach(self, span: int) -> None:
+        """Let the positions below ``span`` be looked at in every row in use."""
+        if span > self._cleared:
+            end = min(-(-span // CLEARED_AT_A_TIME) * CLEARED_AT_A_TIME, self.data.shape[-2])
+            self.data[:, :, : self.rows, :, self._cleared : end] = 0
+            self._cleared = end
+
+    def leave(self, row: int) -> None:
+        """Take a row out of use; the last one moves to its place."""
+        self.rows -= 1
+        if row < self.rows:
+            self.data[:, :, row, :, : self._cleared] = self.data[:, :, self.rows, :, : self._cleared]
+        if not self.rows:
+            self._cleared = 0
 
 
 class Attend(Protocol):
@@ -86,30 +108,67 @@ def causal(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # 
 
 @dataclass(frozen=True)
 class CachedPass:
-    """Attention over a cache: where the pass's tokens [B, T] stand, and what each may look at.
+    """Attention over a cache: where the pass's tokens, [N] in one line, belong, and what each may look at.
+
+    The last B rows of a cache take part, each with at most T tokens from position ``start`` on. Outside attention the
+    line holds no padding; within it the tokens stand in a padded [B, T].
 
     Args:
         cache: holds earlier positions, and takes these.
-        positions: [B, T] int64, each token's position in its own row.
-        span: the cached positions that are looked at: 0 to span - 1.
+        rows: [N] int64, each token's row in the cache.
+        positions: [N] int64, each token's position in its row.
+        first: the first of the B rows.
+        start: the least position; with T = 1 it is not used.
+        width: T.
+        span: the positions that are looked at: 0 to span - 1.
     """
 
     cache: KVCache
+    rows: Tensor
     positions: Tensor
+    first: int
+    start: int
+    width: int
     span: int
 
     @functools.cached_property
     def mask(self) -> Tensor:
-        """[B, 1, T, span] bool: a token sees its own position and those before it."""
-        keys = torch.arange(self.span, device=self.positions.device)
-        return (keys <= self.positions[:, :, None])[:, None]
+        """0 where a token looks, -inf elsewhere, in the cache's dtype: its own position and those before it.
+
+        [1, 1, T, span], as all rows begin at one position; [B, 1, 1, span] for one token a row.
+        """
+        device = self.positions.device
+        last = torch.arange(self.start, self.start + self.width, device=device) if self.width > 1 else self.positions
+        hidden = torch.arange(self.span, device=device) > last[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self.cache.data.dtype, device=device).masked_fill_(hidden, -math.inf)
+        return mask[None, None] if self.width > 1 else mask[:, None, None]
+
+    @functools.cached_property
+    def grid(self) -> Tensor:
+        """[N] int64, each token's place in the padded [B * T]."""
+        return (self.rows - self.first) * self.width + self.positions - self.start
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Write keys and values [B, T, H, D] to the cache and attend to all that is there."""
-        self.cache.write(layer, key, value, self.positions)
-        keys, values = self.cache.data[layer, :, :, :, : self.span]  # [B, H, span, D]
-        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), keys, values, attn_mask=self.mask)
-        return mixed.transpose(1, 2)
+        """Write keys and values [N, H, D] to the cache and attend to all that is there."""
+        keys, values = self.cache.data[layer].unbind()
+        # Indices on both sides of a slice put the indexed dimensions first: [N, H, D].
+        keys[self.rows, :, self.positions] = key
+        values[self.rows, :, self.positions] = value
+        keys, values = (part[self.first : self.cache.rows, :, : self.span] for part in (keys, values))
+        # [B, H, T, D] from keys and values [B, H, span, D]
+        mixed = F.scaled_dot_product_attention(self._padded(query), keys, values, attn_mask=self.mask)
+        return mixed.transpose(1, 2).flatten(0, 1) if self.width == 1 else self._line(mixed)
+
+    def _padded(self, query: Tensor) -> Tensor:
+        """[N, H, D] to [B, H, T, D], zero where a row is shorter."""
+        if self.width == 1:
+            return query[:, :, None]
+        grid = query.new_zeros((self.cache.rows - self.first) * self.width, *query.shape[1:])
+        return grid.index_copy(0, self.grid, query).unflatten(0, (-1, self.width)).transpose(1, 2)
+
+    def _line(self, mixed: Tensor) -> Tensor:
+        """[B, H, T, D] to [N, H, D]."""
+        return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self.grid)
 
 
 @dataclass(frozen=True)
@@ -195,15 +254,39 @@ class Projection(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A table of vectors. Unlike `nn.Embedding` it draws no random numbers for values that are then replaced."""
+    """A table of vectors. Unlike `nn.Embedding` it draws no random numbers for values that are then replaced.
+
+    A batch looks up a few hundred of 50,257 vectors. On a CPU only their gradients are computed and added to the
+    table's, which the output head has filled in the meantime; autograd by itself would fill a second table with zeros,
+    add to that, and add the two tables, which took an eighth of a step (docs/decisions.md).
+
+    Attributes:
+        through_autograd: whether the gradient goes that way all the same, for whoever must know when it is complete.
+    """
 
     def __init__(self, entries: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(entries, width))
+        self.through_autograd = False
 
     def forward(self, ids: Tensor) -> Tensor:
         """[...] int64 to [..., width]."""
-        return F.embedding(ids, self.weight)
+        wanted = torch.is_grad_enabled() and self.weight.requires_grad
+        if self.through_autograd or not wanted or self.weight.device.type != "cpu":
+            return F.embedding(ids, self.weight)
+        vectors = F.embedding(ids, self.weight.detach()).requires_grad_()
+        vectors.register_hook(functools.partial(_add_to_rows, self.weight, ids))
+        return vectors
+
+
+def _add_to_rows(table: Tensor, ids: Tensor, gradients: Tensor) -> None:
+    """Add gradients [..., C] to those of a table's rows ``ids`` [...]; equal ids are summed in at least fp32 first."""
+    distinct, place = ids.flatten().unique(return_inverse=True)
+    sums = torch.zeros(len(distinct), gradients.shape[-1], dtype=torch.promote_types(table.dtype, torch.float32))
+    sums.index_add_(0, place, gradients.flatten(0, -2).to(sums.dtype))
+    if table.grad is None:
+        table.grad = torch.zeros_like(table)
+    table.grad[distinct] = (table.grad[distinct] + sums).to(table.dtype)
 
 
 class Attention(nn.Module):
