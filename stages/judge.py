@@ -1,7 +1,8 @@
 """Scores every answer to the test prompts, and sums the scores up.
 
-Reads artifacts/generate/responses.jsonl and artifacts/split/test.jsonl. Writes artifacts/judge: a verdict an answer,
-the statistics, the scores of each row as CSV for `dvc plots`, and a picture. Every answer ends as scored, invalid or
+Reads artifacts/generate/responses.jsonl, artifacts/split/test.jsonl and, for the test rows that occur in train,
+artifacts/split/metrics.json. The judge itself is tried first. Writes artifacts/judge: a verdict an answer, the
+statistics, the scores of each row as CSV for `dvc plots`, and a picture. Every answer ends as scored, invalid or
 failed; with more of the last two than params.yaml allows, all is written first and the stage fails then.
 """
 
@@ -15,13 +16,14 @@ from typing import Any
 
 from stages.common import console, params, paths, program, summary, tracking
 from stages.common.errors import DataError, ServiceUnavailable
-from stages.common.files import atomic_file, write_json
+from stages.common.files import atomic_file, read_json, write_json
 from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
 from stages.judging.cache import VerdictCache, cache_path
-from stages.judging.judge import Question, open_judge
+from stages.judging.judge import Question, fingerprint, open_judge
 from stages.judging.panel import judge_all
 from stages.judging.plot import plot_scores
+from stages.judging.self_test import self_test
 from stages.judging.statistics import difference, summarise
 
 GENERATE = "dvc repro --force generate"
@@ -36,8 +38,8 @@ def main() -> None:
         examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)
-        identity, verdicts = ask(questions, settings.judge)
-        write(identity, questions, verdicts, examples, settings)
+        judge, verdicts = ask(questions, settings.judge)
+        write(judge, verdicts, examples, twins_in_train(), settings)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
@@ -69,24 +71,43 @@ def join(examples: Sequence[Example], responses: Sequence[Response], generate: G
     ]
 
 
-def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, str], list[Verdict]]:
-    """The judge's identity and a verdict on every question."""
+def twins_in_train() -> set[str]:
+    """The ids of the test rows whose instruction and input also occur in train, as the stage split found them."""
+    found = read_json(paths.SPLIT_METRICS, made_by="dvc repro split")
+    return set(found["prompts_also_in_train"]["test"]["ids"])
+
+
+def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict]]:
+    """Who judges, with the result of the judge's own test, and a verdict on every question."""
     with contextlib.ExitStack() as stack:
         judge = stack.enter_context(contextlib.closing(open_judge(settings)))
         identity = judge.identity()
-        cache = None
+        cache = tested = None
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(identity)))
-        bar = stack.enter_context(console.progress(total=len(questions), unit="answer", what="judging"))
-        verdicts = judge_all(judge, questions, parallel=settings.parallel, cache=cache, on_progress=bar.update)
-    return identity, verdicts
+            tested = cache.path.with_suffix(".self-test.json")
+        about = {"judge": {"fingerprint": fingerprint(identity), **identity}}
+        about["self_test"] = self_test(judge, settings, tested)
+        bar = stack.enter_context(
+            console.progress(total=len(questions) * settings.repeats, unit="verdict", what="judging")
+        )
+        verdicts = judge_all(
+            judge,
+            questions,
+            parallel=settings.parallel,
+            repeats=1 if settings.backend == "reference" else settings.repeats,
+            skip_exact=settings.exact_match == "skip",
+            cache=cache,
+            on_progress=bar.update,
+        )
+    return about, verdicts
 
 
 def write(
-    identity: dict[str, str],
-    questions: Sequence[Question],
+    judge: dict[str, Any],
     verdicts: Sequence[Verdict],
     examples: Sequence[Example],
+    twins: set[str],
     settings: params.Params,
 ) -> None:
     """Write everything that the stage has to say."""
@@ -95,10 +116,8 @@ def write(
     by_model = {
         model: [v for v in verdicts if v.model == model] for model in sorted(settings.generate.models, reverse=True)
     }
-    exact = Counter(question.model for question in questions if question.is_exact)
-    metrics = {"judge": identity} | {
-        model: summarise(found, categories, exact_matches=exact[model], **bootstrap)
-        for model, found in by_model.items()
+    metrics = judge | {
+        model: summarise(found, categories, twins=twins, **bootstrap) for model, found in by_model.items()
     }
     if "base" in by_model:
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)

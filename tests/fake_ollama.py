@@ -1,7 +1,7 @@
 """A server on loopback that speaks Ollama's protocol as the real one (0.32.15) was seen to, with faults on demand.
 
 In tests:      with FakeOllama([server_error(503), score(85)]) as server: ... server.url ... server.chats
-As a program:  python -m tests.fake_ollama --port 0 --model llama3    (prints its address; scores are a hash)
+As a program:  python -m tests.fake_ollama --port 0 --model llama3    (prints its address)
 
 Each POST /api/chat that has messages takes the next behaviour of the list, and the last again and again; a function of
 the request's body gives behaviours by what is asked. A behaviour is a function of an `Exchange`.
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -187,6 +188,23 @@ def hashed(exchange: Exchange) -> None:
     score(int(hashlib.sha256(prompt(exchange.body).encode()).hexdigest(), 16) % 101)(exchange)
 
 
+def parts(body: dict[str, Any]) -> tuple[str, str] | None:
+    """The reference and the answer in a prompt of the rubric graded-v1; None in any other."""
+    found = re.search(
+        r"(\[[0-9a-f]{16}\]) reference answer\n(.*)\n\1 answer to grade\n(.*)\n\1 end", prompt(body), re.S
+    )
+    return (found[2], found[3]) if found else None
+
+
+def careful(exchange: Exchange) -> None:
+    """A judge that reads: 90 and more for the reference itself, 40 and less for all else, the rest by a hash."""
+    found = parts(exchange.body)
+    if found is None:
+        return hashed(exchange)
+    digest = int(hashlib.sha256(prompt(exchange.body).encode()).hexdigest(), 16)
+    return score(90 + digest % 11 if found[0] == found[1] else digest % 41)(exchange)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -217,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         known = body["model"] in (fake.model, f"{fake.model}:latest")
         if self.path == "/api/show":
             missing = {"error": f"model '{body['model']}:latest' not found"}
-            return self.answer(200, {"details": fake.model_entry()["details"]}) if known else self.answer(404, missing)
+            return self.answer(200, fake.shown()) if known else self.answer(404, missing)
         if self.path != "/api/chat":
             return self.answer(404, "404 page not found")
         if not known:
@@ -264,12 +282,14 @@ class FakeOllama:
 
     def __init__(
         self,
-        behaviours: Sequence[Behaviour] | Callable[[dict[str, Any]], Behaviour] = (hashed,),
+        behaviours: Sequence[Behaviour] | Callable[[dict[str, Any]], Behaviour] = (careful,),
         *,
         model: str = "llama3",
         port: int = 0,
     ) -> None:
         self.model = model
+        self.digest = DIGEST
+        self.context_length = 8192
         self.chats: list[dict[str, Any]] = []
         self.loads: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -292,7 +312,18 @@ class FakeOllama:
     def model_entry(self) -> dict[str, Any]:
         details = {"format": "gguf", "family": "llama", "parameter_size": "8.0B", "quantization_level": "Q4_0"}
         name = f"{self.model}:latest"
-        return {"name": name, "model": name, "modified_at": CREATED, "size": 1, "digest": DIGEST, "details": details}
+        return {
+            "name": name,
+            "model": name,
+            "modified_at": CREATED,
+            "size": 1,
+            "digest": self.digest,
+            "details": details,
+        }
+
+    def shown(self) -> dict[str, Any]:
+        info = {"general.architecture": "llama", "llama.context_length": self.context_length}
+        return {"template": "{{ .Prompt }}", "details": self.model_entry()["details"], "model_info": info}
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)
@@ -319,7 +350,9 @@ class FakeOllama:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A stand-in for Ollama whose scores are a hash of the prompt.")
+    parser = argparse.ArgumentParser(
+        description="A stand-in for Ollama, with a judge that knows the reference when it sees it."
+    )
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--model", default="llama3")
     options = parser.parse_args()

@@ -8,10 +8,11 @@ import pytest
 
 from stages import judge
 from stages.common import paths
-from stages.common.errors import DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.files import write_json
 from stages.common.params import merge, read_yaml
 from stages.common.records import Example, Response, Verdict, read_records, write_records
-from tests.fake_ollama import FakeOllama, prompt, score, server_error, text
+from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +45,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
     configure()
     write_records(paths.split_file("test"), EXAMPLES)
+    write_json(paths.SPLIT_METRICS, {"prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
     write_records(paths.RESPONSES, respond(ANSWERS))
     return tmp_path
 
@@ -87,7 +89,7 @@ def test_the_built_in_judge_gives_the_same_bytes_again(folder):
 def test_what_is_written(folder):
     judge.main()
     found = metrics()
-    assert list(found) == ["judge", "tuned", "base", "difference"]
+    assert list(found) == ["judge", "self_test", "tuned", "base", "difference"]
     assert found["judge"]["backend"] == "reference"
     # "freind" for "friend": chrF of 6 letters, 5 pairs (fr, nd shared), 0 of the longer ones up to six
     freind = next(verdict for verdict in verdicts() if (verdict.id, verdict.model) == ("b", "tuned"))
@@ -95,7 +97,14 @@ def test_what_is_written(folder):
     assert (found["tuned"]["n"], found["tuned"]["scored"], found["tuned"]["exact_matches"]) == (3, 3, 2)
     assert found["tuned"]["mean"] == pytest.approx((200 + freind.score) / 3, abs=0.001)
     assert found["tuned"]["categories"]["facts"] == {"n": 1, "scored": 1, "mean": 100.0}
+    assert found["tuned"]["not_equal_to_reference"]["mean"] == freind.score
+    assert (found["tuned"]["without_twin_in_train"]["n"], found["tuned"]["without_twin_in_train"]["mean"]) == (
+        2,
+        pytest.approx((100 + freind.score) / 2, abs=0.001),
+    )
     assert found["base"]["exact_matches"] == 0
+    assert {v.cluster for v in verdicts() if v.id in "bc"} == {freind.cluster}
+    assert len({v.cluster for v in verdicts()}) == 2
     assert found["difference"]["n"] == 3
     assert found["difference"]["mean"] == pytest.approx(found["tuned"]["mean"] - found["base"]["mean"], abs=0.002)
     assert [(v.id, v.model) for v in verdicts()] == [
@@ -114,7 +123,7 @@ def test_the_tuned_model_alone(folder):
     configure(models=["tuned"])
     write_records(paths.RESPONSES, respond({key: answer for key, answer in ANSWERS.items() if key[1] == "tuned"}))
     judge.main()
-    assert list(metrics()) == ["judge", "tuned"]
+    assert list(metrics()) == ["judge", "self_test", "tuned"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,9 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
         judge.main()
     first = outputs()
     assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
-    assert len(server.chats) == 6
+    assert metrics()["self_test"]["separation"] > 60
+    assert metrics()["judge"]["fingerprint"] == next(iter(Path(".cache/judge").glob("*.jsonl"))).stem
+    assert len(server.chats) == 48 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
     with FakeOllama([server_error(500)]) as server:
         ollama(monkeypatch, server)
         judge.main()
@@ -181,7 +192,7 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
     folder, monkeypatch, behaviour, error, counts, said
 ):
     def behave(body):
-        return behaviour if prompt(body).partition("answer to grade\n")[2].startswith("freind\n") else score(50)
+        return behaviour if parts(body) == ("friend", "freind") else careful
 
     configure(backend="ollama", max_invalid=0.1)
     with FakeOllama(behave) as server:
@@ -199,3 +210,59 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
         judge.main()
     assert len(server.chats) == 1
     assert metrics()["difference"]["n"] == 2
+
+
+def test_a_judge_that_gives_everything_95_is_not_let_score(folder, monkeypatch):
+    before = earlier_results()
+    configure(backend="ollama")
+    with FakeOllama([score(95)]) as server:
+        ollama(monkeypatch, server)
+        with pytest.raises(ConfigError, match="this judge cannot judge: right answers score 0 points more"):
+            judge.main()
+    assert outputs() == before
+
+
+def test_an_answer_equal_to_its_reference_can_be_left_out(folder, monkeypatch):
+    configure(backend="ollama", exact_match="skip")
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    assert len(server.chats) == 48 + 2 * 6 + 4
+    skipped = [(v.id, v.model, v.score) for v in verdicts() if v.detail == "equal to the reference; not asked"]
+    assert skipped == [("a", "tuned", 100.0), ("c", "tuned", 100.0)]
+    assert metrics()["tuned"]["exact_matches"] == 2
+
+
+def test_each_answer_can_be_judged_several_times(folder, monkeypatch):
+    def by_seed(body):
+        return (
+            careful if parts(body)[0] not in ("friend", "receive") else score(40 + 10 * (body["options"]["seed"] % 3))
+        )
+
+    configure(backend="ollama", repeats=3, temperature=0.7, seed=3)
+    with FakeOllama(by_seed) as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    found = next(v for v in verdicts() if (v.id, v.model) == ("b", "tuned"))
+    assert (found.score, found.spread, found.detail) == (50.0, 10.0, "3 judgements: 40, 50, 60")
+    assert metrics()["self_test"]["unstable"] is None
+
+
+def test_a_model_that_changes_in_mid_run_leaves_no_score_behind(folder, monkeypatch):
+    before = earlier_results()
+    configure(backend="ollama")
+
+    def behave(body):
+        if parts(body) == ("friend", "freind"):
+            server.digest = "f" * 64
+        return careful
+
+    with FakeOllama(behave) as server:
+        ollama(monkeypatch, server)
+        with pytest.raises(ServiceUnavailable, match=f"the judge changed while it judged: digest .* is now {'f' * 64}"):
+            judge.main()
+        assert outputs() == before
+        assert [path.read_bytes() for path in Path(".cache/judge").glob("*.jsonl")] == [b""]
+        judge.main()
+    assert metrics()["judge"]["digest"] == "f" * 64
+    assert metrics()["tuned"]["scored"] == 3

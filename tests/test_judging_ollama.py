@@ -1,5 +1,7 @@
 """The Ollama judge against a real server on loopback: for every fault no wrong score, no lost item, no hang."""
 
+import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -25,9 +27,14 @@ def settings(**changes):
         "backend": "ollama",
         "model": "llama3",
         "rubric": "graded-v1",
+        "temperature": 0.0,
         "seed": 123,
         "num_ctx": 2048,
         "num_predict": 64,
+        "repeats": 1,
+        "expected_value": False,
+        "exact_match": "ask",
+        "min_separation": 40.0,
         "deadline_seconds": 5.0,
         "retries": 2,
         "parallel": 1,
@@ -57,7 +64,7 @@ def test_the_request_is_exactly_this(opened):
         assert opened(server).judge(QUESTION).score == 85
     system, user = load_rubric("graded-v1").messages(QUESTION)
     options = {"temperature": 0, "seed": 123, "num_ctx": 2048, "num_predict": 64}
-    assert server.paths == ["/api/version", "/api/tags", "/api/chat", "/api/chat"]
+    assert server.paths == ["/api/version", "/api/tags", "/api/show", "/api/chat", "/api/chat"]
     assert server.loads == [
         {"model": "llama3", "messages": [], "stream": False, "options": options, "keep_alive": "30m"}
     ]
@@ -89,9 +96,12 @@ def test_the_identity_tells_judges_apart(opened):
             "digest": fake.DIGEST,
             "quantization": "Q4_0",
             "server_version": "0.32.15",
+            "template_sha256": hashlib.sha256(b"{{ .Prompt }}").hexdigest(),
+            "context_length": "8192",
             "rubric": "graded-v1",
             "rubric_sha256": load_rubric("graded-v1").sha256,
-            "options": '{"num_ctx": 2048, "num_predict": 64, "seed": 123, "temperature": 0}',
+            "options": '{"num_ctx": 2048, "num_predict": 64, "seed": 123, "temperature": 0.0}',
+            "score": "as said",
         }
 
 
@@ -207,6 +217,53 @@ def test_what_is_not_a_score_is_invalid_and_not_asked_again(opened, behaviour, d
     assert len(server.chats) == 1
 
 
+def test_a_verdict_longer_than_was_allowed_gives_no_score(opened):
+    with FakeOllama([text('{"score": 85}', eval_count=65)]) as server:
+        judgement = opened(server).judge(QUESTION)
+    assert judgement.detail == "the server made 65 tokens and ignored judge.num_predict (64)"
+
+
+def test_the_expected_value_is_read_from_the_stream(opened):
+    def behave(exchange):
+        top = [{"token": "4", "logprob": math.log(0.6)}, {"token": "5", "logprob": math.log(0.4)}]
+        exchange.line(exchange.frame('{"score": ', logprobs=[{"token": '{"score": ', "logprob": 0.0}]))
+        exchange.line(exchange.frame("4", logprobs=[{"token": "4", "logprob": math.log(0.6), "top_logprobs": top}]))
+        exchange.part("}")
+        exchange.line(exchange.final())
+        exchange.end()
+
+    with FakeOllama([behave, text('{"score": 4}')]) as server:
+        judge = opened(server, rubric="levels-v1", expected_value=True)
+        assert judge.judge(QUESTION).score == 88.0  # 4.4 of 5
+        without = judge.judge(QUESTION)
+    assert without.detail == "no token of its own for the score in the server's logprobs; found '{\"score\": 4}'"
+    assert (server.chats[0]["logprobs"], server.chats[0]["top_logprobs"]) == (True, 20)
+    assert judge.identity()["score"] == "expected value"
+
+
+def test_a_repeat_is_asked_with_the_next_seed(opened):
+    with FakeOllama([score(85)]) as server:
+        judge = opened(server, temperature=0.7)
+        judge.judge(QUESTION, 2)
+    assert (server.chats[0]["options"]["seed"], server.chats[0]["options"]["temperature"]) == (125, 0.7)
+    assert judge.key(QUESTION) != judge.key(QUESTION, 2)
+
+
+def test_a_context_that_the_model_does_not_have_is_said(opened):
+    with FakeOllama() as server:
+        server.context_length = 1024
+        with pytest.raises(ConfigError, match=r"judge.num_ctx \(2048\) is more than llama3 takes \(1024 tokens\)"):
+            opened(server)
+
+
+def test_the_book_s_rubric_is_asked_without_a_schema(opened):
+    with FakeOllama([text("85"), text("85/100")]) as server:
+        judge = opened(server, rubric="book")
+        assert judge.judge(QUESTION).score == 85
+        assert judge.judge(QUESTION).detail == "not a whole number alone; found '85/100'"
+    assert "format" not in server.chats[0]
+
+
 def test_a_prompt_that_the_server_has_cut_gives_no_score(opened):
     cut = text('{"score": 85}', prompt_eval_count=130)
     with FakeOllama([cut]) as server:
@@ -274,7 +331,7 @@ def test_what_is_not_ollama_is_said(opened, monkeypatch):
 
 
 def test_an_unknown_rubric_is_said(opened):
-    with FakeOllama() as server, pytest.raises(ConfigError, match="no rubric 'nope'; there is graded-v1"):
+    with FakeOllama() as server, pytest.raises(ConfigError, match="no rubric 'nope'; there is book, graded-v1"):
         opened(server, rubric="nope")
 
 

@@ -57,7 +57,7 @@ def test_the_order_is_that_of_the_questions_whatever_is_done_first(opened):
     assert sum(progress) == 20
 
 
-def test_every_answer_through_a_server_that_fails_at_random_is_accounted_for(opened):
+def test_a_thousand_answers_through_a_server_that_fails_at_random_is_accounted_for(opened):
     """A third of the first attempts fails, a row in 25 for good, a row in 25 gives no score; jitter changes nothing."""
     faults = [server_error(503), server_error(500), fake.error_in_stream, fake.no_done, fake.cut_in_line, fake.garbage]
     asked = Counter()
@@ -73,13 +73,13 @@ def test_every_answer_through_a_server_that_fails_at_random_is_accounted_for(ope
         return faults[digest[1] % len(faults)] if asked[number] == 1 and digest[0] % 3 == 0 else score(number % 101)
 
     with FakeOllama(behave) as server:
-        verdicts = judge_all(opened(server, parallel=4), questions(200), parallel=4)
-    assert [verdict.id for verdict in verdicts] == [f"row-{n}" for n in range(200)]
+        verdicts = judge_all(opened(server, parallel=4), questions(1000), parallel=4)
+    assert [verdict.id for verdict in verdicts] == [f"row-{n}" for n in range(1000)]
     for number, verdict in enumerate(verdicts):
         expected = {7: ("failed", None), 13: ("invalid", None)}.get(number % 25, ("scored", float(number % 101)))
         assert (verdict.status, verdict.score) == expected
-    assert all(asked[number] == 3 for number in range(7, 200, 25))
-    assert len(asked) == 200
+    assert all(asked[number] == 3 for number in range(7, 1000, 25))
+    assert len(asked) == 1000
 
 
 def test_equal_questions_are_asked_once(opened):

@@ -1,6 +1,8 @@
 """What a language model is asked, how its answer is read, and where its server is."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,8 +10,11 @@ from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError
 from stages.judging.address import is_loopback, parse_host
+from stages.judging.expected import expected_score
 from stages.judging.judge import Question
-from stages.judging.rubric import InvalidVerdict, fence, load_rubric, parse_score
+from stages.judging.rubric import InvalidVerdict, fence, load_rubric
+
+parse_score = load_rubric("graded-v1").parse
 
 
 @pytest.mark.parametrize(
@@ -82,6 +87,111 @@ def test_what_is_asked_holds_each_text_once_between_fences():
     )
 
 
+def test_the_book_s_rubric_asks_in_the_book_s_words():
+    """Chapter 7.8, and its ollama_evaluate.py: format_input of the row, then the reference and the response."""
+    question = Question("a", "tuned", "Spell it.", "freind", "friend", "frend")
+    task = (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "\n\n### Instruction:\nSpell it."
+    )
+    rubric = load_rubric("book")
+
+    def said(task):
+        return (
+            f"Given the input `{task}` and correct output `friend`, score the model response `frend` on a scale from 0 "
+            "to 100, where 100 is the best score. Respond with the integer number only."
+        )
+
+    assert rubric.messages(question) == [{"role": "user", "content": said(f"{task}\n\n### Input:\nfreind")}]
+    without_input = dataclasses.replace(question, input="")
+    assert rubric.messages(without_input) == [{"role": "user", "content": said(task)}]
+    assert rubric.schema() is None
+
+
+@pytest.mark.parametrize(("text", "score"), [("85", 85), (" 0\n", 0), ("100", 100)])
+def test_a_bare_score_is_read(text, score):
+    assert load_rubric("book").parse(text) == score
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "85.",
+        "85.0",
+        "1_0",
+        "+5",
+        "-5",
+        "٨٥",
+        "085",
+        "101",
+        "850",
+        "85/100",
+        "Score: 85",
+        "9" * 5000,
+        '{"score": 85}',
+    ],
+)
+def test_what_int_would_take_or_a_person_would_guess_is_no_bare_score(text):
+    with pytest.raises(InvalidVerdict):
+        load_rubric("book").parse(text)
+
+
+def test_a_short_scale_is_an_enumeration_and_is_put_on_a_hundred():
+    rubric = load_rubric("levels-v1")
+    assert rubric.schema()["properties"] == {"score": {"type": "integer", "enum": [0, 1, 2, 3, 4, 5]}}
+    assert [rubric.percent(rubric.parse(json.dumps({"score": n}))) for n in range(6)] == [0, 20, 40, 60, 80, 100]
+    with pytest.raises(InvalidVerdict, match="not from 0 to 5"):
+        rubric.parse('{"score": 6}')
+
+
+def test_a_reason_comes_after_the_score_or_not_at_all():
+    rubric = load_rubric("reasoned-v1")
+    assert list(rubric.schema()["properties"]) == ["score", "reason"]
+    assert rubric.parse('{"score": 70, "reason": "One word is wrong."}') == 70
+    for text in ('{"reason": "x", "score": 70}', '{"score": 70}', '{"score": 70, "reason": 1}', "[]"):
+        with pytest.raises(InvalidVerdict, match="score and then reason"):
+            rubric.parse(text)
+
+
+def tokens(*pairs):
+    """Tokens as servers give them: the text, and the probabilities of the alternatives there."""
+    return [
+        {
+            "token": text,
+            "logprob": 0.0,
+            "top_logprobs": [{"token": token, "logprob": math.log(p)} for token, p in alternatives.items()],
+        }
+        for text, alternatives in pairs
+    ]
+
+
+def test_the_expected_score_is_the_mean_over_the_score_s_own_token():
+    rubric = load_rubric("levels-v1")
+    found = tokens(
+        ('{"', {}), ("score", {}), ('":', {}), (" 4", {" 4": 0.5, " 5": 0.25, "3": 0.15, "!": 0.1}), ("}", {})
+    )
+    # (4 x .5 + 5 x .25 + 3 x .15) / .9
+    assert expected_score(found, 4, rubric) == pytest.approx(3.7 / 0.9)
+    # a 4 before the key is not the score
+    assert expected_score(tokens(("4", {"4": 1.0})) + found, 4, rubric) == pytest.approx(3.7 / 0.9)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([], "no token of its own"),
+        ([None], "no token of its own"),
+        (tokens(("8", {"8": 1.0}), ("5", {"5": 1.0})), "no token of its own"),
+        (tokens(('{"score"', {}), ("4", {})), "probability of 0.00"),
+        (tokens(('{"score"', {}), ("4", {"4": 0.3, "9": 0.7})), "probability of 0.30"),
+    ],
+)
+def test_an_expected_score_that_cannot_be_had_is_no_score(found, message):
+    with pytest.raises(InvalidVerdict, match=message):
+        expected_score(found, 4, load_rubric("levels-v1"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -92,6 +202,8 @@ def test_what_is_asked_holds_each_text_once_between_fences():
             '{"system": [], "user": ["$fence $instruction $input $reference"]}',
             "bad.json: user: unknown, or missing: answer",
         ),
+        ('{"scale": [5, 0], "user": []}', "bad.json: the file: Value error, scale: expected the lowest"),
+        ('{"reply": "words", "user": []}', "bad.json: reply: Input should be"),
         ('{"system": ["costs $ 5"], "user": []}', "bad.json: system: unknown, or missing: a lone"),
     ],
 )

@@ -25,18 +25,23 @@ def verdicts(*scores, model="tuned"):
 def summary(*scores, categories=None, resamples=200):
     rows = verdicts(*scores)
     names = dict.fromkeys((row.id for row in rows), "one") | (categories or {})
-    return summarise(rows, names, exact_matches=0, resamples=resamples, seed=1)
+    return summarise(rows, names, resamples=resamples, seed=1)
 
 
 def test_a_summary_worked_by_hand():
+    rows = verdicts(100, 80, "invalid", 40, 0, "failed")
+    rows[0] = rows[0].model_copy(update={"exact": True, "spread": 5.0})
+    rows[1] = rows[1].model_copy(update={"spread": 10.0})
     found = summarise(
-        verdicts(100, 80, "invalid", 40, 0, "failed"),
+        rows,
         {"r0": "spelling", "r1": "spelling", "r2": "spelling", "r3": "tense", "r4": "tense", "r5": "plural"},
-        exact_matches=1,
+        twins={"r1", "r5", "gone"},
         resamples=200,
         seed=1,
     )
     interval = found.pop("interval")
+    for part in ("not_equal_to_reference", "without_twin_in_train"):
+        assert found[part].pop("interval")["low"] is not None
     assert found == {
         "n": 6,
         "scored": 4,
@@ -48,6 +53,9 @@ def test_a_summary_worked_by_hand():
         "median": 60.0,
         "quartiles": {"lower": 30.0, "upper": 85.0},
         "share_80_or_more": 0.5,
+        "not_equal_to_reference": {"n": 5, "scored": 3, "mean": 40.0},  # 80, 40, 0
+        "without_twin_in_train": {"n": 4, "scored": 3, "mean": 46.667},  # 100, 40, 0
+        "mean_spread": 7.5,
         "categories": {
             "plural": {"n": 1, "scored": 0, "mean": None},
             "spelling": {"n": 3, "scored": 2, "mean": 90.0},

@@ -129,7 +129,8 @@ def test_every_value_of_params_yaml_is_explained():
         "drop_last",
         *("weight_decay", "decay"),
         "warmup_steps",
-        *("num_ctx", "num_predict"),
+        "seed",
+        "num_predict",
         *("retries", "parallel"),
     ]
     assert unexplained((ROOT / "params.yaml").read_text(encoding="utf-8")) == with_the_one_above

@@ -58,7 +58,9 @@ class Response(Record):
 class Verdict(Record):
     """One judge's word on one answer; ``score`` (0 to 100) is there if and only if ``status`` is "scored".
 
-    ``detail`` holds the measures behind a score, or says why there is none.
+    ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
+    scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
+    ``cluster`` is a hash of the instruction: rows that share one are not independent of one another.
     """
 
     id: str
@@ -66,6 +68,9 @@ class Verdict(Record):
     status: VerdictStatus
     score: float | None
     detail: str
+    spread: float | None = None
+    exact: bool = False
+    cluster: str = ""
 
 
 R = TypeVar("R", bound=Record)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import threading
@@ -15,13 +14,12 @@ from typing import Self
 from stages.common import paths
 from stages.common.console import say
 from stages.common.errors import DataError
-from stages.judging.judge import Judgement
+from stages.judging.judge import Judgement, fingerprint
 
 
 def cache_path(identity: Mapping[str, str], folder: Path = paths.CACHE / "judge") -> Path:
     """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
-    text = json.dumps(dict(identity), sort_keys=True)
-    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.jsonl"
+    return folder / f"{fingerprint(identity)}.jsonl"
 
 
 class VerdictCache:
@@ -39,6 +37,7 @@ class VerdictCache:
         self.path = path
         self._lock = threading.Lock()
         self._scored: dict[str, Judgement] = {}
+        self._new: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +86,22 @@ class VerdictCache:
         line = json.dumps({"key": key, "score": judgement.score, "detail": judgement.detail}, ensure_ascii=False)
         with self._lock:
             self._scored[key] = judgement
+            self._new.append((os.fstat(self._file.fileno()).st_size, key))
             os.write(self._file.fileno(), line.encode() + b"\n")
+
+    def mark(self) -> int:
+        """Where the file ends now, for `forget_since`."""
+        with self._lock:
+            return os.fstat(self._file.fileno()).st_size
+
+    def forget_since(self, mark: int) -> None:
+        """Drop what was put after `mark` was called."""
+        with self._lock:
+            for place, key in self._new:
+                if place >= mark:
+                    self._scored.pop(key, None)
+            self._new = [(place, key) for place, key in self._new if place < mark]
+            self._file.truncate(mark)
 
     def __len__(self) -> int:
         return len(self._scored)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from stages.common.errors import ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
 from stages.common.records import ModelName, Verdict, VerdictStatus
 
@@ -25,6 +29,11 @@ class Question:
         """Whether the answer is the reference, character for character; white space around either does not count."""
         return self.answer.strip() == self.reference.strip()
 
+    @property
+    def cluster(self) -> str:
+        """12 hexadecimal digits that rows with the same instruction share."""
+        return hashlib.sha256(self.instruction.strip().encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -33,10 +42,24 @@ class Judgement:
     status: VerdictStatus
     score: float | None
     detail: str
+    spread: float | None = None
 
     def verdict(self, question: Question) -> Verdict:
         """This judgement as the verdict on a question."""
-        return Verdict(id=question.id, model=question.model, status=self.status, score=self.score, detail=self.detail)
+        return Verdict(
+            id=question.id,
+            model=question.model,
+            status=self.status,
+            score=self.score,
+            detail=self.detail,
+            spread=self.spread,
+            exact=question.is_exact,
+            cluster=question.cluster,
+        )
+
+
+class JudgeChanged(ServiceUnavailable):
+    """The judge is no longer the one that it was when the judging began: the last scores may be another's."""
 
 
 class Judge(Protocol):
@@ -46,12 +69,16 @@ class Judge(Protocol):
         """Everything that tells this judge from another: scores of two judges are comparable only if it is equal."""
         ...
 
-    def key(self, question: Question) -> str:
+    def key(self, question: Question, repeat: int = 0) -> str:
         """A hash of all that the judgement depends on beside the judge itself: equal keys, one judgement."""
         ...
 
-    def judge(self, question: Question) -> Judgement:
+    def judge(self, question: Question, repeat: int = 0) -> Judgement:
         """Judge one answer. A fault that concerns this answer alone is a Judgement too.
+
+        Args:
+            question: the answer.
+            repeat: which of several judgements of it this is, from 0: each is sampled with a seed of its own.
 
         Raises:
             ServiceUnavailable: no further answer can be judged either.
@@ -59,9 +86,24 @@ class Judge(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Make sure that this is still the judge that `identity` describes.
+
+        Raises:
+            JudgeChanged: it is not.
+            ServiceUnavailable: that cannot be found out.
+        """
+        ...
+
     def close(self) -> None:
         """End at once what is under way in other threads, and let go of connections."""
         ...
+
+
+def fingerprint(identity: Mapping[str, str]) -> str:
+    """32 hexadecimal digits that two judges share only if their identities are equal."""
+    text = json.dumps(dict(identity), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def open_judge(params: JudgeParams) -> Judge:

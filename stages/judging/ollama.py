@@ -17,9 +17,11 @@ from typing import Any
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
 from stages.judging.address import VARIABLE, ollama_url
+from stages.judging.chat import ChatJudge, Reply
 from stages.judging.deadline import Deadline
-from stages.judging.judge import Judgement, Question
-from stages.judging.rubric import SCHEMA, InvalidVerdict, Rubric, load_rubric, parse_score
+from stages.judging.expected import TOP
+from stages.judging.judge import JudgeChanged, Question
+from stages.judging.rubric import Rubric, load_rubric
 from stages.judging.transport import FIRST_WAIT, Client, Fault, excerpt
 
 #: Reading a large model from a cold disk can take minutes; the server itself gives up after five.
@@ -31,21 +33,16 @@ KEEP_ALIVE = "30m"
 #: Text with more bytes a token than this has been cut: English has 4 to 5, and a cut drops half and more.
 MOST_BYTES_A_TOKEN = 8
 
-#: Statuses that concern one request and not its like. Any other that cannot be repeated ends the judging.
-_REFUSED = frozenset({400, 413, 422})
 
-
-class OllamaJudge:
+class OllamaJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_ollama_judge`."""
 
     def __init__(self, params: JudgeParams, rubric: Rubric, client: Client, found: dict[str, str]) -> None:
-        self._params = params
-        self._rubric = rubric
-        self._client = client
+        super().__init__(params, rubric, client)
         self._found = found
 
     def identity(self) -> dict[str, str]:
-        """The model by its digest, the server's version, the rubric by its hash, and the options."""
+        """The model by its digest, its template, the server's version, the rubric by its hash, and the options."""
         return {
             "backend": "ollama",
             "model": self._params.model,
@@ -53,54 +50,47 @@ class OllamaJudge:
             "rubric": self._rubric.name,
             "rubric_sha256": self._rubric.sha256,
             "options": json.dumps(_options(self._params), sort_keys=True),
+            "score": "expected value" if self._params.expected_value else "as said",
         }
 
-    def key(self, question: Question) -> str:
-        """The hash of the whole request."""
-        return hashlib.sha256(json.dumps(self._request(question), sort_keys=True).encode()).hexdigest()
-
-    def judge(self, question: Question) -> Judgement:
-        """Ask for one verdict, at most for ``judge.deadline_seconds`` with all attempts and the waits between."""
-        request = self._request(question)
-        deadline = Deadline(self._params.deadline_seconds)
-        attempt = functools.partial(_chat, self._client, request, deadline)
+    def check(self) -> None:
+        """Ask for the version and the digest again: a tag such as llama3 can come to mean another model meanwhile."""
+        deadline = Deadline(LOOK_UP_SECONDS)
+        attempt = functools.partial(_installed, self._client, self._params.model)
         try:
-            content, final = self._client.repeated(attempt, deadline, retries=self._params.retries)
+            now = self._client.repeated(attempt, deadline, retries=self._params.retries)
         except Fault as fault:
-            if fault.status in _REFUSED:
-                return Judgement("invalid", None, f"the judge refused the request: {fault}")
-            if fault.unreachable or (fault.status is not None and not fault.repeatable):
-                raise _unavailable(self._client.url, self._params.model, fault) from fault
-            return Judgement("failed", None, str(fault))
-        return self._read(request, content, final)
+            raise self._unavailable(fault) from fault
+        before = self._found
+        if changed := [f"{name} {before[name]} is now {now[name]}" for name in now if now[name] != before[name]]:
+            raise JudgeChanged(
+                f"the judge changed while it judged: {', '.join(changed)}",
+                "run the same command again: the new judge then scores all answers",
+            )
 
-    def close(self) -> None:
-        """End every call that is under way."""
-        self._client.close()
-
-    def _request(self, question: Question) -> dict[str, Any]:
+    def _request(self, question: Question, repeat: int) -> dict[str, Any]:
+        schema = self._rubric.schema()
+        logprobs = {"logprobs": True, "top_logprobs": TOP} if self._params.expected_value else {}
         return {
             "model": self._params.model,
             "messages": self._rubric.messages(question),
             "stream": True,
-            "format": SCHEMA,
-            "options": _options(self._params),
+            **({"format": schema} if schema else {}),
+            "options": _options(self._params, repeat),
             "truncate": False,
             "keep_alive": KEEP_ALIVE,
+            **logprobs,
         }
 
-    def _read(self, request: dict[str, Any], content: str, final: dict[str, Any]) -> Judgement:
-        said = f"found {excerpt(content)!r}"
-        if (reason := final.get("done_reason")) != "stop":
-            return Judgement("invalid", None, f"the verdict did not end by itself (done_reason {reason!r}); {said}")
+    def _ask(self, request: dict[str, Any], deadline: Deadline) -> Reply:
+        return _chat(self._client, request, deadline)
+
+    def _problem(self, request: dict[str, Any], reply: Reply) -> str | None:
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in request["messages"])
-        if problem := prompt_problem(size, final.get("prompt_eval_count"), self._params):
-            return Judgement("invalid", None, problem)
-        try:
-            score = parse_score(content)
-        except InvalidVerdict as problem:
-            return Judgement("invalid", None, f"{problem}; {said}")
-        return Judgement("scored", float(score), excerpt(content))
+        return super()._problem(request, reply) or prompt_problem(size, reply.prompt_tokens, self._params)
+
+    def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
+        return _unavailable(self._client.url, self._params.model, fault)
 
 
 def open_ollama_judge(params: JudgeParams, *, first_wait: float = FIRST_WAIT) -> OllamaJudge:
@@ -112,16 +102,13 @@ def open_ollama_judge(params: JudgeParams, *, first_wait: float = FIRST_WAIT) ->
 
     Raises:
         ServiceUnavailable: nobody answers at OLLAMA_HOST, it is not Ollama, or it does not load the model.
-        ConfigError: OLLAMA_HOST is no address, the server does not have the model, or there is no such rubric.
+        ConfigError: OLLAMA_HOST is no address, the server does not have the model, the model takes less context than
+            judge.num_ctx, or there is no such rubric.
     """
     rubric = load_rubric(params.rubric)
     client = Client(ollama_url(), connections=params.parallel, first_wait=first_wait)
     try:
-        version = _look_up(client, "/api/version").get("version")
-        models = _look_up(client, "/api/tags").get("models")
-        if not isinstance(version, str) or not isinstance(models, list):
-            raise Fault("what answers there is not Ollama", repeatable=False)
-        found = _find(models, params.model, client.url)
+        found = {**_installed(client, params.model), **_shown(client, params)}
         _load(client, params)
     except Fault as fault:
         client.close()
@@ -129,7 +116,7 @@ def open_ollama_judge(params: JudgeParams, *, first_wait: float = FIRST_WAIT) ->
     except ConfigError:
         client.close()
         raise
-    return OllamaJudge(params, rubric, client, {**found, "server_version": version})
+    return OllamaJudge(params, rubric, client, found)
 
 
 def prompt_problem(size: int, count: Any, params: JudgeParams) -> str | None:
@@ -151,13 +138,47 @@ def prompt_problem(size: int, count: Any, params: JudgeParams) -> str | None:
     return None
 
 
-def _options(params: JudgeParams) -> dict[str, float | int]:
-    return {"temperature": 0, "seed": params.seed, "num_ctx": params.num_ctx, "num_predict": params.num_predict}
+def _options(params: JudgeParams, repeat: int = 0) -> dict[str, float | int]:
+    return {
+        "temperature": params.temperature,
+        "seed": params.seed + repeat,
+        "num_ctx": params.num_ctx,
+        "num_predict": params.num_predict,
+    }
 
 
-def _look_up(client: Client, path: str) -> dict[str, Any]:
-    value = _parse(client.call("GET", path, None, Deadline(LOOK_UP_SECONDS)))
+def _look_up(client: Client, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    value = _parse(client.call(method, path, body, Deadline(LOOK_UP_SECONDS)))
     return value if isinstance(value, dict) else {}
+
+
+def _installed(client: Client, model: str) -> dict[str, str]:
+    """The server's version, and the model's digest and quantisation: what can change behind one name."""
+    version = _look_up(client, "GET", "/api/version").get("version")
+    models = _look_up(client, "GET", "/api/tags").get("models")
+    if not isinstance(version, str) or not isinstance(models, list):
+        raise Fault("what answers there is not Ollama", repeatable=False)
+    return _find(models, model, client.url) | {"server_version": version}
+
+
+def _shown(client: Client, params: JudgeParams) -> dict[str, str]:
+    """The hash of the prompt template and the longest context, in the answer of /api/show.
+
+    Raises:
+        ConfigError: the context is shorter than judge.num_ctx; the server would shorten it in silence.
+    """
+    shown = _look_up(client, "POST", "/api/show", {"model": params.model})
+    template, info = shown.get("template"), shown.get("model_info")
+    lengths = [value for name, value in (info or {}).items() if name.endswith(".context_length") and type(value) is int]
+    if lengths and lengths[0] < params.num_ctx:
+        raise ConfigError(
+            f"judge.num_ctx ({params.num_ctx}) is more than {params.model} takes ({lengths[0]} tokens)",
+            f"set judge.num_ctx to {lengths[0]} or less in params.yaml",
+        )
+    return {
+        "template_sha256": hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else "unknown",
+        "context_length": str(lengths[0]) if lengths else "unknown",
+    }
 
 
 def _find(models: list[Any], name: str, url: str) -> dict[str, str]:
@@ -191,9 +212,10 @@ def _load(client: Client, params: JudgeParams) -> None:
     client.repeated(attempt, deadline, retries=params.retries)
 
 
-def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> tuple[str, dict[str, Any]]:
-    """One attempt: the whole content and the stream's last line, whose ``done`` is true."""
+def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
+    """One attempt: the whole content, and what the stream's last line, whose ``done`` is true, says of it."""
     content: list[str] = []
+    logprobs: list[Any] = []
     final: dict[str, Any] | None = None
     for line in client.call("POST", "/api/chat", request, deadline).splitlines():
         if not line.strip():
@@ -207,11 +229,13 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> tuple[
         if final is not None or not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
         content.append(message["content"])
+        logprobs += value.get("logprobs") or []
         if value.get("done") is True:
             final = value
     if final is None:
         raise Fault(f"the stream ended without done, after {excerpt(''.join(content))!r}")
-    return "".join(content), final
+    counts = final.get("prompt_eval_count"), final.get("eval_count")
+    return Reply("".join(content), final.get("done_reason"), *counts, logprobs)
 
 
 def _parse(content: bytes) -> Any:

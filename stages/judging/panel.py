@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+import statistics
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import Verdict
 from stages.judging.cache import VerdictCache
-from stages.judging.judge import Judge, Judgement, Question
+from stages.judging.judge import Judge, JudgeChanged, Judgement, Question
 
 #: So many answers in a row without any word from the judge mean that the rest would fail too, slowly, one by one.
 FAILURES_IN_A_ROW = 5
+#: The least time between two looks at whether the judge is still the same, in seconds.
+CHECK_SECONDS = 5.0
+#: Answers handed out ahead of the judge, for each that it judges at a time: no thread waits, and 100,000 of them are
+#: not held in as many futures.
+AHEAD = 2
+
+#: One question to the judge: an answer, and which judgement of it.
+_Item = tuple[Question, int]
 
 
 def judge_all(
@@ -21,6 +31,8 @@ def judge_all(
     questions: Sequence[Question],
     *,
     parallel: int = 1,
+    repeats: int = 1,
+    skip_exact: bool = False,
     cache: VerdictCache | None = None,
     on_progress: Callable[[int], object] = lambda _: None,
 ) -> list[Verdict]:
@@ -30,8 +42,10 @@ def judge_all(
         judge: who judges. Questions with equal keys are judged once, and those in ``cache`` not at all.
         questions: the answers.
         parallel: how many are judged at a time.
+        repeats: how often each is judged; the score is the mean. One judgement without a score leaves it without.
+        skip_exact: give answers that are equal to their reference 100 and do not ask.
         cache: where scored verdicts are kept as they come.
-        on_progress: called with the number of questions that have just got a verdict.
+        on_progress: called with the number of judgements that have just come.
 
     Returns:
         One verdict a question, in their order, whatever the order in which the judge was done with them.
@@ -39,60 +53,105 @@ def judge_all(
     Raises:
         ServiceUnavailable: the judge is gone, or `FAILURES_IN_A_ROW` answers in a row failed. What was judged before
             is in the cache.
+        JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
         ConfigError: the judge's model is gone; the same holds.
     """
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, question in enumerate(questions):
-        places[judge.key(question)].append(place)
-    verdicts: dict[int, Verdict] = {}
-
-    def keep(key: str, judgement: Judgement) -> None:
-        verdicts.update((place, judgement.verdict(questions[place])) for place in places[key])
-        on_progress(len(places[key]))
-
-    waiting: dict[str, Question] = {}
-    for key, [first, *_] in places.items():
-        if cache is not None and (known := cache.get(key)) is not None:
-            keep(key, known)
-        else:
-            waiting[key] = questions[first]
+    asked = [question for question in questions if not (skip_exact and question.is_exact)]
+    items = {judge.key(question, repeat): (question, repeat) for question in asked for repeat in range(repeats)}
+    known = {} if cache is None else {key: found for key in items if (found := cache.get(key)) is not None}
+    waiting = {key: item for key, item in items.items() if key not in known}
+    on_progress(len(known))
     try:
-        with contextlib.closing(_judged(judge, waiting, parallel, cache)) as judged:
-            for key, judgement in judged:
-                keep(key, judgement)
+        judgements = known | _ask_all(judge, waiting, parallel, cache, on_progress)
     except (ServiceUnavailable, ConfigError) as error:
         if cache is None:
             raise
-        kept = sum(len(found) for key, found in places.items() if cache.get(key) is not None)
-        so_far = f"{kept} of {len(questions)} verdicts are kept in {cache.path}; the next run goes on from there"
+        kept = sum(cache.get(key) is not None for key in items)
+        so_far = f"{kept} of {len(items)} verdicts are kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
-    return [verdicts[place] for place in range(len(questions))]
+    return [
+        _verdict(question, [judgements[judge.key(question, repeat)] for repeat in range(repeats)])
+        if not (skip_exact and question.is_exact)
+        else Judgement("scored", 100.0, "equal to the reference; not asked").verdict(question)
+        for question in questions
+    ]
+
+
+def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
+    """The verdict on one question: the one judgement, the mean of several, or the first that is no score."""
+    without = [judgement for judgement in judgements if judgement.score is None]
+    if len(judgements) == 1 or without:
+        return (without or judgements)[0].verdict(question)
+    scores = [judgement.score for judgement in judgements if judgement.score is not None]
+    said = f"{len(scores)} judgements: {', '.join(f'{score:g}' for score in scores)}"
+    mean, spread = round(statistics.fmean(scores), 2), round(statistics.stdev(scores), 2)
+    return Judgement("scored", mean, said, spread).verdict(question)
+
+
+def _ask_all(
+    judge: Judge,
+    waiting: Mapping[str, _Item],
+    parallel: int,
+    cache: VerdictCache | None,
+    on_progress: Callable[[int], object],
+) -> dict[str, Judgement]:
+    """Every judgement by key. Those that came since the judge was last seen to be the same go if it has changed."""
+    found: dict[str, Judgement] = {}
+    seen = 0 if cache is None else cache.mark()
+    checked = time.monotonic()
+
+    def check() -> None:
+        nonlocal seen, checked
+        end = 0 if cache is None else cache.mark()
+        judge.check()
+        seen, checked = end, time.monotonic()
+
+    try:
+        with contextlib.closing(_judged(judge, waiting, parallel, cache)) as judged:
+            for key, judgement in judged:
+                found[key] = judgement
+                on_progress(1)
+                if time.monotonic() - checked > CHECK_SECONDS:
+                    check()
+        if waiting:
+            check()
+    except JudgeChanged:
+        if cache is not None:
+            cache.forget_since(seen)
+        raise
+    return found
 
 
 def _judged(
-    judge: Judge, waiting: dict[str, Question], parallel: int, cache: VerdictCache | None
+    judge: Judge, waiting: Mapping[str, _Item], parallel: int, cache: VerdictCache | None
 ) -> Generator[tuple[str, Judgement]]:
     """Yield (key, judgement) in the order in which they come. However this ends, no thread is left behind."""
 
-    def ask(key: str, question: Question) -> tuple[str, Judgement]:
-        judgement = judge.judge(question)
+    def ask(key: str, item: _Item) -> tuple[str, Judgement]:
+        judgement = judge.judge(*item)
         if cache is not None:
             cache.put(key, judgement)
         return key, judgement
 
     failures = 0
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
+    remaining = iter(waiting.items())
+    under_way: set[Future[tuple[str, Judgement]]] = set()
     try:
-        futures: list[Future[tuple[str, Judgement]]] = [pool.submit(ask, *item) for item in waiting.items()]
-        for future in as_completed(futures):
-            key, judgement = future.result()
-            yield key, judgement
-            failures = failures + 1 if judgement.status == "failed" else 0
-            if failures == FAILURES_IN_A_ROW:
-                raise ServiceUnavailable(
-                    f"the judge failed on {failures} answers in a row, the last time with: {judgement.detail}",
-                    "see what the judge's server logs, then run the same command again",
-                )
+        while True:
+            room = AHEAD * parallel - len(under_way)
+            under_way |= {pool.submit(ask, *item) for item in islice(remaining, room)}
+            if not under_way:
+                break
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for key, judgement in [future.result() for future in done]:
+                yield key, judgement
+                failures = failures + 1 if judgement.status == "failed" else 0
+                if failures == FAILURES_IN_A_ROW:
+                    raise ServiceUnavailable(
+                        f"the judge failed on {failures} answers in a row, the last time with: {judgement.detail}",
+                        "see what the judge's server logs, then run the same command again",
+                    )
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         judge.close()

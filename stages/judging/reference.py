@@ -75,12 +75,12 @@ class ReferenceJudge:
             "rapidfuzz": version("rapidfuzz"),
         }
 
-    def key(self, question: Question) -> str:
+    def key(self, question: Question, repeat: int = 0) -> str:  # noqa: ARG002 each repeat gives the same
         """Only the answer and the reference count."""
         texts = (question.answer.strip(), question.reference.strip())
         return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
-    def judge(self, question: Question) -> Judgement:
+    def judge(self, question: Question, repeat: int = 0) -> Judgement:  # noqa: ARG002
         """Compare one answer with its reference."""
         answer, reference = question.answer.strip(), question.reference.strip()
         if question.is_exact:
@@ -90,6 +90,9 @@ class ReferenceJudge:
         found = likeness(answer, reference)
         detail = f"chrF {found.chrf:.1f}, token F1 {found.token_f1:.1f}, edit similarity {found.edit:.1f}"
         return Judgement("scored", round(found.mean, 2), detail)
+
+    def check(self) -> None:
+        """It cannot change."""
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -7,26 +7,25 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.common.errors import ConfigError
 from stages.common.files import sha256
 from stages.judging.judge import Question
 
 FOLDER = Path(__file__).parent / "rubrics"
-LOWEST, HIGHEST = 0, 100
 
-#: The JSON schema of a verdict, which the server holds the model to.
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}},
-    "required": ["score"],
-    "additionalProperties": False,
-}
+#: What a judge replies: a JSON object with a score, the same with a reason after it, or a bare whole number.
+Reply = Literal["score", "score and reason", "integer"]
+#: Longer scales are given to the server as bounds; of shorter ones it gets every value, which backends hold to better.
+LONGEST_ENUM = 11
 
-_FIELDS = frozenset({"instruction", "input", "reference", "answer"})
+_TEXTS = frozenset({"instruction", "input", "reference", "answer"})
+_FIELDS = _TEXTS | {"fence", "task"}
+#: Sets of fields with which a rubric shows everything: fenced, or with the task as the book writes it.
+_COMPLETE = (_TEXTS | {"fence"}, frozenset({"task", "reference", "answer"}))
 
 
 class InvalidVerdict(ValueError):
@@ -34,31 +33,85 @@ class InvalidVerdict(ValueError):
 
 
 class _File(BaseModel):
-    """A rubric's file: two templates as lists of lines."""
+    """A rubric's file: two templates as lists of lines, the form of the reply, and the scale of its score."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    system: list[str]
+    reply: Reply = "score"
+    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [0, 100]
+    system: list[str] = []
     user: list[str]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not 0 <= self.scale[0] < self.scale[1]:
+            raise ValueError(f"scale: expected the lowest and the highest score, found {self.scale}")
+        return self
 
 
 @dataclass(frozen=True)
 class Rubric:
-    """Templates of the two messages to the judge, with $fence, $instruction, $input, $reference and $answer."""
+    """Templates of the messages to the judge, and what it is to reply.
+
+    The templates' fields are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them; and
+    $task, instruction and input as chapter 7 of the book puts them to the model. Scores run from ``lowest`` to
+    ``highest``.
+    """
 
     name: str
     sha256: str
     system: Template
     user: Template
+    reply: Reply = "score"
+    lowest: int = 0
+    highest: int = 100
 
     def messages(self, question: Question) -> list[dict[str, str]]:
         """The messages that ask for the verdict on one answer, as chat APIs take them."""
-        fields = {name: getattr(question, name) for name in _FIELDS}
-        values = fields | {"fence": fence(*(fields[name] for name in sorted(fields)))}
-        return [
-            {"role": "system", "content": self.system.substitute(values)},
-            {"role": "user", "content": self.user.substitute(values)},
-        ]
+        fields = {name: getattr(question, name) for name in _TEXTS}
+        values = fields | {
+            "fence": fence(*(fields[name] for name in sorted(fields))),
+            "task": _task(question.instruction, question.input),
+        }
+        roles = [("system", self.system), ("user", self.user)]
+        return [{"role": role, "content": said.substitute(values)} for role, said in roles if said.template]
+
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema that the server holds the model to; None for a bare number, as the book asks for it."""
+        if self.reply == "integer":
+            return None
+        score: dict[str, Any] = {"type": "integer"}
+        if self.highest - self.lowest < LONGEST_ENUM:
+            score["enum"] = list(range(self.lowest, self.highest + 1))
+        else:
+            score |= {"minimum": self.lowest, "maximum": self.highest}
+        properties = {"score": score}
+        if self.reply == "score and reason":
+            properties["reason"] = {"type": "string"}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    def parse(self, text: str) -> int:
+        """The score in a reply, on the rubric's own scale. Nothing is repaired, rounded or clamped.
+
+        Raises:
+            InvalidVerdict: the text is not exactly the reply that the rubric asks for.
+        """
+        if self.reply == "integer":
+            score = _parse_integer(text)
+        else:
+            score = _parse_object(text, with_reason=self.reply == "score and reason")
+        if not self.lowest <= score <= self.highest:
+            raise InvalidVerdict(f"the score is not from {self.lowest} to {self.highest}")
+        return score
+
+    def percent(self, score: float) -> float:
+        """A score on the rubric's scale as one from 0 to 100."""
+        return 100 * (score - self.lowest) / (self.highest - self.lowest)
 
 
 def load_rubric(name: str, folder: Path = FOLDER) -> Rubric:
@@ -78,12 +131,14 @@ def load_rubric(name: str, folder: Path = FOLDER) -> Rubric:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{path.name}: {where}: {first['msg']}", fix) from None
-    rubric = Rubric(name, sha256(path), Template("\n".join(found.system)), Template("\n".join(found.user)))
-    for part, template, needed in (("system", rubric.system, set()), ("user", rubric.user, _FIELDS | {"fence"})):
+    system, user = Template("\n".join(found.system)), Template("\n".join(found.user))
+    used = set(user.get_identifiers()) if user.is_valid() else set()
+    needed = min((complete - used for complete in _COMPLETE), key=len)
+    for part, template, missing in (("system", system, set()), ("user", user, needed)):
         used = set(template.get_identifiers()) if template.is_valid() else {"a lone $"}
-        if wrong := used - _FIELDS - {"fence"} or needed - used:
+        if wrong := used - _FIELDS or missing:
             raise ConfigError(f"{path.name}: {part}: unknown, or missing: {', '.join(sorted(wrong))}", fix)
-    return rubric
+    return Rubric(name, sha256(path), system, user, found.reply, *found.scale)
 
 
 def fence(*texts: str) -> str:
@@ -99,25 +154,40 @@ def fence(*texts: str) -> str:
         seed = mark.encode()
 
 
-def parse_score(text: str) -> int:
-    """The score in ``{"score": 85}``. Nothing is repaired, rounded or clamped; white space does not count.
+def _task(instruction: str, input: str) -> str:
+    """Instruction and input in the Alpaca format, as chapter 7.2 of the book has it."""
+    opening = (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+    )
+    task = f"{opening}\n\n### Instruction:\n{instruction}"
+    return f"{task}\n\n### Input:\n{input}" if input else task
 
-    Raises:
-        InvalidVerdict: the text is anything else.
-    """
+
+def _parse_integer(text: str) -> int:
+    """A whole number and nothing else: no sign, no underscore, no other script's digits, which int() takes."""
+    digits = text.strip(" \t\r\n")
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidVerdict("not a whole number alone")
+    if len(digits) > 9 or (len(digits) > 1 and digits.startswith("0")):
+        raise InvalidVerdict("not a whole number of a sensible length")
+    return int(digits)
+
+
+def _parse_object(text: str, *, with_reason: bool) -> int:
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
     except InvalidVerdict:
         raise
     except (ValueError, RecursionError):
         raise InvalidVerdict("not JSON") from None
-    if not isinstance(value, dict) or set(value) != {"score"}:
+    if with_reason:
+        if not isinstance(value, dict) or list(value) != ["score", "reason"] or not isinstance(value["reason"], str):
+            raise InvalidVerdict("not a JSON object with score and then reason")
+    elif not isinstance(value, dict) or set(value) != {"score"}:
         raise InvalidVerdict("not a JSON object with score as its only key")
     score = value["score"]
     if type(score) is not int:  # bool is a kind of int
         raise InvalidVerdict("the score is not a whole number")
-    if not LOWEST <= score <= HIGHEST:
-        raise InvalidVerdict(f"the score is not from {LOWEST} to {HIGHEST}")
     return score
 
 

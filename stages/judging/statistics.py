@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def summarise(
     verdicts: Sequence[Verdict],
     categories: Mapping[str, str],
     *,
-    exact_matches: int,
+    twins: Collection[str] = (),
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -35,31 +35,48 @@ def summarise(
     Args:
         verdicts: one a test row.
         categories: the category of each row, by id.
-        exact_matches: how many answers are equal to their reference.
+        twins: the ids of rows whose instruction and input also occur in train.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
-        JSON: ``n`` = ``scored`` + ``invalid`` + ``failed``; ``mean``, ``interval``, ``median``, ``quartiles`` and
-        ``share_80_or_more`` of the scored ones; ``mean_bounds`` if all others had 0 or 100; ``categories`` with each
-        one's ``n``, ``scored`` and ``mean``. What cannot be computed without a score is null.
+        JSON: ``n`` = ``scored`` + ``invalid`` + ``failed``; ``exact_matches``, the answers equal to their reference;
+        ``mean``, ``interval``, ``median``, ``quartiles`` and ``share_80_or_more`` of the scored ones; ``mean_bounds``
+        if all others had 0 or 100; ``not_equal_to_reference`` and ``without_twin_in_train``, the ``n``, ``scored``,
+        ``mean`` and ``interval`` of these rows alone; ``mean_spread``, the mean standard deviation of a row's repeated
+        judgements, where there are any; ``categories`` with each one's ``n``, ``scored`` and ``mean``. What cannot be
+        computed without a score is null.
     """
     scores = _scores(verdicts)
     counts = Counter(verdict.status for verdict in verdicts)
+    spreads = np.array([verdict.spread for verdict in verdicts if verdict.spread is not None], dtype=np.float64)
+
+    def part(found: Sequence[Verdict]) -> dict[str, Any]:
+        return _part(found, resamples=resamples, seed=seed)
+
     return {
         "n": len(verdicts),
         "scored": counts["scored"],
         "invalid": counts["invalid"],
         "failed": counts["failed"],
-        "exact_matches": exact_matches,
+        "exact_matches": sum(verdict.exact for verdict in verdicts),
         "mean": _mean(scores),
         "interval": mean_interval(scores, resamples=resamples, seed=seed),
         "mean_bounds": _bounds(scores, len(verdicts)),
         "median": _quantile(scores, 0.5),
         "quartiles": {"lower": _quantile(scores, 0.25), "upper": _quantile(scores, 0.75)},
         "share_80_or_more": _mean(scores >= GOOD),
+        "not_equal_to_reference": part([verdict for verdict in verdicts if not verdict.exact]),
+        "without_twin_in_train": part([verdict for verdict in verdicts if verdict.id not in twins]),
+        **({"mean_spread": _mean(spreads)} if len(spreads) else {}),
         "categories": _by_category(verdicts, categories),
     }
+
+
+def _part(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
+    scores = _scores(verdicts)
+    interval = mean_interval(scores, resamples=resamples, seed=seed)
+    return {"n": len(verdicts), "scored": len(scores), "mean": _mean(scores), "interval": interval}
 
 
 def difference(tuned: Sequence[Verdict], base: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
