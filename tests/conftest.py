@@ -86,6 +86,18 @@ socket.socket.connect = _guarded(socket.socket.connect)  # type: ignore[method-a
 socket.socket.connect_ex = _guarded(socket.socket.connect_ex)  # type: ignore[method-assign]
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """With -v, the table of the judge's faults: what the server did, and what became of the answer."""
+    if terminalreporter.verbosity < 1:
+        return
+    reports = [dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])]
+    rows = sorted((found["fault"], found["outcome"]) for found in reports if "fault" in found)
+    if rows:
+        terminalreporter.section("faults of the judge's server")
+    for fault, outcome in rows:
+        terminalreporter.write_line(f"{fault:<32} {outcome}")
+
+
 @pytest.fixture(autouse=True)
 def network_attempts() -> Iterator[list[str]]:
     """Fail a test in whose time this process has tried to reach another machine, even if a library hid the error."""

@@ -243,6 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         exchange = Exchange(body, self, fake.stopped)
         if not body.get("messages"):
             fake.loads.append(body)
+            fake.stopped.wait(fake.load_seconds)
             return self.answer(200, exchange.frame("", done=True, done_reason="load"))
         try:
             return fake.next_behaviour(body)(exchange)
@@ -290,6 +291,7 @@ class FakeOllama:
         self.model = model
         self.digest = DIGEST
         self.context_length = 8192
+        self.load_seconds = 0.0
         self.chats: list[dict[str, Any]] = []
         self.loads: list[dict[str, Any]] = []
         self.paths: list[str] = []

@@ -13,7 +13,7 @@ import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
-from stages.judging.judge import Question
+from stages.judging.judge import JudgeChanged, Question
 from stages.judging.ollama import OllamaJudge, open_ollama_judge, prompt_problem
 from stages.judging.rubric import load_rubric
 from tests import fake_ollama as fake
@@ -57,6 +57,17 @@ def opened(monkeypatch):
     yield open_
     for judge in judges:
         judge.close()
+
+
+@pytest.fixture
+def noted(request, record_property):
+    """Note what became of a fault, for the table at the end of `pytest -v`; the fault is the test's parameter."""
+
+    def note(outcome, fault=None):
+        record_property("fault", fault or request.node.callspec.id)
+        record_property("outcome", outcome)
+
+    return note
 
 
 def test_the_request_is_exactly_this(opened):
@@ -123,12 +134,16 @@ PASSING = {
 }
 
 
+NAMES = {behaviour: name for name, behaviour in PASSING.items()}
+
+
 @pytest.mark.parametrize("behaviour", PASSING.values(), ids=PASSING.keys())
-def test_a_fault_that_passes_leaves_no_trace(opened, behaviour):
+def test_a_fault_that_passes_leaves_no_trace(opened, noted, behaviour):
     with FakeOllama([behaviour, behaviour, score(85)]) as server:
         judgement = opened(server).judge(QUESTION)
     assert (judgement.status, judgement.score, judgement.detail) == ("scored", 85.0, '{ "score": 85 }')
     assert len(server.chats) == 3
+    noted(f"scored {judgement.score:g} at the third attempt", fault=f"{NAMES[behaviour]}, twice")
 
 
 def test_a_call_that_hangs_is_repeated_on_a_new_connection(opened):
@@ -151,11 +166,12 @@ LASTING = {
 
 
 @pytest.mark.parametrize(("behaviour", "detail"), LASTING.values(), ids=LASTING.keys())
-def test_a_fault_that_lasts_fails_this_answer_after_all_attempts(opened, behaviour, detail):
+def test_a_fault_that_lasts_fails_this_answer_after_all_attempts(opened, noted, behaviour, detail):
     with FakeOllama([behaviour]) as server:
         judgement = opened(server).judge(QUESTION)
     assert (judgement.status, judgement.score, judgement.detail) == ("failed", None, detail)
     assert len(server.chats) == 3
+    noted(f"failed: {detail}")
 
 
 ENDLESS = {
@@ -167,10 +183,11 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize(("behaviour", "detail"), ENDLESS.values(), ids=ENDLESS.keys())
-def test_a_call_that_does_not_end_is_ended(opened, behaviour, detail):
+def test_a_call_that_does_not_end_is_ended(opened, noted, behaviour, detail):
     with FakeOllama([behaviour]) as server:
         judgement = opened(server, deadline_seconds=0.4, retries=0).judge(QUESTION)
     assert (judgement.status, judgement.score, judgement.detail) == ("failed", None, detail)
+    noted(f"failed: {detail}")
 
 
 def test_the_deadline_spans_all_attempts(opened):
@@ -210,11 +227,12 @@ WITHOUT_SCORE = {
 
 
 @pytest.mark.parametrize(("behaviour", "detail"), WITHOUT_SCORE.values(), ids=WITHOUT_SCORE.keys())
-def test_what_is_not_a_score_is_invalid_and_not_asked_again(opened, behaviour, detail):
+def test_what_is_not_a_score_is_invalid_and_not_asked_again(opened, noted, behaviour, detail):
     with FakeOllama([behaviour, score(85)]) as server:
         judgement = opened(server).judge(QUESTION)
     assert (judgement.status, judgement.score, judgement.detail) == ("invalid", None, detail)
     assert len(server.chats) == 1
+    noted(f"invalid: {detail}")
 
 
 def test_a_verdict_longer_than_was_allowed_gives_no_score(opened):
@@ -264,12 +282,21 @@ def test_the_book_s_rubric_is_asked_without_a_schema(opened):
     assert "format" not in server.chats[0]
 
 
-def test_a_prompt_that_the_server_has_cut_gives_no_score(opened):
+def test_a_model_that_loads_slowly_is_waited_for_before_the_clock_of_a_verdict_starts(opened, noted):
+    with FakeOllama([score(85)]) as server:
+        server.load_seconds = 0.6
+        judgement = opened(server, deadline_seconds=0.5).judge(QUESTION)
+    assert judgement.score == 85
+    noted("scored 85: loading has a time of its own", fault="slow load")
+
+
+def test_a_prompt_that_the_server_has_cut_gives_no_score(opened, noted):
     cut = text('{"score": 85}', prompt_eval_count=130)
     with FakeOllama([cut]) as server:
         judgement = opened(server).judge(QUESTION)
     assert judgement.status == "invalid"
     assert "it has cut it (judge.num_ctx 2048, judge.num_predict 64)" in judgement.detail
+    noted(f"invalid: {judgement.detail}", fault="truncated prompt")
 
 
 @pytest.mark.parametrize(
@@ -289,21 +316,23 @@ def test_prompt_check(size, count, fits):
     assert (prompt_problem(size, count, settings()) is None) == fits
 
 
-def test_no_server_is_said_before_anything_is_judged(opened):
+def test_no_server_is_said_before_anything_is_judged(opened, noted):
     with FakeOllama() as server:
         pass
     with pytest.raises(ServiceUnavailable) as caught:
         opened(server)
     assert caught.value.what == f"no Ollama at {server.url}: no connection: Connection refused"
     assert caught.value.fix == "ollama serve, or OLLAMA_HOST=host:port where it runs elsewhere"
+    noted("exit 69: no connection: Connection refused", fault="no server")
 
 
-def test_a_model_that_is_not_pulled_is_said_before_anything_is_judged(opened):
+def test_a_model_that_is_not_pulled_is_said_before_anything_is_judged(opened, noted):
     with FakeOllama(model="mistral") as server, pytest.raises(ConfigError) as caught:
         opened(server)
     assert caught.value.what == f"judge.model: Ollama at {server.url} has no model 'llama3'; it has mistral:latest"
     assert caught.value.fix == "ollama pull llama3"
     assert server.chats == server.loads == []
+    noted(f"exit 78: {caught.value.fix}", fault="404, no such model")
 
 
 def test_a_model_that_goes_away_ends_the_judging(opened):
@@ -320,6 +349,17 @@ def test_a_server_that_goes_away_ends_the_judging(opened):
         judge = opened(server)
     with pytest.raises(ServiceUnavailable, match="no Ollama at http"):
         judge.judge(QUESTION)
+
+
+def test_a_digest_that_changes_in_mid_run_is_noticed(opened, noted):
+    with FakeOllama() as server:
+        judge = opened(server)
+        judge.check()
+        server.digest = "f" * 64
+        with pytest.raises(JudgeChanged) as caught:
+            judge.check()
+    assert caught.value.what == f"the judge changed while it judged: digest {fake.DIGEST} is now {'f' * 64}"
+    noted("exit 69: the judge changed; its last verdicts are dropped", fault="digest that changes in mid run")
 
 
 def test_what_is_not_ollama_is_said(opened, monkeypatch):
