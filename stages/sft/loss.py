@@ -66,9 +66,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         hidden_gradient, head_gradient = ctx.saved_tensors
-        if head_gradient is not None:
-            head_gradient.mul_(upstream)
-        return hidden_gradient.mul_(upstream), head_gradient, None, None
+        # On a CPU to look costs nothing, and a pass over the head's gradient 1 % of a step; on a GPU it is the reverse.
+        if upstream.device.type != "cpu" or upstream != 1:
+            hidden_gradient.mul_(upstream)
+            if head_gradient is not None:
+                head_gradient.mul_(upstream)
+        return hidden_gradient, head_gradient, None, None
 
 
 def _logit_gradient(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
