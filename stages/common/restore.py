@@ -53,14 +53,15 @@ def _locked(stage: str) -> list[tuple[Path, str]]:
 
 def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
     """An output's files and where the cache has each; a folder's cache entry is a list of its files."""
-    entry = _cached(digest)
+    entry = cached(digest)
     if not digest.endswith(".dir") or not entry.is_file():
         return [(path, entry)]
     listed = json.loads(entry.read_text(encoding="utf-8"))
-    return [(path / one["relpath"], _cached(one["md5"])) for one in listed]
+    return [(path / one["relpath"], cached(one["md5"])) for one in listed]
 
 
-def _cached(digest: str) -> Path:
+def cached(digest: str) -> Path:
+    """Where DVC's cache has, or would have, a file by its MD5 in dvc.lock."""
     return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -28,6 +28,7 @@ __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
     "create_run",
+    "download",
     "end",
     "environment",
     "publish",
@@ -148,6 +149,25 @@ def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> 
     """Set the state that the run ends in; None as the run does nothing."""
     if run_id is not None:
         _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
+
+
+def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+    """Fetch files of a run.
+
+    Args:
+        root: the folder with mlflow.db, where MLFLOW_TRACKING_URI does not say otherwise.
+        name: the run's id or its name.
+        files: their paths in the run.
+        folder: where to put them.
+
+    Returns:
+        Where they are, in order; None where there is no such run.
+
+    Raises:
+        DataError: the run lacks one of them.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return store.download(root, name, files, folder)
 
 
 def _safely(action: Callable[[], T], seconds: float) -> T | None:

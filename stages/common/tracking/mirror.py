@@ -57,6 +57,7 @@ FILES = (
     (paths.LOSS_PLOT, "finetune"),
     (paths.GENERATE_METRICS, "generate"),
     (paths.JUDGE_METRICS, "judge"),
+    (paths.VERDICTS, "judge"),
     (paths.SCORES_PLOT, "judge"),
 )
 ANSWERS = "judge/answers.json"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.common import params, paths
 from stages.common.console import say
+from stages.common.errors import DataError, ServiceUnavailable
 from stages.common.tracking import execution
 from stages.common.tracking.execution import Execution
 
@@ -150,6 +151,38 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
     for start in range(0, len(points), METRICS_BATCH):
         entries = [Metric(*point) for point in points[start : start + METRICS_BATCH]]
         mlflow.log_batch(run_id, metrics=entries)
+
+
+def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+    """As `stages.common.tracking.download`."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (root / "mlflow.db").exists():
+        return None
+    load()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow = client(root)
+        run_id = _named(mlflow, name)
+        if run_id is None:
+            return None
+        folders = sorted({str(Path(file).parent) for file in files})
+        there = {file.path for parent in folders for file in mlflow.list_artifacts(run_id, parent)}
+        if missing := [file for file in files if file not in there]:
+            raise DataError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
+        return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
+
+
+def _named(mlflow: MlflowClient, name: str) -> str | None:
+    """The id of the run with this id or this name; of several with the name the newest."""
+    if "'" in name:  # MLflow's filters have no way to write it
+        return None
+    field = "run_id" if re.fullmatch(r"[0-9a-f]{32}", name) else "run_name"
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    found = mlflow.search_runs(experiments, f"attributes.{field} = '{name}'", max_results=1, order_by=order)
+    return str(found[0].info.run_id) if found else None
 
 
 def bounded(action: Callable[[], T], seconds: float) -> T:

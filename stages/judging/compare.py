@@ -1,0 +1,130 @@
+"""Compares runs: `python -m stages.judging.compare A B [C ...]`, each of B, C, ... against A.
+
+A run is a folder (a repository, or its artifacts/judge), a git revision, a DVC experiment, or an MLflow run (id, name).
+`--json FILE` writes the table as JSON, `--figure FILE` draws it. "No detectable difference" is a result: the least true
+difference that so many rows would show stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.common import program
+from stages.common.files import atomic_file, write_json
+from stages.judging.comparison import Comparison, compare, holm
+from stages.judging.sources import Run, find_run
+
+
+def main() -> None:
+    """Read the runs, compare them, and print the table."""
+    parser = argparse.ArgumentParser(description="Compare the scores of runs, row by row.")
+    parser.add_argument(
+        "a", metavar="A", help="the run to compare with: a path, git revision, experiment or MLflow run"
+    )
+    parser.add_argument("others", metavar="B", nargs="+", help="the runs to compare with it")
+    parser.add_argument("--model", default="tuned", choices=["tuned", "base"], help="whose answers (tuned)")
+    parser.add_argument(
+        "--resamples", type=int, default=10_000, help="of the bootstrap and the permutation test (10000)"
+    )
+    parser.add_argument("--seed", type=int, default=123, help="of both (123)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the differences with their intervals as PNG")
+    options = parser.parse_args()
+    runs = [find_run(name) for name in (options.a, *options.others)]
+    found = compare_runs(runs, model=options.model, resamples=options.resamples, seed=options.seed)
+    print(table(runs, found))
+    if options.json:
+        write_json(options.json, as_json(runs, found))
+    if options.figure:
+        plot(options.figure, runs, found)
+
+
+def compare_runs(runs: Sequence[Run], *, model: str, resamples: int, seed: int) -> list[Comparison]:
+    """Compare the first run with each of the others, with Holm's correction over all of them."""
+    first, *others = [run.of(model) for run in runs]
+    found = [compare(first, other, resamples=resamples, seed=seed) for other in others]
+    corrected = holm([one.p for one in found])
+    return [dataclasses.replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True)]
+
+
+def table(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
+    """What came out, as text: a block for each comparison, and what differs between the judges."""
+    first, *others = runs
+    blocks = []
+    for run, one in zip(others, found, strict=True):
+        lines = [f"A {first.name}", f"B {run.name}", *_figures(one, len(found)), f"result      {one.verdict}"]
+        blocks.append("\n".join([*lines, *_warning(first, run)]))
+    return "\n\n".join(blocks)
+
+
+def _figures(one: Comparison, comparisons: int) -> list[str]:
+    rows = f"rows        {one.n} scored in both, of {one.clusters} instructions"
+    lines = [rows + (f"; {one.left_out} without a score left out" if one.left_out else "")]
+    if one.mean_a is None or one.mean_b is None or one.difference is None:
+        return lines
+    lines.append(f"mean        A {one.mean_a:.1f}, B {one.mean_b:.1f}")
+    ends = "" if one.low is None or one.high is None else f" [{one.low:+.1f}, {one.high:+.1f}], 95 % interval"
+    lines.append(f"B minus A   {one.difference:+.1f}{ends}")
+    lines.append(f"row by row  B better {one.wins}, equal {one.ties}, A better {one.losses}")
+    if one.p is not None and one.p_holm is not None:
+        corrected = f", {one.p_holm:.4f} by Holm over {comparisons}" if comparisons > 1 else ""
+        lines.append(f"p           {one.p:.4f}{corrected} (permutation test)")
+    if one.detectable is not None:
+        lines.append(f"detectable  a true difference of {one.detectable:.1f} would be found 4 times in 5")
+    return lines
+
+
+def _warning(a: Run, b: Run) -> list[str]:
+    """What to say where the scores come from two judges."""
+    if a.judge == b.judge:
+        return []
+    keys = sorted(key for key in a.judge.keys() | b.judge.keys() if a.judge.get(key) != b.judge.get(key))
+    differing = [f"{key} {a.judge.get(key)} / {b.judge.get(key)}" for key in keys if key != "fingerprint"]
+    return [f"WARNING     not the same judge, so that the difference may be the judges': {'; '.join(differing)}"]
+
+
+def as_json(runs: Sequence[Run], found: Sequence[Comparison]) -> dict[str, Any]:
+    """The comparisons with the names and the judges of their runs."""
+    first, *others = runs
+    return {
+        "a": {"name": first.name, "judge": first.judge},
+        "comparisons": [
+            {"b": {"name": run.name, "judge": run.judge}, "same_judge": run.judge == first.judge, **one.as_json()}
+            for run, one in zip(others, found, strict=True)
+        ],
+    }
+
+
+def plot(path: Path, runs: Sequence[Run], found: Sequence[Comparison]) -> None:
+    """Draw each difference with its interval, beside the range within which so many rows show nothing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    first, *others = runs
+    figure = Figure(figsize=(8, 1.8 + 0.5 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for height, one in enumerate(found):
+        if one.detectable is not None:
+            axes.barh(height, 2 * one.detectable, 0.6, left=-one.detectable, color="#e3e6e9", zorder=1)
+        if one.low is not None and one.high is not None:
+            axes.plot([one.low, one.high], [height, height], color="#1f6fb2", linewidth=3, zorder=2)
+        if one.difference is not None:
+            axes.scatter([one.difference], [height], color="#1f6fb2", s=40, zorder=3)
+    same = [f"{run.name}{'' if run.judge == first.judge else ' (another judge)'}" for run in others]
+    axes.axvline(0, color="#2b2f33", linewidth=1)
+    axes.set_yticks(range(len(found)), [f"{name}\n{one.verdict}" for name, one in zip(same, found, strict=True)])
+    axes.set(xlabel="points more than A, with the 95 % interval; grey: too small to be found 4 times in 5")
+    axes.set_title(f"Compared with {first.name}", loc="left", fontsize=11)
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    with atomic_file(path, "wb") as stream:
+        FigureCanvasAgg(figure)
+        figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    program.run("compare", main)
