@@ -30,6 +30,10 @@ score       of 100, mean and 95 % interval, by the built-in reference judge
             categories: spelling 90, active/passive 30
             The built-in judge measures how like the reference an answer is. Its score says that
             the machine works, not that the model is good.
+answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
+            ended by itself 0 → 75 %, cut at the cap 100 → 0 %
+            with parts of the prompt's form 50 → 0 %, length ratio 4.20 → 0.98
+            1 prompts leave no room for an answer: too long for the model
 example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
             reference   The song is sung.
             before      (nothing)
@@ -101,6 +105,10 @@ def fill(root: Path) -> None:
             for i, _, _, _, _, s in reversed(rows)
         ],
     )
+    names = ("exact_match", "token_f1", "chrf", "end_of_text_rate", "cap_hit_rate", "template_leaks", "length_ratio")
+    figures = {"base": (0.0, 0.0123, 1.34, 0.0, 1.0, 0.5, 4.2), "tuned": (0.25, 0.6234, 57.91, 0.75, 0.0, 0.0, 0.98)}
+    measures = {model: dict(zip(names, found, strict=True)) | {"no_room": 1} for model, found in figures.items()}
+    write_json(root / paths.GENERATE_METRICS, measures)
     categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
     difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}
     write_json(
@@ -128,6 +136,7 @@ def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
         "model       GPT-2, 4 layers, width 128, from random weights",
         "training    not made yet: dvc repro finetune",
         "score       not made yet: dvc repro judge",
+        "answers     not made yet: dvc repro generate",
         "files       MLflow      http://***@tracker",
         "            compare     make ui",
     ]

@@ -80,7 +80,8 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_json(paths.FINETUNE_METRICS, {"val_loss": 5.0, "precision": "fp32"})
     write_jsonl(paths.HISTORY, STEPS)
     paths.LOSS_PLOT.write_bytes(b"png")
-    write_json(paths.GENERATE_METRICS, {"tuned": {"tokens": 7}})
+    measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0}
+    write_json(paths.GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
     write_jsonl(paths.split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
     answer = {"stop_reason": "end_of_text", "tokens": 2}
@@ -150,6 +151,8 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
         expected |= {f"{name}/score_mean": mean, f"{name}/ci95_low": mean - 5, f"{name}/ci95_high": mean + 5}
     expected |= {"judge/difference": 40.0}
     assert scores == expected
+    measures = {name: value for name, value in run.data.metrics.items() if name.startswith("generate")}
+    assert measures == {"generate/exact_match": 0.5, "generate/chrf": 40.0, "generate_base/exact_match": 0.0}
     tags = run.data.tags
     assert tags["profile"] == "quick"
     assert tags["door"] == "prefect"

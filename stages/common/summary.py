@@ -45,6 +45,7 @@ def text(root: Path = Path(), *, places: bool = True) -> str:
         _entry("model", _model(root, settings)),
         _entry("training", _training(root)),
         _entry("score", _score(root)),
+        _entry("answers", _answers(root)),
         *_examples(root),
         _entry("files", [*(_places(root) if places else [_IN_THE_CACHE]), *_tracker(root)]),
     ]
@@ -147,6 +148,32 @@ def _categories(found: dict[str, Any]) -> list[str]:
     if len(ranked) <= 2 * _CATEGORIES:
         return [f"categories: {', '.join(ranked)}"]
     return [f"best: {', '.join(ranked[:_CATEGORIES])}", f"worst: {', '.join(ranked[-_CATEGORIES:])}"]
+
+
+#: Judge-free measures by their names in metrics.json: label, form, factor.
+_MEASURES = (
+    (("exact_match", "exact", ".1f", 100), ("token_f1", "token F1", ".2f", 1), ("chrf", "chrF", ".1f", 1)),
+    (("end_of_text_rate", "ended by itself", ".0f", 100), ("cap_hit_rate", "cut at the cap", ".0f", 100)),
+    (("template_leaks", "with parts of the prompt's form", ".0f", 100), ("length_ratio", "length ratio", ".2f", 1)),
+)
+
+
+def _answers(root: Path) -> list[str]:
+    """The answers without a judge: before fine-tuning, if the base model answered too, and after."""
+    if missing := _not_yet(root, paths.GENERATE_METRICS, "generate"):
+        return missing
+    found = read_json(root / paths.GENERATE_METRICS, made_by="dvc repro generate")
+    models = [found[name] for name in ("base", "tuned") if name in found]
+    lines = []
+    for group in _MEASURES:
+        parts = []
+        for name, label, form, factor in group:
+            figures = " → ".join(f"{factor * one[name]:{form}}" for one in models if name in one)
+            parts += [f"{label} {figures}{' %' if factor == 100 else ''}"] if figures else []
+        lines += [", ".join(parts)] if parts else []
+    if blocked := found["tuned"].get("no_room"):
+        lines.append(f"{blocked} prompts leave no room for an answer: too long for the model")
+    return lines
 
 
 def _examples(root: Path) -> Iterator[Iterator[str]]:

@@ -37,6 +37,12 @@ LAST_STAGE = "judge"
 #: say is in the run as files: among a hundred metrics nobody finds the loss curves.
 BEST = {"best_val_loss": "val/best_loss", "best_step": "val/best_step"}
 
+#: What of the answers' metrics file is: the measures that need no judge.
+MEASURES = (
+    *("exact_match", "token_f1", "chrf", "length_ratio"),
+    *("end_of_text_rate", "cap_hit_rate", "template_leaks"),
+)
+
 #: Fields of history.jsonl, and the metrics that show them by step.
 CURVES = {
     "train_loss": "train/loss",
@@ -108,13 +114,19 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
     """The results in the stages' metrics files.
 
     The tuned model's scores are ``judge/...``, the base model's ``judge_base/...``, and the mean of tuned minus base is
-    ``judge/difference``.
+    ``judge/difference``; the measures of their answers are ``generate/...`` and ``generate_base/...``.
     """
     if (root / paths.FINETUNE_METRICS).exists():
         trained = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune")
         for field, name in BEST.items():
             if field in trained:
                 yield from _numbers(name, trained[field])
+    if (root / paths.GENERATE_METRICS).exists():
+        answered = read_json(root / paths.GENERATE_METRICS, made_by="dvc repro generate")
+        for model, prefix in (("tuned", "generate"), ("base", "generate_base")):
+            for name in MEASURES:
+                if name in answered.get(model, {}):
+                    yield from _numbers(f"{prefix}/{name}", answered[model][name])
     if not (root / paths.JUDGE_METRICS).exists():
         return
     found = read_json(root / paths.JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
