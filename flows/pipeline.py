@@ -28,6 +28,7 @@ from prefect.tasks import Task, exponential_backoff
 
 from flows import profile as profiles
 from flows import workspace
+from flows.comparison import Comparison, with_last_commit
 from flows.dvc_cli import stages_in_order
 from flows.overrides import Overrides
 from flows.stage_run import StageFailed, StageRun, run_stage
@@ -95,11 +96,14 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         with _tree(root, profile, overrides.tree()) as tree:
             isolated = tree != root
             order = stages_in_order(tree)
-            with tracked(root, tree, str(this_flow_run.id)) as run:
+            # The files of the comparison stay until the run's end has published them.
+            with contextlib.ExitStack() as stack, tracked(root, tree, str(this_flow_run.id)) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run)
-            results = _report(tree, done, isolated=isolated)
+                compared = stack.enter_context(with_last_commit(root, tree))
+                run.files.extend(compared.files)
+            results = _report(tree, done, compared, isolated=isolated)
     except PipelineError as error:
         return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
     except StageFailed as error:
@@ -137,10 +141,13 @@ def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list
     return done
 
 
-def _report(tree: Path, done: list[StageRun], *, isolated: bool) -> str:
+def _report(tree: Path, done: list[StageRun], compared: Comparison, *, isolated: bool) -> str:
     """Keep what happened and the results as an artifact of the run, and return the results."""
     rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
     results = summary.text(tree, places=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    create_markdown_artifact(f"{table}\n\n```\n{results}\n```\n", key="pipeline", description="What the run did")
+    beside = f"Beside the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
+    create_markdown_artifact(
+        f"{table}\n\n```\n{results}\n```\n\n{beside}", key="pipeline", description="What the run did"
+    )
     return results

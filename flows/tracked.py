@@ -20,10 +20,12 @@ class TrackedRun:
     Attributes:
         variables: environment variables by which the stages find the MLflow run.
         ran: the stages that really ran, to be filled in the block. What the others would have logged is replayed.
+        files: more files for the run's folder judge, to be filled in the block, and there until its end.
     """
 
     variables: dict[str, str]
     ran: set[str] = field(default_factory=set)
+    files: list[Path] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -46,7 +48,7 @@ def tracked(root: Path, tree: Path, prefect_run_id: str) -> Iterator[TrackedRun]
     run = TrackedRun(tracking.environment(run_id))
     try:
         yield run
-        tracking.publish(tree, run_id, ran=run.ran)
+        tracking.publish(tree, run_id, ran=run.ran, files=run.files)
         status = "FINISHED"
     except Exception as error:
         status = "FAILED"

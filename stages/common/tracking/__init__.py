@@ -115,16 +115,24 @@ def environment(run_id: str | None) -> dict[str, str]:
     return {RUN_ID_VARIABLE: run_id or NO_RUN}
 
 
-def publish(root: Path, run_id: str | None, *, ran: Collection[str]) -> None:
+def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
     Args:
         root: the folder with params.yaml, dvc.lock and artifacts/.
         run_id: what `create_run` gave; None does nothing.
         ran: the stages that ran in this execution. The others were restored or left by DVC, and are tagged as cached.
+        files: more files for the run's folder judge.
     """
     if run_id is not None:
-        _safely(lambda: mirror.publish(store.client(root), run_id, ran, root, lock_is_final=True), PUBLISH_SECONDS)
+
+        def mirrored() -> None:
+            client = store.client(root)
+            mirror.publish(client, run_id, ran, root, lock_is_final=True)
+            for file in files:
+                client.log_artifact(run_id, str(file), "judge")
+
+        _safely(mirrored, PUBLISH_SECONDS)
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:

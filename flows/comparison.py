@@ -1,0 +1,58 @@
+"""The run just made beside the last commit's, for the flow's artifact and the MLflow run."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common import paths
+
+#: What the results are compared with.
+REVISION = "HEAD"
+#: The longest time for it, in seconds: it reads two files a run.
+_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `python -m stages.judging.compare` said, the files that it wrote, and its figure as Markdown.
+
+    Where it could not compare, the text says why, and there is no more.
+    """
+
+    text: str
+    files: tuple[Path, ...] = ()
+    picture: str = ""
+
+
+@contextmanager
+def with_last_commit(root: Path, tree: Path) -> Iterator[Comparison]:
+    """Compare the scores in ``tree`` with those of the last commit of ``root``; the files last as long as the block.
+
+    It never fails a run: where there is nothing to compare, the text says why.
+    """
+    if not (tree / paths.VERDICTS).exists():
+        yield Comparison("There are no scores to compare.")
+        return
+    with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
+        table, figure = Path(folder, "comparison.json"), Path(folder, "comparison.png")
+        command = [sys.executable, "-m", "stages.judging.compare", REVISION, str(tree.resolve())]
+        command += ["--json", str(table), "--figure", str(figure)]
+        try:
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            yield Comparison(f"Nothing compared: no result within {_SECONDS:g} s")
+            return
+        if done.returncode != 0:
+            yield Comparison(f"Nothing compared: {done.stderr.strip()}")
+            return
+        # A folder's path says nothing in an artifact that outlives it.
+        text = done.stdout.replace(f"B {tree.resolve()}", "B this run").strip()
+        drawn = base64.b64encode(figure.read_bytes()).decode()
+        yield Comparison(text, (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")
