@@ -11,12 +11,13 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import environment, gpu, params, paths, program, tracking
+from stages.common import environment, gpu, params, paths, program, summary, tracking
 from stages.common.console import progress, say
 from stages.common.errors import DataError
-from stages.common.files import atomic_folder, read_json, write_json, write_jsonl
+from stages.common.files import atomic_folder, read_json, sha256, write_json, write_jsonl
 from stages.common.params import Finetune, Lora
 from stages.common.records import Encoded, read_records
+from stages.common.tracking import mirror
 from stages.sft.encoding import Format
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from stages.sft.progress import Progress, StepRecord
 
 TOKENIZE = "dvc repro tokenize"
+DOWNLOAD = "dvc repro --force download"
 SPLITS = ("train", "val")
 #: What the trained weights depend on besides the recipe: a checkpoint is of no use to a run with others.
 INPUTS = (
@@ -51,20 +53,51 @@ def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
     # torch looks for GPUs when it is first used, so it is imported once the lease has said which there are.
     from stages.gpt2 import runtime, weights
     from stages.gpt2.tokenizer import Tokenizer
-    from stages.sft import checkpoint, lora, trainer
+    from stages.sft import memory, trainer
 
     form = Format.model_validate(read_json(paths.TOKENS_FORMAT, made_by=TOKENIZE))
     rows = {split: list(read_records(paths.tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
     tokenizer = Tokenizer(paths.TOKENIZER)
     device = runtime.prepare()
     dtype = runtime.dtype_for(recipe.precision, device)
-    model = weights.load(paths.BASE_MODEL, made_by="dvc repro --force download", device=device)
+    sizes = weights.read_config(paths.BASE_MODEL / weights.CONFIG, made_by=DOWNLOAD)
     longest = max(len(row.ids) - 1 for row in (*rows["train"], *rows["val"]))
-    if longest > model.config.n_positions:
-        raise DataError(
-            f"{paths.TOKENS}: a row of {longest} tokens; the model takes {model.config.n_positions}", TOKENIZE
-        )
+    if longest > sizes.n_positions:
+        raise DataError(f"{paths.TOKENS}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
+    steps = trainer.planned_steps(len(rows["train"]), recipe)
+    demand = memory.Demand(
+        sizes,
+        rows["train"],
+        recipe,
+        form.loss_on,
+        steps=steps,
+        dtype=dtype,
+        device=device,
+        there=memory.available(device),
+    )
+    say(str(demand))
+    foreseen = memory.taken(device) + demand.wanted.total
+    with demand.explained():
+        model = weights.load(paths.BASE_MODEL, made_by=DOWNLOAD, device=device)
+        _train(recipe, run, model, form, rows, tokenizer, steps, foreseen)
 
+
+def _train(
+    recipe: Finetune,
+    run: tracking.StageRun,
+    model: GPT2,
+    form: Format,
+    rows: dict[str, list[Encoded]],
+    tokenizer: Tokenizer,
+    steps: int,
+    estimated_memory: int,
+) -> None:
+    """Train a model from its last checkpoint or from the beginning, and write it."""
+    from stages.gpt2 import runtime
+    from stages.sft import account, checkpoint, ledger, lora, memory, meter, trainer
+
+    device = model.wte.weight.device
+    dtype = runtime.dtype_for(recipe.precision, device)
     facts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "precision": runtime.name_of(dtype),
@@ -74,10 +107,24 @@ def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
     if recipe.lora:
         lora.attach(model, recipe.lora, recipe.seed)
         facts["trained_parameters"] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    steps = trainer.planned_steps(len(rows["train"]), recipe)
     say(
         f"{facts['parameters']:,} parameters, {facts['rows_train']} train rows, {steps} steps, "
         f"{facts['precision']} on {device.type}"
+    )
+    clock = meter.Meter(device)
+    costs = account.Account(
+        ledger.plan(
+            rows["train"],
+            rows["val"],
+            recipe,
+            model.config,
+            form.loss_on,
+            steps=steps,
+            evaluation_batch=trainer.EVALUATION_BATCH,
+        ),
+        clock,
+        peak=meter.matmul_rate(device, dtype),
+        say=say,
     )
     key = checkpoint.run_key(recipe.model_dump_json(), f"{facts['precision']} on {device.type}", *CODE, *INPUTS)
     seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
@@ -89,6 +136,9 @@ def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
             say(f"{checkpoints.folder.parent} has checkpoints of {len(others)} other runs; rm -r those not needed")
 
         def on_step(record: StepRecord) -> None:
+            if record.step:
+                clock.apart["checkpoints"] = checkpoints.spent
+                costs.step(record.step)
             run.log_metrics(_tracked(record), step=record.step)
             bar.update(record.step - bar.n)
             if record.val_loss is not None:
@@ -103,11 +153,15 @@ def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
             loss_on=form.loss_on,
             dtype=dtype,
             on_step=on_step,
-            on_epoch=lambda epoch: _sample(epoch, model, rows["val"][0], tokenizer),
+            on_epoch=clock.timed("samples", lambda epoch: _sample(epoch, model, rows["val"][0], tokenizer)),
             checkpoints=checkpoints,
+            meter=clock,
         )
         _write(model, tokenizer, form, trained, facts, recipe.lora)
         checkpoints.clear()
+    where = {"device": device.type, "precision": facts["precision"]}
+    entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
+    _account(where | entry, run, trained.step)
 
 
 def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -154,16 +208,17 @@ def _write(
     say(f"validation loss {metrics['val_loss_before']:.3f} → {metrics['val_loss']:.3f}; the model: {paths.TUNED_MODEL}")
 
 
-def _tracked(record: Any) -> dict[str, float]:
+def _account(entry: dict[str, Any], run: tracking.StageRun, step: int) -> None:
+    """Keep and tell what the training has cost, where no result of the stage depends on it."""
+    write_json(paths.LEDGER, {"history": sha256(paths.HISTORY)} | entry)
+    run.log_metrics({f"cost/{name}": value for name, value in entry.items() if isinstance(value, int | float)}, step)
+    for line in summary.costs(entry):
+        say(line)
+
+
+def _tracked(record: StepRecord) -> dict[str, float]:
     """A step's figures under the names that MLflow shows."""
-    names = {
-        "train_loss": "train/loss",
-        "val_loss": "val/loss",
-        "learning_rate": "train/learning_rate",
-        "grad_norm": "train/grad_norm",
-        "tokens_seen": "train/tokens_seen",
-    }
-    values = {name: getattr(record, field) for field, name in names.items()}
+    values = {name: getattr(record, field) for field, name in mirror.CURVES.items()}
     return {name: float(value) for name, value in values.items() if value is not None}
 
 

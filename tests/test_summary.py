@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stages.common import paths, summary
-from stages.common.files import write_json, write_jsonl
+from stages.common.files import sha256, write_json, write_jsonl
 
 REPOSITORY = Path(__file__).parent.parent
 LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
@@ -23,6 +23,8 @@ model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weight
 training    1 epoch, 660 steps, 1,234,567 tokens, fp32
             train loss       10.500 → 0.900
             validation loss  11.000 → 2.500 (best 2.250 at step 550)
+            time             1 min 5 s, foretold 58 s; first step after 6 s; 1.5 GiB at most
+            speed            6,250 tokens/s, 42 % of the 0.15 TFLOP/s of matrix products here
 score       of 100, mean and 95 % interval, by the built-in reference judge
             before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
             fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
@@ -82,6 +84,10 @@ def fill(root: Path) -> None:
     counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
     write_json(root / paths.FINETUNE_METRICS, counts | losses)
     write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
+    times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
+    speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
+    memory = {"peak_memory_bytes": 3 << 29}
+    write_json(root / paths.LEDGER, {"history": sha256(root / paths.HISTORY)} | times | speeds | memory)
     (root / paths.TUNED_MODEL).mkdir()
     (root / paths.LOSS_PLOT).touch()
     rows = [
@@ -160,7 +166,7 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
     tuned = statistics(51.25, 4, categories)
     write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
     lines = summary.text(root).splitlines()
-    assert lines[6:10] == [
+    assert lines[8:12] == [
         "score       of 100, mean and 95 % interval, by llama3",
         "            fine-tuned   51.2 [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
         "            best: category 9 9, category 8 8, category 7 7, category 6 6",
@@ -188,3 +194,17 @@ def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> 
     assert broken.returncode == 65
     assert "not valid JSON at line 1" in broken.stderr
     assert "Traceback" not in broken.stderr
+
+
+def test_the_costs_of_another_training_are_not_shown(root: Path):
+    fill(root)
+    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.25}])
+
+    assert "tokens/s" not in summary.text(root)
+    assert "train loss       10.250" in summary.text(root)
+
+
+def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
+    entry = {"seconds": 4.0, "predicted_seconds": None, "seconds_to_first_step": None, "tokens_per_second": None}
+
+    assert summary.costs(entry | {"peak_memory_bytes": 1 << 30}) == ["time             4 s; 1.0 GiB at most"]

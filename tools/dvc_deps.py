@@ -29,6 +29,7 @@ NO_INFLUENCE = (
     "stages/common/signals.py",
     "stages/common/summary.py",
     "stages/common/tracking/",
+    "stages/sft/account.py",
     "stages/sft/ledger.py",
     "stages/sft/memory.py",
     "stages/sft/meter.py",

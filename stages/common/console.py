@@ -23,3 +23,11 @@ def progress(*, total: int, unit: str, what: str) -> tqdm[Any]:
         what: what is under way.
     """
     return tqdm(total=total, unit=unit, desc=what, disable=None, dynamic_ncols=True, leave=False)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 42 s, 3 min 5 s, 2 h 7 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -33,6 +33,8 @@ SAMPLES = FINETUNE / "samples.jsonl"
 FINETUNE_METRICS = FINETUNE / "metrics.json"
 LOSS_CSV = FINETUNE / "loss.csv"
 LOSS_PLOT = FINETUNE / "loss.png"
+#: What the last fine-tuning here cost. Times differ from run to run, so that it is none of the stage's outputs.
+LEDGER = CACHE / "finetune" / "ledger.json"
 
 GENERATE = ARTIFACTS / "generate"
 RESPONSES = GENERATE / "responses.jsonl"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import params, paths, program, tracking
-from stages.common.files import read_json, read_jsonl
+from stages.common.console import duration
+from stages.common.files import read_json, read_jsonl, sha256
 from stages.common.records import Example, Response, Verdict, read_records
 
 WIDTH = 96
@@ -102,6 +103,32 @@ def _training(root: Path) -> list[str]:
         start = "" if before is None else f"{before:.3f} → "
         least = "" if best is None else f" (best {best:.3f} at step {found.get('best_step')})"
         lines.append(f"validation loss  {start}{found['val_loss']:.3f}{least}")
+    return lines + _costs(root)
+
+
+def _costs(root: Path) -> list[str]:
+    """What the training cost, if it was done here; results from DVC's cache may be another machine's."""
+    if not all((root / path).exists() for path in (paths.LEDGER, paths.HISTORY)):
+        return []
+    entry = read_json(root / paths.LEDGER, made_by="dvc repro --force finetune")
+    return costs(entry) if entry.get("history") == sha256(root / paths.HISTORY) else []
+
+
+def costs(entry: dict[str, Any]) -> list[str]:
+    """Two lines on what a fine-tuning cost.
+
+    Args:
+        entry: as `stages.sft.account` makes it.
+    """
+    foretold = entry["predicted_seconds"]
+    parts = [duration(entry["seconds"]) + ("" if foretold is None else f", foretold {duration(foretold)}")]
+    if entry["seconds_to_first_step"] is not None:
+        parts.append(f"first step after {duration(entry['seconds_to_first_step'])}")
+    parts.append(f"{entry['peak_memory_bytes'] / 2**30:.1f} GiB at most")
+    lines = [f"time             {'; '.join(parts)}"]
+    if entry["tokens_per_second"] is not None:
+        peak = f"{100 * entry['share_of_peak']:.0f} % of the {entry['peak_tflop_per_second']:.3g} TFLOP/s"
+        lines.append(f"speed            {entry['tokens_per_second']:,.0f} tokens/s, {peak} of matrix products here")
     return lines
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+import psutil
 import torch
 
 P = ParamSpec("P")
@@ -18,6 +19,29 @@ RATE_SECONDS = 0.25
 RATE_SIZES = {"cpu": 1024, "cuda": 4096}
 #: Times that it multiplies at least, the first not counted, however slow the machine.
 RATE_TIMES = 3
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = RATE_SECONDS) -> float:
+    """The operations a second that matrix products of a dtype reach here, by the fastest of those made in the time."""
+    size = RATE_SIZES[device.type]
+    # Drawn apart, so that no other random number changes.
+    generator = torch.Generator(device).manual_seed(0)
+    a, b = (torch.randn(size, size, device=device, generator=generator).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(taken) <= RATE_TIMES or time.perf_counter() < until:
+        started = time.perf_counter()
+        torch.mm(a, b, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return 2 * size**3 / min(taken[1:])
+
+
+def since_start() -> float:
+    """Seconds since this process began."""
+    return time.time() - psutil.Process().create_time()
 
 
 class Meter:
@@ -40,7 +64,8 @@ class Meter:
         self.times: dict[str, int] = {}
         #: When each step done here ended, by its number. All of this clock leaves out what was taken apart.
         self.steps: dict[int, float] = {}
-        self.begun = 0.0
+        #: Seconds from the process's beginning to the end of its first step.
+        self.first_step_at: float | None = None
 
     def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:
         """The function, with its time taken under a name such as "evaluation" and left out of that of the steps."""
@@ -58,13 +83,11 @@ class Meter:
 
         return wrapped
 
-    def begin(self) -> None:
-        """Training begins: model and rows are ready."""
-        self.begun = self._stamp()
-
     def step(self, number: int) -> None:
         """Step ``number`` is done."""
-        self.steps[number] = self._stamp()
+        if self.first_step_at is None:
+            self.first_step_at = since_start()
+        self.steps[number] = self._now() - sum(self.apart.values())
 
     @property
     def steady(self) -> list[int]:
@@ -76,9 +99,6 @@ class Meter:
         """The seconds that the steady steps took together."""
         ends = list(self.steps.values())
         return ends[-1] - ends[0] if ends else 0.0
-
-    def _stamp(self) -> float:
-        return self._now() - sum(self.apart.values())
 
     def _wait(self) -> None:
         if self._cuda:

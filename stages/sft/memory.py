@@ -1,0 +1,335 @@
+"""The memory that fine-tuning wants, foretold from sizes, and what to lower where it is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from stages.common.errors import ConfigError
+from stages.common.params import Finetune, Lora, LossOn
+from stages.common.records import Encoded
+from stages.gpt2.model import GPT2Config
+from stages.sft import ledger, loss
+from stages.sft.ledger import Shape
+
+GIB = 1 << 30
+#: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
+#: 150 MB in the runs measured (docs/decisions.md).
+KERNELS = 64 << 20
+#: What fine-tuning is proposed to lower with, where it trains all weights.
+LOW_RANK = Lora(rank=16, alpha=16.0, targets=["c_attn"])
+
+#: What torch's and Python's errors say when memory is short: its CPU allocator, C++, cuBLAS and cuDNN.
+_SHORTAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "std::bad_alloc",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that fine-tuning wants at its peak besides what the program takes before it begins.
+
+    Args:
+        weights: of the model, in the dtype of the matrix products.
+        masters: fp32 weights that are updated, where these are others than the model's; and the best so far.
+        optimizer: AdamW's two moments.
+        gradients: all of them, as they are when the backward pass ends.
+        activations: what the forward pass keeps for the backward pass of one part of a batch.
+        logits: the logits, their gradient and the head's gradient, when the loss is computed.
+        accumulated: whether gradients wait for those of the batch's next part.
+    """
+
+    weights: int
+    masters: int
+    optimizer: int
+    gradients: int
+    activations: int
+    logits: int
+    accumulated: bool = False
+
+    @property
+    def total(self) -> int:
+        """The peak: all parts that meet there."""
+        return sum(self._parts().values())
+
+    def _parts(self) -> dict[str, int]:
+        """The parts that meet at the peak.
+
+        Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
+        where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
+        there when the next one's loss is computed.
+        """
+        parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
+        at_the_loss = self.activations + self.logits
+        if self.accumulated or self.gradients > at_the_loss:
+            parts["gradients"] = self.gradients
+        if self.accumulated or self.gradients <= at_the_loss:
+            parts |= {"activations": self.activations, "logits and loss": self.logits}
+        return parts | {"kernels": KERNELS}
+
+    def __str__(self) -> str:
+        """As in ``3.4 GiB (weights 0.5 GiB, ...)``."""
+        parts = self._parts()
+        return f"{size(self.total)} ({', '.join(f'{name} {size(part)}' for name, part in parts.items() if part)})"
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: 1.5 GiB, or 12 MiB below a tenth of that."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
+
+
+def estimate(
+    sizes: GPT2Config,
+    train: Sequence[Encoded],
+    settings: Finetune,
+    *,
+    loss_on: LossOn,
+    steps: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Estimate:
+    """The memory of a run's greediest step.
+
+    With d bytes a number in the dtype of the products, W weights, of which T are trained:
+
+    - weights d W; fp32 weights 4 W if d is 2, and 4 T more where early stopping keeps the best;
+    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole: summed over the parts of a batch,
+      or on a GPU;
+    - activations, see `activations`;
+    - the loss (`stages.sft.loss`): fp32 logits of up to 2 CHUNK targets, in bf16 first, the logits' gradient of up to
+      2 GROUP targets in d, and the head's gradient twice, V * C in d each, if the head is trained.
+
+    Args:
+        sizes: of the model.
+        train: the rows.
+        settings: the recipe.
+        loss_on: which ids are targets.
+        steps: of the run.
+        dtype: of the matrix products.
+        device: of the model.
+    """
+    width, bf16 = dtype.itemsize, dtype != torch.float32
+    weights = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
+    weights += sizes.n_layer * (12 * sizes.n_embd**2 + 13 * sizes.n_embd)
+    updates = ledger.lora_weights(sizes, settings.lora)
+    trained = updates if settings.lora else weights
+    whole_fp32 = bf16 and (settings.accumulate > 1 or device.type == "cuda")
+    parts = [part for step in ledger.training_shapes(train, settings, loss_on, steps) for part in step]
+    kept = max(
+        activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype) for part in parts
+    )
+    at_the_loss = max(_loss(part, sizes, settings, dtype) for part in parts)
+    return Estimate(
+        weights=width * (weights + updates),
+        masters=4 * ((weights + updates) * bf16 + trained * (settings.patience is not None)),
+        optimizer=8 * trained,
+        gradients=trained * (width + 4 * whole_fp32),
+        activations=kept - at_the_loss,
+        logits=at_the_loss,
+        accumulated=settings.accumulate > 1,
+    )
+
+
+def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes that a forward pass keeps of one part of a batch.
+
+    Of a token, in each layer: both layer norms' inputs and outputs (4 C), what goes into the attention's second
+    projection (C), GELU's input and output (8 C). With a common beginning queries, keys and values of all tokens (3 C)
+    stay as well. Attention keeps queries, keys, values and its output in the padded grid, the keys and values with the
+    common beginning once a row; on a CPU in fp32. Dropout keeps two masks a token, and weights and mask of every pair.
+    With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
+    """
+    item, width = dtype.itemsize, sizes.n_embd
+    attention_item = 4 if device.type == "cpu" else item
+    keys = shape.grid + shape.rows * shape.prefix
+    layer = shape.tokens * 13 * width * item
+    layer += (2 * shape.grid + 2 * keys) * width * attention_item
+    if shape.prefix and attention_item == item:
+        layer += shape.tokens * 3 * width * item
+    if settings.dropout:
+        layer += 2 * shape.tokens * width + sizes.n_head * shape.grid * (shape.prefix + shape.longest) * (item + 1)
+    ends = (3 * shape.tokens + 2 * shape.targets) * width * item
+    if settings.activation_checkpointing:
+        return ends + layer + sizes.n_layer * shape.tokens * width * item
+    return ends + layer * sizes.n_layer
+
+
+def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype) -> int:
+    """Bytes of the logits, of their gradients, and of the head's gradient.
+
+    A chunk's logits, and a group's gradients, are there until the next one's have been made; the head's gradient, until
+    it has become the embedding's.
+    """
+    item = dtype.itemsize
+    chunk = min(shape.targets, 2 * loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
+    group = min(shape.targets, 2 * loss.GROUP) * sizes.vocab_size * item
+    head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
+    return chunk + group + head
+
+
+def available(device: torch.device) -> int:
+    """Bytes that this process can still take: of the GPU, or of the machine within the limits set to the process."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    rooms = [psutil.virtual_memory().available, *_control_group_room()]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        rooms.append(limit - psutil.Process().memory_info().vms)
+    return max(min(rooms), 0)
+
+
+def _control_group_room() -> list[int]:
+    """What a container's limit leaves (cgroup v2, then v1), if it has one."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most, now = Path(limit).read_text().strip(), Path(used).read_text().strip()
+        except OSError:
+            continue
+        return [int(most) - int(now)] if most.isdigit() else []
+    return []
+
+
+def taken(device: torch.device) -> int:
+    """The memory, in bytes, that the process has now; on a GPU that torch has of it."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+
+
+def peak(device: torch.device) -> int:
+    """The most memory, in bytes, that the process has had at a time; on a GPU that torch has had of it."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident()
+
+
+def peak_resident() -> int:
+    """The most resident memory that this process has had at a time, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Unlike getrusage this does not begin with the size of the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+class Demand:
+    """What a run wants, what there is, and what other values of the recipe would want.
+
+    Args:
+        sizes: of the model.
+        train: the rows.
+        settings: the recipe.
+        loss_on: which ids are targets.
+        steps: of the run.
+        dtype: of the matrix products.
+        device: of the model.
+        there: bytes available before the model is loaded.
+    """
+
+    def __init__(
+        self,
+        sizes: GPT2Config,
+        train: Sequence[Encoded],
+        settings: Finetune,
+        loss_on: LossOn,
+        *,
+        steps: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        there: int,
+    ) -> None:
+        self._estimate = functools.partial(
+            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device
+        )
+        self._settings = settings
+        self.there = there
+        self.wanted: Estimate = self._estimate(settings=settings)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is wanted is there."""
+        return self.wanted.total <= self.there
+
+    def __str__(self) -> str:
+        """What a person is told before training."""
+        found = f"memory: about {self.wanted}; {size(self.there)} are free"
+        return found if self.fits else f"{found}. That may not be enough. {self.advice()}"
+
+    def advice(self) -> str:
+        """What to lower, with the memory that it wants then."""
+        listed = [
+            f"  - {change}: about {size(count)}{'' if count <= self.there else ', still more than is free'}"
+            for change, count in self.others().items()
+        ]
+        last = "take a smaller model (download.model) or a machine with more memory"
+        return "\n".join(["set one of these in params.yaml:", *listed, f"  - or {last}"]) if listed else last
+
+    def others(self) -> dict[str, int]:
+        """Other values of the recipe, as one writes them into params.yaml, and the bytes that each wants, if fewer.
+
+        Of the numbers the mildest that fits, or else the strictest.
+        """
+        now = self._settings
+        found: dict[str, int] = {}
+        # Doubled and halved, to the ends: parts of one row, and one row.
+        parts = [*(1 << n for n in range(1, 32) if now.accumulate < 1 << n < now.batch_size), now.batch_size]
+        halves = [now.batch_size >> n for n in range(1, 32) if now.batch_size >> n]
+        for name, values in (("accumulate", parts), ("batch_size", halves)):
+            totals = {value: self._total(**{name: value}) for value in values}
+            for value, total in totals.items():
+                if total <= self.there or value == values[-1]:
+                    found[f"finetune.{name}: {value}"] = total
+                    break
+        if not now.activation_checkpointing:
+            found["finetune.activation_checkpointing: true"] = self._total(activation_checkpointing=True)
+        if now.lora is None:
+            shown = f"{{rank: {LOW_RANK.rank}, alpha: {LOW_RANK.alpha:g}, targets: [{', '.join(LOW_RANK.targets)}]}}"
+            found[f"finetune.lora: {shown}"] = self._total(lora=LOW_RANK)
+        return {change: total for change, total in found.items() if total < self.wanted.total}
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn a shortage of memory that the block meets into an error that says what to lower.
+
+        Raises:
+            ConfigError: memory is short.
+        """
+        try:
+            yield
+        except (RuntimeError, MemoryError, OSError) as error:
+            if not is_shortage(error):
+                raise
+            reason = " ".join(str(error).split())[:160]
+        else:
+            return
+        # Outside the handler, whose traceback holds what the block has taken.
+        raise ConfigError(
+            f"out of memory: fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
+            + (f" ({reason})" if reason else ""),
+            self.advice(),
+        )
+
+    def _total(self, **changed: object) -> int:
+        return self._estimate(settings=self._settings.model_copy(update=changed)).total
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that memory is short."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _SHORTAGES)

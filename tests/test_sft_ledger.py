@@ -1,0 +1,176 @@
+"""The ledger's counts, worked by hand and against the batches that training really makes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.params import Finetune, Lora
+from stages.common.records import Encoded
+from stages.gpt2 import weights
+from stages.gpt2.model import GPT2Config
+from stages.sft import ledger, trainer
+from stages.sft.batches import collate
+from stages.sft.ledger import Costs, Shape, Work
+
+#: One layer of width 2, and a vocabulary of 10.
+SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
+RECIPE = Finetune(
+    seed=5,
+    epochs=2,
+    max_steps=None,
+    batch_size=4,
+    accumulate=1,
+    drop_last=True,
+    learning_rate=0.01,
+    weight_decay=0.1,
+    decay="all",
+    schedule="constant",
+    warmup_steps=0,
+    clip_norm=None,
+    dropout=0.0,
+    precision="fp32",
+    activation_checkpointing=False,
+    lora=None,
+    eval_every=3,
+    patience=None,
+)
+
+
+def row(*ids: int, prompt: int = 1) -> Encoded:
+    return Encoded(id=f"row{ids}", ids=list(ids), prompt_length=prompt)
+
+
+#: A common beginning of [1, 2]; own inputs [3, 4], [3], [5]; the ids 9 at the ends are only ever targets.
+ROWS = [row(1, 2, 3, 4, 9), row(1, 2, 3, 9), row(1, 2, 5, 9)]
+
+
+def test_the_shape_of_three_rows_worked_by_hand():
+    shape = Shape.of(ROWS, "all")
+
+    assert (shape.prefix, shape.rows, shape.longest) == (2, 3, 2)
+    assert shape.tokens == 2 + 2 + 1 + 1
+    # After 1 comes 2 in all rows, after 2 a 3 twice and a 5 once: three places. Then 4, 9; 9; 9.
+    assert shape.targets == 3 + 4
+    assert shape.inputs == (4, 3, 3)
+    assert shape.grid == 3 * 2
+    # The beginning: 1 + 2 pairs. Six places of the grid meet 2 + 2 keys each.
+    assert shape.pairs == 3 + 6 * 4
+
+
+def test_the_shape_without_a_common_beginning():
+    shape = Shape.of(ROWS, "all", share_prefix=False)
+
+    assert (shape.prefix, shape.longest, shape.tokens, shape.targets, shape.grid) == (0, 4, 10, 10, 12)
+    assert shape.pairs == 3 * (1 + 2 + 3 + 4)
+
+
+def test_only_the_response_is_a_target():
+    # Prompts of 3: the first response ids are 4, 9 and 9; nothing within the common beginning counts.
+    rows = [one.model_copy(update={"prompt_length": 3}) for one in ROWS]
+
+    assert Shape.of(rows, "response").targets == 2 + 1 + 1
+    assert Shape.of(rows, "response", share_prefix=False).targets == 4
+
+
+def test_the_operations_of_a_step_worked_by_hand():
+    work = ledger.work_of(Shape.of(ROWS, "all"), Costs(SIZES))
+
+    # Weights in the layer: 12 * 2 * 2 = 48. Six tokens, 27 pairs of 4 * 2 each, 7 targets of 2 * 10 * 2 each.
+    forward = 2 * 48 * 6 + 8 * 27 + 40 * 7
+    # Alone: 10 tokens, 10 + 6 + 6 pairs, 10 targets.
+    plain = 2 * 48 * 10 + 8 * 22 + 40 * 10
+    assert work == Work(tokens=10, computed=6, padding=2, targets=7, flop=3 * forward, plain_flop=3 * plain)
+
+
+def test_an_evaluation_has_no_backward_pass():
+    step = ledger.work_of(Shape.of(ROWS, "all"), Costs(SIZES))
+    evaluation = ledger.work_of(Shape.of(ROWS, "all"), Costs(SIZES, train=False))
+
+    assert (3 * evaluation.flop, 3 * evaluation.plain_flop) == (step.flop, step.plain_flop)
+
+
+def test_recomputing_adds_a_forward_pass_of_the_layers():
+    flop = Costs(SIZES, recompute=True).flop(tokens=6, pairs=27, targets=7)
+
+    assert flop == 4 * (2 * 48 * 6 + 8 * 27) + 3 * 40 * 7
+
+
+def test_low_rank_updates_spare_the_frozen_weights_gradients():
+    # Rank 3 on c_attn [2, 6] and both c_proj [2, 2] and [8, 2]: 3 * (8 + 4 + 10) weights.
+    lora = Lora(rank=3, alpha=1.0, targets=["c_attn", "c_proj"])
+    flop = Costs(SIZES, lora).flop(tokens=6, pairs=27, targets=7)
+
+    assert ledger.lora_weights(SIZES, lora) == 66
+    assert flop == 2 * (2 * 48 * 6) + 3 * (8 * 27 + 2 * 66 * 6) + 2 * 40 * 7
+
+
+def test_the_weights_of_updates_are_those_that_lora_trains():
+    from stages.sft import lora
+
+    settings = Lora(rank=3, alpha=1.0, targets=["c_proj", "c_fc"])
+    model = weights.initialise(SIZES, seed=0)
+    lora.attach(model, settings, seed=0)
+
+    assert ledger.lora_weights(SIZES, settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_the_book_s_two_epochs_take_225_tflop():
+    # Of 935 train rows, 56.43 tokens each on average; GPT-2 medium. 6 * 353.5 million * 105,524 are 224 TFLOP, and
+    # attention adds 1.
+    medium = GPT2Config(n_layer=24, n_head=16, n_embd=1024, n_positions=1024)
+
+    found = 2 * Costs(medium).plain_flop([57] * 402 + [56] * 533)
+
+    assert found / 1e12 == pytest.approx(224.7, abs=0.2)
+
+
+made_rows = st.lists(
+    st.tuples(st.lists(st.integers(0, 2), min_size=2, max_size=9), st.integers(0, 6)), min_size=1, max_size=5
+)
+
+
+@given(made_rows, st.sampled_from(["all", "response"]), st.booleans())
+def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share):
+    rows = [row(*ids, prompt=min(prompt, len(ids) - 1)) for ids, prompt in made]
+
+    batch = collate(rows, loss_on, share_prefix=share)
+    shape = Shape.of(rows, loss_on, share_prefix=share)
+
+    assert shape.tokens == len(batch.ids)
+    assert shape.targets == len(batch.targets)
+    assert (shape.prefix, shape.rows, shape.longest) == (batch.attend.prefix, batch.attend.rows, batch.attend.width)
+    assert shape.grid - (shape.tokens - shape.prefix) == shape.grid - len(batch.attend.grid)
+
+
+def random_rows(count: int, seed: int) -> list[Encoded]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(4, 20, (count,), generator=generator).tolist()
+    return [row(*torch.randint(10, (length,), generator=generator).tolist()) for length in lengths]
+
+
+@pytest.mark.parametrize("changed", [{}, {"accumulate": 3}, {"drop_last": False}, {"max_steps": 4}])
+def test_the_tokens_are_those_that_training_has_seen_step_by_step(changed):
+    recipe = RECIPE.model_copy(update=changed)
+    train, val = random_rows(14, 0), random_rows(5, 1)
+    steps = trainer.planned_steps(len(train), recipe)
+
+    history = trainer.fit(
+        weights.initialise(SIZES, seed=0),
+        train,
+        val,
+        recipe,
+        loss_on="all",
+        dtype=torch.float32,
+        on_step=lambda _: None,
+        on_epoch=lambda _: {},
+    ).history
+    shapes = ledger.training_shapes(train, recipe, "all", steps)
+
+    seen = [0]
+    for parts in shapes:
+        seen.append(seen[-1] + sum(sum(part.inputs) for part in parts))
+    assert seen == [record.tokens_seen for record in history]
+    assert ledger.evaluations(steps, recipe.eval_every) == [r.step for r in history if r.val_loss is not None]
