@@ -167,7 +167,7 @@ class Generate(Section):
 class Judge(Section):
     """Who scores the answers, and how the scores are summed up."""
 
-    backend: Literal["reference", "ollama"]
+    backend: Literal["reference", "ollama", "openai"]
     model: Annotated[str, Field(min_length=1)]
     rubric: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     temperature: Annotated[float, Field(ge=0, le=2)]

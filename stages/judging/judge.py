@@ -117,6 +117,10 @@ def open_judge(params: JudgeParams) -> Judge:
         from stages.judging.reference import ReferenceJudge
 
         return ReferenceJudge()
+    if params.backend == "openai":
+        from stages.judging.openai import open_openai_judge
+
+        return open_openai_judge(params)
     from stages.judging.ollama import open_ollama_judge
 
     return open_ollama_judge(params)

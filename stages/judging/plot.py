@@ -40,7 +40,7 @@ def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: Mapping[str, A
     if panels == 2:
         _by_category(axes[1], models, metrics)
     judge = metrics["judge"]
-    name = judge["model"] if judge["backend"] == "ollama" else "built-in reference judge: likeness, not quality"
+    name = judge.get("model", "built-in reference judge: likeness, not quality")
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
     figure.suptitle(f"Scores of the test answers ({name})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:

@@ -16,8 +16,9 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 from stages.judging.address import is_loopback
 from stages.judging.deadline import Deadline, DeadlineAdapter
 
-#: Statuses after which the same request may succeed: a crashed runner, a gateway's fault, a full queue.
-REPEATABLE_STATUSES = frozenset({500, 502, 503, 504})
+#: Statuses after which the same request may succeed: a limit on the rate, a crashed runner, a gateway's
+#: fault, a full queue.
+REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 #: The longest wait for a connection, in seconds.
 CONNECT_SECONDS = 10.0
 #: Waits between attempts, in seconds: the first, doubled each time up to the longest, then shortened by up to a half.
@@ -55,10 +56,12 @@ class Client:
         url: the server's base URL. A proxy from the environment is used unless the host is this machine.
         connections: calls under way at a time.
         first_wait: see `FIRST_WAIT`.
+        key: sent as a bearer token; it is taken out of what a server says.
     """
 
-    def __init__(self, url: str, *, connections: int, first_wait: float = FIRST_WAIT) -> None:
+    def __init__(self, url: str, *, connections: int, first_wait: float = FIRST_WAIT, key: str | None = None) -> None:
         self.url = url
+        self._key = key
         self._first_wait = first_wait
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -66,8 +69,14 @@ class Client:
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True)
         self._session = requests.Session()
         self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
 
     def call(self, method: str, path: str, body: Any, deadline: Deadline) -> bytes:
         """One request and the whole body of its answer.
@@ -98,7 +107,8 @@ class Client:
             raise _too_late(deadline)
         if response.status_code != 200:
             status = response.status_code
-            message = f"HTTP {status}: {error_message(bytes(content))}"
+            said = bytes(content) if self._key is None else bytes(content).replace(self._key.encode(), b"***")
+            message = f"HTTP {status}: {error_message(said)}"
             raise Fault(message, status=status, repeatable=status in REPEATABLE_STATUSES)
         return bytes(content)
 
@@ -161,6 +171,8 @@ def error_message(content: bytes) -> str:
     text = content.decode("utf-8", "replace").strip()
     try:
         message = json.loads(text)["error"]
+        if isinstance(message, dict) and "message" in message:  # as OpenAI has it
+            message = message["message"]
     except (ValueError, TypeError, KeyError):
         message = text or "no message"
     return excerpt(str(message))

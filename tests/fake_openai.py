@@ -1,0 +1,97 @@
+"""A server on loopback that speaks OpenAI's chat protocol, with faults on demand.
+
+A behaviour takes a request's body and gives (status, value); bytes as the value are sent as they are. Each request
+takes the next behaviour of the list, and the last again and again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
+
+
+def text(content: str | None, reason: str = "stop", **more: Any) -> Behaviour:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason, **more}
+    usage = {"prompt_tokens": 200, "completion_tokens": 8}
+    return lambda body: (200, {"id": "1", "model": body["model"], "choices": [choice], "usage": usage})
+
+
+def score(value: Any) -> Behaviour:
+    return text(json.dumps({"score": value}))
+
+
+def error(status: int, message: str) -> Behaviour:
+    return lambda body: (status, {"error": {"message": message, "type": "x", "code": None}})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        self.server.fake.headers.append(dict(self.headers))
+        self.answer(*self.server.fake.models())
+
+    def do_POST(self) -> None:
+        fake = self.server.fake
+        fake.headers.append(dict(self.headers))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with fake.lock:
+            fake.bodies.append(body)
+            behaviour = fake.behaviours[min(len(fake.bodies), len(fake.behaviours)) - 1]
+        self.answer(*behaviour(body))
+
+    def answer(self, status: int, value: Any) -> None:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    fake: FakeOpenAI
+
+
+class FakeOpenAI:
+    """The server; ``bodies`` are the chat requests that it got, ``headers`` those of all requests."""
+
+    def __init__(self, behaviours: Sequence[Behaviour], key: str | None = None) -> None:
+        self.behaviours = behaviours
+        self.entry = {"id": "judge-8b", "object": "model", "created": 1, "owned_by": "vllm", "root": "/models/a"}
+        self.refused = key
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.fake = self
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def models(self) -> tuple[int, Any]:
+        if self.refused:
+            return 401, {"error": {"message": f"Incorrect API key provided: {self.refused}."}}
+        self.entry = self.entry | {"created": self.entry["created"] + 1}  # as vLLM, which says the time of the call
+        return 200, {"object": "list", "data": [self.entry]}
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
