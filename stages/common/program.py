@@ -38,6 +38,9 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         _end(stage, f"stopped by {interruption}; run the same command again", TemporaryFailure.exit_code)
     except BrokenPipeError:
         _end(stage, "the reader of this program's output went away", TemporaryFailure.exit_code)
+    except MemoryError:
+        message = "out of memory; end what else uses this machine's, and run the same command again"
+        _end(stage, message, TemporaryFailure.exit_code)
     except OSError as error:
         # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
         _end(stage, f"{error.filename or 'input/output'}: {error.strerror or error}", INPUT_OUTPUT_ERROR)

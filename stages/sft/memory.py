@@ -315,14 +315,11 @@ class Demand:
             if not is_shortage(error):
                 raise
             reason = " ".join(str(error).split())[:160]
-        else:
-            return
-        # Outside the handler, whose traceback holds what the block has taken.
-        raise ConfigError(
-            f"out of memory: fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
-            + (f" ({reason})" if reason else ""),
-            self.advice(),
-        )
+            raise ConfigError(
+                f"out of memory: fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
+                + (f" ({reason})" if reason else ""),
+                self.advice(),
+            ) from None
 
     def _total(self, **changed: object) -> int:
         return self._estimate(settings=self._settings.model_copy(update=changed)).total
