@@ -20,6 +20,8 @@ ENCODER_JSON_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256db
 
 #: The files that make a tokenizer, and the SHA-256 of each.
 FILES = {"vocab.bpe": VOCAB_BPE_SHA256, "encoder.json": ENCODER_JSON_SHA256}
+#: The same files as `transformers` names them.
+FILES_OF_TRANSFORMERS = {"merges.txt": VOCAB_BPE_SHA256, "vocab.json": ENCODER_JSON_SHA256}
 
 END_OF_TEXT = 50256
 VOCABULARY_SIZE = 50257
@@ -31,7 +33,7 @@ class Tokenizer:
     """GPT-2's tokenizer.
 
     Args:
-        folder: holds vocab.bpe and encoder.json.
+        folder: holds vocab.bpe and encoder.json, or the same files as `save_for_transformers` names them.
 
     Raises:
         DataError: a file is missing, or is not the one of GPT-2.
@@ -41,13 +43,14 @@ class Tokenizer:
         import tiktoken
         from tiktoken_ext.openai_public import r50k_pat_str  # type: ignore[import-untyped]
 
-        for name, expected in FILES.items():
+        names = FILES_OF_TRANSFORMERS if (folder / "vocab.json").exists() else FILES
+        for name, expected in names.items():
             _check(folder / name, expected)
-        self._folder = folder
+        self._merges, self._vocabulary = (folder / name for name in names)
         self._encoding = tiktoken.Encoding(
             name="gpt2",
             pat_str=r50k_pat_str,
-            mergeable_ranks=_ranks(folder / "encoder.json"),
+            mergeable_ranks=_ranks(self._vocabulary),
             special_tokens={_END_OF_TEXT_NAME: END_OF_TEXT},
             explicit_n_vocab=VOCABULARY_SIZE,
         )
@@ -64,8 +67,8 @@ class Tokenizer:
 
     def save_for_transformers(self, folder: Path) -> None:
         """Put the tokenizer into an existing folder as `transformers.AutoTokenizer.from_pretrained` reads it."""
-        shutil.copyfile(self._folder / "encoder.json", folder / "vocab.json")
-        shutil.copyfile(self._folder / "vocab.bpe", folder / "merges.txt")
+        shutil.copyfile(self._vocabulary, folder / "vocab.json")
+        shutil.copyfile(self._merges, folder / "merges.txt")
         special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _END_OF_TEXT_NAME)
         config = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, **special}
         files.write_json(folder / "tokenizer_config.json", config)

@@ -11,11 +11,8 @@ from stages.common.params import Generate, Precision
 from stages.common.records import Encoded, ModelName, Response
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
-from stages.gpt2.tokenizer import ENCODER_JSON_SHA256, END_OF_TEXT, VOCAB_BPE_SHA256, VOCABULARY_SIZE
+from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.sft.encoding import Encoder, answer_text
-
-#: A tokenizer's files as `transformers` names them, and their SHA-256 where it is GPT-2's.
-TOKENIZER_FILES = {"vocab.json": ENCODER_JSON_SHA256, "merges.txt": VOCAB_BPE_SHA256}
 
 
 def load(folder: Path, *, made_by: str, precision: Precision) -> GPT2:
@@ -36,7 +33,7 @@ def load(folder: Path, *, made_by: str, precision: Precision) -> GPT2:
             f"these weights {config.vocab_size}",
             made_by,
         )
-    for name, expected in TOKENIZER_FILES.items():
+    for name, expected in FILES_OF_TRANSFORMERS.items():
         path = folder / name
         if path.is_file() and (found := files.sha256(path)) != expected:
             raise DataError(

