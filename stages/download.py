@@ -15,7 +15,7 @@ from stages.common.console import say
 from stages.common.errors import ConfigError, DataError
 from stages.gpt2 import tokenizer
 from stages.inputs import bpe, dataset, hub
-from stages.inputs.fetch import check_file, fetch, is_url, local_path
+from stages.inputs.fetch import check_file, fetch, is_url
 
 SOURCE = "download.data.source"
 SHA256 = "download.data.sha256"
@@ -56,7 +56,7 @@ def _check_watched(settings: params.DataSource) -> None:
             f"set {SHA256} in params.yaml to what this prints: curl -sL '{settings.source}' | sha256sum",
         )
     # By name, so that data/../x is outside; not by what links lead to, since DVC may link data/ into its cache.
-    path = Path(os.path.abspath(local_path(settings.source)))  # noqa: PTH100 Path.absolute keeps the ..
+    path = Path(os.path.abspath(paths.local_path(settings.source)))  # noqa: PTH100 Path.absolute keeps the ..
     if path.is_relative_to(Path(os.path.abspath(paths.DATA))):  # noqa: PTH100
         if not path.exists():
             mend = f"dvc repro download, which brings {paths.DATA}/ in first; or correct {SOURCE} in params.yaml"

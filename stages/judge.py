@@ -19,7 +19,9 @@ from stages.common.errors import DataError, ServiceUnavailable
 from stages.common.files import atomic_file, read_json, write_json
 from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
+from stages.judging import calibration
 from stages.judging.cache import VerdictCache, cache_path
+from stages.judging.calibration import Graded, calibrate
 from stages.judging.judge import Question, fingerprint, open_judge
 from stages.judging.panel import judge_all
 from stages.judging.plot import plot_scores
@@ -38,8 +40,9 @@ def main() -> None:
         examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)
+        twins, graded = twins_in_train(), better_scores(questions, settings.judge)
         judge, verdicts = ask(questions, settings.judge)
-        write(judge, verdicts, examples, twins_in_train(), settings)
+        write(judge, verdicts, examples, twins, graded, settings)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
@@ -77,6 +80,15 @@ def twins_in_train() -> set[str]:
     return set(found["prompts_also_in_train"]["test"]["ids"])
 
 
+def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded]:
+    """The rows of judge.calibration, which are checked before anything is judged; none where it is null."""
+    if settings.calibration is None:
+        return []
+    graded = calibration.read(settings.calibration)
+    calibration.require_rows(graded, questions, settings.calibration)
+    return graded
+
+
 def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict]]:
     """Who judges, with the result of the judge's own test, and a verdict on every question."""
     with contextlib.ExitStack() as stack:
@@ -108,6 +120,7 @@ def write(
     verdicts: Sequence[Verdict],
     examples: Sequence[Example],
     twins: set[str],
+    graded: Sequence[Graded],
     settings: params.Params,
 ) -> None:
     """Write everything that the stage has to say."""
@@ -121,6 +134,8 @@ def write(
     }
     if "base" in by_model:
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
+    if settings.judge.calibration is not None:
+        metrics["calibration"] = calibrate(verdicts, graded, settings.judge.calibration, seed=settings.judge.seed)
     write_records(paths.VERDICTS, verdicts)
     write_json(paths.JUDGE_METRICS, metrics)
     write_json(paths.SCORES, headlines(metrics))

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.paths import local_path
 from stages.gpt2 import tokenizer
 from stages.inputs import bpe
-from stages.inputs.fetch import fetch, local_path
+from stages.inputs.fetch import fetch
 from tests.fake_hub import FakeHub, serving
 
 CONTENT = bytes(range(256)) * 40

@@ -40,6 +40,7 @@ def settings(**changes):
         "parallel": 1,
         "max_invalid": 0.02,
         "bootstrap_resamples": 100,
+        "calibration": None,
     }
     return JudgeParams.model_validate(values | changes)
 

@@ -164,6 +164,13 @@ class Generate(Section):
         return self
 
 
+class Calibration(Section):
+    """A file of better scores of the test answers: rows of id, score and, if it is not the tuned one, model."""
+
+    source: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+
+
 class Judge(Section):
     """Who scores the answers, and how the scores are summed up."""
 
@@ -183,6 +190,7 @@ class Judge(Section):
     min_separation: Annotated[float, Field(ge=0, le=100)]
     max_invalid: Annotated[float, Field(ge=0, le=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    calibration: Calibration | None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

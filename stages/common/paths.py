@@ -5,6 +5,7 @@ Programs run with the root as their working directory, as DVC starts them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -63,3 +64,14 @@ def split_file(name: str) -> Path:
 def tokens_file(name: str) -> Path:
     """The tokenised rows of split ``name``, one Encoded a line."""
     return TOKENS / f"{name}.jsonl"
+
+
+def local_path(source: str) -> Path:
+    """The path that a source in params.yaml names.
+
+    In a copy of the repository a relative path that leads out of it starts at the repository itself
+    (`ROOT_VARIABLE`): where the copy lies is nothing that whoever wrote the path could know.
+    """
+    path = Path(source)
+    leads_out = not path.is_absolute() and Path(os.path.normpath(path)).parts[:1] == (os.pardir,)
+    return Path(os.environ.get(ROOT_VARIABLE, ""), path) if leads_out else path

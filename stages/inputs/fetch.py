@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import requests
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
+from stages.common.paths import local_path
 
 #: Seconds to wait before each further attempt; half of it is left to chance, so that clients do not knock in step.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -51,17 +50,6 @@ def is_url(source: str, key: str) -> bool:
     if separator and scheme.lower() not in ("http", "https"):
         raise ConfigError(f"{key}: expected a path or an http(s) URL, found {source!r}", f"set {key} in params.yaml")
     return bool(separator)
-
-
-def local_path(source: str) -> Path:
-    """The path that a source names.
-
-    In a copy of the repository a relative path that leads out of it starts at the repository itself
-    (`paths.ROOT_VARIABLE`): where the copy lies is nothing that whoever wrote the path could know.
-    """
-    path = Path(source)
-    leads_out = not path.is_absolute() and Path(os.path.normpath(path)).parts[:1] == (os.pardir,)
-    return Path(os.environ.get(paths.ROOT_VARIABLE, ""), path) if leads_out else path
 
 
 def fetch(
