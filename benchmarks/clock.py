@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
 from benchmarks.task import Task
+from stages.sft.memory import peak_resident
 
 
 class Clock:
@@ -103,14 +101,3 @@ def busy_elsewhere() -> float:
     """CPU seconds that all processes but this one have used since the machine was started."""
     machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
     return float(machine.user + machine.system - own.user - own.system)
-
-
-def peak_resident() -> int:
-    """The most memory that this process has had at a time, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Unlike getrusage this does not begin with the size of the process that started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

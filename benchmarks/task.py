@@ -79,13 +79,11 @@ def useful_flops(model: str, rows: list[Encoded]) -> float:
     Six for every weight of a matrix product and token (two forward, four backward), the tied head included, and the
     two products of causal attention. A contender that shares work between rows needs fewer, and may exceed the peak.
     """
-    from stages.gpt2.tokenizer import VOCABULARY_SIZE
+    from stages.gpt2.model import GPT2Config
+    from stages.sft.ledger import Costs
 
-    layers, _, width = SIZES[model]
-    weights = 12 * layers * width**2 + VOCABULARY_SIZE * width
-    inputs = [len(row.ids) - 1 for row in rows]
-    attention = sum(2 * layers * width * n * (n + 1) for n in inputs)
-    return 3.0 * (2 * weights * sum(inputs) + attention)
+    layers, heads, width = SIZES[model]
+    return float(Costs(GPT2Config(layers, heads, width, POSITIONS)).plain_flop([len(row.ids) - 1 for row in rows]))
 
 
 def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> None:
