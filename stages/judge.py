@@ -1,9 +1,10 @@
 """Scores every answer to the test prompts, and sums the scores up.
 
-Reads artifacts/generate/responses.jsonl, artifacts/split/test.jsonl and, for the test rows that occur in train,
-artifacts/split/metrics.json. The judge itself is tried first. Writes artifacts/judge: a verdict an answer, the
-statistics, the scores of each row as CSV for `dvc plots`, and a picture. Every answer ends as scored, invalid or
-failed; with more of the last two than params.yaml allows, all is written first and the stage fails then.
+Reads artifacts/generate/responses.jsonl and artifacts/split/test.jsonl; for the test rows that occur in train,
+artifacts/split/metrics.json; for the spelling, the train rows' words and GPT-2's vocabulary. The judge itself is tried
+first. Writes artifacts/judge: a verdict an answer, the statistics, the scores of each row as CSV for `dvc plots`, and a
+picture. Every answer ends as scored, invalid or failed; with more of the last two than params.yaml allows, all is
+written first and the stage fails then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from stages.common.records import Example, Response, Verdict, read_records, writ
 from stages.judging import calibration
 from stages.judging.cache import VerdictCache, cache_path
 from stages.judging.calibration import Graded, calibrate
+from stages.judging.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
 from stages.judging.judge import Question, fingerprint, open_judge
 from stages.judging.panel import judge_all
 from stages.judging.plot import plot_scores
@@ -40,9 +42,11 @@ def main() -> None:
         examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)
+        wrong = faults_of(questions, responses)
         twins, graded = twins_in_train(), better_scores(questions, settings.judge)
         judge, verdicts = ask(questions, settings.judge)
-        write(judge, verdicts, examples, twins, graded, settings)
+        verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
+        write(judge, questions, verdicts, examples, twins, graded, settings)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
@@ -78,6 +82,14 @@ def twins_in_train() -> set[str]:
     """The ids of the test rows whose instruction and input also occur in train, as the stage split found them."""
     found = read_json(paths.SPLIT_METRICS, made_by="dvc repro split")
     return set(found["prompts_also_in_train"]["test"]["ids"])
+
+
+def faults_of(questions: Sequence[Question], responses: Sequence[Response]) -> dict[tuple[str, str], list[str]]:
+    """What can be seen to be wrong with each answer, by id and model."""
+    words = words_of_tokenizer(paths.TOKENIZER)
+    words |= words_of_rows(read_records(paths.split_file("train"), Example, made_by="dvc repro split"))
+    stops = {(response.id, response.model): response.stop_reason for response in responses}
+    return {(q.id, q.model): faults(q, stops[q.id, q.model], words) for q in questions}
 
 
 def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded]:
@@ -117,6 +129,7 @@ def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any],
 
 def write(
     judge: dict[str, Any],
+    questions: Sequence[Question],
     verdicts: Sequence[Verdict],
     examples: Sequence[Example],
     twins: set[str],
@@ -129,8 +142,10 @@ def write(
     by_model = {
         model: [v for v in verdicts if v.model == model] for model in sorted(settings.generate.models, reverse=True)
     }
+    answers = {model: {q.id: q.answer for q in questions if q.model == model} for model in by_model}
     metrics = judge | {
-        model: summarise(found, categories, twins=twins, **bootstrap) for model, found in by_model.items()
+        model: summarise(found, categories, twins=twins, **bootstrap) | {"faults": points_lost(found, answers[model])}
+        for model, found in by_model.items()
     }
     if "base" in by_model:
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)

@@ -46,6 +46,8 @@ def folder(tmp_path, monkeypatch):
     configure()
     write_records(paths.split_file("test"), EXAMPLES)
     write_json(paths.SPLIT_METRICS, {"prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
+    write_records(paths.split_file("train"), EXAMPLES[:1])
+    write_json(paths.TOKENIZER / "encoder.json", {"Ġfriend": 1, "Ġ5": 2, "ing": 3})
     write_records(paths.RESPONSES, respond(ANSWERS))
     return tmp_path
 
@@ -103,6 +105,15 @@ def test_what_is_written(folder):
         pytest.approx((100 + freind.score) / 2, abs=0.001),
     )
     assert found["base"]["exact_matches"] == 0
+    assert {name: one["n"] for name, one in found["base"]["faults"].items()} == {
+        "echo": 1,  # recieve
+        "empty": 1,
+        "misspelling": 1,
+        "wrong but fluent": 1,  # xyz is too short to be looked up
+    }
+    assert found["base"]["faults"]["empty"]["points_lost"] == 33.333
+    assert found["base"]["faults"]["empty"]["examples"] == [{"id": "a", "score": 0.0, "answer": ""}]
+    assert freind.faults == ["echo", "misspelling"]
     assert {v.cluster for v in verdicts() if v.id in "bc"} == {freind.cluster}
     assert len({v.cluster for v in verdicts()}) == 2
     assert found["difference"]["n"] == 3

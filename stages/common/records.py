@@ -60,7 +60,8 @@ class Verdict(Record):
 
     ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
     scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
-    ``cluster`` is a hash of the instruction: rows that share one are not independent of one another.
+    ``cluster`` is a hash of the instruction: rows that share one are not independent of one another. ``faults``
+    are what can be seen to be wrong with the answer without a judge (stages/judging/faults.py).
     """
 
     id: str
@@ -71,6 +72,7 @@ class Verdict(Record):
     spread: float | None = None
     exact: bool = False
     cluster: str = ""
+    faults: list[str] = []
 
 
 R = TypeVar("R", bound=Record)

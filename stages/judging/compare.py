@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.common import program
 from stages.common.files import atomic_file, write_json
+from stages.common.records import Verdict
 from stages.judging.comparison import Comparison, compare, holm
 from stages.judging.sources import Run, find_run
 
@@ -36,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = [find_run(name) for name in (options.a, *options.others)]
     found = compare_runs(runs, model=options.model, resamples=options.resamples, seed=options.seed)
-    print(table(runs, found))
+    print(table(runs, found, options.model))
     if options.json:
         write_json(options.json, as_json(runs, found))
     if options.figure:
@@ -51,13 +53,15 @@ def compare_runs(runs: Sequence[Run], *, model: str, resamples: int, seed: int) 
     return [dataclasses.replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True)]
 
 
-def table(runs: Sequence[Run], found: Sequence[Comparison]) -> str:
-    """What came out, as text: a block for each comparison, and what differs between the judges."""
+def table(runs: Sequence[Run], found: Sequence[Comparison], model: str) -> str:
+    """What came out, as text: a block for each comparison, how many answers have which fault, and what differs between
+    the judges.
+    """
     first, *others = runs
     blocks = []
     for run, one in zip(others, found, strict=True):
         lines = [f"A {first.name}", f"B {run.name}", *_figures(one, len(found)), f"result      {one.verdict}"]
-        blocks.append("\n".join([*lines, *_warning(first, run)]))
+        blocks.append("\n".join([*lines, *_faults(first.of(model), run.of(model)), *_warning(first, run)]))
     return "\n\n".join(blocks)
 
 
@@ -76,6 +80,13 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
     if one.detectable is not None:
         lines.append(f"detectable  a true difference of {one.detectable:.1f} would be found 4 times in 5")
     return lines
+
+
+def _faults(a: Sequence[Verdict], b: Sequence[Verdict]) -> list[str]:
+    """How many answers have each fault in A and in B, what has changed most first."""
+    before, after = (Counter(name for verdict in found for name in verdict.faults) for found in (a, b))
+    names = sorted(before | after, key=lambda name: (-abs(after[name] - before[name]), name))
+    return ["faults      " + ", ".join(f"{name} {before[name]} → {after[name]}" for name in names)] if names else []
 
 
 def _warning(a: Run, b: Run) -> list[str]:

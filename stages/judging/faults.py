@@ -1,0 +1,146 @@
+"""What is wrong with an answer, as far as that can be seen without a judge, joined to what the judge gave it.
+
+An answer can have several faults. "wrong but fluent" is what remains: a low score and nothing to be seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import DataError
+from stages.common.files import read_json
+from stages.common.records import Example, StopReason, Verdict
+from stages.judging.judge import Question
+from stages.judging.transport import excerpt
+
+WRONG_BUT_FLUENT = "wrong but fluent"
+#: A score below this is of a wrong answer.
+WRONG = 50.0
+#: Longer than the reference by this factor and so many characters is too long; the reverse is too short.
+FACTOR, MARGIN = 2.0, 12
+#: A word 3-gram so often, or a piece of text so often in a row, is repetition.
+REPEATED_GRAMS, REPEATED_RUNS = 3, 4
+#: Misspellings are looked for in words of at least so many letters: shorter ones are often abbreviations.
+SHORTEST = 4
+#: Answers shown for each fault.
+EXAMPLES = 3
+
+_TEMPLATE = re.compile(r"###|<\|\w+\|>|Below is an instruction that describes a task")
+_RUN = re.compile(rf"(.{{2,24}}?)\1{{{REPEATED_RUNS - 1},}}", re.DOTALL)
+#: Words in small letters alone: a name is spelt as it likes.
+_WORD = re.compile(rf"(?<![\w'’-])[a-z]{{{SHORTEST},}}(?![\w'’-])")
+
+
+def words_of_tokenizer(folder: Path) -> set[str]:
+    """The whole words of small letters in GPT-2's vocabulary: entries that stand for a space and letters.
+
+    Args:
+        folder: with the BPE files; tokens are the keys of encoder.json or vocab.json, a space is written Ġ.
+    """
+    path = next((folder / name for name in ("vocab.json", "encoder.json") if (folder / name).exists()), None)
+    if path is None:
+        raise DataError(f"{folder}: no vocab.json", "dvc repro --force download")
+    tokens = read_json(path, made_by="dvc repro --force download")
+    return {token[1:] for token in tokens if token.startswith("Ġ") and _WORD.fullmatch(token[1:])}
+
+
+def words_of_rows(rows: Iterable[Example]) -> set[str]:
+    """The words of instructions and outputs. Inputs are left out: a row may want their misspellings corrected."""
+    return {word for row in rows for text in (row.instruction, row.output) for word in _WORD.findall(text)}
+
+
+def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
+    """The names of an answer's faults that can be seen, in a fixed order; none in one that equals its reference.
+
+    Args:
+        question: the answer with its row.
+        stop: why the model stopped.
+        words: what counts as spelt rightly, besides the words of the row itself.
+    """
+    if question.is_exact:
+        return []
+    if not question.answer.strip():
+        return ["empty"]
+    known = words | set(_WORD.findall(f"{question.instruction} {question.reference}".lower()))
+    prose = _TEMPLATE.sub(" ", question.answer)
+    found: dict[str, Callable[[], bool]] = {
+        "cut off": lambda: stop != "end_of_text",
+        "template leak": lambda: bool(_TEMPLATE.search(question.answer)),
+        "echo": lambda: _echoes(question),
+        "repetitive": lambda: _repeats(question.answer) and not _repeats(question.reference),
+        "too long": lambda: _longer(question.answer, question.reference),
+        "too short": lambda: _longer(question.reference, question.answer),
+        "misspelling": lambda: any(word not in known for word in _WORD.findall(prose)),
+    }
+    return [name for name, holds in found.items() if holds()]
+
+
+def with_fluent(verdict: Verdict) -> Verdict:
+    """A verdict whose answer is wrong with no fault to be seen, marked as such; any other as it is."""
+    if verdict.faults or verdict.exact or verdict.score is None or verdict.score >= WRONG:
+        return verdict
+    return verdict.model_copy(update={"faults": [WRONG_BUT_FLUENT]})
+
+
+def points_lost(verdicts: Sequence[Verdict], answers: dict[str, str]) -> dict[str, Any]:
+    """What each fault costs one model.
+
+    Args:
+        verdicts: with their faults.
+        answers: the model's answers by id.
+
+    Returns:
+        JSON by fault, the dearest first: ``n``; ``mean``, the mean score of these answers; ``points_lost``, what the
+        model's mean would gain if all of them scored 100 (answers with several faults count in each); ``examples``,
+        those with the lowest scores.
+    """
+    scored = [verdict for verdict in verdicts if verdict.score is not None]
+    members: dict[str, list[Verdict]] = {}
+    for verdict in scored:
+        for name in verdict.faults:
+            members.setdefault(name, []).append(verdict)
+    table: dict[str, dict[str, Any]] = {
+        name: {
+            "n": len(found),
+            "mean": round(sum(_score(verdict) for verdict in found) / len(found), 3),
+            "points_lost": round(sum(100 - _score(verdict) for verdict in found) / len(scored), 3),
+            "examples": [
+                {"id": verdict.id, "score": verdict.score, "answer": excerpt(answers.get(verdict.id, ""))}
+                for verdict in sorted(found, key=lambda verdict: (_score(verdict), verdict.id))[:EXAMPLES]
+            ],
+        }
+        for name, found in members.items()
+    }
+    return dict(sorted(table.items(), key=lambda entry: (-entry[1]["points_lost"], entry[0])))
+
+
+def _score(verdict: Verdict) -> float:
+    return verdict.score or 0.0
+
+
+def _echoes(question: Question) -> bool:
+    """Whether the answer is the instruction, the input, or both; or begins with the whole instruction."""
+    answer, instruction, given = map(_plain, (question.answer, question.instruction, question.input))
+    copies = {instruction, given, f"{instruction} {given}".strip()} - {""}
+    return answer in copies or (len(instruction) > MARGIN and answer.startswith(instruction))
+
+
+def _repeats(text: str) -> bool:
+    words = text.split()
+    grams = Counter(zip(words, words[1:], words[2:], strict=False))
+    return max(grams.values(), default=0) >= REPEATED_GRAMS or any(
+        not found[1].isspace() and len(set(found[1])) > 1 for found in _RUN.finditer(text)
+    )
+
+
+def _longer(text: str, other: str) -> bool:
+    longer, shorter = len(text.strip()), len(other.strip())
+    return longer > FACTOR * shorter and longer - shorter > MARGIN
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
