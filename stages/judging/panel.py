@@ -56,8 +56,15 @@ def judge_all(
         JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
         ConfigError: the judge's model is gone; the same holds.
     """
-    asked = [question for question in questions if not (skip_exact and question.is_exact)]
-    items = {judge.key(question, repeat): (question, repeat) for question in asked for repeat in range(repeats)}
+    keys = [
+        [] if skip_exact and question.is_exact else [judge.key(question, repeat) for repeat in range(repeats)]
+        for question in questions
+    ]
+    items = {
+        key: (question, repeat)
+        for question, found in zip(questions, keys, strict=True)
+        for repeat, key in enumerate(found)
+    }
     known = {} if cache is None else {key: found for key in items if (found := cache.get(key)) is not None}
     waiting = {key: item for key, item in items.items() if key not in known}
     on_progress(len(known))
@@ -70,15 +77,16 @@ def judge_all(
         so_far = f"{kept} of {len(items)} verdicts are kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
     return [
-        _verdict(question, [judgements[judge.key(question, repeat)] for repeat in range(repeats)])
-        if not (skip_exact and question.is_exact)
-        else Judgement("scored", 100.0, "equal to the reference; not asked").verdict(question)
-        for question in questions
+        _verdict(question, [judgements[key] for key in found]) for question, found in zip(questions, keys, strict=True)
     ]
 
 
 def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
-    """The verdict on one question: the one judgement, the mean of several, or the first that is no score."""
+    """The verdict on one question: the one judgement, the mean of several, or the first that is no score; 100 if it was
+    not asked, being equal to the reference.
+    """
+    if not judgements:
+        return Judgement("scored", 100.0, "equal to the reference; not asked").verdict(question)
     without = [judgement for judgement in judgements if judgement.score is None]
     if len(judgements) == 1 or without:
         return (without or judgements)[0].verdict(question)
