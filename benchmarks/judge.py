@@ -1,0 +1,241 @@
+"""How little of a judge's time we waste: our client and the book's against one server of a known speed.
+
+`python -m benchmarks.judge --items 1000 --slots 4 --service 0.25` starts a server on loopback, in a process of its own,
+that speaks as much of Ollama's protocol as both clients need, holds every verdict for a fixed time, and gives so many
+at a time. It notes how long its slots were taken. Each contender runs in a process of its own, one after the other.
+(Llama 3 8B takes 0.8 seconds: the book's own run has 5,200 verdicts in 68 minutes.)
+
+The book's client (chapter 7, ollama_evaluate.py) is written anew here as it works: one request after the other on a new
+connection each, read line by line, no deadline, no repetition, nothing kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stages.common.files import write_json
+from stages.common.params import Judge as JudgeParams
+from stages.judging.cache import VerdictCache
+from stages.judging.judge import Question
+from stages.judging.ollama import open_ollama_judge
+from stages.judging.panel import judge_all
+
+MODEL = "llama3"
+CONTENDERS = ("ours", "book")
+#: What part of the items is done when the memory is taken for the first time: by then everything has been imported.
+WARM = 0.1
+
+
+@dataclass
+class Slots:
+    """The server's slots, and for how long each was taken between the first verdict and the last, in seconds."""
+
+    service: float
+    free: asyncio.Semaphore
+    taken: float = 0.0
+    served: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+    async def verdict(self) -> None:
+        """Wait for a slot, and hold it for the service time."""
+        async with self.free:
+            begin = time.monotonic()
+            self.first = self.first or begin
+            await asyncio.sleep(self.service)
+            self.last = time.monotonic()
+            self.taken += self.last - begin
+            self.served += 1
+
+
+async def answer(path: str, body: dict[str, Any], slots: Slots) -> Any:
+    """What the server says to one request."""
+    if path == "/api/version":
+        return {"version": "0.32.15"}
+    if path == "/api/tags":
+        details = {"quantization_level": "Q4_0"}
+        return {"models": [{"name": f"{MODEL}:latest", "digest": "0" * 64, "details": details}]}
+    if path == "/api/show":
+        return {"template": "{{ .Prompt }}", "model_info": {"llama.context_length": 8192}}
+    if path == "/stats":
+        span = slots.last - slots.first
+        found = {"served": slots.served, "span": span, "taken": slots.taken}
+        slots.taken = slots.first = slots.last = 0.0
+        slots.served = 0
+        return found
+    done: dict[str, Any] = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "load"}
+    if body["messages"]:
+        await slots.verdict()
+        content = '{"score": 85}' if "format" in body else "85"
+        done = {"message": {"content": content}, "done": True, "done_reason": "stop", "prompt_eval_count": 300}
+    return done
+
+
+async def serve(count: int, service: float, ready: Any) -> None:
+    """Serve until the process is ended."""
+    slots = Slots(service, asyncio.Semaphore(count))
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                length = [line.partition(":")[2] for line in head.split("\r\n") if line.lower().startswith("content-l")]
+                body = await reader.readexactly(int(length[0])) if length else b"{}"
+                value = json.dumps(await answer(head.split(" ")[1], json.loads(body), slots)).encode() + b"\n"
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(value), value))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(connection, "127.0.0.1", 0)
+    ready.put(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+def run_server(count: int, service: float, ready: Any) -> None:
+    """The server's process."""
+    asyncio.run(serve(count, service, ready))
+
+
+@contextlib.contextmanager
+def server(count: int, service: float) -> Iterator[str]:
+    """A server in a process of its own; yields its address."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Queue()
+    process = context.Process(target=run_server, args=(count, service, ready), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ready.get(timeout=60)}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def questions(count: int) -> list[Question]:
+    """As many different answers to be judged, each of the length of the book's prompts."""
+    text = "The capital of the country is a large town on the river, and it has been so for a long time. " * 3
+    return [Question(f"r{n}", "tuned", "Name the capital.", "", text, f"{text}{n}") for n in range(count)]
+
+
+class Memory:
+    """The process's resident memory, taken when a part of the items is done and at the end."""
+
+    def __init__(self, items: int) -> None:
+        self._warm, self._done = int(items * WARM), 0
+        self.first = 0
+
+    def progress(self, number: int) -> None:
+        """So many more items are done."""
+        self._done += number
+        if self._done >= self._warm and not self.first:
+            self.first = psutil.Process().memory_info().rss
+
+    def growth(self) -> int:
+        """Bytes more than at the first time."""
+        return psutil.Process().memory_info().rss - self.first
+
+
+def ours(url: str, items: int, slots: int, memory: Memory) -> int:
+    """Our client, with its cache on disk; the number of scores."""
+    os.environ["OLLAMA_HOST"] = url
+    values: dict[str, Any] = {
+        "backend": "ollama", "model": MODEL, "rubric": "graded-v1", "temperature": 0.0, "seed": 123, "num_ctx": 2048,
+        "num_predict": 64, "repeats": 1, "expected_value": False, "exact_match": "ask", "deadline_seconds": 120.0,
+        "retries": 4, "parallel": slots, "min_separation": 0.0, "max_invalid": 0.0, "bootstrap_resamples": 100,
+        "calibration": None,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, VerdictCache(Path(folder, "verdicts.jsonl")) as cache:
+        judge = open_ollama_judge(JudgeParams.model_validate(values))
+        found = judge_all(judge, questions(items), parallel=slots, cache=cache, on_progress=memory.progress)
+        judge.close()
+    return sum(verdict.score is not None for verdict in found)
+
+
+def book(url: str, items: int, slots: int, memory: Memory) -> int:  # noqa: ARG001 one at a time, whatever there is
+    """The book's way of asking; the number of scores."""
+    scores = []
+    for question in questions(items):
+        prompt = f"Given the correct output `{question.reference}`, score the model response `{question.answer}`"
+        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "options": {"seed": 123}}
+        request = urllib.request.Request(f"{url}/api/chat", json.dumps(body).encode(), method="POST")
+        said = ""
+        with urllib.request.urlopen(request) as response:
+            while line := response.readline():
+                said += json.loads(line)["message"]["content"]
+        scores.append(int(said))
+        memory.progress(1)
+    return len(scores)
+
+
+def contend(name: str, url: str, items: int, slots: int, results: Any) -> None:
+    """One contender's process."""
+    memory = Memory(items)
+    used, begin = time.process_time(), time.monotonic()
+    scored = {"ours": ours, "book": book}[name](url, items, slots, memory)
+    seconds, used = time.monotonic() - begin, time.process_time() - used
+    growth, peak = memory.growth(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    results.put({"scored": scored, "seconds": seconds, "cpu": used, "growth": growth, "peak": peak * 1024})
+
+
+def measure(name: str, url: str, items: int, slots: int) -> dict[str, Any]:
+    """Run one contender, and take what the server noted meanwhile."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    process = context.Process(target=contend, args=(name, url, items, slots, results))
+    process.start()
+    found: dict[str, Any] = results.get()
+    process.join()
+    with urllib.request.urlopen(f"{url}/stats") as response:
+        server_side = json.load(response)
+    return {
+        "contender": name,
+        "items": items,
+        "scored": found["scored"],
+        "seconds": round(found["seconds"], 2),
+        "slots_busy": round(server_side["taken"] / (slots * server_side["span"]), 4),
+        "cpu_ms_per_verdict": round(1000 * found["cpu"] / items, 3),
+        "memory_growth_mib": round(found["growth"] / 2**20, 1),
+        "peak_mib": round(found["peak"] / 2**20, 1),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The results as a Markdown table."""
+    lines = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+    return "\n".join([*lines, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in rows)])
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description="Our judging client and the book's against a server of a known speed.")
+    parser.add_argument("--items", type=int, default=1000, help="answers to be judged (1000)")
+    parser.add_argument("--slots", type=int, default=4, help="verdicts that the server gives at a time (4)")
+    parser.add_argument("--service", type=float, default=0.25, help="seconds a verdict (0.25)")
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    options = parser.parse_args()
+    os.environ["NO_PROXY"] = "127.0.0.1"
+    with server(options.slots, options.service) as url:
+        rows = [measure(name, url, options.items, options.slots) for name in options.contenders]
+    print(table(rows))
+    if options.json:
+        write_json(options.json, {"slots": options.slots, "service_seconds": options.service, "results": rows})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
