@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.params import Finetune, Lora
+from stages.common import params
+from stages.common.params import Lora
 from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
@@ -17,25 +20,17 @@ from stages.sft.ledger import Costs, Shape, Work
 
 #: One layer of width 2, and a vocabulary of 10.
 SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
-RECIPE = Finetune(
-    seed=5,
-    epochs=2,
-    max_steps=None,
-    batch_size=4,
-    accumulate=1,
-    drop_last=True,
-    learning_rate=0.01,
-    weight_decay=0.1,
-    decay="all",
-    schedule="constant",
-    warmup_steps=0,
-    clip_norm=None,
-    dropout=0.0,
-    precision="fp32",
-    activation_checkpointing=False,
-    lora=None,
-    eval_every=3,
-    patience=None,
+RECIPE = params.load(Path(__file__).parent.parent / "params.yaml").finetune.model_copy(
+    update={
+        "epochs": 2,
+        "batch_size": 4,
+        "learning_rate": 0.01,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "clip_norm": None,
+        "precision": "fp32",
+        "eval_every": 3,
+    }
 )
 
 
