@@ -100,4 +100,5 @@ class Clock:
 def busy_elsewhere() -> float:
     """CPU seconds that all processes but this one have used since the machine was started."""
     machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
-    return float(machine.user + machine.system - own.user - own.system)
+    # Linux counts the time of processes of low priority apart.
+    return float(machine.user + getattr(machine, "nice", 0.0) + machine.system - own.user - own.system)

@@ -97,7 +97,7 @@ def tables(report: Mapping[str, Any]) -> str:
 
 
 def _figures(contenders: Mapping[str, Any]) -> list[str]:
-    rows = _head(
+    rows = head(
         "",
         "precision",
         "real tokens/s",
@@ -113,11 +113,11 @@ def _figures(contenders: Mapping[str, Any]) -> list[str]:
         evaluation = f"{found['evaluation_s']['median']:.3g} x {found['evaluations']}"
         useful = f"{found['useful_tflops_per_s']['median']:.3g} ({found['share_of_peak']['median']:.0%})"
         rows.append(
-            _line(
+            line(
                 name,
                 found["precision"],
                 f"{found['tokens_per_s']['median']:.4g}",
-                _with_spread(found["step_s"], ".3g"),
+                with_spread(found["step_s"], ".3g"),
                 evaluation,
                 f"{found['projected_s']['median']:.4g}",
                 f"{found['peak_memory_bytes'] / 2**30:.2f}",
@@ -130,20 +130,23 @@ def _figures(contenders: Mapping[str, Any]) -> list[str]:
 
 
 def _ratios(found: Mapping[str, Any]) -> list[str]:
-    rows = _head("ours against", "tokens/s (low–high)", "recipe with evaluations (low–high)", "memory, theirs to ours")
+    rows = head("ours against", "tokens/s (low–high)", "recipe with evaluations (low–high)", "memory, theirs to ours")
     for name, ratio in found.items():
-        speeds = (_with_spread(ratio[key], ".2f") for key in ("tokens_per_s", "recipe"))
-        rows.append(_line(name, *speeds, f"{ratio['memory']:.2f}"))
+        speeds = (with_spread(ratio[key], ".2f") for key in ("tokens_per_s", "recipe"))
+        rows.append(line(name, *speeds, f"{ratio['memory']:.2f}"))
     return rows
 
 
-def _with_spread(found: Spread, form: str) -> str:
+def with_spread(found: Spread, form: str) -> str:
+    """A median with its smallest and largest, as "2 (1–3)"."""
     return f"{found['median']:{form}} ({found['low']:{form}}–{found['high']:{form}})"
 
 
-def _head(*cells: str) -> list[str]:
-    return [_line(*cells), "|" + "---|" * len(cells)]
+def head(*cells: str) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [line(*cells), "|" + "---|" * len(cells)]
 
 
-def _line(*cells: str) -> str:
+def line(*cells: str) -> str:
+    """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
