@@ -7,6 +7,7 @@ after each epoch), metrics.json, loss.csv and loss.png.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stages.gpt2.model import GPT2
     from stages.gpt2.tokenizer import Tokenizer
     from stages.sft.progress import Progress, StepRecord
+    from stages.sft.team import Team
 
 TOKENIZE = "dvc repro tokenize"
 DOWNLOAD = "dvc repro --force download"
@@ -42,19 +44,50 @@ SAMPLE_TOKENS = 64
 
 
 def main() -> None:
-    """Run the stage, on a GPU of its own where there is one."""
+    """Run the stage, on GPUs of its own where there are some: in this process, or in as many as the recipe says."""
     recipe = params.load().finetune
-    with gpu.lease(), tracking.stage("finetune") as run:
-        finetune(recipe, run)
+    place = environment.worker()
+    if place is not None:
+        with tracking.stage("finetune") if place[0] == 0 else contextlib.nullcontext(None) as run:
+            _in_a_team(recipe, run)
+    elif recipe.devices > 1:
+        with gpu.lease(recipe.devices):
+            from stages.sft import launch
+
+            launch.run("stages.finetune", recipe.devices)
+    else:
+        with gpu.lease(), tracking.stage("finetune") as run:
+            finetune(recipe, run)
 
 
-def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
-    """Train, report as it goes, and write what the stage promises."""
+def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
+    """Train as one of the processes that torchrun has started."""
+    from stages.gpt2 import runtime
+    from stages.sft import team
+
+    runtime.prepare()
+    member = team.join(recipe.devices, sharded=recipe.parallel == "fsdp")
+    try:
+        finetune(recipe, run, member)
+    finally:
+        team.leave()
+
+
+def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None = None) -> None:
+    """Train, report as it goes, and write what the stage promises.
+
+    Args:
+        recipe: the section of params.yaml.
+        run: what to log to; None in a process that does not lead its team.
+        team: the processes that train together; None for this one alone.
+    """
     # torch looks for GPUs when it is first used, so it is imported once the lease has said which there are.
     from stages.gpt2 import runtime, weights
     from stages.gpt2.tokenizer import Tokenizer
     from stages.sft import memory, trainer
+    from stages.sft.team import ALONE
 
+    team = team or ALONE
     form = Format.model_validate(read_json(paths.TOKENS_FORMAT, made_by=TOKENIZE))
     rows = {split: list(read_records(paths.tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
     tokenizer = Tokenizer(paths.TOKENIZER)
@@ -78,25 +111,26 @@ def finetune(recipe: Finetune, run: tracking.StageRun) -> None:
     say(str(demand))
     foreseen = memory.taken(device) + demand.wanted.total
     with demand.explained():
-        model = weights.load(paths.BASE_MODEL, made_by=DOWNLOAD, device=device)
-        _train(recipe, run, model, form, rows, tokenizer, steps, foreseen)
+        model = weights.load(paths.BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
+        _train(recipe, run, model, form, rows, tokenizer, steps, foreseen, team)
 
 
 def _train(
     recipe: Finetune,
-    run: tracking.StageRun,
+    run: tracking.StageRun | None,
     model: GPT2,
     form: Format,
     rows: dict[str, list[Encoded]],
     tokenizer: Tokenizer,
     steps: int,
     estimated_memory: int,
+    team: Team,
 ) -> None:
     """Train a model from its last checkpoint or from the beginning, and write it."""
     from stages.gpt2 import runtime
     from stages.sft import account, checkpoint, ledger, lora, memory, meter, trainer
 
-    device = model.wte.weight.device
+    device = team.workplace(model)
     dtype = runtime.dtype_for(recipe.precision, device)
     facts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -110,6 +144,7 @@ def _train(
     say(
         f"{facts['parameters']:,} parameters, {facts['rows_train']} train rows, {steps} steps, "
         f"{facts['precision']} on {device.type}"
+        + (f", {team.size} processes ({recipe.parallel})" if team.size > 1 else "")
     )
     clock = meter.Meter(device)
     costs = account.Account(
@@ -123,13 +158,14 @@ def _train(
             evaluation_batch=trainer.EVALUATION_BATCH,
         ),
         clock,
-        peak=meter.matmul_rate(device, dtype),
+        peak=meter.matmul_rate(device, dtype) * team.size,
         say=say,
     )
     key = checkpoint.run_key(recipe.model_dump_json(), f"{facts['precision']} on {device.type}", *CODE, *INPUTS)
     seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
+    checkpoints = checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say)
     with (
-        checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say) as checkpoints,
+        checkpoints if team.leads else contextlib.nullcontext(),
         progress(total=steps, unit="step", what="finetune") as bar,
     ):
         if others := checkpoints.others():
@@ -139,6 +175,7 @@ def _train(
             if record.step:
                 clock.apart["checkpoints"] = checkpoints.spent
                 costs.step(record.step)
+            assert run
             run.log_metrics(_tracked(record), step=record.step)
             bar.update(record.step - bar.n)
             if record.val_loss is not None:
@@ -156,9 +193,13 @@ def _train(
             on_epoch=clock.timed("samples", lambda epoch: _sample(epoch, model, rows["val"][0], tokenizer)),
             checkpoints=checkpoints,
             meter=clock,
+            team=team,
         )
+        if not team.leads:
+            return
         _write(model, tokenizer, form, trained, facts, recipe.lora)
         checkpoints.clear()
+    assert run
     where = {"device": device.type, "precision": facts["precision"]}
     entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
     _account(where | entry, run, trained.step)

@@ -129,6 +129,7 @@ def test_every_value_of_params_yaml_is_explained():
         "drop_last",
         *("weight_decay", "decay"),
         "warmup_steps",
+        "parallel",
         "top_p",
         "seed",
         "num_predict",

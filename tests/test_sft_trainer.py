@@ -35,6 +35,8 @@ RECIPE = params.Finetune(
     precision="fp32",
     activation_checkpointing=False,
     lora=None,
+    devices=1,
+    parallel="ddp",
     eval_every=3,
     patience=None,
 )

@@ -7,9 +7,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stages.common import environment
+
 
 def say(message: str) -> None:
-    """Print one line at once, without breaking a progress bar that is on the screen."""
+    """Print one line at once, without breaking a progress bar that is on the screen.
+
+    Of several processes that do one thing together only the first speaks.
+    """
+    if _silent():
+        return
     tqdm.write(message)
     sys.stdout.flush()
 
@@ -22,7 +29,7 @@ def progress(*, total: int, unit: str, what: str) -> tqdm[Any]:
         unit: the name of one, such as "step" or "row".
         what: what is under way.
     """
-    return tqdm(total=total, unit=unit, desc=what, disable=None, dynamic_ncols=True, leave=False)
+    return tqdm(total=total, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False)
 
 
 def duration(seconds: float) -> str:
@@ -31,3 +38,8 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _silent() -> bool:
+    place = environment.worker()
+    return place is not None and place[0] > 0

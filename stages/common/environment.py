@@ -8,6 +8,13 @@ import os
 from stages.common.errors import ConfigError
 
 
+def worker() -> tuple[int, int] | None:
+    """This process's number and the number of all, if torchrun has started it as one of several; else None."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
 def seconds(name: str, default: float) -> float:
     """The span of time that a variable holds, in seconds; ``default`` where it is not set, or empty.
 

@@ -133,6 +133,8 @@ class Finetune(Section):
     precision: Precision
     activation_checkpointing: bool
     lora: Lora | None
+    devices: Annotated[int, Field(ge=1, le=1024)]
+    parallel: Literal["ddp", "fsdp"]
     eval_every: Count
     patience: Count | None
 
@@ -140,6 +142,8 @@ class Finetune(Section):
     def _check(self) -> Self:
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate ({self.accumulate}) cannot be more than batch_size ({self.batch_size})")
+        if self.devices > self.batch_size:
+            raise ValueError(f"devices ({self.devices}) cannot be more than batch_size ({self.batch_size})")
         return self
 
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from stages.common import tracking
+from stages.common import environment, tracking
 from stages.common.errors import PipelineError, TemporaryFailure
 from stages.common.restore import restore
-from stages.common.signals import Interrupted, raise_at_once
+from stages.common.signals import Interrupted, ignore, raise_at_once
 
 #: EX_IOERR of sysexits.h.
 INPUT_OUTPUT_ERROR = 74
@@ -45,15 +45,20 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
         _end(stage, f"{error.filename or 'input/output'}: {error.strerror or error}", INPUT_OUTPUT_ERROR)
     finally:
-        # A second signal ends the wait for the tracker, not the way out.
-        with contextlib.suppress(Interrupted):
-            tracking.stage_over(stage, succeeded=succeeded)
+        # A second signal ends the wait for the tracker, not the way out. Of several processes the one that started the
+        # others tells.
+        if environment.worker() is None:
+            with contextlib.suppress(Interrupted):
+                tracking.stage_over(stage, succeeded=succeeded)
     sys.exit(0)
 
 
 def _end(stage: str, message: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    if os.environ.get("DVC_STAGE") == stage and restore(stage):
+    if (place := environment.worker()) is not None:
+        stage += f", process {place[0]} of {place[1]}"
+        ignore()  # what started this process ends all when one fails, also those that are on their way out
+    elif os.environ.get("DVC_STAGE") == stage and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     print(f"{stage}: {message}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -34,6 +34,12 @@ def raise_at_once() -> None:
         signal.signal(number, _interrupt)
 
 
+def ignore() -> None:
+    """From now on a signal does nothing."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def deferred_interruption() -> Iterator[DeferredInterruption]:
     """Let a first signal wait within the block until it is asked for; a second one interrupts at once.

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from stages.common.records import Encoded
 from stages.gpt2 import runtime
 from stages.gpt2.model import PackedRows
 from stages.sft.encoding import first_target
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(rows, generator=runtime.generator(seed, "order", epoch)).tolist()
 
 
-def batches_of(order: Sequence[int], batch_size: int, *, drop_last: bool) -> list[list[int]]:
+def batches_of(order: Sequence[Item], batch_size: int, *, drop_last: bool) -> list[list[Item]]:
     """Cut an order into batches; ``drop_last`` leaves out a last one that is not full."""
     batches = [list(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
     return batches[:-1] if drop_last and len(batches[-1]) < batch_size else batches

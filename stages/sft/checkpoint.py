@@ -118,7 +118,7 @@ class Checkpoints:
         self._wait = max(self._wait, PATIENCE * (self._last - started))
 
     def _write(self, step: int, checkpoint: Checkpoint) -> None:
-        with atomic_folder(self.folder / f"step-{step:08d}") as folder:
+        with atomic_folder(self._folder(step)) as folder:
             weights.write_tensors(folder / STATE, checkpoint.tensors)
             progress = {"format": FORMAT, "key": self.folder.name, "sha256": sha256(folder / STATE)}
             write_json(folder / PROGRESS, progress | {"progress": checkpoint.progress})
@@ -136,6 +136,14 @@ class Checkpoints:
                 return found
         return None
 
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step that another process, which holds the run's, has found whole.
+
+        Raises:
+            DataError: it is not.
+        """
+        return self._read(self._folder(step))
+
     def others(self) -> list[Path]:
         """The folders of other runs that did not finish."""
         return sorted(path for path in self.folder.parent.glob("*/") if path.name != self.folder.name)
@@ -149,6 +157,9 @@ class Checkpoints:
     @property
     def _lock_file(self) -> Path:
         return self.folder.with_suffix(".lock")
+
+    def _folder(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _folders(self) -> list[Path]:
         """Newest first."""

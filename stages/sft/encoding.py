@@ -64,6 +64,11 @@ def first_target(row: Encoded, loss_on: LossOn) -> int:
     return 1 if loss_on == "all" else max(row.prompt_length, 1)
 
 
+def targets_of(row: Encoded, loss_on: LossOn) -> int:
+    """How many of a row's ids the loss counts."""
+    return max(len(row.ids) - first_target(row, loss_on), 0)
+
+
 def answer_text(ids: Sequence[int], tokenizer: Encoder) -> str:
     """The text of a generated answer: without its end-of-text, and without white space around it, as in the book."""
     kept = ids[:-1] if ids and ids[-1] == END_OF_TEXT else ids

@@ -60,6 +60,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 product = gradient.t() @ h
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
                 head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
+            del gradient  # before the next one is made: it is the largest tensor of all
         ctx.save_for_backward(hidden_gradient, None if head_gradient is None else head_gradient.to(head.dtype))
         return total
 
@@ -88,4 +89,5 @@ def _logit_gradient(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -
         total += ((normaliser.log() - at_target) * weight).sum()
         # d loss / d logits = weight * (softmax(logits) - one_hot(target)), made in the logits' own memory.
         gradient[chunk] = logits.mul_(weight / normaliser).scatter_add_(1, target, -weight)
+        del logits
     return gradient, total

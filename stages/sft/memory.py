@@ -111,7 +111,7 @@ def estimate(
       or on a GPU;
     - activations, see `activations`;
     - the loss (`stages.sft.loss`): fp32 logits of up to 2 CHUNK targets, in bf16 first, the logits' gradient of up to
-      2 GROUP targets in d, and the head's gradient twice, V * C in d each, if the head is trained.
+      GROUP targets in d, and the head's gradient twice, V * C in d each, if the head is trained.
 
     Args:
         sizes: of the model.
@@ -171,12 +171,11 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
 def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype) -> int:
     """Bytes of the logits, of their gradients, and of the head's gradient.
 
-    A chunk's logits, and a group's gradients, are there until the next one's have been made; the head's gradient, until
-    it has become the embedding's.
+    The head's gradient is there twice until it has become the embedding's.
     """
     item = dtype.itemsize
-    chunk = min(shape.targets, 2 * loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
-    group = min(shape.targets, 2 * loss.GROUP) * sizes.vocab_size * item
+    chunk = min(shape.targets, loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
+    group = min(shape.targets, loss.GROUP) * sizes.vocab_size * item
     head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
     return chunk + group + head
 

@@ -11,6 +11,7 @@ from torch.optim.adamw import adamw
 
 from stages.common.params import Finetune
 from stages.gpt2.model import GPT2
+from stages.sft.team import ALONE, Team, local, share_of, whole
 
 #: Elements that are updated at a time on a CPU behind a bf16 model: their gradient, weight and state stay in the cache
 #: from the conversion to fp32 until the weight goes back, and no fp32 gradient of the model's size ever exists.
@@ -30,34 +31,44 @@ class MasterWeights:
         model: in fp32; from then on in ``dtype``.
         dtype: of the matrix products.
         settings: the recipe.
+        team: the processes that train the model. Where its weights are shared out the model stays in fp32, and turns
+            to the dtype of its products layer by layer by itself; what is kept here is this process's share.
     """
 
-    def __init__(self, model: GPT2, dtype: torch.dtype, settings: Finetune) -> None:
+    def __init__(self, model: GPT2, dtype: torch.dtype, settings: Finetune, team: Team = ALONE) -> None:
         masters: dict[str, Tensor] = dict(model.named_parameters())
-        if dtype != torch.float32:
+        if dtype != torch.float32 and not team.sharded:
             masters = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in masters.items()}
             model.to(dtype)
-        working: dict[str, Tensor] = dict(model.named_parameters())
-        self.names = [name for name, master in masters.items() if master.requires_grad]
-        self.master = [masters[name] for name in self.names]
-        self.working = [working[name] for name in self.names]
-        self.frozen = [(master, working[name]) for name, master in masters.items() if not master.requires_grad]
+        self.team = team
+        # All weights of the model, and the fp32 weights of those that are not trained.
+        self.parameters: dict[str, Tensor] = dict(model.named_parameters())
+        self.frozen = {name: master for name, master in masters.items() if not master.requires_grad}
+        # Of the weights that are trained: names, fp32 weights, the model's, which in fp32 are the same, and the state.
+        self.names = [name for name in masters if name not in self.frozen]
+        self.master = [local(masters[name].detach()) for name in self.names]
+        self.apart = masters[self.names[0]] is not self.parameters[self.names[0]]
+        self.working = [self.parameters[name].detach() for name in self.names] if self.apart else self.master
         self.exp_avg = [torch.zeros_like(master) for master in self.master]
         self.exp_avg_sq = [torch.zeros_like(master) for master in self.master]
+        # Sums of the gradients of a batch's parts, while it is computed in several.
+        self.sums: list[Tensor] = []
         self.steps = 0
-        self.best: dict[str, Tensor] = {}
+        self.best: list[Tensor] = []
         self.clip_norm = settings.clip_norm
         self.decay = [
-            settings.weight_decay if settings.decay == "all" or master.dim() >= 2 else 0.0 for master in self.master
+            settings.weight_decay if settings.decay == "all" or weight.dim() >= 2 else 0.0
+            for weight in (self.parameters[name] for name in self.names)
         ]
 
     def gather(self) -> None:
         """Add the model's gradients to a sum in fp32: for a step whose gradient comes in several parts."""
-        for master, working in self._apart():
-            assert working.grad is not None
-            gradient = working.grad.to(torch.float32)
-            master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-            working.grad = None
+        gradients = [gradient.to(torch.float32) for gradient in self._gradients()]
+        self._forget()
+        if self.sums:
+            torch._foreach_add_(self.sums, gradients)
+        else:
+            self.sums = gradients
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> Tensor:
@@ -71,7 +82,7 @@ class MasterWeights:
         if self.clip_norm is not None:
             # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
             squares = [_square(gradient) for part in self._parts() for gradient in part.gradients]
-            scale = (self.clip_norm / (torch.stack(squares).sum().sqrt() + 1e-6)).clamp(max=1.0)
+            scale = (self.clip_norm / (self._norm(squares) + 1e-6)).clamp(max=1.0)
         for part in self._parts():
             gradients = [gradient.to(torch.float32) for gradient in part.gradients]
             if scale is None:
@@ -79,86 +90,106 @@ class MasterWeights:
             else:
                 torch._foreach_mul_(gradients, scale)
             part.update(gradients, self.steps, learning_rate)
-        for weight in (*self.master, *self.working):
-            weight.grad = None
+        self._forget()
+        self.sums = []
         self.steps += 1
-        return torch.stack(squares).sum().sqrt()
+        return self._norm(squares)
 
     @torch.no_grad()
     def keep_best(self) -> None:
         """Remember the weights as they are now."""
-        self.best = {f"best.{name}": weight.detach().clone() for name, weight in self._named(self.master)}
+        self.best = [weight.clone() for weight in self.master]
 
     @torch.no_grad()
     def take_best(self) -> None:
         """Go back to the weights remembered."""
-        for name, master in self._named(self.master):
-            master.copy_(self.best[f"best.{name}"])
+        torch._foreach_copy_(self.master, self.best)
         self._give_back()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimiser state and the best weights if remembered, by name, as a checkpoint keeps them."""
+        """Weights, optimiser state and the best weights if remembered, by name, as a checkpoint keeps them.
+
+        They are whole, also where each process has a share of them; then every process must ask.
+        """
         state = {"steps": torch.tensor(self.steps)}
         for kind, values in self._state().items():
-            state |= {f"{kind}.{name}": value.detach() for name, value in self._named(values)}
-        return state | self.best
+            for name, value in self._named(values):
+                state[f"{kind}.{name}"] = self._whole(name, value)
+        return state
 
     @torch.no_grad()
     def take(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         self.steps = int(tensors["steps"])
+        if f"best.{self.names[0]}" in tensors:
+            self.keep_best()
         for kind, values in self._state().items():
             for name, value in self._named(values):
-                value.copy_(tensors[f"{kind}.{name}"])
-        device = self.master[0].device
-        self.best = {name: value.to(device) for name, value in tensors.items() if name.startswith("best.")}
+                value.copy_(share_of(tensors[f"{kind}.{name}"], self.parameters[name]))
         self._give_back()
 
-    def restore(self) -> None:
-        """Make the model hold the fp32 weights themselves."""
-        for master, working in (*self._apart(), *self.frozen):
-            working.data = master.data
+    @torch.no_grad()
+    def restore(self, model: GPT2) -> None:
+        """Make a model hold the fp32 weights: the one given at first, or where that is shared out another like it."""
+        masters = dict(self._named(self.master)) | self.frozen
+        for name, weight in model.named_parameters():
+            if self.team.sharded:
+                weight.copy_(self._whole(name, local(masters[name])))
+            elif self.apart:
+                weight.data = masters[name].data
 
     def _named(self, values: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
         return zip(self.names, values, strict=True)
 
     def _state(self) -> dict[str, list[Tensor]]:
-        return {"weight": self.master, "exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq}
+        best = {"best": self.best} if self.best else {}
+        return {"weight": self.master, "exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq} | best
 
-    def _apart(self) -> list[tuple[Tensor, Tensor]]:
-        """The pairs of master and working weights that are not the same tensor: none in fp32."""
-        return [pair for pair in zip(self.master, self.working, strict=True) if pair[0] is not pair[1]]
+    def _whole(self, name: str, share: Tensor) -> Tensor:
+        return whole(share, self.parameters[name])
+
+    def _norm(self, squares: list[Tensor]) -> Tensor:
+        total = torch.stack(squares).sum()
+        return (self.team.sum(total) if self.team.sharded else total).sqrt()
+
+    def _gradients(self) -> list[Tensor]:
+        found = [self.parameters[name].grad for name in self.names]
+        return [local(gradient) for gradient in found if gradient is not None]
+
+    def _forget(self) -> None:
+        for name in self.names:
+            self.parameters[name].grad = None
 
     def _give_back(self) -> None:
-        for master, working in self._apart():
-            working.copy_(master)
+        if self.apart:
+            torch._foreach_copy_(self.working, self.master)
 
     def _parts(self) -> Iterator[_Part]:
         """What is updated together: all weights of the same decay, or on a CPU behind a bf16 model each block."""
-        gradients = [m.grad if m.grad is not None else w.grad for m, w in zip(self.master, self.working, strict=True)]
+        gradients = self.sums or self._gradients()
         rows = zip(self.master, self.working, gradients, self.exp_avg, self.exp_avg_sq, strict=True)
-        tables = [(tuple(row), decay) for row, decay in zip(rows, self.decay, strict=True)]
-        if self._apart() and self.master[0].device.type == "cpu":
+        tables = [(row, decay) for row, decay in zip(rows, self.decay, strict=True)]
+        if self.apart and self.master[0].device.type == "cpu":
             for row, decay in tables:
                 blocks = (tensor.view(-1).split(BLOCK) for tensor in row)
                 for block in zip(*blocks, strict=True):
-                    yield _Part(*([piece] for piece in block), decay=decay)
+                    yield _Part(decay, *([piece] for piece in block))
         else:
             for decay in dict.fromkeys(self.decay):
                 columns = zip(*(row for row, own in tables if own == decay), strict=True)
-                yield _Part(*map(list, columns), decay=decay)
+                yield _Part(decay, *map(list, columns))
 
 
 @dataclass(frozen=True)
 class _Part:
     """Tensors of one length at each place, updated in one call."""
 
+    decay: float
     masters: list[Tensor]
     working: list[Tensor]
     gradients: list[Tensor]
     exp_avg: list[Tensor]
     exp_avg_sq: list[Tensor]
-    decay: float
 
     def update(self, gradients: list[Tensor], steps: int, learning_rate: float) -> None:
         """One step of AdamW by gradients in fp32, after ``steps`` others; the model's weights become the new ones."""

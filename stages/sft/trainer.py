@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,15 +14,17 @@ from torch import Tensor
 from stages.common.errors import ConfigError, DataError
 from stages.common.params import Finetune, LossOn
 from stages.common.records import Encoded
-from stages.common.signals import deferred_interruption
+from stages.common.signals import Interrupted, deferred_interruption
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
 from stages.sft.batches import Batch, batches_of, collate, epoch_order
 from stages.sft.checkpoint import Checkpoint, Checkpoints
+from stages.sft.encoding import targets_of
 from stages.sft.loss import summed_cross_entropy
 from stages.sft.meter import Meter
 from stages.sft.optimizer import MasterWeights
 from stages.sft.progress import Progress, StepRecord
+from stages.sft.team import ALONE, LossOf, Team
 
 #: Rows in a validation batch; they are taken by length, so that little of a batch is padding.
 EVALUATION_BATCH = 32
@@ -38,6 +42,7 @@ def fit(
     on_epoch: Callable[[int], dict[str, Any]],
     checkpoints: Checkpoints | None = None,
     meter: Meter | None = None,
+    team: Team = ALONE,
 ) -> Progress:
     """Fine-tune ``model`` in place.
 
@@ -55,6 +60,9 @@ def fit(
         on_epoch: is given the number of each epoch when it is over, with the model as it is then; returns a sample.
         checkpoints: where to go on from and to save to.
         meter: takes the time of evaluations.
+        team: the processes that train the model together, all with the same arguments; its leader alone calls
+            ``on_step`` and ``on_epoch`` and saves. If each has a share of the weights only, ``model`` is where all of
+            them are gathered at the end of an epoch.
 
     Returns:
         Everything from the run's beginning on, whenever that was.
@@ -63,27 +71,31 @@ def fit(
         DataError: the recipe makes no step from these rows.
         ConfigError: the loss or the gradient is no longer finite under this recipe.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
+        TemporaryFailure: another process of the team has ended.
     """
     steps = planned_steps(len(train), settings)
     model.set_dropout(settings.dropout)
     model.recompute = settings.activation_checkpointing
-    weights = MasterWeights(model, dtype, settings)
-    evaluation = meter.timed("evaluation", evaluate) if meter else evaluate
-    progress = Progress()
-    if checkpoints and (saved := checkpoints.newest()):
-        weights.take(saved.tensors)
-        progress = Progress.from_json(saved.progress)
+    working = team.working_model(model, dtype)
+    weights = MasterWeights(working, dtype, settings, team)
+    loss_of = team.distributed(working, summed_loss)
+    device = working.wte.weight.device
+    evaluation = functools.partial(meter.timed("evaluation", evaluate) if meter else evaluate, working, val, loss_on)
+    progress = _go_on(checkpoints, weights, team, device)
 
     def record(made: StepRecord) -> None:
         progress.history.append(made)
-        on_step(made)
+        if team.leads:
+            on_step(made)
 
-    with deferred_interruption() as interruption:
+    with deferred_interruption() as interruption, team.together():
         if not progress.history:
-            record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluation(model, val, loss_on)))
+            record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluation(team)))
 
         for step, epoch, last_of_epoch, rows in _steps(train, settings, steps, done=progress.step):
-            loss = backward(model, weights, rows, settings, step, loss_on)
+            working.train(settings.dropout > 0)
+            loss = backward(loss_of, weights, rows, settings, step, loss_on)
+            working.eval()
             learning_rate = settings.learning_rate * rate_factor(step, steps, settings)
             grad_norm = weights.step(learning_rate)
 
@@ -95,7 +107,7 @@ def fit(
                 train_loss=loss.item(),
                 learning_rate=learning_rate,
                 grad_norm=grad_norm.item(),
-                val_loss=evaluation(model, val, loss_on) if evaluated else None,
+                val_loss=evaluation(team) if evaluated else None,
             )
             _check_finite(made, rows)
             record(made)
@@ -107,53 +119,70 @@ def fit(
                     steps = step
                     last_of_epoch = True
             if last_of_epoch:
-                progress.samples.append(on_epoch(epoch))
-            if step < steps:
-                if checkpoints and (checkpoints.due() or interruption.signal):
-                    checkpoints.save(step, Checkpoint(weights.tensors(), progress.to_json()))
-                interruption.raise_if_pending()
-            else:
+                if team.sharded:
+                    weights.restore(model)
+                if team.leads:
+                    progress.samples.append(on_epoch(epoch))
+            if step == steps:
                 break
+            due = checkpoints is not None and team.leads and checkpoints.due()
+            due, stopped = team.any(due, interruption.signal is not None, device=device)
+            if checkpoints and (due or stopped):
+                saved = Checkpoint(weights.tensors(), progress.to_json())
+                if team.leads:
+                    checkpoints.save(step, saved)
+            if stopped:
+                raise Interrupted((interruption.signal or signal.SIGTERM).name)
 
-    progress.kept_step = progress.step
-    if settings.patience is not None:
-        progress.kept_step = best_evaluation(progress.history)[0].step
-        weights.take_best()
-    weights.restore()
+        progress.kept_step = progress.step
+        if settings.patience is not None:
+            progress.kept_step = best_evaluation(progress.history)[0].step
+            weights.take_best()
+        weights.restore(model)
     return progress
 
 
+def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, device: torch.device) -> Progress:
+    """Take the newest whole checkpoint, which the leader finds, or begin anew."""
+    if checkpoints is None:
+        return Progress()
+    saved = checkpoints.newest() if team.leads else None
+    step = team.told(Progress.from_json(saved.progress).step if saved else 0, device)
+    if step == 0:
+        return Progress()
+    saved = saved or checkpoints.at(step)
+    weights.take(saved.tensors)
+    return Progress.from_json(saved.progress)
+
+
 def backward(
-    model: GPT2, weights: MasterWeights, rows: Sequence[Encoded], settings: Finetune, step: int, loss_on: LossOn
+    loss_of: LossOf, weights: MasterWeights, rows: Sequence[Encoded], settings: Finetune, step: int, loss_on: LossOn
 ) -> Tensor:
     """Compute a batch's mean loss over its targets, and its gradient into ``weights``, in as many parts as asked.
 
-    The loss of each part is divided by the targets of the whole batch, so that the parts make no difference but for
-    rounding. Dropout draws from a generator that depends on the seed and the step alone.
+    The loss of each part is divided by the targets of the whole batch, so that the parts, and the processes among which
+    each is divided, make no difference but for rounding. Dropout draws from a generator that depends on the seed, the
+    step and the process alone.
 
     Returns:
         The loss: a scalar in fp32.
     """
-    size = math.ceil(len(rows) / settings.accumulate)
+    team = weights.team
     dropout = settings.dropout
-    parts = [
-        collate(rows[start : start + size], loss_on, share_prefix=not dropout, dropout=dropout)
-        for start in range(0, len(rows), size)
-    ]
-    count = sum(part.count for part in parts)
-    total = torch.zeros((), device=model.wte.weight.device)
-    model.train(dropout > 0)
+    count = sum(targets_of(row, loss_on) for row in rows)
+    total = torch.zeros((), device=weights.master[0].device)
     with torch.random.fork_rng(enabled=dropout > 0):
         if dropout:
-            torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step))
-        for part in parts:
-            loss = summed_loss(model, part.to(total.device), scale=1 / count)
+            torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
+        for part in batches_of(rows, math.ceil(len(rows) / settings.accumulate), drop_last=False):
+            own, counts = team.share(part)
+            batch = collate(own, loss_on, share_prefix=not dropout, dropout=dropout).to(total.device)
+            loss = loss_of(batch, scale=counts / count)
             loss.backward()
-            if len(parts) > 1:
+            if settings.accumulate > 1:
                 weights.gather()
             total += loss.detach()
-    model.eval()
-    return total
+    return team.sum(total)
 
 
 def best_evaluation(history: Sequence[StepRecord]) -> tuple[StepRecord, int]:
@@ -221,17 +250,15 @@ def summed_loss(model: GPT2, batch: Batch, *, scale: float = 1.0) -> Tensor:
     return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights * scale)
 
 
-@torch.inference_mode()
-def evaluate(model: GPT2, rows: Sequence[Encoded], loss_on: LossOn) -> float:
+@torch.no_grad()
+def evaluate(model: GPT2, rows: Sequence[Encoded], loss_on: LossOn, team: Team = ALONE) -> float:
     """Mean loss in nats over all target tokens of all rows, each token counting the same."""
     by_length = sorted(rows, key=lambda row: len(row.ids))
     total = torch.zeros((), dtype=torch.float64, device=model.wte.weight.device)
-    count = 0
-    for batch_rows in batches_of(range(len(rows)), EVALUATION_BATCH, drop_last=False):
-        batch = collate([by_length[index] for index in batch_rows], loss_on).to(total.device)
-        total += summed_loss(model, batch)
-        count += batch.count
-    return total.item() / count
+    for batch_rows in batches_of(by_length, EVALUATION_BATCH, drop_last=False):
+        own, counts = team.share(batch_rows)
+        total += summed_loss(model, collate(own, loss_on).to(total.device), scale=float(counts))
+    return team.sum(total).item() / sum(targets_of(row, loss_on) for row in rows)
 
 
 def _check_finite(record: StepRecord, rows: Sequence[Encoded]) -> None:

@@ -1,0 +1,151 @@
+"""Several processes train as one does, and end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.common import paths
+from tests import small_pipeline
+from tests.small_pipeline import ROOT
+from tests.test_sft_checkpoint import digests, finish, stage_process
+
+#: Run by two processes: train alone and together in both ways, and print the histories. Five rows a batch do not divide
+#: evenly, and the last batch of an epoch has one row for two processes.
+TRAIN_TOGETHER = """
+import json, sys
+import torch
+from stages.gpt2 import weights
+from stages.sft import team, trainer
+from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
+
+recipe = RECIPE.model_copy(update=json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False})
+rows = TRAIN[:11]
+both = team.join(2, sharded=False)
+for mode, member in {
+    "alone": team.ALONE,
+    "ddp": both,
+    "fsdp": team.Team(both.rank, 2, sharded=True),
+}.items():
+    model = weights.initialise(TINY, seed=0)
+    trained = trainer.fit(
+        model, rows, VAL, recipe, loss_on="all", dtype=torch.float32,
+        on_step=lambda _: None, on_epoch=lambda _: {}, team=member,
+    )
+    if both.rank == 0:
+        norm = sum(weight.square().sum() for weight in model.parameters()).item()
+        history = [{k: v for k, v in vars(record).items() if v is not None} for record in trained.history]
+        print(json.dumps({"mode": mode, "history": history, "kept": trained.kept_step, "norm": norm}), flush=True)
+team.leave()
+"""
+
+
+def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[str, object]]:
+    processes = []
+    for rank in (0, 1):
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "PIPELINE_RENDEZVOUS": str(folder / "rendezvous"),
+            "TORCHELASTIC_RUN_ID": "test",
+            "RANK": str(rank),
+            "WORLD_SIZE": "2",
+        }
+        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options)]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return {found["mode"]: found for found in map(json.loads, said[0].splitlines())}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clip_norm": 0.5, "accumulate": 2},
+        pytest.param({"patience": 1, "eval_every": 1, "learning_rate": 0.5, "epochs": 4}, marks=pytest.mark.slow),
+        pytest.param({"activation_checkpointing": True, "decay": "matrices"}, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_have_the_losses_of_one(tmp_path, options):
+    found = train_together(tmp_path, options)
+
+    alone = found.pop("alone")
+    assert list(found) == ["ddp", "fsdp"]
+    for together in found.values():
+        assert len(together["history"]) == len(alone["history"]) > 4
+        for ours, theirs in zip(together["history"], alone["history"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5)
+        assert together["kept"] == alone["kept"]
+        assert together["norm"] == pytest.approx(alone["norm"], rel=1e-5)
+
+
+def prepare(folder: Path, parallel: str) -> dict[str, str]:
+    """Make a folder in which two processes train, and return the SHA-256 of what they write undisturbed."""
+    recipe = {"epochs": 20, "max_steps": 60, "eval_every": 5, "devices": 2, "parallel": parallel}
+    small_pipeline.make(folder, overlay={"finetune": recipe})
+    for stage in ("download", "split", "tokenize"):
+        finish(folder, stage)
+    output = finish(folder)
+    assert f"2 processes ({parallel})" in output
+    assert output.count("step 5/60") == 1
+    return digests(folder)
+
+
+def kill_one(folder: Path, rank: str, number: signal.Signals) -> tuple[int, str]:
+    """Run finetune, and send one of its processes a signal when there is a checkpoint."""
+    with stage_process(folder, "finetune") as process:
+        while not list((folder / paths.CACHE / "finetune").glob("*/step-*")):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        members = {child.environ().get("RANK"): child for child in family if "stages.finetune" in child.cmdline()}
+        (members[rank] if rank else process).send_signal(number)
+        output = process.communicate(timeout=120)[0]
+    assert not psutil.wait_procs(family, timeout=30)[1]
+    return process.returncode, output
+
+
+@pytest.mark.parametrize(
+    ("parallel", "rank", "number"),
+    [
+        ("ddp", "1", signal.SIGKILL),
+        ("ddp", "", signal.SIGTERM),
+        ("fsdp", "0", signal.SIGKILL),
+    ],
+)
+@pytest.mark.slow
+def test_where_one_process_is_killed_all_stop_and_the_next_run_goes_on(tmp_path, parallel, rank, number):
+    expected = prepare(tmp_path, parallel)
+
+    code, output = kill_one(tmp_path, rank, number)
+
+    assert code == 75, output
+    assert "Traceback" not in output
+    assert "run the same command again" in output
+    output = finish(tmp_path)
+    assert output.count("going on from") == 1
+    assert digests(tmp_path) == expected
+
+
+def test_a_wrong_number_of_processes_is_an_error(tmp_path):
+    small_pipeline.make(tmp_path, overlay={"finetune": {"devices": 2}})
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PIPELINE_MLFLOW_RUN_ID": "none",
+        "TORCHELASTIC_RUN_ID": "test",
+        "RANK": "0",
+        "WORLD_SIZE": "3",
+    }
+    command = [sys.executable, "-m", "stages.finetune"]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert found.returncode == 78
+    assert "finetune.devices is 2, and torchrun has started 3 processes" in found.stderr
+    assert "Traceback" not in found.stderr
