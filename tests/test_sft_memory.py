@@ -207,7 +207,7 @@ def test_values_that_the_recipe_has_already_are_not_proposed():
     ],
 )
 def test_a_shortage_becomes_an_error_that_says_what_to_lower(error):
-    expected = r"out of memory: fine-tuning wants about \d\.\d GiB"
+    expected = r"out of memory: fine-tuning wants about 1\.9 GiB"
     with pytest.raises(ConfigError, match=expected) as caught, demand(1).explained():
         raise error
 
