@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import environment, gpu, params, paths, program, summary, tracking
+from stages.common import environment, gpu, params, paths, program, signals, summary, tracking
 from stages.common.console import progress, say
 from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json, write_jsonl
@@ -51,10 +52,10 @@ def main() -> None:
         with tracking.stage("finetune") if place[0] == 0 else contextlib.nullcontext(None) as run:
             _in_a_team(recipe, run)
     elif recipe.devices > 1:
-        with gpu.lease(recipe.devices):
+        with gpu.lease(recipe.devices) as cards:
             from stages.sft import launch
 
-            launch.run("stages.finetune", recipe.devices)
+            launch.run("stages.finetune", recipe.devices, gpus=bool(cards))
     else:
         with gpu.lease(), tracking.stage("finetune") as run:
             finetune(recipe, run)
@@ -62,15 +63,18 @@ def main() -> None:
 
 def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
     """Train as one of the processes that torchrun has started."""
+    if (launcher := os.environ.get("PIPELINE_LAUNCHER")) is not None:
+        signals.end_with_parent(int(launcher))
     from stages.gpt2 import runtime
     from stages.sft import team
 
     runtime.prepare()
-    member = team.join(recipe.devices, sharded=recipe.parallel == "fsdp")
-    try:
-        finetune(recipe, run, member)
-    finally:
-        team.leave()
+    with team.together():
+        member = team.join(recipe.devices, sharded=recipe.parallel == "fsdp")
+        try:
+            finetune(recipe, run, member)
+        finally:
+            team.leave()
 
 
 def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None = None) -> None:
@@ -106,7 +110,7 @@ def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None 
         steps=steps,
         dtype=dtype,
         device=device,
-        there=memory.available(device),
+        there=memory.available(device) // (team.size if device.type == "cpu" else 1),
     )
     say(str(demand))
     foreseen = memory.taken(device) + demand.wanted.total
@@ -198,11 +202,11 @@ def _train(
         if not team.leads:
             return
         _write(model, tokenizer, form, trained, facts, recipe.lora)
+        assert run
+        where = {"device": device.type, "precision": facts["precision"]}
+        entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
+        _account(where | entry, run, trained.step)
         checkpoints.clear()
-    assert run
-    where = {"device": device.type, "precision": facts["precision"]}
-    entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
-    _account(where | entry, run, trained.step)
 
 
 def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -111,5 +111,6 @@ def network_attempts() -> Iterator[list[str]]:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what the person at this machine has set and a test would notice."""
     for name in list(os.environ):
-        if name.startswith(("PIPELINE_", "OLLAMA_", "OPENAI_", "HF_ENDPOINT", "MLFLOW_RUN_ID", "MLFLOW_TRACKING", "CUDA_VISIBLE")):
+        theirs = ("PIPELINE_", "OLLAMA_", "OPENAI_", "HF_ENDPOINT", "MLFLOW_RUN_ID", "MLFLOW_TRACKING", "CUDA_VISIBLE")
+        if name.startswith(theirs):
             monkeypatch.delenv(name)

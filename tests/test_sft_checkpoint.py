@@ -29,7 +29,15 @@ class Killed(BaseException):
     """Stands for a death between two steps."""
 
 
-def fit(folder: Path | None, *, die_after: int | None = None, dtype=torch.float32, said=None, recipe=RECIPE):
+def fit(
+    folder: Path | None,
+    *,
+    die_after: int | None = None,
+    signal_in: int | None = None,
+    dtype=torch.float32,
+    said=None,
+    recipe=RECIPE,
+):
     """Train with a checkpoint after every step; die after one."""
     model = weights.initialise(TINY, seed=0)
     steps = []
@@ -38,6 +46,8 @@ def fit(folder: Path | None, *, die_after: int | None = None, dtype=torch.float3
         steps.append(record.step)
         if record.step == die_after:
             raise Killed
+        if record.step == signal_in:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     with contextlib.ExitStack() as stack:
         checkpoints = None
@@ -84,6 +94,18 @@ def test_a_run_with_options_goes_on_to_the_same_bits(tmp_path, option):
     expected = fit(None, recipe=recipe)
     with pytest.raises(Killed):
         fit(tmp_path / "run", die_after=4, recipe=recipe)
+
+    assert_equal(fit(tmp_path / "run", recipe=recipe), expected)
+
+
+@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize("option", [{}, {"patience": 1, "eval_every": 1, "learning_rate": 0.5, "max_steps": 6}])
+def test_a_signal_in_any_step_the_last_too_is_heard_and_the_run_goes_on(tmp_path, step, option):
+    recipe = RECIPE.model_copy(update=option)
+    expected = fit(None, recipe=recipe)
+    last = expected[1].step
+    with pytest.raises(signals.Interrupted):
+        fit(tmp_path / "run", signal_in=min(step, last), recipe=recipe)
 
     assert_equal(fit(tmp_path / "run", recipe=recipe), expected)
 
@@ -269,7 +291,7 @@ def finish(folder: Path, stage: str = "finetune") -> str:
     return output
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6])
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_sigkill_and_run_again_gives_the_same_files(prepared, seconds):
     folder, expected = prepared
     code, _ = disturb(folder, signal.SIGKILL, seconds)
@@ -283,7 +305,7 @@ def test_sigkill_and_run_again_gives_the_same_files(prepared, seconds):
     assert [path.name for path in (folder / ".cache" / "finetune").iterdir()] == ["ledger.json"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends_with_75(prepared, number):
     folder, expected = prepared
     code, output = disturb(folder, number, 0.2)

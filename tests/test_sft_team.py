@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from stages.common import paths
+from stages.sft import launch
 from tests import small_pipeline
 from tests.small_pipeline import ROOT
 from tests.test_sft_checkpoint import digests, finish, stage_process
@@ -69,7 +70,7 @@ def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[s
     "options",
     [
         {"clip_norm": 0.5, "accumulate": 2},
-        pytest.param({"patience": 1, "eval_every": 1, "learning_rate": 0.5, "epochs": 4}, marks=pytest.mark.slow),
+        pytest.param({"patience": 1, "eval_every": 1, "learning_rate": 0.05, "epochs": 4}, marks=pytest.mark.slow),
         pytest.param({"activation_checkpointing": True, "decay": "matrices"}, marks=pytest.mark.slow),
     ],
 )
@@ -117,6 +118,7 @@ def kill_one(folder: Path, rank: str, number: signal.Signals) -> tuple[int, str]
     [
         ("ddp", "1", signal.SIGKILL),
         ("ddp", "", signal.SIGTERM),
+        ("ddp", "", signal.SIGKILL),
         ("fsdp", "0", signal.SIGKILL),
     ],
 )
@@ -126,12 +128,28 @@ def test_where_one_process_is_killed_all_stop_and_the_next_run_goes_on(tmp_path,
 
     code, output = kill_one(tmp_path, rank, number)
 
-    assert code == 75, output
+    assert code == (-signal.SIGKILL if not rank and number == signal.SIGKILL else 75), output
     assert "Traceback" not in output
     assert "run the same command again" in output
     output = finish(tmp_path)
     assert output.count("going on from") == 1
     assert digests(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected", "text"),
+    [
+        ({0: 75, 1: 65}, 65, "process 1 of 2 has ended with exit code 65"),
+        ({0: 74, 1: -15}, 74, "process 0 of 2 has ended with exit code 74"),
+        ({0: 75, 1: -9}, 75, "process 1 of 2 was ended by SIGKILL"),
+        ({0: -15, 1: 75}, 75, "process 0 of 2 was ended by SIGTERM"),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_failed_first_by_itself(codes, expected, text):
+    failure = launch._failure(codes, 2)
+
+    assert failure.exit_code == expected
+    assert text in str(failure)
 
 
 def test_a_wrong_number_of_processes_is_an_error(tmp_path):

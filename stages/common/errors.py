@@ -11,8 +11,6 @@ The codes are those of BSD's sysexits.h. Prefect retries 69 and 75 and nothing e
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class PipelineError(Exception):
     """An error that is told to the user in one message, without a traceback.
@@ -22,7 +20,7 @@ class PipelineError(Exception):
         fix: the command or the edit that mends it.
     """
 
-    exit_code: ClassVar[int] = 70
+    exit_code = 70
 
     def __init__(self, what: str, fix: str | None = None) -> None:
         super().__init__(what if fix is None else f"{what}\n  to mend it: {fix}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
+
+from stages.common.errors import TemporaryFailure
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,6 +36,19 @@ def raise_at_once() -> None:
     """From now on a signal raises `Interrupted` wherever the program is."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have SIGTERM sent to this process when ``parent``, the process that started it, dies (Linux; elsewhere nothing).
+
+    Raises:
+        TemporaryFailure: it has died already.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(1, int(signal.SIGTERM))  # PR_SET_PDEATHSIG of prctl(2)
+    if os.getppid() != parent:
+        raise TemporaryFailure(f"process {parent}, which started this one, has ended", "run the same command again")
 
 
 def ignore() -> None:

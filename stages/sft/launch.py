@@ -9,24 +9,31 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.common import environment
 from stages.common.errors import PipelineError, TemporaryFailure
-from stages.common.signals import Interrupted
-from stages.sft.team import RENDEZVOUS_VARIABLE
+from stages.common.signals import Interrupted, raise_at_once
+from stages.sft.team import LAUNCHER_VARIABLE, RENDEZVOUS_VARIABLE
 
-#: How long processes that are told to end may save their work, in seconds.
+#: How long processes that are told to end may save their work, in seconds: less than whoever stops the stage waits.
 GRACE_SECONDS = 60.0
+_SOONER = 5.0
 
 
-def run(module: str, processes: int) -> None:
+def run(module: str, processes: int, *, gpus: bool) -> None:
     """Run ``python -m module`` in so many processes, and wait for them.
 
     They find one another by a file and talk over the loopback interface alone. With GPUs each sees one of those that
-    this process may use.
+    this process may use. If this process dies, they are told to end.
+
+    Args:
+        module: of the program.
+        processes: how many.
+        gpus: whether each has a GPU of its own.
 
     Raises:
         Interrupted: SIGINT or SIGTERM has come, and the processes have ended.
@@ -36,9 +43,11 @@ def run(module: str, processes: int) -> None:
     # The agent's own report of a failure repeats in forty lines what the process has said in two.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     # As many as fit beside each other, unless the user says otherwise: the sums of a product depend on their number.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // processes, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(len(psutil.Process().cpu_affinity()) // processes, 1)))
     with tempfile.TemporaryDirectory(prefix="instruct-pipeline-") as folder:
         os.environ[RENDEZVOUS_VARIABLE] = str(Path(folder) / "processes")
+        os.environ[LAUNCHER_VARIABLE] = str(os.getpid())
+        grace = environment.seconds("PIPELINE_GRACE_SECONDS", GRACE_SECONDS)
         settings = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -49,23 +58,33 @@ def run(module: str, processes: int) -> None:
             rdzv_endpoint=str(Path(folder) / "agents"),
             max_restarts=0,
             local_addr="localhost",
-            virtual_local_rank=True,
-            shutdown_timeout=int(environment.seconds("PIPELINE_GRACE_SECONDS", GRACE_SECONDS)),
+            virtual_local_rank=gpus,
+            shutdown_timeout=max(int(grace - _SOONER), 1),
         )
         try:
             elastic_launch(settings, sys.executable)("-m", module)
         except SignalException as stopped:
             raise Interrupted(stopped.sigval.name) from None
         except ChildFailedError as failed:
-            rank, failure = failed.get_first_failure()
-            raise _failure(rank, processes, failure.exitcode) from None
+            codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+            raise _failure(codes, processes) from None
+        finally:
+            raise_at_once()  # in place of the agent's handlers
 
 
-def _failure(rank: int, processes: int, code: int) -> PipelineError:
+def _failure(codes: dict[int, int], processes: int) -> PipelineError:
+    """What the processes' ends come to, from their exit codes by number.
+
+    When one fails the others end with 75, since it has left them, or by the agent's SIGTERM.
+    """
+    own = {rank: code for rank, code in codes.items() if code > 0 and code != TemporaryFailure.exit_code}
+    killed = {rank: code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
+    rank, code = next(iter((own or killed or codes).items()))
     who = f"process {rank} of {processes}"
     if code < 0:
         return TemporaryFailure(
             f"{who} was ended by {signal.Signals(-code).name}, and the others with it", "run the same command again"
         )
-    kinds = {kind.exit_code: kind for kind in PipelineError.__subclasses__()}
-    return kinds.get(code, PipelineError)(f"{who} has ended with exit code {code}, and the others with it")
+    error = PipelineError(f"{who} has ended with exit code {code}, and the others with it")
+    error.exit_code = code
+    return error

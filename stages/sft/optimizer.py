@@ -109,12 +109,16 @@ class MasterWeights:
     def tensors(self) -> dict[str, Tensor]:
         """Weights, optimiser state and the best weights if remembered, by name, as a checkpoint keeps them.
 
-        They are whole, also where each process has a share of them; then every process must ask.
+        They are whole, also where each process has a share of them; then every process must ask, and the leader gets
+        them.
         """
         state = {"steps": torch.tensor(self.steps)}
         for kind, values in self._state().items():
             for name, value in self._named(values):
-                state[f"{kind}.{name}"] = self._whole(name, value)
+                found = self._whole(name, value)
+                if self.team.sharded:  # not all of them on the device, where only the shares have their place
+                    found = found.cpu() if self.team.leads else found.new_empty(0)
+                state[f"{kind}.{name}"] = found
         return state
 
     @torch.no_grad()

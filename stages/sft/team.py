@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: The file by which the processes find one another; torchrun by itself offers a network port instead.
 RENDEZVOUS_VARIABLE = "PIPELINE_RENDEZVOUS"
+#: The process that has started them all.
+LAUNCHER_VARIABLE = "PIPELINE_LAUNCHER"
 
 Row = TypeVar("Row")
 
@@ -109,9 +111,10 @@ class Team:
             return model
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        working = copy.deepcopy(model).to(self.workplace(model))
+        working = copy.deepcopy(model)
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for block in (*working.h, working):
+            # It goes to the GPU when it is shared out, so that never all of the model is there.
             shard = fully_shard(block, mp_policy=policy)
             # The loss is divided by the whole batch's targets, so that gradients are summed and not averaged.
             shard.set_gradient_divide_factor(1.0)
@@ -131,24 +134,6 @@ class Team:
         parallel.register_comm_hook(None, _sum_in_fp32)
         wrapped: LossOf = parallel
         return wrapped
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Within the block the end of another process ends this one with a word.
-
-        Raises:
-            TemporaryFailure: another process has ended.
-        """
-        try:
-            yield
-        except RuntimeError as error:
-            text = str(error)
-            if self.size == 1 or not (isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text):
-                raise
-            reason = " ".join(text.split())[:160]
-            raise TemporaryFailure(
-                f"another process of this training has ended ({reason})", "run the same command again"
-            ) from None
 
 
 #: A process that trains by itself.
@@ -170,6 +155,8 @@ def join(devices: int, *, sharded: bool) -> Team:
             f"finetune.devices is {devices}, and torchrun has started {size} processes",
             f"torchrun --nproc-per-node {devices}, or finetune.devices: {size} in params.yaml",
         )
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     # On one machine the processes need not be reachable from elsewhere.
     if (path := os.environ.get(RENDEZVOUS_VARIABLE)) is not None:
@@ -180,6 +167,24 @@ def join(devices: int, *, sharded: bool) -> Team:
     else:
         dist.init_process_group(backend)
     return Team(rank, size, sharded=sharded)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Within the block the end of another process of the team ends this one with a word.
+
+    Raises:
+        TemporaryFailure: another process has ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        if not (isinstance(error, dist.DistError) or "gloo" in reason or "NCCL" in reason):
+            raise
+        raise TemporaryFailure(
+            f"another process of this training has ended ({reason})", "run the same command again"
+        ) from None
 
 
 def leave() -> None:
@@ -237,9 +242,17 @@ class _Loss(nn.Module):
 def _sum_in_fp32(_, bucket):  # type: ignore[no-untyped-def]
     """Sum gradients over all processes in fp32, whatever they are kept in.
 
-    The loss is divided by the whole batch's targets, so that gradients are summed and not averaged.
+    Each weight's by itself: the order of a sum over more than two processes depends on an element's place in what is
+    summed, and DistributedDataParallel packs its buckets anew after the first step, which a run that goes on from a
+    checkpoint has at another time.
     """
-    buffer = bucket.buffer()
-    work = dist.all_reduce(buffer.to(torch.float32), async_op=True)
-    assert work is not None
-    return work.get_future().then(lambda future: buffer.copy_(future.value()[0]))
+    gradients = bucket.gradients()
+    sums = [gradient.to(torch.float32, copy=True) for gradient in gradients]
+    futures = [dist.all_reduce(total, async_op=True).get_future() for total in sums]
+
+    def rounded(_):  # type: ignore[no-untyped-def]
+        for gradient, total in zip(gradients, sums, strict=True):
+            gradient.copy_(total)
+        return bucket.buffer()
+
+    return torch.futures.collect_all(futures).then(rounded)

@@ -71,7 +71,6 @@ def fit(
         DataError: the recipe makes no step from these rows.
         ConfigError: the loss or the gradient is no longer finite under this recipe.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
-        TemporaryFailure: another process of the team has ended.
     """
     steps = planned_steps(len(train), settings)
     model.set_dropout(settings.dropout)
@@ -82,13 +81,15 @@ def fit(
     device = working.wte.weight.device
     evaluation = functools.partial(meter.timed("evaluation", evaluate) if meter else evaluate, working, val, loss_on)
     progress = _go_on(checkpoints, weights, team, device)
+    if _out_of_patience(progress, settings):
+        steps = progress.step
 
     def record(made: StepRecord) -> None:
         progress.history.append(made)
         if team.leads:
             on_step(made)
 
-    with deferred_interruption() as interruption, team.together():
+    with deferred_interruption() as interruption:
         if not progress.history:
             record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluation(team)))
 
@@ -123,9 +124,7 @@ def fit(
                     weights.restore(model)
                 if team.leads:
                     progress.samples.append(on_epoch(epoch))
-            if step == steps:
-                break
-            due = checkpoints is not None and team.leads and checkpoints.due()
+            due = checkpoints is not None and team.leads and step < steps and checkpoints.due()
             due, stopped = team.any(due, interruption.signal is not None, device=device)
             if checkpoints and (due or stopped):
                 saved = Checkpoint(weights.tensors(), progress.to_json())
@@ -133,6 +132,8 @@ def fit(
                     checkpoints.save(step, saved)
             if stopped:
                 raise Interrupted((interruption.signal or signal.SIGTERM).name)
+            if step == steps:
+                break
 
         progress.kept_step = progress.step
         if settings.patience is not None:
@@ -190,6 +191,12 @@ def best_evaluation(history: Sequence[StepRecord]) -> tuple[StepRecord, int]:
     evaluated = [record for record in history if record.val_loss is not None and record.step > 0]
     best = min(evaluated, key=lambda record: record.val_loss or 0.0)
     return best, len(evaluated) - 1 - evaluated.index(best)
+
+
+def _out_of_patience(progress: Progress, settings: Finetune) -> bool:
+    """Whether a run that goes on had stopped early already."""
+    evaluated = any(record.val_loss is not None and record.step > 0 for record in progress.history)
+    return settings.patience is not None and evaluated and best_evaluation(progress.history)[1] >= settings.patience
 
 
 def planned_steps(rows: int, settings: Finetune) -> int:
