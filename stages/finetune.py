@@ -160,6 +160,7 @@ def _train(
             form.loss_on,
             steps=steps,
             evaluation_batch=trainer.EVALUATION_BATCH,
+            dtype=dtype,
         ),
         clock,
         peak=meter.matmul_rate(device, dtype) * team.size,

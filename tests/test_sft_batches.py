@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import DataError
 from stages.common.records import Encoded
-from stages.sft.batches import batches_of, collate, common_prefix, epoch_order
+from stages.sft.batches import batches_of, collate, common_prefix, epoch_order, line_multiple
 
 END = 50256
 
@@ -97,6 +98,23 @@ def test_a_batch_holds_every_input_and_target_of_its_rows(rows, loss_on, share_p
             expected[key] = expected.get(key, 0) + 1
     assert places(batch) == expected
     assert batch.count == sum(expected.values())
+
+
+def test_a_line_is_filled_up_with_tokens_of_no_row_and_targets_that_count_nothing():
+    # [1, 2] and [1, 3], [3]: the line [1, 2, 3] predicts 2, 3, 4 and 4.
+    batch = collate([row([1, 2, 4]), row([1, 3, 4])], "all")
+    filled = batch.filled(4)
+
+    assert (batch.ids.tolist(), len(batch.targets)) == ([1, 2, 3], 4)
+    assert (filled.ids.tolist(), filled.positions.tolist()) == ([1, 2, 3, 0], [0, 1, 1, 0])
+    assert filled.targets.tolist() == batch.targets.tolist()
+    assert collate([row([1, 2, 4])], "all").filled(4).weights.tolist() == [1, 1, 0, 0]
+    assert (filled.attend, filled.count) == (batch.attend, 4)
+
+
+@pytest.mark.parametrize(("dtype", "multiple"), [(torch.float32, 1), (torch.bfloat16, 32)])
+def test_lines_are_filled_up_where_products_are_in_bf16(dtype, multiple):
+    assert line_multiple(dtype) == multiple
 
 
 def test_a_batch_without_targets_names_its_rows():

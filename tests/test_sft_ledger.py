@@ -117,15 +117,28 @@ made_rows = st.lists(
 )
 
 
-@given(made_rows, st.sampled_from(["all", "response"]), st.booleans())
-def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share):
+def test_what_fills_up_a_line_is_computed_too():
+    shape = Shape.of(ROWS, "all", multiple=4)
+    work = ledger.work_of(shape, Costs(SIZES, train=False))
+
+    # 6 tokens and 7 targets become 8 each; attention sees the 6 alone.
+    assert (shape.tokens, shape.targets, shape.computed, shape.logits) == (6, 7, 8, 8)
+    assert (work.tokens, work.computed, work.padding, work.targets) == (10, 8, 2, 7)
+    assert work.flop == 2 * 48 * 8 + 8 * 27 + 40 * 8
+
+
+@given(made_rows, st.sampled_from(["all", "response"]), st.booleans(), st.integers(1, 9))
+def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, multiple):
     rows = [row(*ids, prompt=min(prompt, len(ids) - 1)) for ids, prompt in made]
 
     batch = collate(rows, loss_on, share_prefix=share)
-    shape = Shape.of(rows, loss_on, share_prefix=share)
+    filled = batch.filled(multiple)
+    shape = Shape.of(rows, loss_on, share_prefix=share, multiple=multiple)
 
     assert shape.tokens == len(batch.ids)
     assert shape.targets == len(batch.targets)
+    assert shape.computed == len(filled.ids) == len(filled.positions)
+    assert shape.logits == len(filled.where) == len(filled.targets) == len(filled.weights)
     assert (shape.prefix, shape.rows, shape.longest) == (batch.attend.prefix, batch.attend.rows, batch.attend.width)
     assert shape.grid - (shape.tokens - shape.prefix) == shape.grid - len(batch.attend.grid)
 
@@ -152,7 +165,7 @@ def test_the_tokens_are_those_that_training_has_seen_step_by_step(changed):
         on_step=lambda _: None,
         on_epoch=lambda _: {},
     ).history
-    shapes = ledger.training_shapes(train, recipe, "all", steps)
+    shapes = ledger.training_shapes(train, recipe, "all", steps, torch.float32)
 
     seen = [0]
     for parts in shapes:

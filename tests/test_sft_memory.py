@@ -55,14 +55,15 @@ def test_the_estimate_worked_by_hand():
 
 
 def test_the_estimate_in_bf16_worked_by_hand():
-    # Attention stays in fp32 on a CPU, and the logits of a chunk are there in both.
+    # The line of 6 tokens and the 7 targets are filled up to 32 each. Attention stays in fp32 on a CPU, and the logits
+    # of a chunk are there in both.
     assert estimate(torch.bfloat16) == Estimate(
         weights=2 * 226,
         masters=4 * 226,
         optimizer=8 * 226,
         gradients=2 * 226,
-        activations=2 * 6 * 13 * 2 + 4 * (2 * 6 + 2 * 12) * 2 + 2 * (3 * 6 + 2 * 7) * 2,
-        logits=7 * 10 * (4 + 2) + 7 * 10 * 2 + 2 * 10 * 2 * 2,
+        activations=2 * 32 * 13 * 2 + 4 * (2 * 6 + 2 * 12) * 2 + 2 * (3 * 32 + 2 * 32) * 2,
+        logits=32 * 10 * (4 + 2) + 32 * 10 * 2 + 2 * 10 * 2 * 2,
     )
 
 

@@ -15,6 +15,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.sft import trainer
 from stages.sft.batches import collate
+from stages.sft.optimizer import MasterWeights
 from stages.sft.progress import StepRecord
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
@@ -67,8 +68,9 @@ def changed(**values) -> params.Finetune:
     return RECIPE.model_copy(update=values)
 
 
+@pytest.mark.parametrize("multiple", [1, 32])
 @pytest.mark.parametrize("loss_on", ["all", "response"])
-def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, tmp_path):
+def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, multiple, tmp_path):
     from transformers import GPT2LMHeadModel
 
     model = weights.initialise(TINY, seed=0)
@@ -84,7 +86,7 @@ def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, tmp_
 
     expected = theirs(ids, labels=labels).loss
     expected.backward()
-    batch = collate(rows, loss_on)
+    batch = collate(rows, loss_on).filled(multiple)
     loss = trainer.summed_loss(model, batch) / batch.count
     loss.backward()
 
@@ -117,6 +119,28 @@ def test_a_shared_beginning_changes_neither_the_loss_nor_any_gradient(loss_on, c
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
     for shared, plain in zip(*gradients, strict=True):
         torch.testing.assert_close(shared, plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss_on", ["all", "response"])
+@pytest.mark.parametrize("common", [0, 3])
+def test_filling_up_a_line_changes_neither_the_loss_nor_any_gradient(loss_on, common):
+    rows = [row.model_copy(update={"ids": [7, 3, 9][:common] + row.ids, "prompt_length": 5}) for row in TRAIN[:5]]
+    batch = collate(rows, loss_on)
+    filled = batch.filled(32)
+    assert len(filled.ids) > len(batch.ids)
+    assert len(filled.targets) > len(batch.targets)
+    losses, gradients = [], []
+    for each in (batch, filled):
+        model = weights.initialise(TINY, seed=0).double()
+        hidden = model(each.ids, each.positions, each.attend)
+        logits = model.logits(hidden[each.where])
+        losses.append(torch.nn.functional.cross_entropy(logits, each.targets, reduction="none") @ each.weights.double())
+        losses[-1].backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-12, atol=0)
+    for ours, plain in zip(gradients[1], gradients[0], strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-14)
 
 
 def padded(rows: list[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -233,6 +257,20 @@ def test_clipping_bounds_the_gradient_and_reports_it_unclipped():
 
     assert clipped_history[1].grad_norm == free_history[1].grad_norm > 0.1
     assert not torch.equal(free.h[0].mlp.c_fc.weight, clipped.h[0].mlp.c_fc.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_the_gradient_s_norm_is_exact_over_millions_of_numbers(dtype, clip_norm):
+    # 3.2 million in the embedding, all of about the same size: where a sum in fp32 loses most.
+    model = weights.initialise(GPT2Config(n_layer=1, n_head=1, n_embd=64, n_positions=8), seed=0)
+    kept = MasterWeights(model, dtype, changed(clip_norm=clip_norm))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.grad = (1 + torch.rand(parameter.shape, generator=generator)).to(dtype)
+    expected = sum(parameter.grad.double().square().sum() for parameter in model.parameters()).sqrt()
+
+    assert kept.step(0.0).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_bf16_products_keep_fp32_weights_that_move_by_tiny_steps():

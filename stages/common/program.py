@@ -15,6 +15,15 @@ from stages.common.signals import Interrupted, ignore, raise_at_once
 
 #: EX_IOERR of sysexits.h.
 INPUT_OUTPUT_ERROR = 74
+#: What torch is to find in the environment of a stage (measured in docs/decisions.md).
+TORCH_SETTINGS = {
+    # Threads wait for one another in busy loops, by default for so long that a step takes many times as long wherever
+    # another process wants the core too.
+    "GOMP_SPINCOUNT": "1000",
+    # Large tensors come in pages of 2 MB, where the system gives these to who asks. Every step allocates gigabytes, and
+    # the first touch of each page of 4 kB takes longer than to fill it.
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
 
 
 def run(stage: str, main: Callable[[], None]) -> NoReturn:
@@ -24,9 +33,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         stage: the stage's name, put before every message.
         main: the stage.
     """
-    # Read when torch is loaded, which a stage's main does. Threads wait for one another in busy loops, by default for
-    # so long that a step takes many times as long wherever another process wants the core too (docs/decisions.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for name, value in TORCH_SETTINGS.items():  # read when torch is loaded, which a stage's main does
+        os.environ.setdefault(name, value)
     raise_at_once()
     succeeded = False
     try:

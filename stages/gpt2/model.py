@@ -201,14 +201,22 @@ class PackedRows:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
         """Mix the values [N, H, D] of one layer."""
-        own = [self._padded(part[self.prefix :]) for part in (query, key, value)]  # [B, T, H, D] each
+        own = [self._padded(part[self.prefix : self.end]) for part in (query, key, value)]  # [B, T, H, D] each
+        filling = query.new_zeros(len(query) - self.end, *query.shape[1:])
         if not self.prefix:
-            return self._line(_mix(*own, is_causal=True, dropout=self.dropout)).to(query.dtype)
+            mixed = self._line(_mix(*own, is_causal=True, dropout=self.dropout))
+            return torch.cat([mixed.to(query.dtype), filling])
         common = [part[None, : self.prefix] for part in (query, key, value)]  # [1, P, H, D] each
         spread = [part.expand(self.rows, -1, -1, -1) for part in common]
         keys, values = (torch.cat([spread[part], own[part]], dim=1) for part in (1, 2))  # [B, P + T, H, D]
         mixed = self._line(_mix(own[0], keys, values, mask=self.mask, dropout=self.dropout))
-        return torch.cat([_mix(*common, is_causal=True, dropout=self.dropout)[0], mixed]).to(query.dtype)
+        first = _mix(*common, is_causal=True, dropout=self.dropout)[0]
+        return torch.cat([first.to(query.dtype), mixed.to(query.dtype), filling])
+
+    @property
+    def end(self) -> int:
+        """Tokens in the line that belong to rows; what comes after them fills it up, and nothing looks at it."""
+        return self.prefix + len(self.grid)
 
     def _padded(self, part: Tensor) -> Tensor:
         """[N - P, H, D] to [B, T, H, D], zero where a row is shorter."""

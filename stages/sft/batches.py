@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stages.common.errors import DataError
@@ -19,6 +20,11 @@ from stages.gpt2.model import PackedRows
 from stages.sft.encoding import first_target
 
 Item = TypeVar("Item")
+
+#: What a training batch's line and targets are filled up to a multiple of where matrix products are in bf16: oneDNN,
+#: which does them on a CPU, makes a kernel for every shape that it meets, and no two batches have the same. Made anew
+#: each time these took as long as half the products (docs/decisions.md).
+LINE = 32
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,27 @@ class Batch:
         """The same batch on a device."""
         moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "where", "targets", "weights")}
         return replace(self, attend=replace(self.attend, grid=self.attend.grid.to(device)), **moved)
+
+    def filled(self, multiple: int) -> Batch:
+        """The same with line and targets filled up to multiples of a length.
+
+        The tokens at the end belong to no row, and the targets at the end count nothing: the loss and all gradients
+        are those of the batch as it was, but for dropout, which draws for the tokens at the end too.
+        """
+        tokens, targets = (-len(part) % multiple for part in (self.ids, self.where))
+        return replace(
+            self,
+            ids=F.pad(self.ids, (0, tokens)),
+            positions=F.pad(self.positions, (0, tokens)),
+            where=F.pad(self.where, (0, targets)),
+            targets=F.pad(self.targets, (0, targets)),
+            weights=F.pad(self.weights, (0, targets)),
+        )
+
+
+def line_multiple(dtype: torch.dtype) -> int:
+    """What the lines of training batches are filled up to a multiple of, for products in ``dtype``: 1 is not at all."""
+    return LINE if dtype == torch.bfloat16 else 1
 
 
 def collate(rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = True, dropout: float = 0.0) -> Batch:

@@ -8,14 +8,17 @@ logits are made. Backward costs twice as much: one product for the gradient of e
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
-from stages.sft.batches import batches_of, common_prefix, epoch_order
+from stages.sft.batches import batches_of, common_prefix, epoch_order, line_multiple
 from stages.sft.encoding import first_target
 
 
@@ -25,9 +28,10 @@ class Work:
 
     Args:
         tokens: inputs of the rows, each row's own, none of padding: the useful ones.
-        computed: tokens that went through the layers; what the rows of a batch begin with counts once.
+        computed: tokens that went through the layers, what fills up a line among them; what the rows of a batch begin
+            with counts once.
         padding: places in the attention's grids that hold no token.
-        targets: tokens whose logits were made.
+        targets: tokens whose logits were made for the loss.
         flop: operations done.
         plain_flop: operations of a plain pass over the same rows: every row alone, logits of every token.
     """
@@ -103,6 +107,7 @@ class Shape:
         tokens: in the line.
         targets: places whose logits are made. Within the common beginning a place is one for every id that comes next.
         inputs: each row's tokens if it were alone.
+        multiple: what line and targets are filled up to a multiple of.
     """
 
     prefix: int
@@ -111,15 +116,17 @@ class Shape:
     tokens: int
     targets: int
     inputs: tuple[int, ...]
+    multiple: int = 1
 
     @classmethod
-    def of(cls, rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = True) -> Shape:
+    def of(cls, rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = True, multiple: int = 1) -> Shape:
         """The shape of one batch, or one part of it.
 
         Args:
             rows: of the batch.
             loss_on: which ids are targets.
             share_prefix: whether the common beginning is computed once.
+            multiple: what line and targets are filled up to a multiple of.
         """
         prefix = common_prefix(rows) if share_prefix else 0
         inputs = tuple(len(row.ids) - 1 for row in rows)
@@ -130,7 +137,17 @@ class Shape:
             targets += max(length - max(first, prefix), 0)
             common |= {(place, row.ids[place + 1]) for place in range(first, prefix)}
         tokens = prefix + sum(inputs) - len(rows) * prefix
-        return cls(prefix, len(rows), max(inputs) - prefix, tokens, targets + len(common), inputs)
+        return cls(prefix, len(rows), max(inputs) - prefix, tokens, targets + len(common), inputs, multiple)
+
+    @property
+    def computed(self) -> int:
+        """Tokens in the line once it is filled up."""
+        return self.tokens + -self.tokens % self.multiple
+
+    @property
+    def logits(self) -> int:
+        """Places whose logits are made once they are filled up."""
+        return self.targets + -self.targets % self.multiple
 
     @property
     def grid(self) -> int:
@@ -153,19 +170,23 @@ def work_of(shape: Shape, costs: Costs) -> Work:
     """What a pass over rows in one line computes."""
     return Work(
         tokens=sum(shape.inputs),
-        computed=shape.tokens,
+        computed=shape.computed,
         padding=shape.grid - (shape.tokens - shape.prefix),
         targets=shape.targets,
-        flop=costs.flop(tokens=shape.tokens, pairs=shape.pairs, targets=shape.targets),
+        flop=costs.flop(tokens=shape.computed, pairs=shape.pairs, targets=shape.logits),
         plain_flop=costs.plain_flop(shape.inputs),
     )
 
 
-def training_shapes(train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int) -> list[list[Shape]]:
-    """The parts of each of a run's steps, the first step first."""
-    share = not settings.dropout
+def training_shapes(
+    train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int, dtype: torch.dtype
+) -> list[list[Shape]]:
+    """The parts of each of a run's steps, the first step first, with matrix products in ``dtype``."""
+    shape_of = functools.partial(
+        Shape.of, loss_on=loss_on, share_prefix=not settings.dropout, multiple=line_multiple(dtype)
+    )
     batches = itertools.islice(_batches(train, settings), steps)
-    return [[Shape.of(part, loss_on, share_prefix=share) for part in _parts(batch, settings)] for batch in batches]
+    return [[shape_of(part) for part in _parts(batch, settings)] for batch in batches]
 
 
 def evaluation_shapes(val: Sequence[Encoded], loss_on: LossOn, size: int) -> list[Shape]:
@@ -216,11 +237,12 @@ def plan(
     *,
     steps: int,
     evaluation_batch: int,
+    dtype: torch.dtype,
 ) -> Plan:
-    """Count a run of ``steps`` steps, whose evaluations take ``evaluation_batch`` rows at a time."""
+    """Count a run of ``steps`` steps in ``dtype``, whose evaluations take ``evaluation_batch`` rows at a time."""
     costs = Costs(sizes, settings.lora, settings.activation_checkpointing)
     forward = Costs(sizes, settings.lora, train=False)
-    shapes = training_shapes(train, settings, loss_on, steps)
+    shapes = training_shapes(train, settings, loss_on, steps, dtype)
     return Plan(
         [total([work_of(part, costs) for part in parts]) for parts in shapes],
         total([work_of(shape, forward) for shape in evaluation_shapes(val, loss_on, evaluation_batch)]),

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-#: Tokens whose fp32 logits are in memory at a time: 128 * 50,257 numbers are 26 MB.
-CHUNK = 128
+#: Tokens whose fp32 logits are in memory at a time: 256 * 50,257 numbers are 51 MB.
+CHUNK = 256
 #: Tokens whose gradients are, in the model's dtype, until one matrix product takes them all: 103 MB in bf16.
 GROUP = 1024
 
@@ -40,7 +39,7 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
         return total
     total = torch.zeros((), device=hidden.device)
     for h, target, weight in zip(hidden.split(CHUNK), targets.split(CHUNK), weights.split(CHUNK), strict=True):
-        total += F.cross_entropy(F.linear(h, head).float(), target, reduction="none") @ weight
+        total += _exponentials(h, head, target)[0] @ weight
     return total
 
 
@@ -55,9 +54,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
             h = hidden[group]
             gradient, loss = _logit_gradient(h, head, targets[group], weights[group])
             total += loss
-            torch.mm(gradient, head, out=hidden_gradient[group])
+            hidden_gradient[group] = (head.t() @ gradient).t()
             if ctx.needs_input_grad[1]:
-                product = gradient.t() @ h
+                product = gradient @ h
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
                 head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
             del gradient  # before the next one is made: it is the largest tensor of all
@@ -76,18 +75,29 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 
 def _logit_gradient(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of the loss by the logits, [m, V] in ``h``'s dtype, and the loss itself."""
-    gradient = h.new_empty(len(h), len(head))
+    """The gradient of the loss by the logits, [V, m] in ``h``'s dtype, and the loss itself."""
+    gradient = h.new_empty(len(head), len(h))
     total = torch.zeros((), device=h.device)
     for start in range(0, len(h), CHUNK):
         chunk = slice(start, start + CHUNK)
-        target, weight = targets[chunk, None], weights[chunk, None]
-        logits = F.linear(h[chunk], head).float()  # [m, V]
-        logits.sub_(logits.amax(dim=1, keepdim=True))
-        at_target = logits.gather(1, target)
-        normaliser = logits.exp_().sum(dim=1, keepdim=True)
-        total += ((normaliser.log() - at_target) * weight).sum()
-        # d loss / d logits = weight * (softmax(logits) - one_hot(target)), made in the logits' own memory.
-        gradient[chunk] = logits.mul_(weight / normaliser).scatter_add_(1, target, -weight)
-        del logits
+        target, weight = targets[chunk], weights[chunk]
+        losses, exponentials, sums = _exponentials(h[chunk], head, target)
+        total += losses @ weight
+        # d loss / d logits = weight * (softmax(logits) - one_hot(target)), made in the exponentials' own memory.
+        softmax = exponentials.mul_(weight / sums)
+        softmax[target, torch.arange(len(target), device=h.device)] -= weight
+        gradient[:, chunk] = softmax
+        del exponentials, softmax  # before the next ones are made
     return gradient, total
+
+
+def _exponentials(h: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The losses [m], the exponentials of the logits [V, m], each token's up to a factor, and their sums [m]; in fp32.
+
+    A token is a column: this way round the three matrix products of the head take 0.7 of the time (docs/decisions.md).
+    """
+    logits = (head @ h.t()).float()
+    logits.sub_(logits.amax(dim=0))
+    at_target = logits[targets, torch.arange(len(targets), device=h.device)]
+    sums = logits.exp_().sum(dim=0)
+    return sums.log() - at_target, logits, sums

@@ -110,7 +110,7 @@ def estimate(
     - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole: summed over the parts of a batch,
       or on a GPU;
     - activations, see `activations`;
-    - the loss (`stages.sft.loss`): fp32 logits of up to 2 CHUNK targets, in bf16 first, the logits' gradient of up to
+    - the loss (`stages.sft.loss`): fp32 logits of up to CHUNK targets, in bf16 first, the logits' gradient of up to
       GROUP targets in d, and the head's gradient twice, V * C in d each, if the head is trained.
 
     Args:
@@ -128,7 +128,7 @@ def estimate(
     updates = ledger.lora_weights(sizes, settings.lora)
     trained = updates if settings.lora else weights
     whole_fp32 = bf16 and (settings.accumulate > 1 or device.type == "cuda")
-    parts = [part for step in ledger.training_shapes(train, settings, loss_on, steps) for part in step]
+    parts = [part for step in ledger.training_shapes(train, settings, loss_on, steps, dtype) for part in step]
     kept = max(
         activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype) for part in parts
     )
@@ -156,15 +156,15 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     item, width = dtype.itemsize, sizes.n_embd
     attention_item = 4 if device.type == "cpu" else item
     keys = shape.grid + shape.rows * shape.prefix
-    layer = shape.tokens * 13 * width * item
+    layer = shape.computed * 13 * width * item
     layer += (2 * shape.grid + 2 * keys) * width * attention_item
     if shape.prefix and attention_item == item:
-        layer += shape.tokens * 3 * width * item
+        layer += shape.computed * 3 * width * item
     if settings.dropout:
-        layer += 2 * shape.tokens * width + sizes.n_head * shape.grid * (shape.prefix + shape.longest) * (item + 1)
-    ends = (3 * shape.tokens + 2 * shape.targets) * width * item
+        layer += 2 * shape.computed * width + sizes.n_head * shape.grid * (shape.prefix + shape.longest) * (item + 1)
+    ends = (3 * shape.computed + 2 * shape.logits) * width * item
     if settings.activation_checkpointing:
-        return ends + layer + sizes.n_layer * shape.tokens * width * item
+        return ends + layer + sizes.n_layer * shape.computed * width * item
     return ends + layer * sizes.n_layer
 
 
@@ -174,8 +174,8 @@ def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtyp
     The head's gradient is there twice until it has become the embedding's.
     """
     item = dtype.itemsize
-    chunk = min(shape.targets, loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
-    group = min(shape.targets, loss.GROUP) * sizes.vocab_size * item
+    chunk = min(shape.logits, loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
+    group = min(shape.logits, loss.GROUP) * sizes.vocab_size * item
     head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
     return chunk + group + head
 

@@ -177,8 +177,8 @@ def backward(
             torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
         for part in batches_of(rows, math.ceil(len(rows) / settings.accumulate), drop_last=False):
             own, counts = team.share(part)
-            batch = collate(own, loss_on, share_prefix=not dropout, dropout=dropout).to(total.device)
-            loss = loss_of(batch, scale=counts / count)
+            batch = collate(own, loss_on, share_prefix=not dropout, dropout=dropout).filled(weights.line_multiple)
+            loss = loss_of(batch.to(total.device), scale=counts / count)
             loss.backward()
             if settings.accumulate > 1:
                 weights.gather()
