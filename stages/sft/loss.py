@@ -1,8 +1,8 @@
 """The loss over the vocabulary: the largest single piece of work in fine-tuning a small GPT-2, done in one pass.
 
 Plain PyTorch writes the [M, V] logits, their fp32 copy, their log-softmax and two gradients of the same size to memory
-and reads them back: at 50,257 words a token that traffic costs more than the arithmetic. Here the logits of a few
-tokens at a time become losses and then, in place, gradients.
+and reads them back: at 50,257 words a token that traffic costs more than the arithmetic. Here the logits are written
+once, in the model's dtype, and become losses and then, in place, gradients, a block at a time in the cache in fp32.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Tokens whose fp32 logits are in memory at a time: 256 * 50,257 numbers are 51 MB.
-CHUNK = 256
-#: Tokens whose gradients are, in the model's dtype, until one matrix product takes them all: 103 MB in bf16.
+#: Tokens whose logits are there at a time, until one matrix product takes their gradients: 103 MB in bf16.
 GROUP = 1024
+#: Logits that are turned to fp32 at a time on a CPU: 1 MB, so that they stay in the cache. A GPU takes all at once.
+BLOCK = 1 << 18
 
 
 def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
         total: Tensor = _SummedCrossEntropy.apply(hidden, head, targets, weights)
         return total
     total = torch.zeros((), device=hidden.device)
-    for h, target, weight in zip(hidden.split(CHUNK), targets.split(CHUNK), weights.split(CHUNK), strict=True):
-        total += _exponentials(h, head, target)[0] @ weight
+    for h, target, weight in zip(hidden.split(GROUP), targets.split(GROUP), weights.split(GROUP), strict=True):
+        total += _Group(h, head, target).losses @ weight
     return total
 
 
@@ -50,54 +50,64 @@ class _SummedCrossEntropy(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden)
         head_gradient: Tensor | None = None
         for start in range(0, len(targets), GROUP):
-            group = slice(start, start + GROUP)
-            h = hidden[group]
-            gradient, loss = _logit_gradient(h, head, targets[group], weights[group])
-            total += loss
-            hidden_gradient[group] = (head.t() @ gradient).t()
+            part = slice(start, start + GROUP)
+            h = hidden[part]
+            group = _Group(h, head, targets[part])
+            total += group.losses @ weights[part]
+            gradient = group.gradient(weights[part])
+            hidden_gradient[part] = (head.t() @ gradient).t()
             if ctx.needs_input_grad[1]:
                 product = gradient @ h
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
                 head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
-            del gradient  # before the next one is made: it is the largest tensor of all
-        ctx.save_for_backward(hidden_gradient, None if head_gradient is None else head_gradient.to(head.dtype))
+            del group, gradient  # before the next one is made: it is the largest tensor of all
+        if head_gradient is not None:
+            head_gradient = head_gradient.to(head.dtype)
+        ctx.save_for_backward(hidden_gradient, head_gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        [scale] = gradients
         hidden_gradient, head_gradient = ctx.saved_tensors
-        # On a CPU to look costs nothing, and a pass over the head's gradient 1 % of a step; on a GPU it is the reverse.
-        if upstream.device.type != "cpu" or upstream != 1:
-            hidden_gradient.mul_(upstream)
-            if head_gradient is not None:
-                head_gradient.mul_(upstream)
+        # On a GPU the comparison would wait for all that has been asked of it.
+        if scale.is_cuda or scale != 1:
+            hidden_gradient, head_gradient = (None if g is None else g * scale for g in ctx.saved_tensors)
         return hidden_gradient, head_gradient, None, None
 
 
-def _logit_gradient(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of the loss by the logits, [V, m] in ``h``'s dtype, and the loss itself."""
-    gradient = h.new_empty(len(head), len(h))
-    total = torch.zeros((), device=h.device)
-    for start in range(0, len(h), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        target, weight = targets[chunk], weights[chunk]
-        losses, exponentials, sums = _exponentials(h[chunk], head, target)
-        total += losses @ weight
-        # d loss / d logits = weight * (softmax(logits) - one_hot(target)), made in the exponentials' own memory.
-        softmax = exponentials.mul_(weight / sums)
-        softmax[target, torch.arange(len(target), device=h.device)] -= weight
-        gradient[:, chunk] = softmax
-        del exponentials, softmax  # before the next ones are made
-    return gradient, total
+class _Group:
+    """The logits [V, m] of some tokens, each token a column, and what comes of them.
 
+    This way round the head's three matrix products take 0.7 of the time (docs/decisions.md).
 
-def _exponentials(h: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The losses [m], the exponentials of the logits [V, m], each token's up to a factor, and their sums [m]; in fp32.
-
-    A token is a column: this way round the three matrix products of the head take 0.7 of the time (docs/decisions.md).
+    Args:
+        h: [m, C], what the logits come from.
+        head: [V, C].
+        targets: [m].
     """
-    logits = (head @ h.t()).float()
-    logits.sub_(logits.amax(dim=0))
-    at_target = logits[targets, torch.arange(len(targets), device=h.device)]
-    sums = logits.exp_().sum(dim=0)
-    return sums.log() - at_target, logits, sums
+
+    def __init__(self, h: Tensor, head: Tensor, targets: Tensor) -> None:
+        self._logits = head @ h.t()
+        self._blocks = self._logits.split(max(BLOCK // len(h), 1) if h.device.type == "cpu" else len(head))
+        self._place = (targets, torch.arange(len(h), device=h.device))
+        # After Milakov and Gimelshein 2018 (arXiv 1805.02867): the sum is scaled anew wherever a larger logit comes.
+        self._largest = torch.full((len(h),), -torch.inf, device=h.device)
+        self._sums = torch.zeros(len(h), device=h.device)
+        for block in self._blocks:
+            logits = block.float()
+            largest = torch.maximum(self._largest, logits.amax(dim=0))
+            self._sums.mul_((self._largest - largest).exp_()).add_((logits - largest).exp_().sum(dim=0))
+            self._largest = largest
+        self._at_target = self._logits[self._place].float() - self._largest
+        #: [m] fp32, in nats.
+        self.losses = self._sums.log() - self._at_target
+
+    def gradient(self, weights: Tensor) -> Tensor:
+        """Make the logits the weighted losses' gradient by them: weight * (softmax(logits) - one_hot(target))."""
+        factors = weights / self._sums
+        for block in self._blocks:
+            block.copy_((block.float() - self._largest).exp_().mul_(factors))
+        # Less one in fp32: of a softmax already rounded to bf16 nothing may be left.
+        self._logits[self._place] = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
+        return self._logits

@@ -49,7 +49,7 @@ class Estimate:
         optimizer: AdamW's two moments.
         gradients: all of them, as they are when the backward pass ends.
         activations: what the forward pass keeps for the backward pass of one part of a batch.
-        logits: the logits, their gradient and the head's gradient, when the loss is computed.
+        logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
         accumulated: whether gradients wait for those of the batch's next part.
     """
 
@@ -110,8 +110,8 @@ def estimate(
     - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole: summed over the parts of a batch,
       or on a GPU;
     - activations, see `activations`;
-    - the loss (`stages.sft.loss`): fp32 logits of up to CHUNK targets, in bf16 first, the logits' gradient of up to
-      GROUP targets in d, and the head's gradient twice, V * C in d each, if the head is trained.
+    - the loss (`stages.sft.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
+      gradient twice, V * C in d each, if the head is trained.
 
     Args:
         sizes: of the model.
@@ -169,15 +169,14 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
 
 
 def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype) -> int:
-    """Bytes of the logits, of their gradients, and of the head's gradient.
+    """Bytes of the logits, which become their gradients, and of the head's gradient.
 
     The head's gradient is there twice until it has become the embedding's.
     """
     item = dtype.itemsize
-    chunk = min(shape.logits, loss.CHUNK) * sizes.vocab_size * (4 + (item if item != 4 else 0))
     group = min(shape.logits, loss.GROUP) * sizes.vocab_size * item
     head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
-    return chunk + group + head
+    return group + head
 
 
 def available(device: torch.device) -> int:
