@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from stages.sft import loss
 
-
 #: So many that the logits of a group are several blocks, the last one not whole.
 WORDS = 1000
 assert WORDS % (loss.BLOCK // loss.GROUP) > 0
