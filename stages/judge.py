@@ -4,7 +4,8 @@ Reads artifacts/generate/responses.jsonl and artifacts/split/test.jsonl; for the
 artifacts/split/metrics.json; for the spelling, the train rows' words and GPT-2's vocabulary. The judge itself is tried
 first. Writes artifacts/judge: a verdict an answer, the statistics, the scores of each row as CSV for `dvc plots`, and a
 picture. Every answer ends as scored, invalid or failed; with more of the last two than params.yaml allows, all is
-written first and the stage fails then.
+written first and the stage fails then. In pairwise mode the two models' answers are also compared, row by row, under
+the same rule; pairwise.jsonl is empty otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from stages.judging import calibration
 from stages.judging.cache import VerdictCache, cache_path
 from stages.judging.calibration import Graded, calibrate
 from stages.judging.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
+from stages.judging.judge import Judge as OpenJudge
 from stages.judging.judge import Question, fingerprint, open_judge
+from stages.judging.pairwise import PairVerdict, in_both_orders, settle, summarise_pairs
 from stages.judging.panel import judge_all
 from stages.judging.plot import plot_scores
 from stages.judging.self_test import self_test
@@ -44,13 +47,14 @@ def main() -> None:
         questions = join(examples, responses, settings.generate)
         wrong = faults_of(questions, responses)
         twins, graded = twins_in_train(), better_scores(questions, settings.judge)
-        judge, verdicts = ask(questions, settings.judge)
+        judge, verdicts, pairs = ask(questions, settings.judge)
         verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
-        write(judge, questions, verdicts, examples, twins, graded, settings)
+        write(judge, questions, verdicts, pairs, examples, twins, graded, settings)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
         require_scores(verdicts, settings.judge.max_invalid)
+        require_outcomes(pairs, settings.judge.max_invalid)
 
 
 def join(examples: Sequence[Example], responses: Sequence[Response], generate: Generate) -> list[Question]:
@@ -101,16 +105,17 @@ def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded
     return graded
 
 
-def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict]]:
-    """Who judges, with the result of the judge's own test, and a verdict on every question."""
+def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict], list[PairVerdict]]:
+    """Who judges, with the result of the judge's own test; a verdict on every question; in pairwise mode one a row."""
     with contextlib.ExitStack() as stack:
         judge = stack.enter_context(contextlib.closing(open_judge(settings)))
+        comparing = judge.comparing() if settings.mode == "pairwise" else None
         identity = judge.identity()
         cache = tested = None
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(identity)))
             tested = cache.path.with_suffix(".self-test.json")
-        about = {"judge": {"fingerprint": fingerprint(identity), **identity}}
+        about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
         about["self_test"] = self_test(judge, settings, tested)
         bar = stack.enter_context(
             console.progress(total=len(questions) * settings.repeats, unit="verdict", what="judging")
@@ -124,13 +129,30 @@ def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any],
             cache=cache,
             on_progress=bar.update,
         )
-    return about, verdicts
+        if comparing is None:
+            return about, verdicts, []
+        identity = comparing.identity()
+        about["pairwise"] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
+        return about, verdicts, compare_answers(comparing, questions, settings)
+
+
+def compare_answers(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[PairVerdict]:
+    """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
+    asked = in_both_orders(questions)
+    with contextlib.ExitStack() as stack:
+        cache = None
+        if settings.backend != "reference":
+            cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
+        bar = stack.enter_context(console.progress(total=len(asked), unit="verdict", what="comparing"))
+        verdicts = judge_all(judge, asked, parallel=settings.parallel, cache=cache, on_progress=bar.update)
+    return settle(questions, verdicts)
 
 
 def write(
     judge: dict[str, Any],
     questions: Sequence[Question],
     verdicts: Sequence[Verdict],
+    pairs: Sequence[PairVerdict],
     examples: Sequence[Example],
     twins: set[str],
     graded: Sequence[Graded],
@@ -151,7 +173,10 @@ def write(
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
     if settings.judge.calibration is not None:
         metrics["calibration"] = calibrate(verdicts, graded, settings.judge.calibration, seed=settings.judge.seed)
+    if "pairwise" in judge:
+        metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
     write_records(paths.VERDICTS, verdicts)
+    write_records(paths.PAIRWISE, pairs)
     write_json(paths.JUDGE_METRICS, metrics)
     write_json(paths.SCORES, headlines(metrics))
     with atomic_file(paths.SCORES_CSV) as stream:
@@ -170,6 +195,11 @@ def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
         if name in metrics
     }
     scores["tuned"] |= {status: metrics["tuned"][status] for status in ("scored", "invalid", "failed")}
+    if "pairwise" in metrics:
+        found = metrics["pairwise"]
+        rate, controlled = found["win_rate"], found["length_controlled"]
+        scores["pairwise"] = {"win_rate": rate["mean"]} | {f"ci95_{end}": rate["interval"][end] for end in ENDS}
+        scores["pairwise"] |= {"length_controlled": controlled["win_rate"], "consistency": found["consistency"]}
     return scores
 
 
@@ -193,6 +223,23 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
     if failed:
         raise ServiceUnavailable(message, "run the same command again: what is scored is not asked again")
     raise DataError(message, "another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict")
+
+
+def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
+    """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
+    without = [pair for pair in pairs if pair.outcome is None]
+    if len(without) <= max_invalid * len(pairs):
+        return
+    failed = [pair for pair in without if pair.status == "failed"]
+    example = (failed or without)[0]
+    message = (
+        f"{len(without)} of {len(pairs)} pairs of answers have no verdict ({len(without) - len(failed)} invalid, "
+        f"{len(failed)} failed), more than judge.max_invalid ({max_invalid:g}) allows; "
+        f"{example.id}: {example.detail}; all are in {paths.PAIRWISE}"
+    )
+    if failed:
+        raise ServiceUnavailable(message, "run the same command again: what has a verdict is not asked again")
+    raise DataError(message, "another judge.model, or a larger judge.num_ctx or judge.num_predict")
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -196,6 +196,18 @@ def parts(body: dict[str, Any]) -> tuple[str, str] | None:
     return (found[2], found[3]) if found else None
 
 
+def pair(body: dict[str, Any]) -> tuple[str, str, str] | None:
+    """The reference and the two answers, in order, in a prompt of the rubric pairwise-v1; None in any other."""
+    form = r"(\[[0-9a-f]{16}\]) reference answer\n(.*)\n\1 first answer\n(.*)\n\1 second answer\n(.*)\n\1 end"
+    found = re.search(form, prompt(body), re.S)
+    return (found[2], found[3], found[4]) if found else None
+
+
+def better(value: Any) -> Behaviour:
+    """Answer as the real server does to a request to compare."""
+    return text(f'{{\n  "better": {json.dumps(value)}\n}}')
+
+
 def careful(exchange: Exchange) -> None:
     """A judge that reads: 90 and more for the reference itself, 40 and less for all else, the rest by a hash."""
     found = parts(exchange.body)

@@ -43,6 +43,7 @@ FILES = {
     "generate/metrics.json",
     "generate/responses.jsonl",
     "judge/metrics.json",
+    "judge/pairwise.jsonl",
     "judge/scores.csv",
     "judge/scores.json",
     "judge/scores.png",

@@ -83,7 +83,9 @@ def test_the_built_in_judge_gives_the_same_bytes_again(folder):
     shutil.rmtree(paths.JUDGE)
     judge.main()
     assert outputs() == first
-    assert sorted(first) == ["metrics.json", "scores.csv", "scores.json", "scores.png", "verdicts.jsonl"]
+    assert sorted(first) == [
+        *("metrics.json", "pairwise.jsonl", "scores.csv", "scores.json", "scores.png", "verdicts.jsonl")
+    ]
     assert not (folder / ".cache").exists()
     assert str(folder).encode() not in b"".join(first.values())
 

@@ -24,6 +24,7 @@ QUESTION = Question("row-1", "tuned", "Name the author.", "", "Jane Austen.", "J
 
 def settings(**changes):
     values = {
+        "mode": "score",
         "backend": "ollama",
         "model": "llama3",
         "rubric": "graded-v1",

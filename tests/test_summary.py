@@ -175,6 +175,42 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
     assert not any("built-in" in line for line in lines)
 
 
+def side_by_side(mean: float | None, low: float | None, controlled: float | None) -> dict[str, Any]:
+    counts = {"rows": 4, "wins": 2, "ties": 1, "losses": 0, "invalid": 1, "failed": 0, "consistency": 2 / 3}
+    rate = {"mean": mean, "interval": {"low": low, "high": low and 0.975}}
+    return counts | {"win_rate": rate, "length_controlled": {"win_rate": controlled}}
+
+
+@pytest.mark.parametrize(
+    ("found", "first", "second"),
+    [
+        (
+            side_by_side(0.8333, 0.5, 0.7612),
+            "pairwise   83.3 % [50.0, 97.5] won, 76.1 % at equal length",
+            "           2 wins, 1 ties, 0 losses, 1 unjudged; the orders agree in 67 %",
+        ),
+        (
+            side_by_side(0.8333, None, None) | {"invalid": 0, "consistency": None},
+            "pairwise   83.3 % won",
+            "           2 wins, 1 ties, 0 losses",
+        ),
+    ],
+)
+def test_answers_side_by_side_are_two_lines(root: Path, found: dict[str, Any], first: str, second: str) -> None:
+    fill(root)
+    tuned = statistics(60.0, 3, {})
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "m"}, tuned=tuned, pairwise=found))
+    lines = summary.text(root).splitlines()
+    assert lines[10:12] == [f"            {first}", f"            {second}"]
+
+
+def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
+    fill(root)
+    found = judged({"backend": "reference"}, tuned=statistics(60.0, 3, {}), pairwise=side_by_side(None, None, None))
+    write_json(root / paths.JUDGE_METRICS, found)
+    assert "            pairwise   no verdict on 4 rows" in summary.text(root).splitlines()
+
+
 def test_no_score_at_all_is_said(root: Path) -> None:
     fill(root)
     write_json(root / paths.JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))

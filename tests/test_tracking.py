@@ -174,6 +174,36 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     assert (project / "mlruns").is_dir()
 
 
+def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: MlflowClient) -> None:
+    interval = {"level": 0.95, "low": 0.5, "high": None}
+    found = {"judge": {"fingerprint": "ab12", "backend": "reference"}, "rows": 2, "wins": 1, "ties": 0, "losses": 0}
+    found |= {"invalid": 1, "failed": 0, "consistency": 1.0, "first_position_share": 0.5, "identical": 0}
+    found |= {"win_rate": {"mean": 1.0, "interval": interval, "bounds": {"low": 0.5, "high": 1.0}}}
+    found |= {"length_controlled": {"win_rate": 0.75, "interval": interval, "length_effect": 1.5}}
+    write_json(paths.JUDGE_METRICS, json.loads(paths.JUDGE_METRICS.read_text()) | {"pairwise": found})
+    paths.PAIRWISE.write_text("{}\n")
+    run_id = through_the_flow(project, {"judge"})
+    run = client.get_run(run_id)
+    assert {name: value for name, value in run.data.metrics.items() if name.startswith("judge_pairwise/")} == {
+        "judge_pairwise/n_wins": 1.0,
+        "judge_pairwise/n_ties": 0.0,
+        "judge_pairwise/n_losses": 0.0,
+        "judge_pairwise/n_invalid": 1.0,
+        "judge_pairwise/n_failed": 0.0,
+        "judge_pairwise/consistency": 1.0,
+        "judge_pairwise/first_position_share": 0.5,
+        "judge_pairwise/win_rate": 1.0,
+        "judge_pairwise/win_rate_ci95_low": 0.5,
+        "judge_pairwise/lc_win_rate": 0.75,
+        "judge_pairwise/lc_win_rate_ci95_low": 0.5,
+    }
+    assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
+    assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
+    paths.PAIRWISE.write_text("")  # as where nothing was compared
+    without = through_the_flow(project, {"judge"})
+    assert "judge/pairwise.jsonl" not in {file.path for file in client.list_artifacts(without, "judge")}
+
+
 def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(project, set())
     assert answers(client, run_id) == {

@@ -178,6 +178,7 @@ class Calibration(Section):
 class Judge(Section):
     """Who scores the answers, and how the scores are summed up."""
 
+    mode: Literal["score", "pairwise"]
     backend: Literal["reference", "ollama", "openai"]
     model: Annotated[str, Field(min_length=1)]
     rubric: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -222,6 +223,11 @@ class Params(Section):
             raise ValueError(
                 f"tokenize.context_length ({self.tokenize.context_length}) is more than the model's "
                 f"download.model.n_positions ({self.download.model.n_positions})"
+            )
+        if self.judge.mode == "pairwise" and "base" not in self.generate.models:
+            raise ValueError(
+                f"judge.mode: pairwise compares the tuned model's answers with the base model's, so that "
+                f"generate.models must name both; found {self.generate.models}"
             )
         return self
 

@@ -43,6 +43,7 @@ GENERATE_METRICS = GENERATE / "metrics.json"
 
 JUDGE = ARTIFACTS / "judge"
 VERDICTS = JUDGE / "verdicts.jsonl"
+PAIRWISE = JUDGE / "pairwise.jsonl"
 JUDGE_METRICS = JUDGE / "metrics.json"
 SCORES = JUDGE / "scores.json"
 SCORES_PLOT = JUDGE / "scores.png"

@@ -152,10 +152,26 @@ def _score(root: Path) -> list[str]:
             lines.append(f"{label:<11}{_mean(one)}   {counts}")
     if "difference" in found:
         lines.append(f"difference {_mean(found['difference'], sign='+')}   on {found['difference']['n']} rows")
+    if "pairwise" in found:
+        lines += _pairwise(found["pairwise"])
     lines += _categories(found["tuned"]["categories"])
     if judge["backend"] == "reference":
         lines.append(REFERENCE_JUDGE)
     return lines
+
+
+def _pairwise(found: dict[str, Any]) -> list[str]:
+    """The fine-tuned answers beside those before: how often they won, and how far that can be believed."""
+    rate, controlled = found["win_rate"], found["length_controlled"]["win_rate"]
+    if rate["mean"] is None:
+        return [f"pairwise   no verdict on {found['rows']} rows"]
+    low, high = (rate["interval"][end] for end in ("low", "high"))
+    won = f"{100 * rate['mean']:.1f} %{'' if low is None else f' [{100 * low:.1f}, {100 * high:.1f}]'} won"
+    lines = [f"pairwise   {won}{'' if controlled is None else f', {100 * controlled:.1f} % at equal length'}"]
+    without = found["invalid"] + found["failed"]
+    counts = [f"{found[name]} {name}" for name in ("wins", "ties", "losses")] + [f"{without} unjudged"] * (without > 0)
+    agree = "" if found["consistency"] is None else f"; the orders agree in {100 * found['consistency']:.0f} %"
+    return [*lines, f"           {', '.join(counts)}{agree}"]
 
 
 def _mean(found: dict[str, Any], sign: str = "") -> str:

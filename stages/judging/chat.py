@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from stages.common.errors import PipelineError
 from stages.common.params import Judge as JudgeParams
 from stages.judging.deadline import Deadline
 from stages.judging.expected import expected_score
 from stages.judging.judge import Judgement, Question
-from stages.judging.rubric import InvalidVerdict, Rubric
+from stages.judging.rubric import COMPARING, InvalidVerdict, Rubric, load_rubric
 from stages.judging.transport import Client, Fault, excerpt
 
 #: Statuses that concern one request and not its like. Any other that cannot be repeated ends the judging.
@@ -98,6 +99,13 @@ class ChatJudge(ABC):
                 raise self._unavailable(fault) from fault
             return Judgement("failed", None, str(fault))
         return self._read(request, reply)
+
+    def comparing(self) -> Self:
+        """As in `stages.judging.judge.Judge`: over the same client, with the verdict as the model says it."""
+        other = copy.copy(self)
+        other._rubric = load_rubric(COMPARING, comparing=True)
+        other._params = self._params.model_copy(update={"expected_value": False})
+        return other
 
     def close(self) -> None:
         """End every call that is under way."""

@@ -15,7 +15,10 @@ from stages.common.records import ModelName, Verdict, VerdictStatus
 
 @dataclass(frozen=True)
 class Question:
-    """One answer to be judged, with all that a judge may know. ``id`` and ``model`` say whose it is."""
+    """One answer to be judged, with all that a judge may know. ``id`` and ``model`` say whose it is.
+
+    ``other`` is there where two answers are compared: it is the one that is shown second.
+    """
 
     id: str
     model: ModelName
@@ -23,6 +26,7 @@ class Question:
     input: str
     reference: str
     answer: str
+    other: str | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -92,6 +96,17 @@ class Judge(Protocol):
         Raises:
             JudgeChanged: it is not.
             ServiceUnavailable: that cannot be found out.
+        """
+        ...
+
+    def comparing(self) -> Judge:
+        """The same judge, asked which of a question's two answers is better.
+
+        It gives the answer that is shown first 100 if that is the better one, 50 if neither is, and 0 if the other is.
+        It has an identity of its own, and is closed together with this judge.
+
+        Raises:
+            ConfigError: its rubric cannot be read.
         """
         ...
 

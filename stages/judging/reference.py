@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from rapidfuzz.distance import Levenshtein
@@ -91,8 +91,36 @@ class ReferenceJudge:
         detail = f"chrF {found.chrf:.1f}, token F1 {found.token_f1:.1f}, edit similarity {found.edit:.1f}"
         return Judgement("scored", round(found.mean, 2), detail)
 
+    def comparing(self) -> ReferencePairJudge:
+        """As in `stages.judging.judge.Judge`."""
+        return ReferencePairJudge()
+
     def check(self) -> None:
         """It cannot change."""
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class ReferencePairJudge(ReferenceJudge):
+    """The answer that `ReferenceJudge` gives the higher score is the better one, whichever is shown first."""
+
+    def identity(self) -> dict[str, str]:
+        """That of the scores, and how they are compared."""
+        return {**super().identity(), "comparison": "the higher score"}
+
+    def key(self, question: Question, repeat: int = 0) -> str:
+        """Only the two answers and the reference count."""
+        keys = [super(ReferencePairJudge, self).key(one, repeat) for one in _apart(question)]
+        return hashlib.sha256("".join(keys).encode()).hexdigest()
+
+    def judge(self, question: Question, repeat: int = 0) -> Judgement:
+        """Compare the scores of the two answers."""
+        first, second = (super(ReferencePairJudge, self).judge(one, repeat).score or 0.0 for one in _apart(question))
+        score = 50.0 if first == second else 100.0 * (first > second)
+        return Judgement("scored", score, f"first {first:g}, second {second:g}")
+
+
+def _apart(question: Question) -> tuple[Question, Question]:
+    """The questions about each of a pair's two answers alone."""
+    return replace(question, other=None), replace(question, answer=question.other or "", other=None)

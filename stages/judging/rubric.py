@@ -17,15 +17,21 @@ from stages.judging.judge import Question
 
 FOLDER = Path(__file__).parent / "rubrics"
 
-#: What a judge replies: a JSON object with a score, the same with a reason after it, or a bare whole number.
-Reply = Literal["score", "score and reason", "integer"]
+#: What a judge replies: a JSON object with a score, the same with a reason after it, or a bare whole number; where it
+#: compares two answers, a JSON object that says which is better.
+Reply = Literal["score", "score and reason", "integer", "better"]
+#: The rubric by which answers are compared, and what each of its verdicts is on the scale of the answer shown first.
+COMPARING = "pairwise-v1"
+BETTER = {"first": 2, "tie": 1, "second": 0}
 #: Longer scales are given to the server as bounds; of shorter ones it gets every value, which backends hold to better.
 LONGEST_ENUM = 11
 
 _TEXTS = frozenset({"instruction", "input", "reference", "answer"})
-_FIELDS = _TEXTS | {"fence", "task"}
+_FIELDS = _TEXTS | {"fence", "task", "other"}
 #: Sets of fields with which a rubric shows everything: fenced, or with the task as the book writes it.
 _COMPLETE = (_TEXTS | {"fence"}, frozenset({"task", "reference", "answer"}))
+#: The same where two answers are compared.
+_COMPLETE_PAIR = (_TEXTS | {"fence", "other"},)
 
 
 class InvalidVerdict(ValueError):
@@ -44,6 +50,8 @@ class _File(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.reply == "better":
+            self.scale = [min(BETTER.values()), max(BETTER.values())]
         if not 0 <= self.scale[0] < self.scale[1]:
             raise ValueError(f"scale: expected the lowest and the highest score, found {self.scale}")
         return self
@@ -54,8 +62,8 @@ class Rubric:
     """Templates of the messages to the judge, and what it is to reply.
 
     The templates' fields are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them; and
-    $task, instruction and input as chapter 7 of the book puts them to the model. Scores run from ``lowest`` to
-    ``highest``.
+    $task, instruction and input as chapter 7 of the book puts them to the model. Where two answers are compared $answer
+    is the first and $other the second. Scores run from ``lowest`` to ``highest``.
     """
 
     name: str
@@ -67,8 +75,9 @@ class Rubric:
     highest: int = 100
 
     def messages(self, question: Question) -> list[dict[str, str]]:
-        """The messages that ask for the verdict on one answer, as chat APIs take them."""
-        fields = {name: getattr(question, name) for name in _TEXTS}
+        """The messages that ask for the verdict on one answer, or on two, as chat APIs take them."""
+        texts = _TEXTS | {"other"} if self.reply == "better" else _TEXTS
+        fields = {name: getattr(question, name) for name in texts}
         values = fields | {
             "fence": fence(*(fields[name] for name in sorted(fields))),
             "task": _task(question.instruction, question.input),
@@ -80,6 +89,8 @@ class Rubric:
         """The JSON schema that the server holds the model to; None for a bare number, as the book asks for it."""
         if self.reply == "integer":
             return None
+        if self.reply == "better":
+            return _closed_object({"better": {"type": "string", "enum": list(BETTER)}})
         score: dict[str, Any] = {"type": "integer"}
         if self.highest - self.lowest < LONGEST_ENUM:
             score["enum"] = list(range(self.lowest, self.highest + 1))
@@ -88,12 +99,7 @@ class Rubric:
         properties = {"score": score}
         if self.reply == "score and reason":
             properties["reason"] = {"type": "string"}
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+        return _closed_object(properties)
 
     def parse(self, text: str) -> int:
         """The score in a reply, on the rubric's own scale. Nothing is repaired, rounded or clamped.
@@ -103,6 +109,8 @@ class Rubric:
         """
         if self.reply == "integer":
             score = _parse_integer(text)
+        elif self.reply == "better":
+            score = _parse_better(text)
         else:
             score = _parse_object(text, with_reason=self.reply == "score and reason")
         if not self.lowest <= score <= self.highest:
@@ -114,26 +122,34 @@ class Rubric:
         return 100 * (score - self.lowest) / (self.highest - self.lowest)
 
 
-def load_rubric(name: str, folder: Path = FOLDER) -> Rubric:
+def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) -> Rubric:
     """Read a rubric.
 
+    Args:
+        name: its file's, without the ending.
+        folder: where the file is.
+        comparing: whether it is to compare two answers, and not to score one.
+
     Raises:
-        ConfigError: there is none of that name, or its file is not a rubric.
+        ConfigError: there is none of that name, its file is not a rubric, or not one for this.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
         raise ConfigError(f"params.yaml: judge.rubric: no rubric {name!r}; there is {known}", "correct params.yaml")
-    fix = f"correct {path.name} in stages/judging/rubrics"
+    fix = f"correct {path.name} in stages/judging/rubrics, or judge.rubric in params.yaml"
     try:
         found = _File.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{path.name}: {where}: {first['msg']}", fix) from None
+    if (found.reply == "better") != comparing:
+        wanted = '"better"' if comparing else '"score", "score and reason" or "integer"'
+        raise ConfigError(f'{path.name}: reply: expected {wanted}, found "{found.reply}"', fix)
     system, user = Template("\n".join(found.system)), Template("\n".join(found.user))
     used = set(user.get_identifiers()) if user.is_valid() else set()
-    needed = min((complete - used for complete in _COMPLETE), key=len)
+    needed = min((complete - used for complete in (_COMPLETE_PAIR if comparing else _COMPLETE)), key=len)
     for part, template, missing in (("system", system, set()), ("user", user, needed)):
         used = set(template.get_identifiers()) if template.is_valid() else {"a lone $"}
         if wrong := used - _FIELDS or missing:
@@ -173,13 +189,17 @@ def _parse_integer(text: str) -> int:
     return int(digits)
 
 
+def _parse_better(text: str) -> int:
+    value = _parse_json(text)
+    if not isinstance(value, dict) or set(value) != {"better"}:
+        raise InvalidVerdict("not a JSON object with better as its only key")
+    if not isinstance(value["better"], str) or value["better"] not in BETTER:
+        raise InvalidVerdict(f"better is none of {', '.join(BETTER)}")
+    return BETTER[value["better"]]
+
+
 def _parse_object(text: str, *, with_reason: bool) -> int:
-    try:
-        value = json.loads(text, object_pairs_hook=_without_repeats)
-    except InvalidVerdict:
-        raise
-    except (ValueError, RecursionError):
-        raise InvalidVerdict("not JSON") from None
+    value = _parse_json(text)
     if with_reason:
         if not isinstance(value, dict) or list(value) != ["score", "reason"] or not isinstance(value["reason"], str):
             raise InvalidVerdict("not a JSON object with score and then reason")
@@ -189,6 +209,25 @@ def _parse_object(text: str, *, with_reason: bool) -> int:
     if type(score) is not int:  # bool is a kind of int
         raise InvalidVerdict("the score is not a whole number")
     return score
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except InvalidVerdict:
+        raise
+    except (ValueError, RecursionError):
+        raise InvalidVerdict("not JSON") from None
+
+
+def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with these keys and no other."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -106,6 +106,9 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     for file, folder in FILES:
         if (root / file).exists():
             mlflow.log_artifact(run_id, str(root / file), folder)
+    # Empty where nothing was compared.
+    if (root / paths.PAIRWISE).exists() and (root / paths.PAIRWISE).stat().st_size:
+        mlflow.log_artifact(run_id, str(root / paths.PAIRWISE), "judge")
     if missing:
         say(f"tracking: not in the run, as they are not there: {', '.join(missing)}")
 
@@ -114,7 +117,8 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
     """The results in the stages' metrics files.
 
     The tuned model's scores are ``judge/...``, the base model's ``judge_base/...``, and the mean of tuned minus base is
-    ``judge/difference``; the measures of their answers are ``generate/...`` and ``generate_base/...``.
+    ``judge/difference``; what comes of their answers side by side is ``judge_pairwise/...``, with rates from 0 to 1.
+    The measures of the answers are ``generate/...`` and ``generate_base/...``.
     """
     if (root / paths.FINETUNE_METRICS).exists():
         trained = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune")
@@ -137,6 +141,8 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
         difference = found["difference"]
         yield from _numbers("judge/difference", difference["mean"])
         yield from _interval("judge/difference_ci95", difference["interval"])
+    if "pairwise" in found:
+        yield from _pairwise(found["pairwise"])
 
 
 def lineage(lock: dict[str, Any]) -> str:
@@ -154,6 +160,18 @@ def _scores(name: str, found: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for field, shown in names.items():
         yield from _numbers(f"{name}/{shown}", found[field])
     yield from _interval(f"{name}/ci95", found["interval"])
+
+
+def _pairwise(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """What came of the answers side by side."""
+    for name in ("wins", "ties", "losses", "invalid", "failed"):
+        yield from _numbers(f"judge_pairwise/n_{name}", found[name])
+    for name in ("consistency", "first_position_share"):
+        yield from _numbers(f"judge_pairwise/{name}", found[name])
+    rate, controlled = found["win_rate"], found["length_controlled"]
+    for name, value, ends in (("win_rate", rate["mean"], rate), ("lc_win_rate", controlled["win_rate"], controlled)):
+        yield from _numbers(f"judge_pairwise/{name}", value)
+        yield from _interval(f"judge_pairwise/{name}_ci95", ends["interval"])
 
 
 def _interval(name: str, found: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -230,8 +248,11 @@ def _judge(root: Path) -> dict[str, str]:
     """Who judged, as tags: scores of two judges are comparable only if these are equal."""
     if not (root / paths.JUDGE_METRICS).exists():
         return {}
-    identity = read_json(root / paths.JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")["judge"]
-    return {f"judge.{name}": str(value) for name, value in identity.items()}
+    found = read_json(root / paths.JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
+    tags = {f"judge.{name}": str(value) for name, value in found["judge"].items()}
+    if "pairwise" in found:
+        tags["judge.pairwise.fingerprint"] = str(found["pairwise"]["judge"]["fingerprint"])
+    return tags
 
 
 def _note(metrics: dict[str, float]) -> str:
