@@ -161,6 +161,7 @@ def _train(
             steps=steps,
             evaluation_batch=trainer.EVALUATION_BATCH,
             dtype=dtype,
+            processes=team.size,
         ),
         clock,
         peak=meter.matmul_rate(device, dtype) * team.size,

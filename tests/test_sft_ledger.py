@@ -15,8 +15,9 @@ from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.sft import ledger, trainer
-from stages.sft.batches import collate
+from stages.sft.batches import collate, epoch_order
 from stages.sft.ledger import Costs, Shape, Work
+from stages.sft.team import Team
 
 #: One layer of width 2, and a vocabulary of 10.
 SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
@@ -141,6 +142,35 @@ def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, multi
     assert shape.logits == len(filled.where) == len(filled.targets) == len(filled.weights)
     assert (shape.prefix, shape.rows, shape.longest) == (batch.attend.prefix, batch.attend.rows, batch.attend.width)
     assert shape.grid - (shape.tokens - shape.prefix) == shape.grid - len(batch.attend.grid)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_a_team_computes_what_its_processes_share_out(processes):
+    train = random_rows(4, seed=1)
+    recipe = RECIPE.model_copy(update={"max_steps": 1})
+    [step] = ledger.training_shapes(train, recipe, "all", 1, torch.float32, processes)
+
+    batch = [train[index] for index in epoch_order(len(train), recipe.seed, 1)]
+    shares = [Team(rank, processes).share(batch) for rank in range(processes)]
+    assert step == [Shape.of(rows, "all") for rows, counts in shares if counts]
+    val = ledger.evaluation_shapes(ROWS, "all", 8, processes)
+    by_length = [ROWS[1], ROWS[2], ROWS[0]]
+    assert val == [Shape.of(by_length[rank::processes], "all") for rank in range(min(processes, 3))]
+
+
+def test_two_processes_compute_the_common_beginning_twice_and_see_the_rows_once():
+    recipe = RECIPE.model_copy(update={"batch_size": 3, "max_steps": 1})
+    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "dtype": torch.float32}
+    alone = ledger.plan(ROWS, ROWS, recipe, SIZES, **about)
+    both = ledger.plan(ROWS, ROWS, recipe, SIZES, **about, processes=2)
+
+    for one, two in ((alone.steps[0], both.steps[0]), (alone.evaluation, both.evaluation)):
+        assert (one.tokens, two.tokens) == (10, 10)
+        assert one.computed == 6
+        assert one.plain_flop == two.plain_flop
+    # By length [1, 2, 3, 9], [1, 2, 5, 9], [1, 2, 3, 4, 9]. The first and the last begin with [1, 2], as each keeps an
+    # input of its own; the second is alone.
+    assert both.evaluation.computed == (2 + 1 + 2) + 3
 
 
 def random_rows(count: int, seed: int) -> list[Encoded]:

@@ -179,21 +179,26 @@ def work_of(shape: Shape, costs: Costs) -> Work:
 
 
 def training_shapes(
-    train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int, dtype: torch.dtype
+    train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int, dtype: torch.dtype, processes: int = 1
 ) -> list[list[Shape]]:
-    """The parts of each of a run's steps, the first step first, with matrix products in ``dtype``."""
+    """What is computed at once in each of a run's steps, the first step first, with matrix products in ``dtype``.
+
+    Each of the parts that a batch is cut into is divided among the processes (`stages.sft.team`).
+    """
     shape_of = functools.partial(
         Shape.of, loss_on=loss_on, share_prefix=not settings.dropout, multiple=line_multiple(dtype)
     )
     batches = itertools.islice(_batches(train, settings), steps)
-    return [[shape_of(part) for part in _parts(batch, settings)] for batch in batches]
+    return [
+        [shape_of(own) for part in _parts(batch, settings) for own in _shares(part, processes)] for batch in batches
+    ]
 
 
-def evaluation_shapes(val: Sequence[Encoded], loss_on: LossOn, size: int) -> list[Shape]:
-    """The batches of an evaluation: the rows by length, ``size`` at a time."""
+def evaluation_shapes(val: Sequence[Encoded], loss_on: LossOn, size: int, processes: int = 1) -> list[Shape]:
+    """The batches of an evaluation: the rows by length, ``size`` at a time, divided among the processes."""
     by_length = sorted(val, key=lambda row: len(row.ids))
-    batches = batches_of(range(len(val)), size, drop_last=False)
-    return [Shape.of([by_length[index] for index in batch], loss_on) for batch in batches]
+    batches = batches_of(by_length, size, drop_last=False)
+    return [Shape.of(own, loss_on) for batch in batches for own in _shares(batch, processes)]
 
 
 @dataclass(frozen=True)
@@ -238,14 +243,18 @@ def plan(
     steps: int,
     evaluation_batch: int,
     dtype: torch.dtype,
+    processes: int = 1,
 ) -> Plan:
-    """Count a run of ``steps`` steps in ``dtype``, whose evaluations take ``evaluation_batch`` rows at a time."""
+    """Count a run of ``steps`` steps in ``dtype``, whose evaluations take ``evaluation_batch`` rows at a time.
+
+    Of several processes it counts what all of them compute, except rows that do not count in the loss.
+    """
     costs = Costs(sizes, settings.lora, settings.activation_checkpointing)
     forward = Costs(sizes, settings.lora, train=False)
-    shapes = training_shapes(train, settings, loss_on, steps, dtype)
+    shapes = training_shapes(train, settings, loss_on, steps, dtype, processes)
     return Plan(
         [total([work_of(part, costs) for part in parts]) for parts in shapes],
-        total([work_of(shape, forward) for shape in evaluation_shapes(val, loss_on, evaluation_batch)]),
+        total([work_of(shape, forward) for shape in evaluation_shapes(val, loss_on, evaluation_batch, processes)]),
         evaluations(steps, settings.eval_every),
     )
 
@@ -259,6 +268,11 @@ def _parts(batch: Sequence[Encoded], settings: Finetune) -> list[Sequence[Encode
     """A batch cut into ``settings.accumulate`` parts as the trainer does it."""
     size = -(-len(batch) // settings.accumulate)
     return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+
+def _shares(rows: Sequence[Encoded], processes: int) -> list[Sequence[Encoded]]:
+    """The rows of each process that has any of its own, as `stages.sft.team.Team.share` gives them."""
+    return [rows[rank::processes] for rank in range(min(processes, len(rows)))]
 
 
 def _batches(train: Sequence[Encoded], settings: Finetune) -> Iterator[list[Encoded]]:
