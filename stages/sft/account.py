@@ -61,8 +61,8 @@ class Account:
         """What the run has cost: counts, operations in TFLOP, seconds; None for what it was too short to tell.
 
         Steps, tokens and operations are those since this process began: of a run that went on from a checkpoint, what
-        came after it. Of a team they are all processes' together. Tokens a second and the share of the peak are those after the first step, without evaluations, samples and
-        checkpoints.
+        came after it. Of a team they are all processes' together. Tokens a second and the share of the peak are those
+        after the first step, without evaluations, samples and checkpoints.
 
         Args:
             more: figures to put with them.
