@@ -111,6 +111,7 @@ def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None 
         dtype=dtype,
         device=device,
         there=memory.available(device) // (team.size if device.type == "cpu" else 1),
+        team=team,
     )
     say(str(demand))
     foreseen = memory.taken(device) + demand.wanted.total

@@ -19,6 +19,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.sft import memory
 from stages.sft.memory import GIB, KERNELS, Demand, Estimate
+from stages.sft.team import ALONE, Team
 from tests import small_pipeline
 from tests.test_sft_ledger import RECIPE, ROWS, SIZES
 
@@ -28,9 +29,11 @@ CPU = torch.device("cpu")
 TOLERANCE = 0.25
 
 
-def estimate(dtype: torch.dtype = torch.float32, **changed: object) -> Estimate:
+def estimate(
+    dtype: torch.dtype = torch.float32, *, device: torch.device = CPU, team: Team = ALONE, **changed: object
+) -> Estimate:
     settings = RECIPE.model_copy(update={"batch_size": 3} | changed)
-    return memory.estimate(SIZES, ROWS, settings, loss_on="all", steps=1, dtype=dtype, device=CPU)
+    return memory.estimate(SIZES, ROWS, settings, loss_on="all", steps=1, dtype=dtype, device=device, team=team)
 
 
 def test_the_estimate_worked_by_hand():
@@ -87,17 +90,42 @@ def test_early_stopping_keeps_the_best_weights():
     assert estimate(patience=1).masters == 4 * 226
 
 
+def test_two_whole_models_sum_gradients_in_buckets():
+    alone, found = estimate(torch.bfloat16), estimate(torch.bfloat16, team=Team(0, 2))
+
+    assert (found.weights, found.masters, found.optimizer) == (alone.weights, alone.masters, alone.optimizer)
+    assert (found.gradients, found.buckets) == ((2 + 4) * 226, 2 * 226)
+    # The greedier process has the rows of 3 and 4 inputs, five tokens after a beginning of 2, filled up to 32.
+    assert found.logits == alone.logits
+
+
+def test_shares_of_a_model_worked_by_hand():
+    found = estimate(torch.bfloat16, team=Team(0, 2, sharded=True))
+
+    # With a single layer all are there at a time.
+    assert found.weights == 2 * 226 + 4 * 226
+    assert (found.masters, found.optimizer) == (4 * 226 // 2, 8 * 226 // 2)
+    assert found.gradients == 4 * 226 // 2 + (2 + 4) * 226
+    assert found.saved == 12 * 226
+    on_a_gpu = estimate(torch.bfloat16, device=torch.device("cuda"), team=Team(0, 2, sharded=True))
+    assert (on_a_gpu.weights, on_a_gpu.saved) == (2 * 226, 0)
+
+
 MEASURE = """
 import json, sys
+from pathlib import Path
 import torch
-from stages.common.params import Finetune
 from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.sft import memory, trainer
+from stages.sft.checkpoint import Checkpoints
+from stages.sft.team import join, leave
 from tests.test_sft_ledger import RECIPE
 
 sizes = GPT2Config(**json.loads(sys.argv[1]))
+dtype = getattr(torch, sys.argv[2])
+team = join(int(sys.argv[3]), sharded=sys.argv[4] == "fsdp")
 recipe = RECIPE.model_copy(update={"batch_size": 8, "max_steps": 2})
 generator = torch.Generator().manual_seed(0)
 lengths = torch.randint(60, 120, (16,), generator=generator).tolist()
@@ -105,13 +133,16 @@ rows = [
     Encoded(id=str(n), ids=torch.randint(50257, (n,), generator=generator).tolist(), prompt_length=9) for n in lengths
 ]
 wanted = memory.estimate(
-    sizes, rows, recipe, loss_on="all", steps=2, dtype=torch.float32, device=torch.device("cpu")
+    sizes, rows, recipe, loss_on="all", steps=2, dtype=dtype, device=torch.device("cpu"), team=team
 ).total
 before = memory.taken(torch.device("cpu"))
 model = weights.initialise(sizes, seed=0)
 nothing = {"on_step": lambda _: None, "on_epoch": lambda _: {}}
-trainer.fit(model, rows, rows[:2], recipe, loss_on="all", dtype=torch.float32, **nothing)
-print(wanted, memory.peak_resident() - before)
+if team.size > 1:
+    nothing["checkpoints"] = Checkpoints(Path(sys.argv[5]), seconds=0, say=lambda _: None)
+trainer.fit(model, rows, rows[:2], recipe, loss_on="all", dtype=dtype, team=team, **nothing)
+print(wanted, memory.peak_resident() - before, flush=True)
+leave()
 """
 
 
@@ -133,10 +164,33 @@ def child(code: str, *arguments: str, folder: Path = ROOT) -> subprocess.Complet
     ],
 )
 def test_a_real_run_s_peak_is_near_the_estimate(sizes):
-    done = child(MEASURE, json.dumps(sizes))
+    done = child(MEASURE, json.dumps(sizes), "float32", "1", "ddp")
 
     assert done.returncode == 0, done.stderr
     wanted, measured = map(int, done.stdout.split())
+    assert measured == pytest.approx(wanted, rel=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_peak_of_a_team_s_first_process_is_near_the_estimate(tmp_path, parallel, dtype):
+    sizes = json.dumps({"n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256})
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEASURE, sizes, dtype, "2", parallel, str(tmp_path / "checkpoints")],
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PIPELINE_RENDEZVOUS": str(tmp_path / "rendezvous")}
+            | {"TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    wanted, measured = map(int, said[0].split())
     assert measured == pytest.approx(wanted, rel=TOLERANCE)
 
 

@@ -8,7 +8,7 @@ import functools
 import resource
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,7 @@ from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
 from stages.sft import ledger, loss
 from stages.sft.ledger import Shape
+from stages.sft.team import ALONE, Team
 
 GIB = 1 << 30
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
@@ -51,6 +52,8 @@ class Estimate:
         activations: what the forward pass keeps for the backward pass of one part of a batch.
         logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
         accumulated: whether gradients wait for those of the batch's next part.
+        buckets: in which several processes that each keep the whole model sum their gradients.
+        saved: all weights and moments, while the first of several processes with shares of them saves a checkpoint.
     """
 
     weights: int
@@ -60,6 +63,8 @@ class Estimate:
     activations: int
     logits: int
     accumulated: bool = False
+    buckets: int = 0
+    saved: int = 0
 
     @property
     def total(self) -> int:
@@ -71,10 +76,13 @@ class Estimate:
 
         Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
         where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
-        there when the next one's loss is computed.
+        there when the next one's loss is computed. A checkpoint is saved between steps.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
+        parts["buckets of gradients"] = self.buckets
         at_the_loss = self.activations + self.logits
+        if self.saved > max(self.gradients, at_the_loss + self.gradients * self.accumulated):
+            return parts | {"checkpoint": self.saved, "kernels": KERNELS}
         if self.accumulated or self.gradients > at_the_loss:
             parts["gradients"] = self.gradients
         if self.accumulated or self.gradients <= at_the_loss:
@@ -101,8 +109,9 @@ def estimate(
     steps: int,
     dtype: torch.dtype,
     device: torch.device,
+    team: Team = ALONE,
 ) -> Estimate:
-    """The memory of a run's greediest step.
+    """The memory of a run's greediest step, in the process of a team that wants most.
 
     With d bytes a number in the dtype of the products, W weights, of which T are trained:
 
@@ -113,6 +122,11 @@ def estimate(
     - the loss (`stages.sft.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
       gradient twice, V * C in d each, if the head is trained.
 
+    Where N processes each keep the whole model (`stages.sft.team`) gradients are summed in buckets, d T, in fp32, 4 T.
+    Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
+    gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well, and the first process
+    takes 12 T to save.
+
     Args:
         sizes: of the model.
         train: the rows.
@@ -121,26 +135,42 @@ def estimate(
         steps: of the run.
         dtype: of the matrix products.
         device: of the model.
+        team: the processes that train it.
     """
     width, bf16 = dtype.itemsize, dtype != torch.float32
-    weights = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
-    weights += sizes.n_layer * (12 * sizes.n_embd**2 + 13 * sizes.n_embd)
+    embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
+    layer = 12 * sizes.n_embd**2 + 13 * sizes.n_embd
     updates = ledger.lora_weights(sizes, settings.lora)
+    weights = embeddings + sizes.n_layer * layer + updates
     trained = updates if settings.lora else weights
-    whole_fp32 = bf16 and (settings.accumulate > 1 or device.type == "cuda")
-    parts = [part for step in ledger.training_shapes(train, settings, loss_on, steps, dtype) for part in step]
+    shapes = ledger.training_shapes(train, settings, loss_on, steps, dtype, team.size)
+    parts = [part for step in shapes for part in step]
     kept = max(
         activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype) for part in parts
     )
     at_the_loss = max(_loss(part, sizes, settings, dtype) for part in parts)
-    return Estimate(
-        weights=width * (weights + updates),
-        masters=4 * ((weights + updates) * bf16 + trained * (settings.patience is not None)),
+    found = Estimate(
+        weights=width * weights,
+        masters=4 * (weights * bf16 + trained * (settings.patience is not None)),
         optimizer=8 * trained,
-        gradients=trained * (width + 4 * whole_fp32),
+        gradients=trained * (width + 4 * (bf16 and (settings.accumulate > 1 or device.type == "cuda"))),
         activations=kept - at_the_loss,
         logits=at_the_loss,
         accumulated=settings.accumulate > 1,
+    )
+    if team.size == 1:
+        return found
+    if not team.sharded:
+        return replace(found, gradients=trained * (width + 4), buckets=trained * width)
+    at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
+    at_home = device.type == "cpu"
+    return replace(
+        found,
+        weights=width * at_a_time + 4 * weights * at_home,
+        masters=4 * (weights + trained * (settings.patience is not None)) // team.size,
+        optimizer=8 * trained // team.size,
+        gradients=4 * trained // team.size + (width + 4) * min(at_a_time, trained),
+        saved=12 * trained * at_home,
     )
 
 
@@ -236,7 +266,8 @@ class Demand:
         steps: of the run.
         dtype: of the matrix products.
         device: of the model.
-        there: bytes available before the model is loaded.
+        there: bytes available to this process before the model is loaded.
+        team: the processes that train it.
     """
 
     def __init__(
@@ -250,9 +281,10 @@ class Demand:
         dtype: torch.dtype,
         device: torch.device,
         there: int,
+        team: Team = ALONE,
     ) -> None:
         self._estimate = functools.partial(
-            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device
+            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device, team=team
         )
         self._settings = settings
         self.there = there

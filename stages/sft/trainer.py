@@ -127,9 +127,10 @@ def fit(
             due = checkpoints is not None and team.leads and step < steps and checkpoints.due()
             due, stopped = team.any(due, interruption.signal is not None, device=device)
             if checkpoints and (due or stopped):
-                saved = Checkpoint(weights.tensors(), progress.to_json())
+                tensors = weights.tensors()  # by all processes, as each may have a share
                 if team.leads:
-                    checkpoints.save(step, saved)
+                    checkpoints.save(step, Checkpoint(tensors, progress.to_json()))
+                del tensors  # which may be a copy of all there is
             if stopped:
                 raise Interrupted((interruption.signal or signal.SIGTERM).name)
             if step == steps:
