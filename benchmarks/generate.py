@@ -20,6 +20,7 @@ from benchmarks.finetune import OFFLINE, OURS, at_least, say
 from benchmarks.report import head, line, spread, with_spread
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
+from stages.common.program import TORCH_SETTINGS
 
 PEERS = tuple(name for name in answers.CONTENDERS if name != OURS)
 #: Batch sizes at which transformers is tried; it is as good as the best of them. 0: all rows.
@@ -73,8 +74,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     questions = answers.read(folder / "task")
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] if options.device == "cuda" else ""
     environment = OFFLINE | {"HF_HOME": str(folder / "huggingface"), "CUDA_VISIBLE_DEVICES": shown}
-    # For all, as stages.common.program sets it for us: without it each is many times slower beside another process.
-    environment["GOMP_SPINCOUNT"] = "1000"
+    # For all, as the stage has them: without these each is many times slower beside another process.
+    environment |= TORCH_SETTINGS
     # One small width: without bf16 in hardware a large product of it takes minutes, and no figure here rests on it.
     widths = ("--sizes", "256")
     out = folder / "out.json"
