@@ -19,6 +19,7 @@ WIDTH = 96
 _INDENT = 12
 _EXAMPLES = 3
 _CATEGORIES = 4
+_FAULTS = 4
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
 
@@ -154,7 +155,7 @@ def _score(root: Path) -> list[str]:
         lines.append(f"difference {_mean(found['difference'], sign='+')}   on {found['difference']['n']} rows")
     if "pairwise" in found:
         lines += _pairwise(found["pairwise"])
-    lines += _categories(found["tuned"]["categories"])
+    lines += _categories(found["tuned"]["categories"]) + _faults(found["tuned"]["faults"])
     if judge["backend"] == "reference":
         lines.append(REFERENCE_JUDGE)
     return lines
@@ -191,6 +192,16 @@ def _categories(found: dict[str, Any]) -> list[str]:
     if len(ranked) <= 2 * _CATEGORIES:
         return [f"categories: {', '.join(ranked)}"]
     return [f"best: {', '.join(ranked[:_CATEGORIES])}", f"worst: {', '.join(ranked[-_CATEGORIES:])}"]
+
+
+def _faults(found: dict[str, Any]) -> list[str]:
+    """What is wrong with the answers and costs most; an answer may have several faults."""
+    dearest = [
+        f"{name} {one['points_lost']:.1f} (in {one['n']})"
+        for name, one in list(found.items())[:_FAULTS]
+        if one["points_lost"] >= 0.05
+    ]
+    return [f"points lost: {', '.join(dearest)}"] if dearest else []
 
 
 #: Judge-free measures by their names in metrics.json: label, form, factor.
