@@ -98,7 +98,8 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
     """`stages.gpt2.decoding.generate`, as the stage calls it."""
     from stages.gpt2 import decoding
 
-    model = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)
+    loaded = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)
+    model = decoding.prepare(loaded)
 
     def answer(prompts: Sequence[list[int]], lengths: Sequence[int]) -> Answers:
         made = dict(decoding.generate(model, prompts, max_new_tokens=lengths, end_of_text=-1, batch_size=batch_size))

@@ -20,7 +20,7 @@ from benchmarks import child, report, task
 from benchmarks.contender import CONTENDERS, PEERS, versions
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
-from stages.common.program import TORCH_SETTINGS
+from stages.common.program import torch_settings
 
 OURS = "ours"
 
@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
                     name,
                     *_flat({"--folder": given, "--device": options.device, "--out": out}),
                     # As stages.common.program sets it for the stage.
-                    environment=environment | (TORCH_SETTINGS if name == OURS else {}),
+                    environment=environment | (torch_settings("finetune") if name == OURS else {}),
                 )
             except child.ChildFailed as failure:
                 if name == OURS:

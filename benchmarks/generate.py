@@ -20,7 +20,7 @@ from benchmarks.finetune import OFFLINE, OURS, at_least, say
 from benchmarks.report import head, line, spread, with_spread
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
-from stages.common.program import TORCH_SETTINGS
+from stages.common.program import torch_settings
 
 PEERS = tuple(name for name in answers.CONTENDERS if name != OURS)
 #: Batch sizes at which transformers is tried; it is as good as the best of them. 0: all rows.
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--peers", type=peers, default=list(PEERS), help=f"of {', '.join(PEERS)}")
     made.add_argument("--rows", type=at_least(1), default=110, help="prompts, from the test split")
     made.add_argument("--book-rows", type=at_least(1), help="answer only so many as the book, which takes minutes")
-    made.add_argument("--batch-size", type=at_least(1), default=128, help="of ours")
+    made.add_argument("--batch-size", type=at_least(1), default=48, help="of ours")
     made.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="the book's is fp32")
     made.add_argument("--repeats", type=at_least(1), default=2, help="times that each contender has its turn")
     made.add_argument("--data", type=Path, default=task.DATA, help="a dataset; the book's is instruction-data.json")
@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] if options.device == "cuda" else ""
     environment = OFFLINE | {"HF_HOME": str(folder / "huggingface"), "CUDA_VISIBLE_DEVICES": shown}
     # For all, as the stage has them: without these each is many times slower beside another process.
-    environment |= TORCH_SETTINGS
+    environment |= torch_settings("generate")
     # One small width: without bf16 in hardware a large product of it takes minutes, and no figure here rests on it.
     widths = ("--sizes", "256")
     out = folder / "out.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -246,3 +248,38 @@ def test_answers_in_either_precision_are_those_of_one_row_at_a_time(model, dtype
 
     same = sum(a == b for a, b in zip(together, alone, strict=True))
     assert same == len(PROMPTS) if dtype == torch.float32 else same >= len(PROMPTS) // 2
+
+
+def copied(model: GPT2, dtype: torch.dtype) -> GPT2:
+    return copy.deepcopy(model).to(dtype)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 24, 25])
+def test_the_layout_of_bf16_weights_changes_nothing_but_roundings(model, tokens):
+    plain, laid_out = copied(model, torch.bfloat16), decoding.prepare(copied(model, torch.bfloat16))
+    projection = laid_out.h[0].mlp.c_fc
+
+    assert projection.weight.shape == (16, 64)
+    assert projection.weight.t().is_contiguous()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(laid_out.state_dict()[name], weight)
+    line = torch.randn(tokens, 16, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.inference_mode():
+        ours, theirs = projection(line), plain.h[0].mlp.c_fc(line)
+    assert ours.shape == theirs.shape == (tokens, 64)
+    assert ours.is_contiguous()
+    # Sums of 17 terms of about 1 in size, rounded to 8 bits.
+    assert torch.allclose(ours.float(), theirs.float(), atol=0.04, rtol=0.02)
+
+
+def test_the_layout_of_fp32_weights_stays(model):
+    prepared = decoding.prepare(copied(model, torch.float32))
+
+    assert all(weight.is_contiguous() for weight in prepared.parameters())
+
+
+def test_prepared_bf16_weights_give_the_answers_of_plain_ones(model):
+    prepared = decoding.prepare(copied(model, torch.bfloat16))
+
+    # Random weights are far from ties, so that roundings tip none of these.
+    assert answers(prepared) == answers(copied(model, torch.bfloat16))

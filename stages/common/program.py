@@ -15,15 +15,19 @@ from stages.common.signals import Interrupted, ignore, raise_at_once
 
 #: EX_IOERR of sysexits.h.
 INPUT_OUTPUT_ERROR = 74
-#: What torch is to find in the environment of a stage (measured in docs/decisions.md).
-TORCH_SETTINGS = {
+
+
+def torch_settings(stage: str) -> dict[str, str]:
+    """What torch is to find in a stage's environment when it is loaded (measured in docs/decisions.md)."""
     # Threads wait for one another in busy loops, by default for so long that a step takes many times as long wherever
     # another process wants the core too.
-    "GOMP_SPINCOUNT": "1000",
-    # Large tensors come in pages of 2 MB, where the system gives these to who asks. Every step allocates gigabytes, and
-    # the first touch of each page of 4 kB takes longer than to fill it.
-    "THP_MEM_ALLOC_ENABLE": "1",
-}
+    settings = {"GOMP_SPINCOUNT": "1000"}
+    if stage == "finetune":
+        # Large tensors come in pages of 2 MB, where the system gives these to who asks. Every step allocates gigabytes,
+        # and the first touch of each page of 4 kB takes longer than to fill it. In generation places of the
+        # KV cache that nobody reaches would take memory too.
+        settings["THP_MEM_ALLOC_ENABLE"] = "1"
+    return settings
 
 
 def run(stage: str, main: Callable[[], None]) -> NoReturn:
@@ -33,7 +37,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         stage: the stage's name, put before every message.
         main: the stage.
     """
-    for name, value in TORCH_SETTINGS.items():  # read when torch is loaded, which a stage's main does
+    for name, value in torch_settings(stage).items():  # before torch is loaded, which a stage's main does
         os.environ.setdefault(name, value)
     raise_at_once()
     succeeded = False

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stages.gpt2.model import GPT2, CachedPass, KVCache
+from stages.gpt2.model import GPT2, CachedPass, KVCache, Projection
 
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
 
@@ -79,6 +79,18 @@ class _Row:
     def position(self) -> int:
         """Where the last token stands."""
         return len(self.prompt) + len(self.ids) - 1
+
+
+def prepare(model: GPT2) -> GPT2:
+    """Lay out a model's weights as generation reads them fastest; it gives other roundings, and trains more slowly.
+
+    Only in bf16 on a CPU does that make a difference.
+    """
+    if model.wte.weight.dtype == torch.bfloat16 and model.wte.weight.device.type == "cpu":
+        for module in model.modules():
+            if isinstance(module, Projection):
+                module.lay_out_for_few_tokens()
+    return model
 
 
 def generate(

@@ -42,7 +42,8 @@ def load(folder: Path, *, made_by: str, precision: Precision) -> GPT2:
                 made_by,
             )
     device = runtime.prepare()
-    return weights.load(folder, made_by=made_by, dtype=runtime.dtype_for(precision, device), device=device)
+    dtype = runtime.dtype_for(precision, device)
+    return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device))
 
 
 def answer(
