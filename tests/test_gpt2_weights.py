@@ -97,6 +97,10 @@ def poison(tensors):
     tensors["transformer.h.0.mlp.c_fc.weight"][3, 4] = float("nan")
 
 
+def overflow(tensors):
+    tensors["transformer.h.0.mlp.c_fc.weight"][3, 4] = float("-inf")
+
+
 def untie(tensors):
     tensors["lm_head.weight"] = tensors["transformer.wte.weight"] + 1
 
@@ -108,6 +112,7 @@ def untie(tensors):
         (add, r"h\.2\.ln_2\.bias: not part of this GPT-2"),
         (widen, r"wpe\.weight: expected shape \(16, 8\), found \(17, 8\)"),
         (poison, r"h\.0\.mlp\.c_fc\.weight holds values that are not finite"),
+        (overflow, r"h\.0\.mlp\.c_fc\.weight holds values that are not finite"),
         (untie, r"lm_head\.weight differs from the token embedding"),
     ],
 )
