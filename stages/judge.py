@@ -5,7 +5,7 @@ artifacts/split/metrics.json; for the spelling, the train rows' words and GPT-2'
 first. Writes artifacts/judge: a verdict an answer, the statistics, the scores of each row as CSV for `dvc plots`, and a
 picture. Every answer ends as scored, invalid or failed; with more of the last two than params.yaml allows, all is
 written first and the stage fails then. In pairwise mode the two models' answers are also compared, row by row, under
-the same rule; pairwise.jsonl is empty otherwise.
+the same rule; pairwise.jsonl is a blank line otherwise.
 """
 
 from __future__ import annotations
@@ -176,7 +176,11 @@ def write(
     if "pairwise" in judge:
         metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
     write_records(paths.VERDICTS, verdicts)
-    write_records(paths.PAIRWISE, pairs)
+    if pairs:
+        write_records(paths.PAIRWISE, pairs)
+    else:
+        with atomic_file(paths.PAIRWISE) as stream:
+            stream.write("\n")  # DVC warns of an output that is empty
     write_json(paths.JUDGE_METRICS, metrics)
     write_json(paths.SCORES, headlines(metrics))
     with atomic_file(paths.SCORES_CSV) as stream:

@@ -295,7 +295,7 @@ def test_the_scores_are_those_of_the_mode_score(folder, monkeypatch):
     assert sorted(compared) == sorted(outputs()) == OUTPUTS
     for name in ("verdicts.jsonl", "scores.csv", "scores.png"):
         assert outputs()[name] == compared[name]
-    assert outputs()["pairwise.jsonl"] == b""
+    assert outputs()["pairwise.jsonl"] == b"\n"
     assert judged.pop("pairwise")["judge"]["fingerprint"] != judged["judge"]["fingerprint"]
     assert metrics() == judged
     assert "pairwise" not in json.loads(paths.SCORES.read_text())

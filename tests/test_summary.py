@@ -30,8 +30,7 @@ score       of 100, mean and 95 % interval, by the built-in reference judge
             fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
             difference  +40.0 [+30.0, +50.0]   on 3 rows
             categories: spelling 90, active/passive 30
-            points lost: wrong but fluent 31.2 (in 2), too long 4.0 (in 2), misspelt 1.0 (in 2),
-              cut off 0.5 (in 2)
+            points lost: wrong but fluent 31.2 (in 2), too long 4.0 (in 2), misspelt 1.0 (in 2)
             The built-in judge measures how like the reference an answer is. Its score says that
             the machine works, not that the model is good.
 answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9

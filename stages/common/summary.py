@@ -19,7 +19,7 @@ WIDTH = 96
 _INDENT = 12
 _EXAMPLES = 3
 _CATEGORIES = 4
-_FAULTS = 4
+_FAULTS = 3
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
 

@@ -106,8 +106,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     for file, folder in FILES:
         if (root / file).exists():
             mlflow.log_artifact(run_id, str(root / file), folder)
-    # Empty where nothing was compared.
-    if (root / paths.PAIRWISE).exists() and (root / paths.PAIRWISE).stat().st_size:
+    if "judge_pairwise/n_wins" in metrics and (root / paths.PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / paths.PAIRWISE), "judge")
     if missing:
         say(f"tracking: not in the run, as they are not there: {', '.join(missing)}")
