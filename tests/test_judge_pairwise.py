@@ -420,6 +420,14 @@ def test_the_interval_draws_whole_instructions():
     assert widths[1] == pytest.approx(0.132, abs=0.02)
 
 
+@pytest.mark.parametrize(("outcome", "low", "high"), [("win", 0.926, 1.0), ("loss", 0.0, 0.074), ("tie", 0.463, 0.537)])
+def test_what_never_came_may_still_come(outcome, low, high):
+    """48 instructions, one of which has two rows: 0.025^(1/48) = 0.92603."""
+    rows = [pair_verdict(place, outcome, f"c{min(place, 47)}") for place in range(49)]
+    found = summarise_pairs(rows, resamples=100, seed=1)["win_rate"]["interval"]
+    assert found == {"level": 0.95, "low": low, "high": high}
+
+
 def test_no_rows_give_no_figures():
     found = summarise_pairs([], resamples=100, seed=1)
     assert (found["rows"], found["win_rate"]["mean"], found["win_rate"]["bounds"]["low"]) == (0, None, None)

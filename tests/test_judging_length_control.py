@@ -107,7 +107,8 @@ def test_answers_of_equal_length_leave_the_raw_win_rate():
 
 
 @pytest.mark.parametrize(
-    ("preferences", "differences", "mean"), [([], [], None), ([1], [3], 3), ([1, 0, 1], [7, 7, 7], 7)]
+    ("preferences", "differences", "mean"),
+    [([], [], None), ([1], [3], 3), ([1, 0, 1], [7, 7, 7], 7), ([1, 0], [2, 6], 4)],
 )
 def test_what_cannot_be_told_from_the_length_is_none(preferences, differences, mean):
     found = rate(preferences, differences)

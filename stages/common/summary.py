@@ -59,7 +59,7 @@ def _entry(name: str, lines: list[str]) -> Iterator[str]:
     margin = name
     for line in lines:
         for piece in textwrap.wrap(line, WIDTH - _INDENT, subsequent_indent="  " if ": " in line else "") or [""]:
-            yield f"{margin:<{_INDENT}}{piece}".rstrip()
+            yield f"{margin:<{_INDENT}}{piece}".rstrip().replace("\N{NO-BREAK SPACE}", " ")
             margin = ""
 
 
@@ -197,7 +197,7 @@ def _categories(found: dict[str, Any]) -> list[str]:
 def _faults(found: dict[str, Any]) -> list[str]:
     """What is wrong with the answers and costs most; an answer may have several faults."""
     dearest = [
-        f"{name} {one['points_lost']:.1f} (in {one['n']})"
+        f"{name} {one['points_lost']:.1f} (in\N{NO-BREAK SPACE}{one['n']})"
         for name, one in list(found.items())[:_FAULTS]
         if one["points_lost"] >= 0.05
     ]

@@ -41,11 +41,12 @@ def length_feature(differences: np.ndarray) -> np.ndarray | None:
 
     Returns:
         tanh of the differences over their standard deviation (of a sample); zeros if all answers are of equal length;
-        None if all differ by the same number, so that length and model cannot be told apart.
+        None if one model's answers are all longer, so that nothing was seen of equal length, or all differ by the
+        same number, so that length and model cannot be told apart.
     """
     if not differences.any():
         return np.zeros(len(differences))
-    if len(differences) < 2 or np.ptp(differences) == 0:
+    if len(differences) < 2 or not differences.min() <= 0 <= differences.max():
         return None
     return np.asarray(np.tanh(differences / differences.std(ddof=1)))
 

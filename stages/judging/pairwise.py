@@ -141,7 +141,10 @@ def _rates(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[s
     names, members = np.unique(clusters, return_inverse=True)
     sums = np.bincount(members, weights=values, minlength=len(names))
     sizes = np.bincount(members, minlength=len(names)).astype(np.float64)
-    low, high = interval(sums, sizes, resamples=resamples, seed=seed)
+    if len(values) and np.ptp(values) == 0:
+        low, high = _without_variety(float(values[0]), len(names))
+    else:
+        low, high = interval(sums, sizes, resamples=resamples, seed=seed)
     won = float(values.sum())
     controlled = length_controlled(values, lengths, clusters, resamples=resamples, seed=seed)
     return {
@@ -157,6 +160,18 @@ def _rates(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[s
             "mean_length_difference": _rounded(controlled["mean_length_difference"]),
         },
     }
+
+
+def _without_variety(value: float, clusters: int) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean on [0, 1] where every value is the same, so that a resample cannot differ.
+
+    What never came in n instructions has a share of less than 0.025^(1/n) from 1 (Clopper and Pearson 1934); were it
+    all lost, or all won, the mean would be that much lower or higher.
+    """
+    if clusters < 2:
+        return None, None
+    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / clusters)
+    return value * (1 - unseen), value * (1 - unseen) + unseen
 
 
 def _pairs(questions: Sequence[Question]) -> Iterator[tuple[Question, Question]]:
