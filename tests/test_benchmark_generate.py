@@ -79,7 +79,7 @@ def test_who_has_a_turn():
     options.book_rows = 4
 
     assert generate.contenders(options) == {
-        "ours": ("ours", 128, 40),
+        "ours": ("ours", 48, 40),
         "book": ("book", 1, 4),
         "transformers, batch 16": ("transformers", 16, 40),
         "transformers, batch 32": ("transformers", 32, 40),
