@@ -91,21 +91,21 @@ class KVCache:
 class Attend(Protocol):
     """How the tokens of a pass look at one another: what `GPT2.forward` is given besides the tokens.
 
-    Called once a layer with queries, keys and values of shape [..., H, D], where ... is the shape of the ids; returns
-    the mixed values in the same shape.
+    Called once a layer with queries, keys and values, [..., 3, H, D], where ... is the shape of the ids; returns the
+    mixed values, [..., H, D].
     """
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """Mix the values of one layer."""
         ...
 
 
-def causal(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG001
-    """Rows side by side, [B, T, H, D]: each token sees its own row up to itself.
+def causal(layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG001
+    """Rows side by side, [B, T, 3, H, D]: each token sees its own row up to itself.
 
     Rows shorter than T are padded on the right, with any id: no real token sees what comes after it.
     """
-    return _mix(query, key, value, is_causal=True).to(query.dtype)
+    return mix(*qkv.unbind(-3), is_causal=True).to(qkv.dtype)
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,9 @@ class CachedPass:
         """[N] int64, each token's place in the padded [B * T]."""
         return (self.rows - self.first) * self.width + self.positions - self.start
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """Write keys and values [N, H, D] to the cache and attend to all that is there."""
+        query, key, value = qkv.unbind(1)
         keys, values = self.cache.data[layer].unbind()
         # Indices on both sides of a slice put the indexed dimensions first: [N, H, D].
         keys[self.rows, :, self.positions] = key
@@ -173,64 +174,7 @@ class CachedPass:
         return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self.grid)
 
 
-@dataclass(frozen=True)
-class PackedRows:
-    """Rows without padding and with their common beginning only once: [N] tokens in one line.
-
-    First come the P tokens with which every row begins, then each row's own. Nothing outside attention mixes tokens, so
-    there each is computed exactly once; in attention a row's own tokens see the common ones as if each row had them.
-    The rows [1, 2, 3], [1, 2, 4, 5] with P = 2 are the line 1 2 3 4 5.
-
-    Args:
-        prefix: P.
-        rows: B.
-        width: T, the length of the longest row's own part.
-        grid: [N - P] int64, the place of each own token in a padded [B * T]: here 0, 2, 3 of 4.
-        dropout: the share of attention weights dropped at random.
-    """
-
-    prefix: int
-    rows: int
-    width: int
-    grid: Tensor
-    dropout: float = 0.0
-
-    @functools.cached_property
-    def mask(self) -> Tensor:
-        """[T, P + T] bool: an own token sees the whole prefix, and its own row up to itself."""
-        square = torch.ones(self.width, self.width, dtype=torch.bool, device=self.grid.device).tril()
-        return F.pad(square, (self.prefix, 0), value=True)
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
-        """Mix the values [N, H, D] of one layer."""
-        own = [self._padded(part[self.prefix : self.end]) for part in (query, key, value)]  # [B, T, H, D] each
-        filling = query.new_zeros(len(query) - self.end, *query.shape[1:])
-        if not self.prefix:
-            mixed = self._line(_mix(*own, is_causal=True, dropout=self.dropout))
-            return torch.cat([mixed.to(query.dtype), filling])
-        common = [part[None, : self.prefix] for part in (query, key, value)]  # [1, P, H, D] each
-        spread = [part.expand(self.rows, -1, -1, -1) for part in common]
-        keys, values = (torch.cat([spread[part], own[part]], dim=1) for part in (1, 2))  # [B, P + T, H, D]
-        mixed = self._line(_mix(own[0], keys, values, mask=self.mask, dropout=self.dropout))
-        first = _mix(*common, is_causal=True, dropout=self.dropout)[0]
-        return torch.cat([first.to(query.dtype), mixed.to(query.dtype), filling])
-
-    @property
-    def end(self) -> int:
-        """Tokens in the line that belong to rows; what comes after them fills it up, and nothing looks at it."""
-        return self.prefix + len(self.grid)
-
-    def _padded(self, part: Tensor) -> Tensor:
-        """[N - P, H, D] to [B, T, H, D], zero where a row is shorter."""
-        grid = part.new_zeros(self.rows * self.width, *part.shape[1:])
-        return grid.index_copy(0, self.grid, part).unflatten(0, (self.rows, self.width))
-
-    def _line(self, part: Tensor) -> Tensor:
-        """[B, T, H, D] to [N - P, H, D]."""
-        return part.flatten(0, 1).index_select(0, self.grid)
-
-
-def _mix(
+def mix(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -326,8 +270,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
         """[..., C] to [..., C]."""
-        query, key, value = self.c_attn(x).unflatten(-1, (3, self.n_head, -1)).unbind(-3)  # [..., H, D] each
-        return self.drop(self.c_proj(attend(layer, query, key, value).flatten(-2)))
+        qkv = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # [..., 3, H, D]
+        return self.drop(self.c_proj(attend(layer, qkv).flatten(-2)))
 
 
 class MLP(nn.Module):

@@ -16,7 +16,7 @@ from stages.common.errors import DataError
 from stages.common.params import LossOn
 from stages.common.records import Encoded
 from stages.gpt2 import runtime
-from stages.gpt2.model import PackedRows
+from stages.gpt2.packed import PackedRows
 from stages.sft.encoding import first_target
 
 Item = TypeVar("Item")
