@@ -452,6 +452,50 @@ def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, m
     assert "set generate.batch_size: 10 in params.yaml, whose cache takes up to 0.2 GiB; or" in done.stderr
 
 
+PEAK = """
+from stages import generate
+generate.main()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypatch):
+    """100,000 rows, of which every tenth gets one token; most have no room, so that rows are handled and few answered.
+
+    The peak is compared with that of a tenth of the rows. What may grow is an id and a place in the journal.
+    """
+    overlay = {
+        "download": {"model": {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 8}},
+        "generate": {"max_new_tokens": 1, "models": ["tuned"]},
+    }
+    monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay))
+    importlib.import_module("stages.download").main()
+    shutil.copytree(paths.BASE_MODEL, paths.TUNED_MODEL)
+    paths.SPLIT.mkdir()
+    paths.TOKENS.mkdir()
+    peaks = {}
+    for count in (10_000, 100_000):
+        with paths.tokens_file("test").open("w") as rows, paths.split_file("test").open("w") as references:
+            for number in range(count):
+                row = {"id": f"{number:012}", "ids": [7] * 9, "prompt_length": 8 - (number % 10 == 0)}
+                example = {"id": row["id"], "instruction": "a", "input": "", "output": "b", "category": "c"}
+                rows.write(json.dumps(row) + "\n")
+                references.write(json.dumps(example) + "\n")
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"tuned model: {count:,} answers, {count // 10:,} tokens" in done.stdout
+        peaks[count] = int(done.stdout.split()[-1]) * 1024
+    growth = (peaks[100_000] - peaks[10_000]) / 90_000
+    print(f"peaks {peaks}, {growth:.0f} bytes a row")
+    assert growth < 400
+
+
 def test_other_errors_than_a_shortage_stay_what_they_are():
     settings = params.load(ROOT / "params.yaml").generate
     sizes = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=64)
