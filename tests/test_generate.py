@@ -467,6 +467,7 @@ def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypa
     """
     overlay = {
         "download": {"model": {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 8}},
+        "tokenize": {"context_length": 8},
         "generate": {"max_new_tokens": 1, "models": ["tuned"]},
     }
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay))
