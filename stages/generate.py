@@ -26,9 +26,8 @@ from stages.sft.journal import Journal, remove_unless_open
 from stages.sft.measures import PLACES, Measures
 
 if TYPE_CHECKING:
-    import torch
-
     from stages.gpt2.model import GPT2
+    from stages.gpt2.runtime import Device
     from stages.gpt2.tokenizer import Tokenizer
 
 TOKENIZE = "dvc repro --force tokenize"
@@ -154,7 +153,7 @@ def windows(settings: Generate) -> Iterator[list[Encoded]]:
         yield window
 
 
-def load(name: ModelName, precision: Precision, device: torch.device) -> GPT2:
+def load(name: ModelName, precision: Precision, device: Device) -> GPT2:
     """One of the models; errors as in `stages.sft.answering.load`."""
     from stages.gpt2 import runtime
     from stages.sft import answering
@@ -185,7 +184,7 @@ def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
 
 
 def answer_all(
-    name: ModelName, count: int, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: torch.device
+    name: ModelName, count: int, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: Device
 ) -> None:
     """Put an answer to every row that has none yet into the journal. The model is there no longer than that."""
     from stages.sft import answering
@@ -238,7 +237,7 @@ class Pace:
 
 
 def effect_of_bf16(
-    name: ModelName, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: torch.device
+    name: ModelName, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: Device
 ) -> dict[str, Any]:
     """How many of the first answers are other ones in fp32."""
     from stages.sft import answering
