@@ -24,7 +24,7 @@ from stages.common.restore import cached
 
 def main() -> None:
     """Find the model, then become the conversation."""
-    finder = argparse.ArgumentParser(add_help=False)
+    finder = argparse.ArgumentParser(prog="python -m flows.chat", add_help=False, allow_abbrev=False)
     finder.add_argument("--model", default=str(paths.TUNED_MODEL))
     found, others = finder.parse_known_args()
     folder = paths.TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)

@@ -2,30 +2,32 @@
 
 Reads artifacts/tokenize/test.jsonl (the ids of the prompts, and how many the references have), the references in
 artifacts/split/test.jsonl and the models. Writes artifacts/generate/responses.jsonl, the models in turn and each one's
-answers in the order of the test rows, and metrics.json. Rows are taken a window at a time, so that memory does not grow
-with their number; finished answers are kept outside DVC's outputs, so that a killed run goes on.
+answers in the order of the test rows, and metrics.json. Rows are taken a window at a time, and of all of them nothing
+but ids and places in files is held; finished answers are kept outside DVC's outputs, so that a killed run goes on.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common import gpu, params, paths, program
-from stages.common.console import progress, say
+from stages.common.console import duration, progress, say
 from stages.common.errors import DataError
 from stages.common.files import write_json
 from stages.common.params import Generate, Precision
 from stages.common.records import Encoded, Example, ModelName, Response, read_records, write_records
-from stages.sft.journal import Journal
-from stages.sft.measures import Measures
+from stages.sft.journal import Journal, remove_unless_open
+from stages.sft.measures import PLACES, Measures
 
 if TYPE_CHECKING:
     from stages.gpt2.model import GPT2
+    from stages.gpt2.runtime import Device
     from stages.gpt2.tokenizer import Tokenizer
 
 TOKENIZE = "dvc repro --force tokenize"
@@ -36,11 +38,21 @@ MODELS = {
 }
 #: What answers depend on besides the values of params.yaml, the prompts and the model.
 HERE = Path(__file__).parent
-CODE = (*sorted((HERE / "gpt2").glob("*.py")), HERE / "sft" / "answering.py", HERE / "sft" / "encoding.py")
+CODE = (
+    Path(__file__),
+    *sorted((HERE / "gpt2").glob("*.py")),
+    *(HERE / "sft" / f"{name}.py" for name in ("answering", "encoding", "journal")),
+    HERE / "common" / "records.py",
+)
+#: Where finished answers wait for the others.
+ANSWERS = paths.CACHE / "generate"
+#: Whose answers are kept when all are there: each fine-tuning is answered for beside the same base model. The last
+#: run's alone, so that no more than one file is kept.
+KEPT: tuple[ModelName, ...] = ("base",)
 
 #: Batches in a window. Between windows the last rows of one are waited for, so more make less idle time.
 WINDOW_BATCHES = 8
-#: Rows, at most a window's, that are answered in fp32 too where bf16 is chosen, to tell how many answers it changes.
+#: Rows that are answered in fp32 too where bf16 is chosen, to tell how many answers it changes.
 COMPARED_ROWS = 32
 #: Seconds between two lines on how far it is.
 REPORT_SECONDS = 30.0
@@ -58,51 +70,70 @@ def generate(settings: Generate) -> None:
     # torch looks for GPUs when it is first used, so it is imported once the lease has said which there are.
     from stages.gpt2 import runtime
     from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft import answering
 
-    count = check_rows()
-    tokenizer = Tokenizer(paths.TOKENIZER)
     device = runtime.prepare()
-    precision = runtime.name_of(runtime.dtype_for(settings.precision, device))
-    for name in settings.models:
-        load(name, settings.precision)  # for its errors: what is wrong with one is not told after another's answers
+    rows = check_rows()
+    tokenizer = Tokenizer(paths.TOKENIZER)
+    for name in settings.models:  # what is wrong with one is not told after another's answers
+        folder, made_by = MODELS[name]
+        answering.check(folder, made_by=made_by)
+    dtype = runtime.dtype_for(settings.precision, device)
+    settings = settings.model_copy(update={"precision": runtime.name_of(dtype)})  # what "auto" is on this machine
     with ExitStack() as stack:
         journals = {
-            name: stack.enter_context(Journal(journal_path(name, settings, f"{precision} on {device.type}")))
+            name: stack.enter_context(Journal(journal_path(name, settings, device.type)))
             for name in sorted(settings.models)  # in one order, so that no two processes wait for one another
         }
         effects: dict[str, Any] = {}
         for name in settings.models:
-            model = load(name, settings.precision)
-            answer_all(name, model, count, journals[name], settings, tokenizer)
-            if precision == "bf16":
-                del model  # before fp32 weights take twice its memory
-                effects[name] = effect_of_bf16(name, journals[name], settings, tokenizer)
+            with shortage_explained(name, settings, rows):
+                answer_all(name, rows.count, journals[name], settings, tokenizer, device)
+                if settings.precision == "bf16":
+                    effects[name] = effect_of_bf16(name, journals[name], settings, tokenizer, device)
         write(journals, settings, effects)
-        for journal in journals.values():
-            journal.clear()
+        for name, journal in journals.items():
+            clean_up(name, journal)
 
 
-def check_rows() -> int:
-    """The number of test rows.
+@dataclass(frozen=True)
+class Rows:
+    """How many test rows there are, and how many tokens the longest of their prompts has."""
+
+    count: int
+    longest: int
+
+
+def check_rows() -> Rows:
+    """Look through all test rows and their references; of them only the ids are held, 100,000 in about 10 MB.
 
     Raises:
-        DataError: there is none, or one has no prompt, or ids that no GPT-2 knows.
+        DataError: there is none, one has no prompt, no response or ids that no GPT-2 knows, two have one id, or the
+            references are not those of the rows.
     """
     from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
-    path = paths.tokens_file("test")
-    count = 0
-    for count, row in enumerate(read_rows(), 1):  # noqa: B007
-        if not 0 < row.prompt_length <= len(row.ids):
+    path, split = paths.tokens_file("test"), paths.split_file("test")
+    seen: set[str] = set()
+    longest = 0
+    for row, example in itertools.zip_longest(read_rows(), read_references()):
+        if row is None or example is None or row.id != example.id:
+            expected, found = ("the end" if one is None else f"the row {one.id}" for one in (row, example))
+            raise DataError(f"{split}: expected {expected}, found {found}", TOKENIZE)
+        if not 0 < row.prompt_length < len(row.ids):
+            most = len(row.ids) - 1
             raise DataError(
-                f"{path}, row {row.id}: prompt_length: expected 1 to {len(row.ids)}, found {row.prompt_length}",
-                TOKENIZE,
+                f"{path}, row {row.id}: prompt_length: expected 1 to {most}, found {row.prompt_length}", TOKENIZE
             )
         if not 0 <= min(row.ids) <= max(row.ids) < VOCABULARY_SIZE:
             raise DataError(f"{path}, row {row.id}: ids: expected 0 to {VOCABULARY_SIZE - 1}", TOKENIZE)
-    if not count:
+        if row.id in seen:
+            raise DataError(f"{path}: two rows have the id {row.id}", "dvc repro --force split")
+        seen.add(row.id)
+        longest = max(longest, row.prompt_length)
+    if not seen:
         raise DataError(f"{path}: no rows to answer", "raise split.test in params.yaml")
-    return count
+    return Rows(len(seen), longest)
 
 
 def read_rows() -> Iterator[Encoded]:
@@ -110,57 +141,72 @@ def read_rows() -> Iterator[Encoded]:
     return read_records(paths.tokens_file("test"), Encoded, made_by="dvc repro tokenize")
 
 
+def read_references() -> Iterator[Example]:
+    """The test rows before they were made tokens of, in the same order."""
+    return read_records(paths.split_file("test"), Example, made_by="dvc repro split")
+
+
 def windows(settings: Generate) -> Iterator[list[Encoded]]:
     """The test rows, as many at a time as are answered together."""
     rows = read_rows()
     while window := list(itertools.islice(rows, WINDOW_BATCHES * settings.batch_size)):
-        if len({row.id for row in window}) < len(window):
-            raise DataError(f"{paths.tokens_file('test')}: two rows have one id", TOKENIZE)
         yield window
 
 
-def load(name: ModelName, precision: Precision) -> GPT2:
+def load(name: ModelName, precision: Precision, device: Device) -> GPT2:
     """One of the models; errors as in `stages.sft.answering.load`."""
+    from stages.gpt2 import runtime
     from stages.sft import answering
 
     folder, made_by = MODELS[name]
-    return answering.load(folder, made_by=made_by, precision=precision)
+    return answering.load(folder, made_by=made_by, dtype=runtime.dtype_for(precision, device), device=device)
 
 
-def journal_path(name: ModelName, settings: Generate, machine: str) -> Path:
+def shortage_explained(name: ModelName, settings: Generate, rows: Rows) -> AbstractContextManager[None]:
+    """As `stages.sft.answering.shortage_explained`, for one of the models."""
+    from stages.gpt2 import weights
+    from stages.sft import answering
+
+    folder, made_by = MODELS[name]
+    sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
+    return answering.shortage_explained(sizes, settings, rows=rows.count, longest=rows.longest)
+
+
+def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
     """Where a model's answers are kept until all are there: another value, prompt, model or machine, another file."""
     from stages.gpt2 import weights
     from stages.sft.checkpoint import run_key
 
     folder, _ = MODELS[name]
     inputs = (paths.tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)
-    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name}, {machine}", *CODE, *inputs)
-    return paths.CACHE / "generate" / f"{name}-{key}.jsonl"
+    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {device}", *CODE, *inputs)
+    return ANSWERS / f"{name}-{key}.jsonl"
 
 
 def answer_all(
-    name: ModelName, model: GPT2, count: int, journal: Journal, settings: Generate, tokenizer: Tokenizer
+    name: ModelName, count: int, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: Device
 ) -> None:
-    """Put an answer to every row that has none yet into the journal."""
-    from stages.gpt2 import runtime
+    """Put an answer to every row that has none yet into the journal. The model is there no longer than that."""
     from stages.sft import answering
 
-    with progress(total=count, unit="row", what=f"generate, {name} model") as bar:
-        pace = Pace(name, count)
+    kept = len(journal)
+    if kept == count:
+        say(f"{name} model: all {count:,} answers are there from an earlier run")
+        return
+    if kept:
+        say(f"{name} model: going on behind {kept:,} answers of a run that was stopped")
+    model = load(name, settings.precision, device)
+    pace = Pace(name, count, kept)
+    with progress(total=count, done=kept, unit="row", what=f"generate, {name} model") as bar:
         for window in windows(settings):
-            kept = journal.take({row.id for row in window})
-            if 0 < len(kept) < len(window) and runtime.name_of(model.wte.weight.dtype) != "fp32":
-                # In bf16 the others would round differently without the batch mates that are done: all anew.
-                journal.untake()
-                kept = {}
-            pace.found(len(kept))
-            bar.update(len(kept))
-            missing = [row for row in window if row.id not in kept]
-            for response in answering.answer(model, missing, name, settings, tokenizer):
-                journal.append(response)
-                bar.update()
-                bar.set_postfix_str(pace.made(response.tokens), refresh=False)
-            journal.skip_to_end()
+            asked = [row for row in window if row.id not in journal]
+            if asked and settings.precision != "fp32":
+                asked = window  # in bf16 the others would round differently without the batch mates that are done
+            for response in answering.answer(model, asked, name, settings, tokenizer):
+                if response.id not in journal:
+                    journal.append(response)
+                    bar.update()
+                    bar.set_postfix_str(pace.made(response.tokens), refresh=False)
 
 
 class Pace:
@@ -169,42 +215,37 @@ class Pace:
     Args:
         name: of the model.
         count: rows in all.
+        done: of which were answered before.
+        clock: seconds.
     """
 
-    def __init__(self, name: ModelName, count: int) -> None:
-        self._name, self._count = name, count
-        self._done = self._new = self._tokens = 0
-        self._began = self._said = time.monotonic()
-
-    def found(self, rows: int) -> None:
-        """So many rows were answered before a run was killed."""
-        self._done += rows
+    def __init__(self, name: ModelName, count: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._count, self._done, self._clock = name, count, done, clock
+        self._new = self._tokens = 0
+        self._began = self._said = clock()
 
     def made(self, tokens: int) -> str:
         """One more row is answered; returns the speed."""
-        if self._done and not self._new:
-            say(f"{self._name} model: going on behind {self._done:,} answers of a run that was stopped")
         self._done, self._new, self._tokens = self._done + 1, self._new + 1, self._tokens + tokens
-        now = time.monotonic()
+        now = self._clock()
         speed = f"{self._tokens / max(now - self._began, 1e-9):,.0f} tokens/s"
         if now - self._said > REPORT_SECONDS:
             self._said = now
-            left = (self._count - self._done) * (now - self._began) / self._new
-            say(f"{self._name} model: {self._done:,} of {self._count:,} rows, {speed}, {left / 60:.0f} minutes left")
+            left = duration((self._count - self._done) * (now - self._began) / self._new)
+            say(f"{self._name} model: {self._done:,} of {self._count:,} rows, {speed}, {left} left")
         return speed
 
 
-def effect_of_bf16(name: ModelName, journal: Journal, settings: Generate, tokenizer: Tokenizer) -> dict[str, Any]:
+def effect_of_bf16(
+    name: ModelName, journal: Journal, settings: Generate, tokenizer: Tokenizer, device: Device
+) -> dict[str, Any]:
     """How many of the first answers are other ones in fp32."""
     from stages.sft import answering
 
-    window = next(windows(settings))
-    rows = window[:COMPARED_ROWS]
-    journal.rewind()
-    kept = journal.take({row.id for row in window})
-    exact = answering.answer(load(name, "fp32"), rows, name, settings, tokenizer)
-    changed = sum(response.text != kept[response.id].text for response in exact)
-    return {"bf16_compared": len(rows), "bf16_changed": round(changed / len(rows), 4)}
+    rows = list(itertools.islice(read_rows(), COMPARED_ROWS))
+    exact = answering.answer(load(name, "fp32", device), rows, name, settings, tokenizer)
+    changed = sum(response.text != journal.get(response.id).text for response in exact)
+    return {"bf16_compared": len(rows), "bf16_changed": round(changed / len(rows), PLACES)}
 
 
 def write(journals: dict[ModelName, Journal], settings: Generate, effects: dict[str, Any]) -> None:
@@ -212,7 +253,7 @@ def write(journals: dict[ModelName, Journal], settings: Generate, effects: dict[
     measures = {name: Measures() for name in settings.models}
     write_records(
         paths.RESPONSES,
-        (response for name in settings.models for response in in_order(journals[name], settings, measures[name])),
+        (response for name in settings.models for response in in_order(journals[name], measures[name])),
     )
     found = {name: measures[name].result() | effects.get(name, {}) for name in settings.models}
     write_json(paths.GENERATE_METRICS, found)
@@ -221,32 +262,29 @@ def write(journals: dict[ModelName, Journal], settings: Generate, effects: dict[
     say(f"the answers: {paths.RESPONSES}")
 
 
-def in_order(journal: Journal, settings: Generate, measures: Measures) -> Iterator[Response]:
-    """A journal's answers in the order of the rows, each measured on the way.
+def in_order(journal: Journal, measures: Measures) -> Iterator[Response]:
+    """A journal's answers in the order of the rows, each measured on the way."""
+    for row, example in zip(read_rows(), read_references(), strict=True):
+        response = journal.get(row.id)
+        measures.add(response, example.output, len(row.ids) - row.prompt_length)
+        yield response
 
-    Raises:
-        DataError: the references are not those of the test rows.
-    """
-    split = paths.split_file("test")
-    references = read_records(split, Example, made_by="dvc repro split")
-    journal.rewind()
-    for window in windows(settings):
-        found = journal.take({row.id for row in window})
-        for row in window:
-            example = next(references, None)
-            if example is None or example.id != row.id:
-                found_id = example.id if example else "the end"
-                raise DataError(f"{split}: expected the row {row.id}, found {found_id}", TOKENIZE)
-            measures.add(found[row.id], example.output, len(row.ids) - row.prompt_length)
-            yield found[row.id]
+
+def clean_up(name: ModelName, journal: Journal) -> None:
+    """Remove what no run needs any more: these answers, unless they are kept, and those of runs that never ended."""
+    if name not in KEPT:
+        journal.clear()
+    for path in ANSWERS.glob(f"{name}-*.jsonl"):
+        if path != journal.path:
+            remove_unless_open(path)
 
 
 def describe(found: dict[str, Any]) -> str:
     """One line about a model's answers."""
     reasons = ", ".join(f"{name} {found[name]}" for name in ("end_of_text", "max_new_tokens", "context") if found[name])
     line = f"{found['rows']:,} answers, {found['tokens']:,} tokens, ended by {reasons}"
-    if found["no_room"]:
-        line += f"; {found['no_room']} prompts leave no room for an answer"
+    if blocked := found["no_room"]:
+        line += f"; {blocked:,} {'prompt leaves' if blocked == 1 else 'prompts leave'} no room for an answer"
     if "bf16_changed" in found:
         line += f"; bf16 changes {found['bf16_changed']:.0%} of the first {found['bf16_compared']} answers"
     return line

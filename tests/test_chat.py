@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,15 +73,79 @@ def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
     model = weights.load(folder, made_by="")
     style = prompt.load_style(folder, made_by="")
     options = chat.parser().parse_args(["--model", str(folder), "--max-new-tokens", "5"])
+    options.input = ""
     told = io.StringIO()
 
-    chat.talk(model, tokenizer, style, options, ["Say it.\n", "\n", "word " * 70], told)
+    chat.talk(model, tokenizer, style, options, ["Say it.\n", "\n", "word " * 70, "/input b, a", "Sort."], told)
 
-    ids = tokenizer.encode("<|user|>\nSay it.\n<|assistant|>:\n")
+    asked = ["<|user|>\nSay it.\n<|assistant|>:\n", "<|user|>\nSort.\nb, a\n<|assistant|>:\n"]
+    first, last = (spoken(model, tokenizer, text) for text in asked)
+    count = len(tokenizer.encode(style.prompt(("word " * 70).strip(), "")))
+    refused = f"(not answered: with its prompt it takes {count} tokens; there is room for 63)"
+    assert told.getvalue() == f"{first}\n{refused}\n{last}\n"
+
+
+def spoken(model, tokenizer, prompted: str) -> str:
+    ids = tokenizer.encode(prompted)
     ((_, made),) = decoding.generate(model, [ids], max_new_tokens=5, end_of_text=END_OF_TEXT, batch_size=1)
-    assert told.getvalue() == (
-        answer_text(made.ids, tokenizer) + " … (--max-new-tokens)\n" + " … (the model's context is full)\n"
-    )
+    return answer_text(made.ids, tokenizer) + " … (--max-new-tokens)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["a\n", "  \n", " b "], [("a", "file"), ("b", "file")]),
+        (["/input x y \n", "\n", "a\n", "b\n"], [("a", "x y"), ("b", "file")]),
+        (["/input one\\\r\n", "two\r\n", "Sort\\\n", "it.\n"], [("Sort\nit.", "one\ntwo")]),
+        (["/input\n", "a\n", "/inputs are what?\n"], [("a", ""), ("/inputs are what?", "file")]),
+        (["/input x\n", "/input y\n", "a\\\n"], [("a", "y")]),
+        ([], []),
+    ],
+)
+def test_instructions_and_their_inputs_are_read_off_the_lines(lines, expected):
+    assert list(chat.instructions(lines, "file")) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-new-tokens", "0"], "--max-new-tokens: Input should be greater than or equal to 1, found 0"),
+        (["--max-new-tokens", "-1"], "--max-new-tokens: Input should be greater than or equal to 1, found -1"),
+        (["--max-new-tokens", "many"], "--max-new-tokens: Input should be a valid integer"),
+        (["--top-k", "0"], "--top-k: Input should be greater than or equal to 1, found 0"),
+        (["--top-k", "-1"], "--top-k: Input should be greater than or equal to 1, found -1"),
+        (["--top-p", "0"], "--top-p: Input should be greater than 0, found 0"),
+        (["--top-p", "2"], "--top-p: Input should be less than or equal to 1, found 2"),
+        (["--top-p", "nan"], "--top-p: Input should be less than or equal to 1, found nan"),
+        (["--temperature", "-1"], "--temperature: Input should be greater than or equal to 0, found -1"),
+        (["--temperature", "nan"], "--temperature: Input should be less than or equal to 100, found nan"),
+        (["--seed", "-1"], "--seed: Input should be greater than or equal to 0, found -1"),
+    ],
+)
+def test_options_out_of_range_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        chat.parser().parse_args(arguments)
+
+    assert message in capsys.readouterr().err
+
+
+def test_the_help_names_the_default_model_and_how_to_give_an_input(capsys):
+    with pytest.raises(SystemExit):
+        chat.parser().parse_args(["--help"])
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[--model MODEL]" in said
+    assert f"(default: {paths.TUNED_MODEL})" in said
+    assert "/input TEXT before it is its input" in said
+    assert chat.parser().parse_args([]).model == paths.TUNED_MODEL
+
+
+def test_a_line_that_is_not_utf_8_is_told_after_the_others_were_given():
+    lines = chat.decoded([b"caf\xc3\xa9\n", b"caf\xe9\n"])
+
+    assert next(lines) == "café\n"
+    with pytest.raises(DataError, match=r"standard input, line 2: not UTF-8 \(.* at byte 3\)"):
+        next(lines)
 
 
 def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
@@ -88,14 +153,16 @@ def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
         [sys.executable, "-m", "flows.chat", "--model", str(folder), "--max-new-tokens", "3", "--temperature", "0.8"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        input="Say it.\n",
+        input="Say it.\nAgain.\ncaf\xe9\n",
         capture_output=True,
-        text=True,
+        encoding="latin-1",
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(" … (--max-new-tokens)\n")
+    assert done.returncode == DataError.exit_code, done.stderr
+    assert done.stdout.count("(--max-new-tokens)\n") == 2
+    assert done.stderr.startswith("chat: standard input, line 3: not UTF-8")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch):
@@ -110,6 +177,23 @@ def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch
 def test_limits_without_a_temperature_are_refused(folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["chat", "--model", str(folder), "--top-k", "5"])
     with pytest.raises(ConfigError, match="change nothing at temperature 0"):
+        chat.main()
+
+
+def test_what_mends_a_model_from_elsewhere_is_not_our_fine_tuning(folder, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "vocab.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["chat", "--model", str(other)])
+    with pytest.raises(DataError, match=r"vocab\.json: not GPT-2's file") as caught:
+        chat.main()
+
+    assert caught.value.fix.startswith("--model FOLDER with one that the stage finetune has written")
+
+
+def test_an_input_file_that_is_not_there_is_told(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["chat", "--model", str(folder), "--input", str(tmp_path / "none.txt")])
+    with pytest.raises(DataError, match=r"none\.txt: no such file"):
         chat.main()
 
 

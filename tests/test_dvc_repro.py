@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.common import paths, tracking
 from tests import small_pipeline
 from tests.small_pipeline import ROOT
 
@@ -142,3 +143,34 @@ def test_two_clones_give_the_same_dvc_lock(tmp_path):
         locks.append((folder / "dvc.lock").read_text())
 
     assert locks[0] == locks[1]
+
+
+@pytest.mark.slow
+def test_the_model_of_a_run_answers_at_the_terminal(finished, monkeypatch):
+    """From MLflow's sqlite store over the run's dvc.lock to DVC's cache: nothing of the working tree is needed."""
+    monkeypatch.chdir(finished)
+    run_id = tracking.create_run(finished, tags={})
+    assert run_id is not None
+    tracking.publish(finished, run_id, ran=set(STAGES))
+    tracking.end(run_id, "FINISHED")
+    model = finished / paths.TUNED_MODEL
+    listed = {path.name: path.read_bytes() for path in model.iterdir()}
+
+    def ask(name: str) -> str:
+        command = [sys.executable, "-m", "flows.chat", "--model", name, "--max-new-tokens", "8"]
+        said = "Name a colour.\n/input red, blue\nWhich of them is warm?\n"
+        done = subprocess.run(
+            command, cwd=finished, env=os.environ, input=said, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    expected = ask(str(model))
+    moved = model.rename(model.with_name("away"))
+    try:
+        assert ask(run_id) == expected
+    finally:
+        moved.rename(model)
+    (linked,) = (finished / paths.CACHE / "chat").iterdir()
+    assert {path.name: path.read_bytes() for path in linked.iterdir()} == listed
+    assert len(expected.splitlines()) == 2

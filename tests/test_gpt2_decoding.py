@@ -57,6 +57,19 @@ def test_cached_answers_equal_uncached_ones_for_every_batch_size(model, batch_si
     assert len({tuple(ids) for ids in expected}) > 3, "the random model must not say the same to everyone"
 
 
+def test_ninety_rows_under_way_at_once_are_answered_as_each_alone(model):
+    generator = torch.Generator().manual_seed(7)
+    lengths = torch.randint(1, 20, (90,), generator=generator).tolist()
+    prompts = [[1, 2, *torch.randint(0, 23, (length,), generator=generator).tolist()] for length in lengths]
+    most = torch.randint(1, 13, (90,), generator=generator).tolist()
+    expected = [plainly(model, prompt, min(m, 24 - len(prompt)), END) for prompt, m in zip(prompts, most, strict=True)]
+
+    for batch_size in (1, 64, 90):
+        found = answers(model, prompts, max_new_tokens=most, batch_size=batch_size)
+        assert [answer.ids for answer in found] == expected
+    assert len({tuple(ids) for ids in expected}) > 30
+
+
 def test_answers_do_not_depend_on_the_order_of_prompts(model):
     forward = answers(model)
     backward = answers(model, PROMPTS[::-1])
@@ -174,11 +187,39 @@ def test_tokens_come_one_by_one_with_the_reason_at_the_end(model):
     ]
 
 
-def test_an_empty_prompt_or_too_few_seeds_are_refused(model):
-    with pytest.raises(ValueError, match="prompt 1: expected at least one token"):
-        answers(model, [[1], []])
-    with pytest.raises(ValueError, match="zip"):
-        answers(model, [[1], [2]], sampling=decoding.Sampling(1.0), seeds=[1])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompts": [[1], []]}, "prompt 1: expected at least one token"),
+        ({"max_new_tokens": 0}, "max_new_tokens: expected at least 1, found 0"),
+        ({"max_new_tokens": [3, -1]}, "max_new_tokens: expected at least 1, found -1"),
+        ({"max_new_tokens": [3]}, "max_new_tokens: expected 2, one a prompt, found 1"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, found 0"),
+        ({"seeds": [1]}, "seeds: expected 2, one a prompt, found 1"),
+        ({"seeds": None}, "sampling without seeds"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(model, given, message):
+    arguments = {"prompts": [[1], [2]], "sampling": decoding.Sampling(1.0), "seeds": [1, 2]}
+
+    with pytest.raises(ValueError, match=message):
+        answers(model, **arguments | given)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.0,), "temperature: expected a number above 0, found 0"),
+        ((float("nan"),), "temperature: expected a number above 0, found nan"),
+        ((float("inf"),), "temperature: expected a number above 0, found inf"),
+        ((1.0, 0), "top_k: expected at least 1, found 0"),
+        ((1.0, None, 0.0), "top_p: expected a number above 0 and at most 1, found 0"),
+        ((1.0, None, 1.5), "top_p: expected a number above 0 and at most 1, found 1.5"),
+    ],
+)
+def test_sampling_out_of_range_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        decoding.Sampling(*values)
 
 
 SAMPLING = decoding.Sampling(temperature=1.5, top_k=15, top_p=0.95)

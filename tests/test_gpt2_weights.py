@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -102,7 +103,24 @@ def overflow(tensors):
 
 
 def untie(tensors):
-    tensors["lm_head.weight"] = tensors["transformer.wte.weight"] + 1
+    tensors["lm_head.weight"] = tensors["transformer.wte.weight"].clone()
+    tensors["lm_head.weight"][0, 0] += 1e-5  # bf16 would round it away
+
+
+def empty(tensors):
+    tensors["transformer.wpe.weight"] = torch.zeros(0, 8)
+
+
+def quantise(tensors):
+    tensors["transformer.h.0.mlp.c_fc.weight"] = torch.zeros(8, 32, dtype=torch.int8)
+
+
+def tell_twice(tensors):
+    tensors["wte.weight"] = tensors["transformer.wte.weight"].clone()
+
+
+def widen_the_head(tensors):
+    tensors["lm_head.weight"] = torch.zeros(32, 8)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +132,30 @@ def untie(tensors):
         (poison, r"h\.0\.mlp\.c_fc\.weight holds values that are not finite"),
         (overflow, r"h\.0\.mlp\.c_fc\.weight holds values that are not finite"),
         (untie, r"lm_head\.weight differs from the token embedding"),
+        (empty, r"wpe\.weight: expected shape \(16, 8\), found \(0, 8\)"),
+        (quantise, r"h\.0\.mlp\.c_fc\.weight: expected numbers of one of F64, F32, F16, BF16, found I8"),
+        (tell_twice, r"wte\.weight: there twice, with and without transformer\."),
+        (widen_the_head, r"lm_head\.weight: expected shape \(31, 8\), found \(32, 8\)"),
     ],
 )
-def test_wrong_tensors_are_named(folder, change, message):
+@pytest.mark.parametrize("read", [weights.load, weights.check, functools.partial(weights.load, dtype=torch.bfloat16)])
+def test_wrong_tensors_are_named(folder, change, message, read):
     rewrite(folder, change)
 
     with pytest.raises(DataError, match=message) as caught:
-        weights.load(folder, made_by="dvc repro download")
+        read(folder, made_by="dvc repro download")
 
     assert caught.value.fix == "dvc repro download"
+
+
+def test_a_head_that_is_the_embedding_is_read(folder):
+    expected = weights.load(folder, made_by="x").state_dict()
+    rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": tensors["transformer.wte.weight"].clone()}))
+
+    weights.check(folder, made_by="x")
+    found = weights.load(folder, made_by="x").state_dict()
+
+    assert expected.keys() == found.keys()
 
 
 def test_a_truncated_file_is_refused(folder):

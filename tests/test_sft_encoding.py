@@ -70,12 +70,35 @@ def test_a_stored_style_is_read_back(tmp_path):
     assert prompt.load_style(tmp_path, made_by="x") == prompt.STYLES["alpaca"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", json.dumps({"name": "x", "with_input": "", "without_input": 1})])
+WHOLE = {"name": "x", "with_input": "{instruction} {input}", "without_input": "{instruction}"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        json.dumps(WHOLE | {"without_input": 1}),
+        json.dumps(WHOLE | {"with_input": "{input} {instruction}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction} {input} {input}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction} {instruction} {input}"}),
+        json.dumps(WHOLE | {"without_input": "Answer."}),
+        json.dumps(WHOLE | {"without_input": "{instruction} {instruction}"}),
+        json.dumps(WHOLE | {"without_input": "{instruction} {input}"}),
+    ],
+)
 def test_what_is_no_style_is_refused(tmp_path, text):
     (tmp_path / prompt.STYLE_FILE).write_text(text)
 
     with pytest.raises(DataError, match=r"prompt_style\.json: not a prompt style"):
         prompt.load_style(tmp_path, made_by="x")
+
+
+def test_a_style_of_one_s_own_is_read(tmp_path):
+    (tmp_path / prompt.STYLE_FILE).write_text(json.dumps(WHOLE))
+
+    assert prompt.load_style(tmp_path, made_by="x").prompt("a", "b") == "a b"
 
 
 def test_encode_joins_prompt_response_and_one_end_of_text():

@@ -18,7 +18,8 @@ from stages.common.params import Lora
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.sft import memory
-from stages.sft.memory import GIB, KERNELS, Demand, Estimate
+from stages.sft.memory import KERNELS, Demand, Estimate
+from stages.sft.shortage import GIB, size
 from stages.sft.team import ALONE, Team
 from tests import small_pipeline
 from tests.test_sft_ledger import RECIPE, ROWS, SIZES
@@ -198,7 +199,7 @@ def test_the_peak_of_a_team_s_first_process_is_near_the_estimate(tmp_path, paral
     ("count", "shown"), [(12 << 20, "12 MiB"), (GIB // 10, "102 MiB"), (GIB, "1.0 GiB"), (3 * GIB // 2, "1.5 GiB")]
 )
 def test_sizes_for_people(count, shown):
-    assert memory.size(count) == shown
+    assert size(count) == shown
 
 
 #: About 1.5 GiB in one part: 16 rows of 400 tokens.
@@ -231,7 +232,7 @@ def test_what_does_not_fit_is_told_with_the_mildest_values_that_do():
     assert others["finetune.activation_checkpointing: true"] < wanted
     assert others["finetune.lora: {rank: 16, alpha: 16, targets: [c_attn]}"] < wanted
     for change, total in others.items():
-        assert f"  - {change}: about {memory.size(total)}" in text
+        assert f"  - {change}: about {size(total)}" in text
     assert "or take a smaller model (download.model) or a machine with more memory" in text
 
 

@@ -36,7 +36,8 @@ score       of 100, mean and 95 % interval, by the built-in reference judge
 answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
             ended by itself 0 → 75 %, cut at the cap 100 → 0 %
             with parts of the prompt's form 50 → 0 %, length ratio 4.20 → 0.98
-            1 prompts leave no room for an answer: too long for the model
+            1 prompt leaves no room for an answer: too long for the model
+            bf16 changes 50 → 3 % of the first 32 answers
 example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
             reference   The song is sung.
             before      (nothing)
@@ -117,6 +118,8 @@ def fill(root: Path) -> None:
     names = ("exact_match", "token_f1", "chrf", "end_of_text_rate", "cap_hit_rate", "template_leaks", "length_ratio")
     figures = {"base": (0.0, 0.0123, 1.34, 0.0, 1.0, 0.5, 4.2), "tuned": (0.25, 0.6234, 57.91, 0.75, 0.0, 0.0, 0.98)}
     measures = {model: dict(zip(names, found, strict=True)) | {"no_room": 1} for model, found in figures.items()}
+    measures["base"] |= {"bf16_compared": 32, "bf16_changed": 0.5}
+    measures["tuned"] |= {"bf16_compared": 32, "bf16_changed": 0.0312}
     write_json(root / paths.GENERATE_METRICS, measures)
     categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
     difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -142,3 +143,19 @@ def test_needs_no_cache_and_no_home(folder: Path) -> None:
         )
         assert done.stdout == "[31373, 995]\n"
         assert not list(Path(scratch).iterdir())
+
+
+def test_a_tokenizer_json_is_known_by_its_vocabulary(folder, tmp_path):
+    tokenizer.check_fast_file(tmp_path, made_by="x")
+    vocabulary = json.loads((folder / "encoder.json").read_text())
+    del vocabulary["<|endoftext|>"]  # some writers keep it among the added tokens alone
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"type": "BPE", "vocab": dict(reversed(vocabulary.items()))}}))
+    tokenizer.check_fast_file(tmp_path, made_by="x")
+    others = vocabulary | {"the": vocabulary["he"], "he": vocabulary["the"]}
+
+    for found in ({"model": {"vocab": others}}, {"model": {"vocab": []}}, {}, []):
+        path.write_text(json.dumps(found))
+        with pytest.raises(DataError, match=r"tokenizer\.json: these weights go with another tokenizer") as caught:
+            tokenizer.check_fast_file(tmp_path, made_by="x")
+        assert caught.value.fix == "x"

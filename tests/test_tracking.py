@@ -80,7 +80,7 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_json(paths.FINETUNE_METRICS, {"val_loss": 5.0, "precision": "fp32"})
     write_jsonl(paths.HISTORY, STEPS)
     paths.LOSS_PLOT.write_bytes(b"png")
-    measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0}
+    measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
     write_json(paths.GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
     write_jsonl(paths.split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
@@ -152,7 +152,12 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     expected |= {"judge/difference": 40.0}
     assert scores == expected
     measures = {name: value for name, value in run.data.metrics.items() if name.startswith("generate")}
-    assert measures == {"generate/exact_match": 0.5, "generate/chrf": 40.0, "generate_base/exact_match": 0.0}
+    assert measures == {
+        "generate/exact_match": 0.5,
+        "generate/chrf": 40.0,
+        "generate/bf16_changed": 0.25,
+        "generate_base/exact_match": 0.0,
+    }
     tags = run.data.tags
     assert tags["profile"] == "quick"
     assert tags["door"] == "prefect"

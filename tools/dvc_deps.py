@@ -33,6 +33,7 @@ NO_INFLUENCE = (
     "stages/sft/ledger.py",
     "stages/sft/memory.py",
     "stages/sft/meter.py",
+    "stages/sft/shortage.py",
 )
 
 

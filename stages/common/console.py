@@ -21,15 +21,18 @@ def say(message: str) -> None:
     sys.stdout.flush()
 
 
-def progress(*, total: int, unit: str, what: str) -> tqdm[Any]:
+def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
     """A progress bar with an ETA on standard error. It shows nothing where that is not a terminal.
 
     Args:
         total: how many units there are.
         unit: the name of one, such as "step" or "row".
         what: what is under way.
+        done: units that were done before, of which the ETA knows no time.
     """
-    return tqdm(total=total, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False)
+    return tqdm(
+        total=total, initial=done, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False
+    )
 
 
 def duration(seconds: float) -> str:

@@ -226,7 +226,11 @@ def _answers(root: Path) -> list[str]:
             parts += [f"{label} {figures}{' %' if factor == 100 else ''}"] if figures else []
         lines += [", ".join(parts)] if parts else []
     if blocked := found["tuned"].get("no_room"):
-        lines.append(f"{blocked} prompts leave no room for an answer: too long for the model")
+        leave = "prompt leaves" if blocked == 1 else "prompts leave"
+        lines.append(f"{blocked:,} {leave} no room for an answer: too long for the model")
+    if compared := found["tuned"].get("bf16_compared"):
+        shares = " → ".join(f"{100 * one['bf16_changed']:.0f}" for one in models if "bf16_changed" in one)
+        lines.append(f"bf16 changes {shares} % of the first {compared} answers")
     return lines
 
 

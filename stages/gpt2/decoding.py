@@ -9,6 +9,7 @@ passed explicitly: GPT-2's padding id is its end-of-text id, so neither can be r
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +36,22 @@ class Sampling:
         top_k: draw from so many likeliest tokens; None: from all.
         top_p: draw from the fewest likeliest tokens whose probabilities sum to at least this (Holtzman et al. 2020,
             "nucleus sampling"), after ``top_k`` and renormalised; None: from all.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     temperature: float
     top_k: int | None = None
     top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature: expected a number above 0, found {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k: expected at least 1, found {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p: expected a number above 0 and at most 1, found {self.top_p}")
 
 
 @dataclass(frozen=True)
@@ -147,15 +159,20 @@ def tokens(
         end_of_text: the id that ends an answer.
         batch_size: the most prompts that are answered at a time.
         sampling: how to draw tokens; None takes the most likely one.
-        seeds: of the random numbers, one a prompt; with ``sampling`` alone.
+        seeds: of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
 
     Yields:
         Tokens, in the order in which they are made. An answer stops with "context" where the next token would not fit
         into ``model.config.n_positions``; one whose prompt alone fills it is a single `Token` without an id.
 
     Raises:
-        ValueError: a prompt is empty, or seeds or lengths are not as many as prompts.
+        ValueError: a prompt is empty, a length or the batch size is below 1, seeds or lengths are not as many as
+            prompts, or there is ``sampling`` without seeds.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+    if sampling and seeds is None:
+        raise ValueError("sampling without seeds: whoever draws says from which random numbers")
     rows = _rows(prompts, max_new_tokens, seeds if sampling else None)
     room = model.config.n_positions
     waiting = deque(sorted((row for row in rows if len(row.prompt) < room), key=lambda row: len(row.prompt)))
@@ -197,6 +214,11 @@ def _rows(
     if empty := [index for index, prompt in enumerate(prompts) if not prompt]:
         raise ValueError(f"prompt {empty[0]}: expected at least one token, found none")
     most = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
+    for what, values in (("max_new_tokens", most), ("seeds", seeds)):
+        if values is not None and len(values) != len(prompts):
+            raise ValueError(f"{what}: expected {len(prompts)}, one a prompt, found {len(values)}")
+    if most and min(most) < 1:
+        raise ValueError(f"max_new_tokens: expected at least 1, found {min(most)}")
     draws = [None] * len(prompts) if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
     return [_Row(*row) for row in zip(range(len(prompts)), prompts, most, draws, strict=True)]
 

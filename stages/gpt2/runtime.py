@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 
 Precision = Literal["auto", "fp32", "bf16"]
+#: For the stages' programs, which name it and do not import torch.
+Device = torch.device
 
 
 def prepare() -> torch.device:

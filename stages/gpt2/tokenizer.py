@@ -7,6 +7,7 @@ system's temporary folder or in TIKTOKEN_CACHE_DIR, and over the network for a f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ FILES = {"vocab.bpe": VOCAB_BPE_SHA256, "encoder.json": ENCODER_JSON_SHA256}
 #: The same files as `transformers` names them.
 FILES_OF_TRANSFORMERS = {"merges.txt": VOCAB_BPE_SHA256, "vocab.json": ENCODER_JSON_SHA256}
 
+#: Of the vocabulary in the order of its ids, however a file writes it: see `_digest`.
+VOCABULARY_SHA256 = "c1cd63c079fa2d95b4de13df6c318491301d7f2f51279d224242df8f15dcec9d"
+
 END_OF_TEXT = 50256
 VOCABULARY_SIZE = 50257
 
@@ -34,18 +38,19 @@ class Tokenizer:
 
     Args:
         folder: holds vocab.bpe and encoder.json, or the same files as `save_for_transformers` names them.
+        made_by: what makes the folder, told to the user when a file is missing or wrong.
 
     Raises:
         DataError: a file is missing, or is not the one of GPT-2.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, made_by: str = "dvc repro download") -> None:
         import tiktoken
         from tiktoken_ext.openai_public import r50k_pat_str  # type: ignore[import-untyped]
 
         names = FILES_OF_TRANSFORMERS if (folder / "vocab.json").exists() else FILES
         for name, expected in names.items():
-            _check(folder / name, expected)
+            _check(folder / name, expected, made_by)
         self._merges, self._vocabulary = (folder / name for name in names)
         self._encoding = tiktoken.Encoding(
             name="gpt2",
@@ -74,8 +79,37 @@ class Tokenizer:
         files.write_json(folder / "tokenizer_config.json", config)
 
 
-def _check(path: Path, expected: str) -> None:
-    made_by = "dvc repro download"
+def check_fast_file(folder: Path, *, made_by: str) -> None:
+    """Look whether a folder's tokenizer.json, in which `transformers` keeps a whole tokenizer, is GPT-2's.
+
+    Only the vocabulary is compared: a token's id is its rank among the merges, so it says the merges too.
+
+    Raises:
+        DataError: it is there, and another one.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return
+    tree = files.read_json(path, made_by=made_by)
+    try:
+        vocabulary = {token: int(number) for token, number in tree["model"]["vocab"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        vocabulary = {}
+    if (found := _digest(vocabulary)) != VOCABULARY_SHA256:
+        raise DataError(
+            f"{path}: these weights go with another tokenizer than GPT-2's: of its vocabulary expected SHA-256 "
+            f"{VOCABULARY_SHA256}, found {found}",
+            made_by,
+        )
+
+
+def _digest(vocabulary: dict[str, int]) -> str:
+    """The SHA-256 of a vocabulary's tokens in the order of their ids, without the end-of-text, as JSON."""
+    tokens = sorted(vocabulary.keys() - {_END_OF_TEXT_NAME}, key=lambda token: (vocabulary[token], token))
+    return hashlib.sha256(json.dumps([[token, vocabulary[token]] for token in tokens]).encode()).hexdigest()
+
+
+def _check(path: Path, expected: str, made_by: str) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such file", made_by)
     if (found := files.sha256(path)) != expected:

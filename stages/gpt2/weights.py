@@ -25,6 +25,9 @@ CONFIG = "config.json"
 #: What GPT2LMHeadModel puts before the name of every parameter but the head's.
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
+EMBEDDING = "wte.weight"
+#: What weights may be stored as, in safetensors' words.
+DTYPES = ("F64", "F32", "F16", "BF16")
 #: Causal masks that some published files carry as tensors; they are constants.
 MASKS = (".attn.bias", ".attn.masked_bias")
 
@@ -85,25 +88,19 @@ def load(folder: Path, *, made_by: str, dtype: torch.dtype = torch.float32, devi
         device: where they go.
 
     Raises:
-        DataError: a file is missing or damaged, a tensor is missing, superfluous or of the wrong shape, a value is
-            not finite, or an output head differs from the token embedding.
+        DataError: a file is missing or damaged, a tensor is missing, superfluous or of the wrong shape or dtype, a
+            value is not finite, or an output head differs from the token embedding.
     """
-    config = read_config(folder / CONFIG, made_by=made_by)
-    model = _empty(config)
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    state: dict[str, Tensor] = {}
-    for name, tensor in _read_tensors(folder / WEIGHTS, made_by):
-        if name.endswith(MASKS):
-            continue
-        if not all(end.isfinite() for end in tensor.aminmax()):  # NaN is both; isfinite of all would copy the tensor
-            raise DataError(f"{folder / WEIGHTS}: {name} holds values that are not finite (NaN or infinity)", made_by)
-        state[name] = tensor.to(device, dtype, copy=True)
-    head = state.pop(HEAD, None)
-    _check_shapes(folder / WEIGHTS, expected, {name: tuple(t.shape) for name, t in state.items()}, made_by)
-    if head is not None and not torch.equal(head, state["wte.weight"]):
-        raise DataError(f"{folder / WEIGHTS}: {HEAD} differs from the token embedding; GPT-2's head is tied", made_by)
+    model = _empty(read_config(folder / CONFIG, made_by=made_by))
+    state = {name: tensor.to(device, dtype, copy=True) for name, tensor in _parameters(folder, model, made_by)}
     model.load_state_dict(state, assign=True)
     return model
+
+
+def check(folder: Path, *, made_by: str) -> None:
+    """Look for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
+    for _ in _parameters(folder, _empty(read_config(folder / CONFIG, made_by=made_by)), made_by):
+        pass
 
 
 def config_json(config: GPT2Config) -> dict[str, Any]:
@@ -160,26 +157,54 @@ def _empty(config: GPT2Config) -> GPT2:
         return GPT2(config).eval()
 
 
-def _read_tensors(path: Path, made_by: str) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of a safetensors file under its published name, one at a time so that none is held twice."""
+def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield every parameter of the model from the file, checked, one at a time so that none is held twice."""
+    path = folder / WEIGHTS
     if not path.is_file():
         raise DataError(f"{path}: no such file", made_by)
     try:
         with safe_open(path, framework="pt") as tensors:
-            for name in sorted(tensors.keys()):
-                yield name.removeprefix(PREFIX), tensors.get_tensor(name)
+            stored = _stored_names(path, tensors, model, made_by)
+            for name in sorted(stored):
+                tensor = tensors.get_tensor(stored[name])
+                # NaN is both the least and the largest; isfinite of all would copy the tensor.
+                if not all(end.isfinite() for end in tensor.aminmax()):
+                    raise DataError(f"{path}: {name} holds values that are not finite (NaN or infinity)", made_by)
+                if name != HEAD:
+                    yield name, tensor
+                elif not torch.equal(tensor, tensors.get_tensor(stored[EMBEDDING])):
+                    raise DataError(f"{path}: {HEAD} differs from the token embedding; GPT-2's head is tied", made_by)
     except SafetensorError as error:
         raise DataError(f"{path}: not a whole safetensors file: {error}", made_by) from None
 
 
-def _check_shapes(path: Path, expected: dict[str, Any], found: dict[str, Any], made_by: str) -> None:
-    problems = [f"{name}: missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name}: not part of this GPT-2" for name in found.keys() - expected.keys()]
-    problems += [
-        f"{name}: expected shape {shape}, found {found[name]}"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
+def _stored_names(path: Path, tensors: Any, model: GPT2, made_by: str) -> dict[str, str]:
+    """The file's name of each parameter, and of the head if it is there; the file's header says enough to check them.
+
+    Raises:
+        DataError: a tensor is missing, superfluous, there twice, or of the wrong shape or dtype.
+    """
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    names: dict[str, str] = {}
+    problems = []
+    for stored in tensors.keys():  # noqa: SIM118, it is no dict
+        name = stored.removeprefix(PREFIX)
+        if name.endswith(MASKS):
+            continue
+        if name in names:
+            problems.append(f"{name}: there twice, with and without {PREFIX}")
+        names[name] = stored
+        header = tensors.get_slice(stored)
+        shape, dtype = header.get_shape(), header.get_dtype()
+        expected = shapes.get(EMBEDDING if name == HEAD else name)
+        if expected is None:
+            problems.append(f"{name}: not part of this GPT-2")
+        elif shape != expected:
+            problems.append(f"{name}: expected shape {tuple(expected)}, found {tuple(shape)}")
+        elif dtype not in DTYPES:
+            problems.append(f"{name}: expected numbers of one of {', '.join(DTYPES)}, found {dtype}")
+    problems += [f"{name}: missing" for name in shapes.keys() - names.keys()]
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in sorted(problems)[:8])
         raise DataError(f"{path}: {len(problems)} tensors do not fit {CONFIG}:\n{listing}", made_by)
+    return names

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from stages.common import files
-from stages.common.errors import DataError
-from stages.common.params import Generate, Precision
+from stages.common.errors import ConfigError, DataError
+from stages.common.params import Generate
 from stages.common.records import Encoded, ModelName, Response
-from stages.gpt2 import decoding, runtime, weights
-from stages.gpt2.model import GPT2
+from stages.gpt2 import decoding, runtime, tokenizer, weights
+from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.sft.encoding import Encoder, answer_text
+from stages.sft.shortage import is_shortage, size
 
 
-def load(folder: Path, *, made_by: str, precision: Precision) -> GPT2:
-    """Load a model whose tokenizer is GPT-2's, onto the device that `runtime.prepare` chooses.
+def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> GPT2:
+    """Load a model whose tokenizer is GPT-2's, ready to generate.
 
     Args:
         folder: holds config.json and model.safetensors, and maybe the tokenizer's files.
         made_by: the command that makes the folder.
-        precision: of the parameters in memory.
+        dtype: of the parameters in memory.
+        device: where they go.
 
     Raises:
         DataError: as `weights.load`; or the weights have another vocabulary, or another tokenizer lies beside them.
     """
+    _check_vocabulary(folder, made_by)
+    return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device))
+
+
+def check(folder: Path, *, made_by: str) -> None:
+    """Look for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
+    _check_vocabulary(folder, made_by)
+    weights.check(folder, made_by=made_by)
+
+
+def _check_vocabulary(folder: Path, made_by: str) -> None:
     config = weights.read_config(folder / weights.CONFIG, made_by=made_by)
     if config.vocab_size != VOCABULARY_SIZE:
         raise DataError(
@@ -41,25 +57,65 @@ def load(folder: Path, *, made_by: str, precision: Precision) -> GPT2:
                 f"found {found}",
                 made_by,
             )
-    device = runtime.prepare()
-    dtype = runtime.dtype_for(precision, device)
-    return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device))
+    tokenizer.check_fast_file(folder, made_by=made_by)
+
+
+@contextlib.contextmanager
+def shortage_explained(sizes: GPT2Config, settings: Generate, *, rows: int, longest: int) -> Iterator[None]:
+    """Turn a shortage of memory that the block meets into an error that says what to lower.
+
+    Args:
+        sizes: of the model.
+        settings: how it answers.
+        rows: that there are to answer.
+        longest: tokens of the longest of their prompts.
+
+    Raises:
+        ConfigError: memory is short.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_shortage(error):
+            raise
+        places = min(settings.batch_size, rows)
+        taken = size(cache_bytes(sizes, settings, places, longest))
+        reason = " ".join(str(error).split())[:160]
+        advice = "take a smaller model (download.model) or a machine with more memory"
+        if (half := places // 2) > 0:
+            less = size(cache_bytes(sizes, settings, half, longest))
+            advice = f"set generate.batch_size: {half} in params.yaml, whose cache takes up to {less}; or {advice}"
+        them = "a row" if places == 1 else f"{places} rows at a time"
+        raise ConfigError(
+            f"out of memory: besides the model, the keys and values of {them} take up to {taken}"
+            + (f" ({reason})" if reason else ""),
+            advice,
+        ) from None
+
+
+def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:
+    """Bytes of the keys and values of so many rows at their longest, in fp32 unless bf16 is asked for."""
+    width = 2 if settings.precision == "bf16" else 4
+    length = min(longest + settings.max_new_tokens, sizes.n_positions)
+    return sizes.n_layer * 2 * rows * length * sizes.n_embd * width
+
+
+def sampling(temperature: float, top_k: int | None, top_p: float | None) -> decoding.Sampling | None:
+    """How to draw tokens; at temperature 0 they are not drawn, and it is None."""
+    return decoding.Sampling(temperature, top_k, top_p) if temperature > 0 else None
 
 
 def answer(
     model: GPT2, rows: Sequence[Encoded], name: ModelName, settings: Generate, tokenizer: Encoder
 ) -> Iterator[Response]:
     """Answer the prompts of rows as params.yaml says; answers come in the order in which they are finished."""
-    sampling = None
-    if settings.temperature > 0:
-        sampling = decoding.Sampling(settings.temperature, settings.top_k, settings.top_p)
     for index, made in decoding.generate(
         model,
         [row.ids[: row.prompt_length] for row in rows],
         max_new_tokens=settings.max_new_tokens,
         end_of_text=END_OF_TEXT,
         batch_size=settings.batch_size,
-        sampling=sampling,
+        sampling=sampling(settings.temperature, settings.top_k, settings.top_p),
         # Of the row alone: who shares its batch, and where it stands in the file, changes no draw.
         seeds=[runtime.seed_for(settings.seed, "sampling", row.id) for row in rows],
     ):

@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import string
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Any, TextIO
+
+import torch
+from pydantic import TypeAdapter, ValidationError
 
 from stages.common import gpu, paths, program
 from stages.common.console import say
 from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_text
+from stages.common.params import Generate
 from stages.common.signals import Interrupted
 from stages.gpt2 import decoding, runtime
 from stages.gpt2.model import GPT2
@@ -26,6 +31,9 @@ from stages.sft.prompt import STYLE_FILE, PromptStyle, load_style
 
 #: What a byte sequence that is not UTF-8, such as the beginning of a character, is decoded to.
 REPLACEMENT = "\ufffd"
+#: A line that begins with this word holds the input of the next instruction.
+INPUT = "/input"
+HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; \\ at a line's end goes on in the next."
 
 
 def main() -> None:
@@ -34,48 +42,92 @@ def main() -> None:
     if options.temperature == 0 and (options.top_k or options.top_p):
         raise ConfigError("--top-k and --top-p change nothing at temperature 0", "give --temperature too")
     folder: Path = options.model
+    another = f"--model FOLDER with one that the stage finetune has written, such as {paths.TUNED_MODEL}"
     if not (folder / STYLE_FILE).is_file():
         raise DataError(
-            f"{folder}: no {STYLE_FILE}: in which words this model expects an instruction is not known",
-            f"--model FOLDER with one that the stage finetune has written, such as {paths.TUNED_MODEL}",
+            f"{folder}: no {STYLE_FILE}: in which words this model expects an instruction is not known", another
         )
-    style = load_style(folder, made_by="dvc repro --force finetune")
+    made_by = "dvc repro --force finetune" if folder == paths.TUNED_MODEL else another
+    style = load_style(folder, made_by=made_by)
+    options.input = read_text(options.input, made_by="--input with a text file").strip() if options.input else ""
     with gpu.lease():
-        tokenizer = Tokenizer(folder)
-        model = answering.load(folder, made_by="dvc repro --force finetune", precision="fp32")
+        device = runtime.prepare()
+        tokenizer = Tokenizer(folder, made_by=made_by)
+        model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
         if sys.stdin.isatty():
-            say(f"{folder}, prompt style {style.name}. A line is an instruction; Ctrl-D ends.")
+            say(f"{folder}, prompt style {style.name}. {HOW} Ctrl-D ends.")
         try:
-            talk(model, tokenizer, style, options, sys.stdin, sys.stdout)
+            talk(model, tokenizer, style, options, decoded(sys.stdin.buffer), sys.stdout)
         except Interrupted:
             say("")
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `python -m flows.chat`."""
-    made = argparse.ArgumentParser(prog="python -m flows.chat", description=__doc__.splitlines()[0])
-    made.add_argument("--model", type=Path, required=True, help="a model folder, or an MLflow run's id or name")
-    made.add_argument("--max-new-tokens", type=int, default=256, help="the longest answer in tokens")
-    made.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token")
-    made.add_argument("--top-k", type=int, help="draw from so many likeliest tokens")
-    made.add_argument("--top-p", type=float, help="draw from the fewest whose probabilities sum to this")
-    made.add_argument("--seed", type=int, default=123, help="of the draws")
+    made = argparse.ArgumentParser(
+        prog="python -m flows.chat", description=f"{__doc__.splitlines()[0]} {HOW}", allow_abbrev=False
+    )
+    made.add_argument(
+        "--model",
+        type=Path,
+        default=paths.TUNED_MODEL,
+        help="a model folder, or an MLflow run's id or name (default: %(default)s)",
+    )
+    made.add_argument("--input", type=Path, metavar="FILE", help="a text that is the input of every instruction")
+    made.add_argument(
+        "--max-new-tokens",
+        type=bounded("max_new_tokens"),
+        default=256,
+        metavar="N",
+        help="the longest answer in tokens (default: %(default)s)",
+    )
+    made.add_argument(
+        "--temperature",
+        type=bounded("temperature"),
+        default=0.0,
+        metavar="X",
+        help="0 takes the likeliest token (default: %(default)s)",
+    )
+    made.add_argument("--top-k", type=bounded("top_k"), metavar="N", help="draw from so many likeliest tokens")
+    made.add_argument(
+        "--top-p", type=bounded("top_p"), metavar="X", help="draw from the fewest whose probabilities sum to this"
+    )
+    made.add_argument(
+        "--seed", type=bounded("seed"), default=123, metavar="N", help="of the draws (default: %(default)s)"
+    )
     return made
+
+
+def bounded(name: str) -> Callable[[str], Any]:
+    """A type for argparse with the bounds that params.yaml has for ``generate.NAME``."""
+    field = Generate.model_fields[name]
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+
+    def parse(text: str) -> Any:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, found {text}") from None
+
+    return parse
 
 
 def talk(
     model: GPT2, tokenizer: Encoder, style: PromptStyle, options: argparse.Namespace, ask: Iterable[str], tell: TextIO
 ) -> None:
-    """Answer every line of ``ask`` on ``tell``, a blank one with nothing."""
-    sampling = None
-    if options.temperature > 0:
-        sampling = decoding.Sampling(options.temperature, options.top_k, options.top_p)
-    for number, line in enumerate(prompted(ask, tell)):
-        if not (instruction := line.strip()):
+    """Answer every instruction among the lines of ``ask`` on ``tell``."""
+    sampling = answering.sampling(options.temperature, options.top_k, options.top_p)
+    endings = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
+    context = model.config.n_positions
+    for number, (instruction, input) in enumerate(instructions(prompted(ask, tell), options.input)):
+        ids = tokenizer.encode(style.prompt(instruction, input))
+        if len(ids) >= context:
+            message = f"(not answered: with its prompt it takes {len(ids):,} tokens; there is room for {context - 1:,})"
+            print(message, file=tell, flush=True)
             continue
         made = decoding.tokens(
             model,
-            [tokenizer.encode(style.prompt(instruction, ""))],
+            [ids],
             max_new_tokens=options.max_new_tokens,
             end_of_text=END_OF_TEXT,
             batch_size=1,
@@ -85,8 +137,21 @@ def talk(
         reason = None
         for piece, reason in pieces(made, tokenizer):  # noqa: B007
             print(piece, end="", file=tell, flush=True)
-        ending = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
-        print(ending.get(reason or "", ""), file=tell, flush=True)
+        print(endings.get(reason or "", ""), file=tell, flush=True)
+
+
+def decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    """Lines as text.
+
+    Raises:
+        DataError: one is not UTF-8. Those before it have been given.
+    """
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            what = f"standard input, line {number}: not UTF-8 ({error.reason} at byte {error.start})"
+            raise DataError(what, "pipe it through iconv -f ITS-ENCODING -t UTF-8") from None
 
 
 def prompted(ask: Iterable[str], tell: TextIO) -> Iterator[str]:
@@ -99,6 +164,34 @@ def prompted(ask: Iterable[str], tell: TextIO) -> Iterator[str]:
         if line is None:
             return
         yield line
+
+
+def instructions(lines: Iterable[str], input: str) -> Iterator[tuple[str, str]]:
+    r"""The instructions among lines, each with its input; blank lines are none.
+
+    ``/input TEXT`` is the input of the next instruction, in place of ``input``; without TEXT it has none. A line that
+    ends in a backslash goes on in the next: the lines ``/input one\``, ``two``, ``Sort it.`` are one instruction.
+    """
+    given = input
+    for text in joined(lines):
+        if text.split(maxsplit=1)[:1] == [INPUT]:
+            given = text.strip().removeprefix(INPUT).strip()
+        elif text.strip():
+            yield text.strip(), given
+            given = input
+
+
+def joined(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without their ends, those that end in a backslash with the next ones behind them."""
+    begun = ""
+    for line in lines:
+        line = line.rstrip("\r\n")
+        if line.endswith("\\"):
+            begun += f"{line[:-1]}\n"
+        else:
+            yield begun + line
+            begun = ""
+    yield begun
 
 
 def pieces(made: Iterable[decoding.Token], tokenizer: Encoder) -> Iterator[tuple[str, decoding.StopReason | None]]:

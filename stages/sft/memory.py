@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import resource
 import sys
@@ -20,24 +19,14 @@ from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
 from stages.sft import ledger, loss
 from stages.sft.ledger import Shape
+from stages.sft.shortage import is_shortage, size
 from stages.sft.team import ALONE, Team
 
-GIB = 1 << 30
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
 #: 150 MB in the runs measured (docs/decisions.md).
 KERNELS = 64 << 20
 #: What fine-tuning is proposed to lower with, where it trains all weights.
 LOW_RANK = Lora(rank=16, alpha=16.0, targets=["c_attn"])
-
-#: What torch's and Python's errors say when memory is short: its CPU allocator, C++, cuBLAS and cuDNN.
-_SHORTAGES = (
-    "can't allocate memory",
-    "not enough memory",
-    "std::bad_alloc",
-    "CUDA out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-)
 
 
 @dataclass(frozen=True)
@@ -93,11 +82,6 @@ class Estimate:
         """As in ``3.4 GiB (weights 0.5 GiB, ...)``."""
         parts = self._parts()
         return f"{size(self.total)} ({', '.join(f'{name} {size(part)}' for name, part in parts.items() if part)})"
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: 1.5 GiB, or 12 MiB below a tenth of that."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
 
 
 def estimate(
@@ -353,10 +337,3 @@ class Demand:
 
     def _total(self, **changed: object) -> int:
         return self._estimate(settings=self._settings.model_copy(update=changed)).total
-
-
-def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory is short."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _SHORTAGES)

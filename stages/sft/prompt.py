@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stages.common.errors import DataError
 from stages.common.files import read_json, write_json
@@ -24,8 +25,8 @@ class PromptStyle(BaseModel):
 
     Args:
         name: as in params.yaml.
-        with_input: the prompt of a row that has an input.
-        without_input: the prompt of one that has none.
+        with_input: the prompt of a row that has an input; holds ``{instruction}`` once, and behind it ``{input}`` once.
+        without_input: the prompt of one that has none; holds ``{instruction}`` once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -33,6 +34,15 @@ class PromptStyle(BaseModel):
     name: str
     with_input: str
     without_input: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        before, *behind = self.with_input.split("{instruction}")
+        if len(behind) != 1 or "{input}" in before or behind[0].count("{input}") != 1:
+            raise ValueError("with_input: expected {instruction} once, and behind it {input} once")
+        if self.without_input.count("{instruction}") != 1 or "{input}" in self.without_input:
+            raise ValueError("without_input: expected {instruction} once, and no {input}")
+        return self
 
     def prompt(self, instruction: str, input: str) -> str:
         """The text that the response follows. The row's own texts are put in as they are, braces and all."""

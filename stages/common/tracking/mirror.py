@@ -37,10 +37,11 @@ LAST_STAGE = "judge"
 #: say is in the run as files: among a hundred metrics nobody finds the loss curves.
 BEST = {"best_val_loss": "val/best_loss", "best_step": "val/best_step"}
 
-#: What of the answers' metrics file is: the measures that need no judge.
+#: What of the answers' metrics file is: the measures that need no judge, and what bf16 changes.
 MEASURES = (
     *("exact_match", "token_f1", "chrf", "length_ratio"),
     *("end_of_text_rate", "cap_hit_rate", "template_leaks"),
+    "bf16_changed",
 )
 
 #: Fields of history.jsonl, and the metrics that show them by step.
