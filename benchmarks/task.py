@@ -99,7 +99,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
     from stages.inputs import bpe, dataset, splits
     from stages.sft.encoding import encode
     from stages.sft.prompt import STYLES
-    from stages.sft.trainer import planned_steps
+    from stages.sft.schedule import planned_steps
 
     if not data.is_file():
         raise DataError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")

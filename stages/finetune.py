@@ -1,8 +1,9 @@
 """finetune: the downloaded GPT-2, trained on the train rows and validated on the val rows.
 
 Reads artifacts/tokenize/{train,val}.jsonl and artifacts/download/. Writes under artifacts/finetune/: model/ (what
-`transformers` loads, with the tokenizer and the prompt style), history.jsonl (a line a step), samples.jsonl (an answer
-after each epoch), metrics.json, loss.csv and loss.png.
+`transformers` loads, with the tokenizer and the prompt style; with LoRA the adapter too), history.jsonl (a line a
+step), samples.jsonl (an answer after each epoch, the last one by the model that is kept), metrics.json, loss.csv and
+loss.png.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common import environment, gpu, params, paths, program, signals, summary, tracking
 from stages.common.console import progress, say
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError, DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json, write_jsonl
-from stages.common.params import Finetune, Lora
+from stages.common.params import Finetune
 from stages.common.records import Encoded, read_records
 from stages.common.tracking import mirror
 from stages.sft.encoding import Format
 
 if TYPE_CHECKING:
     from stages.gpt2.model import GPT2
+    from stages.gpt2.runtime import Place
     from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft.account import Account
+    from stages.sft.checkpoint import Checkpoints
+    from stages.sft.meter import Meter
     from stages.sft.progress import Progress, StepRecord
     from stages.sft.team import Team
 
@@ -63,11 +69,11 @@ def main() -> None:
 
 def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
     """Train as one of the processes that torchrun has started."""
-    if (launcher := os.environ.get("PIPELINE_LAUNCHER")) is not None:
-        signals.end_with_parent(int(launcher))
     from stages.gpt2 import runtime
     from stages.sft import team
 
+    if (launcher := os.environ.get(team.LAUNCHER_VARIABLE)) is not None:
+        signals.end_with_parent(int(launcher))
     runtime.prepare()
     with team.together():
         member = team.join(recipe.devices, sharded=recipe.parallel == "fsdp")
@@ -75,6 +81,29 @@ def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
             finetune(recipe, run, member)
         finally:
             team.leave()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one fine-tuning is about.
+
+    Args:
+        recipe: the section of params.yaml.
+        run: what to log to; None in a process that does not lead its team.
+        team: the processes that train together.
+        form: how the rows were made.
+        rows: by split.
+        steps: that the recipe makes from them.
+        place: where it computes, and in which dtype.
+    """
+
+    recipe: Finetune
+    run: tracking.StageRun | None
+    team: Team
+    form: Format
+    rows: dict[str, list[Encoded]]
+    steps: int
+    place: Place
 
 
 def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None = None) -> None:
@@ -87,93 +116,58 @@ def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None 
     """
     # torch looks for GPUs when it is first used, so it is imported once the lease has said which there are.
     from stages.gpt2 import runtime, weights
-    from stages.gpt2.tokenizer import Tokenizer
-    from stages.sft import memory, trainer
+    from stages.sft import memory, schedule
     from stages.sft.team import ALONE
 
     team = team or ALONE
     form = Format.model_validate(read_json(paths.TOKENS_FORMAT, made_by=TOKENIZE))
     rows = {split: list(read_records(paths.tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
-    tokenizer = Tokenizer(paths.TOKENIZER)
     device = runtime.prepare()
-    dtype = runtime.dtype_for(recipe.precision, device)
     sizes = weights.read_config(paths.BASE_MODEL / weights.CONFIG, made_by=DOWNLOAD)
     longest = max(len(row.ids) - 1 for row in (*rows["train"], *rows["val"]))
     if longest > sizes.n_positions:
         raise DataError(f"{paths.TOKENS}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
-    steps = trainer.planned_steps(len(rows["train"]), recipe)
+    steps = schedule.planned_steps(len(rows["train"]), recipe)
+    if recipe.warmup_steps >= steps:
+        raise ConfigError(
+            f"finetune.warmup_steps is {recipe.warmup_steps}, and the run has {steps} steps: it would end before it "
+            "has reached finetune.learning_rate",
+            f"set finetune.warmup_steps to less than {steps}, or train longer, in params.yaml",
+        )
+    place = runtime.Place(device, runtime.dtype_for(recipe.precision, device))
+    job = Job(recipe, run, team, form, rows, steps, place)
     demand = memory.Demand(
         sizes,
         rows["train"],
         recipe,
         form.loss_on,
         steps=steps,
-        dtype=dtype,
+        dtype=place.dtype,
         device=device,
         there=memory.available(device) // (team.size if device.type == "cpu" else 1),
         team=team,
+        val=rows["val"],
     )
     say(str(demand))
     foreseen = memory.taken(device) + demand.wanted.total
     with demand.explained():
         model = weights.load(paths.BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
-        _train(recipe, run, model, form, rows, tokenizer, steps, foreseen, team)
+        _train(job, model, estimated_memory=foreseen)
 
 
-def _train(
-    recipe: Finetune,
-    run: tracking.StageRun | None,
-    model: GPT2,
-    form: Format,
-    rows: dict[str, list[Encoded]],
-    tokenizer: Tokenizer,
-    steps: int,
-    estimated_memory: int,
-    team: Team,
-) -> None:
+def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
     """Train a model from its last checkpoint or from the beginning, and write it."""
-    from stages.gpt2 import runtime
-    from stages.sft import account, checkpoint, ledger, lora, memory, meter, trainer
+    from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft import memory, meter, trainer
 
-    device = team.workplace(model)
-    dtype = runtime.dtype_for(recipe.precision, device)
-    facts = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "precision": runtime.name_of(dtype),
-        "rows_train": len(rows["train"]),
-        "rows_val": len(rows["val"]),
-    }
-    if recipe.lora:
-        lora.attach(model, recipe.lora, recipe.seed)
-        facts["trained_parameters"] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    say(
-        f"{facts['parameters']:,} parameters, {facts['rows_train']} train rows, {steps} steps, "
-        f"{facts['precision']} on {device.type}"
-        + (f", {team.size} processes ({recipe.parallel})" if team.size > 1 else "")
-    )
-    clock = meter.Meter(device)
-    costs = account.Account(
-        ledger.plan(
-            rows["train"],
-            rows["val"],
-            recipe,
-            model.config,
-            form.loss_on,
-            steps=steps,
-            evaluation_batch=trainer.EVALUATION_BATCH,
-            dtype=dtype,
-            processes=team.size,
-        ),
-        clock,
-        peak=meter.matmul_rate(device, dtype) * team.size,
-        say=say,
-    )
-    key = checkpoint.run_key(recipe.model_dump_json(), f"{facts['precision']} on {device.type}", *CODE, *INPUTS)
-    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
-    checkpoints = checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say)
+    facts = _facts(job, model)
+    tokenizer = Tokenizer(paths.TOKENIZER)
+    clock = meter.Meter(job.place.device)
+    costs = _costs(job, model, clock)
+    checkpoints = _checkpoints(job)
     with (
-        checkpoints if team.leads else contextlib.nullcontext(),
-        progress(total=steps, unit="step", what="finetune") as bar,
+        checkpoints if job.team.leads else contextlib.nullcontext(),
+        progress(total=job.steps, unit="step", what="finetune") as bar,
     ):
         if others := checkpoints.others():
             say(f"{checkpoints.folder.parent} has checkpoints of {len(others)} other runs; rm -r those not needed")
@@ -182,34 +176,91 @@ def _train(
             if record.step:
                 clock.apart["checkpoints"] = checkpoints.spent
                 costs.step(record.step)
-            assert run
-            run.log_metrics(_tracked(record), step=record.step)
+            _tell(job, record)
             bar.update(record.step - bar.n)
-            if record.val_loss is not None:
-                train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
-                say(f"step {record.step}/{steps}: {train_loss}validation loss {record.val_loss:.3f}")
 
         trained = trainer.fit(
             model,
-            rows["train"],
-            rows["val"],
-            recipe,
-            loss_on=form.loss_on,
-            dtype=dtype,
+            job.rows["train"],
+            job.rows["val"],
+            job.recipe,
+            loss_on=job.form.loss_on,
+            dtype=job.place.dtype,
             on_step=on_step,
-            on_epoch=clock.timed("samples", lambda epoch: _sample(epoch, model, rows["val"][0], tokenizer)),
+            on_epoch=clock.timed("samples", lambda epoch: _sample(epoch, model, job.rows["val"][0], tokenizer)),
             checkpoints=checkpoints,
             meter=clock,
-            team=team,
+            team=job.team,
         )
-        if not team.leads:
+        if not job.team.leads:
             return
-        _write(model, tokenizer, form, trained, facts, recipe.lora)
-        assert run
-        where = {"device": device.type, "precision": facts["precision"]}
-        entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
-        _account(where | entry, run, trained.step)
+        _write(job, model, tokenizer, trained, facts)
+        entry = costs.entry(peak_memory_bytes=memory.peak(job.place.device), estimated_memory_bytes=estimated_memory)
+        _account(job, entry, trained.step)
         checkpoints.clear()
+
+
+def _facts(job: Job, model: GPT2) -> dict[str, Any]:
+    """What is trained on what, for the metrics, and said. With LoRA the model gets its updates here."""
+    from stages.gpt2 import runtime
+    from stages.sft import lora
+
+    facts = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "precision": runtime.name_of(job.place.dtype),
+        "rows_train": len(job.rows["train"]),
+        "rows_val": len(job.rows["val"]),
+    }
+    if job.recipe.lora:
+        lora.attach(model, job.recipe.lora, job.recipe.seed)
+        facts["trained_parameters"] = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    say(
+        f"{facts['parameters']:,} parameters, {facts['rows_train']} train rows, {job.steps} steps, "
+        f"{facts['precision']} on {job.place.device.type}"
+        + (f", {job.team.size} processes ({job.recipe.parallel})" if job.team.size > 1 else "")
+    )
+    return facts
+
+
+def _costs(job: Job, model: GPT2, clock: Meter) -> Account:
+    """The account of what the run costs, with the time taken by ``clock``."""
+    from stages.sft import account, ledger, meter, schedule
+
+    plan = ledger.plan(
+        job.rows["train"],
+        job.rows["val"],
+        job.recipe,
+        model.config,
+        job.form.loss_on,
+        steps=job.steps,
+        evaluation_batch=schedule.EVALUATION_BATCH,
+        dtype=job.place.dtype,
+        processes=job.team.size,
+    )
+    return account.Account(
+        plan, clock, peak=meter.matmul_rate(job.place.device, job.place.dtype) * job.team.size, say=say
+    )
+
+
+def _checkpoints(job: Job) -> Checkpoints:
+    """The checkpoints of this run and of no other."""
+    from stages.gpt2 import runtime
+    from stages.sft import checkpoint
+
+    arithmetic = f"{runtime.name_of(job.place.dtype)} on {job.place.device.type}"
+    key = checkpoint.run_key(job.recipe.model_dump_json(), arithmetic, *CODE, *INPUTS)
+    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
+    return checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say)
+
+
+def _tell(job: Job, record: StepRecord) -> None:
+    """Log a step, and say its losses if it was evaluated."""
+    assert job.run
+    values = {name: getattr(record, field) for field, name in mirror.CURVES.items()}
+    job.run.log_metrics({name: float(value) for name, value in values.items() if value is not None}, step=record.step)
+    if record.val_loss is not None:
+        train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
+        say(f"step {record.step}/{job.steps}: {train_loss}validation loss {record.val_loss:.3f}")
 
 
 def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -225,49 +276,46 @@ def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict
     return {"epoch": epoch, "id": row.id, "text": text}
 
 
-def _write(
-    model: GPT2,
-    tokenizer: Tokenizer,
-    form: Format,
-    trained: Progress,
-    facts: dict[str, Any],
-    low_rank: Lora | None,
-) -> None:
+def _write(job: Job, model: GPT2, tokenizer: Tokenizer, trained: Progress, facts: dict[str, Any]) -> None:
     """Write the model and what there is to tell of its training."""
     from stages.gpt2 import weights
     from stages.sft import lora, prompt, report
 
     with atomic_folder(paths.TUNED_MODEL) as folder:
-        if low_rank:
-            lora.save_adapter(lora.adapter_tensors(model), low_rank, folder)
+        if job.recipe.lora:
+            lora.save_adapter(lora.adapter_tensors(model), job.recipe.lora, folder, base=str(paths.BASE_MODEL))
             lora.merge(model)
         weights.save(model, folder)
         tokenizer.save_for_transformers(folder)
-        prompt.save_style(form.style, folder)
+        prompt.save_style(job.form.style, folder)
     history = trained.history
     write_jsonl(paths.HISTORY, ({k: v for k, v in dataclasses.asdict(r).items() if v is not None} for r in history))
     write_jsonl(paths.SAMPLES, trained.samples)
     report.write_csv(history, paths.LOSS_CSV)
     report.draw(history, paths.LOSS_PLOT, title=f"Fine-tuning on {facts['rows_train']} rows")
-    metrics = facts | report.metrics(history) | {"kept_step": trained.kept_step}
-    write_json(paths.FINETUNE_METRICS, metrics)
-    if trained.kept_step != metrics["steps"]:
-        say(f"stopped early at step {metrics['steps']}; the weights kept are those of step {trained.kept_step}")
+    metrics = report.metrics(trained)
+    write_json(paths.FINETUNE_METRICS, facts | metrics)
+    if trained.step < job.steps:
+        say(f"stopped early, after step {trained.step} of {job.steps}")
+    if trained.kept_step != trained.step:
+        say(
+            f"the weights kept are the best, those of step {trained.kept_step}; "
+            f"validation loss at the end {metrics['last_val_loss']:.3f}"
+        )
     say(f"validation loss {metrics['val_loss_before']:.3f} → {metrics['val_loss']:.3f}; the model: {paths.TUNED_MODEL}")
 
 
-def _account(entry: dict[str, Any], run: tracking.StageRun, step: int) -> None:
+def _account(job: Job, costs: dict[str, Any], step: int) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
+    from stages.gpt2 import runtime
+
+    entry = {"device": job.place.device.type, "precision": runtime.name_of(job.place.dtype)} | costs
     write_json(paths.LEDGER, {"history": sha256(paths.HISTORY)} | entry)
-    run.log_metrics({f"cost/{name}": value for name, value in entry.items() if isinstance(value, int | float)}, step)
+    assert job.run
+    numbers = {f"cost/{name}": value for name, value in entry.items() if isinstance(value, int | float)}
+    job.run.log_metrics(numbers, step)
     for line in summary.costs(entry):
         say(line)
-
-
-def _tracked(record: StepRecord) -> dict[str, float]:
-    """A step's figures under the names that MLflow shows."""
-    values = {name: getattr(record, field) for field, name in mirror.CURVES.items()}
-    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import DataError
 from stages.common.records import Encoded
 from stages.sft.batches import batches_of, collate, common_prefix, epoch_order, line_multiple
 
@@ -117,9 +116,11 @@ def test_lines_are_filled_up_where_products_are_in_bf16(dtype, multiple):
     assert line_multiple(dtype) == multiple
 
 
-def test_a_batch_without_targets_names_its_rows():
-    with pytest.raises(DataError, match="no token to learn from in the rows a, b"):
-        collate([row([1, 2], prompt_length=2, id="a"), row([3, 4, 5], prompt_length=3, id="b")], "response")
+def test_a_batch_without_targets_is_one():
+    batch = collate([row([1, 2], prompt_length=2), row([3, 4, 5], prompt_length=3)], "response").filled(4)
+
+    assert batch.ids.tolist() == [1, 3, 4, 0]
+    assert (batch.where.tolist(), batch.targets.tolist(), batch.weights.tolist(), batch.count) == ([], [], [], 0)
 
 
 @given(st.integers(1, 200), st.integers(0, 2**63 - 1), st.integers(1, 5))

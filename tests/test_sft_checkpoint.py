@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from stages.common import paths, signals
+from stages.common.params import Lora
 from stages.gpt2 import weights
-from stages.sft import checkpoint, trainer
+from stages.sft import checkpoint, lora, trainer
 from tests import small_pipeline
 from tests.small_pipeline import ROOT
 from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
@@ -37,9 +38,14 @@ def fit(
     dtype=torch.float32,
     said=None,
     recipe=RECIPE,
+    val=VAL,
+    on_epoch=None,
+    low_rank=None,
 ):
     """Train with a checkpoint after every step; die after one."""
     model = weights.initialise(TINY, seed=0)
+    if low_rank:
+        lora.attach(model, low_rank, seed=1)
     steps = []
 
     def on_step(record):
@@ -58,12 +64,12 @@ def fit(
         progress = trainer.fit(
             model,
             TRAIN,
-            VAL,
+            val,
             recipe,
             loss_on="all",
             dtype=dtype,
             on_step=on_step,
-            on_epoch=lambda epoch: {"epoch": epoch, "sample": model.wte.weight.float().sum().item()},
+            on_epoch=on_epoch or (lambda epoch: {"epoch": epoch, "sample": model.wte.weight.float().sum().item()}),
             checkpoints=checkpoints,
         )
     return model, progress, steps
@@ -108,6 +114,77 @@ def test_a_signal_in_any_step_the_last_too_is_heard_and_the_run_goes_on(tmp_path
         fit(tmp_path / "run", signal_in=min(step, last), recipe=recipe)
 
     assert_equal(fit(tmp_path / "run", recipe=recipe), expected)
+
+
+class Interrupting(list):
+    """Rows that send a signal while they are evaluated for the n-th time."""
+
+    def __init__(self, rows, evaluation: int) -> None:
+        super().__init__(rows)
+        self.left = 2 * evaluation  # an evaluation goes through them to count, and to put them in order
+
+    def __iter__(self):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "option", [{}, {"patience": 1, "eval_every": 1, "learning_rate": 0.5}, {"eval_every": 1, "dropout": 0.1}]
+)
+@pytest.mark.parametrize("evaluation", [2, 3])
+def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, evaluation, option, dtype):
+    recipe = RECIPE.model_copy(update=option)
+    expected = fit(None, recipe=recipe, dtype=dtype)
+    evaluated = [record.step for record in expected[1].history if record.val_loss is not None][evaluation - 1]
+    said = []
+    with pytest.raises(signals.Interrupted, match="SIGTERM"):
+        fit(tmp_path / "run", recipe=recipe, dtype=dtype, val=Interrupting(VAL, evaluation))
+    assert sorted(path.name for path in (tmp_path / "run").iterdir())[-1] == f"step-{evaluated:08d}"
+
+    found = fit(tmp_path / "run", recipe=recipe, dtype=dtype, said=said)
+
+    assert "going on from" in said[0]
+    assert found[2][0] == evaluated, "the step is there, its record comes with its evaluation"
+    assert_equal(found, expected)
+
+
+def test_a_signal_in_the_first_evaluation_leaves_nothing_to_go_on_from(tmp_path):
+    with pytest.raises(signals.Interrupted):
+        fit(tmp_path / "run", val=Interrupting(VAL, 1))
+
+    assert fit(tmp_path / "run")[2] == list(range(7))
+
+
+def test_the_last_step_is_saved_before_the_model_is_written(tmp_path):
+    expected = fit(tmp_path / "run")
+
+    found = fit(tmp_path / "run")
+
+    assert found[2] == [], "a run whose model could not be written trains no step again"
+    assert_equal(found, expected)
+
+
+def test_a_signal_after_the_last_step_is_heard(tmp_path):
+    expected = fit(tmp_path / "run")
+
+    with pytest.raises(signals.Interrupted, match="SIGTERM"):
+        fit(tmp_path / "run", on_epoch=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+
+    assert_equal(fit(tmp_path / "run"), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_low_rank_updates_go_on_to_the_same_bits(tmp_path, dtype):
+    low_rank = Lora(rank=2, alpha=8.0, targets=["c_attn", "c_fc"])
+    about = {"recipe": RECIPE.model_copy(update={"lora": low_rank}), "low_rank": low_rank, "dtype": dtype}
+    expected = fit(None, **about)
+    with pytest.raises(Killed):
+        fit(tmp_path / "run", die_after=4, **about)
+
+    assert_equal(fit(tmp_path / "run", **about), expected)
 
 
 def damage(folder: Path, how: str) -> None:

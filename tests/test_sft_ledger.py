@@ -14,7 +14,7 @@ from stages.common.params import Lora
 from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
-from stages.sft import ledger, trainer
+from stages.sft import ledger, schedule, trainer
 from stages.sft.batches import collate, epoch_order
 from stages.sft.ledger import Costs, Shape, Work
 from stages.sft.team import Team
@@ -183,7 +183,7 @@ def random_rows(count: int, seed: int) -> list[Encoded]:
 def test_the_tokens_are_those_that_training_has_seen_step_by_step(changed):
     recipe = RECIPE.model_copy(update=changed)
     train, val = random_rows(14, 0), random_rows(5, 1)
-    steps = trainer.planned_steps(len(train), recipe)
+    steps = schedule.planned_steps(len(train), recipe)
 
     history = trainer.fit(
         weights.initialise(SIZES, seed=0),

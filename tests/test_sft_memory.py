@@ -70,6 +70,19 @@ def test_the_estimate_in_bf16_worked_by_hand():
     )
 
 
+def test_an_evaluation_worked_by_hand():
+    # The same rows, one layer: what a training step keeps of them, but no gradient of the head.
+    about = {"loss_on": "all", "steps": 1, "dtype": torch.float32, "device": CPU}
+    three = memory.estimate(SIZES, ROWS, RECIPE.model_copy(update={"batch_size": 3}), **about, val=ROWS)
+    assert three.evaluation == three.activations + 4 * 7 * 10
+
+    recipe = RECIPE.model_copy(update={"batch_size": 1, "activation_checkpointing": True, "dropout": 0.5})
+    many = memory.estimate(SIZES, ROWS, recipe, **about, val=ROWS * 40)
+    assert many.evaluation > many.gradients + many.activations + many.logits
+    assert many.total == many.weights + many.optimizer + many.evaluation + KERNELS
+    assert "evaluation" in str(many)
+
+
 def test_gradients_stay_between_the_parts_of_a_batch():
     found = estimate(torch.bfloat16, accumulate=3)
 

@@ -24,11 +24,13 @@ from tests.test_sft_checkpoint import digests, finish, stage_process
 TRAIN_TOGETHER = """
 import json, sys
 import torch
+from stages.common.params import Finetune
 from stages.gpt2 import weights
-from stages.sft import team, trainer
+from stages.sft import lora, team, trainer
 from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
 
-recipe = RECIPE.model_copy(update=json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False})
+options = json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False}
+recipe = Finetune.model_validate(RECIPE.model_dump() | options)
 rows = TRAIN[:11]
 both = team.join(2, sharded=False)
 for mode, member in {
@@ -37,8 +39,10 @@ for mode, member in {
     "fsdp": team.Team(both.rank, 2, sharded=True),
 }.items():
     model = weights.initialise(TINY, seed=0)
+    if recipe.lora:
+        lora.attach(model, recipe.lora, seed=1)
     trained = trainer.fit(
-        model, rows, VAL, recipe, loss_on="all", dtype=torch.float32,
+        model, rows, VAL, recipe, loss_on="all", dtype=getattr(torch, sys.argv[2]),
         on_step=lambda _: None, on_epoch=lambda _: {}, team=member,
     )
     if both.rank == 0:
@@ -49,7 +53,7 @@ team.leave()
 """
 
 
-def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[str, object]]:
+def train_together(folder: Path, options: dict[str, object], dtype: str = "float32") -> dict[str, dict[str, object]]:
     processes = []
     for rank in (0, 1):
         environment = os.environ | {
@@ -59,7 +63,7 @@ def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[s
             "RANK": str(rank),
             "WORLD_SIZE": "2",
         }
-        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options)]
+        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options), dtype]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -72,6 +76,10 @@ def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[s
         {"clip_norm": 0.5, "accumulate": 2},
         pytest.param({"patience": 3, "eval_every": 1, "learning_rate": 0.002, "epochs": 4}, marks=pytest.mark.slow),
         pytest.param({"activation_checkpointing": True, "decay": "matrices"}, marks=pytest.mark.slow),
+        pytest.param({"lora": {"rank": 2, "alpha": 8.0, "targets": ["c_attn", "c_fc"]}}, marks=pytest.mark.slow),
+        pytest.param(
+            {"lora": {"rank": 2, "alpha": 8.0, "targets": ["c_proj"]}, "accumulate": 2}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_two_processes_have_the_losses_of_one(tmp_path, options):
@@ -85,6 +93,22 @@ def test_two_processes_have_the_losses_of_one(tmp_path, options):
             assert ours == pytest.approx(theirs, rel=1e-5)
         assert together["kept"] == alone["kept"]
         assert together["norm"] == pytest.approx(alone["norm"], rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2, "clip_norm": 0.5}])
+@pytest.mark.slow
+def test_two_processes_in_bf16_have_the_losses_of_one(tmp_path, options):
+    # Each rounds its own part of a gradient to 8 bits; only their sum is in fp32.
+    found = train_together(tmp_path, options | {"epochs": 4}, "bfloat16")
+
+    alone = found.pop("alone")
+    for together in found.values():
+        for ours, theirs in zip(together["history"], alone["history"], strict=True):
+            assert ours.keys() == theirs.keys()
+            for name, value in theirs.items():
+                assert ours[name] == pytest.approx(value, rel=0.05 if name == "grad_norm" else 0.01)
+        assert together["norm"] == pytest.approx(alone["norm"], rel=1e-3)
+    assert alone["history"][-1]["train_loss"] < alone["history"][1]["train_loss"] - 0.1
 
 
 def prepare(folder: Path, parallel: str) -> dict[str, str]:

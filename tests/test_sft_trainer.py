@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+import re
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.optim import lr_scheduler
 
 from stages.common import params
 from stages.common.errors import ConfigError, DataError
 from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
-from stages.sft import trainer
-from stages.sft.batches import collate
+from stages.sft import optimizer, trainer
+from stages.sft.batches import batches_of, collate, epoch_order
+from stages.sft.checkpoint import Checkpoints
 from stages.sft.optimizer import MasterWeights
 from stages.sft.progress import StepRecord
+from stages.sft.schedule import rate_factor
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
 RECIPE = params.Finetune(
@@ -161,8 +167,8 @@ def test_fifty_steps_follow_transformers_with_torch_s_adamw(tmp_path):
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     expected = []
     for epoch in range(1, recipe.epochs + 1):
-        order = trainer.epoch_order(len(TRAIN), recipe.seed, epoch)
-        for batch in trainer.batches_of(order, recipe.batch_size, drop_last=True):
+        order = epoch_order(len(TRAIN), recipe.seed, epoch)
+        for batch in batches_of(order, recipe.batch_size, drop_last=True):
             ids, labels = padded([TRAIN[index] for index in batch])
             loss = theirs(ids, labels=labels).loss
             loss.backward()
@@ -208,9 +214,10 @@ def test_training_twice_gives_the_same_weights_and_history():
 
 @pytest.mark.parametrize("eval_every", [1, 2, 100])
 def test_evaluating_and_sampling_at_other_times_changes_no_weight(eval_every):
-    expected, _ = fit()
+    # With dropout, so that a number drawn in between could change what is dropped.
+    expected, _ = fit(changed(dropout=0.3))
 
-    found, _ = fit(changed(eval_every=eval_every), on_epoch=lambda _: torch.rand(3))
+    found, _ = fit(changed(dropout=0.3, eval_every=eval_every), on_epoch=lambda _: torch.rand(3))
 
     assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
 
@@ -240,7 +247,7 @@ def test_one_step_is_that_of_adamw_worked_by_hand():
     # corrected for their bias, the update is lr * (sign(g), nearly) and the weight first decays by lr * wd.
     model = weights.initialise(TINY, seed=0)
     before = copy.deepcopy(model)
-    rows = [TRAIN[index] for index in trainer.epoch_order(len(TRAIN), RECIPE.seed, 1)[:4]]
+    rows = [TRAIN[index] for index in epoch_order(len(TRAIN), RECIPE.seed, 1)[:4]]
     batch = collate(rows, "all")
     (trainer.summed_loss(before, batch) / batch.count).backward()
 
@@ -251,12 +258,50 @@ def test_one_step_is_that_of_adamw_worked_by_hand():
     torch.testing.assert_close(new, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_clipping_bounds_the_gradient_and_reports_it_unclipped():
-    free, free_history = fit(changed(max_steps=1))
-    clipped, clipped_history = fit(changed(max_steps=1, clip_norm=1e-8))
+def test_clipping_is_that_of_torch_over_several_steps():
+    ours, theirs = (weights.initialise(TINY, seed=0) for _ in range(2))
+    recipe = changed(clip_norm=1.0)
+    kept = MasterWeights(ours, torch.float32, recipe)
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    generator = torch.Generator().manual_seed(0)
+    for size in (1.0, 1e-3, 0.1, 1e-4, 10.0):  # of 8,000 numbers: norms of 90, 0.09, 9, 0.009 and 900
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            one.grad = size * torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        expected = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        optimizer.step()
 
-    assert clipped_history[1].grad_norm == free_history[1].grad_norm > 0.1
-    assert not torch.equal(free.h[0].mlp.c_fc.weight, clipped.h[0].mlp.c_fc.weight)
+        norm = kept.norm()
+        kept.step(recipe.learning_rate, norm)
+
+        torch.testing.assert_close(norm, expected, rtol=1e-5, atol=0)
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_the_history_has_the_norm_before_clipping():
+    _, free = fit(changed(max_steps=1))
+    _, clipped = fit(changed(max_steps=1, clip_norm=1e-8))
+
+    assert clipped[1].grad_norm == free[1].grad_norm > 0.1
+
+
+@pytest.mark.parametrize("decay", ["all", "matrices"])
+def test_bf16_updates_by_blocks_are_those_of_whole_tensors_to_the_bit(monkeypatch, decay):
+    def updated(block: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(optimizer, "BLOCK", block)
+        model = weights.initialise(TINY, seed=0)
+        kept = MasterWeights(model, torch.bfloat16, changed(decay=decay))
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            for parameter in model.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator).bfloat16()
+            kept.step(0.01, kept.norm())
+        return [*kept.master, *kept.exp_avg, *kept.exp_avg_sq, *model.parameters()]
+
+    whole, blocked = updated(1 << 20), updated(64)
+
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(blocked, whole, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -270,7 +315,7 @@ def test_the_gradient_s_norm_is_exact_over_millions_of_numbers(dtype, clip_norm)
         parameter.grad = (1 + torch.rand(parameter.shape, generator=generator)).to(dtype)
     expected = sum(parameter.grad.double().square().sum() for parameter in model.parameters()).sqrt()
 
-    assert kept.step(0.0).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert kept.norm().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_bf16_products_keep_fp32_weights_that_move_by_tiny_steps():
@@ -302,7 +347,51 @@ def test_bf16_learns_as_fp32_does():
 def test_rate_factor(schedule, expected):
     recipe = changed(schedule=schedule, warmup_steps=2)
 
-    assert [trainer.rate_factor(step, 6, recipe) for step in range(1, 7)] == pytest.approx(expected)
+    assert [rate_factor(step, 6, recipe) for step in range(1, 7)] == pytest.approx(expected)
+
+
+def torch_s_schedule(name: str, warmup: int, steps: int):
+    def make(optimizer):
+        rise = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1.0, total_iters=warmup)
+        after = {
+            "constant": lambda: lr_scheduler.ConstantLR(optimizer, 1.0),
+            "linear": lambda: lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps - warmup),
+            "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, steps - warmup),
+        }[name]()
+        return lr_scheduler.SequentialLR(optimizer, [rise, after], [warmup])
+
+    return make
+
+
+def by_hand(recipe, scheduler) -> tuple[torch.nn.Module, list[float]]:
+    """The recipe as a plain loop over torch's own optimiser and schedule: weights, and learning rates."""
+    model = weights.initialise(TINY, seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = scheduler(optimizer)
+    rates = []
+    for epoch in range(1, recipe.epochs + 1):
+        order = epoch_order(len(TRAIN), recipe.seed, epoch)
+        for indices in batches_of(order, recipe.batch_size, drop_last=True):
+            batch = collate([TRAIN[index] for index in indices], "all", share_prefix=False)
+            (trainer.summed_loss(model, batch) / batch.count).backward()
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+    return model, rates
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_a_run_follows_torch_s_schedules(name):
+    recipe = changed(epochs=3, schedule=name, warmup_steps=2)
+    expected, rates = by_hand(recipe, torch_s_schedule(name, 2, 9))
+
+    found, history = fit(recipe)
+
+    assert [record.learning_rate for record in history[1:]] == pytest.approx(rates, rel=1e-6)
+    for ours, theirs in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_rows_that_fill_no_batch_are_refused_with_the_mend():
@@ -311,8 +400,103 @@ def test_rows_that_fill_no_batch_are_refused_with_the_mend():
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step_and_rows():
-    with pytest.raises(ConfigError, match=r"step \d+: .* is (nan|inf); the rows of this step: row"):
+    with pytest.raises(ConfigError, match=r"step 2: .* is (nan|inf); the rows of this step: row"):
         fit(changed(learning_rate=1e30))
+
+
+def spoilt(factor: float, folder, *, step: int = 3):
+    """Train, and multiply one weight's gradient in a step; the error, and the weights after it."""
+    model = weights.initialise(TINY, seed=0)
+    steps, passes = [], []
+
+    def spoil(parameter):
+        passes.append(parameter)
+        if len(passes) == step:
+            parameter.grad.mul_(factor)
+
+    model.ln_f.weight.register_post_accumulate_grad_hook(spoil)
+    with Checkpoints(folder, seconds=1000, say=print) as checkpoints, pytest.raises(ConfigError) as error:
+        trainer.fit(
+            model,
+            TRAIN,
+            VAL,
+            changed(eval_every=100),
+            loss_on="all",
+            dtype=torch.float32,
+            on_step=lambda record: steps.append(record.step),
+            on_epoch=lambda _: {},
+            checkpoints=checkpoints,
+        )
+    return str(error.value), model, steps
+
+
+@pytest.mark.parametrize(
+    ("factor", "fault"),
+    [
+        (math.nan, "grad_norm is nan"),
+        (math.inf, "grad_norm is (inf|nan)"),
+        (1e7, "grad_norm is .*more than 1,000 times"),
+    ],
+)
+def test_a_spoilt_gradient_changes_no_weight_and_the_weights_before_it_are_saved(tmp_path, factor, fault):
+    expected, _ = fit(changed(max_steps=2))
+
+    message, model, steps = spoilt(factor, tmp_path / "run")
+
+    assert re.search(rf"step 3: {fault}.*; the rows of this step: row\d+, row", message)
+    assert f"the weights after step 2 in {tmp_path / 'run' / 'step-00000002'}" in message
+    assert steps == [0, 1, 2]
+    saved = load_file(tmp_path / "run" / "step-00000002" / "state.safetensors")
+    for name, parameter in expected.named_parameters():
+        assert torch.equal(saved[f"weight.{name}"], parameter), name
+        assert torch.equal(dict(model.named_parameters())[name], parameter), name
+
+
+def test_numbers_that_are_read_a_step_late_change_nothing(monkeypatch, tmp_path):
+    # As on a GPU, which has the next step to do meanwhile.
+    expected, history = fit(changed(dropout=0.1))
+    _, before, _ = spoilt(math.nan, tmp_path / "run")
+    monkeypatch.setattr(trainer, "steps_ahead", lambda _: 1)
+
+    found, late = fit(changed(dropout=0.1))
+    message, model, steps = spoilt(math.nan, tmp_path / "late")
+
+    assert late == history
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
+    assert "step 3: grad_norm is nan" in message
+    assert "after step 2 in" in message
+    assert steps == [0, 1, 2]
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), model.parameters(), strict=True))
+
+
+def test_a_model_that_is_no_good_before_training_is_refused():
+    model = weights.initialise(TINY, seed=0)
+    with torch.no_grad():
+        model.ln_f.weight[0] = math.nan
+    nothing = {"on_step": lambda _: None, "on_epoch": lambda _: {}}
+
+    with pytest.raises(DataError, match="before any training the validation loss is nan"):
+        trainer.fit(model, TRAIN, VAL, RECIPE, loss_on="all", dtype=torch.float32, **nothing)
+
+
+def test_parts_without_a_target_count_nothing_and_a_batch_without_one_names_its_rows():
+    empty = [row.model_copy(update={"prompt_length": len(row.ids)}) for row in TRAIN[:2]]
+    rows = [*empty, *TRAIN[2:4]]
+    gradients = []
+    for accumulate in (1, 2, 4):
+        model = weights.initialise(TINY, seed=0)
+        recipe = changed(accumulate=accumulate)
+        kept = MasterWeights(model, torch.float32, recipe)
+        trainer.backward(functools.partial(trainer.summed_loss, model), kept, rows, recipe, 1, "response")
+        gradients.append(kept.sums or [parameter.grad for parameter in model.parameters()])
+
+    for parts in gradients[1:]:
+        for ours, theirs in zip(parts, gradients[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
+        trainer.evaluate(model, empty, "response")
+    with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
+        trainer.backward(functools.partial(trainer.summed_loss, model), kept, empty, recipe, 1, "response")
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4])

@@ -77,7 +77,7 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     paths.DATASET.write_text("[]")
     write_json(paths.SPLIT_METRICS, {"rows": {"train": 8, "test": 2}, "categories": {"spelling": {"train": 8}}})
     write_json(paths.TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
-    write_json(paths.FINETUNE_METRICS, {"val_loss": 5.0, "precision": "fp32"})
+    write_json(paths.FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
     write_jsonl(paths.HISTORY, STEPS)
     paths.LOSS_PLOT.write_bytes(b"png")
     measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
@@ -143,6 +143,8 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     assert run.data.params["generate.models"] == '["base", "tuned"]'
     assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
     assert points(client, run_id, "val/loss") == [(0, 9.0), (2, 5.0)]
+    # Of the model that is kept, which is not that of the last step here.
+    assert (run.data.metrics["val/kept_loss"], run.data.metrics["val/kept_step"]) == (4.5, 1.0)
     assert points(client, run_id, "train/tokens_seen") == [(0, 0.0), (1, 10.0), (2, 20.0)]
     scores = {name: value for name, value in run.data.metrics.items() if name.startswith(("judge", "split", "tok"))}
     one = {"n_scored": 1.0, "n_invalid": 1.0, "n_failed": 0.0}

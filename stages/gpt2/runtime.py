@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -41,6 +42,14 @@ def _keep_freed_memory() -> None:
         mallopt(m_mmap_max, 0)
         mallopt(m_trim_threshold, -1)  # never
         mallopt(m_top_pad, 64 << 20)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where matrix products are made, and in which dtype."""
+
+    device: torch.device
+    dtype: torch.dtype
 
 
 def has_bf16(device: torch.device) -> bool:

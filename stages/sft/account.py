@@ -1,4 +1,7 @@
-"""What a fine-tuning run costs: told beforehand as soon as the first steps show it, and afterwards as it was."""
+"""What a fine-tuning run costs: told beforehand as soon as the first steps show it, and afterwards as it was.
+
+A run that is over before it has shown it is told nothing beforehand.
+"""
 
 from __future__ import annotations
 

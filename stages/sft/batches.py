@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.common.errors import DataError
 from stages.common.params import LossOn
 from stages.common.records import Encoded
 from stages.gpt2 import runtime
@@ -50,9 +49,20 @@ class Batch:
     count: int
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "where", "targets", "weights")}
-        return replace(self, attend=replace(self.attend, grid=self.attend.grid.to(device)), **moved)
+        """The same batch on a device; on its way to a GPU it waits for nothing that the GPU has to do."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+        return replace(
+            self,
+            ids=moved(self.ids),
+            positions=moved(self.positions),
+            attend=replace(self.attend, grid=moved(self.attend.grid)),
+            where=moved(self.where),
+            targets=moved(self.targets),
+            weights=moved(self.weights),
+        )
 
     def filled(self, multiple: int) -> Batch:
         """The same with line and targets filled up to multiples of a length.
@@ -88,9 +98,6 @@ def collate(rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = Tr
         loss_on: which ids are targets.
         share_prefix: compute the common beginning once; without, each row has all its own ids.
         dropout: the share of attention weights dropped at random.
-
-    Raises:
-        DataError: no row has a target; the message names the rows.
     """
     prefix = common_prefix(rows) if share_prefix else 0
     ids = [*rows[0].ids[:prefix]]
@@ -106,16 +113,12 @@ def collate(rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = Tr
         for position in range(first_target(row, loss_on), len(row.ids)):
             before = position - 1
             counted[before if before < prefix else start + before, row.ids[position]] += 1
-    if not counted:
-        names = ", ".join(row.id for row in rows)
-        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or mend the rows")
-    where, targets = zip(*counted, strict=True)
     return Batch(
         ids=torch.tensor(ids),
         positions=torch.tensor(positions),
         attend=PackedRows(prefix, len(rows), width, torch.tensor(grid), dropout),
-        where=torch.tensor(where),
-        targets=torch.tensor(targets),
+        where=torch.tensor([place for place, _ in counted], dtype=torch.int64),
+        targets=torch.tensor([target for _, target in counted], dtype=torch.int64),
         weights=torch.tensor(list(counted.values()), dtype=torch.float32),
         count=counted.total(),
     )

@@ -9,8 +9,7 @@ logits are made. Backward costs twice as much: one product for the gradient of e
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +17,10 @@ import torch
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
-from stages.sft.batches import batches_of, common_prefix, epoch_order, line_multiple
+from stages.sft.batches import batches_of, common_prefix, line_multiple
 from stages.sft.encoding import first_target
+from stages.sft.schedule import evaluated, parts_of, steps_of
+from stages.sft.team import Team
 
 
 @dataclass(frozen=True)
@@ -188,9 +189,9 @@ def training_shapes(
     shape_of = functools.partial(
         Shape.of, loss_on=loss_on, share_prefix=not settings.dropout, multiple=line_multiple(dtype)
     )
-    batches = itertools.islice(_batches(train, settings), steps)
     return [
-        [shape_of(own) for part in _parts(batch, settings) for own in _shares(part, processes)] for batch in batches
+        [shape_of(own) for part in parts_of(step.rows, settings.accumulate) for own in _shares(part, processes)]
+        for step in steps_of(train, settings, steps)
     ]
 
 
@@ -261,25 +262,13 @@ def plan(
 
 def evaluations(steps: int, every: int) -> list[int]:
     """The steps after which a run of so many evaluates, 0 being the untrained model: 7 steps, every 3: 0, 3, 6, 7."""
-    return sorted({*range(0, steps + 1, every), steps})
-
-
-def _parts(batch: Sequence[Encoded], settings: Finetune) -> list[Sequence[Encoded]]:
-    """A batch cut into ``settings.accumulate`` parts as the trainer does it."""
-    size = -(-len(batch) // settings.accumulate)
-    return [batch[start : start + size] for start in range(0, len(batch), size)]
+    return [step for step in range(steps + 1) if evaluated(step, steps, every)]
 
 
 def _shares(rows: Sequence[Encoded], processes: int) -> list[Sequence[Encoded]]:
-    """The rows of each process that has any of its own, as `stages.sft.team.Team.share` gives them."""
-    return [rows[rank::processes] for rank in range(min(processes, len(rows)))]
-
-
-def _batches(train: Sequence[Encoded], settings: Finetune) -> Iterator[list[Encoded]]:
-    for epoch in itertools.count(1):
-        order = epoch_order(len(train), settings.seed, epoch)
-        for batch in batches_of(order, settings.batch_size, drop_last=settings.drop_last):
-            yield [train[index] for index in batch]
+    """The rows of each process that has any of its own."""
+    shares = [Team(rank, processes).share(rows) for rank in range(processes)]
+    return [own for own, counts in shares if counts]
 
 
 def lora_weights(sizes: GPT2Config, lora: Lora | None) -> int:

@@ -80,14 +80,23 @@ def adapter_tensors(model: GPT2) -> dict[str, Tensor]:
     return tensors
 
 
-def save_adapter(tensors: dict[str, Tensor], settings: Lora, folder: Path) -> None:
-    """Write an adapter as PEFT reads it into a folder of its own within ``folder``."""
+def save_adapter(tensors: dict[str, Tensor], settings: Lora, folder: Path, *, base: str) -> None:
+    """Write an adapter as PEFT reads it into a folder of its own within ``folder``.
+
+    Args:
+        tensors: what `adapter_tensors` gave.
+        settings: rank, alpha and targets.
+        folder: of the model.
+        base: the model that it is an adapter of, as PEFT is to find it: a folder, from where PEFT is started.
+    """
     own = folder / ADAPTER
     own.mkdir()
     weights.write_tensors(own / "adapter_model.safetensors", tensors)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
         "r": settings.rank,
         "lora_alpha": settings.alpha,
         "lora_dropout": 0.0,

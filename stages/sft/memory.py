@@ -19,6 +19,7 @@ from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
 from stages.sft import ledger, loss
 from stages.sft.ledger import Shape
+from stages.sft.schedule import EVALUATION_BATCH
 from stages.sft.shortage import is_shortage, size
 from stages.sft.team import ALONE, Team
 
@@ -43,6 +44,7 @@ class Estimate:
         accumulated: whether gradients wait for those of the batch's next part.
         buckets: in which several processes that each keep the whole model sum their gradients.
         saved: all weights and moments, while the first of several processes with shares of them saves a checkpoint.
+        evaluation: what the forward pass of a validation batch holds at a time.
     """
 
     weights: int
@@ -54,6 +56,7 @@ class Estimate:
     accumulated: bool = False
     buckets: int = 0
     saved: int = 0
+    evaluation: int = 0
 
     @property
     def total(self) -> int:
@@ -65,12 +68,16 @@ class Estimate:
 
         Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
         where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
-        there when the next one's loss is computed. A checkpoint is saved between steps.
+        there when the next one's loss is computed. A checkpoint is saved between steps,
+        and an evaluation is made there.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
         parts["buckets of gradients"] = self.buckets
         at_the_loss = self.activations + self.logits
-        if self.saved > max(self.gradients, at_the_loss + self.gradients * self.accumulated):
+        between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
+        if self.evaluation > max(between, self.saved):
+            return parts | {"evaluation": self.evaluation, "kernels": KERNELS}
+        if self.saved > between:
             return parts | {"checkpoint": self.saved, "kernels": KERNELS}
         if self.accumulated or self.gradients > at_the_loss:
             parts["gradients"] = self.gradients
@@ -94,6 +101,7 @@ def estimate(
     dtype: torch.dtype,
     device: torch.device,
     team: Team = ALONE,
+    val: Sequence[Encoded] = (),
 ) -> Estimate:
     """The memory of a run's greediest step, in the process of a team that wants most.
 
@@ -104,7 +112,8 @@ def estimate(
       or on a GPU;
     - activations, see `activations`;
     - the loss (`stages.sft.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
-      gradient twice, V * C in d each, if the head is trained.
+      gradient twice, V * C in d each, if the head is trained;
+    - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits.
 
     Where N processes each keep the whole model (`stages.sft.team`) gradients are summed in buckets, d T, in fp32, 4 T.
     Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
@@ -120,6 +129,7 @@ def estimate(
         dtype: of the matrix products.
         device: of the model.
         team: the processes that train it.
+        val: the rows of an evaluation.
     """
     width, bf16 = dtype.itemsize, dtype != torch.float32
     embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
@@ -141,6 +151,13 @@ def estimate(
         activations=kept - at_the_loss,
         logits=at_the_loss,
         accumulated=settings.accumulate > 1,
+        evaluation=max(
+            (
+                _evaluation(shape, sizes, settings, dtype, device)
+                for shape in ledger.evaluation_shapes(val, loss_on, EVALUATION_BATCH, team.size)
+            ),
+            default=0,
+        ),
     )
     if team.size == 1:
         return found
@@ -191,6 +208,13 @@ def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtyp
     group = min(shape.logits, loss.GROUP) * sizes.vocab_size * item
     head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
     return group + head
+
+
+def _evaluation(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes that the forward pass of a validation batch holds at its peak: one layer's, and the logits."""
+    plain = settings.model_copy(update={"dropout": 0.0, "activation_checkpointing": False})
+    logits = min(shape.logits, loss.GROUP) * sizes.vocab_size * dtype.itemsize
+    return activations(shape, replace(sizes, n_layer=1), plain, dtype, device) + logits
 
 
 def available(device: torch.device) -> int:
@@ -252,6 +276,7 @@ class Demand:
         device: of the model.
         there: bytes available to this process before the model is loaded.
         team: the processes that train it.
+        val: the rows of an evaluation.
     """
 
     def __init__(
@@ -266,9 +291,10 @@ class Demand:
         device: torch.device,
         there: int,
         team: Team = ALONE,
+        val: Sequence[Encoded] = (),
     ) -> None:
         self._estimate = functools.partial(
-            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device, team=team
+            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device, team=team, val=val
         )
         self._settings = settings
         self.there = there

@@ -73,29 +73,31 @@ class MasterWeights:
             self.sums = gradients
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> Tensor:
+    def norm(self) -> Tensor:
+        """The L2 norm of the gradients as they are, before any clipping: a scalar in fp32."""
+        total = torch.stack([_square(gradient) for part in self._parts() for gradient in part.gradients]).sum()
+        return (self.team.sum(total) if self.team.sharded else total).sqrt()
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, norm: Tensor, lost: Tensor | None = None) -> None:
         """Update the weights by the gradients, give them to the model, and forget the gradients.
 
-        Returns:
-            The gradients' L2 norm before any clipping: a scalar in fp32.
+        Args:
+            learning_rate: of this step.
+            norm: what `norm` gave.
+            lost: a scalar in fp32, on the weights' device: where it is 1 nothing is updated, which on a GPU is found
+                out there, so that nothing waits for it.
         """
-        squares: list[Tensor] = []
-        scale = None
-        if self.clip_norm is not None:
-            # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
-            squares = [_square(gradient) for part in self._parts() for gradient in part.gradients]
-            scale = (self.clip_norm / (self._norm(squares) + 1e-6)).clamp(max=1.0)
+        # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
+        scale = None if self.clip_norm is None else (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         for part in self._parts():
             gradients = [gradient.to(torch.float32) for gradient in part.gradients]
-            if scale is None:
-                squares += map(_square, gradients)
-            else:
+            if scale is not None:
                 torch._foreach_mul_(gradients, scale)
-            part.update(gradients, self.steps, learning_rate)
+            part.update(gradients, self.steps, learning_rate, lost)
         self._forget()
         self.sums = []
         self.steps += 1
-        return self._norm(squares)
 
     @torch.no_grad()
     def keep_best(self) -> None:
@@ -154,10 +156,6 @@ class MasterWeights:
     def _whole(self, name: str, share: Tensor) -> Tensor:
         return whole(share, self.parameters[name])
 
-    def _norm(self, squares: list[Tensor]) -> Tensor:
-        total = torch.stack(squares).sum()
-        return (self.team.sum(total) if self.team.sharded else total).sqrt()
-
     def _gradients(self) -> list[Tensor]:
         found = [self.parameters[name].grad for name in self.names]
         return [local(gradient) for gradient in found if gradient is not None]
@@ -197,17 +195,21 @@ class _Part:
     exp_avg: list[Tensor]
     exp_avg_sq: list[Tensor]
 
-    def update(self, gradients: list[Tensor], steps: int, learning_rate: float) -> None:
-        """One step of AdamW by gradients in fp32, after ``steps`` others; the model's weights become the new ones."""
+    def update(self, gradients: list[Tensor], steps: int, learning_rate: float, lost: Tensor | None) -> None:
+        """One step of AdamW by gradients in fp32, after ``steps`` others, unless ``lost`` is 1.
+
+        The model's weights become the new ones.
+        """
         adamw(
             self.masters,
             gradients,
             self.exp_avg,
             self.exp_avg_sq,
             max_exp_avg_sqs=[],
-            # It adds one to each of these.
-            state_steps=[torch.tensor(float(steps), device=weight.device) for weight in self.masters],
+            # It adds one to each of these. They are filled in on a GPU by itself: a copy to it would wait for its work.
+            state_steps=[torch.full((), float(steps), device=weight.device) for weight in self.masters],
             fused=True,
+            found_inf=lost,
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

@@ -7,26 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.files import atomic_file
-from stages.sft.progress import StepRecord
+from stages.sft.progress import Progress, StepRecord, best_evaluation
 
 #: Steps that a point of the drawn training curve averages, at most: the loss of one small batch jumps about.
 SMOOTHING = 10
 
 
-def metrics(history: Sequence[StepRecord]) -> dict[str, Any]:
-    """The figures of a run: losses before, at the end and at their best, steps, tokens."""
-    evaluated = [(record.val_loss, record.step) for record in history if record.val_loss is not None]
-    best_val_loss, best_step = min(evaluated)
-    last = history[-1]
+def metrics(trained: Progress) -> dict[str, Any]:
+    """The figures of a finished run.
+
+    ``val_loss`` is that of the weights which the run keeps, those of ``kept_step``; ``last_val_loss`` that of its last
+    step. The best is the lowest of a step, so that the untrained model's does not count.
+    """
+    evaluated = {record.step: record.val_loss for record in trained.history if record.val_loss is not None}
+    best, _ = best_evaluation(trained.history)
+    last = trained.history[-1]
+    assert trained.kept_step is not None
     return {
         "steps": last.step,
         "epochs": last.epoch,
         "tokens_seen": last.tokens_seen,
         "train_loss": last.train_loss,
-        "val_loss_before": evaluated[0][0],
-        "val_loss": evaluated[-1][0],
-        "best_val_loss": best_val_loss,
-        "best_step": best_step,
+        "val_loss_before": evaluated[0],
+        "val_loss": evaluated[trained.kept_step],
+        "last_val_loss": last.val_loss,
+        "best_val_loss": best.val_loss,
+        "best_step": best.step,
+        "kept_step": trained.kept_step,
     }
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from stages.common import environment
 from stages.common.errors import ConfigError, TemporaryFailure
@@ -80,6 +81,26 @@ class Team:
             dist.all_reduce(value)
         return value
 
+    def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
+        """Put its sum over all processes in the place of each tensor, where each process keeps the whole model."""
+        if self.size > 1 and not self.sharded:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+
+    @contextlib.contextmanager
+    def unsummed(self, loss_of: LossOf, *, when: bool) -> Iterator[None]:
+        """Within the block backward passes of a loss leave each process its own gradients, if it has the whole model.
+
+        For a batch in several parts, so that `sum_in_place` sends the sum of their gradients once. Where each process
+        has a share of the weights, only its share of the gradients has room, and they are summed part by part.
+
+        Args:
+            loss_of: what `distributed` gave.
+            when: whether to do so at all.
+        """
+        with loss_of.no_sync() if when and isinstance(loss_of, DistributedDataParallel) else contextlib.nullcontext():
+            yield
+
     def any(self, *flags: bool, device: torch.device) -> list[bool]:
         """For each flag, whether it is true in any process."""
         if self.size == 1:
@@ -95,12 +116,6 @@ class Team:
     def home(self, device: torch.device) -> torch.device:
         """Where the whole model stays: on the device that computes, or in main memory where that has only a share."""
         return torch.device("cpu") if self.sharded else device
-
-    def workplace(self, model: GPT2) -> torch.device:
-        """The device that computes, with the model in its `home`."""
-        if self.sharded and torch.cuda.is_available():
-            return torch.device("cuda")
-        return model.wte.weight.device
 
     def working_model(self, model: GPT2, dtype: torch.dtype) -> GPT2:
         """The model that computes: the one given, or where weights are shared out a copy that holds this process's."""
@@ -130,7 +145,7 @@ class Team:
         """
         if self.size == 1 or self.sharded:
             return lambda batch, *, scale: loss_of(model, batch, scale=scale)
-        parallel = nn.parallel.DistributedDataParallel(_Loss(model, loss_of))
+        parallel = DistributedDataParallel(_Loss(model, loss_of))
         parallel.register_comm_hook(None, _sum_in_fp32)
         wrapped: LossOf = parallel
         return wrapped

@@ -1,12 +1,12 @@
-"""The fine-tuning loop, and what it is made of: schedule, loss, evaluation."""
+"""The fine-tuning loop, and what it is made of: a step, an evaluation, a checkpoint."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,20 +14,20 @@ from torch import Tensor
 from stages.common.errors import ConfigError, DataError
 from stages.common.params import Finetune, LossOn
 from stages.common.records import Encoded
-from stages.common.signals import Interrupted, deferred_interruption
+from stages.common.signals import DeferredInterruption, Interrupted, deferred_interruption
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
-from stages.sft.batches import Batch, batches_of, collate, epoch_order
+from stages.sft import schedule
+from stages.sft.batches import Batch, batches_of, collate
 from stages.sft.checkpoint import Checkpoint, Checkpoints
 from stages.sft.encoding import targets_of
 from stages.sft.loss import summed_cross_entropy
 from stages.sft.meter import Meter
 from stages.sft.optimizer import MasterWeights
-from stages.sft.progress import Progress, StepRecord
+from stages.sft.progress import Progress, StepRecord, best_evaluation
+from stages.sft.schedule import Step
+from stages.sft.soundness import Soundness
 from stages.sft.team import ALONE, LossOf, Team
-
-#: Rows in a validation batch; they are taken by length, so that little of a batch is padding.
-EVALUATION_BATCH = 32
 
 
 def fit(
@@ -50,14 +50,16 @@ def fit(
     other times changes no weight. A run that goes on from a checkpoint ends with the same bits as one left alone.
 
     Args:
-        model: on its device, in fp32; it is left there in fp32 with the trained weights.
+        model: on its device, in fp32; it is left there in fp32 with the weights that the run keeps.
         train: the rows to learn from.
         val: the rows to evaluate on, all of them each time.
         settings: the recipe.
         loss_on: which tokens count in the loss.
         dtype: of the matrix products; the weights that are updated are fp32 whatever it is.
-        on_step: is given a record of the untrained model and of every step done here, in order.
-        on_epoch: is given the number of each epoch when it is over, with the model as it is then; returns a sample.
+        on_step: is given a record of the untrained model and of every step done here, in order; on a GPU one step late,
+            except where an evaluation, a sample or a checkpoint follows, so that the loop never waits for the GPU.
+        on_epoch: is given the number of each epoch when it is over, with the model as it is then, at the run's end with
+            the weights that it keeps; returns a sample.
         checkpoints: where to go on from and to save to.
         meter: takes the time of evaluations.
         team: the processes that train the model together, all with the same arguments; its leader alone calls
@@ -68,80 +70,229 @@ def fit(
         Everything from the run's beginning on, whenever that was.
 
     Raises:
-        DataError: the recipe makes no step from these rows.
-        ConfigError: the loss or the gradient is no longer finite under this recipe.
+        DataError: the recipe makes no step from these rows, or they have nothing to learn from, or the model is no good
+            before any training.
+        ConfigError: the recipe spoils the model (`stages.sft.soundness`); what is kept of it is said.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
-    steps = planned_steps(len(train), settings)
-    model.set_dropout(settings.dropout)
-    model.recompute = settings.activation_checkpointing
-    working = team.working_model(model, dtype)
-    weights = MasterWeights(working, dtype, settings, team)
-    loss_of = team.distributed(working, summed_loss)
-    device = working.wte.weight.device
-    evaluation = functools.partial(meter.timed("evaluation", evaluate) if meter else evaluate, working, val, loss_on)
-    progress = _go_on(checkpoints, weights, team, device)
-    if _out_of_patience(progress, settings):
-        steps = progress.step
+    run = _Run(model, train, val, settings, loss_on, dtype, on_step, on_epoch, checkpoints, meter, team)
+    with deferred_interruption() as run.interruption:
+        try:
+            run.begin()
+            for step in schedule.steps_of(train, settings, run.steps, done=run.progress.step):
+                run.update(step)
+                if step.evaluated:
+                    run.evaluate(step)
+                if step.ends_epoch and not run.over:
+                    run.sample(step.epoch)
+                run.save_if_due()
+                if run.over:
+                    break
+            run.finish()
+        except _Stopped:
+            run.save()
+            raise Interrupted((run.interruption.signal or signal.SIGTERM).name) from None
+        run.interruption.raise_if_pending()
+    return run.progress
 
-    def record(made: StepRecord) -> None:
-        progress.history.append(made)
-        if team.leads:
-            on_step(made)
 
-    with deferred_interruption() as interruption:
-        if not progress.history:
-            record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=evaluation(team)))
+def steps_ahead(device: torch.device) -> int:
+    """How many more steps a device is asked for before the numbers of one are read, so that it never idles."""
+    return 1 if device.type == "cuda" else 0
 
-        for step, epoch, last_of_epoch, rows in _steps(train, settings, steps, done=progress.step):
-            working.train(settings.dropout > 0)
-            loss = backward(loss_of, weights, rows, settings, step, loss_on)
-            working.eval()
-            learning_rate = settings.learning_rate * rate_factor(step, steps, settings)
-            grad_norm = weights.step(learning_rate)
 
-            evaluated = step % settings.eval_every == 0 or step == steps
-            made = StepRecord(
-                step=step,
-                epoch=epoch,
-                tokens_seen=progress.history[-1].tokens_seen + sum(len(row.ids) - 1 for row in rows),
-                train_loss=loss.item(),
-                learning_rate=learning_rate,
-                grad_norm=grad_norm.item(),
-                val_loss=evaluation(team) if evaluated else None,
+class _Stopped(Exception):
+    """A signal has come to this process or another of its team; all raise this at the same place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Launched:
+    """A step that has been asked of the device, which may not have done it yet."""
+
+    step: Step
+    tokens_seen: int
+    learning_rate: float
+    loss: Tensor
+    grad_norm: Tensor
+
+    def read(self) -> StepRecord:
+        """Its record, without an evaluation; waits for the device."""
+        return StepRecord(
+            step=self.step.number,
+            epoch=self.step.epoch,
+            tokens_seen=self.tokens_seen,
+            train_loss=self.loss.item(),
+            learning_rate=self.learning_rate,
+            grad_norm=self.grad_norm.item(),
+        )
+
+
+class _Run:
+    """A run under way, and what its loop is made of. The arguments are those of `fit`."""
+
+    def __init__(
+        self,
+        model: GPT2,
+        train: Sequence[Encoded],
+        val: Sequence[Encoded],
+        settings: Finetune,
+        loss_on: LossOn,
+        dtype: torch.dtype,
+        on_step: Callable[[StepRecord], None],
+        on_epoch: Callable[[int], dict[str, Any]],
+        checkpoints: Checkpoints | None,
+        meter: Meter | None,
+        team: Team,
+    ) -> None:
+        #: Of the whole run; fewer once it stops early.
+        self.steps = schedule.planned_steps(len(train), settings)
+        self.interruption = DeferredInterruption()
+        self._model, self._val, self._settings, self._loss_on = model, val, settings, loss_on
+        self._on_step, self._on_epoch, self._checkpoints, self._team = on_step, on_epoch, checkpoints, team
+        model.set_dropout(settings.dropout)
+        model.recompute = settings.activation_checkpointing
+        self._working = team.working_model(model, dtype)
+        self._weights = MasterWeights(self._working, dtype, settings, team)
+        self._loss_of = team.distributed(self._working, summed_loss)
+        self._device = self._working.wte.weight.device
+        self._evaluate = meter.timed("evaluation", evaluate) if meter else evaluate
+        self._launched: list[_Launched] = []
+        # The newest step's record, while the evaluation that follows it is to come.
+        self._unevaluated: StepRecord | None = None
+        self.progress = _go_on(checkpoints, self._weights, team, self._device)
+        if _lacks_evaluation(self.progress, self.steps, settings):
+            self._unevaluated = self.progress.history.pop()
+        if _out_of_patience(self.progress, settings):
+            self.steps = self.progress.step
+        self._tokens_seen = (self._unevaluated or self.progress.history[-1]).tokens_seen if self.progress.history else 0
+        self._soundness = Soundness(model.config.vocab_size, self.progress.history)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last step is done, with its evaluation."""
+        return self.progress.step == self.steps
+
+    def begin(self) -> None:
+        """Evaluate the untrained model, unless the run goes on."""
+        if self.progress.history:
+            return
+        val_loss = self._evaluation()
+        if not math.isfinite(val_loss):
+            raise DataError(
+                f"before any training the validation loss is {val_loss}: the model itself is no good",
+                "set finetune.precision: fp32 in params.yaml, or take another model (download.model)",
             )
-            _check_finite(made, rows)
-            record(made)
-            if settings.patience is not None and made.val_loss is not None:
-                best, since = best_evaluation(progress.history)
-                if best is made:
-                    weights.keep_best()
-                if since >= settings.patience:
-                    steps = step
-                    last_of_epoch = True
-            if last_of_epoch:
-                if team.sharded:
-                    weights.restore(model)
-                if team.leads:
-                    progress.samples.append(on_epoch(epoch))
-            due = checkpoints is not None and team.leads and step < steps and checkpoints.due()
-            due, stopped = team.any(due, interruption.signal is not None, device=device)
-            if checkpoints and (due or stopped):
-                tensors = weights.tensors()  # by all processes, as each may have a share
-                if team.leads:
-                    checkpoints.save(step, Checkpoint(tensors, progress.to_json()))
-                del tensors  # which may be a copy of all there is
-            if stopped:
-                raise Interrupted((interruption.signal or signal.SIGTERM).name)
-            if step == steps:
-                break
+        self._record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=val_loss))
 
-        progress.kept_step = progress.step
-        if settings.patience is not None:
-            progress.kept_step = best_evaluation(progress.history)[0].step
-            weights.take_best()
-        weights.restore(model)
-    return progress
+    def update(self, step: Step) -> None:
+        """Forward, backward and an update of the weights, unless a run before this one has done just that."""
+        if self._unevaluated is not None:
+            return
+        self._working.train(self._settings.dropout > 0)
+        loss = backward(self._loss_of, self._weights, step.rows, self._settings, step.number, self._loss_on)
+        self._working.eval()
+        grad_norm = self._weights.norm()
+        learning_rate = self._settings.learning_rate * schedule.rate_factor(step.number, self.steps, self._settings)
+        self._weights.step(learning_rate, grad_norm, self._soundness.lost(loss, grad_norm))
+
+        self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
+        self._launched.append(_Launched(step, self._tokens_seen, learning_rate, loss, grad_norm))
+        self._read(leave=steps_ahead(self._device))
+
+    def evaluate(self, step: Step) -> None:
+        """Evaluate after a step. With patience, keep the best weights, and end the run where these are long ago."""
+        self._read()
+        assert self._unevaluated is not None
+        val_loss = self._evaluation()
+        if not math.isfinite(val_loss):
+            self._fail(step, f"val_loss after it is {val_loss}")
+        made = dataclasses.replace(self._unevaluated, val_loss=val_loss)
+        self._unevaluated = None
+        self._record(made)
+        if self._settings.patience is not None:
+            best, since = best_evaluation(self.progress.history)
+            if best is made:
+                self._weights.keep_best()
+            if since >= self._settings.patience:
+                self.steps = step.number
+
+    def sample(self, epoch: int) -> None:
+        """Have the model as it is now answer."""
+        self._read()
+        if self._team.sharded:
+            self._weights.restore(self._model)
+        if self._team.leads:
+            self.progress.samples.append(self._on_epoch(epoch))
+
+    def save_if_due(self) -> None:
+        """Save if it is time; stop if a signal has come."""
+        due = self._checkpoints is not None and self._team.leads and self._checkpoints.due()
+        due, stopped = self._team.any(due, self.interruption.signal is not None, device=self._device)
+        if stopped:
+            raise _Stopped
+        if due:
+            self.save()
+
+    def save(self) -> None:
+        """Save a checkpoint of the newest step; of the untrained model there is none to save."""
+        self._read()
+        unevaluated = [] if self._unevaluated is None else [self._unevaluated]
+        progress = dataclasses.replace(self.progress, history=[*self.progress.history, *unevaluated])
+        if self._checkpoints is None or progress.step <= 0:
+            return
+        tensors = self._weights.tensors()  # by all processes, as each may have a share
+        if self._team.leads:
+            self._checkpoints.save(progress.step, Checkpoint(tensors, progress.to_json()))
+
+    def finish(self) -> None:
+        """Leave the model with the weights that the run keeps, and have it answer."""
+        self.progress.kept_step = self.progress.step
+        if self._settings.patience is not None:
+            self.progress.kept_step = best_evaluation(self.progress.history)[0].step
+            self._weights.take_best()
+        self._weights.restore(self._model)
+        if self._team.leads:
+            self.progress.samples.append(self._on_epoch(self.progress.history[-1].epoch))
+
+    def _record(self, made: StepRecord) -> None:
+        self._soundness.passed(made)
+        self.progress.history.append(made)
+        if self._team.leads:
+            self._on_step(made)
+
+    def _read(self, leave: int = 0) -> None:
+        """Record the steps launched but for so many of the newest; one that an evaluation follows waits for that."""
+        while len(self._launched) > leave:
+            launched = self._launched.pop(0)
+            made = launched.read()
+            if fault := self._soundness.fault(made):
+                self._launched.clear()
+                # Neither its update was made nor any after it.
+                self._weights.steps = self.progress.step
+                self.save()
+                self._fail(launched.step, fault)
+            if launched.step.evaluated:
+                self._unevaluated = made
+            else:
+                self._record(made)
+
+    def _evaluation(self) -> float:
+        return self._evaluate(self._working, self._val, self._loss_on, self._team, self._check)
+
+    def _check(self) -> None:
+        if any(self._team.any(self.interruption.signal is not None, device=self._device)):
+            raise _Stopped
+
+    def _fail(self, step: Step, fault: str) -> NoReturn:
+        """Stop a run that spoils its model, and say which weights are kept where."""
+        names = ", ".join(row.id for row in step.rows)
+        folders = sorted(self._checkpoints.folder.glob("step-*"), reverse=True) if self._checkpoints else []
+        kept = ", ".join(f"after step {int(folder.name.removeprefix('step-'))} in {folder}" for folder in folders)
+        raise ConfigError(
+            f"step {step.number}: {fault}; the rows of this step: {names}\n"
+            f"  kept: {f'the weights {kept}' if kept else 'no weights, as no step before it was saved'}",
+            "lower finetune.learning_rate, or set finetune.clip_norm, in params.yaml",
+        )
 
 
 def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, device: torch.device) -> Progress:
@@ -157,6 +308,18 @@ def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, 
     return Progress.from_json(saved.progress)
 
 
+def _lacks_evaluation(progress: Progress, steps: int, settings: Finetune) -> bool:
+    """Whether a run was stopped between its newest step and the evaluation that follows it."""
+    due = progress.step > 0 and schedule.evaluated(progress.step, steps, settings.eval_every)
+    return due and progress.history[-1].val_loss is None
+
+
+def _out_of_patience(progress: Progress, settings: Finetune) -> bool:
+    """Whether a run that goes on had stopped early already."""
+    evaluated = any(record.val_loss is not None and record.step > 0 for record in progress.history)
+    return settings.patience is not None and evaluated and best_evaluation(progress.history)[1] >= settings.patience
+
+
 def backward(
     loss_of: LossOf, weights: MasterWeights, rows: Sequence[Encoded], settings: Finetune, step: int, loss_on: LossOn
 ) -> Tensor:
@@ -168,84 +331,37 @@ def backward(
 
     Returns:
         The loss: a scalar in fp32.
+
+    Raises:
+        DataError: no row has a target.
     """
     team = weights.team
     dropout = settings.dropout
-    count = sum(targets_of(row, loss_on) for row in rows)
+    count = _targets(rows, loss_on)
     total = torch.zeros((), device=weights.master[0].device)
-    with torch.random.fork_rng(enabled=dropout > 0):
+    several = settings.accumulate > 1
+    with torch.random.fork_rng(enabled=dropout > 0), team.unsummed(loss_of, when=several):
         if dropout:
             torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
-        for part in batches_of(rows, math.ceil(len(rows) / settings.accumulate), drop_last=False):
+        for part in schedule.parts_of(rows, settings.accumulate):
             own, counts = team.share(part)
             batch = collate(own, loss_on, share_prefix=not dropout, dropout=dropout).filled(weights.line_multiple)
             loss = loss_of(batch.to(total.device), scale=counts / count)
             loss.backward()
-            if settings.accumulate > 1:
+            if several:
                 weights.gather()
             total += loss.detach()
+    team.sum_in_place(weights.sums)
     return team.sum(total)
 
 
-def best_evaluation(history: Sequence[StepRecord]) -> tuple[StepRecord, int]:
-    """The trained record with the lowest validation loss, the first of equals, and how many evaluations came after."""
-    evaluated = [record for record in history if record.val_loss is not None and record.step > 0]
-    best = min(evaluated, key=lambda record: record.val_loss or 0.0)
-    return best, len(evaluated) - 1 - evaluated.index(best)
-
-
-def _out_of_patience(progress: Progress, settings: Finetune) -> bool:
-    """Whether a run that goes on had stopped early already."""
-    evaluated = any(record.val_loss is not None and record.step > 0 for record in progress.history)
-    return settings.patience is not None and evaluated and best_evaluation(progress.history)[1] >= settings.patience
-
-
-def planned_steps(rows: int, settings: Finetune) -> int:
-    """Optimiser steps that the recipe makes from so many train rows.
-
-    Raises:
-        DataError: the rows do not fill one batch.
-    """
-    an_epoch = len(batches_of(range(rows), settings.batch_size, drop_last=settings.drop_last))
-    if an_epoch == 0:
-        raise DataError(
-            f"{rows} train rows do not fill one batch of finetune.batch_size {settings.batch_size}",
-            "lower finetune.batch_size or set finetune.drop_last: false in params.yaml",
-        )
-    steps = an_epoch * settings.epochs
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)
-
-
-def _steps(
-    train: Sequence[Encoded], settings: Finetune, steps: int, *, done: int
-) -> Iterator[tuple[int, int, bool, list[Encoded]]]:
-    """Yield (step from 1, epoch from 1, whether the epoch or the run ends with it, rows) for steps after ``done``."""
-    step = 0
-    for epoch in range(1, settings.epochs + 1):
-        order = epoch_order(len(train), settings.seed, epoch)
-        batches = batches_of(order, settings.batch_size, drop_last=settings.drop_last)
-        for number, batch in enumerate(batches, 1):
-            step += 1
-            if step > steps:
-                return
-            if step > done:
-                yield step, epoch, number == len(batches) or step == steps, [train[index] for index in batch]
-
-
-def rate_factor(step: int, steps: int, settings: Finetune) -> float:
-    """What the learning rate is multiplied by at a step (from 1): rises over the warm-up, then follows the schedule.
-
-    Linear and cosine begin to fall after the warm-up and would reach 0 one step after the last.
-    """
-    warmup = settings.warmup_steps
-    if step <= warmup:
-        return step / (warmup + 1)
-    done = (step - warmup - 1) / max(steps - warmup, 1)
-    if settings.schedule == "linear":
-        return 1 - done
-    if settings.schedule == "cosine":
-        return (1 + math.cos(math.pi * done)) / 2
-    return 1.0
+def _targets(rows: Sequence[Encoded], loss_on: LossOn) -> int:
+    """How many targets rows have together."""
+    count = sum(targets_of(row, loss_on) for row in rows)
+    if count == 0:
+        names = ", ".join(row.id for row in rows)
+        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or mend the rows")
+    return count
 
 
 def summed_loss(model: GPT2, batch: Batch, *, scale: float = 1.0) -> Tensor:
@@ -259,22 +375,30 @@ def summed_loss(model: GPT2, batch: Batch, *, scale: float = 1.0) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: GPT2, rows: Sequence[Encoded], loss_on: LossOn, team: Team = ALONE) -> float:
-    """Mean loss in nats over all target tokens of all rows, each token counting the same."""
+def evaluate(
+    model: GPT2,
+    rows: Sequence[Encoded],
+    loss_on: LossOn,
+    team: Team = ALONE,
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Mean loss in nats over all target tokens of all rows, each token counting the same.
+
+    Args:
+        model: in evaluation mode.
+        rows: at least one.
+        loss_on: which tokens count.
+        team: the processes that evaluate together.
+        check: is called before each batch, and may end the evaluation by raising.
+
+    Raises:
+        DataError: no row has a target.
+    """
+    count = _targets(rows, loss_on)
     by_length = sorted(rows, key=lambda row: len(row.ids))
     total = torch.zeros((), dtype=torch.float64, device=model.wte.weight.device)
-    for batch_rows in batches_of(by_length, EVALUATION_BATCH, drop_last=False):
+    for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
+        check()
         own, counts = team.share(batch_rows)
         total += summed_loss(model, collate(own, loss_on).to(total.device), scale=float(counts))
-    return team.sum(total).item() / sum(targets_of(row, loss_on) for row in rows)
-
-
-def _check_finite(record: StepRecord, rows: Sequence[Encoded]) -> None:
-    for name in ("train_loss", "grad_norm", "val_loss"):
-        value = getattr(record, name)
-        if value is not None and not math.isfinite(value):
-            names = ", ".join(row.id for row in rows)
-            raise ConfigError(
-                f"step {record.step}: {name} is {value}; the rows of this step: {names}",
-                "lower finetune.learning_rate, or set finetune.clip_norm, in params.yaml",
-            )
+    return team.sum(total).item() / count

@@ -35,7 +35,12 @@ LAST_STAGE = "judge"
 
 #: What of fine-tuning's metrics file is a result to compare runs by, besides the curves. What else the stages' files
 #: say is in the run as files: among a hundred metrics nobody finds the loss curves.
-BEST = {"best_val_loss": "val/best_loss", "best_step": "val/best_step"}
+BEST = {
+    "val_loss": "val/kept_loss",
+    "kept_step": "val/kept_step",
+    "best_val_loss": "val/best_loss",
+    "best_step": "val/best_step",
+}
 
 #: What of the answers' metrics file is: the measures that need no judge, and what bf16 changes.
 MEASURES = (

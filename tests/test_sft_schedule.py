@@ -1,0 +1,79 @@
+"""Which rows a run learns from at which step, and what sound steps are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.sft.progress import StepRecord
+from stages.sft.schedule import parts_of, steps_of
+from stages.sft.soundness import NO_LIMIT, Soundness
+from tests.test_sft_trainer import TRAIN, changed
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts", "sizes"),
+    [(8, 1, [8]), (8, 5, [1, 2, 1, 2, 2]), (8, 3, [2, 3, 3]), (8, 8, [1] * 8), (3, 8, [1, 1, 1]), (9, 2, [4, 5])],
+)
+def test_parts(rows, parts, sizes):
+    assert [len(part) for part in parts_of(range(rows), parts)] == sizes
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_parts_are_as_many_as_asked_and_hold_every_row_once(rows, parts):
+    found = parts_of(range(rows), parts)
+
+    assert len(found) == min(rows, parts)
+    assert [row for part in found for row in part] == list(range(rows))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_the_steps_of_a_run_and_of_one_that_goes_on():
+    recipe = changed(eval_every=2)
+    every = list(steps_of(TRAIN, recipe, 7))
+
+    assert [step.number for step in every] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step.epoch for step in every] == [1, 1, 1, 2, 2, 2, 3]
+    assert [step.number for step in every if step.evaluated] == [2, 4, 6, 7]
+    assert [step.number for step in every if step.ends_epoch] == [3, 6, 7]
+    assert len({row.id for step in every[:3] for row in step.rows}) == 12
+    assert list(steps_of(TRAIN, recipe, 7, done=4)) == every[4:]
+    assert list(steps_of(TRAIN, recipe, 7, done=7)) == []
+    assert list(steps_of(TRAIN, changed(batch_size=15), 7)) == [], "rows that fill no batch make no step"
+
+
+def record(step: int, loss: float, norm: float) -> StepRecord:
+    return StepRecord(step=step, epoch=1, tokens_seen=0, train_loss=loss, grad_norm=norm)
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "fault"),
+    [
+        (21.6, 5999.0, None),
+        (21.7, 1.0, "train_loss is 21.7, more than 21.65, twice that of guessing"),
+        (1.0, 6001.0, "grad_norm is 6001, more than 1,000 times the largest before it, 6"),
+        (math.nan, 1.0, "train_loss is nan"),
+        (1.0, math.inf, "grad_norm is inf"),
+    ],
+)
+def test_sound_and_unsound_steps(loss, norm, fault):
+    soundness = Soundness(50257, [record(1, 4.0, 2.0), record(2, 3.0, 6.0), record(3, 3.0, 1.0)])
+
+    assert soundness.fault(record(4, loss, norm)) == fault
+    assert soundness.lost(torch.tensor(loss), torch.tensor(norm)).item() == (fault is not None)
+    # What comes after an unsound step is lost too.
+    assert soundness.lost(torch.tensor(1.0), torch.tensor(1.0)).item() == (fault is not None)
+
+
+def test_the_first_step_sets_the_limits_and_only_an_infinite_norm_passes_none():
+    soundness = Soundness(50257, [])
+
+    assert soundness.norm_limit == NO_LIMIT
+    assert soundness.fault(record(1, 12.0, 1e30)) is None
+    assert soundness.fault(record(1, 12.0, math.inf)) == "grad_norm is inf"
+    soundness.passed(record(1, 12.0, 3.0))
+    assert (soundness.loss_limit, soundness.norm_limit) == (24.0, 3000.0)
