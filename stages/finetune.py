@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import environment, gpu, params, paths, program, signals, summary, tracking
+from stages.common import closure, environment, gpu, params, paths, program, signals, summary, tracking
 from stages.common.console import progress, say
 from stages.common.errors import DataError
-from stages.common.files import atomic_folder, read_json, sha256, write_json, write_jsonl
+from stages.common.files import atomic_folder, read_json, sha256, sweep, write_json, write_jsonl
 from stages.common.params import Finetune, Lora
 from stages.common.records import Encoded, read_records
 from stages.common.tracking import mirror
@@ -25,6 +24,7 @@ from stages.sft.encoding import Format
 if TYPE_CHECKING:
     from stages.gpt2.model import GPT2
     from stages.gpt2.tokenizer import Tokenizer
+    from stages.sft.checkpoint import Checkpoints
     from stages.sft.progress import Progress, StepRecord
     from stages.sft.team import Team
 
@@ -39,7 +39,6 @@ INPUTS = (
     paths.BASE_MODEL / "config.json",
     paths.BASE_MODEL / "model.safetensors",
 )
-CODE = tuple(sorted(path for part in ("gpt2", "sft") for path in (Path(__file__).parent / part).glob("*.py")))
 #: The longest sample answer after an epoch; it is for a look, and no result rests on it.
 SAMPLE_TOKENS = 64
 
@@ -133,7 +132,7 @@ def _train(
 ) -> None:
     """Train a model from its last checkpoint or from the beginning, and write it."""
     from stages.gpt2 import runtime
-    from stages.sft import account, checkpoint, ledger, lora, memory, meter, trainer
+    from stages.sft import account, ledger, lora, memory, meter, trainer
 
     device = team.workplace(model)
     dtype = runtime.dtype_for(recipe.precision, device)
@@ -168,15 +167,11 @@ def _train(
         peak=meter.matmul_rate(device, dtype) * team.size,
         say=say,
     )
-    key = checkpoint.run_key(recipe.model_dump_json(), f"{facts['precision']} on {device.type}", *CODE, *INPUTS)
-    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
-    checkpoints = checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say)
+    checkpoints = _checkpoints(recipe, model, f"{facts['precision']} on {device.type}")
     with (
         checkpoints if team.leads else contextlib.nullcontext(),
         progress(total=steps, unit="step", what="finetune") as bar,
     ):
-        if others := checkpoints.others():
-            say(f"{checkpoints.folder.parent} has checkpoints of {len(others)} other runs; rm -r those not needed")
 
         def on_step(record: StepRecord) -> None:
             if record.step:
@@ -210,6 +205,37 @@ def _train(
         entry = costs.entry(peak_memory_bytes=memory.peak(device), estimated_memory_bytes=estimated_memory)
         _account(where | entry, run, trained.step)
         checkpoints.clear()
+
+
+def _checkpoints(recipe: Finetune, model: GPT2, arithmetic: str) -> Checkpoints:
+    """Where this very run is saved, once it is told how much disk that takes.
+
+    Raises:
+        NoSpace: there is no room even for the trained model.
+    """
+    from stages.sft import checkpoint, identity, memory, room
+
+    key = identity.run_key(recipe.model_dump_json(), arithmetic, *closure.code_of("finetune"), *INPUTS)
+    folder = paths.CACHE / "finetune" / key
+    sweep(paths.TUNED_MODEL)  # what a killed run has left of it
+    weights = list(model.parameters())
+    there = room.Room.of(
+        folder,
+        paths.TUNED_MODEL,
+        checkpoint=room.state_bytes(sum(one.numel() for one in weights if one.requires_grad), recipe),
+        at_once=checkpoint.KEPT + 1,
+        model=4 * sum(one.numel() for one in weights),
+    )
+    say(str(there))
+    there.check()
+    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
+    found = checkpoint.Checkpoints(folder, seconds=seconds, say=say, size=there.checkpoint, periodic=there.enough)
+    if others := found.others():
+        say(
+            f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
+            f"{memory.size(room.used(*others))}; rm -r those not needed"
+        )
+    return found
 
 
 def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -89,13 +89,13 @@ def test_two_processes_have_the_losses_of_one(tmp_path, options):
 
 def prepare(folder: Path, parallel: str) -> dict[str, str]:
     """Make a folder in which two processes train, and return the SHA-256 of what they write undisturbed."""
-    recipe = {"epochs": 20, "max_steps": 60, "eval_every": 5, "devices": 2, "parallel": parallel}
+    recipe = {"epochs": 80, "max_steps": 240, "eval_every": 5, "devices": 2, "parallel": parallel}
     small_pipeline.make(folder, overlay={"finetune": recipe})
     for stage in ("download", "split", "tokenize"):
         finish(folder, stage)
     output = finish(folder)
     assert f"2 processes ({parallel})" in output
-    assert output.count("step 5/60") == 1
+    assert output.count("step 5/240") == 1
     return digests(folder)
 
 
@@ -150,6 +150,26 @@ def test_the_exit_code_is_that_of_the_process_that_failed_first_by_itself(codes,
 
     assert failure.exit_code == expected
     assert text in str(failure)
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_not_run_again():
+    failure = launch._failure({0: 75, 1: -signal.SIGKILL}, 2, memory_short=True)
+
+    assert failure.exit_code == 78
+    assert "process 1 of 2 was killed by the kernel as memory was short" in str(failure)
+    # Another's shortage is not this one's.
+    assert launch._failure({0: 65, 1: 75}, 2, memory_short=True).exit_code == 65
+    assert launch._failure({0: 75, 1: -signal.SIGTERM}, 2, memory_short=True).exit_code == 75
+
+
+def test_the_kernel_tells_how_many_processes_it_has_killed_for_memory():
+    assert launch._killed_for_memory() >= 0
+
+
+def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+
+    assert launch._cores() == os.cpu_count()
 
 
 def test_a_wrong_number_of_processes_is_an_error(tmp_path):

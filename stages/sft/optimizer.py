@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -108,25 +108,24 @@ class MasterWeights:
         torch._foreach_copy_(self.master, self.best)
         self._give_back()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimiser state and the best weights if remembered, by name, as a checkpoint keeps them.
+    def shapes(self) -> dict[str, list[int]]:
+        """The whole shapes of what `tensors` gives, by name, in its order."""
+        return {f"{kind}.{name}": list(self.parameters[name].shape) for kind in self._state() for name in self.names}
 
-        They are whole, also where each process has a share of them; then every process must ask, and the leader gets
-        them.
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights, optimiser state and the best weights if remembered, in fp32, each with its name.
+
+        They are whole, and where each process has a share of them every process must take them all: each is gathered
+        when it is asked for, so that never all of them are there.
         """
-        state = {"steps": torch.tensor(self.steps)}
         for kind, values in self._state().items():
             for name, value in self._named(values):
-                found = self._whole(name, value)
-                if self.team.sharded:  # not all of them on the device, where only the shares have their place
-                    found = found.cpu() if self.team.leads else found.new_empty(0)
-                state[f"{kind}.{name}"] = found
-        return state
+                yield f"{kind}.{name}", self._whole(name, value)
 
     @torch.no_grad()
-    def take(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self.steps = int(tensors["steps"])
+    def take(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from what `tensors` gave after so many steps."""
+        self.steps = steps
         if f"best.{self.names[0]}" in tensors:
             self.keep_best()
         for kind, values in self._state().items():

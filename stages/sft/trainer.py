@@ -18,7 +18,7 @@ from stages.common.signals import Interrupted, deferred_interruption
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
 from stages.sft.batches import Batch, batches_of, collate, epoch_order
-from stages.sft.checkpoint import Checkpoint, Checkpoints
+from stages.sft.checkpoint import Checkpoints
 from stages.sft.encoding import targets_of
 from stages.sft.loss import summed_cross_entropy
 from stages.sft.meter import Meter
@@ -125,12 +125,14 @@ def fit(
                 if team.leads:
                     progress.samples.append(on_epoch(epoch))
             due = checkpoints is not None and team.leads and step < steps and checkpoints.due()
-            due, stopped = team.any(due, interruption.signal is not None, device=device)
-            if checkpoints and (due or stopped):
-                tensors = weights.tensors()  # by all processes, as each may have a share
+            held = checkpoints is not None and checkpoints.held
+            due, stopped, held = team.any(due, interruption.signal is not None, held, device=device)
+            if checkpoints and (due or (stopped and held)):
+                tensors = weights.tensors()
                 if team.leads:
-                    checkpoints.save(step, Checkpoint(tensors, progress.to_json()))
-                del tensors  # which may be a copy of all there is
+                    checkpoints.save(step, weights.shapes(), tensors, progress)
+                for _ in tensors:  # each may be gathered from all processes, and the leader's disk be full
+                    pass
             if stopped:
                 raise Interrupted((interruption.signal or signal.SIGTERM).name)
             if step == steps:
@@ -149,12 +151,12 @@ def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, 
     if checkpoints is None:
         return Progress()
     saved = checkpoints.newest() if team.leads else None
-    step = team.told(Progress.from_json(saved.progress).step if saved else 0, device)
+    step = team.told(saved.progress.step if saved else 0, device)
     if step == 0:
         return Progress()
     saved = saved or checkpoints.at(step)
-    weights.take(saved.tensors)
-    return Progress.from_json(saved.progress)
+    weights.take(saved.tensors, step)
+    return saved.progress
 
 
 def backward(
