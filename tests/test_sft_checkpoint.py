@@ -23,7 +23,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.common import closure, paths, signals
+from stages import finetune
+from stages.common import closure, params, paths, signals
 from stages.common.errors import NoSpace
 from stages.common.files import sha256
 from stages.gpt2 import weights
@@ -359,14 +360,13 @@ def test_checkpoints_take_a_twenty_fifth_of_the_time_the_first_one_too(tmp_path,
         while clock.time < 20_000:
             clock.time += 1.0  # a step
             if checkpoints.due():
-                checkpoints._size = size
                 save(checkpoints, 1)
                 saved.append(clock.time)
                 shares.append(checkpoints.spent / clock.time)
 
-    # 32 MiB in 32 s foretell 100 s for the first: it waits until 132 s are a twenty-fifth. It took 10 s in truth.
+    # 32 MiB in 32 s foretell 200 s for the first: it waits until 232 s are a twenty-fifth. It took 10 s in truth.
     assert sizes[0] == checkpoint.PROBE
-    assert saved[0] == pytest.approx(132 * 25 + 10, abs=2)
+    assert saved[0] == pytest.approx(232 * 25 + 10, abs=2)
     assert max(shares) <= 0.0402
     assert shares[-1] == pytest.approx(0.04, rel=0.02)
     assert said == []
@@ -624,6 +624,25 @@ def test_sigkill_at_a_few_moments_and_run_again_gives_the_same_files(prepared):
     assert lives[1].went_on_from > 0
     assert last.code == 0, last.said
     check_the_end(folder, expected, last.said, step)
+
+
+def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys):
+    monkeypatch.chdir(prepared[0])
+    model = weights.initialise(TINY, seed=0)
+    recipe = params.load().finetune
+    bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())
+    found = {}
+    for free in (11 * bytes_of_it, 5 * bytes_of_it):
+        monkeypatch.setattr(room, "_free", lambda _, free=free: free)
+        with finetune._checkpoints(recipe, model, "fp32") as checkpoints:
+            found[free] = checkpoints._periodic
+            checkpoints.clear()
+    monkeypatch.setattr(room, "_free", lambda _: bytes_of_it - 1)
+
+    assert list(found.values()) == [True, False]
+    assert "going on without checkpoints" in capsys.readouterr().out
+    with pytest.raises(NoSpace, match="the trained model takes"):
+        finetune._checkpoints(recipe, model, "fp32")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

@@ -22,14 +22,17 @@ from tests.test_sft_checkpoint import digests, finish, stage_process
 #: Run by two processes: train alone and together in both ways, and print the histories. Five rows a batch do not divide
 #: evenly, and the last batch of an epoch has one row for two processes.
 TRAIN_TOGETHER = """
-import json, sys
+import contextlib, json, sys
+from pathlib import Path
 import torch
 from stages.gpt2 import weights
 from stages.sft import team, trainer
+from stages.sft.checkpoint import Checkpoints
 from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
 
 recipe = RECIPE.model_copy(update=json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False})
 rows = TRAIN[:11]
+said = []
 both = team.join(2, sharded=False)
 for mode, member in {
     "alone": team.ALONE,
@@ -37,20 +40,27 @@ for mode, member in {
     "fsdp": team.Team(both.rank, 2, sharded=True),
 }.items():
     model = weights.initialise(TINY, seed=0)
-    trained = trainer.fit(
-        model, rows, VAL, recipe, loss_on="all", dtype=torch.float32,
-        on_step=lambda _: None, on_epoch=lambda _: {}, team=member,
-    )
+    # Nothing can be written where its folder would be.
+    checkpoints = None if mode == "alone" else Checkpoints(Path(sys.argv[2]), seconds=0, say=said.append)
+    if checkpoints:
+        checkpoints.due = lambda: True
+    with checkpoints if checkpoints and member.leads else contextlib.nullcontext():
+        trained = trainer.fit(
+            model, rows, VAL, recipe, loss_on="all", dtype=torch.float32,
+            on_step=lambda _: None, on_epoch=lambda _: {}, team=member, checkpoints=checkpoints,
+        )
     if both.rank == 0:
         norm = sum(weight.square().sum() for weight in model.parameters()).item()
         history = [{k: v for k, v in vars(record).items() if v is not None} for record in trained.history]
         print(json.dumps({"mode": mode, "history": history, "kept": trained.kept_step, "norm": norm}), flush=True)
+assert bool(said) == (both.rank == 0) and all("no checkpoint of step" in line for line in said), said
 team.leave()
 """
 
 
 def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[str, object]]:
     processes = []
+    (folder / "run").write_text("a file where the folder of checkpoints should be")
     for rank in (0, 1):
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
@@ -59,7 +69,7 @@ def train_together(folder: Path, options: dict[str, object]) -> dict[str, dict[s
             "RANK": str(rank),
             "WORLD_SIZE": "2",
         }
-        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options)]
+        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options), str(folder / "run")]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]

@@ -39,8 +39,9 @@ FORMAT = 2
 KEPT = 2
 #: What checkpoints may take of the time, the first one too: the next one waits until it is paid for.
 SHARE = 0.04
-#: Bytes written to foretell what the first one takes.
+#: Bytes written to foretell what the first one takes, and how many times as long a large file takes in proportion.
 PROBE = 32 << 20
+SLOWER = 2
 #: Bytes hashed and written at a time.
 _PIECE = 16 << 20
 
@@ -130,15 +131,17 @@ class Checkpoints:
         if count == 0:
             return 0.0
         started = self._now()
-        file = self.folder.with_suffix(".probe")
+        file = self.folder / ".probe"
         with contextlib.suppress(OSError):  # told when the checkpoint itself is written
+            self.folder.mkdir(exist_ok=True)
             with open(file, "wb") as stream:
-                _write_hashed(stream, [os.urandom(count)])
+                piece = os.urandom(min(count, 1 << 20))  # drawing all of it would take longer than writing it
+                _write_hashed(stream, [piece] * (count // len(piece)))
                 os.fsync(stream.fileno())
             file.unlink()
         taken = self._now() - started
         self.spent += taken
-        return taken * self._size / count
+        return SLOWER * taken * self._size / count
 
     def save(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +72,14 @@ class Room:
 
 
 def used(*folders: Path) -> int:
-    """Bytes that the files in folders take."""
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    """Bytes that the files in folders take, in some of which other processes may be at work."""
+    total = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):  # which passes over what has just gone
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += Path(parent, name).stat().st_size
+    return total
 
 
 def _free(path: Path) -> int:
