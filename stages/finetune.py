@@ -12,13 +12,12 @@ import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import environment, gpu, params, paths, program, signals, summary, tracking
+from stages.common import closure, environment, gpu, params, paths, program, signals, summary, tracking
 from stages.common.console import progress, say
 from stages.common.errors import ConfigError, DataError
-from stages.common.files import atomic_folder, read_json, sha256, write_json, write_jsonl
+from stages.common.files import atomic_folder, read_json, sha256, sweep, write_json, write_jsonl
 from stages.common.params import Finetune
 from stages.common.records import Encoded, read_records
 from stages.common.tracking import mirror
@@ -45,7 +44,6 @@ INPUTS = (
     paths.BASE_MODEL / "config.json",
     paths.BASE_MODEL / "model.safetensors",
 )
-CODE = tuple(sorted(path for part in ("gpt2", "sft") for path in (Path(__file__).parent / part).glob("*.py")))
 #: The longest sample answer after an epoch; it is for a look, and no result rests on it.
 SAMPLE_TOKENS = 64
 
@@ -164,13 +162,11 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
     tokenizer = Tokenizer(paths.TOKENIZER)
     clock = meter.Meter(job.place.device)
     costs = _costs(job, model, clock)
-    checkpoints = _checkpoints(job)
+    checkpoints = _checkpoints(job, model)
     with (
         checkpoints if job.team.leads else contextlib.nullcontext(),
         progress(total=job.steps, unit="step", what="finetune") as bar,
     ):
-        if others := checkpoints.others():
-            say(f"{checkpoints.folder.parent} has checkpoints of {len(others)} other runs; rm -r those not needed")
 
         def on_step(record: StepRecord) -> None:
             if record.step:
@@ -242,15 +238,37 @@ def _costs(job: Job, model: GPT2, clock: Meter) -> Account:
     )
 
 
-def _checkpoints(job: Job) -> Checkpoints:
-    """The checkpoints of this run and of no other."""
+def _checkpoints(job: Job, model: GPT2) -> Checkpoints:
+    """Where this very run is saved, once it is told how much disk that takes.
+
+    Raises:
+        NoSpace: there is no room even for the trained model.
+    """
     from stages.gpt2 import runtime
-    from stages.sft import checkpoint
+    from stages.sft import checkpoint, identity, room, shortage
 
     arithmetic = f"{runtime.name_of(job.place.dtype)} on {job.place.device.type}"
-    key = checkpoint.run_key(job.recipe.model_dump_json(), arithmetic, *CODE, *INPUTS)
+    key = identity.run_key(job.recipe.model_dump_json(), arithmetic, *closure.code_of("finetune"), *INPUTS)
+    folder = paths.CACHE / "finetune" / key
+    sweep(paths.TUNED_MODEL)  # what a killed run has left of it
+    weights = list(model.parameters())
+    there = room.Room.of(
+        folder,
+        paths.TUNED_MODEL,
+        checkpoint=room.state_bytes(sum(one.numel() for one in weights if one.requires_grad), job.recipe),
+        at_once=checkpoint.KEPT + 1,
+        model=4 * sum(one.numel() for one in weights),
+    )
+    say(str(there))
+    there.check()
     seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
-    return checkpoint.Checkpoints(paths.CACHE / "finetune" / key, seconds=seconds, say=say)
+    found = checkpoint.Checkpoints(folder, seconds=seconds, say=say, size=there.checkpoint, periodic=there.enough)
+    if others := found.others():
+        say(
+            f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
+            f"{shortage.size(room.used(*others))}; rm -r those not needed"
+        )
+    return found
 
 
 def _tell(job: Job, record: StepRecord) -> None:

@@ -175,7 +175,7 @@ def shortage_explained(name: ModelName, settings: Generate, rows: Rows) -> Abstr
 def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
     """Where a model's answers are kept until all are there: another value, prompt, model or machine, another file."""
     from stages.gpt2 import weights
-    from stages.sft.checkpoint import run_key
+    from stages.sft.identity import run_key
 
     folder, _ = MODELS[name]
     inputs = (paths.tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)

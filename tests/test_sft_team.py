@@ -22,16 +22,19 @@ from tests.test_sft_checkpoint import digests, finish, stage_process
 #: Run by two processes: train alone and together in both ways, and print the histories. Five rows a batch do not divide
 #: evenly, and the last batch of an epoch has one row for two processes.
 TRAIN_TOGETHER = """
-import json, sys
+import contextlib, json, sys
+from pathlib import Path
 import torch
 from stages.common.params import Finetune
 from stages.gpt2 import weights
 from stages.sft import lora, team, trainer
+from stages.sft.checkpoint import Checkpoints
 from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
 
 options = json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False}
 recipe = Finetune.model_validate(RECIPE.model_dump() | options)
 rows = TRAIN[:11]
+said = []
 both = team.join(2, sharded=False)
 for mode, member in {
     "alone": team.ALONE,
@@ -41,20 +44,27 @@ for mode, member in {
     model = weights.initialise(TINY, seed=0)
     if recipe.lora:
         lora.attach(model, recipe.lora, seed=1)
-    trained = trainer.fit(
-        model, rows, VAL, recipe, loss_on="all", dtype=getattr(torch, sys.argv[2]),
-        on_step=lambda _: None, on_epoch=lambda _: {}, team=member,
-    )
+    # Nothing can be written where its folder would be.
+    checkpoints = None if mode == "alone" else Checkpoints(Path(sys.argv[3]), seconds=0, say=said.append)
+    if checkpoints:
+        checkpoints.due = lambda: True
+    with checkpoints if checkpoints and member.leads else contextlib.nullcontext():
+        trained = trainer.fit(
+            model, rows, VAL, recipe, loss_on="all", dtype=getattr(torch, sys.argv[2]),
+            on_step=lambda _: None, on_epoch=lambda _: {}, team=member, checkpoints=checkpoints,
+        )
     if both.rank == 0:
         norm = sum(weight.square().sum() for weight in model.parameters()).item()
         history = [{k: v for k, v in vars(record).items() if v is not None} for record in trained.history]
         print(json.dumps({"mode": mode, "history": history, "kept": trained.kept_step, "norm": norm}), flush=True)
+assert bool(said) == (both.rank == 0) and all("no checkpoint of step" in line for line in said), said
 team.leave()
 """
 
 
 def train_together(folder: Path, options: dict[str, object], dtype: str = "float32") -> dict[str, dict[str, object]]:
     processes = []
+    (folder / "run").write_text("a file where the folder of checkpoints should be")
     for rank in (0, 1):
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
@@ -63,7 +73,7 @@ def train_together(folder: Path, options: dict[str, object], dtype: str = "float
             "RANK": str(rank),
             "WORLD_SIZE": "2",
         }
-        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options), dtype]
+        command = [sys.executable, "-c", TRAIN_TOGETHER, json.dumps(options), dtype, str(folder / "run")]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     said = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -113,13 +123,13 @@ def test_two_processes_in_bf16_have_the_losses_of_one(tmp_path, options):
 
 def prepare(folder: Path, parallel: str) -> dict[str, str]:
     """Make a folder in which two processes train, and return the SHA-256 of what they write undisturbed."""
-    recipe = {"epochs": 20, "max_steps": 60, "eval_every": 5, "devices": 2, "parallel": parallel}
+    recipe = {"epochs": 80, "max_steps": 240, "eval_every": 5, "devices": 2, "parallel": parallel}
     small_pipeline.make(folder, overlay={"finetune": recipe})
     for stage in ("download", "split", "tokenize"):
         finish(folder, stage)
     output = finish(folder)
     assert f"2 processes ({parallel})" in output
-    assert output.count("step 5/60") == 1
+    assert output.count("step 5/240") == 1
     return digests(folder)
 
 
@@ -174,6 +184,26 @@ def test_the_exit_code_is_that_of_the_process_that_failed_first_by_itself(codes,
 
     assert failure.exit_code == expected
     assert text in str(failure)
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_not_run_again():
+    failure = launch._failure({0: 75, 1: -signal.SIGKILL}, 2, memory_short=True)
+
+    assert failure.exit_code == 78
+    assert "process 1 of 2 was killed by the kernel as memory was short" in str(failure)
+    # Another's shortage is not this one's.
+    assert launch._failure({0: 65, 1: 75}, 2, memory_short=True).exit_code == 65
+    assert launch._failure({0: 75, 1: -signal.SIGTERM}, 2, memory_short=True).exit_code == 75
+
+
+def test_the_kernel_tells_how_many_processes_it_has_killed_for_memory():
+    assert launch._killed_for_memory() >= 0
+
+
+def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+
+    assert launch._cores() == os.cpu_count()
 
 
 def test_a_wrong_number_of_processes_is_an_error(tmp_path):

@@ -3,6 +3,7 @@
     PipelineError               70  a fault of ours, or one nobody foresaw
     ├── DataError               65  a file, row or download is not what it should be
     ├── ServiceUnavailable      69  something over the network does not answer
+    ├── NoSpace                 74  a disk is too small (so end errors of input and output in general)
     ├── TemporaryFailure        75  the same command may succeed if it is run again
     └── ConfigError             78  params.yaml or the environment is wrong
 
@@ -38,6 +39,12 @@ class ServiceUnavailable(PipelineError):
     """A host, a server or a model behind it does not answer as it should."""
 
     exit_code = 69
+
+
+class NoSpace(PipelineError):
+    """A disk has no room for what is to be written."""
+
+    exit_code = 74
 
 
 class TemporaryFailure(PipelineError):

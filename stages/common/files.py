@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,38 +27,139 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         mode: "w" for UTF-8 text with line feeds, "wb" for bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sweep(path)
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    try:
+    with _temporary(path, Path.touch) as temporary:
         with open(temporary, mode, **text) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which takes the place of ``path`` only if the block ends without an error."""
+    """Give an empty folder to fill, which takes the place of ``path`` only if the block ends without an error.
+
+    A folder that is there already is moved aside first: at no moment is neither on the disk, and `sweep` puts the old
+    one back if this process dies in between.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    sweep(path)
+    with _temporary(path, Path.mkdir) as temporary:
         yield temporary
-        for file in sorted(temporary.rglob("*")):
-            if file.is_file():
-                with open(file, "rb") as stream:
-                    os.fsync(stream.fileno())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for found in sorted(temporary.rglob("*"), reverse=True):  # what is in a folder before the folder
+            if found.is_dir():
+                sync_folder(found)
+            else:
+                _sync_file(found)
+        sync_folder(temporary)
+        with _moved_aside(path):
+            os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of ``path`` that were killed have left beside it, and put an old folder back in its place.
+
+    A writer holds a lock on what it writes for as long as it lives, so that nobody takes it for a dead one's.
+    """
+    for old in _beside(path, _OLD):
+        with _locked(old) as ours:
+            if ours and not path.exists():
+                os.replace(old, path)
+    for left in (*_beside(path, _NEW), *_beside(path, _OLD)):
+        with _locked(left) as ours:
+            if ours:
+                _remove(left)
+
+
+#: How the names end under which something new is written, and an old folder waits until the new one is in its place.
+_NEW, _OLD = ".tmp", ".old"
+
+
+def _beside(path: Path, end: str) -> list[Path]:
+    try:
+        return [at for at in path.parent.iterdir() if at.name.startswith(f".{path.name}.") and at.suffix == end]
+    except OSError:  # there is no such folder, or it may not be read
+        return []
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Something new beside ``path`` that is this process's own until the block ends, and then gone."""
+    while True:
+        # Drawn, as a process's number means nothing in a folder that two containers share.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_NEW}")
+        make(temporary)
+        with _locked(temporary) as ours:
+            if ours is False or not temporary.exists():  # swept before it was locked
+                continue
+            try:
+                yield temporary
+            finally:
+                _remove(temporary)
+            return
+
+
+@contextlib.contextmanager
+def _moved_aside(path: Path) -> Iterator[None]:
+    """Within the block there is nothing at ``path``; what was there is back if the block fails, and else removed."""
+    if not path.exists():
+        yield
+        return
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_OLD}")
+    with _locked(path):
+        os.replace(path, old)
+        try:
+            yield
+        except BaseException:
+            os.replace(old, path)
+            raise
+        _remove(old)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Lock a file or folder for the block, as far as that is possible; the kernel frees it at any death of its holder.
+
+    Yields:
+        Whether the lock is this process's and not another's; None where there is nothing to lock, or are no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder as far as that is possible; it may be gone already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(path: Path) -> None:

@@ -175,19 +175,21 @@ class _Attention(torch.autograd.Function):
         return result, None
 
 
-def _gathered(qkv: Tensor, places: _Places) -> list[Tensor]:
+def _gathered(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
     """Queries [B * H, T, D], keys and values [B * H, S, D] of own tokens."""
     count, heads, own, span = places.shape
     vectors = qkv.reshape(-1, qkv.shape[-1])
-    return [
+    query, key, value = (
         vectors.index_select(0, where).view(count * heads, length, -1)
         for where, length in ((places.query, own), (places.key, span), (places.value, span))
-    ]
+    )
+    return query, key, value
 
 
-def _common(qkv: Tensor, places: _Places) -> tuple[Tensor, ...]:
+def _common(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of the common tokens, [H, P, D] each."""
-    return qkv[: places.prefix].permute(1, 2, 0, 3).contiguous().unbind()
+    query, key, value = qkv[: places.prefix].permute(1, 2, 0, 3).contiguous()
+    return query, key, value
 
 
 def _mixed(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.common import environment
-from stages.common.errors import PipelineError, TemporaryFailure
+from stages.common.errors import ConfigError, PipelineError, TemporaryFailure
 from stages.common.signals import Interrupted, raise_at_once
 from stages.sft.team import LAUNCHER_VARIABLE, RENDEZVOUS_VARIABLE
 
@@ -43,7 +42,8 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
     # The agent's own report of a failure repeats in forty lines what the process has said in two.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     # As many as fit beside each other, unless the user says otherwise: the sums of a product depend on their number.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(len(psutil.Process().cpu_affinity()) // processes, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(_cores() // processes, 1)))
+    killed_before = _killed_for_memory()
     with tempfile.TemporaryDirectory(prefix="instruct-pipeline-") as folder:
         os.environ[RENDEZVOUS_VARIABLE] = str(Path(folder) / "processes")
         os.environ[LAUNCHER_VARIABLE] = str(os.getpid())
@@ -67,20 +67,43 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
             raise Interrupted(stopped.sigval.name) from None
         except ChildFailedError as failed:
             codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-            raise _failure(codes, processes) from None
+            raise _failure(codes, processes, memory_short=_killed_for_memory() > killed_before) from None
         finally:
             raise_at_once()  # in place of the agent's handlers
 
 
-def _failure(codes: dict[int, int], processes: int) -> PipelineError:
+def _cores() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _killed_for_memory() -> int:
+    """How many processes Linux has killed since it started because memory was short; 0 where nothing tells."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _failure(codes: dict[int, int], processes: int, *, memory_short: bool = False) -> PipelineError:
     """What the processes' ends come to, from their exit codes by number.
 
-    When one fails the others end with 75, since it has left them, or by the agent's SIGTERM.
+    When one fails the others end with 75, since it has left them, or by the agent's SIGTERM. Where the kernel has
+    killed one because memory was short, the same would happen again: that is for the user to mend.
     """
     own = {rank: code for rank, code in codes.items() if code > 0 and code != TemporaryFailure.exit_code}
     killed = {rank: code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
     rank, code = next(iter((own or killed or codes).items()))
     who = f"process {rank} of {processes}"
+    if code == -signal.SIGKILL and memory_short:
+        return ConfigError(
+            f"{who} was killed by the kernel as memory was short, and the others ended with it",
+            "lower finetune.devices, or take what the line on memory above says that it wants, in params.yaml; "
+            "what was saved is gone on from if the recipe stays the same",
+        )
     if code < 0:
         return TemporaryFailure(
             f"{who} was ended by {signal.Signals(-code).name}, and the others with it", "run the same command again"

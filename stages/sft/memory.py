@@ -43,7 +43,6 @@ class Estimate:
         logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
         accumulated: whether gradients wait for those of the batch's next part.
         buckets: in which several processes that each keep the whole model sum their gradients.
-        saved: all weights and moments, while the first of several processes with shares of them saves a checkpoint.
         evaluation: what the forward pass of a validation batch holds at a time.
     """
 
@@ -55,7 +54,6 @@ class Estimate:
     logits: int
     accumulated: bool = False
     buckets: int = 0
-    saved: int = 0
     evaluation: int = 0
 
     @property
@@ -68,17 +66,15 @@ class Estimate:
 
         Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
         where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
-        there when the next one's loss is computed. A checkpoint is saved between steps,
-        and an evaluation is made there.
+        there when the next one's loss is computed. An evaluation is made between steps. A checkpoint takes no memory
+        of its own: tensors are written, and gathered from several processes, one at a time.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
         parts["buckets of gradients"] = self.buckets
         at_the_loss = self.activations + self.logits
         between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
-        if self.evaluation > max(between, self.saved):
+        if self.evaluation > between:
             return parts | {"evaluation": self.evaluation, "kernels": KERNELS}
-        if self.saved > between:
-            return parts | {"checkpoint": self.saved, "kernels": KERNELS}
         if self.accumulated or self.gradients > at_the_loss:
             parts["gradients"] = self.gradients
         if self.accumulated or self.gradients <= at_the_loss:
@@ -117,8 +113,7 @@ def estimate(
 
     Where N processes each keep the whole model (`stages.sft.team`) gradients are summed in buckets, d T, in fp32, 4 T.
     Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
-    gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well, and the first process
-    takes 12 T to save.
+    gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well.
 
     Args:
         sizes: of the model.
@@ -164,14 +159,12 @@ def estimate(
     if not team.sharded:
         return replace(found, gradients=trained * (width + 4), buckets=trained * width)
     at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
-    at_home = device.type == "cpu"
     return replace(
         found,
-        weights=width * at_a_time + 4 * weights * at_home,
+        weights=width * at_a_time + 4 * weights * (device.type == "cpu"),
         masters=4 * (weights + trained * (settings.patience is not None)) // team.size,
         optimizer=8 * trained // team.size,
         gradients=4 * trained // team.size + (width + 4) * min(at_a_time, trained),
-        saved=12 * trained * at_home,
     )
 
 

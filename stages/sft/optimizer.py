@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from stages.sft.team import ALONE, Team, local, share_of, whole
 #: Elements that are updated at a time on a CPU behind a bf16 model: their gradient, weight and state stay in the cache
 #: from the conversion to fp32 until the weight goes back, and no fp32 gradient of the model's size ever exists.
 BLOCK = 1 << 20
+#: The longest pieces of a gradient whose squares are summed in one go.
+PIECE = 1 << 10
 #: torch.optim.AdamW's defaults.
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -53,6 +56,8 @@ class MasterWeights:
         self.working = [self.parameters[name].detach() for name in self.names] if self.apart else self.master
         self.exp_avg = [torch.zeros_like(master) for master in self.master]
         self.exp_avg_sq = [torch.zeros_like(master) for master in self.master]
+        # A block's gradient in fp32, where weights are updated by the block.
+        self._block = torch.empty(BLOCK) if self.apart and self.master[0].device.type == "cpu" else None
         # Sums of the gradients of a batch's parts, while it is computed in several.
         self.sums: list[Tensor] = []
         self.steps = 0
@@ -91,7 +96,7 @@ class MasterWeights:
         # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
         scale = None if self.clip_norm is None else (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         for part in self._parts():
-            gradients = [gradient.to(torch.float32) for gradient in part.gradients]
+            gradients = [self._wide(gradient) for gradient in part.gradients]
             if scale is not None:
                 torch._foreach_mul_(gradients, scale)
             part.update(gradients, self.steps, learning_rate, lost)
@@ -110,25 +115,24 @@ class MasterWeights:
         torch._foreach_copy_(self.master, self.best)
         self._give_back()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, optimiser state and the best weights if remembered, by name, as a checkpoint keeps them.
+    def shapes(self) -> dict[str, list[int]]:
+        """The whole shapes of what `tensors` gives, by name, in its order."""
+        return {f"{kind}.{name}": list(self.parameters[name].shape) for kind in self._state() for name in self.names}
 
-        They are whole, also where each process has a share of them; then every process must ask, and the leader gets
-        them.
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights, optimiser state and the best weights if remembered, in fp32, each with its name.
+
+        They are whole, and where each process has a share of them every process must take them all: each is gathered
+        when it is asked for, so that never all of them are there.
         """
-        state = {"steps": torch.tensor(self.steps)}
         for kind, values in self._state().items():
             for name, value in self._named(values):
-                found = self._whole(name, value)
-                if self.team.sharded:  # not all of them on the device, where only the shares have their place
-                    found = found.cpu() if self.team.leads else found.new_empty(0)
-                state[f"{kind}.{name}"] = found
-        return state
+                yield f"{kind}.{name}", self._whole(name, value)
 
     @torch.no_grad()
-    def take(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        self.steps = int(tensors["steps"])
+    def take(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from what `tensors` gave after so many steps."""
+        self.steps = steps
         if f"best.{self.names[0]}" in tensors:
             self.keep_best()
         for kind, values in self._state().items():
@@ -160,6 +164,12 @@ class MasterWeights:
         found = [self.parameters[name].grad for name in self.names]
         return [local(gradient) for gradient in found if gradient is not None]
 
+    def _wide(self, gradient: Tensor) -> Tensor:
+        """A gradient in fp32: a block's in memory that each block uses again, since fresh memory is slow to write."""
+        if self._block is None:
+            return gradient.to(torch.float32)
+        return self._block[: len(gradient)].copy_(gradient)
+
     def _forget(self) -> None:
         for name in self.names:
             self.parameters[name].grad = None
@@ -173,7 +183,7 @@ class MasterWeights:
         gradients = self.sums or self._gradients()
         rows = zip(self.master, self.working, gradients, self.exp_avg, self.exp_avg_sq, strict=True)
         tables = [(row, decay) for row, decay in zip(rows, self.decay, strict=True)]
-        if self.apart and self.master[0].device.type == "cpu":
+        if self._block is not None:
             for row, decay in tables:
                 blocks = (tensor.view(-1).split(BLOCK) for tensor in row)
                 for block in zip(*blocks, strict=True):
@@ -225,10 +235,11 @@ class _Part:
 def _square(gradient: Tensor) -> Tensor:
     """The square of the L2 norm, in fp32.
 
-    On a CPU the sum is one of blocks' dot products: ``vector_norm`` takes twice the time there, and adds numbers up in
-    such long rows that of 38 million its square was 0.5 % too small (docs/decisions.md).
+    On a CPU it is summed from those of short pieces: one norm or one dot product of millions of numbers adds them up in
+    so long rows that in the worst case measured the square was 0.5 % too small (docs/decisions.md).
     """
     if gradient.device.type != "cpu":
         return torch.linalg.vector_norm(gradient, dtype=torch.float32).square()
     blocks = [block.float() for block in gradient.reshape(-1).split(BLOCK)]
-    return torch.stack([block.dot(block) for block in blocks]).sum()
+    pieces = (block.view(-1, math.gcd(len(block), PIECE)) for block in blocks)
+    return torch.stack([torch.linalg.vector_norm(piece, dim=1).square().sum() for piece in pieces]).sum()

@@ -126,9 +126,11 @@ class Team:
             return model
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        working = copy.deepcopy(model)
+        # The modules anew over the weights of the model, and these copied block by block as they are shared out.
+        working = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for block in (*working.h, working):
+            _own_weights(block)
             # It goes to the GPU when it is shared out, so that never all of the model is there.
             shard = fully_shard(block, mp_policy=policy)
             # The loss is divided by the whole batch's targets, so that gradients are summed and not averaged.
@@ -233,6 +235,14 @@ def share_of(tensor: Tensor, like: Tensor) -> Tensor:
 
     there = tensor.to(like.device)
     return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None).to_local()
+
+
+def _own_weights(module: nn.Module) -> None:
+    """Give a module copies of the weights that have not been shared out yet."""
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if not _is_shared_out(weight):
+                setattr(part, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
 
 
 def _is_shared_out(tensor: Tensor) -> TypeGuard[DTensor]:

@@ -19,7 +19,7 @@ from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
 from stages.sft import schedule
 from stages.sft.batches import Batch, batches_of, collate
-from stages.sft.checkpoint import Checkpoint, Checkpoints
+from stages.sft.checkpoint import Checkpoints
 from stages.sft.encoding import targets_of
 from stages.sft.loss import summed_cross_entropy
 from stages.sft.meter import Meter
@@ -240,9 +240,14 @@ class _Run:
         progress = dataclasses.replace(self.progress, history=[*self.progress.history, *unevaluated])
         if self._checkpoints is None or progress.step <= 0:
             return
-        tensors = self._weights.tensors()  # by all processes, as each may have a share
+        [held] = self._team.any(self._checkpoints.held, device=self._device)
+        if not held:
+            return
+        tensors = self._weights.tensors()
         if self._team.leads:
-            self._checkpoints.save(progress.step, Checkpoint(tensors, progress.to_json()))
+            self._checkpoints.save(progress.step, self._weights.shapes(), tensors, progress)
+        for _ in tensors:  # each may be gathered from all processes, and the leader's disk be full
+            pass
 
     def finish(self) -> None:
         """Leave the model with the weights that the run keeps, and have it answer."""
@@ -300,12 +305,12 @@ def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, 
     if checkpoints is None:
         return Progress()
     saved = checkpoints.newest() if team.leads else None
-    step = team.told(Progress.from_json(saved.progress).step if saved else 0, device)
+    step = team.told(saved.progress.step if saved else 0, device)
     if step == 0:
         return Progress()
     saved = saved or checkpoints.at(step)
-    weights.take(saved.tensors)
-    return Progress.from_json(saved.progress)
+    weights.take(saved.tensors, step)
+    return saved.progress
 
 
 def _lacks_evaluation(progress: Progress, steps: int, settings: Finetune) -> bool:
