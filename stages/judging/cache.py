@@ -17,7 +17,7 @@ from stages.common.errors import DataError
 from stages.judging.judge import Judgement, fingerprint
 
 
-def cache_path(identity: Mapping[str, str], folder: Path = paths.CACHE / "judge") -> Path:
+def cache_path(identity: Mapping[str, str], folder: Path = paths.JUDGE_CACHE) -> Path:
     """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
     return folder / f"{fingerprint(identity)}.jsonl"
 
