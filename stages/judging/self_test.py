@@ -7,8 +7,8 @@ empty ones, 2410.07137 for claims and orders in the answer).
 
 There are two bars. All wrong answers together must score `judge.min_separation` points less than right ones, and each
 kind of them at least half as much: a judge that obeys whoever writes the answer tells six kinds of seven apart, and its
-scores are worth nothing. The second bar is the lower one because a kind is six answers, and because small models
-that are good for the rest find negations and echoes hard.
+scores are worth nothing. The second bar is the lower one because a kind is six answers, and because a small
+model that is good for the rest may find negations and echoes hard.
 """
 
 from __future__ import annotations
