@@ -258,7 +258,7 @@ def _find(models: list[Any], name: str, url: str) -> dict[str, str]:
     """The digest and the quantisation of a model in the answer of /api/tags."""
     there = [model for model in models if isinstance(model, dict)]
     for model in there:
-        if _full(name) in (model.get("name"), model.get("model")):
+        if {name, _full(name)} & {model.get("name"), model.get("model")}:
             details = as_object(model.get("details"))
             return {"digest": str(model.get("digest")), "quantization": str(details.get("quantization_level"))}
     raise _no_model(url, name, sorted(str(model.get("name")) for model in there))
