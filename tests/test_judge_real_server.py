@@ -66,6 +66,7 @@ def url(tmp_path_factory):
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture

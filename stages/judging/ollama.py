@@ -114,7 +114,7 @@ class OllamaJudge(ChatJudge):
             "messages": self._rubric.messages(question),
             "stream": True,
             **({"format": schema} if schema else {}),
-            **({"think": False} if self._model.thinks else {}),  # a model that cannot think refuses the field
+            **({"think": False} if self._model.thinks else {}),  # only these have the field
             "options": _options(self._params, repeat),
             "truncate": False,
             "keep_alive": KEEP_ALIVE,
