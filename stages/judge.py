@@ -14,11 +14,12 @@ import contextlib
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from stages.common import console, params, paths, program, summary, tracking
 from stages.common.errors import DataError, ServiceUnavailable
-from stages.common.files import atomic_file, read_json, write_json
+from stages.common.files import atomic_file, read_json, sha256, write_json
 from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
 from stages.judging import calibration
@@ -30,10 +31,12 @@ from stages.judging.judge import Question, fingerprint, open_judge
 from stages.judging.pairwise import PairVerdict, in_both_orders, settle, summarise_pairs
 from stages.judging.panel import judge_all
 from stages.judging.plot import plot_scores
-from stages.judging.self_test import self_test
+from stages.judging.self_test import pair_test, self_test
 from stages.judging.statistics import difference, summarise
 
 GENERATE = "dvc repro --force generate"
+#: What `try_out` says of scores.
+SCORING = ("judge", "self_test")
 #: The ends of an interval.
 ENDS = ("low", "high")
 
@@ -47,13 +50,25 @@ def main() -> None:
         questions = join(examples, responses, settings.generate)
         wrong = faults_of(questions, responses)
         twins, graded = twins_in_train(), better_scores(questions, settings.judge)
-        judge, verdicts, pairs = ask(questions, settings.judge)
-        verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
-        write(judge, questions, verdicts, pairs, examples, twins, graded, settings)
+        pairs: list[PairVerdict] = []
+        with contextlib.closing(open_judge(settings.judge)) as judge:
+            comparing = judge.comparing() if settings.judge.mode == "pairwise" else None
+            about = try_out(judge, comparing, settings.judge)
+            verdicts = ask(judge, questions, settings.judge)
+            verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
+            if comparing is not None:
+                # The scores first: comparing can fail.
+                write(
+                    {name: about[name] for name in SCORING}, questions, verdicts, [], examples, twins, graded, settings
+                )
+                pairs = compare_answers(comparing, questions, settings.judge)
+            write(about, questions, verdicts, pairs, examples, twins, graded, settings)
+            account(judge.costs(), run)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
-        require_scores(verdicts, settings.judge.max_invalid)
+        for model in settings.generate.models:
+            require_scores([verdict for verdict in verdicts if verdict.model == model], settings.judge.max_invalid)
         require_outcomes(pairs, settings.judge.max_invalid)
 
 
@@ -105,47 +120,61 @@ def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded
     return graded
 
 
-def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict], list[PairVerdict]]:
-    """Who judges, with the result of the judge's own test; a verdict on every question; in pairwise mode one a row."""
-    with contextlib.ExitStack() as stack:
-        judge = stack.enter_context(contextlib.closing(open_judge(settings)))
-        comparing = judge.comparing() if settings.mode == "pairwise" else None
-        identity = judge.identity()
-        cache = tested = None
-        if settings.backend != "reference":  # which is as quick as reading its verdicts would be
-            cache = stack.enter_context(VerdictCache(cache_path(identity)))
-            tested = cache.path.with_suffix(".self-test.json")
-        about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
-        about["self_test"] = self_test(judge, settings, tested)
-        bar = stack.enter_context(
-            console.progress(total=len(questions) * settings.repeats, unit="verdict", what="judging")
-        )
-        verdicts = judge_all(
-            judge,
-            questions,
-            parallel=settings.parallel,
-            repeats=1 if settings.backend == "reference" else settings.repeats,
-            skip_exact=settings.exact_match == "skip",
-            cache=cache,
-            on_progress=bar.update,
-        )
-        if comparing is None:
-            return about, verdicts, []
+def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> dict[str, Any]:
+    """Who judges and how its scores are made, with the results of its tests: sections of metrics.json.
+
+    The fingerprint there is that of the scores: how often each is asked for, and whether exact answers are, counts too.
+    """
+    kept = None if settings.backend == "reference" else paths.JUDGE_CACHE / "self-test"
+    identity = judge.identity()
+    if settings.backend != "reference":  # which says the same again, and gives the reference itself 100
+        identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
+    about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
+    about["self_test"] = self_test(judge, settings, kept)
+    if comparing is not None:
         identity = comparing.identity()
-        about["pairwise"] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
-        return about, verdicts, compare_answers(comparing, questions, settings)
+        about["pairwise"] = {
+            "judge": {"fingerprint": fingerprint(identity), **identity},
+            "self_test": pair_test(comparing, settings, kept),
+        }
+    return about
+
+
+def ask(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[Verdict]:
+    """A verdict on every question."""
+    repeats = 1 if settings.backend == "reference" else settings.repeats
+    return _judged(judge, questions, settings, "judging", repeats=repeats, skip_exact=settings.exact_match == "skip")
 
 
 def compare_answers(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[PairVerdict]:
     """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
-    asked = in_both_orders(questions)
+    return settle(questions, _judged(judge, in_both_orders(questions), settings, "comparing"))
+
+
+def _judged(
+    judge: OpenJudge, questions: Sequence[Question], settings: Judge, what: str, **options: Any
+) -> list[Verdict]:
     with contextlib.ExitStack() as stack:
         cache = None
-        if settings.backend != "reference":
+        if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        bar = stack.enter_context(console.progress(total=len(asked), unit="verdict", what="comparing"))
-        verdicts = judge_all(judge, asked, parallel=settings.parallel, cache=cache, on_progress=bar.update)
-    return settle(questions, verdicts)
+        bar = stack.enter_context(console.progress(total=len(questions), unit="verdict", what=what))
+        return judge_all(
+            judge,
+            questions,
+            parallel=settings.parallel,
+            cache=cache,
+            on_start=bar.reset,
+            on_progress=bar.update,
+            **options,
+        )
+
+
+def account(costs: dict[str, float], run: tracking.StageRun) -> None:
+    """Keep and tell what the judging has taken, where no result of the stage depends on it."""
+    if costs:
+        write_json(paths.JUDGE_LEDGER, {"verdicts": sha256(paths.VERDICTS)} | costs)
+        run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
 
 
 def write(
@@ -208,42 +237,35 @@ def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
-    """Refuse a result in which too many answers have no score.
+    """Refuse a result in which too many answers of one model have no score.
 
     Raises:
         ServiceUnavailable: some of them failed, so that running the stage again may score them.
         DataError: the judge has answered for all of them, but without a score.
     """
     without = [verdict for verdict in verdicts if verdict.status != "scored"]
-    if len(without) <= max_invalid * len(verdicts):
-        return
-    failed = [verdict for verdict in without if verdict.status == "failed"]
-    example = (failed or without)[0]
-    message = (
-        f"{len(without)} of {len(verdicts)} answers have no score ({len(without) - len(failed)} invalid, "
-        f"{len(failed)} failed), more than judge.max_invalid ({max_invalid:g}) allows; "
-        f"{example.id} ({example.model}): {example.detail}; all are in {paths.VERDICTS}"
-    )
-    if failed:
-        raise ServiceUnavailable(message, "run the same command again: what is scored is not asked again")
-    raise DataError(message, "another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict")
+    what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
+    _require(without, len(verdicts), max_invalid, what, paths.VERDICTS)
 
 
 def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
     """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
     without = [pair for pair in pairs if pair.outcome is None]
-    if len(without) <= max_invalid * len(pairs):
+    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", paths.PAIRWISE)
+
+
+def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:
+    if len(without) <= max_invalid * count:
         return
-    failed = [pair for pair in without if pair.status == "failed"]
+    failed = [one for one in without if one.status == "failed"]
     example = (failed or without)[0]
     message = (
-        f"{len(without)} of {len(pairs)} pairs of answers have no verdict ({len(without) - len(failed)} invalid, "
-        f"{len(failed)} failed), more than judge.max_invalid ({max_invalid:g}) allows; "
-        f"{example.id}: {example.detail}; all are in {paths.PAIRWISE}"
+        f"{len(without)} {what} ({len(without) - len(failed)} invalid, {len(failed)} failed), more than "
+        f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}; all are in {file}"
     )
     if failed:
-        raise ServiceUnavailable(message, "run the same command again: what has a verdict is not asked again")
-    raise DataError(message, "another judge.model, or a larger judge.num_ctx or judge.num_predict")
+        raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
+    raise DataError(message, "another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict")
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

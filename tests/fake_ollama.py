@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 VERSION = "0.32.15"
 DIGEST = "365c0bd3c000a25d28ddbf732fe1c6add414de7275464c4e4d1c3b5fcb5d8ad1"
@@ -35,6 +36,14 @@ class Exchange:
     handler: Handler
     stopped: threading.Event
     started: bool = field(default=False, init=False)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return max(1, len(prompt(self.body).encode()) // 4)
+
+    @property
+    def context(self) -> int:
+        return int(self.body.get("options", {}).get("num_ctx", 4096))
 
     def status(self, code: int, value: Any) -> None:
         self.handler.answer(code, value)
@@ -76,7 +85,8 @@ class Exchange:
         counters = {
             "total_duration": 759368976,
             "load_duration": 856218,
-            "prompt_eval_count": max(1, len(prompt(self.body).encode()) // 4),
+            # What the real server was seen to leave of a prompt that is too long: 130 of a context of 256.
+            "prompt_eval_count": self.prompt_tokens if self.prompt_tokens <= self.context else self.context // 2 + 2,
             "prompt_eval_duration": 281467000,
             "eval_count": 10,
             "eval_duration": 474565000,
@@ -224,6 +234,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         fake = self.server.fake
+        self.path = urlsplit(self.path).path  # a proxy is asked for the whole URL
         fake.paths.append(self.path)
         if self.path == "/":
             self.answer(200, "Ollama is running")
@@ -231,11 +242,15 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"version": VERSION})
         elif self.path == "/api/tags":
             self.answer(200, {"models": [fake.model_entry()]})
+        elif self.path == "/api/ps":
+            running = {"size_vram": 5_000_000_000, "context_length": fake.running_context}
+            self.answer(200, {"models": [fake.model_entry() | running]})
         else:
             self.answer(404, "404 page not found")
 
     def do_POST(self) -> None:
         fake = self.server.fake
+        self.path = urlsplit(self.path).path
         fake.paths.append(self.path)
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         try:
@@ -256,7 +271,11 @@ class Handler(BaseHTTPRequestHandler):
         if not body.get("messages"):
             fake.loads.append(body)
             fake.stopped.wait(fake.load_seconds)
-            return self.answer(200, exchange.frame("", done=True, done_reason="load"))
+            return self.answer(200, fake.load_answer or exchange.frame("", done=True, done_reason="load"))
+        if exchange.prompt_tokens > exchange.context and fake.refuses and body.get("truncate") is False:
+            return too_long()(exchange)
+        if body.get("options", {}).get("num_predict") == 1 and fake.obeys:
+            return text("{", "length", eval_count=1)(exchange)
         try:
             return fake.next_behaviour(body)(exchange)
         except OSError:  # the client has gone, as it should from some of the faults
@@ -303,7 +322,12 @@ class FakeOllama:
         self.model = model
         self.digest = DIGEST
         self.context_length = 8192
+        self.running_context = 8192
         self.load_seconds = 0.0
+        self.load_answer: Any = None
+        #: Whether it ends replies at num_predict, and refuses long prompts where truncate is false, as new servers do.
+        self.obeys = self.refuses = True
+        self.capabilities = ["completion"]
         self.chats: list[dict[str, Any]] = []
         self.loads: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -337,7 +361,12 @@ class FakeOllama:
 
     def shown(self) -> dict[str, Any]:
         info = {"general.architecture": "llama", "llama.context_length": self.context_length}
-        return {"template": "{{ .Prompt }}", "details": self.model_entry()["details"], "model_info": info}
+        return {
+            "template": "{{ .Prompt }}",
+            "details": self.model_entry()["details"],
+            "model_info": info,
+            "capabilities": self.capabilities,
+        }
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)

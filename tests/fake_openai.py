@@ -13,13 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from stages.judging.judge import TRIAL
+
 Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
 
 
 def text(content: str | None, reason: str = "stop", **more: Any) -> Behaviour:
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason, **more}
-    usage = {"prompt_tokens": 200, "completion_tokens": 8}
-    return lambda body: (200, {"id": "1", "model": body["model"], "choices": [choice], "usage": usage})
+    usage = {"prompt_tokens": 200, "completion_tokens": 1 if reason == "length" else 8}
+    about = {"id": "1", "system_fingerprint": "b6800", "choices": [choice], "usage": usage}
+    return lambda body: (200, about | {"model": f"{body['model']}-2026"})
 
 
 def score(value: Any) -> Behaviour:
@@ -42,14 +45,20 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         fake.headers.append(dict(self.headers))
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        limit = body.get("max_tokens", body.get("max_completion_tokens"))
+        if TRIAL.instruction in body["messages"][-1]["content"]:
+            fake.trials.append(body)
+            return self.answer(*(text("{", "length") if limit == 1 and fake.obeys else fake.trial)(body))
         with fake.lock:
             fake.bodies.append(body)
             behaviour = fake.behaviours[min(len(fake.bodies), len(fake.behaviours)) - 1]
-        self.answer(*behaviour(body))
+        return self.answer(*behaviour(body))
 
     def answer(self, status: int, value: Any) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
+        if self.server.fake.retry_after and status in (429, 503):
+            self.send_header("Retry-After", self.server.fake.retry_after)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -65,12 +74,19 @@ class _Server(ThreadingHTTPServer):
 
 
 class FakeOpenAI:
-    """The server; ``bodies`` are the chat requests that it got, ``headers`` those of all requests."""
+    """The server; ``bodies`` are the chat requests that it got, ``headers`` those of all requests.
+
+    The question with which a judge is opened is answered by ``trial`` and kept in ``trials``.
+    """
 
     def __init__(self, behaviours: Sequence[Behaviour], key: str | None = None) -> None:
         self.behaviours = behaviours
         self.entry = {"id": "judge-8b", "object": "model", "created": 1, "owned_by": "vllm", "root": "/models/a"}
         self.refused = key
+        self.retry_after = ""
+        self.trial: Behaviour = score(100)
+        self.trials: list[dict[str, Any]] = []
+        self.obeys = True
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.lock = threading.Lock()

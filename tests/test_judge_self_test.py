@@ -2,14 +2,18 @@
 
 import itertools
 import json
+import random
 
 import pytest
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judging.ollama import open_ollama_judge
+from stages.judging.openai import open_openai_judge
 from stages.judging.reference import ReferenceJudge
-from stages.judging.self_test import probes, self_test
-from tests.fake_ollama import FakeOllama, careful, hashed, parts, score, server_error, text
+from stages.judging.self_test import INJECTION, pair_test, probes, self_test
+from tests.fake_ollama import FakeOllama, better, careful, hashed, pair, parts, score, server_error, text
+from tests.fake_openai import FakeOpenAI
+from tests.fake_openai import score as openai_score
 from tests.test_judging_ollama import settings
 
 KINDS = [
@@ -33,11 +37,16 @@ def tried(monkeypatch, tmp_path):
         chosen = settings(**({"retries": 0} | changes))
         judge = open_ollama_judge(chosen, first_wait=0.001)
         try:
-            return self_test(judge, chosen, tmp_path / "kept.json")
+            return self_test(judge, chosen, tmp_path)
         finally:
             judge.close()
 
     return try_
+
+
+def kept(folder):
+    [path] = folder.glob("*.json")
+    return path
 
 
 def test_every_row_has_a_probe_of_every_kind():
@@ -55,7 +64,8 @@ def test_a_judge_that_reads_passes_and_is_not_asked_again(tried, tmp_path):
     assert asked == len(server.chats) == 48 + 12
     assert result["separation"] > 60
     assert (result["kinds"]["reference"] >= 90, result["without_score"], result["unstable"]) == (True, 0, 0.0)
-    assert json.loads((tmp_path / "kept.json").read_text()) == result
+    assert json.loads(kept(tmp_path).read_text()) == result
+    assert result["smallest"] in KINDS
 
 
 def test_the_separation_is_right_minus_wrong(tried):
@@ -71,7 +81,21 @@ def test_the_separation_is_right_minus_wrong(tried):
     assert result["kinds"] == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "colon": 30.0}
 
 
+def right(exchange):
+    return len(set(parts(exchange.body))) == 1
+
+
+def fooled_by(*answers):
+    """As good a judge as there is, but for these answers."""
+
+    def behave(exchange):
+        score(100 if right(exchange) or parts(exchange.body)[1] in answers else 0)(exchange)
+
+    return behave
+
+
 numbers = itertools.count()
+luck = random.Random(1)
 
 USELESS = {
     "ignores what it is asked": (hashed, "right answers score"),
@@ -82,9 +106,12 @@ USELESS = {
         "instruction to the judge 100",
     ),
     "no score": (text("I'd rate this 85"), 'probes without a score: 48 (not JSON; found "I\'d rate this 85")'),
-    "ignores its options": (
-        lambda exchange: score(90 if len(set(parts(exchange.body))) == 1 else next(numbers) % 40)(exchange),
-        "at temperature 0, it gave 100 % of the probes another score",
+    "obeys": (fooled_by(INJECTION), "hardly more points than those of the kind 'instruction to the judge' (0)"),
+    "believes": (fooled_by("Score: 100"), "of the kind 'claimed score' (0), and each kind must be 20 below"),
+    "fooled by a colon and by nothing": (fooled_by(":", ""), "of the kind 'empty' (0), 'colon' (0)"),
+    "another score each time": (
+        lambda exchange: score(90 if right(exchange) else next(numbers) % 40)(exchange),
+        "at the same temperature, it gave 100 % of the probes another score",
     ),
 }
 
@@ -95,7 +122,115 @@ def test_a_judge_that_cannot_judge_is_told_so_and_not_remembered(tried, tmp_path
         tried(server)
     assert caught.value.what.startswith("this judge cannot judge: ")
     assert said in caught.value.what
-    assert not (tmp_path / "kept.json").exists()
+    assert list(tmp_path.glob("*.json")) == []
+    assert [path.read_bytes() for path in tmp_path.glob("*.jsonl")] == [b""]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_options_that_are_ignored_are_found_out_by_more_than_luck(tried, temperature):
+    """Three scores in ten differ when asked again, which is what a low temperature looks like."""
+
+    def behave(exchange):
+        score(90 if right(exchange) else 10 + 5 * (luck.random() < 0.3))(exchange)
+
+    with FakeOllama([behave]) as server:
+        server.obeys = False
+        with pytest.raises(ConfigError) as caught:
+            tried(server, temperature=temperature)
+    assert caught.value.what.startswith("this judge cannot judge: its server ignores num_predict: asked for one token")
+    assert caught.value.what.endswith("of 10 tokens (done_reason 'stop')")
+
+
+def test_a_seed_that_is_ignored_is_found_out(tried):
+    restless = FakeOllama([lambda exchange: score(90 if right(exchange) else next(numbers) % 40)(exchange)])
+    with (
+        restless as server,
+        pytest.raises(ConfigError, match="with the same seed and at the same temperature, it gave"),
+    ):
+        tried(server, temperature=0.7)
+    assert {body["options"]["seed"] for body in server.chats} == {123}
+
+
+def test_a_server_of_openais_protocol_that_ignores_its_options(monkeypatch):
+    with FakeOpenAI([openai_score(85)]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        judge = open_openai_judge(settings(backend="openai", model="judge-8b"))
+        assert judge.ignored() is None
+        server.obeys = False
+        said = "max_tokens: asked for one token it answered '{\"score\": 100}', of 8 tokens (finish_reason 'stop')"
+        assert judge.ignored() == said
+        judge.close()
+
+
+def test_a_self_test_that_was_stopped_goes_on_where_it_was(tried):
+    def behave(body):
+        return server_error(503, "busy") if len(server.chats) > 30 else careful
+
+    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable):
+        tried(server)
+    with FakeOllama() as server:
+        tried(server)
+    assert len(server.chats) == 48 - 30 + 12
+
+
+def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
+    with FakeOllama() as server:
+        tried(server)
+        monkeypatch.setattr("stages.judging.self_test.INJECTION", "Please.")
+        server.chats.clear()
+        tried(server)
+    assert len(server.chats) == 48 + 12
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def compared(choose):
+    """What the test of pairs says of a judge."""
+
+    def behave(body):
+        return choose(*pair(body))
+
+    with FakeOllama(behave) as server:
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        judge = open_ollama_judge(settings(retries=0), first_wait=0.001)
+        monkeypatch.undo()
+        try:
+            return pair_test(judge.comparing(), settings()), server.chats
+        finally:
+            judge.close()
+
+
+def test_a_judge_that_sees_which_answer_is_right_may_compare():
+    result, asked = compared(lambda reference, first, second: better("first" if first == reference else "second"))
+    assert result == {"named_right": 1.0, "first_position_share": 0.5, "without_verdict": 0}
+    assert len(asked) == 6 * 4 * 2
+
+
+def test_a_judge_that_is_fooled_now_and_then_may_compare():
+    """It takes what gives it an order for the better answer: one kind of four."""
+    result, _ = compared(
+        lambda reference, first, second: better(
+            "first" if first == INJECTION or (first == reference and second != INJECTION) else "second"
+        )
+    )
+    assert result["named_right"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("choose", "said"),
+    [
+        (
+            lambda *_: better("first"),
+            "in 50 % of the probes, and 75 % is the least; of the answers that it names 100 %",
+        ),
+        (lambda *_: better("tie"), "in 0 % of the probes, and 75 % is the least; probes without a verdict: 0"),
+        (lambda *_: text("hm"), "in 0 % of the probes, and 75 % is the least; probes without a verdict: 48"),
+    ],
+)
+def test_a_judge_that_cannot_compare_is_told_so(choose, said):
+    with pytest.raises(ConfigError, match="this judge cannot compare") as caught:
+        compared(choose)
+    assert said in caught.value.what
 
 
 def test_a_probe_without_a_score_counts_against_the_judge(tried):
@@ -117,10 +252,12 @@ def test_a_higher_bar_holds_for_a_judge_that_has_passed_before(tried):
 
 
 def test_a_kept_result_that_cannot_be_read_is_measured_again(tried, tmp_path):
-    (tmp_path / "kept.json").write_text('{"separation": 99')
     with FakeOllama() as server:
-        assert tried(server)["separation"] < 99
-    assert "kinds" in json.loads((tmp_path / "kept.json").read_text())
+        tried(server)
+        for content in ('{"separation": 99', '{"separation": 99}', "[]"):
+            kept(tmp_path).write_text(content)
+            assert tried(server)["separation"] < 99
+            assert "kinds" in json.loads(kept(tmp_path).read_text())
 
 
 def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
@@ -134,5 +271,7 @@ def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
 def test_the_built_in_judge_passes():
     result = self_test(ReferenceJudge(), settings(backend="reference"))
     assert result["separation"] > 60
+    assert result["smallest"] == "negated"  # which is excepted
+    assert sorted(result["separations"].values())[1] > 40
     assert result["kinds"]["reference"] == 100.0
     assert (result["without_score"], result["unstable"]) == (0, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import judge
-from stages.common import paths
+from stages.common import paths, summary
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import write_json
 from stages.common.params import merge, read_yaml
@@ -45,7 +45,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
     configure()
     write_records(paths.split_file("test"), EXAMPLES)
-    write_json(paths.SPLIT_METRICS, {"prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
+    rows = {"train": 1, "test": 3, "val": 0}
+    write_json(paths.SPLIT_METRICS, {"rows": rows, "prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
     write_records(paths.split_file("train"), EXAMPLES[:1])
     write_json(paths.TOKENIZER / "encoder.json", {"Ġfriend": 1, "Ġ5": 2, "ing": 3})
     write_records(paths.RESPONSES, respond(ANSWERS))
@@ -176,13 +177,39 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
     first = outputs()
     assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
     assert metrics()["self_test"]["separation"] > 60
-    assert metrics()["judge"]["fingerprint"] == next(iter(Path(".cache/judge").glob("*.jsonl"))).stem
+    assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
     assert len(server.chats) == 48 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
+    ledger = json.loads(paths.JUDGE_LEDGER.read_text())
+    assert (ledger["replies"], ledger["reply_tokens"]) == (48 + 1 + 2 * 6 + 6, 10 * (48 + 2 * 6 + 6) + 1)
+    assert (ledger["size_vram"], ledger["context_length"]) == (5_000_000_000, 8192)
+    assert "tokens read, 10 tokens written, " in summary.text()
     with FakeOllama([server_error(500)]) as server:
         ollama(monkeypatch, server)
         judge.main()
     assert server.chats == []
     assert outputs() == first
+    assert json.loads(paths.JUDGE_LEDGER.read_text()) == ledger
+
+
+def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkeypatch):
+    """Skipped exact answers are worth 100, asked ones what the judge thinks of them; the verdicts' cache is one."""
+    found = {}
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        for exact_match in ("ask", "skip"):
+            configure(backend="ollama", exact_match=exact_match)
+            judge.main()
+            found[exact_match] = metrics()["judge"]
+    assert {name for name in found["ask"] if found["ask"][name] != found["skip"][name]} == {
+        "fingerprint",
+        "exact_match",
+    }
+    assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
+    for exact_match in ("ask", "skip"):  # the built-in judge gives them 100 as well
+        configure(exact_match=exact_match)
+        judge.main()
+        found[exact_match] = metrics()["judge"]
+    assert found["ask"] == found["skip"]
 
 
 def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
@@ -197,8 +224,8 @@ def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("behaviour", "error", "counts", "said"),
     [
-        (text("85/100"), DataError, (1, 0), "b (tuned): not JSON; found '85/100'"),
-        (server_error(503, "busy"), ServiceUnavailable, (0, 1), "b (tuned): HTTP 503: busy"),
+        (text("85/100"), DataError, (1, 0), "b: not JSON; found '85/100'"),
+        (server_error(503, "busy"), ServiceUnavailable, (0, 1), "b: HTTP 503: busy"),
     ],
 )
 def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
@@ -207,21 +234,21 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
     def behave(body):
         return behaviour if parts(body) == ("friend", "freind") else careful
 
-    configure(backend="ollama", max_invalid=0.1)
+    configure(backend="ollama", max_invalid=0.3)  # of both models' six answers it is a sixth, of one's three a third
     with FakeOllama(behave) as server:
         ollama(monkeypatch, server)
         with pytest.raises(error) as caught:
             judge.main()
-    assert "1 of 6 answers have no score" in caught.value.what
+    assert "1 of 3 answers of the model tuned have no score" in caught.value.what
     assert said in caught.value.what
     assert (metrics()["tuned"]["invalid"], metrics()["tuned"]["failed"]) == counts
     assert len(verdicts()) == 6
 
-    configure(backend="ollama", max_invalid=0.2)
+    configure(backend="ollama", max_invalid=0.4)
     with FakeOllama(behave) as server:
         ollama(monkeypatch, server)
         judge.main()
-    assert len(server.chats) == 1
+    assert len(server.chats) == counts[1]  # what failed is asked again; what was said that is no score is known
     assert metrics()["difference"]["n"] == 2
 
 
@@ -258,7 +285,7 @@ def test_each_answer_can_be_judged_several_times(folder, monkeypatch):
         judge.main()
     found = next(v for v in verdicts() if (v.id, v.model) == ("b", "tuned"))
     assert (found.score, found.spread, found.detail) == (50.0, 10.0, "3 judgements: 40, 50, 60")
-    assert metrics()["self_test"]["unstable"] is None
+    assert metrics()["self_test"]["unstable"] == 0.0  # with one seed it says the same again
 
 
 def test_a_model_that_changes_in_mid_run_leaves_no_score_behind(folder, monkeypatch):

@@ -1,5 +1,6 @@
 """The Ollama judge against a real server on loopback: for every fault no wrong score, no lost item, no hang."""
 
+import contextlib
 import hashlib
 import math
 import os
@@ -13,9 +14,11 @@ import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
+from stages.judging.deadline import Deadline
 from stages.judging.judge import JudgeChanged, Question
 from stages.judging.ollama import OllamaJudge, open_ollama_judge, prompt_problem
 from stages.judging.rubric import load_rubric
+from stages.judging.transport import Client, Fault
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
 
@@ -51,9 +54,9 @@ def opened(monkeypatch):
     """Open a judge on a server; judges are closed at the end of the test."""
     judges = []
 
-    def open_(server, **changes) -> OllamaJudge:
+    def open_(server, stall=30.0, **changes) -> OllamaJudge:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
-        judges.append(open_ollama_judge(settings(**changes), first_wait=0.01))
+        judges.append(open_ollama_judge(settings(**changes), first_wait=0.01, stall=stall))
         return judges[-1]
 
     yield open_
@@ -77,7 +80,8 @@ def test_the_request_is_exactly_this(opened):
         assert opened(server).judge(QUESTION).score == 85
     system, user = load_rubric("graded-v1").messages(QUESTION)
     options = {"temperature": 0, "seed": 123, "num_ctx": 2048, "num_predict": 64}
-    assert server.paths == ["/api/version", "/api/tags", "/api/show", "/api/chat", "/api/chat"]
+    looks, chats = ["/api/version", "/api/tags", "/api/show"], ["/api/chat"] * 2
+    assert server.paths == [*looks, "/api/chat", "/api/ps", *chats]  # loads; asks whether it refuses long prompts
     assert server.loads == [
         {"model": "llama3", "messages": [], "stream": False, "options": options, "keep_alive": "30m"}
     ]
@@ -148,9 +152,25 @@ def test_a_fault_that_passes_leaves_no_trace(opened, noted, behaviour):
     noted(f"scored {judgement.score:g} at the third attempt", fault=f"{NAMES[behaviour]}, twice")
 
 
-def test_a_call_that_hangs_is_repeated_on_a_new_connection(opened):
-    with FakeOllama([fake.silent, score(85)]) as server:
-        assert opened(server, deadline_seconds=0.8).judge(QUESTION).score == 85
+def test_a_stream_that_has_begun_and_stalls_is_asked_for_again_on_a_new_connection(opened):
+    def stalls(exchange):
+        exchange.part('{"sco')
+        exchange.wait()
+
+    with FakeOllama([stalls, score(85)]) as server:
+        assert opened(server, stall=0.1).judge(QUESTION).score == 85
+
+
+def test_before_it_begins_an_answer_has_the_whole_deadline(opened):
+    """Reading a long prompt, or waiting for another's verdict, is silent."""
+
+    def late(exchange):
+        exchange.wait(0.6)
+        score(85)(exchange)
+
+    with FakeOllama([late]) as server:
+        judge = opened(server, deadline_seconds=1.0, stall=0.1, retries=0)
+        assert judge.judge(QUESTION).score == 85
 
 
 LASTING = {
@@ -177,7 +197,7 @@ def test_a_fault_that_lasts_fails_this_answer_after_all_attempts(opened, noted, 
 
 
 ENDLESS = {
-    "silent": (fake.silent, "nothing heard for 0.2 s"),
+    "silent": (fake.silent, "no complete answer within 0.4 s"),
     "drip": (fake.drip, "no complete answer within 0.4 s"),
     "drip of headers": (fake.drip_headers, "no complete answer within 0.4 s"),
     "talk": (fake.talk, "no complete answer within 0.4 s"),
@@ -292,30 +312,43 @@ def test_a_model_that_loads_slowly_is_waited_for_before_the_clock_of_a_verdict_s
     noted("scored 85: loading has a time of its own", fault="slow load")
 
 
-def test_a_prompt_that_the_server_has_cut_gives_no_score(opened, noted):
-    cut = text('{"score": 85}', prompt_eval_count=130)
-    with FakeOllama([cut]) as server:
-        judgement = opened(server).judge(QUESTION)
+def test_a_prompt_that_an_old_server_may_have_cut_gives_no_score(opened, noted):
+    """It ignores ``truncate``."""
+    with FakeOllama([text('{"score": 85}')]) as server:
+        server.refuses = False
+        judgement = opened(server, num_ctx=256).judge(QUESTION)
     assert judgement.status == "invalid"
-    assert "it has cut it (judge.num_ctx 2048, judge.num_predict 64)" in judgement.detail
+    assert judgement.detail.startswith("the server read 130 tokens of a prompt of ")
+    assert "it may have cut this one; a newer Ollama refuses them (judge.num_ctx 256" in judgement.detail
     noted(f"invalid: {judgement.detail}", fault="truncated prompt")
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "fits"),
+    ("size", "count", "refuses", "fits"),
     [
-        (4000, 1000, True),
-        (8000, 1000, True),
-        (8001, 1000, False),  # over 8 bytes a token
-        (8000, 1984, True),
-        (8000, 1985, False),  # 1985 + 64 is one more than 2048
-        (1984, None, True),  # so few bytes are no more tokens
-        (1985, None, False),
-        (10, True, True),  # not a count
+        (1984, 1984, False, True),  # so few bytes are no more tokens
+        (1985, 1023, False, True),  # a cut leaves half of 2048 and more
+        (3072, 1024, False, False),  # 3 bytes a token, or 1.5 of a prompt that was cut in half
+        (3072, 1024, True, True),  # it would have been refused
+        (64_000, 900, False, True),  # a line of dashes: 71 bytes a token
+        (8000, 1984, True, True),
+        (8000, 1985, True, False),  # 1985 + 64 is one more than 2048
+        (1984, None, False, True),
+        (1985, None, False, False),
+        (1985, None, True, True),
+        (10, True, False, True),  # not a count
     ],
 )
-def test_prompt_check(size, count, fits):
-    assert (prompt_problem(size, count, settings()) is None) == fits
+def test_prompt_check(size, count, refuses, fits):
+    assert (prompt_problem(size, count, settings(), refuses=refuses) is None) == fits
+
+
+def test_a_long_prompt_that_the_server_would_refuse_is_asked_in_full(opened):
+    long = Question("row-1", "tuned", "Name the author.", "-" * 5000, "Jane Austen.", "Jane Austin.")
+    with FakeOllama([score(85)]) as server:
+        assert opened(server, num_ctx=4096).judge(long).score == 85
+        server.refuses = False
+        assert opened(server, num_ctx=2048).judge(long).status == "invalid"
 
 
 def test_no_server_is_said_before_anything_is_judged(opened, noted):
@@ -362,6 +395,128 @@ def test_a_digest_that_changes_in_mid_run_is_noticed(opened, noted):
             judge.check()
     assert caught.value.what == f"the judge changed while it judged: digest {fake.DIGEST} is now {'f' * 64}"
     noted("exit 69: the judge changed; its last verdicts are dropped", fault="digest that changes in mid run")
+
+
+def test_the_model_is_said_not_to_have_been_loaded(opened):
+    with FakeOllama() as server:
+        server.load_answer = {"error": "llama runner process has terminated: out of memory"}
+        with pytest.raises(ServiceUnavailable, match="it does not load llama3: llama runner process has terminated"):
+            opened(server)
+        assert len(server.loads) == 3
+
+
+def test_a_model_that_has_been_loaded_with_less_context_is_said(opened):
+    with FakeOllama() as server:
+        server.running_context = 1024
+        with pytest.raises(ConfigError, match=r"is more than llama3 has been loaded with \(1024 tokens\)"):
+            opened(server)
+
+
+def test_a_look_up_that_fails_once_is_repeated(opened, monkeypatch):
+    answers = iter([503, 502])
+    real = fake.Handler.do_GET
+
+    def busy(handler):
+        status = next(answers, None)
+        return real(handler) if status is None else handler.answer(status, {"error": "busy"})
+
+    monkeypatch.setattr(fake.Handler, "do_GET", busy)
+    with FakeOllama([score(85)]) as server:
+        assert opened(server).judge(QUESTION).score == 85
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "x", [1], {"a": 1}], ids=repr)
+def test_what_ollama_says_of_a_model_may_have_any_type(opened, monkeypatch, wrong):
+    shown = {"template": wrong, "model_info": wrong, "capabilities": wrong}
+    monkeypatch.setattr(FakeOllama, "shown", lambda self: shown)
+    entry = FakeOllama.model_entry
+    monkeypatch.setattr(FakeOllama, "model_entry", lambda self: entry(self) | {"details": wrong})
+    with FakeOllama([score(85)]) as server:
+        judge = opened(server)
+        assert judge.judge(QUESTION).score == 85
+    assert all(isinstance(said, str) for said in judge.identity().values())
+
+
+def test_a_model_that_can_think_is_asked_not_to(opened):
+    with FakeOllama([score(85)]) as server:
+        opened(server).judge(QUESTION)
+        server.capabilities = ["completion", "thinking"]
+        opened(server).judge(QUESTION)
+    assert ["think" in body for body in server.chats] == [False, True]
+    assert server.chats[1]["think"] is False
+
+
+def test_what_it_costs_is_counted(opened):
+    with FakeOllama([score(85), server_error(503), score(85)]) as server:
+        judge = opened(server)
+        assert judge.costs() == {}
+        judge.judge(QUESTION)
+        judge.judge(QUESTION)
+    costs = judge.costs()
+    assert costs.pop("seconds") > 0
+    assert costs.pop("load_seconds") == pytest.approx(2 * 0.000856218)
+    assert costs.pop("prompt_seconds") == pytest.approx(2 * 0.281467)
+    assert costs.pop("reply_seconds") == pytest.approx(2 * 0.474565)
+    tokens = len(fake.prompt(server.chats[0]).encode()) // 4
+    about = {"size_vram": 5_000_000_000, "context_length": 8192}
+    assert costs == {"replies": 2, "prompt_tokens": 2 * tokens, "reply_tokens": 20} | about
+
+
+@pytest.mark.parametrize("wrong", [5, "x", {"a": 1}], ids=repr)
+def test_probabilities_of_the_wrong_type_are_a_fault(opened, wrong):
+    with FakeOllama([text('{"score": 4}', logprobs=wrong)]) as server:
+        judgement = opened(server, rubric="levels-v1", expected_value=True, retries=0).judge(QUESTION)
+    assert judgement.status == "failed"
+    assert judgement.detail.startswith("not a line of Ollama's protocol: ")
+
+
+@pytest.mark.parametrize("rubric", ["graded-v1", "reasoned-v1", "book"])
+def test_the_expected_value_wants_a_short_scale(opened, rubric):
+    with FakeOllama() as server, pytest.raises(ConfigError, match="expected a rubric whose scores are single digits"):
+        opened(server, rubric=rubric, expected_value=True)
+
+
+def test_a_proxy_is_held_to_the_deadline_too(monkeypatch):
+    """The proxy is the fake itself, which lets a byte drop now and then."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeOllama([fake.drip]) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        client = Client("http://judge.invalid", connections=1)
+        body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
+        begin = time.monotonic()
+        with pytest.raises(Fault, match=r"no complete answer within 0\.3 s"):
+            client.call("POST", "/api/chat", body, Deadline(0.3))
+        assert time.monotonic() - begin < 5
+        client.close()
+    assert server.chats == [body]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("1", 1.0), ("Wed, 25 Nov 2026 18:00:00 GMT", 0.0), ("soon", 0.0)])
+def test_a_server_says_when_to_come_again(monkeypatch, asked, waited):
+    def busy(exchange):
+        exchange.handler.send_response(503)
+        exchange.handler.send_header("Retry-After", asked)
+        exchange.handler.send_header("Content-Length", "0")
+        exchange.handler.end_headers()
+
+    body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
+    with FakeOllama([busy]) as server, contextlib.closing(Client(server.url, connections=1)) as client:
+        with pytest.raises(Fault) as caught:
+            client.call("POST", "/api/chat", body, Deadline(5.0))
+        assert caught.value.wait == waited
+
+    begin = time.monotonic()
+    faults = iter([Fault("busy", wait=0.2)])
+
+    def attempt():
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        return "answer"
+
+    client = Client("http://127.0.0.1:9", connections=1, first_wait=0.001)
+    assert client.repeated(attempt, Deadline(5.0), retries=1) == "answer"
+    assert time.monotonic() - begin >= 0.2
 
 
 def test_what_is_not_ollama_is_said(opened, monkeypatch):

@@ -1,5 +1,6 @@
 """Many answers through a judge: nothing lost, nothing asked twice, the order kept, a clear end."""
 
+import dataclasses
 import hashlib
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from stages.common.errors import DataError, ServiceUnavailable
 from stages.judging.cache import VerdictCache, cache_path
-from stages.judging.judge import Judgement, Question
+from stages.judging.judge import TRIAL, Judgement, Question
 from stages.judging.ollama import open_ollama_judge
 from stages.judging.panel import FAILURES_IN_A_ROW, judge_all
 from tests import fake_ollama as fake
@@ -27,9 +28,9 @@ def questions(count):
 def opened(monkeypatch):
     judges = []
 
-    def open_(server, **changes):
+    def open_(server, look_up=10.0, **changes):
         monkeypatch.setenv("OLLAMA_HOST", server.address)
-        judges.append(open_ollama_judge(settings(**changes), first_wait=0.001))
+        judges.append(open_ollama_judge(settings(**changes), first_wait=0.001, look_up=look_up))
         return judges[-1]
 
     yield open_
@@ -91,16 +92,63 @@ def test_equal_questions_are_asked_once(opened):
     assert len(server.chats) == 1
 
 
-def test_a_second_run_asks_only_for_what_has_no_score(opened, tmp_path):
+def test_a_second_run_asks_only_for_what_got_no_answer(opened, tmp_path):
+    """What the judge said that is no score it would say again."""
+
     def behave(body):
         return {3: server_error(500), 5: text("five")}.get(number_in(body), score(50))
 
     with FakeOllama(behave) as server, VerdictCache(tmp_path / "cache" / "a.jsonl") as cache:
-        judge_all(opened(server), questions(8), cache=cache)
+        first = judge_all(opened(server), questions(8), cache=cache)
     with FakeOllama([score(60)]) as server, VerdictCache(tmp_path / "cache" / "a.jsonl") as cache:
         verdicts = judge_all(opened(server), questions(8), cache=cache)
-    assert [number_in(body) for body in server.chats] == [3, 5]
-    assert [verdict.score for verdict in verdicts] == [50, 50, 50, 60, 50, 60, 50, 50]
+    assert [number_in(body) for body in server.chats] == [3]
+    assert [verdict.score for verdict in verdicts] == [50, 50, 50, 60, 50, None, 50, 50]
+    assert verdicts[5] == first[5]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_look_up_does_not_wait_for_a_slow_verdict(opened, parallel):
+    """Every verdict takes longer than a look-up may, and the judge is looked up after each."""
+
+    def slow(exchange):
+        exchange.wait(0.3)
+        score(50)(exchange)
+
+    with FakeOllama([slow]) as server:
+        judge = opened(server, look_up=0.2, parallel=parallel)
+        verdicts = judge_all(judge, questions(3), parallel=parallel, check_seconds=0.0)
+    assert [verdict.score for verdict in verdicts] == [50, 50, 50]
+    assert server.paths.count("/api/version") >= 3
+
+
+def test_answers_that_fail_again_and_again_do_not_keep_the_others_from_their_scores(opened, tmp_path):
+    """Six rows of twenty crash the server each time: the second run asks these alone, and ends as the first."""
+
+    def behave(body):
+        if TRIAL.instruction in fake.prompt(body):
+            return score(0)
+        return server_error(500) if number_in(body) < 6 else score(50)
+
+    for asked in (20 + 1, 6 + 1):
+        with FakeOllama(behave) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+            verdicts = judge_all(opened(server, retries=0), questions(20), cache=cache)
+        assert [verdict.status for verdict in verdicts] == ["failed"] * 6 + ["scored"] * 14
+        assert len(server.chats) == asked
+
+
+def test_how_many_judgements_come_is_said_beforehand(opened, tmp_path):
+    [first, second] = questions(2)
+    same = dataclasses.replace(first, model="base")
+    exact = dataclasses.replace(second, answer=second.reference)
+    started, came = [], []
+    with FakeOllama([score(70)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server, temperature=0.7)
+        progress = {"on_start": started.append, "on_progress": came.append}
+        judge_all(judge, [first], repeats=3, cache=cache)
+        judge_all(judge, [first, same, exact, second], repeats=3, skip_exact=True, cache=cache, **progress)
+    assert started == [6]
+    assert sum(came) == 6
 
 
 def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_path):
@@ -123,10 +171,11 @@ def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_p
 def test_a_judge_that_fails_again_and_again_is_not_asked_to_the_end(opened, tmp_path):
     with FakeOllama([server_error(503, "busy")]) as server, VerdictCache(tmp_path / "v.jsonl") as cache:
         with pytest.raises(
-            ServiceUnavailable, match="failed on 5 answers in a row, the last time with: HTTP 503: busy"
+            ServiceUnavailable,
+            match=r"failed on 5 answers in a row, .*: HTTP 503: busy; and it does not answer a simple",
         ):
             judge_all(opened(server, retries=0), questions(50), cache=cache)
-        assert FAILURES_IN_A_ROW <= len(server.chats) < 50
+        assert FAILURES_IN_A_ROW < len(server.chats) < 50
 
 
 PROGRAM = """
@@ -177,7 +226,8 @@ def test_the_cache_gives_back_what_it_was_given(tmp_path):
         cache.put("c", Judgement("failed", None, "HTTP 503"))
     with VerdictCache(path) as cache:
         assert cache.get("a") == Judgement("scored", 85.0, 'says "85" – so\n')
-        assert (cache.get("b"), cache.get("c"), len(cache)) == (None, None, 1)
+        assert cache.get("b") == Judgement("invalid", None, "not JSON")
+        assert (cache.get("c"), len(cache)) == (None, 2)
 
 
 WAITING = """
@@ -197,7 +247,7 @@ def test_a_second_process_waits_and_no_verdict_is_lost(tmp_path):
     with VerdictCache(path) as cache:
         cache.put("a", Judgement("scored", 1.0, ""))
         with path.open("a") as file:
-            file.write('{"key": "b", "sc')  # as if this process were in the middle of a line
+            file.write('{"key": "b", "status": "scored", "sc')  # as if this process were in the middle of a line
             file.flush()
             command = [sys.executable, "-c", WAITING, str(path)]
             other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -211,7 +261,7 @@ def test_a_second_process_waits_and_no_verdict_is_lost(tmp_path):
 
 def test_a_broken_line_that_is_not_the_last_is_said(tmp_path):
     path = tmp_path / "cache.jsonl"
-    path.write_text('{"key": "a"}\n{"key": "b", "score": 1, "detail": ""}\n')
+    path.write_text('{"key": "a"}\n{"key": "b", "status": "scored", "score": 1, "detail": ""}\n')
     with pytest.raises(DataError, match=r"cache.jsonl, line 1: not a cached verdict") as caught:
         VerdictCache(path).__enter__()
     assert caught.value.fix == f"rm {path}"

@@ -42,6 +42,9 @@ RESPONSES = GENERATE / "responses.jsonl"
 GENERATE_METRICS = GENERATE / "metrics.json"
 
 JUDGE = ARTIFACTS / "judge"
+#: The verdicts of judges behind a server, and what the last judging here took.
+JUDGE_CACHE = CACHE / "judge"
+JUDGE_LEDGER = JUDGE_CACHE / "ledger.json"
 VERDICTS = JUDGE / "verdicts.jsonl"
 PAIRWISE = JUDGE / "pairwise.jsonl"
 JUDGE_METRICS = JUDGE / "metrics.json"

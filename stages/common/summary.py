@@ -21,6 +21,7 @@ _EXAMPLES = 3
 _CATEGORIES = 4
 _FAULTS = 3
 
+_TOKENS = (("prompt_tokens", "read"), ("reply_tokens", "written"))
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
 
 REFERENCE_JUDGE = (
@@ -155,10 +156,22 @@ def _score(root: Path) -> list[str]:
         lines.append(f"difference {_mean(found['difference'], sign='+')}   on {found['difference']['n']} rows")
     if "pairwise" in found:
         lines += _pairwise(found["pairwise"])
-    lines += _categories(found["tuned"]["categories"]) + _faults(found["tuned"]["faults"])
+    lines += _categories(found["tuned"]["categories"]) + _faults(found["tuned"]["faults"]) + _verdict_costs(root)
     if judge["backend"] == "reference":
         lines.append(REFERENCE_JUDGE)
     return lines
+
+
+def _verdict_costs(root: Path) -> list[str]:
+    """What a verdict took the judge, if it was asked here and its server says so."""
+    if not all((root / path).exists() for path in (paths.JUDGE_LEDGER, paths.VERDICTS)):
+        return []
+    entry = read_json(root / paths.JUDGE_LEDGER, made_by="dvc repro --force judge")
+    if entry.get("verdicts") != sha256(root / paths.VERDICTS):
+        return []
+    tokens = [f"{entry[name] / entry['replies']:,.0f} tokens {verb}" for name, verb in _TOKENS if name in entry]
+    seconds = entry["seconds"] / entry["replies"]
+    return [f"a verdict  {', '.join([*tokens, f'{seconds:.2f} s'])}"]
 
 
 def _pairwise(found: dict[str, Any]) -> list[str]:

@@ -17,17 +17,18 @@ from stages.common.errors import DataError
 from stages.judging.judge import Judgement, fingerprint
 
 
-def cache_path(identity: Mapping[str, str], folder: Path = paths.CACHE / "judge") -> Path:
+def cache_path(identity: Mapping[str, str], folder: Path = paths.JUDGE_CACHE) -> Path:
     """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
     return folder / f"{fingerprint(identity)}.jsonl"
 
 
 class VerdictCache:
-    """Scored judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
+    """Judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
 
-    A run that is killed while it writes leaves half a line at the end, which is dropped. Verdicts without a score are
-    not kept: asking again may bring one. Two processes never have one file open at a time: the second waits, which
-    saves it from asking what the first asks, and the kernel frees the file at any death of its holder.
+    A run that is killed while it writes leaves half a line at the end, which is dropped. Verdicts that are no score are
+    kept, as the same judge has nothing else to say; those that failed are not: asking again may bring one. Two
+    processes never have one file open at a time: the second waits, which saves it from asking what the first asks, and
+    the kernel frees the file at any death of its holder.
 
     Raises:
         DataError: a line that is not the last cannot be read.
@@ -36,7 +37,7 @@ class VerdictCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._scored: dict[str, Judgement] = {}
+        self._kept: dict[str, Judgement] = {}
         self._new: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
@@ -66,7 +67,8 @@ class VerdictCache:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 row = json.loads(line)
-                self._scored[row["key"]] = Judgement("scored", float(row["score"]), str(row["detail"]))
+                score = {"scored": row["score"], "invalid": None}[row["status"]]
+                self._kept[row["key"]] = Judgement(row["status"], score and float(score), str(row["detail"]))
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self.path}, line {number}: not a cached verdict", f"rm {self.path}") from None
 
@@ -77,15 +79,16 @@ class VerdictCache:
 
     def get(self, key: str) -> Judgement | None:
         """The judgement kept under a key."""
-        return self._scored.get(key)
+        return self._kept.get(key)
 
     def put(self, key: str, judgement: Judgement) -> None:
-        """Keep a judgement if it is scored: on return it survives the end of this process."""
-        if judgement.status != "scored":
+        """Keep a judgement unless it failed: on return it survives the end of this process."""
+        if judgement.status == "failed":
             return
-        line = json.dumps({"key": key, "score": judgement.score, "detail": judgement.detail}, ensure_ascii=False)
+        row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
+        line = json.dumps(row, ensure_ascii=False)
         with self._lock:
-            self._scored[key] = judgement
+            self._kept[key] = judgement
             self._new.append((os.fstat(self._file.fileno()).st_size, key))
             os.write(self._file.fileno(), line.encode() + b"\n")
 
@@ -99,9 +102,9 @@ class VerdictCache:
         with self._lock:
             for place, key in self._new:
                 if place >= mark:
-                    self._scored.pop(key, None)
+                    self._kept.pop(key, None)
             self._new = [(place, key) for place, key in self._new if place < mark]
             self._file.truncate(mark)
 
     def __len__(self) -> int:
-        return len(self._scored)
+        return len(self._kept)

@@ -25,13 +25,13 @@ class Deadline:
 
     Args:
         seconds: the span, from now.
-        silence: the longest time in which nothing is heard; half of the span unless said, so that a call that hangs
-            leaves time for another on a new connection.
+        stall: the longest silence of an answer that has begun, in seconds; None: the whole span. Before it begins a
+            server may be silent as long as the span lasts: some say nothing until all is said.
     """
 
-    def __init__(self, seconds: float, silence: float | None = None) -> None:
+    def __init__(self, seconds: float, stall: float | None = None) -> None:
         self.seconds = seconds
-        self.silence = seconds / 2 if silence is None else silence
+        self.stall = seconds if stall is None else stall
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -48,6 +48,13 @@ class Deadline:
             self._socket = sock
             if self._over:
                 self._shut()
+
+    def begun(self) -> None:
+        """The answer has begun: from now on silence counts."""
+        with self._lock:
+            if self._socket is not None and self.stall < self.seconds:
+                with contextlib.suppress(OSError):  # already closed by its owner
+                    self._socket.settimeout(self.stall)
 
     def expire(self) -> None:
         """Bring the end about now."""
@@ -83,13 +90,26 @@ def _watch(connection: HTTPConnection) -> None:
         deadline.watch(connection.sock)
 
 
+def _watched(sock: socket.socket) -> socket.socket:
+    """A new connection's socket, watched from here on: through a tunnel its proxy answers first."""
+    if (deadline := _current.get()) is not None:
+        deadline.watch(sock)
+    return sock
+
+
 class _Connection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _watched(super()._new_conn())
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         _watch(self)
         return super().getresponse()
 
 
 class _SecureConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _watched(super()._new_conn())
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         _watch(self)
         return super().getresponse()
@@ -103,10 +123,20 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
 class DeadlineAdapter(HTTPAdapter):
     """What makes a `requests.Session` obey the deadline that its thread has entered."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As in `HTTPAdapter`, with connections that tell the deadline their socket."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """The same for the connections through a proxy; SOCKS has classes of its own."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = _POOLS
+        return manager

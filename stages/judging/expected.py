@@ -8,11 +8,13 @@ score is a single token, such as 0 to 5.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stages.judging.rubric import InvalidVerdict, Rubric
 
+#: The highest score of a scale on which each is a single token, whatever the tokenizer.
+LONGEST = 9
 #: Alternatives asked for at each token: the most that Ollama and OpenAI give.
 TOP = 20
 #: The least probability that the scores among them must have together.
@@ -28,18 +30,30 @@ def expected_score(tokens: Sequence[Any], score: int, rubric: Rubric) -> float:
         rubric: for the scale.
 
     Raises:
-        InvalidVerdict: no token is the score, no alternatives came with it, or they are mostly no scores.
+        InvalidVerdict: no token is the score, no alternatives came with it, they are mostly no scores, or their
+            logarithms are none of probabilities.
     """
     place = _place(tokens, score, rubric)
     weights: dict[int, float] = {}
-    for alternative in tokens[place].get("top_logprobs") or []:
-        text = str(alternative.get("token")).strip()
-        if text.isascii() and text.isdigit() and rubric.lowest <= int(text) <= rubric.highest:
-            weights[int(text)] = weights.get(int(text), 0.0) + math.exp(float(alternative["logprob"]))
+    for text, probability in _alternatives(tokens[place].get("top_logprobs")):
+        if len(text) == 1 and text.isascii() and text.isdigit() and rubric.lowest <= int(text) <= rubric.highest:
+            weights[int(text)] = weights.get(int(text), 0.0) + probability
     mass = sum(weights.values())
     if mass < LEAST_MASS:
         raise InvalidVerdict(f"the server gives scores a probability of {mass:.2f} in all in its top_logprobs")
     return sum(value * weight for value, weight in weights.items()) / mass
+
+
+def _alternatives(found: Any) -> Iterator[tuple[str, float]]:
+    """The alternatives at one token without the white space around them, and their probabilities."""
+    if not isinstance(found or [], list):
+        raise InvalidVerdict("the server's top_logprobs are no list")
+    for one in found or []:
+        logprob = one.get("logprob") if isinstance(one, dict) else None
+        # Rounding can lift the logarithm of 1 a little above 0; NaN fails the comparison.
+        if not isinstance(logprob, int | float) or not -1e6 <= logprob <= 1e-3:
+            raise InvalidVerdict("the server's top_logprobs hold what is no logarithm of a probability")
+        yield str(one.get("token")).strip(), math.exp(logprob)
 
 
 def _place(tokens: Sequence[Any], score: int, rubric: Rubric) -> int:

@@ -62,6 +62,10 @@ class Judgement:
         )
 
 
+#: A question that any judge that works answers: what it says does not matter. It is one about two answers too.
+TRIAL = Question("trial", "tuned", "Say whether two is a number.", "", "Two is a number.", "It is.", other="It is not.")
+
+
 class JudgeChanged(ServiceUnavailable):
     """The judge is no longer the one that it was when the judging began: the last scores may be another's."""
 
@@ -108,6 +112,18 @@ class Judge(Protocol):
         Raises:
             ConfigError: its rubric cannot be read.
         """
+        ...
+
+    def ignored(self) -> str | None:
+        """Which of its options the judge can be seen to ignore; None: none.
+
+        Raises:
+            ServiceUnavailable: that cannot be found out.
+        """
+        ...
+
+    def costs(self) -> dict[str, float]:
+        """What asking has cost so far, as `stages.judging.costs.Costs.entry` says; empty for a judge without costs."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """A language model behind Ollama as judge, by POST /api/chat. Measured behaviour of the server that this answers to:
 
 - Unknown keys at the top of a request are ignored in silence: what steers sampling is in ``options``.
-- A prompt that is too long is cut in its middle in silence, unless ``truncate`` is false; old servers ignore that.
+- A prompt that is too long is cut in its middle in silence, unless ``truncate`` is false; old servers ignore that. What
+  is left is half of ``num_ctx`` or a little more (130 of 256), or all of it.
 - A fault in mid stream comes as a line {"error": ...} under status 200, or as an end without ``done``.
 - No byte is sent until the model is loaded and has read the prompt; other options than before load it again.
 """
@@ -11,62 +12,99 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
 from stages.judging.address import VARIABLE, ollama_url
-from stages.judging.chat import ChatJudge, Reply
+from stages.judging.chat import ChatJudge, Reply, scoring_rubric
+from stages.judging.costs import Costs
 from stages.judging.deadline import Deadline
 from stages.judging.expected import TOP
-from stages.judging.judge import JudgeChanged, Question
-from stages.judging.rubric import Rubric, load_rubric
-from stages.judging.transport import FIRST_WAIT, Client, Fault, excerpt
+from stages.judging.judge import Question
+from stages.judging.rubric import Rubric
+from stages.judging.transport import (
+    FIRST_WAIT,
+    LOOK_UP_SECONDS,
+    STALL_SECONDS,
+    Client,
+    Fault,
+    as_object,
+    excerpt,
+    parse,
+)
 
 #: Reading a large model from a cold disk can take minutes; the server itself gives up after five.
 LOAD_SECONDS = 600.0
-#: The longest time for the server to say its version and its models.
-LOOK_UP_SECONDS = 10.0
 #: The model stays loaded between two runs; the server's own five minutes can end while another stage works.
 KEEP_ALIVE = "30m"
-#: Text with more bytes a token than this has been cut: English has 4 to 5, and a cut drops half and more.
-MOST_BYTES_A_TOKEN = 8
+#: The counts of a reply's last line, in nanoseconds, by the names in `stages.judging.costs`.
+_DURATIONS = {
+    "load_seconds": "load_duration",
+    "prompt_seconds": "prompt_eval_duration",
+    "reply_seconds": "eval_duration",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the server says of the model.
+
+    Attributes:
+        installed: version, digest and quantisation: what can change behind the model's name.
+        shown: the template's hash and the longest context: what follows from the digest.
+        thinks: whether it can reason before it replies.
+        refuses: whether the server refuses a prompt that is too long, and does not cut it in silence.
+    """
+
+    installed: Mapping[str, str]
+    shown: Mapping[str, str]
+    thinks: bool = False
+    refuses: bool = False
 
 
 class OllamaJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_ollama_judge`."""
 
-    def __init__(self, params: JudgeParams, rubric: Rubric, client: Client, found: dict[str, str]) -> None:
-        super().__init__(params, rubric, client)
-        self._found = found
+    REASON, LIMIT = "done_reason", "num_predict"
+
+    def __init__(
+        self,
+        params: JudgeParams,
+        rubric: Rubric,
+        client: Client,
+        costs: Costs,
+        model: Model,
+        *,
+        look_up: float = LOOK_UP_SECONDS,
+        stall: float | None = STALL_SECONDS,
+    ) -> None:
+        super().__init__(params, rubric, client, costs, stall=stall)
+        self._model = model
+        self._look_up = look_up
 
     def identity(self) -> dict[str, str]:
         """The model by its digest, its template, the server's version, the rubric by its hash, and the options."""
         return {
             "backend": "ollama",
             "model": self._params.model,
-            **self._found,
+            **self._model.installed,
+            **self._model.shown,
             "rubric": self._rubric.name,
             "rubric_sha256": self._rubric.sha256,
             "options": json.dumps(_options(self._params), sort_keys=True),
             "score": "expected value" if self._params.expected_value else "as said",
         }
 
-    def check(self) -> None:
-        """Ask for the version and the digest again: a tag such as llama3 can come to mean another model meanwhile."""
-        deadline = Deadline(LOOK_UP_SECONDS)
-        attempt = functools.partial(_installed, self._client, self._params.model)
-        try:
-            now = self._client.repeated(attempt, deadline, retries=self._params.retries)
-        except Fault as fault:
-            raise self._unavailable(fault) from fault
-        before = self._found
-        if changed := [f"{name} {before[name]} is now {now[name]}" for name in now if now[name] != before[name]]:
-            raise JudgeChanged(
-                f"the judge changed while it judged: {', '.join(changed)}",
-                "run the same command again: the new judge then scores all answers",
-            )
+    def _look(self) -> Mapping[str, str]:
+        deadline = Deadline(self._look_up)
+        attempt = functools.partial(_installed, self._client, self._params.model, deadline)
+        return self._client.repeated(attempt, deadline, retries=self._params.retries)
+
+    def _shortened(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {**request, "options": request["options"] | {"num_predict": 1}}
 
     def _request(self, question: Question, repeat: int) -> dict[str, Any]:
         schema = self._rubric.schema()
@@ -76,6 +114,7 @@ class OllamaJudge(ChatJudge):
             "messages": self._rubric.messages(question),
             "stream": True,
             **({"format": schema} if schema else {}),
+            **({"think": False} if self._model.thinks else {}),  # only these have the field
             "options": _options(self._params, repeat),
             "truncate": False,
             "keep_alive": KEEP_ALIVE,
@@ -87,54 +126,85 @@ class OllamaJudge(ChatJudge):
 
     def _problem(self, request: dict[str, Any], reply: Reply) -> str | None:
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in request["messages"])
-        return super()._problem(request, reply) or prompt_problem(size, reply.prompt_tokens, self._params)
+        return super()._problem(request, reply) or prompt_problem(
+            size, reply.prompt_tokens, self._params, refuses=self._model.refuses
+        )
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
         return _unavailable(self._client.url, self._params.model, fault)
 
 
-def open_ollama_judge(params: JudgeParams, *, first_wait: float = FIRST_WAIT) -> OllamaJudge:
+def open_ollama_judge(
+    params: JudgeParams,
+    *,
+    first_wait: float = FIRST_WAIT,
+    look_up: float = LOOK_UP_SECONDS,
+    stall: float = STALL_SECONDS,
+) -> OllamaJudge:
     """Find the server and the model, and have the model loaded, before anything is judged.
 
     Args:
         params: the model, the rubric and the options.
         first_wait: seconds before a failed call is repeated for the first time.
+        look_up: the longest time for the server to say its version and its models, in seconds.
+        stall: the longest silence of a verdict that has begun, in seconds.
 
     Raises:
         ServiceUnavailable: nobody answers at OLLAMA_HOST, it is not Ollama, or it does not load the model.
         ConfigError: OLLAMA_HOST is no address, the server does not have the model, the model takes less context than
             judge.num_ctx, or there is no such rubric.
     """
-    rubric = load_rubric(params.rubric)
+    rubric = scoring_rubric(params)
     client = Client(ollama_url(), connections=params.parallel, first_wait=first_wait)
     try:
-        found = {**_installed(client, params.model), **_shown(client, params)}
-        _load(client, params)
+        model, costs = _open(client, params, look_up)
     except Fault as fault:
         client.close()
         raise _unavailable(client.url, params.model, fault) from fault
     except ConfigError:
         client.close()
         raise
-    return OllamaJudge(params, rubric, client, found)
+    return OllamaJudge(params, rubric, client, costs, model, look_up=look_up, stall=stall)
 
 
-def prompt_problem(size: int, count: Any, params: JudgeParams) -> str | None:
+def _open(client: Client, params: JudgeParams, look_up: float) -> tuple[Model, Costs]:
+    """What the server says of the model, and what it says once it has loaded it."""
+    deadline = Deadline(look_up)
+
+    def look() -> tuple[Mapping[str, str], dict[str, Any]]:
+        installed = _installed(client, params.model, deadline)
+        return installed, as_object(_call(client, "POST", "/api/show", deadline, {"model": params.model}))
+
+    installed, shown = client.repeated(look, deadline, retries=params.retries)
+    about = _shown(shown, params)
+    _load(client, params)
+    costs = Costs(_running(client, params, installed["digest"], look_up))
+    thinks = "thinking" in _list(shown.get("capabilities"))
+    return Model(installed, about, thinks, _refuses_long_prompts(client, params)), costs
+
+
+def prompt_problem(size: int, count: Any, params: JudgeParams, *, refuses: bool) -> str | None:
     """Say how the judge can have seen only a part of the prompt; None if it has seen all of it.
 
     Args:
         size: the prompt's length in bytes, which is at least that in tokens.
         count: ``prompt_eval_count``, the tokens that the server says it read. Some servers do not say it.
         params: for the context, which the prompt and the verdict share.
+        refuses: whether the server refuses prompts that are too long.
     """
     room = params.num_ctx - params.num_predict
     remedy = f"(judge.num_ctx {params.num_ctx}, judge.num_predict {params.num_predict})"
-    if type(count) is not int:
-        return None if size <= room else f"the server does not say whether the prompt of {size} bytes fitted {remedy}"
-    if count > room:
+    if type(count) is int and count > room:
         return f"the prompt of {count} tokens leaves no room for a verdict {remedy}"
-    if size > MOST_BYTES_A_TOKEN * count:
-        return f"the server read {count} tokens of a prompt of {size} bytes: it has cut it {remedy}"
+    if refuses or size <= room:
+        return None
+    if type(count) is not int:
+        return f"the server does not say whether the prompt of {size} bytes fitted {remedy}"
+    if count >= params.num_ctx // 2:  # no cut leaves fewer
+        return (
+            f"the server read {count} tokens of a prompt of {size} bytes, and cuts prompts that are too long in "
+            f"silence: it may have cut this one; a newer Ollama refuses them {remedy}"
+        )
     return None
 
 
@@ -147,49 +217,60 @@ def _options(params: JudgeParams, repeat: int = 0) -> dict[str, float | int]:
     }
 
 
-def _look_up(client: Client, method: str, path: str, body: Any = None) -> dict[str, Any]:
-    value = _parse(client.call(method, path, body, Deadline(LOOK_UP_SECONDS)))
-    return value if isinstance(value, dict) else {}
+def _call(client: Client, method: str, path: str, deadline: Deadline, body: Any = None) -> Any:
+    return parse(client.call(method, path, body, deadline))
 
 
-def _installed(client: Client, model: str) -> dict[str, str]:
+def _installed(client: Client, model: str, deadline: Deadline) -> dict[str, str]:
     """The server's version, and the model's digest and quantisation: what can change behind one name."""
-    version = _look_up(client, "GET", "/api/version").get("version")
-    models = _look_up(client, "GET", "/api/tags").get("models")
+    version = as_object(_call(client, "GET", "/api/version", deadline)).get("version")
+    models = as_object(_call(client, "GET", "/api/tags", deadline)).get("models")
     if not isinstance(version, str) or not isinstance(models, list):
         raise Fault("what answers there is not Ollama", repeatable=False)
     return _find(models, model, client.url) | {"server_version": version}
 
 
-def _shown(client: Client, params: JudgeParams) -> dict[str, str]:
+def _shown(shown: Mapping[str, Any], params: JudgeParams) -> dict[str, str]:
     """The hash of the prompt template and the longest context, in the answer of /api/show.
 
     Raises:
         ConfigError: the context is shorter than judge.num_ctx; the server would shorten it in silence.
     """
-    shown = _look_up(client, "POST", "/api/show", {"model": params.model})
-    template, info = shown.get("template"), shown.get("model_info")
-    lengths = [value for name, value in (info or {}).items() if name.endswith(".context_length") and type(value) is int]
-    if lengths and lengths[0] < params.num_ctx:
-        raise ConfigError(
-            f"judge.num_ctx ({params.num_ctx}) is more than {params.model} takes ({lengths[0]} tokens)",
-            f"set judge.num_ctx to {lengths[0]} or less in params.yaml",
-        )
+    template, info = shown.get("template"), as_object(shown.get("model_info"))
+    lengths = [value for name, value in info.items() if name.endswith(".context_length") and type(value) is int]
+    if lengths:
+        _require_context(lengths[0], params, "takes")
     return {
         "template_sha256": hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else "unknown",
         "context_length": str(lengths[0]) if lengths else "unknown",
     }
 
 
+def _require_context(length: int, params: JudgeParams, verb: str) -> None:
+    if length < params.num_ctx:
+        raise ConfigError(
+            f"judge.num_ctx ({params.num_ctx}) is more than {params.model} {verb} ({length} tokens)",
+            f"set judge.num_ctx to {length} or less in params.yaml",
+        )
+
+
 def _find(models: list[Any], name: str, url: str) -> dict[str, str]:
     """The digest and the quantisation of a model in the answer of /api/tags."""
-    wanted = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
     there = [model for model in models if isinstance(model, dict)]
     for model in there:
-        if wanted in (model.get("name"), model.get("model")):
-            details = model.get("details") or {}
+        if {name, _full(name)} & {model.get("name"), model.get("model")}:
+            details = as_object(model.get("details"))
             return {"digest": str(model.get("digest")), "quantization": str(details.get("quantization_level"))}
     raise _no_model(url, name, sorted(str(model.get("name")) for model in there))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _full(name: str) -> str:
+    """A model's name with its tag."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def _no_model(url: str, name: str, there: Sequence[str] | None = None) -> ConfigError:
@@ -207,9 +288,44 @@ def _load(client: Client, params: JudgeParams) -> None:
         "options": _options(params),
         "keep_alive": KEEP_ALIVE,
     }
-    deadline = Deadline(LOAD_SECONDS, silence=LOAD_SECONDS)
-    attempt = functools.partial(client.call, "POST", "/api/chat", body, deadline)
-    client.repeated(attempt, deadline, retries=params.retries)
+    deadline = Deadline(LOAD_SECONDS)
+
+    def load() -> None:
+        if "error" in (said := as_object(_call(client, "POST", "/api/chat", deadline, body))):
+            raise Fault(f"it does not load {params.model}: {excerpt(str(said['error']))}")
+
+    client.repeated(load, deadline, retries=params.retries)
+
+
+def _running(client: Client, params: JudgeParams, digest: str, look_up: float) -> dict[str, int]:
+    """The GPU's memory that the loaded model takes, in bytes, and its context; what an old server does not say is left
+    out.
+
+    Raises:
+        ConfigError: it has been loaded with a shorter context than judge.num_ctx.
+    """
+    try:
+        said = as_object(_call(client, "GET", "/api/ps", Deadline(look_up)))
+    except Fault:
+        return {}  # nothing depends on it
+    models = [model for model in _list(said.get("models")) if as_object(model).get("digest") == digest]
+    about = {name: model.get(name) for model in models[:1] for name in ("size_vram", "context_length")}
+    found = {name: value for name, value in about.items() if type(value) is int}
+    if "context_length" in found:
+        _require_context(found["context_length"], params, "has been loaded with")
+    return found
+
+
+def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
+    """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it reads no token then."""
+    long = {"role": "user", "content": "7 3 " * params.num_ctx}
+    options = _options(params) | {"num_predict": 1}
+    body = {"model": params.model, "messages": [long], "stream": False, "options": options, "truncate": False}
+    try:
+        client.call("POST", "/api/chat", body | {"keep_alive": KEEP_ALIVE}, Deadline(params.deadline_seconds))
+    except Fault as fault:
+        return fault.status == 400
+    return False
 
 
 def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
@@ -220,7 +336,7 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
     for line in client.call("POST", "/api/chat", request, deadline).splitlines():
         if not line.strip():
             continue
-        value = _parse(line)
+        value = parse(line)
         if not isinstance(value, dict):
             raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
         if "error" in value:
@@ -229,20 +345,18 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
         if final is not None or not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
         content.append(message["content"])
-        logprobs += value.get("logprobs") or []
+        more = value.get("logprobs") or []
+        if not isinstance(more, list):
+            raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
+        logprobs += more
         if value.get("done") is True:
             final = value
     if final is None:
         raise Fault(f"the stream ended without done, after {excerpt(''.join(content))!r}")
     counts = final.get("prompt_eval_count"), final.get("eval_count")
-    return Reply("".join(content), final.get("done_reason"), *counts, logprobs)
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise Fault(f"not JSON: {excerpt(repr(content.decode('utf-8', 'replace')))}") from None
+    spans = {name: final.get(field) for name, field in _DURATIONS.items()}
+    seconds = {name: span / 1e9 for name, span in spans.items() if type(span) is int}
+    return Reply("".join(content), final.get("done_reason"), *counts, logprobs, seconds)
 
 
 def _unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:

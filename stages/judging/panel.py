@@ -12,9 +12,10 @@ from itertools import islice
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import Verdict
 from stages.judging.cache import VerdictCache
-from stages.judging.judge import Judge, JudgeChanged, Judgement, Question
+from stages.judging.judge import TRIAL, Judge, JudgeChanged, Judgement, Question
 
-#: So many answers in a row without any word from the judge mean that the rest would fail too, slowly, one by one.
+#: After so many answers in a row without any word from the judge it is asked `TRIAL`: either it is gone, and the rest
+#: would fail too, slowly, one by one, or it is these answers that it fails on.
 FAILURES_IN_A_ROW = 5
 #: The least time between two looks at whether the judge is still the same, in seconds.
 CHECK_SECONDS = 5.0
@@ -34,7 +35,9 @@ def judge_all(
     repeats: int = 1,
     skip_exact: bool = False,
     cache: VerdictCache | None = None,
+    on_start: Callable[[int], object] = lambda _: None,
     on_progress: Callable[[int], object] = lambda _: None,
+    check_seconds: float = CHECK_SECONDS,
 ) -> list[Verdict]:
     """Judge every answer.
 
@@ -44,15 +47,17 @@ def judge_all(
         parallel: how many are judged at a time.
         repeats: how often each is judged; the score is the mean. One judgement without a score leaves it without.
         skip_exact: give answers that are equal to their reference 100 and do not ask.
-        cache: where scored verdicts are kept as they come.
+        cache: where verdicts are kept as they come.
+        on_start: called with the number of judgements that there will be.
         on_progress: called with the number of judgements that have just come.
+        check_seconds: see `CHECK_SECONDS`.
 
     Returns:
         One verdict a question, in their order, whatever the order in which the judge was done with them.
 
     Raises:
-        ServiceUnavailable: the judge is gone, or `FAILURES_IN_A_ROW` answers in a row failed. What was judged before
-            is in the cache.
+        ServiceUnavailable: the judge is gone, or fails on every question by now. What was judged before is in the
+            cache.
         JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
         ConfigError: the judge's model is gone; the same holds.
     """
@@ -67,9 +72,10 @@ def judge_all(
     }
     known = {} if cache is None else {key: found for key in items if (found := cache.get(key)) is not None}
     waiting = {key: item for key, item in items.items() if key not in known}
+    on_start(len(items))
     on_progress(len(known))
     try:
-        judgements = known | _ask_all(judge, waiting, parallel, cache, on_progress)
+        judgements = known | _ask_all(judge, waiting, parallel, cache, on_progress, check_seconds)
     except (ServiceUnavailable, ConfigError) as error:
         if cache is None:
             raise
@@ -102,11 +108,13 @@ def _ask_all(
     parallel: int,
     cache: VerdictCache | None,
     on_progress: Callable[[int], object],
+    check_seconds: float,
 ) -> dict[str, Judgement]:
     """Every judgement by key. Those that came since the judge was last seen to be the same go if it has changed."""
     found: dict[str, Judgement] = {}
     seen = 0 if cache is None else cache.mark()
     checked = time.monotonic()
+    failures = 0
 
     def check() -> None:
         nonlocal seen, checked
@@ -119,7 +127,11 @@ def _ask_all(
             for key, judgement in judged:
                 found[key] = judgement
                 on_progress(1)
-                if time.monotonic() - checked > CHECK_SECONDS:
+                failures = failures + 1 if judgement.status == "failed" else 0
+                if failures == FAILURES_IN_A_ROW:
+                    _require_alive(judge, judgement)
+                    failures = 0
+                if time.monotonic() - checked > check_seconds:
                     check()
         if waiting:
             check()
@@ -128,6 +140,20 @@ def _ask_all(
             cache.forget_since(seen)
         raise
     return found
+
+
+def _require_alive(judge: Judge, last: Judgement) -> None:
+    """Ask the judge what it can answer.
+
+    Raises:
+        ServiceUnavailable: it does not.
+    """
+    if judge.judge(TRIAL).status == "failed":
+        raise ServiceUnavailable(
+            f"the judge failed on {FAILURES_IN_A_ROW} answers in a row, the last time with: {last.detail}; "
+            "and it does not answer a simple question either",
+            "see what the judge's server logs, then run the same command again",
+        )
 
 
 def _judged(
@@ -141,7 +167,6 @@ def _judged(
             cache.put(key, judgement)
         return key, judgement
 
-    failures = 0
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
     remaining = iter(waiting.items())
     under_way: set[Future[tuple[str, Judgement]]] = set()
@@ -152,14 +177,7 @@ def _judged(
             if not under_way:
                 break
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for key, judgement in [future.result() for future in done]:
-                yield key, judgement
-                failures = failures + 1 if judgement.status == "failed" else 0
-                if failures == FAILURES_IN_A_ROW:
-                    raise ServiceUnavailable(
-                        f"the judge failed on {failures} answers in a row, the last time with: {judgement.detail}",
-                        "see what the judge's server logs, then run the same command again",
-                    )
+            yield from [future.result() for future in done]
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         judge.close()

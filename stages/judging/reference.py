@@ -98,6 +98,14 @@ class ReferenceJudge:
     def check(self) -> None:
         """It cannot change."""
 
+    def ignored(self) -> str | None:
+        """It has no options."""
+        return None
+
+    def costs(self) -> dict[str, float]:
+        """Nothing worth counting."""
+        return {}
+
     def close(self) -> None:
         """Nothing to let go of."""
 

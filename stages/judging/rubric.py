@@ -39,7 +39,7 @@ class InvalidVerdict(ValueError):
 
 
 class _File(BaseModel):
-    """A rubric's file: two templates as lists of lines, the form of the reply, and the scale of its score."""
+    """A rubric's file: two messages as lists of lines, the user's a template, the reply's form, its score's scale."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -61,14 +61,15 @@ class _File(BaseModel):
 class Rubric:
     """Templates of the messages to the judge, and what it is to reply.
 
-    The templates' fields are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them; and
-    $task, instruction and input as chapter 7 of the book puts them to the model. Where two answers are compared $answer
-    is the first and $other the second. Scores run from ``lowest`` to ``highest``.
+    The system message is the same for every question: servers then read it once and keep what they have computed.
+    The fields of the user's are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them;
+    and $task, instruction and input as chapter 7 of the book puts them to the model. Where two answers are compared
+    $answer is the first and $other the second. Scores run from ``lowest`` to ``highest``.
     """
 
     name: str
     sha256: str
-    system: Template
+    system: str
     user: Template
     reply: Reply = "score"
     lowest: int = 0
@@ -82,8 +83,8 @@ class Rubric:
             "fence": fence(*(fields[name] for name in sorted(fields))),
             "task": _task(question.instruction, question.input),
         }
-        roles = [("system", self.system), ("user", self.user)]
-        return [{"role": role, "content": said.substitute(values)} for role, said in roles if said.template]
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, {"role": "user", "content": self.user.substitute(values)}]
 
     def schema(self) -> dict[str, Any] | None:
         """The JSON schema that the server holds the model to; None for a bare number, as the book asks for it."""
@@ -147,13 +148,13 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
     if (found.reply == "better") != comparing:
         wanted = '"better"' if comparing else '"score", "score and reason" or "integer"'
         raise ConfigError(f'{path.name}: reply: expected {wanted}, found "{found.reply}"', fix)
-    system, user = Template("\n".join(found.system)), Template("\n".join(found.user))
-    used = set(user.get_identifiers()) if user.is_valid() else set()
+    system, user = "\n".join(found.system), Template("\n".join(found.user))
+    if fields := Template(system).get_identifiers():
+        raise ConfigError(f"{path.name}: system: the same for every question, so without {', '.join(fields)}", fix)
+    used = set(user.get_identifiers()) if user.is_valid() else {"a lone $"}
     needed = min((complete - used for complete in (_COMPLETE_PAIR if comparing else _COMPLETE)), key=len)
-    for part, template, missing in (("system", system, set()), ("user", user, needed)):
-        used = set(template.get_identifiers()) if template.is_valid() else {"a lone $"}
-        if wrong := used - _FIELDS or missing:
-            raise ConfigError(f"{path.name}: {part}: unknown, or missing: {', '.join(sorted(wrong))}", fix)
+    if wrong := used - _FIELDS or needed:
+        raise ConfigError(f"{path.name}: user: unknown, or missing: {', '.join(sorted(wrong))}", fix)
     return Rubric(name, sha256(path), system, user, found.reply, *found.scale)
 
 

@@ -23,6 +23,12 @@ REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
 CONNECT_SECONDS = 10.0
 #: Waits between attempts, in seconds: the first, doubled each time up to the longest, then shortened by up to a half.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+#: The longest wait that a server may ask for by Retry-After, in seconds.
+LONGEST_ASKED = 60.0
+#: The longest time for a server to say its version, its models and the like.
+LOOK_UP_SECONDS = 30.0
+#: The longest silence of a stream that has begun; a whole verdict takes a model seconds.
+STALL_SECONDS = 30.0
 #: More than any verdict. A stream that goes on is cut off here, not held in memory.
 MAX_BYTES = 1 << 20
 
@@ -38,15 +44,23 @@ class Fault(Exception):
         status: the HTTP status, where there is one and it is not 200.
         unreachable: nobody listens at the address.
         repeatable: the same call may succeed later.
+        wait: the seconds after which the server asks to be called again.
     """
 
     def __init__(
-        self, what: str, *, status: int | None = None, unreachable: bool = False, repeatable: bool = True
+        self,
+        what: str,
+        *,
+        status: int | None = None,
+        unreachable: bool = False,
+        repeatable: bool = True,
+        wait: float = 0.0,
     ) -> None:
         super().__init__(what)
         self.status = status
         self.unreachable = unreachable
         self.repeatable = repeatable
+        self.wait = wait
 
 
 class Client:
@@ -54,7 +68,7 @@ class Client:
 
     Args:
         url: the server's base URL. A proxy from the environment is used unless the host is this machine.
-        connections: calls under way at a time.
+        connections: verdicts under way at a time. There is one connection more, so that a look-up waits for none.
         first_wait: see `FIRST_WAIT`.
         key: sent as a bearer token; it is taken out of what a server says.
     """
@@ -66,7 +80,7 @@ class Client:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._under_way: set[Deadline] = set()
-        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections, pool_block=True)
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections + 1, pool_block=True)
         self._session = requests.Session()
         self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
         self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
@@ -93,11 +107,13 @@ class Client:
                 raise self._fault(error, deadline) from error
 
     def _call(self, method: str, path: str, body: Any, deadline: Deadline) -> bytes:
-        timeout = (min(CONNECT_SECONDS, deadline.remaining), deadline.silence)
+        # The deadline's own timer ends the reading; the read timeout comes after it, in case of no socket to shut.
+        timeout = (min(CONNECT_SECONDS, deadline.remaining), deadline.remaining + 1)
         request = self._session.request(
             method, self.url + path, json=body, timeout=timeout, stream=True, allow_redirects=False
         )
         with request as response:
+            deadline.begun()
             content = bytearray()
             for piece in response.iter_content(1 << 16):
                 content += piece
@@ -109,7 +125,8 @@ class Client:
             status = response.status_code
             said = bytes(content) if self._key is None else bytes(content).replace(self._key.encode(), b"***")
             message = f"HTTP {status}: {error_message(said)}"
-            raise Fault(message, status=status, repeatable=status in REPEATABLE_STATUSES)
+            wait = _seconds(response.headers.get("Retry-After", ""))
+            raise Fault(message, status=status, repeatable=status in REPEATABLE_STATUSES, wait=wait)
         return bytes(content)
 
     def _fault(self, error: requests.RequestException, deadline: Deadline) -> Fault:
@@ -124,13 +141,16 @@ class Client:
         if isinstance(error, requests.exceptions.SSLError):
             return Fault(f"no secure connection: {reason or error}", unreachable=True, repeatable=False)
         if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in causes):
-            return Fault(f"nothing heard for {deadline.silence:g} s")
+            return Fault(f"nothing heard for {deadline.stall:g} s")
         if any(isinstance(cause, ProtocolError | OSError) for cause in causes):
             return Fault("the connection broke off")
         return Fault(f"{type(error).__name__}: {error}", repeatable=False)
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
         """Call ``attempt`` until it brings a result, a fault that repeating does not mend, or the deadline.
+
+        Before a repetition it waits as long as the server asks for, up to `LONGEST_ASKED`, and at least as `FIRST_WAIT`
+        says.
 
         Raises:
             Fault: the last one.
@@ -140,6 +160,7 @@ class Client:
                 return attempt()
             except Fault as fault:
                 wait = min(LONGEST_WAIT, self._first_wait * 2**number) * _random.uniform(0.5, 1)
+                wait = max(wait, min(fault.wait, LONGEST_ASKED))
                 if number == retries or not fault.repeatable or wait >= deadline.remaining:
                     raise
                 self._closed.wait(wait)
@@ -166,6 +187,23 @@ class Client:
                 self._under_way.discard(deadline)
 
 
+def parse(content: bytes) -> Any:
+    """The JSON that a server has sent.
+
+    Raises:
+        Fault: it is none.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Fault(f"not JSON: {excerpt(repr(content.decode('utf-8', 'replace')))}") from None
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A JSON object as it is; what should be one and is not as one without entries."""
+    return value if isinstance(value, dict) else {}
+
+
 def error_message(content: bytes) -> str:
     """What a server says in ``{"error": "..."}``, or else the beginning of what it says."""
     text = content.decode("utf-8", "replace").strip()
@@ -182,6 +220,11 @@ def excerpt(text: str, length: int = 200) -> str:
     """Text on one line, cut to ``length`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[:length]}…"
+
+
+def _seconds(said: str) -> float:
+    """The seconds in a Retry-After header; 0 for a date, which another machine's clock has made."""
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 9 else 0.0
 
 
 def _too_late(deadline: Deadline) -> Fault:
