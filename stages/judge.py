@@ -23,7 +23,7 @@ from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
 from stages.judging import calibration
 from stages.judging.cache import VerdictCache, cache_path
-from stages.judging.calibration import Graded, calibrate
+from stages.judging.calibration import Grades, calibrate
 from stages.judging.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
 from stages.judging.judge import Judge as OpenJudge
 from stages.judging.judge import Question, fingerprint, open_judge
@@ -46,10 +46,10 @@ def main() -> None:
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)
         wrong = faults_of(questions, responses)
-        twins, graded = twins_in_train(), better_scores(questions, settings.judge)
+        twins, grades = twins_in_train(), better_scores(questions, settings.judge)
         judge, verdicts, pairs = ask(questions, settings.judge)
         verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
-        write(judge, questions, verdicts, pairs, examples, twins, graded, settings)
+        write(judge, questions, verdicts, pairs, examples, twins, grades, settings)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
@@ -96,13 +96,15 @@ def faults_of(questions: Sequence[Question], responses: Sequence[Response]) -> d
     return {(q.id, q.model): faults(q, stops[q.id, q.model], words) for q in questions}
 
 
-def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded]:
-    """The rows of judge.calibration, which are checked before anything is judged; none where it is null."""
+def better_scores(questions: Sequence[Question], settings: Judge) -> Grades | None:
+    """The scores of judge.calibration, which are checked before anything is judged; None where it is null."""
     if settings.calibration is None:
-        return []
+        return None
     graded = calibration.read(settings.calibration)
-    calibration.require_rows(graded, questions, settings.calibration)
-    return graded
+    found = calibration.of_these_answers(graded, questions, settings.calibration)
+    if found.stale:
+        console.say(f"judge.calibration: {found.stale} of {found.rows} rows grade other answers, and are left out")
+    return found
 
 
 def ask(questions: Sequence[Question], settings: Judge) -> tuple[dict[str, Any], list[Verdict], list[PairVerdict]]:
@@ -155,7 +157,7 @@ def write(
     pairs: Sequence[PairVerdict],
     examples: Sequence[Example],
     twins: set[str],
-    graded: Sequence[Graded],
+    grades: Grades | None,
     settings: params.Params,
 ) -> None:
     """Write everything that the stage has to say."""
@@ -171,8 +173,8 @@ def write(
     }
     if "base" in by_model:
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
-    if settings.judge.calibration is not None:
-        metrics["calibration"] = calibrate(verdicts, graded, settings.judge.calibration, seed=settings.judge.seed)
+    if settings.judge.calibration is not None and grades is not None:
+        metrics["calibration"] = calibrate(verdicts, grades, settings.judge.calibration, seed=settings.judge.seed)
     if "pairwise" in judge:
         metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
     write_records(paths.VERDICTS, verdicts)
