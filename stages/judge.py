@@ -36,6 +36,8 @@ from stages.judging.statistics import difference, summarise
 GENERATE = "dvc repro --force generate"
 #: The ends of an interval.
 ENDS = ("low", "high")
+#: Digits of a fingerprint that are enough to tell judges apart.
+FINGERPRINT = 12
 
 
 def main() -> None:
@@ -194,8 +196,12 @@ def write(
 
 
 def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What `dvc metrics` shows of the result: few enough figures that they fit a screen."""
-    scores: dict[str, Any] = {
+    """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
+
+    The judge is among them, as its name and the beginning of its fingerprint: `dvc metrics diff` would set two judges'
+    scores beside one another and say nothing.
+    """
+    scores: dict[str, Any] = {"judge": _short(metrics["judge"])} | {
         name: {"score": metrics[name]["mean"]} | {f"ci95_{end}": metrics[name]["interval"][end] for end in ENDS}
         for name in ("tuned", "base", "difference")
         if name in metrics
@@ -204,9 +210,13 @@ def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
     if "pairwise" in metrics:
         found = metrics["pairwise"]
         rate, controlled = found["win_rate"], found["length_controlled"]
-        scores["pairwise"] = {"win_rate": rate["mean"]} | {f"ci95_{end}": rate["interval"][end] for end in ENDS}
+        scores["pairwise"] = {"judge": _short(found["judge"]), "win_rate": rate["mean"]} | {f"ci95_{end}": rate["interval"][end] for end in ENDS}
         scores["pairwise"] |= {"length_controlled": controlled["win_rate"], "consistency": found["consistency"]}
     return scores
+
+
+def _short(judge: dict[str, str]) -> str:
+    return f"{judge.get('model', judge['backend'])} {judge['fingerprint'][:FINGERPRINT]}"
 
 
 def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stages.common.records import Verdict
+from stages.judging.bootstrap import mean_interval
 from stages.judging.comparison import compare
-from stages.judging.statistics import mean_interval
 
 #: The standard error of a coverage near 95 % is then 0.5 points, so that 93 to 97 is four of them on either side.
 ROUNDS = 2000
@@ -20,10 +20,12 @@ SHARES = np.array([0.06, 0.14, 0.08, 0.08, 0.14, 0.12, 0.08, 0.08, 0.06, 0.16])
 def test_the_interval_of_the_mean_covers(count):
     truth = SCORES @ SHARES
     random = np.random.default_rng(count)
+    names = [str(place) for place in range(count)]
     held = 0
     for seed in range(ROUNDS):
-        found = mean_interval(random.choice(SCORES, count, p=SHARES), resamples=1000, seed=seed)
-        held += found["low"] <= truth <= found["high"]
+        scores = random.choice(SCORES, count, p=SHARES)
+        found = mean_interval(scores, names, bounds=(0, 100), resamples=1000, seed=seed)
+        held += found.low <= truth <= found.high
     assert 0.93 <= held / ROUNDS <= 0.97
 
 
