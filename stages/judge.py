@@ -210,7 +210,8 @@ def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
     if "pairwise" in metrics:
         found = metrics["pairwise"]
         rate, controlled = found["win_rate"], found["length_controlled"]
-        scores["pairwise"] = {"judge": _short(found["judge"]), "win_rate": rate["mean"]} | {f"ci95_{end}": rate["interval"][end] for end in ENDS}
+        scores["pairwise"] = {"judge": _short(found["judge"]), "win_rate": rate["mean"]}
+        scores["pairwise"] |= {f"ci95_{end}": rate["interval"][end] for end in ENDS}
         scores["pairwise"] |= {"length_controlled": controlled["win_rate"], "consistency": found["consistency"]}
     return scores
 
