@@ -251,13 +251,13 @@ def calibrated_mean(
     graded = np.isin(np.arange(len(names)), of_pairs)
     strata = [np.flatnonzero(graded), np.flatnonzero(~graded)]
     random = np.random.default_rng(seed)
-    means = []
+    means: list[float] = []
     while len(means) < RESAMPLES:
         drawn = np.concatenate([random.choice(stratum, len(stratum)) for stratum in strata if len(stratum)])
         times = np.bincount(drawn, minlength=len(names)).astype(np.float64)
         if times[of_answers].any():  # a few instructions may have pairs alone, of the other model's answers
             calibrated = fit(ours, better, times[of_pairs])(scores)
-            means.append(np.average(calibrated, weights=times[of_answers]))
+            means.append(float(np.average(calibrated, weights=times[of_answers])))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {
         "raw": _rounded(scores.mean()),

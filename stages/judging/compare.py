@@ -107,7 +107,7 @@ def _interval(one: Comparison) -> str:
     return f" [{one.low:+.1f}, {one.high:+.1f}], 95 % interval{exact}"
 
 
-def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, dict[str, dict[str, float]]]:
+def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, dict[str, dict[str, Any]]]:
     """What each fault costs either run: by fault and ``a`` or ``b``, ``n`` answers with it and the ``points_lost``.
 
     The faults whose cost has changed most come first.
@@ -120,14 +120,15 @@ def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, dict[
     }
 
     def change(name: str) -> float:
-        return -abs(table[name]["b"]["points_lost"] - table[name]["a"]["points_lost"])
+        before, after = (float(table[name][run]["points_lost"]) for run in ("a", "b"))
+        return -abs(after - before)
 
     return {name: table[name] for name in sorted(table, key=change)}
 
 
-def _fault_lines(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def _fault_lines(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
     """The faults in A and in B, a line each."""
-    lines = []
+    lines: list[str] = []
     for name, beside in found.items():
         counts, points = ([beside[run][key] for run in ("a", "b")] for key in ("n", "points_lost"))
         costs = f"{points[0]:.1f} → {points[1]:.1f} points lost"
