@@ -5,8 +5,11 @@ that speaks as much of Ollama's protocol as both clients need, holds every verdi
 at a time. It notes how long its slots were taken. Each contender runs in a process of its own, one after the other.
 (Llama 3 8B takes 0.8 seconds: the book's own run has 5,200 verdicts in 68 minutes.)
 
-The book's client (chapter 7, ollama_evaluate.py) is written anew here as it works: one request after the other on a new
-connection each, read line by line, no deadline, no repetition, nothing kept.
+The book's client is its own (`generate_model_scores` of llms-from-scratch, chapter 7) at another address: one request
+after the other on a new connection each, with its own prompt and options.
+
+Ours is held to what it promises (`LEAST_BUSY`, `MOST_CPU_MS`, `most_growth`): a figure beyond that ends the benchmark
+with exit code 1. `--items 100000 --service 0 --contenders ours` is for the memory; slots cannot be busy then.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ import contextlib
 import json
 import multiprocessing
 import os
-import resource
-import sys
+import queue
 import tempfile
 import time
 import urllib.request
@@ -29,17 +31,23 @@ from typing import Any
 
 import psutil
 
+from stages.common import program
+from stages.common.errors import PipelineError
 from stages.common.files import write_json
 from stages.common.params import Judge as JudgeParams
 from stages.judging.cache import VerdictCache
 from stages.judging.judge import Question
 from stages.judging.ollama import open_ollama_judge
-from stages.judging.panel import judge_all
+from stages.judging.panel import judge_each
 
 MODEL = "llama3"
 CONTENDERS = ("ours", "book")
-#: What part of the items is done when the memory is taken for the first time: by then everything has been imported.
-WARM = 0.1
+#: What ours is held to: the share of time in which the slots are taken, and its own processor time a verdict.
+LEAST_BUSY, MOST_CPU_MS = 0.95, 3.0
+#: How much resident memory may grow while it judges: by the threads and their connections, and by the cache's index.
+FIXED_BYTES, BYTES_AN_ITEM = 16 << 20, 200
+#: The longest time for one contender beyond what the server takes for its verdicts one after the other, in seconds.
+SPARE_SECONDS = 600.0
 
 
 @dataclass
@@ -81,6 +89,8 @@ async def answer(path: str, body: dict[str, Any], slots: Slots) -> Any:
         slots.taken = slots.first = slots.last = 0.0
         slots.served = 0
         return found
+    if path == "/api/ps":
+        return {"models": []}
     done: dict[str, Any] = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "load"}
     if body["messages"] and body["options"].get("num_predict") != 1:  # one token is asked for where the client opens
         await slots.verdict()
@@ -135,21 +145,32 @@ def questions(count: int) -> list[Question]:
 
 
 class Memory:
-    """The process's resident memory, taken when a part of the items is done and at the end."""
+    """By how much the process's resident memory grows at most, from `start` on; looked at a hundred times."""
 
     def __init__(self, items: int) -> None:
-        self._warm, self._done = int(items * WARM), 0
-        self.first = 0
+        self._step, self._done = max(1, items // 100), 0
+        self._process = psutil.Process()
+        self._first = self.most = 0
+
+    def start(self) -> None:
+        """Everything that is not of judging is there now: imports, questions, a loaded model."""
+        self._first = self.most = self._process.memory_info().rss
 
     def progress(self, number: int) -> None:
         """So many more items are done."""
         self._done += number
-        if self._done >= self._warm and not self.first:
-            self.first = psutil.Process().memory_info().rss
+        if self._done % self._step == 0:
+            self.most = max(self.most, self._process.memory_info().rss)
 
+    @property
     def growth(self) -> int:
-        """Bytes more than at the first time."""
-        return psutil.Process().memory_info().rss - self.first
+        """Bytes."""
+        return self.most - self._first
+
+
+def most_growth(items: int) -> int:
+    """By how many bytes ours may grow."""
+    return FIXED_BYTES + BYTES_AN_ITEM * items
 
 
 def ours(url: str, items: int, slots: int, memory: Memory) -> int:
@@ -163,25 +184,30 @@ def ours(url: str, items: int, slots: int, memory: Memory) -> int:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, VerdictCache(Path(folder, "verdicts.jsonl")) as cache:
         judge = open_ollama_judge(JudgeParams.model_validate(values))
-        found = judge_all(judge, questions(items), parallel=slots, cache=cache, on_progress=memory.progress)
+        asked = questions(items)
+        memory.start()
+        found = judge_each(judge, asked, parallel=slots, cache=cache, on_progress=memory.progress)
+        scored = sum(verdict.score is not None for verdict in found)
         judge.close()
-    return sum(verdict.score is not None for verdict in found)
+    return scored
 
 
 def book(url: str, items: int, slots: int, memory: Memory) -> int:  # noqa: ARG001 one at a time, whatever there is
-    """The book's way of asking; the number of scores."""
-    scores = []
-    for question in questions(items):
-        prompt = f"Given the correct output `{question.reference}`, score the model response `{question.answer}`"
-        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "options": {"seed": 123}}
-        request = urllib.request.Request(f"{url}/api/chat", json.dumps(body).encode(), method="POST")
-        said = ""
-        with urllib.request.urlopen(request) as response:
-            while line := response.readline():
-                said += json.loads(line)["message"]["content"]
-        scores.append(int(said))
+    """The book's client; the number of scores."""
+    from llms_from_scratch import ch07
+
+    ask = ch07.query_model
+
+    def asked(prompt: str, model: str) -> str:
+        said: str = ask(prompt, model, url=f"{url}/api/chat")  # its own address is fixed
         memory.progress(1)
-    return len(scores)
+        return said
+
+    ch07.query_model = asked
+    rows = [{"instruction": q.instruction, "input": q.input, "output": q.reference, "answer": q.answer}
+            for q in questions(items)]  # fmt: skip
+    memory.start()
+    return len(ch07.generate_model_scores(rows, "answer", MODEL))
 
 
 def contend(name: str, url: str, items: int, slots: int, results: Any) -> None:
@@ -190,18 +216,37 @@ def contend(name: str, url: str, items: int, slots: int, results: Any) -> None:
     used, begin = time.process_time(), time.monotonic()
     scored = {"ours": ours, "book": book}[name](url, items, slots, memory)
     seconds, used = time.monotonic() - begin, time.process_time() - used
-    growth, peak = memory.growth(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    results.put({"scored": scored, "seconds": seconds, "cpu": used, "growth": growth, "peak": peak * 1024})
+    results.put({"scored": scored, "seconds": seconds, "cpu": used, "growth": memory.growth})
 
 
-def measure(name: str, url: str, items: int, slots: int) -> dict[str, Any]:
+def result(process: Any, results: Any, seconds: float) -> dict[str, Any]:
+    """What a contender says.
+
+    Raises:
+        PipelineError: it has died, or says nothing in so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        alive = process.is_alive()
+        with contextlib.suppress(queue.Empty):
+            found: dict[str, Any] = results.get(timeout=0.5)
+            return found
+        if not alive:
+            raise PipelineError(f"a contender ended with {process.exitcode} and no result", "see what it says above")
+    raise PipelineError(f"a contender was not done in {seconds:g} s", "fewer --items, or a shorter --service")
+
+
+def measure(name: str, url: str, items: int, slots: int, service: float) -> dict[str, Any]:
     """Run one contender, and take what the server noted meanwhile."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    process = context.Process(target=contend, args=(name, url, items, slots, results))
+    process = context.Process(target=contend, args=(name, url, items, slots, results), daemon=True)
     process.start()
-    found: dict[str, Any] = results.get()
-    process.join()
+    try:
+        found = result(process, results, SPARE_SECONDS + items * service)
+    finally:
+        process.terminate()
+        process.join()
     with urllib.request.urlopen(f"{url}/stats") as response:
         server_side = json.load(response)
     return {
@@ -212,8 +257,21 @@ def measure(name: str, url: str, items: int, slots: int) -> dict[str, Any]:
         "slots_busy": round(server_side["taken"] / (slots * server_side["span"]), 4),
         "cpu_ms_per_verdict": round(1000 * found["cpu"] / items, 3),
         "memory_growth_mib": round(found["growth"] / 2**20, 1),
-        "peak_mib": round(found["peak"] / 2**20, 1),
     }
+
+
+def beyond(found: dict[str, Any], service: float, *, least_busy: float = LEAST_BUSY) -> list[str]:
+    """What of our figures is not what it should be."""
+    most = round(most_growth(found["items"]) / 2**20, 1)
+    wrong = {
+        f"{found['scored']} of {found['items']} scored": found["scored"] != found["items"],
+        f"slots busy {found['slots_busy']:.1%}, not {least_busy:.0%}": service > 0 and found["slots_busy"] < least_busy,
+        f"{found['cpu_ms_per_verdict']} ms of our own a verdict, not less than {MOST_CPU_MS}": (
+            found["cpu_ms_per_verdict"] >= MOST_CPU_MS
+        ),
+        f"memory grew by {found['memory_growth_mib']} MiB, not at most {most}": found["memory_growth_mib"] > most,
+    }
+    return [what for what, holds in wrong.items() if holds]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -233,11 +291,16 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["NO_PROXY"] = "127.0.0.1"
     with server(options.slots, options.service) as url:
-        rows = [measure(name, url, options.items, options.slots) for name in options.contenders]
+        rows = [measure(name, url, options.items, options.slots, options.service) for name in options.contenders]
     print(table(rows))
+    wrong = [what for row in rows if row["contender"] == "ours" for what in beyond(row, options.service)]
     if options.json:
-        write_json(options.json, {"slots": options.slots, "service_seconds": options.service, "results": rows})
+        found = {"slots": options.slots, "service_seconds": options.service, "results": rows, "beyond": wrong}
+        write_json(options.json, found)
+    if wrong:
+        raise PipelineError(f"ours: {'; '.join(wrong)}")
+    print("ours is what it should be" if "ours" in options.contenders else "")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run("benchmarks.judge", main)

@@ -24,7 +24,7 @@ from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
 from stages.judging import calibration
 from stages.judging.cache import VerdictCache, cache_path
-from stages.judging.calibration import Graded, calibrate
+from stages.judging.calibration import Grades, calibrate
 from stages.judging.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
 from stages.judging.judge import Judge as OpenJudge
 from stages.judging.judge import Question, fingerprint, open_judge
@@ -39,6 +39,8 @@ GENERATE = "dvc repro --force generate"
 SCORING = ("judge", "self_test")
 #: The ends of an interval.
 ENDS = ("low", "high")
+#: Digits of a fingerprint that are enough to tell judges apart.
+FINGERPRINT = 12
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)
         wrong = faults_of(questions, responses)
-        twins, graded = twins_in_train(), better_scores(questions, settings.judge)
+        twins, grades = twins_in_train(), better_scores(questions, settings.judge)
         pairs: list[PairVerdict] = []
         with contextlib.closing(open_judge(settings.judge)) as judge:
             comparing = judge.comparing() if settings.judge.mode == "pairwise" else None
@@ -59,10 +61,10 @@ def main() -> None:
             if comparing is not None:
                 # The scores first: comparing can fail.
                 write(
-                    {name: about[name] for name in SCORING}, questions, verdicts, [], examples, twins, graded, settings
+                    {name: about[name] for name in SCORING}, questions, verdicts, [], examples, twins, grades, settings
                 )
                 pairs = compare_answers(comparing, questions, settings.judge)
-            write(about, questions, verdicts, pairs, examples, twins, graded, settings)
+            write(about, questions, verdicts, pairs, examples, twins, grades, settings)
             account(judge.costs(), run)
         run.publish()
         if not run.under_flow:
@@ -111,13 +113,15 @@ def faults_of(questions: Sequence[Question], responses: Sequence[Response]) -> d
     return {(q.id, q.model): faults(q, stops[q.id, q.model], words) for q in questions}
 
 
-def better_scores(questions: Sequence[Question], settings: Judge) -> list[Graded]:
-    """The rows of judge.calibration, which are checked before anything is judged; none where it is null."""
+def better_scores(questions: Sequence[Question], settings: Judge) -> Grades | None:
+    """The scores of judge.calibration, which are checked before anything is judged; None where it is null."""
     if settings.calibration is None:
-        return []
+        return None
     graded = calibration.read(settings.calibration)
-    calibration.require_rows(graded, questions, settings.calibration)
-    return graded
+    found = calibration.of_these_answers(graded, questions, settings.calibration)
+    if found.stale:
+        console.say(f"judge.calibration: {found.stale} of {found.rows} rows grade other answers, and are left out")
+    return found
 
 
 def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> dict[str, Any]:
@@ -184,7 +188,7 @@ def write(
     pairs: Sequence[PairVerdict],
     examples: Sequence[Example],
     twins: set[str],
-    graded: Sequence[Graded],
+    grades: Grades | None,
     settings: params.Params,
 ) -> None:
     """Write everything that the stage has to say."""
@@ -200,8 +204,8 @@ def write(
     }
     if "base" in by_model:
         metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
-    if settings.judge.calibration is not None:
-        metrics["calibration"] = calibrate(verdicts, graded, settings.judge.calibration, seed=settings.judge.seed)
+    if settings.judge.calibration is not None and grades is not None:
+        metrics["calibration"] = calibrate(verdicts, grades, settings.judge.calibration, seed=settings.judge.seed)
     if "pairwise" in judge:
         metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
     write_records(paths.VERDICTS, verdicts)
@@ -221,8 +225,12 @@ def write(
 
 
 def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What `dvc metrics` shows of the result: few enough figures that they fit a screen."""
-    scores: dict[str, Any] = {
+    """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
+
+    The judge is among them, as its name and the beginning of its fingerprint: `dvc metrics diff` would set two judges'
+    scores beside one another and say nothing.
+    """
+    scores: dict[str, Any] = {"judge": _short(metrics["judge"])} | {
         name: {"score": metrics[name]["mean"]} | {f"ci95_{end}": metrics[name]["interval"][end] for end in ENDS}
         for name in ("tuned", "base", "difference")
         if name in metrics
@@ -231,9 +239,14 @@ def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
     if "pairwise" in metrics:
         found = metrics["pairwise"]
         rate, controlled = found["win_rate"], found["length_controlled"]
-        scores["pairwise"] = {"win_rate": rate["mean"]} | {f"ci95_{end}": rate["interval"][end] for end in ENDS}
+        scores["pairwise"] = {"judge": _short(found["judge"]), "win_rate": rate["mean"]}
+        scores["pairwise"] |= {f"ci95_{end}": rate["interval"][end] for end in ENDS}
         scores["pairwise"] |= {"length_controlled": controlled["win_rate"], "consistency": found["consistency"]}
     return scores
+
+
+def _short(judge: dict[str, str]) -> str:
+    return f"{judge.get('model', judge['backend'])} {judge['fingerprint'][:FINGERPRINT]}"
 
 
 def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:

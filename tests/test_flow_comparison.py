@@ -24,10 +24,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) -> None:
     write(paths.JUDGE, [80, 70] * 5)
     with with_last_commit(repository, repository) as found:
-        assert found.text.startswith("A HEAD\nB this run\nrows        10 scored in both")
+        head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
+        assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
         assert "result      B is better" in found.text
         table, figure = found.files
-        assert json.loads(table.read_text())["comparisons"][0]["difference"] == 25.0
+        written = json.loads(table.read_text())
+        assert written["comparisons"][0]["difference"] == 25.0
+        assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
+        assert str(repository) not in table.read_text()
         assert figure.read_bytes().startswith(b"\x89PNG")
         assert found.picture.startswith("\n![differences](data:image/png;base64,")
     assert not figure.exists()

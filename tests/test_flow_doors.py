@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,56 @@ def test_a_killed_flow_leaves_no_stage_and_the_next_ends_its_mlflow_run(project:
     assert done.returncode == 0, done.stderr
     assert "the workspace of a run that was killed" in done.stderr
     assert sorted(mlflow_statuses(project)) == ["FINISHED", "KILLED"]
+
+
+_JUDGE = """
+from pathlib import Path
+from stages.common import params, paths
+from stages.common.files import write_json
+from stages.common.records import Verdict, write_records
+from stages.judging.statistics import summarise
+
+seed = params.load().judge.seed
+rows = [Verdict(id=f"r{n}", model="tuned", status="scored", score=50.0 + seed * (n % 3), detail="") for n in range(12)]
+tuned = summarise(rows, {row.id: "one" for row in rows}, resamples=100, seed=1) | {"faults": {}}
+write_records(paths.VERDICTS, rows)
+write_json(paths.JUDGE_METRICS, {"judge": {"backend": "reference", "fingerprint": "ab"}, "tuned": tuned})
+"""
+
+
+def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(project: Project, server: str) -> None:
+    del project.env["MLFLOW_TRACKING_URI"]
+    project.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{project.env['PATH']}"
+    (project.root / "judge.py").write_text(_JUDGE)
+    stage = "  judge:\n    cmd: python judge.py\n    params: [judge.seed]\n    outs: [artifacts/judge/verdicts.jsonl]\n"
+    with (project.root / "dvc.yaml").open("a") as file:
+        file.write(f"{stage}    metrics: [artifacts/judge/metrics.json]\n")
+    settings = (project.root / "params.yaml").read_text()
+    judge = settings.index("\njudge:")
+    seeds = [settings[:judge] + settings[judge:].replace("  seed: 123", f"  seed: {seed}") for seed in (4, 9)]
+    (project.root / "params.yaml").write_text(seeds[0])
+    project.dvc("repro", "-q")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "four points")
+    commit = project.git("rev-parse", "HEAD")[:7]
+    (project.root / "params.yaml").write_text(seeds[1])
+    done = project.python("-m", "flows.pipeline", PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+
+    found = ask(server, "/artifacts/latest/filter", artifacts={"key": {"any_": ["pipeline"]}})
+    (artifact,) = [one["data"] for one in found if commit in one["data"]]
+    assert f"A HEAD ({commit})\nB this run\n" in artifact
+    assert "B minus A   +5.0 [" in artifact
+    assert "![differences](data:image/png;base64,iVBOR" in artifact
+    assert str(project.root) not in artifact
+
+    (kept,) = (project.root / "mlruns").rglob("comparison.json")
+    assert kept.parent.name == "judge"
+    assert (kept.parent / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    table = json.loads(kept.read_text())
+    assert (table["a"]["name"], table["comparisons"][0]["b"]["name"]) == (f"HEAD ({commit})", "this run")
+    assert table["comparisons"][0]["difference"] == 5.0
+    assert str(project.root) not in kept.read_text()
 
 
 def test_a_stage_that_ignores_signals_is_killed(project: Project) -> None:

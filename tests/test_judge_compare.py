@@ -16,7 +16,8 @@ from stages.common.errors import DataError
 from stages.common.files import write_json
 from stages.common.records import Verdict, write_records
 from stages.judging import compare as program
-from stages.judging.comparison import compare, holm, interval, permutation_p, standard_error
+from stages.judging.bootstrap import standard_error
+from stages.judging.comparison import compare, holm, permutation_p
 from stages.judging.sources import find_run
 
 ROOT = Path(__file__).parents[1]
@@ -65,15 +66,9 @@ def test_rows_of_one_instruction_are_not_independent():
     assert compare(verdicts(*b), verdicts(*a), resamples=2000).verdict == "A is better"
 
 
-def test_with_one_row_an_instruction_the_error_is_the_textbook_s_and_the_interval_scipy_s():
+def test_with_one_row_an_instruction_the_error_is_the_textbook_s():
     values = np.random.default_rng(7).normal(5, 20, 110)
-    ones = np.ones(110)
-    assert standard_error(values, ones) == pytest.approx(stats.sem(values))
-    expected = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
-    ).confidence_interval
-    low, high = interval(values, ones, resamples=20_000, seed=2)
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.15)  # two sets of draws
+    assert standard_error(values, np.ones(110)) == pytest.approx(stats.sem(values))
 
 
 def test_the_permutation_test_is_scipy_s():
@@ -109,10 +104,34 @@ def test_too_few_rows_say_so(scores):
     assert found.verdict == "too few rows to compare"
 
 
-def test_equal_runs_have_no_difference():
+def test_equal_runs_are_said_to_be_identical_and_nothing_is_said_of_what_would_be_found():
     found = compare(verdicts(1, 2, 3), verdicts(1, 2, 3))
-    assert (found.difference, found.low, found.high, found.p, found.ties) == (0, 0, 0, 1.0, 3)
-    assert found.verdict == "no detectable difference"
+    assert (found.difference, found.p, found.ties, found.detectable) == (0, 1.0, 3, None)
+    assert found.verdict == "identical scores"
+    # A difference of 100 either way in less than 1 - 0.025 ** (1 / 3) of the instructions would not have come.
+    unseen = 100 * (1 - 0.025 ** (1 / 3))
+    assert (found.low, found.high) == pytest.approx((-unseen, unseen))
+    assert found.method.startswith("exact")
+
+
+def test_a_constant_difference_is_not_known_without_error():
+    found = compare(verdicts(*[50] * 20), verdicts(*[60] * 20))
+    unseen = 1 - 0.025 ** (1 / 20)
+    assert (found.low, found.high) == pytest.approx((10 - 110 * unseen, 10 + 90 * unseen))
+    assert (found.detectable, found.verdict) == (None, "B is better")
+
+
+def test_the_detectable_difference_allows_for_comparisons_made_together():
+    """Of three the first to be found has to reach 5 % / 3."""
+    a, b = verdicts(*range(0, 90, 3)), verdicts(*[70 - score for score in range(0, 60, 2)])
+    alone, together = (compare(a, b, resamples=100, together=count).detectable for count in (1, 3))
+    quantiles = [stats.norm.ppf(1 - 0.025 / count) + stats.norm.ppf(0.8) for count in (1, 3)]
+    assert together / alone == pytest.approx(quantiles[1] / quantiles[0])
+
+
+def test_rows_of_one_run_alone_are_counted():
+    found = compare(verdicts(1, 2, 3, 4), verdicts(5, 6)[:1] + verdicts(1, 2, 3, 4, 5, 6)[4:])
+    assert (found.n, found.only_in_a, found.only_in_b) == (1, 3, 2)
 
 
 def test_a_comparison_is_the_same_again():
@@ -174,6 +193,7 @@ def test_a_run_in_git_and_an_experiment(tmp_path, monkeypatch):
     def scores(name):
         return [verdict.score for verdict in find_run(name).of("tuned")]
 
+    assert [find_run(name).name for name in ("HEAD", second[:9])] == [f"HEAD ({second[:7]})", second[:9]]
     assert (scores("HEAD"), scores("HEAD~1"), scores("tidy-moth")) == ([30, 40], [10, 20], [50, 60])
     shutil.rmtree(".dvc/cache")
     with pytest.raises(DataError, match=r"HEAD: not in DVC's cache: .dvc/cache/files/md5/"):
@@ -217,9 +237,11 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     write(Path("a"), [50] * 10)
     write(Path("b"), [60] * 8 + [50, 40])
     write(Path("c"), [50] * 10, judge=JUDGE | {"fingerprint": "2" * 32, "backend": "ollama"})
-    out = run(monkeypatch, capsys, "a", "b", "c", "--json", "found.json", "--figure", "found.png")
+    write_records(Path("a/verdicts.jsonl"), [*verdicts(*[50] * 10, 20), *verdicts(1, model="base")])
+    out = run(monkeypatch, capsys, "a", "b", "c", "--as", "the third", "--json", "found.json", "--figure", "found.png")
     first, second = out.split("\n\n")
     # 2 x 10 of the 2 ** 9 ways to turn the nine differences round are as far from 0 as 70 points: all, or all but one
+    assert "rows        10 scored in both, of 10 instructions; left out: 1 in A alone\n" in first
     assert "p           0.0391, 0.0781 by Holm over 2 (permutation test)" in first
     assert "B minus A   +7.0 [" in first
     assert "row by row  B better 8, equal 1, A better 1" in first
@@ -233,7 +255,49 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     assert [one["same_judge"] for one in found["comparisons"]] == [True, False]
     assert found["comparisons"][0]["p_holm"] == pytest.approx(40 / 512, abs=1e-6)
     assert Path("found.png").read_bytes().startswith(b"\x89PNG")
+    assert second.startswith("A a\nB the third\n")
+    assert "detectable  not known: all instructions differ by the same number" in second
+    assert second.splitlines()[-2] == "result      identical scores"
+    assert found["comparisons"][1]["b"]["name"] == "the third"
     assert "by Holm" not in run(monkeypatch, capsys, "a", "b")
+
+
+def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeypatch, capsys):
+    """Of four answers each: two misspelt, 20 and 40 points short, then one, 20 short; and one echo in either."""
+    monkeypatch.chdir(tmp_path)
+    for name, scores, wrong in (
+        ("a", [80, 60, 100, 0], [["misspelling"], ["misspelling"], [], ["echo"]]),
+        ("b", [80, 90, 100, 0], [["misspelling"], ["too long"], [], ["echo"]]),
+    ):
+        write(Path(name), scores)
+        rows = zip(verdicts(*scores), wrong, strict=True)
+        write_records(Path(name, "verdicts.jsonl"), [row.model_copy(update={"faults": found}) for row, found in rows])
+    out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
+    assert out.splitlines()[-3:] == [
+        "faults      misspelling      2 → 1 answers, 15.0 → 5.0 points lost",
+        "            too long         0 → 1 answers, 0.0 → 2.5 points lost",
+        "            echo             1 → 1 answers, 25.0 → 25.0 points lost",
+    ]
+    assert json.loads(Path("found.json").read_text())["comparisons"][0]["faults"]["too long"] == {
+        "a": {"n": 0, "points_lost": 0.0},
+        "b": {"n": 1, "points_lost": 2.5},
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--resamples", "0"], ["--resamples", "x"], ["--seed", "-1"]])
+def test_a_number_that_cannot_be_is_said(monkeypatch, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, capsys, "a", "b", *arguments)
+    assert caught.value.code == 2
+    assert "expected a whole number from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metrics", [{"rows": 3}, [], {"judge": "llama3"}])
+def test_a_folder_of_another_stage_is_said(tmp_path, metrics):
+    write(tmp_path, [10])
+    write_json(tmp_path / "metrics.json", metrics)
+    with pytest.raises(DataError, match=r"metrics.json: no judge in it, so that it is none of the stage judge"):
+        find_run(str(tmp_path))
 
 
 def test_a_name_that_is_no_run_ends_without_a_traceback():

@@ -115,6 +115,7 @@ def test_a_judge_that_reads(folder, monkeypatch):
     assert (pairs()["b"].tuned_first, pairs()["b"].base_first) == ("tie", "tie")
     headline = json.loads(paths.SCORES.read_text())["pairwise"]
     assert (headline["win_rate"], headline["consistency"]) == (0.8333, 1.0)
+    assert headline["judge"] == f"llama3 {metrics()['pairwise']['judge']['fingerprint'][:12]}"
 
 
 def test_the_better_base_model_wins(folder, monkeypatch):

@@ -158,6 +158,17 @@ def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folde
     assert outputs() == before
 
 
+def test_the_headlines_name_the_judge_so_that_a_diff_of_two_judges_shows_it(folder, monkeypatch):
+    judge.main()
+    first = json.loads(paths.SCORES.read_text())["judge"]
+    assert first == f"reference {metrics()['judge']['fingerprint'][:12]}"
+    configure(backend="ollama")
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    assert json.loads(paths.SCORES.read_text())["judge"] == f"llama3 {metrics()['judge']['fingerprint'][:12]}"
+
+
 def test_two_rows_with_one_id_are_named(folder):
     write_records(paths.split_file("test"), [*EXAMPLES, EXAMPLES[0]])
     with pytest.raises(DataError, match="more than one row: a") as caught:

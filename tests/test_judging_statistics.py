@@ -2,14 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from stages.common.records import Verdict
-from stages.judging.statistics import difference, mean_interval, summarise
+from stages.judging.statistics import difference, summarise
 
 
 def verdicts(*scores, model="tuned"):
@@ -63,39 +61,21 @@ def test_a_summary_worked_by_hand():
         },
     }
     assert interval["low"] < 55 < interval["high"]
-    assert interval["method"] == "BCa bootstrap, 200 resamples, seed 1"
+    assert interval["method"] == "BCa bootstrap over 4 instructions, 200 resamples, seed 1"
 
 
-def test_the_interval_is_scipys():
-    values = np.random.default_rng(7).integers(0, 101, 110).astype(float)
-    expected = stats.bootstrap(
-        (values,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(123)
-    ).confidence_interval
-    found = mean_interval(values, resamples=2000, seed=123)
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.0005)
-    # and near to the textbook's mean ± 1.96 standard errors
-    half = 1.96 * values.std(ddof=1) / np.sqrt(110)
-    assert (found["low"], found["high"]) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.6)
-
-
-def test_the_interval_is_the_same_again_and_hangs_on_the_seed():
-    values = np.arange(0.0, 100.0, 3.0)
-    first, again, other = (mean_interval(values, resamples=500, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert (first["low"], first["high"]) != (other["low"], other["high"])
-
-
-@pytest.mark.parametrize(
-    ("values", "low", "method"),
-    [
-        ([], None, "none: 0 of the 2 values that it takes"),
-        ([70.0], None, "none: 1 of the 2 values that it takes"),
-        ([70.0] * 3, 70.0, "none: all 3 values are equal"),
-    ],
-)
-def test_an_interval_that_cannot_be_had_says_why(values, low, method):
-    found = mean_interval(np.array(values), resamples=200, seed=1)
-    assert found == {"level": 0.95, "low": low, "high": low, "method": method}
+def test_an_interval_draws_whole_instructions_and_says_so():
+    """Twenty rows in two instructions: between the two means, whatever the rows say."""
+    rows = [
+        row.model_copy(update={"cluster": "xy"[place >= 15]}) for place, row in enumerate(verdicts(*range(0, 60, 3)))
+    ]
+    found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), resamples=200, seed=1)
+    assert found["interval"] == {
+        "level": 0.95,
+        "low": 21.0,  # 0 to 42
+        "high": 51.0,  # 45 to 57
+        "method": "BCa bootstrap over 2 instructions, 200 resamples, seed 1",
+    }
 
 
 def test_no_scores_at_all_give_no_mean():

@@ -217,6 +217,21 @@ def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
     assert "            pairwise   no verdict on 4 rows" in summary.text(root).splitlines()
 
 
+def test_a_mean_put_right_by_better_scores_is_two_lines(root: Path) -> None:
+    fill(root)
+    interval = {"level": 0.95, "low": 30.25, "high": 50.75}
+    found: dict[str, Any] = {"matched": 20, "stale": 3, "means": {"tuned": {"calibrated": 40.5, "interval": interval}}}
+    found["agreement"] = {"not_equal_to_reference": {"n": 12, "pearson": 0.654}}
+    metrics = judged({"backend": "ollama", "model": "m"}, tuned=statistics(60.0, 4, {}), calibration=found)
+    write_json(root / paths.JUDGE_METRICS, metrics)
+    assert summary.text(root).splitlines()[10:12] == [
+        "            calibrated   40.5 [30.2, 50.8]   by 20 better scores, 3 of other answers left out",
+        "                       r 0.65 with them on the 12 not equal to the reference",
+    ]
+    write_json(root / paths.JUDGE_METRICS, metrics | {"calibration": found | {"matched": 4, "means": None}})
+    assert "            calibrated  not: 4 better scores are too few" in summary.text(root).splitlines()
+
+
 def test_no_score_at_all_is_said(root: Path) -> None:
     fill(root)
     write_json(root / paths.JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))

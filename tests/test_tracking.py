@@ -214,6 +214,20 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     assert "judge/pairwise.jsonl" not in {file.path for file in client.list_artifacts(without, "judge")}
 
 
+def test_means_put_right_by_better_scores_are_metrics(project: Path) -> None:
+    one = {"raw": 60.0, "calibrated": 41.5, "interval": {"level": 0.95, "low": 30.0, "high": 50.0}}
+    none = {"raw": None, "calibrated": None, "interval": None}
+    found = json.loads(paths.JUDGE_METRICS.read_text())
+    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": {"tuned": one, "base": none}}})
+    assert {name: value for name, value in mirror.final_metrics(project) if "calibrated" in name} == {
+        "judge/calibrated_mean": 41.5,
+        "judge/calibrated_ci95_low": 30.0,
+        "judge/calibrated_ci95_high": 50.0,
+    }
+    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": None}})
+    assert not any("calibrated" in name for name, _ in mirror.final_metrics(project))
+
+
 def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(project, set())
     assert answers(client, run_id) == {

@@ -169,7 +169,7 @@ class Generate(Section):
 
 
 class Calibration(Section):
-    """A file of better scores of the test answers: rows of id, score and, if it is not the tuned one, model."""
+    """A file of better scores of test answers: rows of id, answer, score and, if it is not the tuned one, model."""
 
     source: Annotated[str, Field(min_length=1)]
     sha256: Sha256

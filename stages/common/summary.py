@@ -154,6 +154,8 @@ def _score(root: Path) -> list[str]:
             lines.append(f"{label:<11}{_mean(one)}   {counts}")
     if "difference" in found:
         lines.append(f"difference {_mean(found['difference'], sign='+')}   on {found['difference']['n']} rows")
+    if "calibration" in found:
+        lines += _calibration(found["calibration"])
     if "pairwise" in found:
         lines += _pairwise(found["pairwise"])
     lines += _categories(found["tuned"]["categories"]) + _faults(found["tuned"]["faults"]) + _verdict_costs(root)
@@ -186,6 +188,21 @@ def _pairwise(found: dict[str, Any]) -> list[str]:
     counts = [f"{found[name]} {name}" for name in ("wins", "ties", "losses")] + [f"{without} unjudged"] * (without > 0)
     agree = "" if found["consistency"] is None else f"; the orders agree in {100 * found['consistency']:.0f} %"
     return [*lines, f"           {', '.join(counts)}{agree}"]
+
+
+def _calibration(found: dict[str, Any]) -> list[str]:
+    """The fine-tuned model's mean as better scores put it right, and how far the judge agrees with these."""
+    pairs = f"by {found['matched']} better scores"
+    if found["stale"]:
+        pairs += f", {found['stale']} of other answers left out"
+    if found["means"] is None or found["means"]["tuned"]["calibrated"] is None:
+        return [f"calibrated  not: {found['matched']} better scores are too few"]
+    one = found["means"]["tuned"]
+    lines = [f"{'calibrated':<11}{_mean({'mean': one['calibrated'], 'interval': one['interval']})}   {pairs}"]
+    hard = found["agreement"]["not_equal_to_reference"]
+    if hard["pearson"] is not None:
+        lines.append(f"           r {hard['pearson']:.2f} with them on the {hard['n']} not equal to the reference")
+    return lines
 
 
 def _mean(found: dict[str, Any], sign: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import threading
@@ -22,6 +23,10 @@ def cache_path(identity: Mapping[str, str], folder: Path = paths.JUDGE_CACHE) ->
     return folder / f"{fingerprint(identity)}.jsonl"
 
 
+#: Bytes read at a time; more than nearly any line.
+_PIECE = 1 << 11
+
+
 class VerdictCache:
     """Judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
 
@@ -30,6 +35,8 @@ class VerdictCache:
     processes never have one file open at a time: the second waits, which saves it from asking what the first asks, and
     the kernel frees the file at any death of its holder.
 
+    In memory is where each judgement is in the file, and no more of it: some 130 bytes.
+
     Raises:
         DataError: a line that is not the last cannot be read.
     """
@@ -37,8 +44,7 @@ class VerdictCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._kept: dict[str, Judgement] = {}
-        self._new: list[tuple[int, str]] = []
+        self._places: dict[bytes, int] = {}
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,17 +66,17 @@ class VerdictCache:
 
     def _read(self) -> None:
         self._file.seek(0)
-        content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        for number, line in enumerate(whole.splitlines(), 1):
+        place = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                self._file.truncate(place)
+                break
             try:
-                row = json.loads(line)
-                score = {"scored": row["score"], "invalid": None}[row["status"]]
-                self._kept[row["key"]] = Judgement(row["status"], score and float(score), str(row["detail"]))
+                key, _ = _parsed(line)
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self.path}, line {number}: not a cached verdict", f"rm {self.path}") from None
+            self._places[_short(key)] = place
+            place += len(line)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -79,18 +85,26 @@ class VerdictCache:
 
     def get(self, key: str) -> Judgement | None:
         """The judgement kept under a key."""
-        return self._kept.get(key)
+        place = self._places.get(_short(key))
+        if place is None:
+            return None
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.pread(self._file.fileno(), _PIECE, place + len(line))
+            line = line[: line.find(b"\n") + 1] or line
+        return _parsed(line)[1]
 
-    def put(self, key: str, judgement: Judgement) -> None:
-        """Keep a judgement unless it failed: on return it survives the end of this process."""
+    def put(self, key: str, judgement: Judgement) -> bool:
+        """Keep a judgement unless it failed, and say whether it is kept: it then survives the end of this process."""
         if judgement.status == "failed":
-            return
+            return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
-        line = json.dumps(row, ensure_ascii=False)
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
         with self._lock:
-            self._kept[key] = judgement
-            self._new.append((os.fstat(self._file.fileno()).st_size, key))
-            os.write(self._file.fileno(), line.encode() + b"\n")
+            place = os.fstat(self._file.fileno()).st_size
+            os.write(self._file.fileno(), line)
+            self._places[_short(key)] = place
+        return True
 
     def mark(self) -> int:
         """Where the file ends now, for `forget_since`."""
@@ -100,11 +114,24 @@ class VerdictCache:
     def forget_since(self, mark: int) -> None:
         """Drop what was put after `mark` was called."""
         with self._lock:
-            for place, key in self._new:
-                if place >= mark:
-                    self._kept.pop(key, None)
-            self._new = [(place, key) for place, key in self._new if place < mark]
+            self._places = {key: place for key, place in self._places.items() if place < mark}
             self._file.truncate(mark)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._places)
+
+
+def _parsed(line: bytes) -> tuple[str, Judgement]:
+    """A line's key and judgement.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is none.
+    """
+    row = json.loads(line)
+    score = {"scored": row["score"], "invalid": None}[row["status"]]
+    return row["key"], Judgement(row["status"], None if score is None else float(score), str(row["detail"]))
+
+
+def _short(key: str) -> bytes:
+    """16 bytes for a key, which take less room than its 64 digits and are not met twice."""
+    return hashlib.blake2b(key.encode(), digest_size=16).digest()

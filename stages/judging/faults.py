@@ -14,6 +14,7 @@ from typing import Any
 from stages.common.errors import DataError
 from stages.common.files import read_json
 from stages.common.records import Example, StopReason, Verdict
+from stages.common.texts import TEMPLATE, leaks_template
 from stages.judging.judge import Question
 from stages.judging.transport import excerpt
 
@@ -29,7 +30,6 @@ SHORTEST = 4
 #: Answers shown for each fault.
 EXAMPLES = 3
 
-_TEMPLATE = re.compile(r"###|<\|\w+\|>|Below is an instruction that describes a task")
 _RUN = re.compile(rf"(.{{2,24}}?)\1{{{REPEATED_RUNS - 1},}}", re.DOTALL)
 #: Words in small letters alone: a name is spelt as it likes.
 _WORD = re.compile(rf"(?<![\w'’-])[a-z]{{{SHORTEST},}}(?![\w'’-])")
@@ -66,10 +66,10 @@ def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
     if not question.answer.strip():
         return ["empty"]
     known = words | set(_WORD.findall(f"{question.instruction} {question.reference}".lower()))
-    prose = _TEMPLATE.sub(" ", question.answer)
+    prose = TEMPLATE.sub(" ", question.answer)
     found: dict[str, Callable[[], bool]] = {
         "cut off": lambda: stop != "end_of_text",
-        "template leak": lambda: bool(_TEMPLATE.search(question.answer)),
+        "template leak": lambda: leaks_template(question.answer),
         "echo": lambda: _echoes(question),
         "repetitive": lambda: _repeats(question.answer) and not _repeats(question.reference),
         "too long": lambda: _longer(question.answer, question.reference),

@@ -11,6 +11,7 @@ from typing import Protocol
 from stages.common.errors import ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
 from stages.common.records import ModelName, Verdict, VerdictStatus
+from stages.common.texts import is_exact
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Question:
     @property
     def is_exact(self) -> bool:
         """Whether the answer is the reference, character for character; white space around either does not count."""
-        return self.answer.strip() == self.reference.strip()
+        return is_exact(self.answer, self.reference)
 
     @property
     def cluster(self) -> str:

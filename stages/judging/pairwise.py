@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.common.records import Record, Verdict
-from stages.judging.comparison import interval
+from stages.judging.bootstrap import LEVEL, mean_interval
 from stages.judging.judge import Question
 from stages.judging.length_control import length_controlled
 
@@ -25,7 +25,6 @@ Outcome = Literal["win", "tie", "loss"]
 
 #: What an outcome counts in the win rate.
 WORTH: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-LEVEL = 0.95
 #: Digits after the point of a share: the same on machines whose sums differ in the last bit.
 DIGITS = 4
 
@@ -138,19 +137,13 @@ def _rates(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[s
     values = np.array([WORTH[pair.outcome] for pair in judged if pair.outcome], dtype=np.float64)
     lengths = np.array([pair.tuned_length - pair.base_length for pair in judged], dtype=np.float64)
     clusters = [pair.cluster for pair in judged]
-    names, members = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(members, weights=values, minlength=len(names))
-    sizes = np.bincount(members, minlength=len(names)).astype(np.float64)
-    if len(values) and np.ptp(values) == 0:
-        low, high = _without_variety(float(values[0]), len(names))
-    else:
-        low, high = interval(sums, sizes, resamples=resamples, seed=seed)
+    found = mean_interval(values, clusters, bounds=(0, 1), resamples=resamples, seed=seed)
     won = float(values.sum())
     controlled = length_controlled(values, lengths, clusters, resamples=resamples, seed=seed)
     return {
         "win_rate": {
             "mean": _share(won, len(judged)),
-            "interval": _interval(low, high),
+            "interval": _interval(found.low, found.high),
             "bounds": {"low": _share(won, len(pairs)), "high": _share(won + len(pairs) - len(judged), len(pairs))},
         },
         "length_controlled": {
@@ -160,18 +153,6 @@ def _rates(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[s
             "mean_length_difference": _rounded(controlled["mean_length_difference"]),
         },
     }
-
-
-def _without_variety(value: float, clusters: int) -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean on [0, 1] where every value is the same, so that a resample cannot differ.
-
-    What never came in n instructions has a share of less than 0.025^(1/n) from 1 (Clopper and Pearson 1934); were it
-    all lost, or all won, the mean would be that much lower or higher.
-    """
-    if clusters < 2:
-        return None, None
-    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / clusters)
-    return value * (1 - unseen), value * (1 - unseen) + unseen
 
 
 def _pairs(questions: Sequence[Question]) -> Iterator[tuple[Question, Question]]:

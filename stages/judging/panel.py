@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
+from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import Verdict
@@ -19,15 +19,22 @@ from stages.judging.judge import TRIAL, Judge, JudgeChanged, Judgement, Question
 FAILURES_IN_A_ROW = 5
 #: The least time between two looks at whether the judge is still the same, in seconds.
 CHECK_SECONDS = 5.0
-#: Answers handed out ahead of the judge, for each that it judges at a time: no thread waits, and 100,000 of them are
-#: not held in as many futures.
+#: Judgements handed out ahead of the judge, for each that it makes at a time, so that no thread waits.
 AHEAD = 2
+#: Questions that may be read ahead of the first whose verdict is not there yet, so that what is held does not grow with
+#: their number. Only a judge that spends its whole deadline on one while it is done with so many others has to wait.
+MOST_WAITING = 10_000
 
-#: One question to the judge: an answer, and which judgement of it.
-_Item = tuple[Question, int]
+#: A question with the keys of its judgements.
+_Waiting = tuple[Question, Sequence[str]]
 
 
-def judge_all(
+def judge_all(judge: Judge, questions: Sequence[Question], **options: Any) -> list[Verdict]:
+    """All that `judge_each` yields."""
+    return list(judge_each(judge, questions, **options))
+
+
+def judge_each(
     judge: Judge,
     questions: Sequence[Question],
     *,
@@ -38,8 +45,10 @@ def judge_all(
     on_start: Callable[[int], object] = lambda _: None,
     on_progress: Callable[[int], object] = lambda _: None,
     check_seconds: float = CHECK_SECONDS,
-) -> list[Verdict]:
+) -> Iterator[Verdict]:
     """Judge every answer.
+
+    With a cache no more is held than what is under way, and 130 bytes a verdict in the cache's index.
 
     Args:
         judge: who judges. Questions with equal keys are judged once, and those in ``cache`` not at all.
@@ -52,8 +61,9 @@ def judge_all(
         on_progress: called with the number of judgements that have just come.
         check_seconds: see `CHECK_SECONDS`.
 
-    Returns:
-        One verdict a question, in their order, whatever the order in which the judge was done with them.
+    Yields:
+        One verdict a question, in their order, whatever the order in which the judge was done with them. They hold once
+        all have come: until then the judge may turn out to have become another.
 
     Raises:
         ServiceUnavailable: the judge is gone, or fails on every question by now. What was judged before is in the
@@ -61,30 +71,28 @@ def judge_all(
         JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
         ConfigError: the judge's model is gone; the same holds.
     """
-    keys = [
-        [] if skip_exact and question.is_exact else [judge.key(question, repeat) for repeat in range(repeats)]
-        for question in questions
-    ]
-    items = {
-        key: (question, repeat)
-        for question, found in zip(questions, keys, strict=True)
-        for repeat, key in enumerate(found)
-    }
-    known = {} if cache is None else {key: found for key in items if (found := cache.get(key)) is not None}
-    waiting = {key: item for key, item in items.items() if key not in known}
-    on_start(len(items))
-    on_progress(len(known))
+
+    def keys(question: Question) -> list[str]:
+        asked = 0 if skip_exact and question.is_exact else repeats
+        return [judge.key(question, repeat) for repeat in range(asked)]
+
+    on_start(sum(repeats for question in questions if not (skip_exact and question.is_exact)))
+    watch = _Watch(judge, cache, check_seconds)
+    waiting = ((question, keys(question)) for question in questions)
     try:
-        judgements = known | _ask_all(judge, waiting, parallel, cache, on_progress, check_seconds)
+        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, on_progress)
+        watch.finish()
+    except JudgeChanged:
+        if cache is not None:
+            cache.forget_since(watch.seen)
+        raise
     except (ServiceUnavailable, ConfigError) as error:
         if cache is None:
             raise
-        kept = sum(cache.get(key) is not None for key in items)
-        so_far = f"{kept} of {len(items)} verdicts are kept in {cache.path}; the next run goes on from there"
+        wanted = {key for question in questions for key in keys(question)}
+        kept = sum(cache.get(key) is not None for key in wanted)
+        so_far = f"{kept} of {len(wanted)} verdicts are kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
-    return [
-        _verdict(question, [judgements[key] for key in found]) for question, found in zip(questions, keys, strict=True)
-    ]
 
 
 def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
@@ -102,44 +110,62 @@ def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
     return Judgement("scored", mean, said, spread).verdict(question)
 
 
-def _ask_all(
-    judge: Judge,
-    waiting: Mapping[str, _Item],
-    parallel: int,
-    cache: VerdictCache | None,
-    on_progress: Callable[[int], object],
-    check_seconds: float,
-) -> dict[str, Judgement]:
-    """Every judgement by key. Those that came since the judge was last seen to be the same go if it has changed."""
-    found: dict[str, Judgement] = {}
-    seen = 0 if cache is None else cache.mark()
-    checked = time.monotonic()
-    failures = 0
+class _Kept:
+    """Judgements by key: in the cache, and here those that it does not keep."""
 
-    def check() -> None:
-        nonlocal seen, checked
-        end = 0 if cache is None else cache.mark()
-        judge.check()
-        seen, checked = end, time.monotonic()
+    def __init__(self, cache: VerdictCache | None) -> None:
+        self._cache = cache
+        self._others: dict[str, Judgement] = {}
 
-    try:
-        with contextlib.closing(_judged(judge, waiting, parallel, cache)) as judged:
-            for key, judgement in judged:
-                found[key] = judgement
-                on_progress(1)
-                failures = failures + 1 if judgement.status == "failed" else 0
-                if failures == FAILURES_IN_A_ROW:
-                    _require_alive(judge, judgement)
-                    failures = 0
-                if time.monotonic() - checked > check_seconds:
-                    check()
-        if waiting:
-            check()
-    except JudgeChanged:
-        if cache is not None:
-            cache.forget_since(seen)
-        raise
-    return found
+    def get(self, key: str) -> Judgement | None:
+        return self._others.get(key) or (None if self._cache is None else self._cache.get(key))
+
+    def all(self, keys: Sequence[str]) -> list[Judgement] | None:
+        """The judgements with these keys; None if one is not there yet."""
+        found = [judgement for key in keys if (judgement := self.get(key)) is not None]
+        return found if len(found) == len(keys) else None
+
+    def put(self, key: str, judgement: Judgement) -> None:
+        """Called in the judge's threads: when a verdict is there, so is its line in the cache."""
+        if self._cache is None or not self._cache.put(key, judgement):
+            self._others[key] = judgement
+
+
+class _Watch:
+    """Sees to it that the judge is there and is still the same.
+
+    Attributes:
+        seen: where the cache ended when the judge was last seen to be the same.
+    """
+
+    def __init__(self, judge: Judge, cache: VerdictCache | None, seconds: float) -> None:
+        self._judge, self._cache, self._seconds = judge, cache, seconds
+        self.seen = self._end()
+        self._checked = time.monotonic()
+        self._failures, self._unchecked = 0, False
+
+    def note(self, judgement: Judgement) -> None:
+        """A judgement has come."""
+        self._unchecked = True
+        self._failures = self._failures + 1 if judgement.status == "failed" else 0
+        if self._failures == FAILURES_IN_A_ROW:
+            _require_alive(self._judge, judgement)
+            self._failures = 0
+        if time.monotonic() - self._checked > self._seconds:
+            self._check()
+
+    def finish(self) -> None:
+        """All have come."""
+        if self._unchecked:
+            self._check()
+
+    def _check(self) -> None:
+        end = self._end()
+        self._judge.check()
+        self.seen, self._checked, self._unchecked = end, time.monotonic(), False
+
+    def _end(self) -> int:
+        return 0 if self._cache is None else self._cache.mark()
 
 
 def _require_alive(judge: Judge, last: Judgement) -> None:
@@ -156,28 +182,44 @@ def _require_alive(judge: Judge, last: Judgement) -> None:
         )
 
 
-def _judged(
-    judge: Judge, waiting: Mapping[str, _Item], parallel: int, cache: VerdictCache | None
-) -> Generator[tuple[str, Judgement]]:
-    """Yield (key, judgement) in the order in which they come. However this ends, no thread is left behind."""
+def _in_order(
+    judge: Judge,
+    questions: Iterator[_Waiting],
+    parallel: int,
+    kept: _Kept,
+    watch: _Watch,
+    on_progress: Callable[[int], object],
+) -> Generator[Verdict]:
+    """Yield the verdicts in the questions' order. However this ends, no thread is left behind."""
 
-    def ask(key: str, item: _Item) -> tuple[str, Judgement]:
-        judgement = judge.judge(*item)
-        if cache is not None:
-            cache.put(key, judgement)
-        return key, judgement
+    def ask(question: Question, repeat: int, key: str) -> Judgement:
+        judgement = judge.judge(question, repeat)
+        kept.put(key, judgement)
+        return judgement
 
+    waiting: deque[_Waiting] = deque()
+    under_way: dict[str, Future[Judgement]] = {}
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
-    remaining = iter(waiting.items())
-    under_way: set[Future[tuple[str, Judgement]]] = set()
     try:
         while True:
-            room = AHEAD * parallel - len(under_way)
-            under_way |= {pool.submit(ask, *item) for item in islice(remaining, room)}
-            if not under_way:
+            while len(under_way) < AHEAD * parallel and len(waiting) < MOST_WAITING:
+                if (read := next(questions, None)) is None:
+                    break
+                waiting.append(read)
+                question, keys = read
+                fresh = {key: place for place, key in enumerate(keys) if key not in under_way and not kept.get(key)}
+                under_way |= {key: pool.submit(ask, question, place, key) for key, place in fresh.items()}
+                on_progress(len(keys) - len(fresh))
+            while waiting and (judged := kept.all(waiting[0][1])) is not None:
+                yield _verdict(waiting.popleft()[0], judged)
+            if under_way:
+                wait(under_way.values(), return_when=FIRST_COMPLETED)
+            elif not waiting:
                 break
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from [future.result() for future in done]
+            for key in [key for key, future in under_way.items() if future.done()]:
+                judgement = under_way.pop(key).result()
+                on_progress(1)
+                watch.note(judgement)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         judge.close()

@@ -8,23 +8,18 @@ pipeline works and whether a model has learnt the form of the answers; it does n
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from rapidfuzz.distance import Levenshtein
-from sacrebleu.metrics.chrf import CHRF
 
+from stages.common.texts import chrf, token_f1
 from stages.judging.judge import Judgement, Question
 
 #: Parts of the score of an answer that is not the reference. Equal, as none is the better judge and each misses what
 #: another sees: chrF (character 1- to 6-grams, recall counts double) takes part-right words and no order beyond six
 #: characters, token F1 the right words in any order and case, edit similarity order, case and punctuation.
 CHRF_WEIGHT = TOKEN_F1_WEIGHT = EDIT_WEIGHT = 1 / 3
-
-_CHRF = CHRF()
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -42,25 +37,12 @@ class Likeness:
 
 
 def likeness(answer: str, reference: str) -> Likeness:
-    """Compare an answer with its reference.
-
-    chrF is sacrebleu's with its defaults (Popović 2015), edit similarity 1 - Levenshtein distance / longer length.
-    """
+    """Compare an answer with its reference; edit similarity is 1 - Levenshtein distance / longer length."""
     return Likeness(
-        chrf=_CHRF.sentence_score(answer, [reference]).score,
+        chrf=chrf(answer, reference),
         token_f1=100 * token_f1(answer, reference),
         edit=100 * Levenshtein.normalized_similarity(answer, reference),
     )
-
-
-def token_f1(answer: str, reference: str) -> float:
-    """F1 of the words that two texts share, counted as often as they occur, from 0 to 1 (SQuAD's measure).
-
-    Words are runs of letters and digits, without regard to case. Two texts without a common word score 0.
-    """
-    ours, theirs = (Counter(_WORD.findall(text.casefold())) for text in (answer, reference))
-    shared = (ours & theirs).total()
-    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
 
 
 class ReferenceJudge:

@@ -28,7 +28,7 @@ class Run:
     """One run's verdicts.
 
     Attributes:
-        name: as the user named it.
+        name: as the user named it, with the commit where it is a revision or an experiment.
         judge: the judge's identity with its fingerprint.
         verdicts: of all its models.
     """
@@ -71,7 +71,10 @@ def find_run(name: str) -> Run:
 
 
 def _read(name: str, verdicts: Path, metrics: Path) -> Run:
-    judge = read_json(metrics, made_by=MADE_BY)["judge"]
+    read = read_json(metrics, made_by=MADE_BY)
+    judge = read.get("judge") if isinstance(read, dict) else None
+    if not isinstance(judge, dict):
+        raise DataError(f"{name}: {metrics}: no judge in it, so that it is none of the stage judge", MADE_BY)
     found = list(read_records(verdicts, Verdict, made_by=MADE_BY))
     return Run(name, {key: str(value) for key, value in judge.items()}, found)
 
@@ -101,7 +104,7 @@ def _in_git(name: str) -> Run | None:
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         fix = f"git checkout {name} && dvc pull, or {MADE_BY} there"
         raise DataError(f"{name}: not in DVC's cache: {', '.join(missing)}", fix)
-    return _read(name, verdicts, metrics)
+    return _read(name if commit.startswith(name) else f"{name} ({commit[:7]})", verdicts, metrics)
 
 
 def _experiment(name: str) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from stages.common.records import Verdict
+from stages.judging.bootstrap import LEVEL, mean_interval
 
-#: The confidence of every interval.
-LEVEL = 0.95
+#: The lowest and the highest score.
+SCALE = (0.0, 100.0)
 #: A score from here on counts as a good answer.
 GOOD = 80.0
 #: Digits after the point in metrics.json: the same on machines whose sums differ in the last bit.
 DIGITS = 3
-#: Numbers drawn at a time for the bootstrap, which bounds its memory (8 bytes each, a few times over).
-_DRAWN_AT_A_TIME = 1 << 21
 
 
 def summarise(
@@ -45,7 +42,7 @@ def summarise(
         if all others had 0 or 100; ``not_equal_to_reference`` and ``without_twin_in_train``, the ``n``, ``scored``,
         ``mean`` and ``interval`` of these rows alone; ``mean_spread``, the mean standard deviation of a row's repeated
         judgements, where there are any; ``categories`` with each one's ``n``, ``scored`` and ``mean``. What cannot be
-        computed without a score is null.
+        computed without a score is null. Every ``interval`` draws whole instructions, and says in ``method`` how.
     """
     scores = _scores(verdicts)
     counts = Counter(verdict.status for verdict in verdicts)
@@ -61,7 +58,7 @@ def summarise(
         "failed": counts["failed"],
         "exact_matches": sum(verdict.exact for verdict in verdicts),
         "mean": _mean(scores),
-        "interval": mean_interval(scores, resamples=resamples, seed=seed),
+        "interval": _score_interval(verdicts, resamples=resamples, seed=seed),
         "mean_bounds": _bounds(scores, len(verdicts)),
         "median": _quantile(scores, 0.5),
         "quartiles": {"lower": _quantile(scores, 0.25), "upper": _quantile(scores, 0.75)},
@@ -75,62 +72,40 @@ def summarise(
 
 def _part(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
     scores = _scores(verdicts)
-    interval = mean_interval(scores, resamples=resamples, seed=seed)
+    interval = _score_interval(verdicts, resamples=resamples, seed=seed)
     return {"n": len(verdicts), "scored": len(scores), "mean": _mean(scores), "interval": interval}
+
+
+def _score_interval(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
+    clusters = [verdict.cluster or verdict.id for verdict in verdicts if verdict.score is not None]
+    return _interval(_scores(verdicts), clusters, SCALE, resamples=resamples, seed=seed)
 
 
 def difference(tuned: Sequence[Verdict], base: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
     """How much better the tuned model's answers are than the base model's to the same prompts.
 
     Returns:
-        JSON: ``n``, the rows scored in both; the ``mean`` of tuned minus base on these; its ``interval``, whose
-        resamples are rows, so that each row's two scores stay together.
+        JSON: ``n``, the rows scored in both; the ``mean`` of tuned minus base on these; its ``interval``, in whose
+        resamples each row's two scores stay together.
     """
     theirs = {verdict.id: verdict.score for verdict in base if verdict.score is not None}
-    pairs = [(v.score, theirs[v.id]) for v in tuned if v.score is not None and v.id in theirs]
-    differences = np.array([ours - other for ours, other in pairs], dtype=np.float64)
+    pairs = [(v.score - theirs[v.id], v.cluster or v.id) for v in tuned if v.score is not None and v.id in theirs]
+    differences = np.array([better for better, _ in pairs], dtype=np.float64)
+    widest = (SCALE[0] - SCALE[1], SCALE[1] - SCALE[0])
     return {
         "n": len(differences),
         "mean": _mean(differences),
-        "interval": mean_interval(differences, resamples=resamples, seed=seed),
+        "interval": _interval(differences, [name for _, name in pairs], widest, resamples=resamples, seed=seed),
     }
 
 
-def mean_interval(values: np.ndarray, *, resamples: int, seed: int) -> dict[str, Any]:
-    """A bootstrap confidence interval of the mean, bias-corrected and accelerated (BCa; Efron 1987).
-
-    Returns:
-        JSON: ``level``, ``low``, ``high`` and ``method``. With fewer than two values there is no interval, and with
-        equal values it has no width: ``method`` says so.
-    """
-    if len(values) < 2:
-        return _interval(None, None, f"none: {len(values)} of the 2 values that it takes")
-    if np.all(values == values[0]):
-        return _interval(values[0], values[0], f"none: all {len(values)} values are equal")
-    with warnings.catch_warnings():
-        # A degenerate bootstrap distribution gives NaN, which is told below.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=resamples,
-            batch=max(1, _DRAWN_AT_A_TIME // len(values)),
-            confidence_level=LEVEL,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    if not np.isfinite([found.low, found.high]).all():
-        return _interval(None, None, "none: the bootstrap distribution is degenerate")
-    return _interval(found.low, found.high, f"BCa bootstrap, {resamples} resamples, seed {seed}")
-
-
-def _interval(low: float | None, high: float | None, method: str) -> dict[str, Any]:
-    return {
-        "level": LEVEL,
-        "low": None if low is None else _rounded(low),
-        "high": None if high is None else _rounded(high),
-        "method": method,
-    }
+def _interval(
+    values: np.ndarray, clusters: Sequence[str], bounds: tuple[float, float], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """`stages.judging.bootstrap.mean_interval` as JSON: ``level``, ``low``, ``high`` and ``method``."""
+    found = mean_interval(values, clusters, bounds=bounds, resamples=resamples, seed=seed)
+    ends = {name: None if end is None else _rounded(end) for name, end in (("low", found.low), ("high", found.high))}
+    return {"level": LEVEL, **ends, "method": found.method}
 
 
 def _by_category(verdicts: Sequence[Verdict], categories: Mapping[str, str]) -> dict[str, Any]:

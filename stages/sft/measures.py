@@ -7,52 +7,15 @@ takes the same memory.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from sacrebleu.metrics.chrf import CHRF
-
 from stages.common.records import Response
-
-#: Parts of the prompt styles that belong in no answer: headings of alpaca, turns of phi3.
-TEMPLATE_MARKERS = ("###", "<|user|>", "<|assistant|>")
+from stages.common.texts import chrf, is_exact, leaks_template, token_f1
 
 #: Decimal places of a mean: more would be digits of rounding.
 PLACES = 4
-
-_CHRF = CHRF()
-_WORD = re.compile(r"\w+")
-
-
-def is_exact(answer: str, reference: str) -> bool:
-    """Whether two texts are equal but for white space around them."""
-    return answer.strip() == reference.strip()
-
-
-def token_f1(answer: str, reference: str) -> float:
-    """F1 of the words that two texts share, each as often as both have it, from 0 to 1 (Rajpurkar et al. 2016, SQuAD).
-
-    Words are runs of letters, digits and underscores, without regard to case; articles count, unlike in SQuAD. "the
-    cat sat" and "The cat." share 2 of 3 and 2 of 2 words: 2 * 2 / (3 + 2) = 0.8. Without a common word it is 0.
-    """
-    ours, theirs = (Counter(_WORD.findall(text.casefold())) for text in (answer, reference))
-    shared = (ours & theirs).total()
-    return 2 * shared / (ours.total() + theirs.total()) if shared else 0.0
-
-
-def chrf(answer: str, reference: str) -> float:
-    """Likeness of one answer by chrF, from 0 to 100: F2 of character 1- to 6-grams without white space (Popović 2015).
-
-    That of sacrebleu with its defaults, signature ``nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no``.
-    """
-    return float(_CHRF.sentence_score(answer, [reference]).score)
-
-
-def leaks_template(answer: str) -> bool:
-    """Whether an answer holds a part of a prompt style, as one does that goes on to make up the next instruction."""
-    return any(marker in answer for marker in TEMPLATE_MARKERS)
 
 
 @dataclass

@@ -122,7 +122,8 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
     """The results in the stages' metrics files.
 
     The tuned model's scores are ``judge/...``, the base model's ``judge_base/...``, and the mean of tuned minus base is
-    ``judge/difference``; what comes of their answers side by side is ``judge_pairwise/...``, with rates from 0 to 1.
+    ``judge/difference``; a mean put right by better scores is ``calibrated_mean``. What comes of their answers side by
+    side is ``judge_pairwise/...``, with rates from 0 to 1.
     The measures of the answers are ``generate/...`` and ``generate_base/...``.
     """
     if (root / paths.FINETUNE_METRICS).exists():
@@ -146,6 +147,8 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
         difference = found["difference"]
         yield from _numbers("judge/difference", difference["mean"])
         yield from _interval("judge/difference_ci95", difference["interval"])
+    if "calibration" in found:
+        yield from _calibrated(found["calibration"])
     if "pairwise" in found:
         yield from _pairwise(found["pairwise"])
 
@@ -165,6 +168,15 @@ def _scores(name: str, found: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for field, shown in names.items():
         yield from _numbers(f"{name}/{shown}", found[field])
     yield from _interval(f"{name}/ci95", found["interval"])
+
+
+def _calibrated(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The means as better scores put them right; what the judge agrees in with these is in the file."""
+    for model, name in (("tuned", "judge"), ("base", "judge_base")):
+        one = (found["means"] or {}).get(model)
+        if one is not None and one["calibrated"] is not None:
+            yield from _numbers(f"{name}/calibrated_mean", one["calibrated"])
+            yield from _interval(f"{name}/calibrated_ci95", one["interval"])
 
 
 def _pairwise(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
