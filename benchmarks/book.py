@@ -15,7 +15,7 @@ from llms_from_scratch.ch05 import calc_loss_batch, evaluate_model, load_weights
 from llms_from_scratch.ch07 import custom_collate_fn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.clock import Clock
+from benchmarks.clock import EVALUATIONS, Clock
 from benchmarks.task import POSITIONS, Task
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2
@@ -61,8 +61,9 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bo
         loss.backward()
         optimizer.step()
         clock.step(loss.detach(), (target_batch != -100).sum())
-    with clock.evaluation(), context():
-        evaluate_model(model, train_loader, val_loader, device, EVAL_ITER)
+    for _ in range(EVALUATIONS):
+        with clock.evaluation(), context():
+            evaluate_model(model, train_loader, val_loader, device, EVAL_ITER)
     measured = clock.result()
 
     model.eval()

@@ -13,6 +13,9 @@ import torch
 from benchmarks.task import Task
 from stages.sft.memory import peak_resident
 
+#: How often a contender evaluates after its steps: the first time makes what later ones find ready, and does not count.
+EVALUATIONS = 2
+
 
 class Clock:
     """Takes the time of every step, of evaluations apart from it, and notes losses and tokens.

@@ -90,7 +90,8 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
     counts = {"--warmup": options.warmup, "--steps": options.steps}
     child.start("benchmarks.task", str(given), *_flat(sizes | counts))
     job = task.read(given)
-    environment = OFFLINE | {"HF_HOME": str(folder / "huggingface")}
+    # What stages.common.program sets for the stage, all get: it makes others faster too.
+    environment = OFFLINE | torch_settings("finetune") | {"HF_HOME": str(folder / "huggingface")}
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     # One GPU: with several in sight a trainer would take them all.
     environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[0] if options.device == "cuda" else ""
@@ -112,8 +113,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
                     "benchmarks.contender",
                     name,
                     *_flat({"--folder": given, "--device": options.device, "--out": out}),
-                    # As stages.common.program sets it for the stage.
-                    environment=environment | (torch_settings("finetune") if name == OURS else {}),
+                    environment=environment,
                 )
             except child.ChildFailed as failure:
                 if name == OURS:

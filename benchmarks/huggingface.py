@@ -15,7 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, DataCollatorWithFlattening, GPT2LMHeadModel, TrainerCallback
 
-from benchmarks.clock import Clock
+from benchmarks.clock import EVALUATIONS, Clock
 from benchmarks.task import Task
 from stages.common.records import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT
@@ -41,8 +41,9 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_
         optimizer.step()
         optimizer.zero_grad()
         clock.step(loss.detach(), targets(batch))
-    with clock.evaluation():
-        mean_loss(model, task.val, task.recipe.batch_size, collate, device)
+    for _ in range(EVALUATIONS):
+        with clock.evaluation():
+            mean_loss(model, task.val, task.recipe.batch_size, collate, device)
     measured = clock.result()
     return measured | outcome(model, task, device)
 
@@ -104,8 +105,9 @@ def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padd
         callbacks=[Stamp()],
     )
     trainer.train()
-    with clock.evaluation():
-        trainer.evaluate()
+    for _ in range(EVALUATIONS):
+        with clock.evaluation():
+            trainer.evaluate()
     measured = clock.result()
     return measured | outcome(model, task, device)
 
