@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks import child
 from benchmarks.clock import busy_elsewhere, peak_resident
-from benchmarks.task import POSITIONS, ROOT, SEED, SIZES
-from stages.common import params
+from benchmarks.task import POSITIONS, SEED, SIZES, recipe
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, write_json
 from stages.gpt2 import runtime, weights
@@ -68,7 +67,7 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
 
     if not data.is_file():
         raise DataError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
-    settings = params.load(ROOT / "params.yaml")
+    settings = recipe()
     (folder / "bpe").mkdir(parents=True)
     (folder / "model").mkdir()
     bpe.fetch_files(settings.download.tokenizer.source, folder / "bpe", FILES)
@@ -77,7 +76,7 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
     test = splits.divide(splits.with_ids(read.rows), settings.split)["test"]
     if rows > len(test):
         raise ConfigError(f"--rows {rows}: the test split of {data.name} has {len(test)} rows")
-    encoded = [encode(row, STYLES["alpaca"], tokenizer) for row in test[:rows]]
+    encoded = [encode(row, STYLES[settings.tokenize.prompt_style], tokenizer) for row in test[:rows]]
     layers, heads, width = SIZES[model]
     weights.save(weights.initialise(GPT2Config(layers, heads, width, POSITIONS), SEED), folder / "model")
     questions = Questions(
@@ -95,7 +94,7 @@ def read(folder: Path) -> Questions:
 
 
 def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int) -> Answer:
-    """`stages.gpt2.decoding.generate`, as the stage calls it."""
+    """`stages.gpt2.decoding.generate`, as the stage calls it but for the end of an answer, which is its length."""
     from stages.gpt2 import decoding
 
     loaded = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import child, report, task
+from benchmarks.arguments import at_least, names_of
 from benchmarks.contender import CONTENDERS, PEERS, versions
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
@@ -45,32 +46,15 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__.splitlines()[0])
     made.add_argument("--model", choices=task.SIZES, required=True, help="tiny is for a try")
     made.add_argument("--device", choices=("cpu", "cuda"), required=True)
-    made.add_argument("--peers", type=peers, default=["book", "transformers", "trl"], help=f"of {', '.join(PEERS)}")
+    made.add_argument(
+        "--peers", type=names_of(PEERS), default=["book", "transformers", "trl"], help=f"of {', '.join(PEERS)}"
+    )
     made.add_argument("--steps", type=at_least(1), default=10, help="optimiser steps that are measured")
     made.add_argument("--warmup", type=at_least(0), default=1, help="steps before them")
     made.add_argument("--repeats", type=at_least(1), default=2, help="times that each contender has its turn")
     made.add_argument("--data", type=Path, default=task.DATA, help="a dataset; the book's is instruction-data.json")
     made.add_argument("--json", type=Path, required=True, help="where to write the report")
     return made
-
-
-def peers(text: str) -> list[str]:
-    """Names separated by commas; an empty text is none."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in PEERS]:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    return list(dict.fromkeys(names))
-
-
-def at_least(least: int) -> Any:
-    """The type of a whole number that is not below ``least``."""
-
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text!r}")
-        return int(text)
-
-    return whole
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:

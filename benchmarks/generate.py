@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import answers, child, task
-from benchmarks.finetune import OFFLINE, OURS, at_least, say
+from benchmarks.arguments import at_least, names_of
+from benchmarks.finetune import OFFLINE, OURS, say
 from benchmarks.report import head, line, spread, with_spread
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
@@ -28,6 +29,8 @@ BATCH_SIZES = (16, 32, 64, 0)
 #: The least share of answers that must be ours to the last token in fp32, where rounding alone can make another of two
 #: tokens that are as good as equal the likeliest.
 SAME_ANSWERS = 0.95
+#: Rows that everyone answers in fp32 once more, untimed, where they are not timed in fp32.
+CHECKED_ROWS = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,23 +47,22 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.generate", description=__doc__.splitlines()[0])
     made.add_argument("--model", choices=task.SIZES, required=True, help="tiny is for a try")
     made.add_argument("--device", choices=("cpu", "cuda"), required=True)
-    made.add_argument("--peers", type=peers, default=list(PEERS), help=f"of {', '.join(PEERS)}")
+    made.add_argument("--peers", type=names_of(PEERS), default=list(PEERS), help=f"of {', '.join(PEERS)}")
     made.add_argument("--rows", type=at_least(1), default=110, help="prompts, from the test split")
     made.add_argument("--book-rows", type=at_least(1), help="answer only so many as the book, which takes minutes")
-    made.add_argument("--batch-size", type=at_least(1), default=48, help="of ours")
+    made.add_argument("--batch-size", type=at_least(1), help="of ours; by default the stage's")
+    made.add_argument(
+        "--their-batch-sizes",
+        type=at_least(0),
+        nargs="+",
+        default=BATCH_SIZES,
+        help="at which transformers is tried; 0: all rows",
+    )
     made.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="the book's is fp32")
     made.add_argument("--repeats", type=at_least(1), default=2, help="times that each contender has its turn")
     made.add_argument("--data", type=Path, default=task.DATA, help="a dataset; the book's is instruction-data.json")
     made.add_argument("--json", type=Path, required=True, help="where to write the report")
     return made
-
-
-def peers(text: str) -> list[str]:
-    """Names separated by commas; an empty text is none."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in PEERS]:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    return list(dict.fromkeys(names))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -82,46 +84,66 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     child.start("benchmarks.machine", str(out), "--device", options.device, *widths, environment=environment)
     hardware = read_json(out, made_by="python -m benchmarks.generate") | {"load_before": round(load, 2)}
 
+    def run(name: str, batch_size: int, rows: int, precision: str) -> Any:
+        given = {
+            "--folder": folder / "task",
+            "--device": options.device,
+            "--precision": precision,
+            "--batch-size": batch_size,
+            "--rows": rows,
+            "--out": out,
+        }
+        child.start(
+            "benchmarks.answers", name, *(str(x) for pair in given.items() for x in pair), environment=environment
+        )
+        return read_json(out, made_by="python -m benchmarks.generate")
+
     turns = contenders(options)
     not_run = {label: why for label, (name, _, _) in turns.items() if (why := missing(name))}
     runs: dict[str, list[Any]] = {label: [] for label in turns if label not in not_run}
     for repeat in range(options.repeats):
-        for label in list(runs):
+        for label in rotated(list(runs), repeat):
             say(f"repeat {repeat + 1} of {options.repeats}: {label}")
-            name, batch_size, rows = turns[label]
-            given = {
-                "--folder": folder / "task",
-                "--device": options.device,
-                "--precision": options.precision,
-                "--batch-size": batch_size,
-                "--rows": rows,
-                "--out": out,
-            }
             try:
-                child.start(
-                    "benchmarks.answers",
-                    name,
-                    *(str(x) for pair in given.items() for x in pair),
-                    environment=environment,
-                )
+                runs[label].append(run(*turns[label], options.precision))
             except child.ChildFailed as failure:
-                if name == OURS:
+                if label == OURS:
                     raise
                 not_run[label] = failure.what
                 del runs[label]
                 say(f"{label} did not run: {failure.what}")
-            else:
-                runs[label].append(read_json(out, made_by="python -m benchmarks.generate"))
+    if runs[OURS][0]["precision"] != "fp32":
+        rows = min(CHECKED_ROWS, options.rows)
+        say(f"the first {rows} rows in fp32, untimed")
+        names = dict.fromkeys(turns[label][0] for label in runs)
+        check_answers({name: run(name, turns[OURS][1], rows, "fp32") for name in names})
     return summed_up(options, questions, hardware, runs, not_run)
+
+
+def rotated(labels: list[str], turn: int) -> list[str]:
+    """[1, 2, 3] is [2, 3, 1] in turn 1: nobody always comes first, or always behind the same one."""
+    first = turn % len(labels)
+    return labels[first:] + labels[:first]
+
+
+def check_answers(runs: Mapping[str, Any]) -> None:
+    """Compare fp32 answers.
+
+    Raises:
+        PipelineError: a peer's are not ours.
+    """
+    for label, run in runs.items():
+        if (same := agreement(run, runs[OURS])) < SAME_ANSWERS:
+            raise PipelineError(f"{label}: only {same:.0%} of the answers are ours: not the same weights or prompts")
 
 
 def contenders(options: argparse.Namespace) -> dict[str, tuple[str, int, int]]:
     """Who has a turn, by label: name, batch size and rows."""
-    turns = {OURS: (OURS, options.batch_size, options.rows)}
+    turns = {OURS: (OURS, options.batch_size or task.recipe().generate.batch_size, options.rows)}
     if "book" in options.peers:
         turns["book"] = ("book", 1, min(options.book_rows or options.rows, options.rows))
     if "transformers" in options.peers:
-        sizes = dict.fromkeys(min(size or options.rows, options.rows) for size in BATCH_SIZES)
+        sizes = dict.fromkeys(min(size or options.rows, options.rows) for size in options.their_batch_sizes)
         turns |= {f"transformers, batch {size}": ("transformers", size, options.rows) for size in sizes}
     return turns
 
@@ -169,8 +191,8 @@ def summed_up(
         seconds = [seconds_of(run, questions) for run in found]
         mine = [seconds_of(run, questions) for run in runs[OURS]]
         same = min(agreement(run, runs[OURS][0]) for run in found)
-        if found[0]["precision"] == runs[OURS][0]["precision"] == "fp32" and same < SAME_ANSWERS:
-            raise PipelineError(f"{label}: only {same:.0%} of the answers are ours: not the same weights or prompts")
+        if found[0]["precision"] == runs[OURS][0]["precision"] == "fp32":
+            check_answers({OURS: runs[OURS][0], label: min(found, key=lambda run: agreement(run, runs[OURS][0]))})
         figures[label] = {
             "precision": found[0]["precision"],
             "versions": found[0]["versions"],
@@ -185,7 +207,12 @@ def summed_up(
         if label != OURS:
             ratios[label] = {
                 "speed": spread([theirs / own for theirs, own in zip(seconds, mine, strict=True)]),
-                "memory": figures[label]["peak_memory_bytes"] / figures[OURS]["peak_memory_bytes"],
+                "memory": spread(
+                    [
+                        theirs["peak_memory_bytes"] / own["peak_memory_bytes"]
+                        for theirs, own in zip(found, runs[OURS], strict=True)
+                    ]
+                ),
             }
     job = {"model": questions.model, "data": questions.data, "rows": len(questions.prompts), "tokens": tokens}
     return {
@@ -234,9 +261,9 @@ def tables(report: Mapping[str, Any]) -> str:
                 f"{found['same_answers']:.0%}",
             )
         )
-    rows += ["", *head("ours against", "speed (low–high)", "memory, theirs to ours")]
+    rows += ["", *head("ours against", "speed (low–high)", "memory, theirs to ours (low–high)")]
     rows += [
-        line(label, with_spread(ratio["speed"], ".3g"), f"{ratio['memory']:.2f}")
+        line(label, with_spread(ratio["speed"], ".3g"), with_spread(ratio["memory"], ".2f"))
         for label, ratio in report["ratios"].items()
     ]
     return "\n".join([*rows, *(f"\n{name} did not run: {why}" for name, why in report["not_run"].items())])

@@ -16,12 +16,15 @@ from benchmarks import child
 from stages.common import params
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, write_json
-from stages.common.params import Finetune
+from stages.common.params import Finetune, Params
 from stages.common.records import Encoded
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "profiles" / "gpt2-medium.yaml"
 DATA = ROOT / "assets" / "data" / "instructions.json"
+
+#: The book's, and that of params.yaml unless its user has another.
+SPLIT = {"method": "order", "seed": 123, "train": 0.85, "test": 0.1}
 
 #: Blocks, heads and width; "tiny" is for the tests.
 SIZES = {"gpt2": (12, 12, 768), "gpt2-medium": (24, 16, 1024), "tiny": (2, 2, 16)}
@@ -73,6 +76,14 @@ class Task(BaseModel):
         return 1 + -(-self.total_steps // self.recipe.eval_every)
 
 
+def recipe() -> Params:
+    """The recipe's values, its division of the rows included, whatever params.yaml says of these."""
+    tree = params.read_yaml(ROOT / "params.yaml")
+    params.merge(tree, params.read_yaml(RECIPE))
+    params.merge(tree, {"split": SPLIT})
+    return params.check(tree, RECIPE)
+
+
 def useful_flops(model: str, rows: list[Encoded]) -> float:
     """Floating-point operations of one forward and backward pass over rows, each token once and none of padding.
 
@@ -103,9 +114,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
 
     if not data.is_file():
         raise DataError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
-    tree = params.read_yaml(ROOT / "params.yaml")
-    params.merge(tree, params.read_yaml(RECIPE))
-    settings = params.check(tree, RECIPE)
+    settings = recipe()
     (folder / "bpe").mkdir(parents=True)
     (folder / "model").mkdir()
     bpe.fetch_files(settings.download.tokenizer.source, folder / "bpe", FILES)

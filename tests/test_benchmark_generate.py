@@ -8,6 +8,7 @@ import json
 import pytest
 
 from benchmarks import answers, generate, task
+from stages.common import params
 from stages.common.errors import ConfigError, PipelineError
 
 QUESTIONS = answers.Questions(model="tiny", data="x", prompts=[[1, 2], [3, 4, 5], [6]], lengths=[2, 3, 1])
@@ -45,7 +46,10 @@ def test_figures_and_ratios():
     assert found["job"]["tokens"] == 6
     assert found["contenders"]["ours"]["tokens_per_s"]["median"] == 3.0
     assert found["contenders"]["book"]["seconds"]["median"] == 360.0
-    assert found["ratios"]["book"] == {"speed": {"median": 180.0, "low": 180.0, "high": 180.0}, "memory": 2.0}
+    assert found["ratios"]["book"] == {
+        "speed": {"median": 180.0, "low": 180.0, "high": 180.0},
+        "memory": {"median": 2.0, "low": 2.0, "high": 2.0},
+    }
     assert "answers" not in found["runs"]["ours"][0]
 
 
@@ -79,12 +83,49 @@ def test_who_has_a_turn():
     options.book_rows = 4
 
     assert generate.contenders(options) == {
-        "ours": ("ours", 48, 40),
+        "ours": ("ours", 64, 40),
         "book": ("book", 1, 4),
         "transformers, batch 16": ("transformers", 16, 40),
         "transformers, batch 32": ("transformers", 32, 40),
         "transformers, batch 40": ("transformers", 40, 40),
     }
+    options.their_batch_sizes, options.peers = [8], ["transformers"]
+    assert list(generate.contenders(options)) == ["ours", "transformers, batch 8"]
+
+
+def test_nobody_always_comes_first():
+    assert [generate.rotated([1, 2, 3], turn) for turn in range(4)] == [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]]
+
+
+def test_prompts_are_those_of_the_recipe_whatever_params_yaml_says(tmp_path, monkeypatch):
+    tree = params.read_yaml(task.ROOT / "params.yaml")
+    tree["split"] |= {"method": "shuffle", "test": 0.3}
+    (tmp_path / "params.yaml").write_text(json.dumps(tree))
+    expected = task.recipe()
+    monkeypatch.setattr(task, "ROOT", tmp_path)
+
+    assert task.recipe() == expected
+    assert expected.split.method == "order"
+
+
+def test_in_bf16_the_first_answers_are_checked_in_fp32(tmp_path, monkeypatch):
+    """A contender that gives other tokens is found out, although nothing is said of its bf16 answers."""
+
+    def start(module, name="", *arguments, **_):
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True)) if module == "benchmarks.answers" else {}
+        wrong = name == "transformers" and given["--precision"] == "fp32"
+        written = run(precision="bf16", answers=[[8]] if wrong else [[7]]) if given else {"cores": 2}
+        (tmp_path / "out.json").write_text(json.dumps(written))
+
+    monkeypatch.setattr(generate.child, "start", start)
+    monkeypatch.setattr(generate.answers, "make", lambda *_, **__: None)
+    monkeypatch.setattr(generate.answers, "read", lambda _: QUESTIONS)
+    options = generate.parser().parse_args(
+        ["--model", "tiny", "--device", "cpu", "--json", "x", "--rows", "3", "--peers", "transformers"]
+    )
+
+    with pytest.raises(PipelineError, match="transformers: only 0% of the answers are ours"):
+        generate.measure(options, tmp_path)
 
 
 def test_more_rows_than_the_test_split_has_are_refused(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -190,3 +192,22 @@ def test_a_config_of_another_network_is_refused(folder, key, value, message):
 
     with pytest.raises(DataError, match=message):
         weights.load(folder, made_by="x")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_read_takes_no_memory_beside_the_weights(tmp_path):
+    """In bf16 the weights are half the file: the pages of the file itself must not stay with the process."""
+    config = GPT2Config(n_layer=12, n_head=8, n_embd=512, n_positions=16, vocab_size=31)
+    weights.save(weights.initialise(config, seed=1), tmp_path)
+    size = (tmp_path / weights.WEIGHTS).stat().st_size
+    program = """
+import pathlib, sys, torch
+from stages.gpt2 import weights
+from stages.sft.memory import peak_resident
+before = peak_resident()
+model = weights.load(pathlib.Path(sys.argv[1]), made_by="x", dtype=torch.bfloat16)
+print(peak_resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+
+    assert size / 2 < int(done.stdout) < 0.7 * size

@@ -27,8 +27,6 @@ LAYER_NORM_EPSILON = 1e-5
 
 #: Positions that a cache makes ready at a time.
 CLEARED_AT_A_TIME = 16
-#: Up to so many tokens a projection is quicker with its weight as the first factor (docs/decisions.md).
-FEW_TOKENS = 24
 
 
 @dataclass(frozen=True)
@@ -134,11 +132,13 @@ class CachedPass:
     span: int
 
     @functools.cached_property
-    def mask(self) -> Tensor:
+    def mask(self) -> Tensor | None:
         """0 where a token looks, -inf elsewhere, in the cache's dtype: its own position and those before it.
 
-        [1, 1, T, span], as all rows begin at one position; [B, 1, 1, span] for one token a row.
+        [1, 1, T, span], as all rows begin at one position; [B, 1, 1, span] for one token a row; None for a single one.
         """
+        if len(self.positions) == 1:
+            return None
         device = self.positions.device
         last = torch.arange(self.start, self.start + self.width, device=device) if self.width > 1 else self.positions
         hidden = torch.arange(self.span, device=device) > last[:, None]
@@ -152,14 +152,12 @@ class CachedPass:
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """Write keys and values [N, H, D] to the cache and attend to all that is there."""
-        query, key, value = qkv.unbind(1)
-        keys, values = self.cache.data[layer].unbind()
-        # Indices on both sides of a slice put the indexed dimensions first: [N, H, D].
-        keys[self.rows, :, self.positions] = key
-        values[self.rows, :, self.positions] = value
-        keys, values = (part[self.first : self.cache.rows, :, : self.span] for part in (keys, values))
+        there = self.cache.data[layer]
+        # Indices on both sides of a slice put the indexed dimensions first: [N, 2, H, D].
+        there[:, self.rows, :, self.positions] = qkv[:, 1:]
+        keys, values = there[:, self.first : self.cache.rows, :, : self.span].unbind()
         # [B, H, T, D] from keys and values [B, H, span, D]
-        mixed = F.scaled_dot_product_attention(self._padded(query), keys, values, attn_mask=self.mask)
+        mixed = _mix_cached(self._padded(qkv[:, 0]), keys, values, self.mask)
         return mixed.transpose(1, 2).flatten(0, 1) if self.width == 1 else self._line(mixed)
 
     def _padded(self, query: Tensor) -> Tensor:
@@ -172,6 +170,29 @@ class CachedPass:
     def _line(self, mixed: Tensor) -> Tensor:
         """[B, H, T, D] to [N, H, D]."""
         return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self.grid)
+
+
+def _mix_cached(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention over a cache, on a CPU in bf16 by whichever way is quicker than PyTorch's own (docs/decisions.md).
+
+    Args:
+        query: [B, H, T, D].
+        keys: [B, H, span, D].
+        values: [B, H, span, D].
+        mask: added to the scores [B, H, T, span]; None where all is looked at.
+
+    Returns:
+        [B, H, T, D].
+    """
+    rows, heads, width, size = query.shape
+    if query.dtype != torch.bfloat16 or query.device.type != "cpu" or width > 1:
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+    if mask is None:  # few numbers, so that copies cost little
+        return F.scaled_dot_product_attention(query.float(), keys.float(), values.float()).to(query.dtype)
+    # With the keys as the first factor oneDNN takes them as they lie; as the second it would copy them first.
+    scores = torch.bmm(keys.flatten(0, 1), query.reshape(-1, size, 1)).view(rows, heads, 1, -1)
+    shares = (scores * size**-0.5 + mask).softmax(-1)
+    return torch.bmm(shares.flatten(0, 1), values.flatten(0, 1)).view(query.shape)
 
 
 def mix(
@@ -194,10 +215,25 @@ def mix(
     return mixed.transpose(1, 2)
 
 
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[..., in] to [..., out] by a weight [out, in]; answers are made by PyTorch's quickest way on a CPU.
+
+    By itself PyTorch multiplies fp32 by MKL, which takes twice as long on an AMD CPU as oneDNN, and a single bf16 token
+    by oneDNN, which reads weights at half the memory's speed (docs/decisions.md).
+    """
+    if torch.is_inference_mode_enabled() and x.device.type == "cpu" and weight.is_contiguous():
+        if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+            return F.linear(x.to_mkldnn(), weight, bias).to_dense()
+        if x.dtype == torch.bfloat16 and x.shape[:-1].numel() == 1:
+            with torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None):
+                return F.linear(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
 class Projection(nn.Module):
     """An affine map whose weight is stored [in, out], as the published GPT-2 checkpoints do.
 
-    In memory the weight may lie the other way round, see `lay_out_for_few_tokens`.
+    In memory the weight may lie the other way round, see `lay_out_for_answers`.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -207,18 +243,10 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        weight = self.weight.t()  # [out, in]
-        if x.dim() == 2 and len(x) <= FEW_TOKENS and weight.is_contiguous():
-            if len(x) == 1:
-                return torch.addmv(self.bias, weight, x[0])[None]
-            return torch.addmm(self.bias[:, None], weight, x.t()).t().contiguous()
-        return F.linear(x, weight, self.bias)
+        return _product(x, self.weight.t(), self.bias)
 
-    def lay_out_for_few_tokens(self) -> None:
-        """Let the weight lie as [out, in] in memory, its shape staying what it is.
-
-        In bf16 a CPU then reads it about twice as fast when few tokens go through; training is slower with it.
-        """
+    def lay_out_for_answers(self) -> None:
+        """Let the weight lie as [out, in] in memory, its shape staying what it is, as `_product` wants it."""
         self.weight.data = self.weight.data.t().contiguous().t()
 
 
@@ -351,4 +379,4 @@ class GPT2(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., C] hidden states to [..., V] logits, by the tied head."""
-        return F.linear(hidden, self.wte.weight)
+        return _product(hidden, self.wte.weight)

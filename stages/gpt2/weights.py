@@ -165,15 +165,18 @@ def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, 
     try:
         with safe_open(path, framework="pt") as tensors:
             stored = _stored_names(path, tensors, model, made_by)
-            for name in sorted(stored):
+        for name in sorted(stored):
+            # Opened anew for each: what was read of a file counts as the process's memory for as long as it is open.
+            with safe_open(path, framework="pt") as tensors:
                 tensor = tensors.get_tensor(stored[name])
                 # NaN is both the least and the largest; isfinite of all would copy the tensor.
                 if not all(end.isfinite() for end in tensor.aminmax()):
                     raise DataError(f"{path}: {name} holds values that are not finite (NaN or infinity)", made_by)
-                if name != HEAD:
-                    yield name, tensor
-                elif not torch.equal(tensor, tensors.get_tensor(stored[EMBEDDING])):
+                if name == HEAD and not torch.equal(tensor, tensors.get_tensor(stored[EMBEDDING])):
                     raise DataError(f"{path}: {HEAD} differs from the token embedding; GPT-2's head is tied", made_by)
+            if name != HEAD:
+                yield name, tensor
+            del tensor
     except SafetensorError as error:
         raise DataError(f"{path}: not a whole safetensors file: {error}", made_by) from None
 
