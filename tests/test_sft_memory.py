@@ -39,9 +39,9 @@ def estimate(
 
 def test_the_estimate_worked_by_hand():
     # 226 weights: (10 + 64 + 2) * 2 in embeddings and last norm, 12 * 4 + 13 * 2 in the layer. The three rows are six
-    # tokens with a common beginning of 2; a grid of 6 places, 12 keys; 7 targets.
+    # tokens with a common beginning of 2; a grid of 6 places, each with 4 keys, whose weights are kept; 7 targets.
     count = sum(parameter.numel() for parameter in weights.initialise(SIZES, seed=0).parameters())
-    layer = 4 * (6 * 13 * 2 + (2 * 6 + 2 * 12) * 2 + 6 * 3 * 2)
+    layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + 6 * 4 + 2 * 2)
     loss = 4 * (7 * 10 + 2 * 10 * 2)
 
     found = estimate()
@@ -59,13 +59,13 @@ def test_the_estimate_worked_by_hand():
 
 
 def test_the_estimate_in_bf16_worked_by_hand():
-    # The line of 6 tokens and the 7 targets are filled up to 32 each. Attention stays in fp32 on a CPU.
+    # The line of 6 tokens and the 7 targets are filled up to 32 each. Attention's weights stay in fp32.
     assert estimate(torch.bfloat16) == Estimate(
         weights=2 * 226,
         masters=4 * 226,
         optimizer=8 * 226,
         gradients=2 * 226,
-        activations=2 * 32 * 13 * 2 + 4 * (2 * 6 + 2 * 12) * 2 + 2 * (3 * 32 + 2 * 32) * 2,
+        activations=2 * 32 * (13 + 3) * 2 + 4 * (6 * 4 + 2 * 2) + 2 * (3 * 32 + 2 * 32) * 2,
         logits=32 * 10 * 2 + 2 * 10 * 2 * 2,
     )
 

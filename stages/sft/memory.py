@@ -17,6 +17,7 @@ from stages.common.errors import ConfigError
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.packed import KEPT_WEIGHTS
 from stages.sft import ledger, loss
 from stages.sft.ledger import Shape
 from stages.sft.schedule import EVALUATION_BATCH
@@ -172,20 +173,25 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     """Bytes that a forward pass keeps of one part of a batch.
 
     Of a token, in each layer: both layer norms' inputs and outputs (4 C), what goes into the attention's second
-    projection (C), GELU's input and output (8 C). With a common beginning queries, keys and values of all tokens (3 C)
-    stay as well. Attention keeps queries, keys, values and its output in the padded grid, the keys and values with the
-    common beginning once a row; on a CPU in fp32. Dropout keeps two masks a token, and weights and mask of every pair.
-    With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
+    projection (C), GELU's input and output (8 C). Attention that keeps its weights (`stages.gpt2.packed`) keeps these,
+    in fp32, and queries, keys and values of all tokens (3 C). PyTorch's own keeps queries, keys, values and its output
+    in the padded grid, the keys and values with the common beginning once a row, on a CPU in fp32; with a common
+    beginning queries, keys and values of all tokens stay as well. Dropout keeps two masks a token, and weights and mask
+    of every pair. With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
     """
     item, width = dtype.itemsize, sizes.n_embd
-    attention_item = 4 if device.type == "cpu" else item
-    keys = shape.grid + shape.rows * shape.prefix
     layer = shape.computed * 13 * width * item
-    layer += (2 * shape.grid + 2 * keys) * width * attention_item
-    if shape.prefix and attention_item == item:
-        layer += shape.computed * 3 * width * item
+    pairs = sizes.n_head * shape.grid * (shape.prefix + shape.longest)
+    if device.type == "cpu" and not settings.dropout and pairs <= KEPT_WEIGHTS:
+        layer += shape.computed * 3 * width * item + 4 * (pairs + sizes.n_head * shape.prefix**2)
+    else:
+        attention_item = 4 if device.type == "cpu" else item
+        keys = shape.grid + shape.rows * shape.prefix
+        layer += (2 * shape.grid + 2 * keys) * width * attention_item
+        if shape.prefix and attention_item == item:
+            layer += shape.computed * 3 * width * item
     if settings.dropout:
-        layer += 2 * shape.computed * width + sizes.n_head * shape.grid * (shape.prefix + shape.longest) * (item + 1)
+        layer += 2 * shape.computed * width + pairs * (item + 1)
     ends = (3 * shape.computed + 2 * shape.logits) * width * item
     if settings.activation_checkpointing:
         return ends + layer + sizes.n_layer * shape.computed * width * item

@@ -10,6 +10,7 @@ GIB = 1 << 30
 #: What torch's and Python's errors say when memory is short: its CPU allocator, C++, cuBLAS and cuDNN.
 _SHORTAGES = (
     "can't allocate memory",
+    "Cannot allocate memory",
     "not enough memory",
     "std::bad_alloc",
     "CUDA out of memory",

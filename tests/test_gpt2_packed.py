@@ -1,0 +1,86 @@
+"""Attention over packed rows: by kept weights and by PyTorch's own, against each row by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.gpt2 import packed
+from stages.gpt2.packed import PackedRows
+
+LENGTHS = (3, 7, 1, 4)
+FILLING = 5
+HEADS, WIDTH = 2, 8
+
+
+def line_of(prefix: int, dtype: torch.dtype) -> tuple[PackedRows, torch.Tensor, torch.Tensor]:
+    """Four rows of different lengths behind a common beginning, filled up: the rows, [N, 3, H, D], and a gradient."""
+    longest = max(LENGTHS)
+    grid = torch.cat([torch.arange(length) + row * longest for row, length in enumerate(LENGTHS)])
+    count = prefix + sum(LENGTHS) + FILLING
+    generator = torch.Generator().manual_seed(prefix)
+    qkv = torch.randn(count, 3, HEADS, WIDTH, generator=generator, dtype=torch.float64).to(dtype)
+    gradient = torch.randn(count, HEADS, WIDTH, generator=generator, dtype=torch.float64).to(dtype)
+    return PackedRows(prefix, len(LENGTHS), longest, grid), qkv, gradient
+
+
+def mixed(rows: PackedRows, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What comes out, and the gradient of what went in."""
+    given = qkv.clone().requires_grad_()
+    out = rows(0, given)
+    out.backward(gradient)
+    assert given.grad is not None
+    return out.detach(), given.grad
+
+
+def one_by_one(prefix: int, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same from each row written out, with its common beginning; that is given a gradient once alone."""
+    given = qkv.clone().requires_grad_()
+    out = torch.zeros_like(gradient)
+    start = prefix
+    for row, length in enumerate(LENGTHS):
+        tokens = [*range(prefix), *range(start, start + length)]
+        query, key, value = given[tokens].permute(1, 2, 0, 3)
+        answer = F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(0, 1)
+        new = slice(0 if row == 0 else prefix, None)
+        out = out.index_add(0, torch.tensor(tokens[new]), answer[new])
+        start += length
+    out.backward(gradient)
+    assert given.grad is not None
+    return out.detach(), given.grad
+
+
+@pytest.mark.parametrize("kept", [packed.KEPT_WEIGHTS, 0])
+@pytest.mark.parametrize("prefix", [0, 1, 6])
+def test_packed_rows_attend_as_each_by_itself(prefix, kept, monkeypatch):
+    monkeypatch.setattr(packed, "KEPT_WEIGHTS", kept)
+    rows, qkv, gradient = line_of(prefix, torch.float64)
+
+    for found, expected in zip(mixed(rows, qkv, gradient), one_by_one(prefix, qkv, gradient), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        assert not found[rows.end :].any(), "what fills the line up is nothing, and gets no gradient"
+
+
+@pytest.mark.parametrize("prefix", [0, 6])
+def test_in_bf16_sums_are_kept_in_fp32(prefix):
+    rows, qkv, gradient = line_of(prefix, torch.bfloat16)
+    exact = one_by_one(prefix, qkv.double(), gradient.double())
+
+    for found, expected in zip(mixed(rows, qkv, gradient), exact, strict=True):
+        assert found.dtype == torch.bfloat16
+        error = (found.double() - expected).norm() / expected.norm()
+        assert error < 0.004, "half a unit in the last place of bf16 is up to 0.0039"
+
+
+def test_too_many_weights_are_not_kept(monkeypatch):
+    rows, qkv, _ = line_of(6, torch.float32)
+    count = len(LENGTHS) * HEADS * max(LENGTHS) * (6 + max(LENGTHS))
+    ways = []
+    monkeypatch.setattr(PackedRows, "_by_pytorch", lambda *_: ways.append("PyTorch's own"))
+    monkeypatch.setattr(packed, "KEPT_WEIGHTS", count)
+    rows(0, qkv)
+    assert ways == []
+    monkeypatch.setattr(packed, "KEPT_WEIGHTS", count - 1)
+    rows(0, qkv)
+    assert ways == ["PyTorch's own"]
