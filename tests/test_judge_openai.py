@@ -11,10 +11,12 @@ from stages import judge as stage
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judging.cache import VerdictCache
+from stages.judging.chat import scoring_rubric
 from stages.judging.judge import JudgeChanged, open_judge
-from stages.judging.openai import open_openai_judge
+from stages.judging.openai import OpenAIJudge, open_openai_judge
 from stages.judging.panel import judge_all
 from stages.judging.rubric import load_rubric
+from stages.judging.transport import Client
 from tests.fake_openai import FakeOpenAI, error, score, text
 from tests.test_judge_stage import configure, folder  # noqa: F401 a fixture
 from tests.test_judging_ollama import QUESTION, settings
@@ -154,6 +156,23 @@ def test_another_model_that_replies_ends_the_judging(opened, tmp_path, field, va
             judge_all(judge, rows, cache=cache)
         assert len(cache) == 0
     assert (judge.identity()["replying_model"], judge.identity()["system_fingerprint"]) == ("judge-8b-2026", "b6800")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://api.openai.com/v1", {"replying_model": "m"}),
+        ("https://mine.openai.azure.com/openai/v1", {"replying_model": "m"}),
+        ("http://127.0.0.1:8000/v1", {"replying_model": "m", "system_fingerprint": "fp"}),
+        ("https://notopenai.com/v1", {"replying_model": "m", "system_fingerprint": "fp"}),
+    ],
+)
+def test_a_service_of_several_configurations_is_known_by_its_model_alone(url, told):
+    params = settings(backend="openai", model="m")
+    judge = OpenAIJudge(params, scoring_rubric(params), Client(url, connections=1), "served")
+
+    assert judge._said_by({"model": "m", "system_fingerprint": "fp"}) == told
+    judge.close()
 
 
 def test_a_newer_model_s_name_of_the_limit_is_used_where_it_asks_for_it(opened):

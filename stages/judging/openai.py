@@ -3,7 +3,7 @@
 POST {OPENAI_BASE_URL}/chat/completions, with the key in OPENAI_API_KEY where the server wants one. The key is in no
 file, message or identity. Such servers refuse a prompt that is too long, and say no digest: what /models says of the
 model, and the ``model`` and ``system_fingerprint`` of every reply, have to tell it from another. A name such as gpt-4o
-is in the replies one with a date.
+is in the replies one with a date; OpenAI itself answers from several configurations at a time, where the date must do.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ MAX_TOKENS, NEWER_MAX_TOKENS = "max_tokens", "max_completion_tokens"
 _PASSING = frozenset({"created", "permission"})
 #: Models that a message lists.
 _LISTED = 10
+#: Hosts of services that answer from several configurations at a time, each with its own ``system_fingerprint``: what
+#: tells their models apart is the model's name in the replies, which has a date.
+_SEVERAL = re.compile(r"(^|\.)(openai\.com|openai\.azure\.com)$")
 
 
 class OpenAIJudge(ChatJudge):
@@ -76,7 +79,7 @@ class OpenAIJudge(ChatJudge):
             deadline = Deadline(self._params.deadline_seconds)
             ask = functools.partial(self._complete, self._request(TRIAL, 0), deadline)
             try:
-                self._replying = _replying(self._client.repeated(ask, deadline, retries=self._params.retries))
+                self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._params.retries))
                 return
             except Fault as fault:
                 if fault.status not in REFUSED:
@@ -125,9 +128,16 @@ class OpenAIJudge(ChatJudge):
             raise _strange(value) from None
         if not isinstance(content, str | None) or not isinstance(tokens, list):
             raise _strange(value)
-        self._require_same(_replying(value))
+        self._require_same(self._said_by(value))
         usage = as_object(value.get("usage"))
         return Reply(content or "", reason, usage.get("prompt_tokens"), usage.get("completion_tokens"), tokens)
+
+    def _said_by(self, value: Mapping[str, Any]) -> dict[str, str]:
+        """Who gave a reply, as it says."""
+        named = {"replying_model": value.get("model")}
+        if not _SEVERAL.search(urlsplit(self._client.url).hostname or ""):
+            named["system_fingerprint"] = value.get("system_fingerprint")
+        return {name: said if isinstance(said, str) else "unknown" for name, said in named.items()}
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
         return _unavailable(self._client.url, self._params.model, fault)
@@ -210,12 +220,6 @@ def _served(client: Client, model: str, deadline: Deadline) -> str:
         )
     entry = {name: said for name, said in there[model].items() if name not in _PASSING}
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
-
-
-def _replying(value: Mapping[str, Any]) -> dict[str, str]:
-    """Who gave a reply, as it says."""
-    named = {"replying_model": value.get("model"), "system_fingerprint": value.get("system_fingerprint")}
-    return {name: said if isinstance(said, str) else "unknown" for name, said in named.items()}
 
 
 def _strange(value: Any) -> Fault:
