@@ -114,10 +114,21 @@ def test_the_mean_of_a_generous_judge_is_put_right():
     raw = (sum(range(40, 100, 5)) + 200) / 14
     assert found["means"]["tuned"]["raw"] == pytest.approx(raw, abs=0.001)
     assert found["means"]["tuned"]["calibrated"] == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
-    assert found["means"]["base"]["calibrated"] == 20.0
+    assert found["means"]["base"] == {"raw": 60.0, "calibrated": None, "interval": None}, "none of its was graded"
     interval = found["means"]["tuned"]["interval"]
     assert interval["low"] < found["means"]["tuned"]["calibrated"] < interval["high"]
     assert calibrate(judged, better, SETTINGS, seed=1) == calibrate(judged, better, SETTINGS, seed=1)
+
+
+def test_lines_without_a_score_are_still_to_be_graded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [{"id": "a", "model": "tuned", "answer": "x", "score": score} for score in (None, 5.0)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    Path("better.jsonl").write_text(text)
+
+    [row] = read(Calibration(source="better.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
+
+    assert row.score == 5.0
 
 
 def test_too_few_scored_pairs_fit_nothing():

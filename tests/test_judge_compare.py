@@ -149,7 +149,7 @@ def write(folder, scores, judge=JUDGE):
     write_json(folder / "metrics.json", {"judge": judge})
 
 
-@pytest.mark.parametrize("name", ["run", "run/artifacts/judge", "run/artifacts/judge/verdicts.jsonl"])
+@pytest.mark.parametrize("name", ["run", "run/artifacts", "run/artifacts/judge", "run/artifacts/judge/verdicts.jsonl"])
 def test_a_run_in_a_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "run" / paths.JUDGE, [10, 20])

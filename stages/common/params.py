@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.common import paths
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.records import ModelName
 
@@ -249,6 +249,8 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         return YAML().load(read_text(path, made_by=f"git checkout -- {path}"))
+    except DataError as error:
+        raise ConfigError(error.what, error.fix) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -259,6 +261,10 @@ def read_yaml(path: Path) -> Any:
 
 def check(tree: Any, path: Path | str = paths.PARAMS) -> Params:
     """Turn a mapping into `Params`, or raise one ConfigError that lists every problem in it."""
+    if not isinstance(tree, Mapping):
+        sections = ", ".join(Params.model_fields)
+        found = "nothing" if tree is None else "a list" if isinstance(tree, list) else f"{tree!r}"
+        raise ConfigError(f"{path}: expected the sections {sections}; found {found}", f"git checkout -- {path}")
     try:
         return Params.model_validate(_plain(tree))
     except ValidationError as error:

@@ -43,13 +43,14 @@ DIGITS = 3
 class Graded(Record):
     """A row of the calibration file: what a person or a stronger judge gives an answer, from 0 to 100.
 
-    ``answer`` is the text that was graded; white space around it does not count.
+    ``answer`` is the text that was graded; white space around it does not count. A line without a score has not been
+    graded yet, and says nothing.
     """
 
     id: str
     model: ModelName = "tuned"
     answer: str
-    score: Annotated[float, Field(ge=0, le=100)]
+    score: Annotated[float, Field(ge=0, le=100)] | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Grades:
 
     Attributes:
         scores: the better scores by id and model.
-        rows: lines in the file.
+        rows: graded lines in the file.
         stale: lines on a test row to which the model now gives another answer.
     """
 
@@ -68,7 +69,7 @@ class Grades:
 
 
 def read(settings: Calibration) -> list[Graded]:
-    """The rows of the calibration file.
+    """The graded rows of the calibration file.
 
     Raises:
         ConfigError: the file is not there, or not the one whose SHA-256 params.yaml names.
@@ -85,7 +86,7 @@ def read(settings: Calibration) -> list[Graded]:
             f"set {KEY}.sha256 to {found} if the file is the one you mean",
         )
     fix = f"correct {settings.source}: each line needs id, answer (the text that was graded) and score"
-    rows = list(read_records(Path(path), Graded, made_by=fix))
+    rows = [row for row in read_records(Path(path), Graded, made_by=fix) if row.score is not None]
     counts = Counter((row.id, row.model, row.answer.strip()) for row in rows)
     if twice := sorted(key for key, count in counts.items() if count > 1):
         raise DataError(
@@ -112,7 +113,8 @@ def of_these_answers(graded: Sequence[Graded], questions: Sequence[Question], se
             f"{LEAST} are needed",
             f"grade answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
         )
-    return Grades({(row.id, row.model): row.score for row in fresh}, len(graded), stale)
+    scores = {(row.id, row.model): row.score for row in fresh if row.score is not None}
+    return Grades(scores, len(graded), stale)
 
 
 def calibrate(verdicts: Sequence[Verdict], grades: Grades, settings: Calibration, *, seed: int) -> dict[str, Any]:
@@ -129,7 +131,8 @@ def calibrate(verdicts: Sequence[Verdict], grades: Grades, settings: Calibration
         score of the judge; ``agreement`` on ``all`` of these and on those ``not_equal_to_reference``;
         ``cross_validation``, the mean absolute error in points on pairs left out of the fit, ``raw`` and
         ``calibrated``; ``means``, each model's ``raw`` and ``calibrated`` mean over all its scored answers and the
-        latter's ``interval`` (`calibrated_mean`).
+        latter's ``interval`` (`calibrated_mean`), which are null for a model of whose answers fewer than `LEAST` were
+        graded: what other answers' grades say of them is not known.
 
     With fewer than `LEAST` pairs the last two are null.
     """
@@ -143,6 +146,9 @@ def calibrate(verdicts: Sequence[Verdict], grades: Grades, settings: Calibration
 
     def mean(model: str) -> dict[str, Any]:
         judged = [verdict for verdict in verdicts if verdict.model == model and verdict.score is not None]
+        if sum(verdict.model == model for verdict in pairs) < LEAST:
+            raw = _rounded(_scores(judged).mean()) if judged else None
+            return {"raw": raw, "calibrated": None, "interval": None}
         return calibrated_mean(_scores(judged), _clusters(judged), ours, better, clusters, seed=seed)
 
     return {

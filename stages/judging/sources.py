@@ -54,8 +54,8 @@ def find_run(name: str) -> Run:
     """The run that a name means: the first of a path, a git revision, a DVC experiment and an MLflow run that it is.
 
     Args:
-        name: a folder with verdicts.jsonl and metrics.json, or with artifacts/judge in it; what `git rev-parse` takes;
-            the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
+        name: a folder with verdicts.jsonl and metrics.json, or with judge/ or artifacts/judge in it; what
+            `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
 
     Raises:
         DataError: it is none of these, or its verdicts cannot be had.
@@ -85,7 +85,8 @@ def _in_folder(name: str) -> Run | None:
         path = path.parent
     if not path.is_dir():
         return None
-    folder = path / paths.JUDGE if (path / paths.JUDGE).is_dir() else path
+    inside = (path / paths.JUDGE, path / paths.JUDGE.name, path)
+    folder = next(one for one in inside if one.is_dir())
     return _read(name, folder / paths.VERDICTS.name, folder / paths.JUDGE_METRICS.name)
 
 
