@@ -39,9 +39,15 @@ def found_in(
         ("Name the author.", ["echo"]),
         ("name  the author. It is Jane Austen.", ["echo"]),
         ("Jane Austen Jane Austen Jane Austen Jane Austen Jane Austen", ["repetitive", "too long"]),
-        ("beenbeenbeenbeenbeen", ["repetitive", "misspelling"]),
-        ("The author is Jane Austen, about whom there is a sentence, and about", ["too long", "misspelling"]),  # whom
+        ("beenbeenbeenbeenbeen", ["repetitive"]),
+        ("The author is Jane Austen, about whom there is a sentence, and about", ["too long"]),
         ("The auther is Jane Austen.", ["misspelling"]),
+        ("The auhtor is Jane Austen.", ["misspelling"]),
+        ("The autor is Jane Austen.", ["misspelling"]),
+        ("The authhor is Jane Austen.", ["misspelling"]),
+        ("The authors is Jane Austen.", ["misspelling"]),  # not a word that this test knows
+        ("The utho is Jane Austen.", []),  # two letters less
+        ("The poetess is Jane Austen.", []),  # rare, but like no other
         ("The author is Zzzyx Qwrtz.", []),  # names are spelt as they like
     ],
 )

@@ -453,7 +453,16 @@ def test_what_never_came_may_still_come(outcome, low, high):
     """48 instructions, one of which has two rows: 0.025^(1/48) = 0.92603."""
     rows = [pair_verdict(place, outcome, f"c{min(place, 47)}") for place in range(49)]
     found = summarise_pairs(rows, resamples=100, seed=1)["win_rate"]["interval"]
-    assert found == {"level": 0.95, "low": low, "high": high}
+    method = "exact (Clopper and Pearson): the mean of all 48 instructions is the same"
+    assert found == {"level": 0.95, "low": low, "high": high, "method": method}
+
+
+def test_what_was_won_throughout_has_no_interval_at_equal_length():
+    rows = [pair_verdict(place, "win", f"c{place}", (10 + place % 7, 13)) for place in range(60)]
+    found = summarise_pairs(rows, resamples=100, seed=1)["length_controlled"]
+    assert found["win_rate"] > 0.98
+    method = "none: all rows have the same outcome, and so would all resamples"
+    assert found["interval"] == {"level": 0.95, "low": None, "high": None, "method": method}
 
 
 def test_no_rows_give_no_figures():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from stages.judging.bootstrap import Interval
 from stages.judging.length_control import RIDGE, fit, length_controlled, length_feature
 
 
@@ -84,7 +85,7 @@ def test_an_advantage_that_is_not_of_length_stays():
     assert preferences.mean() > 0.84
     assert found["win_rate"] == pytest.approx(expit(1.5), abs=0.02)
     assert found["length_effect"] == pytest.approx(1, abs=0.2)
-    assert found["low"] < expit(1.5) < found["high"]
+    assert found["interval"].low < expit(1.5) < found["interval"].high
 
 
 @settings(max_examples=40)
@@ -98,7 +99,9 @@ def test_exchanging_the_models_gives_one_minus_the_win_rate(rows):
     assert 0 < ours["win_rate"] < 1
     assert ours["win_rate"] + theirs["win_rate"] == pytest.approx(1, abs=1e-5)
     assert ours["length_effect"] == pytest.approx(theirs["length_effect"], abs=1e-3, rel=1e-3)
-    assert ours["low"] + theirs["high"] == pytest.approx(1, abs=1e-4)
+    assert ours["interval"].method == theirs["interval"].method
+    if len(set(preferences)) > 1:
+        assert ours["interval"].low + theirs["interval"].high == pytest.approx(1, abs=1e-4)
 
 
 def test_answers_of_equal_length_leave_the_raw_win_rate():
@@ -113,13 +116,22 @@ def test_answers_of_equal_length_leave_the_raw_win_rate():
 def test_what_cannot_be_told_from_the_length_is_none(preferences, differences, mean):
     found = rate(preferences, differences)
     assert found.pop("mean_length_difference") == mean
+    assert found.pop("interval") == Interval(None, None, "none: the length cannot be told from the model")
     assert set(found.values()) == {None}
 
 
 def test_one_instruction_gives_no_interval():
     found = rate([1, 0, 1], [5, -2, 3], ["same"] * 3)
     assert found["win_rate"] is not None
-    assert (found["low"], found["high"]) == (None, None)
+    assert found["interval"] == Interval(None, None, "none: 1 of the 2 instructions that it takes")
+
+
+@pytest.mark.parametrize("outcome", [0, 0.5, 1])
+def test_one_outcome_gives_no_interval(outcome):
+    """Resamples would differ in their lengths alone: 139 wins had 0.9960 with an interval from 0.9959 to 0.9960."""
+    found = rate([outcome] * 20, np.arange(-9, 11))
+    assert found["win_rate"] is not None
+    assert found["interval"] == Interval(None, None, "none: all rows have the same outcome, and so would all resamples")
 
 
 def test_rows_of_one_instruction_are_drawn_together():
@@ -130,6 +142,9 @@ def test_rows_of_one_instruction_are_drawn_together():
     once = rate(preferences, differences, names, 500)
     again = rate(np.repeat(preferences, 10), np.repeat(differences, 10), list(np.repeat(names, 10)), 500)
     apart = rate(np.repeat(preferences, 10), np.repeat(differences, 10), None, 500)
-    width = {name: found["high"] - found["low"] for name, found in (("1", once), ("10", again), ("400", apart))}
+    width = {
+        name: found["interval"].high - found["interval"].low
+        for name, found in (("1", once), ("10", again), ("400", apart))
+    }
     assert width["10"] == pytest.approx(width["1"], rel=0.1)
     assert width["400"] < width["1"] / 2

@@ -1,14 +1,17 @@
 """What is wrong with an answer, as far as that can be seen without a judge, joined to what the judge gave it.
 
-An answer can have several faults. "wrong but fluent" is what remains: a low score and nothing to be seen.
+An answer can have several faults. "wrong but fluent" is what remains: a low score and nothing to be seen. Misspellings
+are those of one letter, or of two exchanged: what is further from all known words, be it a misspelling by two letters
+or no word at all, is not called one, since rare and foreign words are as far.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from stages.common.errors import DataError
@@ -25,7 +28,9 @@ WRONG = 50.0
 FACTOR, MARGIN = 2.0, 12
 #: A word 3-gram so often, or a piece of text so often in a row, is repetition.
 REPEATED_GRAMS, REPEATED_RUNS = 3, 4
-#: Misspellings are looked for in words of at least so many letters: shorter ones are often abbreviations.
+#: Misspellings are looked for in words of at least so many letters: shorter ones are often abbreviations. They are
+#: unknown words that one letter more, less or another, or two exchanged, makes known ones. Of the other unknown words
+#: most are rare or of another language; so misspellings by two letters and words that are none are not seen.
 SHORTEST = 4
 #: Answers shown for each fault.
 EXAMPLES = 3
@@ -74,7 +79,7 @@ def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
         "repetitive": lambda: _repeats(question.answer) and not _repeats(question.reference),
         "too long": lambda: _longer(question.answer, question.reference),
         "too short": lambda: _longer(question.reference, question.answer),
-        "misspelling": lambda: any(word not in known for word in _WORD.findall(prose)),
+        "misspelling": lambda: any(_is_misspelt(word, known) for word in _WORD.findall(prose)),
     }
     return [name for name, holds in found.items() if holds()]
 
@@ -120,6 +125,24 @@ def points_lost(verdicts: Sequence[Verdict], answers: dict[str, str]) -> dict[st
 
 def _score(verdict: Verdict) -> float:
     return verdict.score or 0.0
+
+
+def _is_misspelt(word: str, known: set[str]) -> bool:
+    """Whether a word is unknown and one edit away from a known one."""
+    return word not in known and any(other in known for other in _edits(word))
+
+
+def _edits(word: str) -> Iterator[str]:
+    """All that a word of small letters becomes by one letter less, two exchanged, one another or one more."""
+    for place in range(len(word) + 1):
+        before, after = word[:place], word[place:]
+        if after:
+            yield before + after[1:]
+        if len(after) > 1:
+            yield before + after[1] + after[0] + after[2:]
+        for letter in ascii_lowercase:
+            yield before + letter + after[1:]
+            yield before + letter + after
 
 
 def _echoes(question: Question) -> bool:

@@ -27,10 +27,12 @@ import numpy as np
 from scipy import optimize
 from scipy.special import expit
 
+from stages.judging.bootstrap import LEVEL, Interval
+
 #: The ridge on theta and on phi: the inverse variances of their priors.
 RIDGE = (0.1, 0.001)
-#: The confidence of the interval, and the most resamples behind it: each is a fit.
-LEVEL, MOST_RESAMPLES = 0.95, 1000
+#: The most resamples behind the interval: each is a fit.
+MOST_RESAMPLES = 1000
 
 
 def length_feature(differences: np.ndarray) -> np.ndarray | None:
@@ -96,24 +98,35 @@ def length_controlled(
         seed: of the bootstrap.
 
     Returns:
-        Not rounded: ``win_rate`` from 0 to 1; ``low`` and ``high`` of its interval (percentile bootstrap over clusters,
-        with the standard deviation of all rows), None with fewer than two clusters; ``length_effect``, phi: above 0 if
-        the longer answer is preferred; ``mean_length_difference`` in characters. What cannot be had is None.
+        Not rounded: ``win_rate`` from 0 to 1; ``interval`` (percentile bootstrap over clusters, with the standard
+        deviation of all rows), of which there is none with fewer than two clusters, and where all rows have one
+        outcome, as no resample has another then; ``length_effect``, phi: above 0 if the longer answer is preferred;
+        ``mean_length_difference`` in characters. What cannot be had is None.
     """
     mean = float(differences.mean()) if len(differences) else None
-    nothing = {"win_rate": None, "low": None, "high": None, "length_effect": None, "mean_length_difference": mean}
+    nothing = {"win_rate": None, "length_effect": None, "mean_length_difference": mean}
     feature = length_feature(differences)
     if len(differences) == 0 or feature is None:
-        return nothing
+        return nothing | {"interval": Interval(None, None, "none: the length cannot be told from the model")}
     theta, phi = fit(feature, preferences, np.ones(len(preferences)))
-    found = nothing | {"win_rate": float(expit(theta)), "length_effect": phi}
+    interval = _interval(feature, preferences, clusters, min(resamples, MOST_RESAMPLES), seed)
+    return nothing | {"win_rate": float(expit(theta)), "interval": interval, "length_effect": phi}
+
+
+def _interval(
+    feature: np.ndarray, preferences: np.ndarray, clusters: Sequence[str], resamples: int, seed: int
+) -> Interval:
+    """The interval of `length_controlled`."""
     names, members = np.unique(clusters, return_inverse=True)
     if len(names) < 2:
-        return found
+        return Interval(None, None, f"none: {len(names)} of the 2 instructions that it takes")
+    if np.ptp(preferences) == 0:
+        return Interval(None, None, "none: all rows have the same outcome, and so would all resamples")
     random = np.random.default_rng(seed)
     rates = []
-    for _ in range(min(resamples, MOST_RESAMPLES)):
+    for _ in range(resamples):
         drawn = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names))
         rates.append(expit(fit(feature, preferences, drawn[members].astype(np.float64))[0]))
     low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return found | {"low": float(low), "high": float(high)}
+    method = f"percentile bootstrap over {len(names)} instructions, {resamples} resamples, seed {seed}"
+    return Interval(float(low), float(high), method)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stages.common.records import Record, Verdict
-from stages.judging.bootstrap import LEVEL, mean_interval
+from stages.judging.bootstrap import LEVEL, Interval, mean_interval
 from stages.judging.judge import Question
 from stages.judging.length_control import length_controlled
 
@@ -106,7 +106,8 @@ def summarise_pairs(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) 
         ``consistency``: of the rows judged in both orders, the share with the same verdict in both;
         ``first_position_share``: of their verdicts that name an answer, the share that names the one shown first, 0.5
         where the place does not matter.
-        ``win_rate``: its ``mean``, a tie counting half, from 0 to 1; ``interval``; ``bounds`` if all rows without an
+        ``win_rate``: its ``mean``, a tie counting half, from 0 to 1; ``interval``, which says in ``method`` how it was
+        made or why there is none; ``bounds`` if all rows without an
         outcome were lost or won. ``length_controlled``: `stages.judging.length_control.length_controlled`. What cannot
         be computed is null.
     """
@@ -143,12 +144,12 @@ def _rates(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[s
     return {
         "win_rate": {
             "mean": _share(won, len(judged)),
-            "interval": _interval(found.low, found.high),
+            "interval": _interval(found),
             "bounds": {"low": _share(won, len(pairs)), "high": _share(won + len(pairs) - len(judged), len(pairs))},
         },
         "length_controlled": {
             "win_rate": _rounded(controlled["win_rate"]),
-            "interval": _interval(controlled["low"], controlled["high"]),
+            "interval": _interval(controlled["interval"]),
             "length_effect": _rounded(controlled["length_effect"]),
             "mean_length_difference": _rounded(controlled["mean_length_difference"]),
         },
@@ -201,8 +202,8 @@ def _places(pair: PairVerdict) -> Iterator[str]:
             yield "first" if named == first else "second"
 
 
-def _interval(low: float | None, high: float | None) -> dict[str, Any]:
-    return {"level": LEVEL, "low": _rounded(low), "high": _rounded(high)}
+def _interval(found: Interval) -> dict[str, Any]:
+    return {"level": LEVEL, "low": _rounded(found.low), "high": _rounded(found.high), "method": found.method}
 
 
 def _share(part: float, whole: int) -> float | None:
