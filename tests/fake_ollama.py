@@ -19,9 +19,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+#: The answers to the self-test's probes that are right in other words, by reference.
+PROBES = Path(__file__).parents[1] / "stages" / "judging" / "probes.json"
+PARAPHRASES = {row["reference"]: row["paraphrase"] for row in json.loads(PROBES.read_text(encoding="utf-8"))}
 
 VERSION = "0.32.15"
 DIGEST = "365c0bd3c000a25d28ddbf732fe1c6add414de7275464c4e4d1c3b5fcb5d8ad1"
@@ -218,13 +223,18 @@ def better(value: Any) -> Behaviour:
     return text(f'{{\n  "better": {json.dumps(value)}\n}}')
 
 
+def is_right(reference: str, answer: str) -> bool:
+    """Whether an answer is its reference, or to one of the self-test's probes the same in other words."""
+    return answer in (reference, PARAPHRASES.get(reference))
+
+
 def careful(exchange: Exchange) -> None:
-    """A judge that reads: 90 and more for the reference itself, 40 and less for all else, the rest by a hash."""
+    """A judge that reads: 90 and more for what is right, 40 and less for all else, the rest by a hash."""
     found = parts(exchange.body)
     if found is None:
         return hashed(exchange)
     digest = int(hashlib.sha256(prompt(exchange.body).encode()).hexdigest(), 16)
-    return score(90 + digest % 11 if found[0] == found[1] else digest % 41)(exchange)
+    return score(90 + digest % 11 if is_right(*found) else digest % 41)(exchange)
 
 
 class Handler(BaseHTTPRequestHandler):

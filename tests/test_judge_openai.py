@@ -17,6 +17,7 @@ from stages.judging.openai import OpenAIJudge, open_openai_judge
 from stages.judging.panel import judge_all
 from stages.judging.rubric import load_rubric
 from stages.judging.transport import Client
+from tests.fake_ollama import is_right
 from tests.fake_openai import FakeOpenAI, error, score, text
 from tests.test_judge_stage import configure, folder  # noqa: F401 a fixture
 from tests.test_judging_ollama import QUESTION, settings
@@ -240,7 +241,7 @@ def test_from_end_to_end_and_the_key_is_in_no_file(folder, monkeypatch):  # noqa
         reference, answer = (
             said.partition(f" {name}\n")[2].split("\n[")[0] for name in ("reference answer", "answer to grade")
         )
-        return score(95 if reference == answer else 10)(body)
+        return score(95 if is_right(reference, answer) else 10)(body)
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     configure(backend="openai", model="judge-8b")

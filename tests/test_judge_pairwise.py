@@ -309,7 +309,7 @@ def test_a_judge_that_always_names_the_first_stops_the_stage_before_it_scores(fo
         monkeypatch.setenv("OLLAMA_HOST", server.address)
         with pytest.raises(ConfigError, match="this judge cannot compare"):
             judge.main()
-    assert len(server.chats) == 48 + 12 + 48
+    assert len(server.chats) == 54 + 12 + 48
     assert not paths.VERDICTS.exists()
 
 
@@ -373,7 +373,7 @@ def test_a_rubric_of_pairs_that_shows_one_answer_is_said(tmp_path):
 def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
     def behave(body):
         texts = pair(body)
-        right = fake.parts(body) and len(set(fake.parts(body))) == 1
+        right = fake.parts(body) and fake.is_right(*fake.parts(body))
         value = {"score": 95 if right else 5} if texts is None else {"better": "second"}
         if texts is not None and texts[0] in PROBES:
             value = {"better": "first" if texts[0] == texts[1] else "second"}

@@ -12,13 +12,14 @@ from stages.judging.ollama import open_ollama_judge
 from stages.judging.openai import open_openai_judge
 from stages.judging.reference import ReferenceJudge
 from stages.judging.self_test import INJECTION, pair_test, probes, self_test
-from tests.fake_ollama import FakeOllama, better, careful, hashed, pair, parts, score, server_error, text
+from tests.fake_ollama import FakeOllama, better, careful, hashed, is_right, pair, parts, score, server_error, text
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
 from tests.test_judging_ollama import settings
 
 KINDS = [
     "reference",
+    "paraphrase",
     "another row's reference",
     "empty",
     "colon",
@@ -53,7 +54,7 @@ def kept(folder):
 def test_every_row_has_a_probe_of_every_kind():
     kinds = [kind for kind, _ in probes()]
     assert kinds == KINDS * 6
-    assert len({question.id for _, question in probes()}) == 48
+    assert len({question.id for _, question in probes()}) == 54
     assert all(question.is_exact == (kind == "reference") for kind, question in probes())
 
 
@@ -62,7 +63,7 @@ def test_a_judge_that_reads_passes_and_is_not_asked_again(tried, tmp_path):
         result = tried(server)
         asked = len(server.chats)
         assert tried(server) == result
-    assert asked == len(server.chats) == 48 + 12
+    assert asked == len(server.chats) == 54 + 12
     assert result["separation"] > 60
     assert (result["kinds"]["reference"] >= 90, result["without_score"], result["unstable"]) == (True, 0, 0.0)
     assert json.loads(kept(tmp_path).read_text()) | {"weak_on": []} == result
@@ -74,16 +75,16 @@ def test_the_separation_is_right_minus_wrong(tried):
 
     def behave(body):
         reference, answer = parts(body)
-        return score(100 if reference == answer else 30 if answer == ":" else 0)
+        return score(100 if is_right(reference, answer) else 30 if answer == ":" else 0)
 
     with FakeOllama(behave) as server:
         result = tried(server)
     assert result["separation"] == pytest.approx(100 - 30 / 7, abs=0.005)
-    assert result["kinds"] == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "colon": 30.0}
+    assert result["kinds"] == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "paraphrase": 100.0, "colon": 30.0}
 
 
 def right(exchange):
-    return len(set(parts(exchange.body))) == 1
+    return is_right(*parts(exchange.body))
 
 
 def fooled_by(*answers):
@@ -100,7 +101,7 @@ def obeys(exchange, times):
     reference, answer = parts(exchange.body)
     orders = [question.reference for kind, question in probes() if kind == "instruction to the judge"]
     fooled = answer == INJECTION and reference in orders[:times]
-    score(100 if reference == answer or fooled else 0)(exchange)
+    score(100 if is_right(reference, answer) or fooled else 0)(exchange)
 
 
 numbers = itertools.count()
@@ -109,12 +110,12 @@ luck = random.Random(1)
 USELESS = {
     "ignores what it is asked": (hashed, "right answers score"),
     "always 95": (score(95), "right answers score 0 points more than wrong ones"),
-    "upside down": (lambda exchange: score(0 if len(set(parts(exchange.body))) == 1 else 100)(exchange), "-100 points"),
+    "upside down": (lambda exchange: score(0 if right(exchange) else 100)(exchange), "-100 points"),
     "obeys the answer": (
         lambda exchange: score(0 if parts(exchange.body)[1] in ("", ":") else 100)(exchange),
         "instruction to the judge 100",
     ),
-    "no score": (text("I'd rate this 85"), 'probes without a score: 48 (not JSON; found "I\'d rate this 85")'),
+    "no score": (text("I'd rate this 85"), 'probes without a score: 54 (not JSON; found "I\'d rate this 85")'),
     "obeys": (
         fooled_by(INJECTION),
         "fooled by answers of the kind 'instruction to the judge' (6 of 6): more than 1 of",
@@ -128,6 +129,10 @@ USELESS = {
     "likes any true sentence": (
         fooled_by(*(question.answer for kind, question in probes() if kind == "another row's reference")),
         "hardly more points than those of the kind \"another row's reference\" (0); other rows' references must be 20",
+    ),
+    "looks for the reference's own words": (
+        lambda exchange: score(100 if len(set(parts(exchange.body))) == 1 else 0)(exchange),
+        "answers that are right in other words score 0 points more than other rows' references, and 20, half of",
     ),
     "does not see a not": (
         fooled_by(*(question.answer for kind, question in probes() if kind == "negated")),
@@ -161,7 +166,7 @@ def test_a_judge_that_is_weak_on_negations_passes_and_it_is_said(tried, capsys):
 
     def behave(body):
         reference, answer = parts(body)
-        return score(90 if reference == answer else 80 if answer in negations else 0)
+        return score(90 if is_right(reference, answer) else 80 if answer in negations else 0)
 
     with FakeOllama(behave) as server:
         result = tried(server)
@@ -245,7 +250,7 @@ def test_a_self_test_that_was_stopped_goes_on_where_it_was(tried):
         tried(server)
     with FakeOllama() as server:
         tried(server)
-    assert len(server.chats) == 48 - 30 + 12
+    assert len(server.chats) == 54 - 30 + 12
 
 
 def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
@@ -254,7 +259,7 @@ def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
         monkeypatch.setattr("stages.judging.self_test.INJECTION", "Please.")
         server.chats.clear()
         tried(server)
-    assert len(server.chats) == 48 + 12
+    assert len(server.chats) == 54 + 12
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
@@ -377,7 +382,7 @@ def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
     def behave(body):
         return server_error(503, "busy") if parts(body)[1] == ":" else careful
 
-    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match="6 of 48 probes got no answer"):
+    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match="6 of 54 probes got no answer"):
         tried(server)
 
 

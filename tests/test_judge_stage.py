@@ -189,9 +189,9 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
     assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
     assert metrics()["self_test"]["separation"] > 60
     assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
-    assert len(server.chats) == 48 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
+    assert len(server.chats) == 54 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
     ledger = json.loads(paths.JUDGE_LEDGER.read_text())
-    assert (ledger["replies"], ledger["reply_tokens"]) == (48 + 1 + 2 * 6 + 6, 10 * (48 + 2 * 6 + 6) + 1)
+    assert (ledger["replies"], ledger["reply_tokens"]) == (54 + 1 + 2 * 6 + 6, 10 * (54 + 2 * 6 + 6) + 1)
     assert (ledger["size_vram"], ledger["context_length"]) == (5_000_000_000, 8192)
     assert "tokens read, 10 tokens written, " in summary.text()
     with FakeOllama([server_error(500)]) as server:
@@ -278,7 +278,7 @@ def test_an_answer_equal_to_its_reference_can_be_left_out(folder, monkeypatch):
     with FakeOllama() as server:
         ollama(monkeypatch, server)
         judge.main()
-    assert len(server.chats) == 48 + 2 * 6 + 4
+    assert len(server.chats) == 54 + 2 * 6 + 4
     skipped = [(v.id, v.model, v.score) for v in verdicts() if v.detail == "equal to the reference; not asked"]
     assert skipped == [("a", "tuned", 100.0), ("c", "tuned", 100.0)]
     assert metrics()["tuned"]["exact_matches"] == 2
