@@ -89,8 +89,6 @@ async def answer(path: str, body: dict[str, Any], slots: Slots) -> Any:
         slots.taken = slots.first = slots.last = 0.0
         slots.served = 0
         return found
-    if path == "/api/ps":
-        return {"models": []}
     done: dict[str, Any] = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "load"}
     if body["messages"] and body["options"].get("num_predict") != 1:  # one token is asked for where the client opens
         await slots.verdict()

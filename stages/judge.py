@@ -53,7 +53,10 @@ def main() -> None:
         wrong = faults_of(questions, responses)
         twins, grades = twins_in_train(), better_scores(questions, settings.judge)
         pairs: list[PairVerdict] = []
-        with contextlib.closing(open_judge(settings.judge)) as judge:
+        written = False
+        with contextlib.ExitStack() as stack:
+            judge = stack.enter_context(contextlib.closing(open_judge(settings.judge)))
+            stack.callback(lambda: account(judge.costs(), run, written=written))  # also where it ends in the middle
             comparing = judge.comparing() if settings.judge.mode == "pairwise" else None
             about = try_out(judge, comparing, settings.judge)
             verdicts = ask(judge, questions, settings.judge)
@@ -65,7 +68,7 @@ def main() -> None:
                 )
                 pairs = compare_answers(comparing, questions, settings.judge)
             write(about, questions, verdicts, pairs, examples, twins, grades, settings)
-            account(judge.costs(), run)
+            written = True
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
@@ -174,10 +177,14 @@ def _judged(
         )
 
 
-def account(costs: dict[str, float], run: tracking.StageRun) -> None:
-    """Keep and tell what the judging has taken, where no result of the stage depends on it."""
+def account(costs: dict[str, float], run: tracking.StageRun, *, written: bool) -> None:
+    """Keep and tell what the judging has taken, where no result of the stage depends on it.
+
+    Only costs of verdicts that are ``written`` are told as theirs in the summary.
+    """
     if costs:
-        write_json(paths.JUDGE_LEDGER, {"verdicts": sha256(paths.VERDICTS)} | costs)
+        about = {"verdicts": sha256(paths.VERDICTS)} if written else {}
+        write_json(paths.JUDGE_LEDGER, about | costs)
         run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
 
 

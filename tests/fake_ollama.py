@@ -44,7 +44,7 @@ class Exchange:
 
     @property
     def prompt_tokens(self) -> int:
-        return max(1, len(prompt(self.body).encode()) // 4)
+        return max(1, len(prompt(self.body).encode()) // 3)
 
     @property
     def context(self) -> int:
@@ -282,8 +282,11 @@ class Handler(BaseHTTPRequestHandler):
             fake.loads.append(body)
             fake.stopped.wait(fake.load_seconds)
             return self.answer(200, fake.load_answer or exchange.frame("", done=True, done_reason="load"))
-        if exchange.prompt_tokens > exchange.context and fake.refuses and body.get("truncate") is False:
-            return too_long()(exchange)
+        if exchange.prompt_tokens > exchange.context and body.get("truncate") is False:
+            if fake.long_faults:
+                return fake.long_faults.pop(0)(exchange)
+            if fake.refuses:
+                return too_long()(exchange)
         if body.get("options", {}).get("num_predict") == 1 and fake.obeys:
             return text("{", "length", eval_count=1)(exchange)
         try:
@@ -337,6 +340,8 @@ class FakeOllama:
         self.load_answer: Any = None
         #: Whether it ends replies at num_predict, and refuses long prompts where truncate is false, as new servers do.
         self.obeys = self.refuses = True
+        #: What the first prompts that are too long get instead.
+        self.long_faults: list[Behaviour] = []
         self.capabilities = ["completion"]
         self.chats: list[dict[str, Any]] = []
         self.loads: list[dict[str, Any]] = []

@@ -263,6 +263,18 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
     assert metrics()["difference"]["n"] == 2
 
 
+def test_a_run_that_ends_in_the_middle_leaves_what_it_has_taken(folder, monkeypatch):
+    earlier_results()
+    configure(backend="ollama")
+    with FakeOllama([score(95)]) as server:
+        ollama(monkeypatch, server)
+        with pytest.raises(ConfigError, match="this judge cannot judge"):
+            judge.main()
+    ledger = json.loads(paths.JUDGE_LEDGER.read_text())
+    assert ledger["replies"] >= 48
+    assert "verdicts" not in ledger  # those of an earlier run did not take it
+
+
 def test_a_judge_that_gives_everything_95_is_not_let_score(folder, monkeypatch):
     before = earlier_results()
     configure(backend="ollama")

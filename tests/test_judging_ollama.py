@@ -1,9 +1,12 @@
 """The Ollama judge against a real server on loopback: for every fault no wrong score, no lost item, no hang."""
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,11 +17,13 @@ import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.params import Judge as JudgeParams
-from stages.judging.deadline import Deadline
+from stages.judging.cache import VerdictCache
+from stages.judging.deadline import Deadline, _clock
 from stages.judging.judge import JudgeChanged, Question
 from stages.judging.ollama import OllamaJudge, open_ollama_judge, prompt_problem
+from stages.judging.panel import judge_all
 from stages.judging.rubric import load_rubric
-from stages.judging.transport import Client, Fault
+from stages.judging.transport import Client, Fault, excerpt
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
 
@@ -119,6 +124,7 @@ def test_the_identity_tells_judges_apart(opened):
             "rubric_sha256": load_rubric("graded-v1").sha256,
             "options": '{"num_ctx": 2048, "num_predict": 64, "seed": 123, "temperature": 0.0}',
             "score": "as said",
+            "long_prompts": "refused",
         }
 
 
@@ -309,7 +315,8 @@ def test_a_model_that_loads_slowly_is_waited_for_before_the_clock_of_a_verdict_s
         server.load_seconds = 0.6
         judgement = opened(server, deadline_seconds=0.5).judge(QUESTION)
     assert judgement.score == 85
-    noted("scored 85: loading has a time of its own", fault="slow load")
+    assert len(server.loads) == 1
+    noted(f"{judgement.status} {judgement.score:g}, loaded within a time of its own", fault="slow load")
 
 
 def test_a_prompt_that_an_old_server_may_have_cut_gives_no_score(opened, noted):
@@ -343,6 +350,25 @@ def test_prompt_check(size, count, refuses, fits):
     assert (prompt_problem(size, count, settings(), refuses=refuses) is None) == fits
 
 
+@pytest.mark.parametrize("refuses", [True, False])
+def test_whether_long_prompts_are_refused_is_asked_until_it_is_answered(opened, refuses):
+    """One busy moment decides nothing. Each kind of server has a cache of its own, as one's verdicts are invalid."""
+    with FakeOllama() as server:
+        server.refuses = refuses
+        server.long_faults = [server_error(503), fake.cut_before_answer]
+        judge = opened(server)
+    assert judge._model.refuses == refuses
+    assert judge.identity()["long_prompts"] == ("refused" if refuses else "cut")
+    assert server.long_faults == []
+
+
+def test_a_server_that_does_not_say_whether_it_refuses_long_prompts_is_not_asked(opened):
+    with FakeOllama() as server:
+        server.long_faults = [server_error(503, "busy")] * 3
+        with pytest.raises(ServiceUnavailable, match="HTTP 503: busy"):
+            opened(server)
+
+
 def test_a_long_prompt_that_the_server_would_refuse_is_asked_in_full(opened):
     long = Question("row-1", "tuned", "Name the author.", "-" * 5000, "Jane Austen.", "Jane Austin.")
     with FakeOllama([score(85)]) as server:
@@ -358,7 +384,7 @@ def test_no_server_is_said_before_anything_is_judged(opened, noted):
         opened(server)
     assert caught.value.what == f"no Ollama at {server.url}: no connection: Connection refused"
     assert caught.value.fix == "ollama serve, or OLLAMA_HOST=host:port where it runs elsewhere"
-    noted("exit 69: no connection: Connection refused", fault="no server")
+    noted(f"exit {caught.value.exit_code}: {caught.value.what.partition(': ')[2]}", fault="no server")
 
 
 def test_a_model_that_is_not_pulled_is_said_before_anything_is_judged(opened, noted):
@@ -367,7 +393,7 @@ def test_a_model_that_is_not_pulled_is_said_before_anything_is_judged(opened, no
     assert caught.value.what == f"judge.model: Ollama at {server.url} has no model 'llama3'; it has mistral:latest"
     assert caught.value.fix == "ollama pull llama3"
     assert server.chats == server.loads == []
-    noted(f"exit 78: {caught.value.fix}", fault="404, no such model")
+    noted(f"exit {caught.value.exit_code}: {caught.value.fix}", fault="404, no such model")
 
 
 def test_a_model_that_goes_away_ends_the_judging(opened):
@@ -386,15 +412,24 @@ def test_a_server_that_goes_away_ends_the_judging(opened):
         judge.judge(QUESTION)
 
 
-def test_a_digest_that_changes_in_mid_run_is_noticed(opened, noted):
-    with FakeOllama() as server:
+def test_a_digest_that_changes_in_mid_run_is_noticed_and_no_verdict_after_it_is_kept(opened, noted, tmp_path):
+    questions = [dataclasses.replace(QUESTION, id=f"row-{n}", answer=f"answer {n}") for n in range(3)]
+    with FakeOllama() as server, VerdictCache(tmp_path / "cache.jsonl") as cache:
         judge = opened(server)
-        judge.check()
+        judge_all(judge, questions[:1], cache=cache)
         server.digest = "f" * 64
         with pytest.raises(JudgeChanged) as caught:
-            judge.check()
+            judge_all(judge, questions, cache=cache)
+        kept = [cache.get(judge.key(question)) is not None for question in questions]
+    assert len(server.chats) > 1  # the other has answered
     assert caught.value.what == f"the judge changed while it judged: digest {fake.DIGEST} is now {'f' * 64}"
-    noted("exit 69: the judge changed; its last verdicts are dropped", fault="digest that changes in mid run")
+    assert caught.value.exit_code == 69
+    assert kept == [True, False, False]
+    noted(
+        f"exit {caught.value.exit_code}: {excerpt(caught.value.what, 50)} "
+        f"{sum(kept)} verdict of before is kept, of after it {sum(kept[1:])}",
+        fault="digest that changes in mid run",
+    )
 
 
 def test_the_model_is_said_not_to_have_been_loaded(opened):
@@ -457,7 +492,7 @@ def test_what_it_costs_is_counted(opened):
     assert costs.pop("load_seconds") == pytest.approx(2 * 0.000856218)
     assert costs.pop("prompt_seconds") == pytest.approx(2 * 0.281467)
     assert costs.pop("reply_seconds") == pytest.approx(2 * 0.474565)
-    tokens = len(fake.prompt(server.chats[0]).encode()) // 4
+    tokens = len(fake.prompt(server.chats[0]).encode()) // 3
     about = {"size_vram": 5_000_000_000, "context_length": 8192}
     assert costs == {"replies": 2, "prompt_tokens": 2 * tokens, "reply_tokens": 20} | about
 
@@ -563,13 +598,104 @@ def test_closing_ends_a_call_under_way(opened):
     assert judgements[0].status == "failed"
 
 
-def test_the_deadlines_timers_end_with_their_calls(opened):
-    with FakeOllama([score(85)]) as server:
+def test_deadlines_end_with_their_calls(opened):
+    held = []
+
+    def behave(exchange):
+        held.append(len(_clock))
+        score(85)(exchange)
+
+    with FakeOllama([behave]) as server:
         opened(server, deadline_seconds=600.0).judge(QUESTION)
-        timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-        for timer in timers:
-            timer.join(timeout=10)
-    assert not any(timer.is_alive() for timer in timers)
+    assert held == [1]
+    assert len(_clock) == 0
+
+
+def test_a_deadline_that_cannot_end_its_call_keeps_no_other_from_its_end():
+    class Broken(Deadline):
+        def expire(self):
+            raise AttributeError("shutdown")
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Broken(0.01), Deadline(0.05) as deadline:
+        deadline.watch(ours, ours)
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b""  # shut
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key and its certificate for localhost, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [*command, *names, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True
+    )
+    with path.open("a") as file:
+        file.write(path.with_suffix(".crt").read_text())
+    return path
+
+
+@contextlib.contextmanager
+def tunnel(server, context):
+    """A proxy that speaks TLS and lets one connection through, whatever it carries; yields its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source, target):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                target.sendall(piece)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            outside = context.wrap_socket(listener.accept()[0], server_side=True)
+            while not outside.recv(1 << 16).endswith(b"\r\n\r\n"):
+                pass
+            inside = socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])))
+            outside.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            other = threading.Thread(target=carry, args=(inside, outside))
+            other.start()
+            carry(outside, inside)
+            other.join()
+            outside.close()
+            inside.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"https://localhost:{listener.getsockname()[1]}"
+    finally:
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "through a proxy's TLS"])
+def test_what_drips_through_tls_is_ended_and_so_is_the_next(certificate, proxied):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
+    with contextlib.ExitStack() as stack:
+        server = FakeOllama([fake.drip])
+        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+        stack.enter_context(server)
+        client = stack.enter_context(
+            contextlib.closing(Client(server.url.replace("http://127.0.0.1", "https://localhost"), connections=1))
+        )
+        client._session.verify = str(certificate)
+        for _ in range(2):
+            with contextlib.ExitStack() as once:
+                if proxied:
+                    client._session.proxies = {"https": once.enter_context(tunnel(server, context))}
+                begin = time.monotonic()
+                with pytest.raises(Fault, match=r"no complete answer within 0\.2 s"):
+                    client.call("POST", "/api/chat", body, Deadline(0.2))
+                assert time.monotonic() - begin < 1
+    assert len(server.chats) == 2
+    assert len(_clock) == 0
 
 
 def test_the_key_is_that_of_the_whole_request(opened):

@@ -1,7 +1,10 @@
 """Many answers through a judge: nothing lost, nothing asked twice, the order kept, a clear end."""
 
 import dataclasses
+import errno
 import hashlib
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -168,6 +171,29 @@ def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_p
     assert "ollama serve" in caught.value.fix
 
 
+def test_a_judge_in_doubt_is_asked_no_more_at_a_time_than_it_takes(opened):
+    """A question beside those under way would wait for them, with its deadline running."""
+    running, most = [], []
+
+    def behave(body):
+        answered = TRIAL.instruction in fake.prompt(body) or number_in(body) >= FAILURES_IN_A_ROW
+
+        def one_of_several(exchange):
+            running.append(None)
+            most.append(len(running))
+            exchange.wait(0.15 if answered else 0.01)
+            running.pop()
+            (score(50) if answered else server_error(500))(exchange)
+
+        return one_of_several
+
+    with FakeOllama(behave) as server:
+        verdicts = judge_all(opened(server, parallel=2, retries=0), questions(9), parallel=2)
+    assert [verdict.status for verdict in verdicts] == ["failed"] * 5 + ["scored"] * 4
+    assert len(server.chats) == 9 + 1
+    assert max(most) == 2
+
+
 def test_a_judge_that_fails_again_and_again_is_not_asked_to_the_end(opened, tmp_path):
     with FakeOllama([server_error(503, "busy")]) as server, VerdictCache(tmp_path / "v.jsonl") as cache:
         with pytest.raises(
@@ -228,6 +254,34 @@ def test_the_cache_gives_back_what_it_was_given(tmp_path):
         assert cache.get("a") == Judgement("scored", 85.0, 'says "85" – so\n')
         assert cache.get("b") == Judgement("invalid", None, "not JSON")
         assert (cache.get("c"), len(cache)) == (None, 2)
+
+
+def test_what_a_full_disk_took_of_a_verdict_is_taken_back(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 1.0, ""))
+        whole = path.read_bytes()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, before[1]))  # room for 20 bytes of the line
+        try:
+            with pytest.raises(OSError) as caught:  # noqa: PT011, the number is what counts
+                cache.put("b", Judgement("scored", 2.0, ""))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caught.value.errno == errno.EFBIG
+        assert path.read_bytes() == whole
+        assert cache.get("b") is None
+        cache.put("b", Judgement("scored", 2.0, ""))
+        assert cache.get("b").score == 2.0
+
+
+def test_a_verdict_that_somebody_has_cut_off_is_said(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 1.0, ""))
+        os.truncate(path, 20)
+        with pytest.raises(DataError, match=r"cache.jsonl, byte 0: the verdict there is cut off"):
+            cache.get("a")
 
 
 WAITING = """

@@ -84,25 +84,42 @@ class VerdictCache:
         self._file.close()
 
     def get(self, key: str) -> Judgement | None:
-        """The judgement kept under a key."""
+        """The judgement kept under a key.
+
+        Raises:
+            DataError: the file ends in the middle of it: somebody else has cut it off.
+        """
         place = self._places.get(_short(key))
         if place is None:
             return None
         line = b""
         while not line.endswith(b"\n"):
-            line += os.pread(self._file.fileno(), _PIECE, place + len(line))
+            piece = os.pread(self._file.fileno(), _PIECE, place + len(line))
+            if not piece:
+                raise DataError(f"{self.path}, byte {place}: the verdict there is cut off", f"rm {self.path}")
+            line += piece
             line = line[: line.find(b"\n") + 1] or line
         return _parsed(line)[1]
 
     def put(self, key: str, judgement: Judgement) -> bool:
-        """Keep a judgement unless it failed, and say whether it is kept: it then survives the end of this process."""
+        """Keep a judgement unless it failed, and say whether it is kept: it then survives the end of this process.
+
+        Raises:
+            OSError: the disk is full, say. What was written of the judgement is taken back.
+        """
         if judgement.status == "failed":
             return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
         with self._lock:
             place = os.fstat(self._file.fileno()).st_size
-            os.write(self._file.fileno(), line)
+            try:
+                written = 0
+                while written < len(line):  # a nearly full disk takes a part
+                    written += os.write(self._file.fileno(), line[written:])
+            except BaseException:
+                self._file.truncate(place)
+                raise
             self._places[_short(key)] = place
         return True
 

@@ -3,6 +3,9 @@
 The read timeout of `requests` bounds the silence between two reads, not the call: a server that says a byte now and
 then holds it for ever. Here a thread shuts the connection's socket when the deadline is over, whatever it is doing.
 It is one thread for all: to start one for each call takes half a millisecond, in which a judge waits.
+
+What is shut is a duplicate of the plain socket, whatever speaks through the original: TLS, TLS through a proxy's TLS,
+or a handshake that is not done yet. Some of these cannot be shut, and others fail when they are.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
+#: Seconds after which the thread looks up at the latest; longer ones than some 292 years are an error.
+LONGEST_SLEEP = 3600.0
+
 
 class Deadline:
     """A span of time for one piece of work. While it is entered, its end shuts the socket that the thread uses.
@@ -35,7 +41,8 @@ class Deadline:
         self.stall = seconds if stall is None else stall
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._plain: socket.socket | None = None
+        self._reader: socket.socket | None = None
         self._over = False
 
     @property
@@ -43,19 +50,27 @@ class Deadline:
         """Seconds that are left; 0 at the end or after `expire`."""
         return 0.0 if self._over else max(0.0, self._end - time.monotonic())
 
-    def watch(self, sock: socket.socket | None) -> None:
-        """From now on ``sock`` is what the end shuts; it is shut here if the end has come."""
+    def watch(self, plain: socket.socket | None, reader: socket.socket | None = None) -> None:
+        """From now on the end shuts this connection; it is shut here if the end has come.
+
+        Args:
+            plain: the connection's socket without TLS. A duplicate is kept: an answer can still be read after its
+                connection is closed, where it is the last.
+            reader: what answers are read from.
+        """
         with self._lock:
-            self._socket = sock
+            if self._plain is not None:
+                self._plain.close()
+            self._plain, self._reader = None if plain is None else plain.dup(), reader
             if self._over:
                 self._shut()
 
     def begun(self) -> None:
         """The answer has begun: from now on silence counts."""
         with self._lock:
-            if self._socket is not None and self.stall < self.seconds:
+            if self._reader is not None and self.stall < self.seconds:
                 with contextlib.suppress(OSError):  # already closed by its owner
-                    self._socket.settimeout(self.stall)
+                    self._reader.settimeout(self.stall)
 
     def expire(self) -> None:
         """Bring the end about now."""
@@ -64,9 +79,9 @@ class Deadline:
             self._shut()
 
     def _shut(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # already closed by its owner
-                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._plain is not None:
+            with contextlib.suppress(OSError):  # no longer connected
+                self._plain.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         _clock.add(self, self._end)
@@ -105,14 +120,18 @@ class _Clock:
         with self._changed:
             self._ends.pop(deadline, None)
 
+    def __len__(self) -> int:
+        return len(self._ends)
+
     def _run(self) -> None:
         with self._changed:
             while True:
                 now = time.monotonic()
                 for deadline in [deadline for deadline, end in self._ends.items() if end <= now]:
                     del self._ends[deadline]
-                    deadline.expire()
-                self._wakes = min(self._ends.values(), default=now + threading.TIMEOUT_MAX)
+                    with contextlib.suppress(Exception):  # the others' ends have to come all the same
+                        deadline.expire()
+                self._wakes = min([now + LONGEST_SLEEP, *self._ends.values()])
                 self._changed.wait(self._wakes - now)
 
 
@@ -120,34 +139,34 @@ _clock = _Clock()
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-def _watch(connection: HTTPConnection) -> None:
-    if (deadline := _current.get()) is not None:
-        deadline.watch(connection.sock)
-
-
-def _watched(sock: socket.socket) -> socket.socket:
-    """A new connection's socket, watched from here on: through a tunnel its proxy answers first."""
-    if (deadline := _current.get()) is not None:
-        deadline.watch(sock)
-    return sock
-
-
 class _Connection(HTTPConnection):
+    """A connection that tells the deadline of its thread the plain socket, and what is read from."""
+
+    _plain: socket.socket | None = None
+
     def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+        sock = super()._new_conn()
+        self._plain = sock.dup()
+        self._tell(sock)  # from here on: through a tunnel its proxy answers first
+        return sock
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        _watch(self)
+        self._tell(self.sock)
         return super().getresponse()
 
+    def close(self) -> None:
+        super().close()
+        if self._plain is not None:
+            self._plain.close()
+            self._plain = None
 
-class _SecureConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+    def _tell(self, reader: socket.socket | None) -> None:
+        if (deadline := _current.get()) is not None:
+            deadline.watch(self._plain, reader)
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        _watch(self)
-        return super().getresponse()
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same with TLS."""
 
 
 class _Pool(HTTPConnectionPool):

@@ -86,7 +86,10 @@ class OllamaJudge(ChatJudge):
         self._look_up = look_up
 
     def identity(self) -> dict[str, str]:
-        """The model by its digest, its template, the server's version, the rubric by its hash, and the options."""
+        """The model by its digest, its template, the server's version, the rubric by its hash, and the options.
+
+        Where long prompts are cut, verdicts on them are invalid, and the cache keeps these.
+        """
         return {
             "backend": "ollama",
             "model": self._params.model,
@@ -96,6 +99,7 @@ class OllamaJudge(ChatJudge):
             "rubric_sha256": self._rubric.sha256,
             "options": json.dumps(_options(self._params), sort_keys=True),
             "score": "expected value" if self._params.expected_value else "as said",
+            "long_prompts": "refused" if self._model.refuses else "cut",
         }
 
     def _look(self) -> Mapping[str, str]:
@@ -317,15 +321,26 @@ def _running(client: Client, params: JudgeParams, digest: str, look_up: float) -
 
 
 def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
-    """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it reads no token then."""
+    """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it reads no token then.
+
+    Raises:
+        Fault: it does neither that nor answer. To guess would make every long prompt's verdict invalid.
+    """
     long = {"role": "user", "content": "7 3 " * params.num_ctx}
     options = _options(params) | {"num_predict": 1}
     body = {"model": params.model, "messages": [long], "stream": False, "options": options, "truncate": False}
-    try:
-        client.call("POST", "/api/chat", body | {"keep_alive": KEEP_ALIVE}, Deadline(params.deadline_seconds))
-    except Fault as fault:
-        return fault.status == 400
-    return False
+    deadline = Deadline(params.deadline_seconds)
+
+    def refuses() -> bool:
+        try:
+            client.call("POST", "/api/chat", body | {"keep_alive": KEEP_ALIVE}, deadline)
+        except Fault as fault:
+            if fault.status == 400:
+                return True
+            raise
+        return False
+
+    return client.repeated(refuses, deadline, retries=params.retries)
 
 
 def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:

@@ -144,12 +144,12 @@ class _Watch:
         self._checked = time.monotonic()
         self._failures, self._unchecked = 0, False
 
-    def note(self, judgement: Judgement) -> None:
-        """A judgement has come."""
+    def note(self, judgement: Judgement, pool: ThreadPoolExecutor) -> None:
+        """A judgement has come, from one of the pool's threads."""
         self._unchecked = True
         self._failures = self._failures + 1 if judgement.status == "failed" else 0
         if self._failures == FAILURES_IN_A_ROW:
-            _require_alive(self._judge, judgement)
+            _require_alive(self._judge, judgement, pool)
             self._failures = 0
         if time.monotonic() - self._checked > self._seconds:
             self._check()
@@ -168,13 +168,15 @@ class _Watch:
         return 0 if self._cache is None else self._cache.mark()
 
 
-def _require_alive(judge: Judge, last: Judgement) -> None:
-    """Ask the judge what it can answer.
+def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> None:
+    """Ask the judge what it can answer, behind all that the pool has begun.
+
+    Beside it, the question would be one more than the server takes at a time, and wait there while its deadline runs.
 
     Raises:
         ServiceUnavailable: it does not.
     """
-    if judge.judge(TRIAL).status == "failed":
+    if pool.submit(judge.judge, TRIAL).result().status == "failed":
         raise ServiceUnavailable(
             f"the judge failed on {FAILURES_IN_A_ROW} answers in a row, the last time with: {last.detail}; "
             "and it does not answer a simple question either",
@@ -219,7 +221,7 @@ def _in_order(
             for key in [key for key, future in under_way.items() if future.done()]:
                 judgement = under_way.pop(key).result()
                 on_progress(1)
-                watch.note(judgement)
+                watch.note(judgement, pool)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         judge.close()

@@ -105,10 +105,14 @@ class Client:
                 return self._call(method, path, body, deadline)
             except requests.RequestException as error:
                 raise self._fault(error, deadline) from error
+            except ValueError as error:  # of TLS over a socket that was shut at a bad moment
+                if deadline.remaining == 0:
+                    raise _too_late(deadline) from error
+                raise
 
     def _call(self, method: str, path: str, body: Any, deadline: Deadline) -> bytes:
         # The deadline's own timer ends the reading; the read timeout comes after it, in case of no socket to shut.
-        timeout = (min(CONNECT_SECONDS, deadline.remaining), deadline.remaining + 1)
+        timeout = (max(0.001, min(CONNECT_SECONDS, deadline.remaining)), deadline.remaining + 1)
         request = self._session.request(
             method, self.url + path, json=body, timeout=timeout, stream=True, allow_redirects=False
         )
@@ -171,7 +175,8 @@ class Client:
         self._closed.set()
         with self._lock:
             for deadline in self._under_way:
-                deadline.expire()
+                with contextlib.suppress(Exception):  # the others have to end all the same
+                    deadline.expire()
         self._session.close()
 
     @contextlib.contextmanager
