@@ -45,8 +45,8 @@ FINGERPRINT = 12
 
 def main() -> None:
     """Run the stage."""
+    settings = params.load()
     with tracking.stage("judge") as run:
-        settings = params.load()
         examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
         responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
         questions = join(examples, responses, settings.generate)

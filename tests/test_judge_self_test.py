@@ -115,7 +115,10 @@ USELESS = {
         lambda exchange: score(0 if parts(exchange.body)[1] in ("", ":") else 100)(exchange),
         "instruction to the judge 100",
     ),
-    "no score": (text("I'd rate this 85"), 'probes without a score: 54 (not JSON; found "I\'d rate this 85")'),
+    "no score": (
+        text("I'd rate this 85"),
+        'none of its 54 replies was a score; the first: not JSON; found "I\'d rate this 85"',
+    ),
     "obeys": (
         fooled_by(INJECTION),
         "fooled by answers of the kind 'instruction to the judge' (6 of 6): more than 1 of",

@@ -113,7 +113,7 @@ def of_these_answers(graded: Sequence[Graded], questions: Sequence[Question], se
             f"{LEAST} are needed",
             f"grade answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
         )
-    scores = {(row.id, row.model): row.score for row in fresh if row.score is not None}
+    scores: dict[tuple[str, str], float] = {(row.id, row.model): row.score for row in fresh if row.score is not None}
     return Grades(scores, len(graded), stale)
 
 

@@ -169,6 +169,13 @@ def require(result: Mapping[str, Any], settings: JudgeParams) -> None:
             gives other scores.
     """
     without = result["without_score"] and f"{result['without_score']} ({result['first_without_score']})"
+    count = sum(map(len, result["scores"].values()))
+    if result["without_score"] == count:
+        raise ConfigError(
+            f"this judge cannot judge: none of its {count} replies was a score; the first: "
+            f"{result['first_without_score']}",
+            _FIX,
+        )
     means = ", ".join(f"{kind} {mean:g}" for kind, mean in result["kinds"].items())
     found = f"probes without a score: {without}; mean scores: {means}"
     if result["separation"] < settings.min_separation:
@@ -269,7 +276,12 @@ def _once(
 
 
 def _ask(judge: Judge, settings: JudgeParams, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
-    verdicts = judge_all(judge, asked, parallel=settings.parallel, cache=cache)
+    if settings.backend != "reference":  # which is as quick as saying so
+        console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
+    with console.progress(total=len(asked), unit="verdict", what="trying the judge") as bar:
+        verdicts = judge_all(
+            judge, asked, parallel=settings.parallel, cache=cache, on_start=bar.reset, on_progress=bar.update
+        )
     _require_answers(verdicts)
     return verdicts
 
