@@ -362,6 +362,16 @@ def test_whether_long_prompts_are_refused_is_asked_until_it_is_answered(opened, 
     assert server.long_faults == []
 
 
+def test_an_adapter_says_in_its_own_way_that_a_prompt_is_too_long(opened):
+    said = (
+        "Error code: 400 - request (16414 tokens) exceeds the available context size (4096 tokens), try increasing it"
+    )
+    with FakeOllama() as server:
+        server.refuses = False
+        server.long_faults = [server_error(502, said)]
+        assert opened(server)._model.refuses
+
+
 def test_a_server_that_does_not_say_whether_it_refuses_long_prompts_is_not_asked(opened):
     with FakeOllama() as server:
         server.long_faults = [server_error(503, "busy")] * 3

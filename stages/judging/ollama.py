@@ -38,6 +38,8 @@ from stages.judging.transport import (
 
 #: Reading a large model from a cold disk can take minutes; the server itself gives up after five.
 LOAD_SECONDS = 600.0
+#: What llama.cpp says of a prompt that is too long: Ollama passes it on with 400, an adapter before it with 502.
+TOO_LONG = "exceeds the available context size"
 #: The model stays loaded between two runs; the server's own five minutes can end while another stage works.
 KEEP_ALIVE = "30m"
 #: The counts of a reply's last line, in nanoseconds, by the names in `stages.judging.costs`.
@@ -335,7 +337,7 @@ def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
         try:
             client.call("POST", "/api/chat", body | {"keep_alive": KEEP_ALIVE}, deadline)
         except Fault as fault:
-            if fault.status == 400:
+            if fault.status == 400 or TOO_LONG in str(fault):
                 return True
             raise
         return False
