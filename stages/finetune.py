@@ -74,11 +74,8 @@ def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
         signals.end_with_parent(int(launcher))
     runtime.prepare()
     with team.together():
-        member = team.join(recipe.devices, sharded=recipe.parallel == "fsdp")
-        try:
-            finetune(recipe, run, member)
-        finally:
-            team.leave()
+        finetune(recipe, run, team.join(recipe.devices, sharded=recipe.parallel == "fsdp"))
+    team.leave()  # a process that fails ends without: the others may not answer any more
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ def kill_one(folder: Path, rank: str, number: signal.Signals) -> tuple[int, str]
         family = psutil.Process(process.pid).children(recursive=True)
         members = {child.environ().get("RANK"): child for child in family if "stages.finetune" in child.cmdline()}
         (members[rank] if rank else process).send_signal(number)
-        output = process.communicate(timeout=120)[0]
+        # Long before torchrun's agent, half a minute later, would kill one that hangs on its way out.
+        output = process.communicate(timeout=25)[0]
     assert not psutil.wait_procs(family, timeout=30)[1]
     return process.returncode, output
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -56,6 +57,11 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     except OSError as error:
         # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
         _end(stage, f"{error.filename or 'input/output'}: {error.strerror or error}", INPUT_OUTPUT_ERROR)
+    except Exception:
+        if environment.worker() is None:
+            raise
+        traceback.print_exc()
+        _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker, not the way out. Of several processes the one that started the
         # others tells.
@@ -73,4 +79,17 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif os.environ.get("DVC_STAGE") == stage and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     print(f"{stage}: {message}", file=sys.stderr, flush=True)
+    if place is not None:
+        _leave_at_once(code)
     sys.exit(code)
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """End one process of a team that has failed, without Python's way out.
+
+    There torch joins gloo's thread and holds the interpreter's lock, for which that thread may be waiting since the
+    collective that broke off: the process then hung until it was killed half a minute later (docs/decisions.md).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
