@@ -15,8 +15,9 @@ from stages.gpt2.model import GPT2
 from stages.sft.batches import line_multiple
 from stages.sft.team import ALONE, Team, local, share_of, whole
 
-#: Elements that are updated at a time on a CPU behind a bf16 model: their gradient, weight and state stay in the cache
-#: from the conversion to fp32 until the weight goes back, and no fp32 gradient of the model's size ever exists.
+#: Elements, of one weight or several, that are updated at a time on a CPU behind a bf16 model: their gradient, weight
+#: and state stay in the cache from the conversion to fp32 until the weight goes back, and no fp32 gradient of the
+#: model's size ever exists.
 BLOCK = 1 << 20
 #: The longest pieces of a gradient whose squares are summed in one go.
 PIECE = 1 << 10
@@ -56,7 +57,8 @@ class MasterWeights:
         self.working = [self.parameters[name].detach() for name in self.names] if self.apart else self.master
         self.exp_avg = [torch.zeros_like(master) for master in self.master]
         self.exp_avg_sq = [torch.zeros_like(master) for master in self.master]
-        # A block's gradient in fp32, where weights are updated by the block.
+        # A block's gradient in fp32, where weights are updated by the block: memory that is used again and again, since
+        # fresh memory is slow to write.
         self._block = torch.empty(BLOCK) if self.apart and self.master[0].device.type == "cpu" else None
         # Sums of the gradients of a batch's parts, while it is computed in several.
         self.sums: list[Tensor] = []
@@ -67,6 +69,7 @@ class MasterWeights:
             settings.weight_decay if settings.decay == "all" or weight.dim() >= 2 else 0.0
             for weight in (self.parameters[name] for name in self.names)
         ]
+        self._parts = self._divided()
 
     def gather(self) -> None:
         """Add the model's gradients to a sum in fp32: for a step whose gradient comes in several parts."""
@@ -80,7 +83,12 @@ class MasterWeights:
     @torch.no_grad()
     def norm(self) -> Tensor:
         """The L2 norm of the gradients as they are, before any clipping: a scalar in fp32."""
-        total = torch.stack([_square(gradient) for part in self._parts() for gradient in part.gradients]).sum()
+        gradients = self.sums or self._gradients()
+        if self._block is None:
+            squares = [_square(gradient) for gradient in gradients]
+        else:
+            squares = [_square(_gathered(part.of(gradients), self._block)) for part in self._parts]
+        total = torch.stack(squares).sum()
         return (self.team.sum(total) if self.team.sharded else total).sqrt()
 
     @torch.no_grad()
@@ -95,11 +103,12 @@ class MasterWeights:
         """
         # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
         scale = None if self.clip_norm is None else (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        for part in self._parts():
-            gradients = [self._wide(gradient) for gradient in part.gradients]
+        gradients = self.sums or self._gradients()
+        for part in self._parts:
+            wide = self._wide(part.of(gradients))
             if scale is not None:
-                torch._foreach_mul_(gradients, scale)
-            part.update(gradients, self.steps, learning_rate, lost)
+                torch._foreach_mul_(wide, scale)
+            part.update(wide, self.steps, learning_rate, lost)
         self._forget()
         self.sums = []
         self.steps += 1
@@ -164,11 +173,11 @@ class MasterWeights:
         found = [self.parameters[name].grad for name in self.names]
         return [local(gradient) for gradient in found if gradient is not None]
 
-    def _wide(self, gradient: Tensor) -> Tensor:
-        """A gradient in fp32: a block's in memory that each block uses again, since fresh memory is slow to write."""
+    def _wide(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients in fp32."""
         if self._block is None:
-            return gradient.to(torch.float32)
-        return self._block[: len(gradient)].copy_(gradient)
+            return [gradient.to(torch.float32) for gradient in gradients]
+        return list(_gathered(gradients, self._block).split([len(gradient) for gradient in gradients]))
 
     def _forget(self) -> None:
         for name in self.names:
@@ -178,32 +187,63 @@ class MasterWeights:
         if self.apart:
             torch._foreach_copy_(self.working, self.master)
 
-    def _parts(self) -> Iterator[_Part]:
-        """What is updated together: all weights of the same decay, or on a CPU behind a bf16 model each block."""
-        gradients = self.sums or self._gradients()
-        rows = zip(self.master, self.working, gradients, self.exp_avg, self.exp_avg_sq, strict=True)
-        tables = [(row, decay) for row, decay in zip(rows, self.decay, strict=True)]
-        if self._block is not None:
-            for row, decay in tables:
-                blocks = (tensor.view(-1).split(BLOCK) for tensor in row)
-                for block in zip(*blocks, strict=True):
-                    yield _Part(decay, *([piece] for piece in block))
-        else:
-            for decay in dict.fromkeys(self.decay):
-                columns = zip(*(row for row, own in tables if own == decay), strict=True)
-                yield _Part(decay, *map(list, columns))
+    def _divided(self) -> list[_Part]:
+        """What is updated together: all weights of one decay, or on a CPU behind a bf16 model so many elements."""
+        rows = list(zip(self.master, self.working, self.exp_avg, self.exp_avg_sq, strict=True))
+        parts = []
+        for decay in dict.fromkeys(self.decay):
+            sizes = {number: row[0].numel() for number, row in enumerate(rows) if self.decay[number] == decay}
+            for places in _blocks(sizes, BLOCK if self._block is not None else sum(sizes.values())):
+                pieces = ([tensor.view(-1)[where] for tensor in rows[number]] for number, where in places)
+                parts.append(_Part(decay, places, *map(list, zip(*pieces, strict=True))))
+        return parts
+
+
+#: Some of a weight's elements: its number, and where they are in it.
+_Place = tuple[int, slice]
+
+
+def _blocks(sizes: Mapping[int, int], most: int) -> Iterator[list[_Place]]:
+    """Cut weights, given by number with their sizes, into blocks of ``most`` elements; the last one may have fewer."""
+    block: list[_Place] = []
+    room = most
+    for number, size in sizes.items():
+        start = 0
+        while start < size:
+            end = min(start + room, size)
+            block.append((number, slice(start, end)))
+            room -= end - start
+            start = end
+            if not room:
+                yield block
+                block, room = [], most
+    if block:
+        yield block
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Tensors of one length at each place, updated in one call."""
+    """Elements of weights that are updated in one call, as flat tensors of one length at each place.
+
+    Args:
+        decay: of the weights.
+        places: which elements they are.
+        masters: fp32 weights.
+        working: the model's weights.
+        exp_avg: AdamW's first moments.
+        exp_avg_sq: its second ones.
+    """
 
     decay: float
+    places: list[_Place]
     masters: list[Tensor]
     working: list[Tensor]
-    gradients: list[Tensor]
     exp_avg: list[Tensor]
     exp_avg_sq: list[Tensor]
+
+    def of(self, gradients: list[Tensor]) -> list[Tensor]:
+        """What belongs to the part of whole gradients."""
+        return [gradients[number].reshape(-1)[where] for number, where in self.places]
 
     def update(self, gradients: list[Tensor], steps: int, learning_rate: float, lost: Tensor | None) -> None:
         """One step of AdamW by gradients in fp32, after ``steps`` others, unless ``lost`` is 1.
@@ -230,6 +270,14 @@ class _Part:
         )
         if self.working[0] is not self.masters[0]:
             torch._foreach_copy_(self.working, self.masters)
+
+
+def _gathered(tensors: list[Tensor], memory: Tensor) -> Tensor:
+    """Flat tensors behind one another at the beginning of ``memory``, in its dtype."""
+    lengths = [len(tensor) for tensor in tensors]
+    together = memory[: sum(lengths)]
+    torch._foreach_copy_(together.split(lengths), tensors)
+    return together
 
 
 def _square(gradient: Tensor) -> Tensor:
