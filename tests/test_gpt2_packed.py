@@ -52,7 +52,7 @@ def one_by_one(prefix: int, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[
 
 
 @pytest.mark.parametrize("kept", [packed.KEPT_WEIGHTS, 0])
-@pytest.mark.parametrize("prefix", [0, 1, 6])
+@pytest.mark.parametrize("prefix", [0, 1, 6, 7, 17])
 def test_packed_rows_attend_as_each_by_itself(prefix, kept, monkeypatch):
     monkeypatch.setattr(packed, "KEPT_WEIGHTS", kept)
     rows, qkv, gradient = line_of(prefix, torch.float64)
@@ -75,7 +75,7 @@ def test_in_bf16_sums_are_kept_in_fp32(prefix):
 
 def test_too_many_weights_are_not_kept(monkeypatch):
     rows, qkv, _ = line_of(6, torch.float32)
-    count = len(LENGTHS) * HEADS * max(LENGTHS) * (6 + max(LENGTHS))
+    count = (len(LENGTHS) + 1) * HEADS * max(LENGTHS) * (6 + max(LENGTHS))  # the common ones are a row too
     ways = []
     monkeypatch.setattr(PackedRows, "_by_pytorch", lambda *_: ways.append("PyTorch's own"))
     monkeypatch.setattr(packed, "KEPT_WEIGHTS", count)

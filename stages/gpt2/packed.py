@@ -49,6 +49,11 @@ class PackedRows:
         """Tokens in the line that belong to rows; what comes after them fills it up, and nothing looks at it."""
         return self.prefix + len(self.grid)
 
+    @property
+    def chunks(self) -> int:
+        """Rows of T tokens, the last one perhaps shorter, that the common ones make."""
+        return -(-self.prefix // self.width)
+
     @functools.cached_property
     def mask(self) -> Tensor:
         """[T, S] bool: an own token sees the whole prefix, and its own row up to itself."""
@@ -58,9 +63,9 @@ class PackedRows:
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
         """Mix the values of one layer: [N, 3, H, D] to [N, H, D]."""
         heads = qkv.shape[2]
-        weights = self.rows * heads * self.width * (self.prefix + self.width)
+        weights = (self.rows + self.chunks) * heads * self.width * (self.prefix + self.width)
         if qkv.device.type == "cpu" and not self.dropout and weights <= KEPT_WEIGHTS:
-            mixed: Tensor = _Attention.apply(qkv, self._places(heads))
+            mixed: Tensor = _Attention.apply(qkv, self._places(heads, len(qkv)))
             return mixed
         return self._by_pytorch(*qkv.unbind(1))
 
@@ -86,16 +91,20 @@ class PackedRows:
         """[B, T, H, D] to [N - P, H, D]."""
         return part.flatten(0, 1).index_select(0, self.grid)
 
-    def _places(self, heads: int) -> _Places:
-        """`_Places` for so many heads, made for the first layer and kept for the others."""
-        kept: dict[int, _Places] = self.__dict__.setdefault("_kept_places", {})
-        if heads not in kept:
-            kept[heads] = _Places(self, heads)
-        return kept[heads]
+    def _places(self, heads: int, tokens: int) -> _Places:
+        """`_Places` for so many heads and tokens, made for the first layer and kept for the others."""
+        kept: dict[tuple[int, int], _Places] = self.__dict__.setdefault("_kept_places", {})
+        if (heads, tokens) not in kept:
+            kept[heads, tokens] = _Places(self, heads, tokens)
+        return kept[heads, tokens]
 
 
 class _Places:
     """Where queries, keys and values of all rows and heads lie in a line's [N * 3 * H] vectors, and the way back.
+
+    The common tokens are taken as further rows, of T tokens each, in front of the others: one of them sees those before
+    it as every other row sees all of them. So there are B' = B + `PackedRows.chunks` rows, in which each token of the
+    line stands exactly once.
 
     Places of the padded grids that no token has point to the line's first token. No real token sees them as keys, and
     as queries `occupied` takes their gradients out.
@@ -103,36 +112,49 @@ class _Places:
     Args:
         rows: the batch.
         heads: H.
+        tokens: N.
     """
 
-    def __init__(self, rows: PackedRows, heads: int) -> None:
-        self.prefix, self.end = rows.prefix, rows.end
-        count, own, common = rows.rows, rows.width, rows.prefix
-        span = common + own
-        # [B, T], the place in the line of each own token.
-        line = torch.zeros(count * own, dtype=torch.int64)
-        line[rows.grid] = torch.arange(common, rows.end)
-        line = line.view(count, own)
-        self.occupied = torch.zeros(count * own).index_fill_(0, rows.grid, 1.0).view(count, 1, own, 1)
-        seen = torch.cat([torch.arange(common).expand(count, -1), line], dim=1)  # [B, S]
+    def __init__(self, rows: PackedRows, heads: int, tokens: int) -> None:
+        self.end = rows.end
+        own, common = rows.width, rows.prefix
+        count, span = rows.chunks + rows.rows, common + own
+        self.shape = (count, heads, own, span)
+        # [N - filling], each token's place in the padded [B' * T].
+        grid = torch.cat([torch.arange(common), rows.chunks * own + rows.grid])
+        # [B', T], the place in the line of each row's tokens.
+        line = torch.zeros(count * own, dtype=torch.int64).index_copy_(0, grid, torch.arange(rows.end)).view(count, own)
+        self.occupied = torch.zeros(count * own).index_fill_(0, grid, 1.0).view(count, 1, own, 1)
+        keys = torch.cat([torch.arange(common).expand(count, -1), line], dim=1)  # [B', S]
         head = torch.arange(heads)[:, None]
         self.query, self.key, self.value = (
-            ((tokens[:, None] * 3 + part) * heads + head).flatten()  # of [B, H, T] and twice [B, H, S]
-            for part, tokens in enumerate((line, seen, seen))
+            ((places[:, None] * 3 + part) * heads + head).flatten()  # of [B', H, T] and twice [B', H, S]
+            for part, places in enumerate((line, keys, keys))
         )
-        self.mixed = (line[:, None] * heads + head).flatten()  # of [B, H, T], among the [N * H] that are mixed
-        # [B * H * T], then twice [B * H * S] behind one another: where each own token's three vectors a head are there.
-        row, column = rows.grid // own, rows.grid % own
+        self.mixed = (line[:, None] * heads + head).flatten()  # of [B', H, T], among the [N * H] that are mixed
+        # Where each token's three vectors a head are in [B' * H * T], then twice [B' * H * S], then one of zeros.
+        self.nothing = count * heads * (own + 2 * span)
+        row, column = grid // own, grid % own
         starts = ((0, own, 0), (count * heads * own, span, common), (count * heads * (own + span), span, common))
-        back = [
-            start + (row[:, None] * heads + head.T) * length + offset + column[:, None]
-            for start, length, offset in starts
-        ]
-        self.back = torch.stack(back, dim=1).flatten()  # of [N - P, 3, H]
-        self.mixed_back = back[0].flatten()  # of [N - P, H]
-        self.shape = (count, heads, own, span)
-        self.mask = torch.zeros(own, span).masked_fill_(~rows.mask, -torch.inf)
-        self.causal = torch.full((common, common), -torch.inf).triu_(1)
+        back = torch.stack(
+            [
+                start + (row[:, None] * heads + head.T) * length + offset + column[:, None]
+                for start, length, offset in starts
+            ],
+            dim=1,
+        )  # [N - filling, 3, H]
+        filling = (0, 0, 0, 0, 0, tokens - rows.end)
+        self.back = F.pad(back, filling, value=self.nothing).flatten()  # of [N, 3, H]
+        self.mixed_back = F.pad(back, filling)[:, 0].flatten()  # of [N, H]
+        self.mask = self._mask(rows)
+
+    def _mask(self, rows: PackedRows) -> Tensor:
+        """[B', 1, T, S]: 0 where a token looks, -inf elsewhere."""
+        before = [chunk * rows.width for chunk in range(rows.chunks)] + [rows.prefix] * rows.rows
+        common = torch.arange(rows.prefix) < torch.tensor(before)[:, None, None]  # [B', 1, P]
+        own = torch.ones(rows.width, rows.width, dtype=torch.bool).tril()
+        seen = torch.cat([common.expand(-1, rows.width, -1), own.expand(len(before), -1, -1)], dim=-1)
+        return torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None]
 
 
 class _Attention(torch.autograd.Function):
@@ -140,43 +162,45 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, places: _Places) -> Tensor:
-        mixed = qkv.new_zeros(len(qkv), *qkv.shape[2:])
-        own, weights = _mixed(*_gathered(qkv, places), places.mask)
-        mixed[places.prefix : places.end] = (
-            own.flatten(0, 1).index_select(0, places.mixed_back).view(-1, *qkv.shape[2:])
-        )
-        saved = [qkv, weights]
-        if places.prefix:
-            first, first_weights = _mixed(*_common(qkv, places), places.causal)
-            mixed[: places.prefix] = first.transpose(0, 1)
-            saved.append(first_weights)
+        query, key, value = _gathered(qkv, places)
+        scores = _in_fp32(query, key).mul_(query.shape[-1] ** -0.5)
+        weights = scores.view(places.shape).add_(places.mask).softmax(-1).flatten(0, 1)
         ctx.places = places
-        ctx.save_for_backward(*saved)
+        ctx.save_for_backward(qkv, weights)
+        mixed = (weights.to(value.dtype) @ value).flatten(0, 1).index_select(0, places.mixed_back)
+        mixed = mixed.view(len(qkv), *qkv.shape[2:])
+        mixed[places.end :] = 0
         return mixed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         [gradient], places = gradients, ctx.places
-        qkv, weights, *first_weights = ctx.saved_tensors
+        qkv, weights = ctx.saved_tensors
         count, heads, own, span = places.shape
-        width = qkv.shape[-1]
-        padded = gradient.reshape(-1, width).index_select(0, places.mixed).view(count, heads, own, width)
-        padded = (padded * places.occupied.to(padded.dtype)).flatten(0, 1)
-        found = torch.cat([part.reshape(-1, width) for part in _gradients(padded, *_gathered(qkv, places), weights)])
-        result = torch.zeros_like(qkv)
-        result[places.prefix : places.end] = found.index_select(0, places.back).view(-1, 3, heads, width)
-        if places.prefix:
-            ours = gradient[: places.prefix].transpose(0, 1)
-            parts = _gradients(ours, *_common(qkv, places), first_weights[0])  # [H, P, D] each
-            wide = torch.stack(parts).to(weights.dtype)
-            seen = found[count * heads * own :].view(2, count, heads, span, width)[:, :, :, : places.prefix]
-            wide[1:] += seen.sum(1, dtype=weights.dtype)
-            result[: places.prefix] = wide.permute(2, 0, 1, 3)
+        query, key, value = _gathered(qkv, places)
+        gradient = gradient.reshape(-1, qkv.shape[-1]).index_select(0, places.mixed).view(count, heads, own, -1)
+        gradient = (gradient * places.occupied.to(gradient.dtype)).flatten(0, 1)
+        of_weights = _in_fp32(gradient, value)
+        # The softmax's: each weight times its gradient less the weighted mean of all.
+        of_weights -= (of_weights * weights).sum(-1, keepdim=True)
+        of_scores = of_weights.mul_(weights).mul_(query.shape[-1] ** -0.5).to(query.dtype)
+        found = qkv.new_empty(places.nothing + 1, qkv.shape[-1])
+        found[places.nothing] = 0
+        sizes = [part.shape[0] * part.shape[1] for part in (query, key, value)]
+        of_query, of_key, of_value = (part.view(count * heads, -1, qkv.shape[-1]) for part in found[:-1].split(sizes))
+        torch.bmm(of_scores, key, out=of_query)
+        torch.bmm(of_scores.mT, query, out=of_key)
+        torch.bmm(weights.to(value.dtype).mT, gradient, out=of_value)
+        result = found.index_select(0, places.back).view(qkv.shape)
+        common = span - own
+        for part, of_part in enumerate((of_key, of_value), 1) if common else ():
+            seen = of_part.view(count, heads, span, -1)[:, :, :common].sum(0)  # [H, P, D]
+            result[:common, part] += seen.transpose(0, 1)
         return result, None
 
 
 def _gathered(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [B * H, T, D], keys and values [B * H, S, D] of own tokens."""
+    """Queries [B' * H, T, D], keys and values [B' * H, S, D]."""
     count, heads, own, span = places.shape
     vectors = qkv.reshape(-1, qkv.shape[-1])
     query, key, value = (
@@ -186,25 +210,18 @@ def _gathered(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _common(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of the common tokens, [H, P, D] each."""
-    query, key, value = qkv[: places.prefix].permute(1, 2, 0, 3).contiguous()
-    return query, key, value
+def _in_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """The batched product ``a @ b.mT`` in fp32 at least.
 
-
-def _mixed(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """What attention mixes, in the dtype given, and its weights, in fp32 at least. ``mask`` is added to the scores."""
-    wide = torch.promote_types(query.dtype, torch.float32)
-    scores = query.to(wide) @ key.to(wide).mT
-    weights = scores.mul_(query.shape[-1] ** -0.5).add_(mask).softmax(-1)
-    return weights.to(value.dtype) @ value, weights
-
-
-def _gradients(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-    """The gradients of queries, keys and values from that of what they mixed to."""
-    of_value = weights.to(value.dtype).mT @ gradient
-    of_weights = gradient.to(weights.dtype) @ value.to(weights.dtype).mT
-    # The softmax's: each weight times its gradient less the weighted mean of all.
-    of_weights -= (of_weights * weights).sum(-1, keepdim=True)
-    of_scores = of_weights.mul_(weights).mul_(query.shape[-1] ** -0.5).to(query.dtype)
-    return of_scores @ key, of_scores.mT @ query, of_value
+    That of bf16 factors is told to oneDNN as one of fp32 that it may round to bf16, which changes nothing about them:
+    it takes half the time of PyTorch's fp32, and sums in fp32 all the same.
+    """
+    if a.dtype != torch.bfloat16:
+        return a @ b.mT
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16"
+    try:
+        return a.float() @ b.float().mT
+    finally:
+        matmul.fp32_precision = before
