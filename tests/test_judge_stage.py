@@ -235,7 +235,7 @@ def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("behaviour", "error", "counts", "said"),
     [
-        (text("85/100"), DataError, (1, 0), "b: not JSON; found '85/100'"),
+        (text("85/100"), ConfigError, (1, 0), "b: not JSON; found '85/100'"),
         (server_error(503, "busy"), ServiceUnavailable, (0, 1), "b: HTTP 503: busy"),
     ],
 )

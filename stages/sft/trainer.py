@@ -70,9 +70,9 @@ def fit(
         Everything from the run's beginning on, whenever that was.
 
     Raises:
-        DataError: the recipe makes no step from these rows, or they have nothing to learn from, or the model is no good
-            before any training.
-        ConfigError: the recipe spoils the model (`stages.sft.soundness`); what is kept of it is said.
+        DataError: the rows have nothing to learn from, or the model is no good before any training.
+        ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.sft.soundness`); what is
+            kept of it is said.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
     run = _Run(model, train, val, settings, loss_on, dtype, on_step, on_epoch, checkpoints, meter, team)
