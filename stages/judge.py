@@ -166,13 +166,15 @@ def _judged(
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
         bar = stack.enter_context(console.progress(total=len(questions), unit="verdict", what=what))
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=settings.parallel)
         return judge_all(
             judge,
             questions,
             parallel=settings.parallel,
             cache=cache,
-            on_start=bar.reset,
-            on_progress=bar.update,
+            on_start=forecast.start,
+            on_known=forecast.known,
+            on_progress=forecast.made,
             **options,
         )
 
