@@ -108,19 +108,19 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
     except StageFailed as error:
-        told = error.message + _given_here(error, overrides.tree())
+        told = error.message + _given_here(error, profiles.givers(root, profile, overrides.tree()))
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
     ran = sum(stage.outcome == "ran" for stage in done)
     others = "" if ran == len(done) else "; the others were up to date or came from the cache"
     return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
 
 
-def _given_here(error: StageFailed, overrides: dict[str, Any]) -> str:
+def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
     """Of the values that a stage finds wrong, those that are not in the user's params.yaml, as lines of a message."""
     if error.exit_code != ConfigError.exit_code:
         return ""
-    wrong = profiles.named(params.flatten(overrides), error.message)
-    return "".join(f"\n  {key} is not from params.yaml but from {profiles.option(key)}" for key in wrong)
+    wrong = profiles.named(givers, error.message)
+    return "".join(f"\n  {key} is not from params.yaml but from {givers[key]}" for key in wrong)
 
 
 @contextlib.contextmanager

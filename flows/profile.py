@@ -46,32 +46,33 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     """
     tree = params.read_yaml(root / paths.PARAMS)
     sources = [str(paths.PARAMS)]
-    #: What gave each value that is put over params.yaml's, by dotted key.
-    givers: dict[str, str] = {}
     if profile != CURRENT:
         path = root / paths.PROFILES / f"{profile}.yaml"
         if profile not in known(root):
             raise ConfigError(
                 f"{profile}: no such profile; there are {', '.join(known(root)) or 'none'}", f"ls {paths.PROFILES}"
             )
-        _merge(tree, values := params.read_yaml(path), path)
+        _merge(tree, params.read_yaml(path), path)
         sources.append(str(path.relative_to(root)))
-        givers |= dict.fromkeys(params.flatten(values), sources[-1])
     if overrides:
-        _merge(tree, values := nested(overrides), "overrides")
+        _merge(tree, nested(overrides), "overrides")
         sources.append("the overrides given")
-        givers |= {key: option(key) for key in params.flatten(values)}
+    given = givers(root, profile, overrides)
 
     def given_by(wrong: str, problem: str) -> str:
-        return ", ".join(dict.fromkeys(givers[key] for key in _blamed(givers, wrong, problem))) or str(paths.PARAMS)
+        return ", ".join(dict.fromkeys(given[key] for key in _blamed(given, wrong, problem))) or str(paths.PARAMS)
 
     params.check(tree, " with ".join(sources), given_by=given_by)
     return tree
 
 
-def option(key: str) -> str:
-    """How a single value is given: at a shell, and in Prefect's form."""
-    return f"--set {key}=... (in a form: overrides)"
+def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, str]:
+    """What gives each value that `overlaid` puts over params.yaml: by dotted key the profile's file, or the option."""
+    found: dict[str, str] = {}
+    if profile != CURRENT:
+        path = paths.PROFILES / f"{profile}.yaml"
+        found = dict.fromkeys(params.flatten(params.read_yaml(root / path)), str(path))
+    return found | {key: f"--set {key}=... (in a form: overrides)" for key in params.flatten(nested(overrides))}
 
 
 def named(keys: Iterable[str], text: str) -> list[str]:

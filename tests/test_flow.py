@@ -125,13 +125,17 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
     from flows.stage_run import StageFailed
 
     overrides = {"finetune": {"batch_size": 4000, "epochs": 2}, "judge": {"model": "x"}}
+    given = profile.givers(REPO, "gpt2-medium", overrides)
     wrong = (
         "finetune: rows do not fill finetune.batch_size 4000\n  to mend it: lower finetune.batch_size, in params.yaml"
     )
     said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
-    assert _given_here(StageFailed("finetune", 78, wrong), overrides) == f"\n  {said}"
-    assert _given_here(StageFailed("finetune", 65, wrong), overrides) == ""
-    assert _given_here(StageFailed("finetune", 78, wrong), {"finetune": {"batch": 1, "batch_size_x": 1}}) == ""
+    assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 65, wrong), given) == ""
+    wrong = "download: download.model.repo: no such repository"
+    said = "download.model.repo is not from params.yaml but from profiles/gpt2-medium.yaml"
+    assert _given_here(StageFailed("download", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 78, wrong), {"finetune.batch": "x", "finetune.batch_size_x": "x"}) == ""
 
 
 def test_the_form_offers_the_profiles_there_are() -> None:
