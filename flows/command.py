@@ -19,8 +19,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from flows import dvc_cli, profile
-from stages.common import params, paths, summary
-from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.common import summary
+from stages.common.errors import ConfigError, InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
 
 
 def main() -> NoReturn:
@@ -40,6 +40,8 @@ def main() -> NoReturn:
         # Whoever read the results, such as `head`, has seen enough. Python would flush what is left once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _end(str(InputOutputError.of(error)), InputOutputError.exit_code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +58,7 @@ def _run(profile_name: str, overrides: dict[str, Any], force: bool) -> NoReturn:
     in_place = profile_name == profile.CURRENT and not overrides
     if not (root / "dvc.yaml").exists():
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
-    params.check(profile.overlaid(root, profile_name, overrides), paths.PARAMS)
+    profile.overlaid(root, profile_name, overrides)  # which checks them
     if in_place and not force and dvc_cli.up_to_date(root):
         _finish("everything is up to date: nothing was run", summary.text(root))
     check_server()

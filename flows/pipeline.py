@@ -34,7 +34,7 @@ from flows.overrides import Overrides
 from flows.stage_run import StageFailed, StageRun, run_stage
 from flows.tracked import TrackedRun, tracked
 from stages.common import environment, params, paths, summary
-from stages.common.errors import RETRYABLE_EXIT_CODES, PipelineError
+from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
 
 #: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
 Profile = Literal["current", "quick", "gpt2-medium"]
@@ -104,13 +104,23 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
                 compared = stack.enter_context(with_last_commit(root, tree))
                 run.files.extend(compared.files)
             results = _report(tree, done, compared, isolated=isolated)
-    except PipelineError as error:
+    except (PipelineError, OSError) as found:
+        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
     except StageFailed as error:
-        return Failed(message=error.message, data=error)
+        told = error.message + _given_here(error, profiles.givers(root, profile, overrides.tree()))
+        return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
     ran = sum(stage.outcome == "ran" for stage in done)
     others = "" if ran == len(done) else "; the others were up to date or came from the cache"
     return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
+
+
+def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
+    """Of the values that a stage finds wrong, those that are not in the user's params.yaml, as lines of a message."""
+    if error.exit_code != ConfigError.exit_code:
+        return ""
+    wrong = profiles.named(givers, error.message)
+    return "".join(f"\n  {key} is not from params.yaml but from {givers[key]}" for key in wrong)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from stages.common import params, paths
-from stages.common.errors import ConfigError, PipelineError
+from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
 
 #: The choice that leaves params.yaml as it is.
@@ -56,8 +57,42 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     if overrides:
         _merge(tree, nested(overrides), "overrides")
         sources.append("the overrides given")
-    params.check(tree, " with ".join(sources))
+    given = givers(root, profile, overrides)
+
+    def given_by(wrong: str, problem: str) -> str:
+        return ", ".join(dict.fromkeys(given[key] for key in _blamed(given, wrong, problem))) or str(paths.PARAMS)
+
+    params.check(tree, " with ".join(sources), given_by=given_by)
     return tree
+
+
+def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, str]:
+    """What gives each value that `overlaid` puts over params.yaml: by dotted key the profile's file, or the option."""
+    found: dict[str, str] = {}
+    if profile != CURRENT:
+        path = paths.PROFILES / f"{profile}.yaml"
+        found = dict.fromkeys(params.flatten(params.read_yaml(root / path)), str(path))
+    return found | {key: f"--set {key}=... (in a form: overrides)" for key in params.flatten(nested(overrides))}
+
+
+def named(keys: Iterable[str], text: str) -> list[str]:
+    """Those of the keys that a text names."""
+    return [key for key in keys if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.]*\w)", text)]
+
+
+def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
+    """Those of the keys that a problem is about: of the wrong key itself, or, of a section, those that it names.
+
+    >>> _blamed(["judge.seed", "finetune.accumulate"], "finetune", "finetune: accumulate (9) cannot be more than ...")
+    ['finetune.accumulate']
+    """
+    prefix = f"{wrong}." if wrong else ""
+    if not wrong or any(known.startswith(prefix) for known in params.known_keys()):
+        inside = {key.removeprefix(prefix): key for key in keys if key.startswith(prefix)}
+        about = [inside[key] for key in named(inside, problem.removeprefix(f"{wrong}: "))]
+    else:
+        about = [key for key in keys if key.startswith(prefix)]
+    return about + [key for key in keys if f"{wrong}.".startswith(f"{key}.")]
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +168,7 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except PipelineError as error:
+    except (PipelineError, OSError) as found:
+        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         print(f"profile: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

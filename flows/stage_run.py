@@ -18,7 +18,7 @@ from typing import IO, Literal
 
 from flows import dvc_cli
 from stages.common import environment
-from stages.common.errors import PipelineError, TemporaryFailure
+from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
@@ -39,6 +39,8 @@ _UP_TO_DATE = re.compile(r"didn't change, skipping")
 _FROM_CACHE = re.compile(r"is cached - skipping run")
 #: Advice that DVC repeats after every stage; in an isolated run it is wrong, too.
 _ADVICE = re.compile(r"To track the changes with git|\s+git add |To enable auto staging|\s+dvc config |Use `dvc push` ")
+#: The number of an error of the system, as Python shows it; the disk that DVC copies to may be full.
+_SYSTEM_ERROR = re.compile(r"\[Errno \d+\]")
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lock")
 
 
@@ -178,6 +180,8 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
         return StageFailed(stage, own, _message(stage, lines))
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
+    if _SYSTEM_ERROR.search(output):
+        return StageFailed(stage, InputOutputError.exit_code, _message(stage, lines))
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
 
 

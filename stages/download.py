@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.common import files, params, paths, program
 from stages.common.console import say
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError
 from stages.gpt2 import tokenizer
 from stages.inputs import bpe, dataset, hub
 from stages.inputs.fetch import check_file, fetch, is_url
@@ -60,7 +60,7 @@ def _check_watched(settings: params.DataSource) -> None:
     if path.is_relative_to(Path(os.path.abspath(paths.DATA))):  # noqa: PTH100
         if not path.exists():
             mend = f"dvc repro download, which brings {paths.DATA}/ in first; or correct {SOURCE} in params.yaml"
-            raise DataError(f"{settings.source}: no such file", mend)
+            raise ConfigError(f"{settings.source}: no such file", mend)
         return
     check_file(path, SOURCE)
     raise ConfigError(

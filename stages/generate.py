@@ -132,7 +132,7 @@ def check_rows() -> Rows:
         seen.add(row.id)
         longest = max(longest, row.prompt_length)
     if not seen:
-        raise DataError(f"{path}: no rows to answer", "raise split.test in params.yaml")
+        raise DataError(f"{path}: no rows to answer", TOKENIZE)
     return Rows(len(seen), longest)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import console, params, paths, program, summary, tracking
-from stages.common.errors import DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file, read_json, sha256, write_json
 from stages.common.params import Generate, Judge
 from stages.common.records import Example, Response, Verdict, read_records, write_records
@@ -166,13 +166,15 @@ def _judged(
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
         bar = stack.enter_context(console.progress(total=len(questions), unit="verdict", what=what))
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=settings.parallel)
         return judge_all(
             judge,
             questions,
             parallel=settings.parallel,
             cache=cache,
-            on_start=bar.reset,
-            on_progress=bar.update,
+            on_start=forecast.start,
+            on_known=forecast.known,
+            on_progress=forecast.made,
             **options,
         )
 
@@ -261,7 +263,7 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
 
     Raises:
         ServiceUnavailable: some of them failed, so that running the stage again may score them.
-        DataError: the judge has answered for all of them, but without a score.
+        ConfigError: the judge has answered for all of them, but without a score.
     """
     without = [verdict for verdict in verdicts if verdict.status != "scored"]
     what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
@@ -285,7 +287,8 @@ def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: 
     )
     if failed:
         raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
-    raise DataError(message, "another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict")
+    mend = "set another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict, in params.yaml"
+    raise ConfigError(message, mend)
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

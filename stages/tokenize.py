@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.common import params, paths, program
 from stages.common.console import say
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError
 from stages.common.files import write_json
 from stages.common.records import Encoded, Example, read_records, write_records
 from stages.gpt2.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ def main() -> None:
             whole if split == "test" else [row for row in (cut(row, settings.context_length) for row in whole) if row]
         )
         if not rows:
-            raise DataError(
+            raise ConfigError(
                 f"{paths.split_file(split)}: no row has a prompt shorter than {settings.context_length} tokens",
                 "raise tokenize.context_length in params.yaml",
             )

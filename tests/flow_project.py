@@ -47,7 +47,8 @@ if lines:
         todo.with_suffix(".pid").write_text(str(os.getpid()))
         time.sleep(600)
     if lines[0] != "0":
-        print(f"{name}: row 3 is wrong\\n  to mend it: correct row 3", file=sys.stderr)
+        what = "judge.seed" if lines[0] == "78" else "row 3"
+        print(f"{name}: {what} is wrong\\n  to mend it: correct {what}", file=sys.stderr)
         sys.exit(int(lines[0]))
 print(f"{name} at work")
 Path(f"{name}.txt").write_text(name + Path("params.yaml").read_text())

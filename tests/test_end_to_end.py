@@ -167,6 +167,19 @@ def test_rows_that_do_not_fit_the_context_are_counted_and_named(finished, tmp_pa
     assert len(encoded[ids[1]]["ids"]) == 128
 
 
+def test_a_context_that_no_prompt_fits_is_a_wrong_value(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    before = digests()
+    small_pipeline.write_params(finished, {"tokenize": {"context_length": 8}})
+    try:
+        with pytest.raises(errors.ConfigError, match="no row has a prompt shorter than 8 tokens") as caught:
+            run("tokenize")
+    finally:
+        small_pipeline.write_params(finished, small_pipeline.SMALL)
+    assert caught.value.fix == "raise tokenize.context_length in params.yaml"
+    assert digests() == before
+
+
 @pytest.mark.parametrize(
     ("stage", "missing"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -67,6 +68,28 @@ def test_stages_are_skipped_retried_and_fail_as_they_should(server: str, project
     ]
 
 
+@pytest.mark.slow
+def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server: str, project: Project) -> None:
+    project.tell("alpha", "78")
+    given = ["--set", "judge.seed=5", "--set", "split.seed=6"]
+    done = project.python("-m", "flows.pipeline", *given, PREFECT_API_URL=server)
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.endswith(
+        "alpha: judge.seed is wrong\n  to mend it: correct judge.seed\n"
+        "  judge.seed is not from params.yaml but from --set judge.seed=... (in a form: overrides)\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_is_no_traceback(server: str, project: Project, tmp_path: Path) -> None:
+    other = flow_project.copy(project, tmp_path)
+    shutil.rmtree(other.root / ".cache", ignore_errors=True)
+    (other.root / ".cache").write_text("no folder")
+    done = other.python("-m", "flows.pipeline", "--force", PREFECT_API_URL=server)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (74, f"pipeline: {other.root / '.cache'}: File exists")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_second_run_does_nothing_and_needs_no_server(project: Project) -> None:
     project.dvc("repro", "-q")
     calls = project.calls("zeta"), project.calls("alpha")
@@ -95,6 +118,24 @@ def test_a_users_mistake_is_told_before_anything_runs(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be_given() -> None:
+    from flows.pipeline import _given_here
+    from flows.stage_run import StageFailed
+
+    overrides = {"finetune": {"batch_size": 4000, "epochs": 2}, "judge": {"model": "x"}}
+    given = profile.givers(REPO, "gpt2-medium", overrides)
+    wrong = (
+        "finetune: rows do not fill finetune.batch_size 4000\n  to mend it: lower finetune.batch_size, in params.yaml"
+    )
+    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
+    assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 65, wrong), given) == ""
+    wrong = "download: download.model.repo: no such repository"
+    said = "download.model.repo is not from params.yaml but from profiles/gpt2-medium.yaml"
+    assert _given_here(StageFailed("download", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 78, wrong), {"finetune.batch": "x", "finetune.batch_size_x": "x"}) == ""
 
 
 def test_the_form_offers_the_profiles_there_are() -> None:

@@ -368,7 +368,6 @@ def other_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (no_rows, r"test\.jsonl: no rows to answer"),
         (
             lambda: change_row(paths.tokens_file("test"), 3, prompt_length=-2),
             r"test\.jsonl, row .*: prompt_length: expected 1 to \d+, found -2",
@@ -379,6 +378,7 @@ def other_tokenizer() -> None:
             lambda: change_row(paths.tokens_file("test"), 19, ids=[7, 50257], prompt_length=1),
             "ids: expected 0 to 50256",
         ),
+        (no_rows, r"tokenize/test\.jsonl: no rows to answer\n  to mend it: dvc repro --force tokenize"),
         (one_id_twice, r"tokenize/test\.jsonl: two rows have the id \w+"),
         (lambda: drop_reference(0), r"split/test\.jsonl: expected the row \w+, found the row \w+"),
         (lambda: drop_reference(19), r"split/test\.jsonl: expected the row \w+, found the end"),

@@ -117,7 +117,7 @@ def test_no_such_host(target: Path, network_attempts: list[str]) -> None:
 @pytest.mark.parametrize("fault", ["404", "401", "403"])
 def test_a_page_that_is_not_there_is_asked_for_once(web: FakeHub, target: Path, fault: str) -> None:
     web.script("GET", "rows.json", fault)
-    with pytest.raises(DataError, match=f"rows.json: answered {fault}") as raised:
+    with pytest.raises(ConfigError, match=f"rows.json: answered {fault}") as raised:
         get(web.url("rows.json"), target)
     assert KEY in str(raised.value.fix)
     assert len(web.requests) == 1
@@ -126,7 +126,7 @@ def test_a_page_that_is_not_there_is_asked_for_once(web: FakeHub, target: Path, 
 
 def test_redirects_without_end(web: FakeHub, target: Path) -> None:
     web.script("GET", "rows.json", *["redirect"] * 40)
-    with pytest.raises(DataError, match="redirects without end"):
+    with pytest.raises(ConfigError, match="redirects without end"):
         get(web.url("rows.json"), target)
     assert_untouched(target)
 
@@ -151,9 +151,9 @@ def test_wrong_bytes(web: FakeHub, target: Path) -> None:
 
 
 def test_paths_that_are_no_files(tmp_path: Path, target: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.json: no such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.json: no such file"):
         get(str(tmp_path / "nowhere.json"), target)
-    with pytest.raises(DataError, match="expected a file, found a folder"):
+    with pytest.raises(ConfigError, match="expected a file, found a folder"):
         get(str(tmp_path), target)
     assert_untouched(target)
 
@@ -186,7 +186,7 @@ def test_bpe_from_what_is_no_package(name: str, tmp_path: Path) -> None:
 
 
 def test_bpe_from_a_package_without_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"vocab\.bpe: no such file"):
+    with pytest.raises(ConfigError, match=r"vocab\.bpe: no such file"):
         bpe.fetch_files("package:pytest", tmp_path, tokenizer.FILES)
 
 

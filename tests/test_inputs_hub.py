@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError
 from stages.common.params import ModelSource
 from stages.inputs import hub
 from tests.fake_hub import FakeHub, serving
@@ -169,12 +169,12 @@ def test_a_cut_connection_is_resumed_where_it_broke_off(fake: FakeHub, downloade
 @pytest.mark.parametrize(
     ("method", "file", "fault", "code", "said", "mend"),
     [
-        ("HEAD", "config.json", "no repository", 65, "answered 404 Not Found", "download.model.repo and"),
-        ("HEAD", "config.json", "no revision", 65, "answered 404 Not Found", "download.model.revision"),
-        ("HEAD", "model.safetensors", "no entry", 65, "answered 404 Not Found", "download.model.repo and"),
-        ("HEAD", "config.json", "404", 65, "answered 404 Not Found", "download.model.repo and"),
-        ("HEAD", "config.json", "401", 65, "answered 401 Unauthorized", "HF_TOKEN"),
-        ("HEAD", "config.json", "403", 65, "answered 403 Forbidden", "HF_TOKEN"),
+        ("HEAD", "config.json", "no repository", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "no revision", 78, "answered 404 Not Found", "download.model.revision"),
+        ("HEAD", "model.safetensors", "no entry", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "404", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "401", 78, "answered 401 Unauthorized", "HF_TOKEN"),
+        ("HEAD", "config.json", "403", 78, "answered 403 Forbidden", "HF_TOKEN"),
         ("GET", "model.safetensors", "503", 69, "answered 503 Service Unavailable", "HF_ENDPOINT"),
     ],
 )
@@ -224,7 +224,7 @@ def test_wrong_pins(downloader: Downloader, out: Path) -> None:
 
 def test_config_is_checked_before_the_weights_are_downloaded(fake: FakeHub, downloader: Downloader, out: Path) -> None:
     code, told = downloader.fetch(out, n_layer=24)
-    assert code == 65
+    assert code == 78
     assert "n_layer: expected 24 (download.model.n_layer in params.yaml), found 12" in told
     assert {file for _, file, _ in fake.requests} == {"config.json"}
 
@@ -268,7 +268,7 @@ def test_a_config_as_published_is_accepted() -> None:
     ],
 )
 def test_another_architecture_is_named(key: str, value: object) -> None:
-    with pytest.raises(DataError, match=f"of another model:\n  - {key}: expected .*") as raised:
+    with pytest.raises(ConfigError, match=f"of another model:\n  - {key}: expected .*") as raised:
         checked(**{key: value})
     assert raised.value.what.endswith(f", found {value!r}")
     assert raised.value.what.count("\n") == 1
@@ -276,12 +276,12 @@ def test_another_architecture_is_named(key: str, value: object) -> None:
 
 
 def test_every_difference_is_listed() -> None:
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(ConfigError) as raised:
         hub.check_config({}, ModelSource.model_validate(source()))
     assert [line.split(":")[0].strip(" -") for line in raised.value.what.splitlines()[1:]] == [
         *("n_layer", "n_head", "n_embd", "n_positions", "model_type", "vocab_size")
     ]
-    with pytest.raises(DataError, match="expected a JSON object, found list"):
+    with pytest.raises(ConfigError, match="expected a JSON object, found list"):
         hub.check_config([], ModelSource.model_validate(source()))
 
 

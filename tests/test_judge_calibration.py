@@ -220,7 +220,7 @@ def row(id, score=1.0, **fields):
 @pytest.mark.parametrize(
     ("rows", "sha256", "error", "message"),
     [
-        ([], "0" * 64, ConfigError, r"judge.calibration.sha256: better.jsonl has e3b0c4.*, params.yaml says 0000"),
+        ([], "0" * 64, DataError, r"judge.calibration.sha256: better.jsonl has e3b0c4.*, params.yaml says 0000"),
         ([row("a", 101.0)], None, DataError, r"better.jsonl, line 1: score: Input should be less than"),
         ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: Field required\n.*each line needs id, answer"),
         (

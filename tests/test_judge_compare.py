@@ -18,7 +18,7 @@ from stages.common.records import Verdict, write_records
 from stages.judging import compare as program
 from stages.judging.bootstrap import standard_error
 from stages.judging.comparison import compare, holm, permutation_p
-from stages.judging.sources import find_run
+from stages.judging.sources import Run, find_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,6 +132,25 @@ def test_the_detectable_difference_allows_for_comparisons_made_together():
 def test_rows_of_one_run_alone_are_counted():
     found = compare(verdicts(1, 2, 3, 4), verdicts(5, 6)[:1] + verdicts(1, 2, 3, 4, 5, 6)[4:])
     assert (found.n, found.only_in_a, found.only_in_b) == (1, 3, 2)
+
+
+def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
+    """As where somebody has numbered the rows of two datasets."""
+    there = verdicts(1, 2, 3, 4, clusters=["x", "y", "z", ""])
+    here = verdicts(5, 6, 7, 8, clusters=["x", "w", "v", "u"])
+    found = compare(there, here)
+    assert (found.n, found.another_row, found.left_out, found.only_in_a, found.only_in_b) == (2, ("r1", "r2"), 0, 0, 0)
+    assert found.difference == 4
+    assert found.as_json()["another_row"] == ("r1", "r2")
+    runs = [Run(name, {}, rows) for name, rows in (("there", there), ("here", here))]
+    assert "of 2 instructions; left out: 2 with another instruction in B (r1, r2)\n" in program.table(
+        runs, [found], "tuned"
+    )
+    many = [verdicts(*range(9), clusters=[f"{run}{place}" for place in range(9)]) for run in "ab"]
+    runs = [Run(name, {}, rows) for name, rows in zip("ab", many, strict=True)]
+    text = program.table(runs, program.compare_runs(runs, model="tuned", resamples=100, seed=1), "tuned")
+    assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
+    assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
 
 
 def test_a_comparison_is_the_same_again():

@@ -12,7 +12,7 @@ import pytest
 
 from stages import judge
 from stages.common import params, paths
-from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import Example, read_records, write_records
 from stages.judging.judge import Question
 from stages.judging.ollama import open_ollama_judge
@@ -207,7 +207,7 @@ def test_a_row_without_a_verdict_in_one_order_is_counted_and_has_no_outcome(fold
 @pytest.mark.parametrize(
     ("behaviour", "error", "said"),
     [
-        (text("hm"), DataError, "(1 invalid, 0 failed), more than judge.max_invalid (0.1) allows; c: tuned first: "),
+        (text("hm"), ConfigError, "(1 invalid, 0 failed), more than judge.max_invalid (0.1) allows; c: tuned first: "),
         (server_error(503, "busy"), ServiceUnavailable, "(0 invalid, 1 failed), more than judge.max_invalid"),
     ],
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from stages import judge
-from stages.common import paths, summary
+from stages.common import console, paths, summary
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import write_json
 from stages.common.params import merge, read_yaml
 from stages.common.records import Example, Response, Verdict, read_records, write_records
+from stages.judging.self_test import probes
 from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
 
 ROOT = Path(__file__).parents[1]
@@ -223,6 +224,19 @@ def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkey
     assert found["ask"] == found["skip"]
 
 
+def test_how_long_a_slow_judge_takes_is_said_after_its_first_verdicts(folder, monkeypatch, capsys):
+    monkeypatch.setattr(console, "SECONDS_BEFORE", 0.0)
+    configure(backend="ollama")
+    with FakeOllama([careful]) as server:
+        ollama(monkeypatch, server)
+        judge.main()
+    said = [line for line in capsys.readouterr().out.splitlines() if "; the rest will take about 0 s" in line]
+    assert [line.partition(";")[0] for line in said] == [
+        f"trying the judge: 5 of {len(probes())} verdicts",
+        "judging: 5 of 6 verdicts",
+    ]
+
+
 def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
     before = earlier_results()
     configure(backend="ollama")
@@ -235,7 +249,7 @@ def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("behaviour", "error", "counts", "said"),
     [
-        (text("85/100"), DataError, (1, 0), "b: not JSON; found '85/100'"),
+        (text("85/100"), ConfigError, (1, 0), "b: not JSON; found '85/100'"),
         (server_error(503, "busy"), ServiceUnavailable, (0, 1), "b: HTTP 503: busy"),
     ],
 )

@@ -93,3 +93,11 @@ def test_equal_instructions_leave_room_for_what_never_came(values, bounds, low, 
     found = interval(values, names, bounds=bounds)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
     assert found.method == "exact (Clopper and Pearson): the mean of all 10 instructions is the same"
+
+
+def test_few_small_differences_are_taken_for_all_that_there_are():
+    """As the docstring says: where none is seen the bounds decide, and the interval is wider."""
+    bounds = (-100.0, 100.0)
+    equal, one_more = interval([10.0] * 20, bounds=bounds), interval([10.0] * 19 + [11.0], bounds=bounds)
+    assert (equal.low, equal.high) == pytest.approx((-8.5, 25.2), abs=0.05)
+    assert (one_more.low, one_more.high) == pytest.approx((10, 10.25), abs=0.05)

@@ -144,14 +144,14 @@ def test_how_many_judgements_come_is_said_beforehand(opened, tmp_path):
     [first, second] = questions(2)
     same = dataclasses.replace(first, model="base")
     exact = dataclasses.replace(second, answer=second.reference)
-    started, came = [], []
+    started, known, came = [], [], []
     with FakeOllama([score(70)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
         judge = opened(server, temperature=0.7)
-        progress = {"on_start": started.append, "on_progress": came.append}
+        progress = {"on_start": started.append, "on_known": known.append, "on_progress": came.append}
         judge_all(judge, [first], repeats=3, cache=cache)
         judge_all(judge, [first, same, exact, second], repeats=3, skip_exact=True, cache=cache, **progress)
     assert started == [9]  # of the equal ones each, of what is not asked none
-    assert sum(came) == 9
+    assert (sum(known), sum(came)) == (6, 3)  # in the cache, or asked for a row before
 
 
 def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -110,6 +112,49 @@ def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
 def test_a_malformed_override_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         profile.parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "mend"),
+    [
+        ("current", {"judge.seed": -1}, "--set judge.seed=..."),
+        ("current", {"judge": {"seed": -1}, "split.seed": 1}, "--set judge.seed=..."),
+        ("current", {"judge": 3}, "--set judge=..."),
+        ("current", {"jugde.seed": 1}, "--set jugde.seed=..."),
+        (
+            "current",
+            {"finetune.lora": {"rank": 0, "alpha": 1.0, "targets": ["c_attn"]}},
+            "--set finetune.lora.rank=...",
+        ),
+        ("current", {"finetune.lora.rank": 4}, "params.yaml"),  # alpha and targets are missing
+        ("current", {"finetune.accumulate": 999, "finetune.epochs": 3}, "--set finetune.accumulate=..."),
+        ("current", {"tokenize.context_length": 4096}, "--set tokenize.context_length=..."),
+        ("wrong", {"judge.seed": 1}, "profiles/wrong.yaml"),
+        ("wrong", {"judge.seed": -1}, "profiles/wrong.yaml, --set judge.seed=..."),
+    ],
+)
+def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], mend: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        profile.overlaid(root, name, given)
+    assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {mend}"
+
+
+def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) -> None:
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(re.sub(r"(\n  accumulate:) \d+", r"\1 999", text))
+    with pytest.raises(ConfigError, match=r"to mend it: correct params\.yaml$"):
+        profile.overlaid(root, "current", {"finetune.epochs": 3})
+
+
+def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
+    before = (root / "params.yaml").read_bytes()
+    command = f"ulimit -f 0; exec {sys.executable} -m flows.profile tiny"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=root, env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.startswith("profile: ")) == (74, True)
+    assert "Traceback" not in done.stderr
+    assert (root / "params.yaml").read_bytes() == before
 
 
 def test_dotted_keys_become_nested_ones() -> None:

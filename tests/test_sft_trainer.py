@@ -395,7 +395,7 @@ def test_a_run_follows_torch_s_schedules(name):
 
 
 def test_rows_that_fill_no_batch_are_refused_with_the_mend():
-    with pytest.raises(DataError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
+    with pytest.raises(ConfigError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
         fit(changed(batch_size=15))
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError
 from stages.common.params import Split
 from stages.common.records import Example
 from stages.inputs import dataset, splits
@@ -88,7 +88,7 @@ def test_shuffle_is_the_same_in_every_version_of_python() -> None:
     ],
 )
 def test_a_split_without_rows(count: int, train: float, test: float, said: str) -> None:
-    with pytest.raises(DataError, match=f"^{count} rows in shares of {train} train and {test} test {said}"):
+    with pytest.raises(ConfigError, match=f"^{count} rows in shares of {train} train and {test} test {said}"):
         splits.divide(splits.with_ids(rows(count)), choose(train=train, test=test))
 
 
@@ -108,7 +108,7 @@ def test_every_row_is_in_one_split(data: list[dataset.Row], method: str, train: 
     assert len({example.id for example in examples}) == len(data)
     try:
         division = splits.divide(examples, choose(method, train, test, seed))
-    except DataError:
+    except ConfigError:
         assert int(len(data) * train) == 0 or int(len(data) * test) == 0 or len(data) == 0
         return
     together = [example for part in division.values() for example in part]
@@ -195,7 +195,7 @@ def test_the_program(project: Path) -> None:
 
     source.write_text(json.dumps(rows(3)))
     failed = run(project)
-    assert failed.returncode == 65
+    assert failed.returncode == 78
     assert failed.stderr.startswith("split: 3 rows in shares of ")
     assert "Traceback" not in failed.stderr
     assert {path.name: path.read_bytes() for path in outputs.iterdir()} == first

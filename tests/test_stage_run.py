@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from flows import dvc_cli, stage_run
 from flows.stage_run import StageFailed, run_stage
-from stages.common.errors import TemporaryFailure
+from stages.common.errors import InputOutputError, TemporaryFailure
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 
@@ -126,6 +127,14 @@ def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             run_stage("zeta", project.root, log=give_up, variables=project.env)
         assert (project.root / "saved").exists() == saved
+
+
+def test_what_dvc_cannot_write_is_an_error_of_input_and_output(project: Project) -> None:
+    shutil.rmtree(project.root / ".dvc" / "cache", ignore_errors=True)
+    (project.root / ".dvc" / "cache").write_text("no folder")
+    with pytest.raises(StageFailed, match=r"\[Errno \d+\] .*\.dvc/cache") as caught:
+        run(project, "zeta")
+    assert caught.value.exit_code == InputOutputError.exit_code
 
 
 def test_a_stage_that_dvc_runs_elsewhere_is_a_temporary_failure(project: Project) -> None:

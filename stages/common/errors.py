@@ -1,16 +1,22 @@
 """The errors that a user can cause or mend, and the exit code each one ends a program with.
 
     PipelineError               70  a fault of ours, or one nobody foresaw
-    ├── DataError               65  a file, row or download is not what it should be
+    ├── DataError               65  what is in a file, row or download is not what it should be
     ├── ServiceUnavailable      69  something over the network does not answer
-    ├── NoSpace                 74  a disk is too small (so end errors of input and output in general)
+    ├── InputOutputError        74  the system does not read or write a file
+    │   └── NoSpace                 because the disk is too small for it
     ├── TemporaryFailure        75  the same command may succeed if it is run again
-    └── ConfigError             78  params.yaml or the environment is wrong
+    └── ConfigError             78  params.yaml, an option or the environment is wrong
+
+Where a value and the data do not fit one another, as a batch larger than the rows there are, or an address at which
+nothing is, the value is wrong: what mends it is in params.yaml. Bytes of another SHA-256 than the pinned one are data.
 
 The codes are those of BSD's sysexits.h. Prefect retries 69 and 75 and nothing else.
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 
 class PipelineError(Exception):
@@ -30,7 +36,7 @@ class PipelineError(Exception):
 
 
 class DataError(PipelineError):
-    """A file, a row or a download is not what it should be."""
+    """What is in a file, a row or a download is not what it should be."""
 
     exit_code = 65
 
@@ -41,10 +47,19 @@ class ServiceUnavailable(PipelineError):
     exit_code = 69
 
 
-class NoSpace(PipelineError):
-    """A disk has no room for what is to be written."""
+class InputOutputError(PipelineError):
+    """The system does not read or write a file."""
 
     exit_code = 74
+
+    @classmethod
+    def of(cls, error: OSError) -> Self:
+        """The system's own error, which names the path, as one of ours."""
+        return cls(f"{error.filename or 'input/output'}: {error.strerror or error}")
+
+
+class NoSpace(InputOutputError):
+    """A disk has no room for what is to be written."""
 
 
 class TemporaryFailure(PipelineError):
@@ -54,7 +69,7 @@ class TemporaryFailure(PipelineError):
 
 
 class ConfigError(PipelineError):
-    """params.yaml, an override or an environment variable is wrong."""
+    """A value of params.yaml, an option or an environment variable is wrong, or does not fit the data."""
 
     exit_code = 78
 

@@ -7,7 +7,7 @@ devices), and DVC, which decides by params.yaml what is fresh, does not see them
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -259,8 +259,17 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not valid YAML: {error}", f"correct {path}") from None
 
 
-def check(tree: Any, path: Path | str = paths.PARAMS) -> Params:
-    """Turn a mapping into `Params`, or raise one ConfigError that lists every problem in it."""
+def check(tree: Any, path: Path | str = paths.PARAMS, *, given_by: Callable[[str, str], str] | None = None) -> Params:
+    """Turn a mapping into `Params`.
+
+    Args:
+        tree: the mapping.
+        path: what it was read from.
+        given_by: is given a wrong key and what is wrong with it, and says what is to be corrected; None: ``path``.
+
+    Raises:
+        ConfigError: lists every problem.
+    """
     if not isinstance(tree, Mapping):
         sections = ", ".join(Params.model_fields)
         found = "nothing" if tree is None else "a list" if isinstance(tree, list) else f"{tree!r}"
@@ -268,10 +277,11 @@ def check(tree: Any, path: Path | str = paths.PARAMS) -> Params:
     try:
         return Params.model_validate(_plain(tree))
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors()]
+        problems = [(".".join(map(str, problem["loc"])), _describe(problem)) for problem in error.errors()]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        listing = "\n".join(f"  - {problem}" for problem in problems)
-        raise ConfigError(f"{path}: {count}:\n{listing}", f"correct {path}") from None
+        listing = "\n".join(f"  - {text}" for _, text in problems)
+        wrong = dict.fromkeys(given_by(*problem) if given_by else str(path) for problem in problems)
+        raise ConfigError(f"{path}: {count}:\n{listing}", f"correct {', '.join(wrong)}") from None
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from stages.common import environment, tracking
-from stages.common.errors import PipelineError, TemporaryFailure
+from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 from stages.common.restore import restore
 from stages.common.signals import Interrupted, ignore, raise_at_once
-
-#: EX_IOERR of sysexits.h.
-INPUT_OUTPUT_ERROR = 74
 
 
 def torch_settings(stage: str) -> dict[str, str]:
@@ -56,7 +53,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         _end(stage, message, TemporaryFailure.exit_code)
     except OSError as error:
         # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
-        _end(stage, f"{error.filename or 'input/output'}: {error.strerror or error}", INPUT_OUTPUT_ERROR)
+        _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
     except Exception:
         if environment.worker() is None:
             raise

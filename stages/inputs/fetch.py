@@ -66,9 +66,9 @@ def fetch(
         waits: seconds between attempts; their number is the number of retries.
 
     Raises:
-        DataError: no such file or page, or not the file that was expected.
+        DataError: not the file that was expected.
         ServiceUnavailable: the server does not answer, or not with the file, at any attempt.
-        ConfigError: not a URL that can be asked for.
+        ConfigError: no such file or page, or not a URL that can be asked for.
     """
     if not is_url(source, key):
         _write(_read(local_path(source), key), target, sha256, source=source, mend=mend)
@@ -88,11 +88,11 @@ def fetch(
 
 
 def check_file(path: Path, key: str) -> None:
-    """Raise a DataError unless there is a file at ``path``, which ``key`` in params.yaml names."""
+    """Raise a ConfigError unless there is a file at ``path``, which ``key`` in params.yaml names."""
     if not path.exists():
-        raise DataError(f"{path}: no such file", f"set {key} in params.yaml to a file that exists")
+        raise ConfigError(f"{path}: no such file", f"set {key} in params.yaml to a file that exists")
     if path.is_dir():
-        raise DataError(f"{path}: expected a file, found a folder", f"set {key} in params.yaml to a file")
+        raise ConfigError(f"{path}: expected a file, found a folder", f"set {key} in params.yaml to a file")
 
 
 def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, mend: str) -> None:
@@ -125,7 +125,7 @@ def _download(url: str, key: str) -> Iterator[bytes]:
             _check_status(response, url, mend)
             yield from response.iter_content(_CHUNK)
     except requests.TooManyRedirects as error:
-        raise DataError(f"{url}: redirects without end ({error})", mend) from error
+        raise ConfigError(f"{url}: redirects without end ({error})", mend) from error
     except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
         raise ConfigError(f"{url}: not a URL that can be asked for: {error}", mend) from error
     except requests.RequestException as error:
@@ -140,7 +140,7 @@ def _check_status(response: requests.Response, url: str, mend: str) -> None:
     if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         asked = response.headers.get("Retry-After", "")
         raise _Transient(answer, float(asked) if asked.isascii() and asked.isdigit() else 0.0)
-    raise DataError(f"{url}: {answer}", mend)
+    raise ConfigError(f"{url}: {answer}", mend)
 
 
 def _root(error: BaseException) -> str:

@@ -47,10 +47,10 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
         folder: an existing folder.
 
     Raises:
-        DataError: the hub has no such file or does not hand it out, it is not the one expected, or it is of
-            another architecture than params.yaml says.
+        DataError: a file is not the one expected.
         ServiceUnavailable: the hub does not answer.
-        ConfigError: the hub may not be asked (HF_HUB_OFFLINE), or the repository's name is not one.
+        ConfigError: the hub may not be asked (HF_HUB_OFFLINE), has no such file or does not hand it out, or the model
+            is of another architecture than params.yaml says.
     """
     pinned = (source.repo, source.revision, source.config_sha256, source.sha256)
     repo, revision, config_sha256, weights_sha256 = (value or "" for value in pinned)
@@ -68,10 +68,13 @@ def check_config(config: Any, source: ModelSource) -> None:
     """Compare config.json with params.yaml and with the network that we compute.
 
     Raises:
-        DataError: names every key that differs, with what was expected and what was found.
+        ConfigError: names every key that differs, with what was expected and what was found.
     """
     if not isinstance(config, dict):
-        raise DataError(f"{CONFIG} of {source.repo}: expected a JSON object, found {type(config).__name__}")
+        raise ConfigError(
+            f"{CONFIG} of {source.repo}: expected a JSON object, found {type(config).__name__}",
+            f"correct {KEY}.repo in params.yaml",
+        )
     expected = {name: getattr(source, name) for name in _SIZES} | _ARCHITECTURE
     problems = []
     for name, value in expected.items():
@@ -83,7 +86,7 @@ def check_config(config: Any, source: ModelSource) -> None:
     if inner not in (None, 4 * source.n_embd):
         problems.append(f"  - n_inner: expected null or 4 x n_embd = {4 * source.n_embd}, found {inner!r}")
     if problems:
-        raise DataError(
+        raise ConfigError(
             f"{CONFIG} of {source.repo} is of another model:\n" + "\n".join(problems),
             f"correct {KEY}.repo, or the sizes, in params.yaml",
         )
@@ -131,14 +134,14 @@ def _explain(error: Exception, url: str) -> PipelineError:
     status = root.response.status_code
     answer = f"{url}: answered {status} {root.response.reason_phrase}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return DataError(answer, f"correct {KEY}.repo in params.yaml, or set HF_TOKEN to a token that may read it")
+        return ConfigError(answer, f"correct {KEY}.repo in params.yaml, or set HF_TOKEN to a token that may read it")
     transient = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
     )
     if transient:
         return ServiceUnavailable(answer, again)
-    return DataError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml")
+    return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml")
 
 
 def _first_line(error: BaseException) -> str:

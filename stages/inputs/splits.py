@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stages.common import params, paths
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError
 from stages.common.records import Example
 from stages.inputs.dataset import Row
 
@@ -44,7 +44,7 @@ def divide(examples: Sequence[Example], settings: params.Split) -> dict[str, lis
         settings: the section split of params.yaml.
 
     Raises:
-        DataError: a split would have no row.
+        ConfigError: a split would have no row.
     """
     ordered = shuffled(examples, settings.seed) if settings.method == "shuffle" else list(examples)
     train = int(len(ordered) * settings.train)
@@ -52,10 +52,10 @@ def divide(examples: Sequence[Example], settings: params.Split) -> dict[str, lis
     division = dict(zip(paths.SPLITS, (ordered[:train], ordered[train:test], ordered[test:]), strict=True))
     if empty := [name for name, rows in division.items() if not rows]:
         sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.items())
-        raise DataError(
+        raise ConfigError(
             f"{len(ordered)} rows in shares of {settings.train} train and {settings.test} test make {sizes}: "
             f"{' and '.join(empty)} would be empty",
-            "add rows to the dataset, or change split.train and split.test in params.yaml",
+            "change split.train and split.test in params.yaml, or add rows to the dataset",
         )
     return division
 

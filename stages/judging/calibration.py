@@ -72,8 +72,9 @@ def read(settings: Calibration) -> list[Graded]:
     """The graded rows of the calibration file.
 
     Raises:
-        ConfigError: the file is not there, or not the one whose SHA-256 params.yaml names.
-        DataError: a line is not a row, or two rows grade the same answer.
+        ConfigError: the file is not there.
+        DataError: it is not the one whose SHA-256 params.yaml names, a line is not a row, or two rows grade the same
+            answer.
     """
     path = local_path(settings.source)
     try:
@@ -81,7 +82,7 @@ def read(settings: Calibration) -> list[Graded]:
     except OSError as error:
         raise ConfigError(f"{KEY}.source: {settings.source}: {error.strerror}", "correct params.yaml") from None
     if found != settings.sha256:
-        raise ConfigError(
+        raise DataError(
             f"{KEY}.sha256: {settings.source} has {found}, params.yaml says {settings.sha256}",
             f"set {KEY}.sha256 to {found} if the file is the one you mean",
         )

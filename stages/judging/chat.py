@@ -17,7 +17,7 @@ from stages.common.params import Judge as JudgeParams
 from stages.judging.costs import Costs
 from stages.judging.deadline import Deadline
 from stages.judging.expected import LONGEST, expected_score
-from stages.judging.judge import TRIAL, JudgeChanged, Judgement, Question
+from stages.judging.judge import DEADLINE, TRIAL, JudgeChanged, Judgement, Question
 from stages.judging.rubric import COMPARING, InvalidVerdict, Rubric, load_rubric
 from stages.judging.transport import Client, Fault, excerpt
 
@@ -179,7 +179,7 @@ class ChatJudge(ABC):
             Fault: none came.
         """
         began = time.monotonic()
-        deadline = Deadline(self._params.deadline_seconds, self._stall)
+        deadline = Deadline(self._params.deadline_seconds, self._stall, key=DEADLINE)
         attempt = functools.partial(self._ask, request, deadline)
         reply = self._client.repeated(attempt, deadline, retries=self._params.retries)
         counts = {"prompt_tokens": reply.prompt_tokens, "reply_tokens": reply.reply_tokens}

@@ -20,6 +20,9 @@ from stages.judging.comparison import Comparison, compare, holm
 from stages.judging.faults import points_lost
 from stages.judging.sources import Run, find_run
 
+#: Ids of rows that are named where there are more.
+MOST_NAMED = 5
+
 
 def main() -> None:
     """Read the runs, compare them, and print the table."""
@@ -83,6 +86,9 @@ def table(runs: Sequence[Run], found: Sequence[Comparison], model: str) -> str:
 def _figures(one: Comparison, comparisons: int) -> list[str]:
     absent = {"without a score": one.left_out, "in A alone": one.only_in_a, "in B alone": one.only_in_b}
     left_out = ", ".join(f"{count} {where}" for where, count in absent.items() if count)
+    if count := len(one.another_row):
+        named = ", ".join(one.another_row[:MOST_NAMED]) + (", ..." if count > MOST_NAMED else "")
+        left_out += f"{', ' if left_out else ''}{count} with another instruction in B ({named})"
     rows = f"rows        {one.n} scored in both, of {one.clusters} instructions"
     lines = [rows + (f"; left out: {left_out}" if left_out else "")]
     if one.mean_a is None or one.mean_b is None or one.difference is None:

@@ -32,6 +32,7 @@ class Comparison:
     Attributes:
         n: rows scored in both.
         left_out: rows in both that lack a score in one of them.
+        another_row: ids that both have, but for rows of different instructions; these rows are left out.
         only_in_a: rows of A that B does not have.
         only_in_b: rows of B that A does not have.
         clusters: different instructions among the rows.
@@ -52,6 +53,7 @@ class Comparison:
 
     n: int
     left_out: int
+    another_row: tuple[str, ...]
     only_in_a: int
     only_in_b: int
     clusters: int
@@ -91,7 +93,7 @@ def compare(
     """Compare the verdicts of two runs on the rows that both have, by id.
 
     Args:
-        a: one run's verdicts, one a row.
+        a: one run's verdicts, one a row. Verdicts that do not say their instruction are taken for the same row's.
         b: the other's.
         resamples: of the bootstrap and of the permutation test.
         seed: of both.
@@ -99,7 +101,9 @@ def compare(
             (``p_holm`` is for the caller to correct, with `holm`.)
     """
     theirs = {verdict.id: verdict for verdict in a}
-    pairs = [(theirs[verdict.id], verdict) for verdict in b if verdict.id in theirs]
+    common = [(theirs[verdict.id], verdict) for verdict in b if verdict.id in theirs]
+    another = {y.id for x, y in common if x.cluster and y.cluster and x.cluster != y.cluster}
+    pairs = [(x, y) for x, y in common if y.id not in another]
     scored = [(x.score, y.score, y.cluster or y.id) for x, y in pairs if x.score is not None and y.score is not None]
     first = np.array([pair[0] for pair in scored], dtype=np.float64)
     second = np.array([pair[1] for pair in scored], dtype=np.float64)
@@ -114,8 +118,9 @@ def compare(
     return Comparison(
         n=len(scored),
         left_out=len(pairs) - len(scored),
-        only_in_a=len(theirs) - len(pairs),
-        only_in_b=len(b) - len(pairs),
+        another_row=tuple(sorted(another)),
+        only_in_a=len(theirs) - len(common),
+        only_in_b=len(b) - len(common),
         clusters=len(sums),
         mean_a=float(first.mean()) if len(scored) else None,
         mean_b=float(second.mean()) if len(scored) else None,

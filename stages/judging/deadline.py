@@ -34,10 +34,12 @@ class Deadline:
         seconds: the span, from now.
         stall: the longest silence of an answer that has begun, in seconds; None: the whole span. Before it begins a
             server may be silent as long as the span lasts: some say nothing until all is said.
+        key: the key of params.yaml that sets the span, for messages; None: none does.
     """
 
-    def __init__(self, seconds: float, stall: float | None = None) -> None:
+    def __init__(self, seconds: float, stall: float | None = None, *, key: str | None = None) -> None:
         self.seconds = seconds
+        self.key = key
         self.stall = seconds if stall is None else stall
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()

@@ -63,6 +63,8 @@ class Judgement:
         )
 
 
+#: The key of params.yaml that says how long one verdict may take.
+DEADLINE = "judge.deadline_seconds"
 #: A question that any judge that works answers: what it says does not matter. It is one about two answers too.
 TRIAL = Question("trial", "tuned", "Say whether two is a number.", "", "Two is a number.", "It is.", other="It is not.")
 

@@ -23,7 +23,7 @@ from stages.judging.chat import ChatJudge, Reply, scoring_rubric
 from stages.judging.costs import Costs
 from stages.judging.deadline import Deadline
 from stages.judging.expected import TOP
-from stages.judging.judge import Question
+from stages.judging.judge import DEADLINE, Question
 from stages.judging.rubric import Rubric
 from stages.judging.transport import (
     FIRST_WAIT,
@@ -331,7 +331,7 @@ def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
     long = {"role": "user", "content": "7 3 " * params.num_ctx}
     options = _options(params) | {"num_predict": 1}
     body = {"model": params.model, "messages": [long], "stream": False, "options": options, "truncate": False}
-    deadline = Deadline(params.deadline_seconds)
+    deadline = Deadline(params.deadline_seconds, key=DEADLINE)
 
     def refuses() -> bool:
         try:

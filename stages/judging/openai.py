@@ -23,7 +23,7 @@ from stages.judging.chat import REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judging.costs import Costs
 from stages.judging.deadline import Deadline
 from stages.judging.expected import TOP
-from stages.judging.judge import TRIAL, Question
+from stages.judging.judge import DEADLINE, TRIAL, Question
 from stages.judging.rubric import Rubric
 from stages.judging.transport import FIRST_WAIT, LOOK_UP_SECONDS, Client, Fault, as_object, excerpt, parse
 
@@ -76,7 +76,7 @@ class OpenAIJudge(ChatJudge):
         """
         for limit in (MAX_TOKENS, NEWER_MAX_TOKENS):
             self._limit = limit
-            deadline = Deadline(self._params.deadline_seconds)
+            deadline = Deadline(self._params.deadline_seconds, key=DEADLINE)
             ask = functools.partial(self._complete, self._request(TRIAL, 0), deadline)
             try:
                 self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._params.retries))

@@ -43,6 +43,7 @@ def judge_each(
     skip_exact: bool = False,
     cache: VerdictCache | None = None,
     on_start: Callable[[int], object] = lambda _: None,
+    on_known: Callable[[int], object] = lambda _: None,
     on_progress: Callable[[int], object] = lambda _: None,
     check_seconds: float = CHECK_SECONDS,
 ) -> Iterator[Verdict]:
@@ -58,6 +59,7 @@ def judge_each(
         skip_exact: give answers that are equal to their reference 100 and do not ask.
         cache: where verdicts are kept as they come.
         on_start: called with the number of judgements that there will be.
+        on_known: called with the number of judgements that were there or under way already.
         on_progress: called with the number of judgements that have just come.
         check_seconds: see `CHECK_SECONDS`.
 
@@ -80,7 +82,7 @@ def judge_each(
     watch = _Watch(judge, cache, check_seconds)
     waiting = ((question, keys(question)) for question in questions)
     try:
-        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, on_progress)
+        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, on_known, on_progress)
         watch.finish()
     except JudgeChanged:
         if cache is not None:
@@ -190,6 +192,7 @@ def _in_order(
     parallel: int,
     kept: _Kept,
     watch: _Watch,
+    on_known: Callable[[int], object],
     on_progress: Callable[[int], object],
 ) -> Generator[Verdict]:
     """Yield the verdicts in the questions' order. However this ends, no thread is left behind."""
@@ -211,7 +214,7 @@ def _in_order(
                 question, keys = read
                 fresh = {key: place for place, key in enumerate(keys) if key not in under_way and not kept.get(key)}
                 under_way |= {key: pool.submit(ask, question, place, key) for key, place in fresh.items()}
-                on_progress(len(keys) - len(fresh))
+                on_known(len(keys) - len(fresh))
             while waiting and (judged := kept.all(waiting[0][1])) is not None:
                 yield _verdict(waiting.popleft()[0], judged)
             if under_way:

@@ -278,9 +278,17 @@ def _once(
 def _ask(judge: Judge, settings: JudgeParams, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
     if settings.backend != "reference":  # which is as quick as saying so
         console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
-    with console.progress(total=len(asked), unit="verdict", what="trying the judge") as bar:
+    what = "trying the judge"
+    with console.progress(total=len(asked), unit="verdict", what=what) as bar:
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=settings.parallel)
         verdicts = judge_all(
-            judge, asked, parallel=settings.parallel, cache=cache, on_start=bar.reset, on_progress=bar.update
+            judge,
+            asked,
+            parallel=settings.parallel,
+            cache=cache,
+            on_start=forecast.start,
+            on_known=forecast.known,
+            on_progress=forecast.made,
         )
     _require_answers(verdicts)
     return verdicts

@@ -233,7 +233,8 @@ def _seconds(said: str) -> float:
 
 
 def _too_late(deadline: Deadline) -> Fault:
-    return Fault(f"no complete answer within {deadline.seconds:g} s", repeatable=False)
+    raised = "" if deadline.key is None else f"; for a slower judge raise {deadline.key} in params.yaml"
+    return Fault(f"no complete answer within {deadline.seconds:g} s{raised}", repeatable=False)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

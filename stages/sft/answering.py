@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 
 from stages.common import files
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import DataError
 from stages.common.params import Generate
 from stages.common.records import Encoded, ModelName, Response
 from stages.gpt2 import decoding, runtime, tokenizer, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.sft.encoding import Encoder, answer_text
-from stages.sft.shortage import is_shortage, size
+from stages.sft.shortage import explained, size
 
 
 def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> GPT2:
@@ -60,37 +60,29 @@ def _check_vocabulary(folder: Path, made_by: str) -> None:
     tokenizer.check_fast_file(folder, made_by=made_by)
 
 
-@contextlib.contextmanager
-def shortage_explained(sizes: GPT2Config, settings: Generate, *, rows: int, longest: int) -> Iterator[None]:
-    """Turn a shortage of memory that the block meets into an error that says what to lower.
+def shortage_explained(
+    sizes: GPT2Config, settings: Generate, *, rows: int, longest: int
+) -> AbstractContextManager[None]:
+    """Turn a shortage of memory that the block meets into a ConfigError that says what to lower.
 
     Args:
         sizes: of the model.
         settings: how it answers.
         rows: that there are to answer.
         longest: tokens of the longest of their prompts.
-
-    Raises:
-        ConfigError: memory is short.
     """
-    try:
-        yield
-    except (RuntimeError, MemoryError, OSError) as error:
-        if not is_shortage(error):
-            raise
+
+    def explain() -> tuple[str, str]:
         places = min(settings.batch_size, rows)
         taken = size(cache_bytes(sizes, settings, places, longest))
-        reason = " ".join(str(error).split())[:160]
         advice = "take a smaller model (download.model) or a machine with more memory"
         if (half := places // 2) > 0:
             less = size(cache_bytes(sizes, settings, half, longest))
             advice = f"set generate.batch_size: {half} in params.yaml, whose cache takes up to {less}; or {advice}"
         them = "a row" if places == 1 else f"{places} rows at a time"
-        raise ConfigError(
-            f"out of memory: besides the model, the keys and values of {them} take up to {taken}"
-            + (f" ({reason})" if reason else ""),
-            advice,
-        ) from None
+        return f"besides the model, the keys and values of {them} take up to {taken}", advice
+
+    return explained(explain)
 
 
 def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:

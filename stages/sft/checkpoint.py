@@ -162,7 +162,7 @@ class Checkpoints:
             return
         started = self._now()
         try:
-            self._write(step, shapes, tensors, progress)
+            self._write(step, _safetensors(shapes, tensors), progress)
         except OSError as error:
             self._say(f"{self.folder}: no checkpoint of step {step}: {error.strerror or error}")
         # What was refused may be of a later step than this one.
@@ -173,17 +173,11 @@ class Checkpoints:
         self._cost = self._last - started
         self.spent += self._cost
 
-    def _write(
-        self,
-        step: int,
-        shapes: Mapping[str, Sequence[int]],
-        tensors: Iterable[tuple[str, Tensor]],
-        progress: Progress,
-    ) -> None:
+    def _write(self, step: int, state: Iterable[bytes | memoryview], progress: Progress) -> None:
         with atomic_folder(self._folder(step)) as folder:
             tree = progress.to_json()
             with open(folder / STATE, "wb") as stream:
-                hashes = {STATE: _write_hashed(stream, _safetensors(shapes, tensors)), "progress": _hash_of(tree)}
+                hashes = {STATE: _write_hashed(stream, state), "progress": _hash_of(tree)}
             head = {"format": FORMAT, "key": self.folder.name, "step": step, "sha256": hashes}
             write_json(folder / PROGRESS, head | {"progress": tree})
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import torch
 
-from stages.common.errors import ConfigError
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
@@ -21,7 +20,7 @@ from stages.gpt2.packed import KEPT_WEIGHTS
 from stages.sft import ledger, loss
 from stages.sft.ledger import Shape
 from stages.sft.schedule import EVALUATION_BATCH
-from stages.sft.shortage import is_shortage, size
+from stages.sft.shortage import explained, size
 from stages.sft.team import ALONE, Team
 
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
@@ -341,24 +340,10 @@ class Demand:
             found[f"finetune.lora: {shown}"] = self._total(lora=LOW_RANK)
         return {change: total for change, total in found.items() if total < self.wanted.total}
 
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn a shortage of memory that the block meets into an error that says what to lower.
-
-        Raises:
-            ConfigError: memory is short.
-        """
-        try:
-            yield
-        except (RuntimeError, MemoryError, OSError) as error:
-            if not is_shortage(error):
-                raise
-            reason = " ".join(str(error).split())[:160]
-            raise ConfigError(
-                f"out of memory: fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
-                + (f" ({reason})" if reason else ""),
-                self.advice(),
-            ) from None
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn a shortage of memory that the block meets into a ConfigError that says what to lower."""
+        wants = f"fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
+        return explained(lambda: (wants, self.advice()))
 
     def _total(self, **changed: object) -> int:
         return self._estimate(settings=self._settings.model_copy(update=changed)).total

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError
 from stages.common.params import Finetune
 from stages.common.records import Encoded
 from stages.sft.batches import batches_of, epoch_order
@@ -42,11 +42,11 @@ def planned_steps(rows: int, settings: Finetune) -> int:
     """Optimiser steps that the recipe makes from so many train rows.
 
     Raises:
-        DataError: the rows do not fill one batch.
+        ConfigError: the rows do not fill one batch.
     """
     an_epoch = len(batches_of(range(rows), settings.batch_size, drop_last=settings.drop_last))
     if an_epoch == 0:
-        raise DataError(
+        raise ConfigError(
             f"{rows} train rows do not fill one batch of finetune.batch_size {settings.batch_size}",
             "lower finetune.batch_size or set finetune.drop_last: false in params.yaml",
         )

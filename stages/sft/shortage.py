@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Callable, Iterator
 
 import torch
+
+from stages.common.errors import ConfigError
 
 GIB = 1 << 30
 #: What torch's and Python's errors say when memory is short: its CPU allocator, C++, cuBLAS and cuDNN.
@@ -19,11 +23,31 @@ _SHORTAGES = (
 )
 
 
-def is_shortage(error: BaseException) -> bool:
+def _is_shortage(error: BaseException) -> bool:
     """Whether an error says that memory is short."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _SHORTAGES)
+
+
+@contextlib.contextmanager
+def explained(explain: Callable[[], tuple[str, str]]) -> Iterator[None]:
+    """Turn a shortage of memory that the block meets into an error that says what to lower.
+
+    Args:
+        explain: is asked then; says what wants the memory, and what to lower.
+
+    Raises:
+        ConfigError: memory is short.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not _is_shortage(error):
+            raise
+        what, advice = explain()
+        reason = " ".join(str(error).split())[:160]
+        raise ConfigError(f"out of memory: {what}" + (f" ({reason})" if reason else ""), advice) from None
 
 
 def size(count: int) -> str:

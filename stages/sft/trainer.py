@@ -70,9 +70,9 @@ def fit(
         Everything from the run's beginning on, whenever that was.
 
     Raises:
-        DataError: the recipe makes no step from these rows, or they have nothing to learn from, or the model is no good
-            before any training.
-        ConfigError: the recipe spoils the model (`stages.sft.soundness`); what is kept of it is said.
+        DataError: the rows have nothing to learn from, or the model is no good before any training.
+        ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.sft.soundness`); what is
+            kept of it is said.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
     run = _Run(model, train, val, settings, loss_on, dtype, on_step, on_epoch, checkpoints, meter, team)
@@ -127,39 +127,38 @@ class _Launched:
         )
 
 
+@dataclasses.dataclass(eq=False)
 class _Run:
     """A run under way, and what its loop is made of. The arguments are those of `fit`."""
 
-    def __init__(
-        self,
-        model: GPT2,
-        train: Sequence[Encoded],
-        val: Sequence[Encoded],
-        settings: Finetune,
-        loss_on: LossOn,
-        dtype: torch.dtype,
-        on_step: Callable[[StepRecord], None],
-        on_epoch: Callable[[int], dict[str, Any]],
-        checkpoints: Checkpoints | None,
-        meter: Meter | None,
-        team: Team,
-    ) -> None:
+    model: GPT2
+    train: Sequence[Encoded]
+    val: Sequence[Encoded]
+    settings: Finetune
+    loss_on: LossOn
+    dtype: torch.dtype
+    on_step: Callable[[StepRecord], None]
+    on_epoch: Callable[[int], dict[str, Any]]
+    checkpoints: Checkpoints | None
+    meter: Meter | None
+    team: Team
+
+    def __post_init__(self) -> None:
+        model, settings, team = self.model, self.settings, self.team
         #: Of the whole run; fewer once it stops early.
-        self.steps = schedule.planned_steps(len(train), settings)
+        self.steps = schedule.planned_steps(len(self.train), settings)
         self.interruption = DeferredInterruption()
-        self._model, self._val, self._settings, self._loss_on = model, val, settings, loss_on
-        self._on_step, self._on_epoch, self._checkpoints, self._team = on_step, on_epoch, checkpoints, team
         model.set_dropout(settings.dropout)
         model.recompute = settings.activation_checkpointing
-        self._working = team.working_model(model, dtype)
-        self._weights = MasterWeights(self._working, dtype, settings, team)
+        self._working = team.working_model(model, self.dtype)
+        self._weights = MasterWeights(self._working, self.dtype, settings, team)
         self._loss_of = team.distributed(self._working, summed_loss)
         self._device = self._working.wte.weight.device
-        self._evaluate = meter.timed("evaluation", evaluate) if meter else evaluate
+        self._evaluate = self.meter.timed("evaluation", evaluate) if self.meter else evaluate
         self._launched: list[_Launched] = []
         # The newest step's record, while the evaluation that follows it is to come.
         self._unevaluated: StepRecord | None = None
-        self.progress = _go_on(checkpoints, self._weights, team, self._device)
+        self.progress = _go_on(self.checkpoints, self._weights, team, self._device)
         if _lacks_evaluation(self.progress, self.steps, settings):
             self._unevaluated = self.progress.history.pop()
         if _out_of_patience(self.progress, settings):
@@ -188,11 +187,11 @@ class _Run:
         """Forward, backward and an update of the weights, unless a run before this one has done just that."""
         if self._unevaluated is not None:
             return
-        self._working.train(self._settings.dropout > 0)
-        loss = backward(self._loss_of, self._weights, step.rows, self._settings, step.number, self._loss_on)
+        self._working.train(self.settings.dropout > 0)
+        loss = backward(self._loss_of, self._weights, step.rows, self.settings, step.number, self.loss_on)
         self._working.eval()
         grad_norm = self._weights.norm()
-        learning_rate = self._settings.learning_rate * schedule.rate_factor(step.number, self.steps, self._settings)
+        learning_rate = self.settings.learning_rate * schedule.rate_factor(step.number, self.steps, self.settings)
         self._weights.step(learning_rate, grad_norm, self._soundness.lost(loss, grad_norm))
 
         self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
@@ -209,25 +208,25 @@ class _Run:
         made = dataclasses.replace(self._unevaluated, val_loss=val_loss)
         self._unevaluated = None
         self._record(made)
-        if self._settings.patience is not None:
+        if self.settings.patience is not None:
             best, since = best_evaluation(self.progress.history)
             if best is made:
                 self._weights.keep_best()
-            if since >= self._settings.patience:
+            if since >= self.settings.patience:
                 self.steps = step.number
 
     def sample(self, epoch: int) -> None:
         """Have the model as it is now answer."""
         self._read()
-        if self._team.sharded:
-            self._weights.restore(self._model)
-        if self._team.leads:
-            self.progress.samples.append(self._on_epoch(epoch))
+        if self.team.sharded:
+            self._weights.restore(self.model)
+        if self.team.leads:
+            self.progress.samples.append(self.on_epoch(epoch))
 
     def save_if_due(self) -> None:
         """Save if it is time; stop if a signal has come."""
-        due = self._checkpoints is not None and self._team.leads and self._checkpoints.due()
-        due, stopped = self._team.any(due, self.interruption.signal is not None, device=self._device)
+        due = self.checkpoints is not None and self.team.leads and self.checkpoints.due()
+        due, stopped = self.team.any(due, self.interruption.signal is not None, device=self._device)
         if stopped:
             raise _Stopped
         if due:
@@ -238,32 +237,32 @@ class _Run:
         self._read()
         unevaluated = [] if self._unevaluated is None else [self._unevaluated]
         progress = dataclasses.replace(self.progress, history=[*self.progress.history, *unevaluated])
-        if self._checkpoints is None or progress.step <= 0:
+        if self.checkpoints is None or progress.step <= 0:
             return
-        [held] = self._team.any(self._checkpoints.held, device=self._device)
+        [held] = self.team.any(self.checkpoints.held, device=self._device)
         if not held:
             return
         tensors = self._weights.tensors()
-        if self._team.leads:
-            self._checkpoints.save(progress.step, self._weights.shapes(), tensors, progress)
+        if self.team.leads:
+            self.checkpoints.save(progress.step, self._weights.shapes(), tensors, progress)
         for _ in tensors:  # each may be gathered from all processes, and the leader's disk be full
             pass
 
     def finish(self) -> None:
         """Leave the model with the weights that the run keeps, and have it answer."""
         self.progress.kept_step = self.progress.step
-        if self._settings.patience is not None:
+        if self.settings.patience is not None:
             self.progress.kept_step = best_evaluation(self.progress.history)[0].step
             self._weights.take_best()
-        self._weights.restore(self._model)
-        if self._team.leads:
-            self.progress.samples.append(self._on_epoch(self.progress.history[-1].epoch))
+        self._weights.restore(self.model)
+        if self.team.leads:
+            self.progress.samples.append(self.on_epoch(self.progress.history[-1].epoch))
 
     def _record(self, made: StepRecord) -> None:
         self._soundness.passed(made)
         self.progress.history.append(made)
-        if self._team.leads:
-            self._on_step(made)
+        if self.team.leads:
+            self.on_step(made)
 
     def _read(self, leave: int = 0) -> None:
         """Record the steps launched but for so many of the newest; one that an evaluation follows waits for that."""
@@ -282,16 +281,16 @@ class _Run:
                 self._record(made)
 
     def _evaluation(self) -> float:
-        return self._evaluate(self._working, self._val, self._loss_on, self._team, self._check)
+        return self._evaluate(self._working, self.val, self.loss_on, self.team, self._check)
 
     def _check(self) -> None:
-        if any(self._team.any(self.interruption.signal is not None, device=self._device)):
+        if any(self.team.any(self.interruption.signal is not None, device=self._device)):
             raise _Stopped
 
     def _fail(self, step: Step, fault: str) -> NoReturn:
         """Stop a run that spoils its model, and say which weights are kept where."""
         names = ", ".join(row.id for row in step.rows)
-        folders = sorted(self._checkpoints.folder.glob("step-*"), reverse=True) if self._checkpoints else []
+        folders = sorted(self.checkpoints.folder.glob("step-*"), reverse=True) if self.checkpoints else []
         kept = ", ".join(f"after step {int(folder.name.removeprefix('step-'))} in {folder}" for folder in folders)
         raise ConfigError(
             f"step {step.number}: {fault}; the rows of this step: {names}\n"
