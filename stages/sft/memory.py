@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import resource
 import sys
 from collections.abc import Sequence
@@ -180,9 +181,11 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     """
     item, width = dtype.itemsize, sizes.n_embd
     layer = shape.computed * 13 * width * item
-    pairs = sizes.n_head * shape.grid * (shape.prefix + shape.longest)
-    if device.type == "cpu" and not settings.dropout and pairs <= KEPT_WEIGHTS:
-        layer += shape.computed * 3 * width * item + 4 * (pairs + sizes.n_head * shape.prefix**2)
+    seen = sizes.n_head * (shape.prefix + shape.longest)
+    pairs = seen * shape.grid
+    kept = pairs + seen * math.ceil(shape.prefix / shape.longest) * shape.longest  # the common tokens are rows too
+    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS:
+        layer += shape.computed * 3 * width * item + 4 * kept
     else:
         attention_item = 4 if device.type == "cpu" else item
         keys = shape.grid + shape.rows * shape.prefix
