@@ -39,9 +39,10 @@ def estimate(
 
 def test_the_estimate_worked_by_hand():
     # 226 weights: (10 + 64 + 2) * 2 in embeddings and last norm, 12 * 4 + 13 * 2 in the layer. The three rows are six
-    # tokens with a common beginning of 2; a grid of 6 places, each with 4 keys, whose weights are kept; 7 targets.
+    # tokens with a common beginning of 2, which is a row too; a grid of 6 + 2 places, each with 4 keys, whose weights are
+    # kept; 7 targets.
     count = sum(parameter.numel() for parameter in weights.initialise(SIZES, seed=0).parameters())
-    layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + 6 * 4 + 2 * 2)
+    layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + (6 + 2) * 4)
     loss = 4 * (7 * 10 + 2 * 10 * 2)
 
     found = estimate()
@@ -65,7 +66,7 @@ def test_the_estimate_in_bf16_worked_by_hand():
         masters=4 * 226,
         optimizer=8 * 226,
         gradients=2 * 226,
-        activations=2 * 32 * (13 + 3) * 2 + 4 * (6 * 4 + 2 * 2) + 2 * (3 * 32 + 2 * 32) * 2,
+        activations=2 * 32 * (13 + 3) * 2 + 4 * (6 + 2) * 4 + 2 * (3 * 32 + 2 * 32) * 2,
         logits=32 * 10 * 2 + 2 * 10 * 2 * 2,
     )
 
