@@ -39,8 +39,8 @@ def estimate(
 
 def test_the_estimate_worked_by_hand():
     # 226 weights: (10 + 64 + 2) * 2 in embeddings and last norm, 12 * 4 + 13 * 2 in the layer. The three rows are six
-    # tokens with a common beginning of 2, which is a row too; a grid of 6 + 2 places, each with 4 keys, whose weights are
-    # kept; 7 targets.
+    # tokens with a common beginning of 2, which is a row too; 6 + 2 places in the grid, each with 4 keys, whose weights
+    # are kept; 7 targets.
     count = sum(parameter.numel() for parameter in weights.initialise(SIZES, seed=0).parameters())
     layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + (6 + 2) * 4)
     loss = 4 * (7 * 10 + 2 * 10 * 2)
