@@ -57,7 +57,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
             group = _Group(h, head, targets[part])
             total += group.losses @ weights[part]
             gradient = group.gradient(weights[part])
-            hidden_gradient[part] = (head.t() @ gradient).t()
+            torch.mm(gradient.t(), head, out=hidden_gradient[part])
             if ctx.needs_input_grad[1]:
                 product = _by_words(gradient, h)
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
