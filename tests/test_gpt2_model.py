@@ -1,4 +1,4 @@
-"""Our GPT-2 against transformers' on random weights: logits, files, cached passes."""
+"""Our GPT-2 against transformers' on random weights: logits and files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.gpt2 import weights
-from stages.gpt2.model import GPT2, CachedPass, GPT2Config, KVCache
+from stages.gpt2.model import GPT2, GPT2Config
 from tests.published_model import SIZES as PUBLISHED
 
 
@@ -106,65 +106,3 @@ def test_padding_on_the_right_changes_no_real_token():
     padded = torch.tensor([[5, 6, 7, 0, 0], [9, 8, 7, 6, 5]])
 
     torch.testing.assert_close(our_logits(model, padded)[:1, :3], our_logits(model, row), rtol=1e-5, atol=1e-5)
-
-
-def test_cached_passes_equal_an_uncached_one():
-    config = shrunk(PUBLISHED["gpt2"])
-    model = randomised(config)
-    ids = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]])
-    whole = our_logits(model, ids)
-
-    cache = KVCache(config, places=2, length=6, dtype=torch.float32, device=torch.device("cpu"))
-    cache.data.fill_(torch.nan)  # as memory that is not cleared may be
-    cache.begin(2)
-    parts = []
-    with torch.inference_mode():
-        for start, end in ((0, 3), (3, 4), (4, 6)):
-            cache.reach(end)
-            width = end - start
-            rows = torch.tensor([0] * width + [1] * width)
-            positions = torch.arange(start, end).repeat(2)
-            attend = CachedPass(cache, rows, positions, first=0, start=start, width=width, span=end)
-            parts.append(model.logits(model(ids[:, start:end].flatten(), positions, attend)).unflatten(0, (2, width)))
-
-    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-5, atol=1e-5)
-
-
-def test_rows_of_a_cached_pass_may_stand_at_different_positions():
-    config = shrunk(PUBLISHED["gpt2"])
-    model = randomised(config)
-    short, long = [1, 2], [3, 4, 5, 6]
-    cache = KVCache(config, places=2, length=8, dtype=torch.float32, device=torch.device("cpu"))
-    cache.data.fill_(torch.nan)
-    cache.begin(2)
-    cache.reach(4)
-    with torch.inference_mode():
-        rows, positions = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([0, 1, 0, 1, 2, 3])
-        model(torch.tensor([*short, *long]), positions, CachedPass(cache, rows, positions, 0, 0, 4, 4))
-        cache.reach(5)
-        rows, positions = torch.arange(2), torch.tensor([2, 4])
-        attend = CachedPass(cache, rows, positions, first=0, start=0, width=1, span=5)
-        following = model.logits(model(torch.tensor([50, 60]), positions, attend))
-
-    torch.testing.assert_close(following[0], our_logits(model, torch.tensor([[*short, 50]]))[0, -1])
-    torch.testing.assert_close(following[1], our_logits(model, torch.tensor([[*long, 60]]))[0, -1])
-
-
-def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_with_the_prefix():
-    config = shrunk(PUBLISHED["gpt2"])
-    cache = KVCache(config, places=3, length=20, dtype=torch.float32, device=torch.device("cpu"))
-    cache.data.fill_(torch.nan)
-    cache.begin(3)
-    cache.reach(2)
-    for row in range(3):
-        cache.data[:, :, row, :, :2] = row + 1
-    prefix = KVCache(config, places=1, length=1, dtype=torch.float32, device=torch.device("cpu"))
-    prefix.data.fill_(7)
-
-    cache.leave(0)
-    assert cache.rows == 2
-    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
-    cache.begin(1, prefix)
-    assert cache.data[0, 0, :3, 0, :3, 0].tolist() == [[3, 3, 0], [2, 2, 0], [7, 0, 0]]
-    cache.reach(17)
-    assert cache.data.isfinite().all()

@@ -18,7 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stages.gpt2.model import GPT2, CachedPass, KVCache, Projection
+from stages.gpt2.cached import KVCache, LoneStepPass, Network, PromptPass, StepPass
+from stages.gpt2.model import GPT2, Projection
 
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
 
@@ -183,24 +184,19 @@ def tokens(
     if not waiting:
         return
     places = min(batch_size, len(waiting))
-    prefix = _prefix(model, [row.prompt for row in waiting])
-    cache = KVCache(
-        model.config,
-        places,
-        min(max(len(row.prompt) + row.most for row in waiting), room),
-        model.wte.weight.dtype,
-        model.wte.weight.device,
-    )
+    network = Network.of(model)
+    prefix = _prefix(network, [row.prompt for row in waiting])
+    cache = network.cache(places, min(max(len(row.prompt) + row.most for row in waiting), room))
     active: list[_Row] = []  # the row in each place
     while waiting or active:
         free = places - len(active)
         if waiting and free >= places * FREE_PLACES:
             grown = [waiting.popleft() for _ in range(min(free, len(waiting)))]
             active += grown
-            logits = prefill(model, cache, [row.prompt for row in grown], prefix)
+            logits = prefill(network, cache, [row.prompt for row in grown], prefix)
         else:
             grown = active
-            logits = decode_one(model, cache, [row.ids[-1] for row in grown], [row.position for row in grown])
+            logits = decode_one(network, cache, [row.ids[-1] for row in grown], [row.position for row in grown])
         for row, token in zip(grown, _choose(logits, grown, sampling), strict=True):
             row.ids.append(token)
             yield Token(row.index, token, _stop_reason(row, end_of_text, room))
@@ -239,51 +235,50 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     return min(alike, min(map(len, prompts)) - 1)
 
 
-def _prefix(model: GPT2, prompts: Sequence[Sequence[int]]) -> KVCache | None:
-    """The keys and values of what all prompts begin with, in a cache of just that length; None if it is nothing."""
+def _prefix(network: Network, prompts: Sequence[Sequence[int]]) -> KVCache | None:
+    """The keys and values of what all prompts begin with; None if it is nothing."""
     length = common_prefix([list(prompt) for prompt in prompts])
     if not length:
         return None
-    cache = KVCache(model.config, 1, length, model.wte.weight.dtype, model.wte.weight.device)
-    prefill(model, cache, [prompts[0][:length]])
+    cache = network.cache(1, length)
+    prefill(network, cache, [prompts[0][:length]])
     return cache
 
 
 @torch.inference_mode()
-def prefill(model: GPT2, cache: KVCache, prompts: Sequence[Sequence[int]], prefix: KVCache | None = None) -> Tensor:
+def prefill(
+    network: Network, cache: KVCache, prompts: Sequence[Sequence[int]], prefix: KVCache | None = None
+) -> Tensor:
     """Take rows into the cache and compute the logits of the token after each prompt. No padding is computed.
 
     Args:
-        model: the network.
+        network: the model's.
         cache: with places for as many more rows.
         prompts: token ids.
-        prefix: keys and values of what all prompts begin with; each has at least one token more.
+        prefix: keys and values of what all prompts begin with, in a cache of just that length; each prompt has at
+            least one token more.
 
     Returns:
         [B, V] logits at each prompt's last token.
     """
-    device = model.wte.weight.device
+    device = network.wte.device
     first, start = cache.rows, prefix.data.shape[-2] if prefix else 0
-    longest = max(map(len, prompts))
-    cache.begin(len(prompts), prefix)
-    cache.reach(longest)
-    line = [
-        (token, row, position)
-        for row, prompt in enumerate(prompts, first)
-        for position, token in enumerate(prompt[start:], start)
-    ]
-    ids, rows, positions = torch.tensor(line, device=device).unbind(1)  # [N] each
-    last = torch.tensor([len(prompt) - start for prompt in prompts], device=device).cumsum(0) - 1
-    attend = CachedPass(cache, rows, positions, first, start, longest - start, longest)
-    return model.logits(model(ids, positions, attend)[last])
+    cache.begin(len(prompts), max(map(len, prompts)), prefix)
+    own = [prompt[start:] for prompt in prompts]
+    lengths = [len(ids) for ids in own]
+    ids = torch.tensor([token for ids in own for token in ids], device=device)  # [N]
+    positions = torch.cat([torch.arange(start, start + length, device=device) for length in lengths])
+    last = torch.tensor(lengths, device=device).cumsum(0) - 1
+    hidden = network.hidden(ids, positions, PromptPass(cache, first, start, lengths))
+    return network.head(hidden[last])
 
 
 @torch.inference_mode()
-def decode_one(model: GPT2, cache: KVCache, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+def decode_one(network: Network, cache: KVCache, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
     """Put one more token into every row of the cache.
 
     Args:
-        model: the network.
+        network: the model's.
         cache: holds every earlier position of every row.
         tokens: B ids, one a row.
         positions: where each stands in its own row.
@@ -291,11 +286,11 @@ def decode_one(model: GPT2, cache: KVCache, tokens: Sequence[int], positions: Se
     Returns:
         [B, V] logits of the token after it.
     """
-    ids, where = torch.tensor([tokens, positions], device=model.wte.weight.device)
-    rows = torch.arange(len(tokens), device=ids.device)
-    span = max(positions) + 1
-    cache.reach(span)
-    return model.logits(model(ids, where, CachedPass(cache, rows, where, 0, 0, 1, span)))
+    cache.fit(max(positions) + 1)
+    ids, where = torch.tensor([tokens, positions], device=network.wte.device)
+    attend = StepPass(cache, where) if len(tokens) > 1 else LoneStepPass(cache, positions[0])
+    with network.products_for(len(tokens)):
+        return network.head(network.hidden(ids, where, attend))
 
 
 def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> list[int]:

@@ -11,7 +11,6 @@ P tokens common to all rows, N tokens in all.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +24,6 @@ from stages.gpt2.tokenizer import VOCABULARY_SIZE
 #: epsilon of the layer norms in the published config.json files.
 LAYER_NORM_EPSILON = 1e-5
 
-#: Positions that a cache makes ready at a time.
-CLEARED_AT_A_TIME = 16
-
 
 @dataclass(frozen=True)
 class GPT2Config:
@@ -38,52 +34,6 @@ class GPT2Config:
     n_embd: int
     n_positions: int
     vocab_size: int = VOCABULARY_SIZE
-
-
-class KVCache:
-    """The keys and values of the rows under way, allocated once: [layer, key or value, B, H, S, D].
-
-    Rows in use fill the places from 0 to ``rows`` - 1, so that a view of them copies nothing. Memory of places and
-    positions that are not reached is never touched; on a CPU it then costs none.
-
-    Args:
-        config: the model's sizes.
-        places: B, the most rows at a time.
-        length: S, the longest sequence it will hold.
-        dtype: the model's.
-        device: the model's.
-    """
-
-    def __init__(self, config: GPT2Config, places: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
-        shape = (config.n_layer, 2, places, config.n_head, length, config.n_embd // config.n_head)
-        self.data = torch.empty(shape, dtype=dtype, device=device)
-        self.rows = 0
-        self._cleared = 0  # positions that hold a number in every row in use: what is masked must not be NaN
-
-    def begin(self, count: int, prefix: KVCache | None = None) -> None:
-        """Take ``count`` more rows into use, behind the others; each begins with the first row of ``prefix``."""
-        new = self.data[:, :, self.rows : self.rows + count]
-        new[..., : self._cleared, :] = 0
-        self.rows += count
-        if prefix is not None:
-            start = prefix.data.shape[-2]
-            self.reach(start)
-            new[..., :start, :] = prefix.data[:, :, :1]
-
-    def reach(self, span: int) -> None:
-        """Let the positions below ``span`` be looked at in every row in use."""
-        if span > self._cleared:
-            end = min(-(-span // CLEARED_AT_A_TIME) * CLEARED_AT_A_TIME, self.data.shape[-2])
-            self.data[:, :, : self.rows, :, self._cleared : end] = 0
-            self._cleared = end
-
-    def leave(self, row: int) -> None:
-        """Take a row out of use; the last one moves to its place."""
-        self.rows -= 1
-        if row < self.rows:
-            self.data[:, :, row, :, : self._cleared] = self.data[:, :, self.rows, :, : self._cleared]
-        if not self.rows:
-            self._cleared = 0
 
 
 class Attend(Protocol):
@@ -106,95 +56,6 @@ def causal(layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG001
     return mix(*qkv.unbind(-3), is_causal=True).to(qkv.dtype)
 
 
-@dataclass(frozen=True)
-class CachedPass:
-    """Attention over a cache: where the pass's tokens, [N] in one line, belong, and what each may look at.
-
-    The last B rows of a cache take part, each with at most T tokens from position ``start`` on. Outside attention the
-    line holds no padding; within it the tokens stand in a padded [B, T].
-
-    Args:
-        cache: holds earlier positions, and takes these.
-        rows: [N] int64, each token's row in the cache.
-        positions: [N] int64, each token's position in its row.
-        first: the first of the B rows.
-        start: the least position; with T = 1 it is not used.
-        width: T.
-        span: the positions that are looked at: 0 to span - 1.
-    """
-
-    cache: KVCache
-    rows: Tensor
-    positions: Tensor
-    first: int
-    start: int
-    width: int
-    span: int
-
-    @functools.cached_property
-    def mask(self) -> Tensor | None:
-        """0 where a token looks, -inf elsewhere, in the cache's dtype: its own position and those before it.
-
-        [1, 1, T, span], as all rows begin at one position; [B, 1, 1, span] for one token a row; None for a single one.
-        """
-        if len(self.positions) == 1:
-            return None
-        device = self.positions.device
-        last = torch.arange(self.start, self.start + self.width, device=device) if self.width > 1 else self.positions
-        hidden = torch.arange(self.span, device=device) > last[:, None]
-        mask = torch.zeros(hidden.shape, dtype=self.cache.data.dtype, device=device).masked_fill_(hidden, -math.inf)
-        return mask[None, None] if self.width > 1 else mask[:, None, None]
-
-    @functools.cached_property
-    def grid(self) -> Tensor:
-        """[N] int64, each token's place in the padded [B * T]."""
-        return (self.rows - self.first) * self.width + self.positions - self.start
-
-    def __call__(self, layer: int, qkv: Tensor) -> Tensor:
-        """Write keys and values [N, H, D] to the cache and attend to all that is there."""
-        there = self.cache.data[layer]
-        # Indices on both sides of a slice put the indexed dimensions first: [N, 2, H, D].
-        there[:, self.rows, :, self.positions] = qkv[:, 1:]
-        keys, values = there[:, self.first : self.cache.rows, :, : self.span].unbind()
-        # [B, H, T, D] from keys and values [B, H, span, D]
-        mixed = _mix_cached(self._padded(qkv[:, 0]), keys, values, self.mask)
-        return mixed.transpose(1, 2).flatten(0, 1) if self.width == 1 else self._line(mixed)
-
-    def _padded(self, query: Tensor) -> Tensor:
-        """[N, H, D] to [B, H, T, D], zero where a row is shorter."""
-        if self.width == 1:
-            return query[:, :, None]
-        grid = query.new_zeros((self.cache.rows - self.first) * self.width, *query.shape[1:])
-        return grid.index_copy(0, self.grid, query).unflatten(0, (-1, self.width)).transpose(1, 2)
-
-    def _line(self, mixed: Tensor) -> Tensor:
-        """[B, H, T, D] to [N, H, D]."""
-        return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self.grid)
-
-
-def _mix_cached(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention over a cache, on a CPU in bf16 by whichever way is quicker than PyTorch's own (docs/decisions.md).
-
-    Args:
-        query: [B, H, T, D].
-        keys: [B, H, span, D].
-        values: [B, H, span, D].
-        mask: added to the scores [B, H, T, span]; None where all is looked at.
-
-    Returns:
-        [B, H, T, D].
-    """
-    rows, heads, width, size = query.shape
-    if query.dtype != torch.bfloat16 or query.device.type != "cpu" or width > 1:
-        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-    if mask is None:  # few numbers, so that copies cost little
-        return F.scaled_dot_product_attention(query.float(), keys.float(), values.float()).to(query.dtype)
-    # With the keys as the first factor oneDNN takes them as they lie; as the second it would copy them first.
-    scores = torch.bmm(keys.flatten(0, 1), query.reshape(-1, size, 1)).view(rows, heads, 1, -1)
-    shares = (scores * size**-0.5 + mask).softmax(-1)
-    return torch.bmm(shares.flatten(0, 1), values.flatten(0, 1)).view(query.shape)
-
-
 def mix(
     query: Tensor,
     key: Tensor,
@@ -215,21 +76,6 @@ def mix(
     return mixed.transpose(1, 2)
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """[..., in] to [..., out] by a weight [out, in]; answers are made by PyTorch's quickest way on a CPU.
-
-    By itself PyTorch multiplies fp32 by MKL, which takes twice as long on an AMD CPU as oneDNN, and a single bf16 token
-    by oneDNN, which reads weights at half the memory's speed (docs/decisions.md).
-    """
-    if torch.is_inference_mode_enabled() and x.device.type == "cpu" and weight.is_contiguous():
-        if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-            return F.linear(x.to_mkldnn(), weight, bias).to_dense()
-        if x.dtype == torch.bfloat16 and x.shape[:-1].numel() == 1:
-            with torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None):
-                return F.linear(x, weight, bias)
-    return F.linear(x, weight, bias)
-
-
 class Projection(nn.Module):
     """An affine map whose weight is stored [in, out], as the published GPT-2 checkpoints do.
 
@@ -243,10 +89,10 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        return _product(x, self.weight.t(), self.bias)
+        return F.linear(x, self.weight.t(), self.bias)
 
     def lay_out_for_answers(self) -> None:
-        """Let the weight lie as [out, in] in memory, its shape staying what it is, as `_product` wants it."""
+        """Let the weight lie as [out, in] in memory, its shape staying what it is, as `stages.gpt2.cached` wants it."""
         self.weight.data = self.weight.data.t().contiguous().t()
 
 
@@ -379,4 +225,4 @@ class GPT2(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., C] hidden states to [..., V] logits, by the tied head."""
-        return _product(hidden, self.wte.weight)
+        return F.linear(hidden, self.wte.weight)
