@@ -145,7 +145,7 @@ class KVCache:
     """The keys and values of the rows under way, in memory that is allocated once.
 
     Rows in use fill the places from 0 to ``rows`` - 1. Each has as many positions as the longest has reached, rounded
-    up, so that what a layer looks at lies in one piece: otherwise oneDNN copies it for every product. Memory that is
+    up, so that what a layer looks at lies in one piece: otherwise PyTorch copies it for every product. Memory that is
     not reached is never touched; on a CPU it then costs none.
 
     Args:
@@ -280,12 +280,14 @@ class StepPass:
     Args:
         cache: holds every earlier position, and takes these.
         positions: [B] int64, where each token stands in its own row.
+        span: the positions that are looked at, 0 to span - 1; where products need all in one piece, all there are.
     """
 
-    def __init__(self, cache: KVCache, positions: Tensor) -> None:
+    def __init__(self, cache: KVCache, positions: Tensor, span: int) -> None:
         self.cache, self.positions = cache, positions
+        self.span = cache.data.shape[-2] if by_products(cache.data) else span
         self.rows = torch.arange(len(positions), device=positions.device)
-        hidden = torch.arange(cache.data.shape[-2], device=positions.device) > positions[:, None]
+        hidden = torch.arange(self.span, device=positions.device) > positions[:, None]
         mask = torch.zeros(hidden.shape, dtype=cache.data.dtype, device=positions.device)
         self.mask = mask.masked_fill_(hidden, -math.inf)[:, None, None]  # [B, 1, 1, S]
 
@@ -294,7 +296,7 @@ class StepPass:
         there = self.cache.data[layer, :, : self.cache.rows]
         # Indices on both sides of a slice put the indexed dimensions first: [B, 2, H, D].
         there[:, self.rows, :, self.positions] = qkv[:, 1:]
-        return mix_cached(qkv[:, 0, :, None], there, self.mask)[:, :, 0]
+        return mix_cached(qkv[:, 0, :, None], there[..., : self.span, :], self.mask)[:, :, 0]
 
 
 class LoneStepPass:
@@ -315,6 +317,11 @@ class LoneStepPass:
         return mix_cached(qkv[:, 0, :, None], there, None)[:, :, 0]
 
 
+def by_products(cached: Tensor) -> bool:
+    """Whether attention over such keys and values is products and softmax, and not PyTorch's own."""
+    return cached.device.type == "cpu" and cached.dtype == torch.bfloat16
+
+
 def mix_cached(query: Tensor, there: Tensor, mask: Tensor | None) -> Tensor:
     """Attention over a cache, on a CPU in bf16 by whichever way is quicker than PyTorch's own (docs/decisions.md).
 
@@ -326,7 +333,7 @@ def mix_cached(query: Tensor, there: Tensor, mask: Tensor | None) -> Tensor:
     Returns:
         [B, H, T, D].
     """
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+    if not by_products(there):
         keys, values = there.unbind()
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
     if mask is None:  # few numbers, so that copies cost little
