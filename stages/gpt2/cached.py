@@ -175,7 +175,7 @@ class KVCache:
         Each begins with the first row of ``prefix``.
         """
         if span > self.data.shape[-2]:
-            self._lay_out(span)
+            self._lay_out(self._rounded(span))
         new = self.data[:, :, self.rows : self.rows + count]
         self.rows += count
         new.zero_()
@@ -184,8 +184,9 @@ class KVCache:
 
     def fit(self, span: int) -> None:
         """Let there be the positions below ``span``, which is as far as any row goes, and not many more."""
-        if not self.data.shape[-2] * SHRUNK_AT < span <= self.data.shape[-2]:
-            self._lay_out(span)
+        wanted, there = self._rounded(span), self.data.shape[-2]
+        if wanted > there or wanted <= there * SHRUNK_AT:
+            self._lay_out(wanted)
 
     def leave(self, row: int) -> None:
         """Take a row out of use; the last one moves to its place."""
@@ -193,14 +194,17 @@ class KVCache:
         if row < self.rows:
             self.data[:, :, row] = self.data[:, :, self.rows]
 
+    def _rounded(self, span: int) -> int:
+        return min(-(-span // GROWTH) * GROWTH, self._length)
+
     def _view(self, span: int) -> Tensor:
         layers, parts, places, heads, width = self._position
         size = places * heads * span * width
         return self._memory[..., :size].view(layers, parts, places, heads, span, width)
 
     def _lay_out(self, span: int) -> None:
-        """Move what is there to where it lies with positions for ``span``, rounded up."""
-        old, self.data = self.data, self._view(min(-(-span // GROWTH) * GROWTH, self._length))
+        """Move what is there to where it lies with ``span`` positions."""
+        old, self.data = self.data, self._view(span)
         kept = min(old.shape[-2], self.data.shape[-2])
         for before, after in zip(old.flatten(0, 1), self.data.flatten(0, 1), strict=True):
             there = before[: self.rows, :, :kept].clone()
