@@ -75,7 +75,7 @@ def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
     runtime.prepare()
     with team.together():
         finetune(recipe, run, team.join(recipe.devices, sharded=recipe.parallel == "fsdp"))
-    team.leave()  # a process that fails ends without: the others may not answer any more
+        team.leave()  # a process that fails ends without: the others may not answer any more
 
 
 @dataclass(frozen=True)

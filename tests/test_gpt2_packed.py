@@ -84,3 +84,15 @@ def test_too_many_weights_are_not_kept(monkeypatch):
     monkeypatch.setattr(packed, "KEPT_WEIGHTS", count - 1)
     rows(0, qkv)
     assert ways == ["PyTorch's own"]
+
+
+@pytest.mark.parametrize(("prefix", "own"), [(4 * max(LENGTHS), True), (4 * max(LENGTHS) + 1, False)])
+def test_a_long_beginning_is_not_copied_for_more_rows_of_its_own_than_there_are(prefix, own, monkeypatch):
+    rows, qkv, gradient = line_of(prefix, torch.float64)
+    ways = []
+    by_pytorch = PackedRows._by_pytorch
+    monkeypatch.setattr(PackedRows, "_by_pytorch", lambda *given: ways.append("PyTorch's own") or by_pytorch(*given))
+
+    for found, expected in zip(mixed(rows, qkv, gradient), one_by_one(prefix, qkv, gradient), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert ways == ([] if own else ["PyTorch's own"])

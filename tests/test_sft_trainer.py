@@ -304,6 +304,16 @@ def test_bf16_updates_by_blocks_are_those_of_whole_tensors_to_the_bit(monkeypatc
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(blocked, whole, strict=True))
 
 
+def test_a_weight_without_a_gradient_is_named_and_takes_no_other_s():
+    model = weights.initialise(TINY, seed=0)
+    kept = MasterWeights(model, torch.bfloat16, changed())
+    for name, parameter in model.named_parameters():
+        parameter.grad = None if name == "h.0.ln_1.bias" else torch.ones_like(parameter)
+
+    with pytest.raises(RuntimeError, match=r"h\.0\.ln_1\.bias has no gradient"):
+        kept.norm()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_the_gradient_s_norm_is_exact_over_millions_of_numbers(dtype, clip_norm):

@@ -87,6 +87,7 @@ def _leave_at_once(code: int) -> NoReturn:
     There torch joins gloo's thread and holds the interpreter's lock, for which that thread may be waiting since the
     collective that broke off: the process then hung until it was killed half a minute later (docs/decisions.md).
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

@@ -54,6 +54,15 @@ class PackedRows:
         """Rows of T tokens, the last one perhaps shorter, that the common ones make."""
         return -(-self.prefix // self.width)
 
+    def keeps_weights(self, heads: int) -> bool:
+        """Whether a CPU keeps the weights: where they are few, and the common tokens make no more rows than there are.
+
+        Each such row has copies of all common keys and values; of a long beginning before short rows PyTorch's own
+        attention makes one.
+        """
+        weights = (self.rows + self.chunks) * heads * self.width * (self.prefix + self.width)
+        return weights <= KEPT_WEIGHTS and self.chunks <= self.rows
+
     @functools.cached_property
     def mask(self) -> Tensor:
         """[T, S] bool: an own token sees the whole prefix, and its own row up to itself."""
@@ -63,8 +72,7 @@ class PackedRows:
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
         """Mix the values of one layer: [N, 3, H, D] to [N, H, D]."""
         heads = qkv.shape[2]
-        weights = (self.rows + self.chunks) * heads * self.width * (self.prefix + self.width)
-        if qkv.device.type == "cpu" and not self.dropout and weights <= KEPT_WEIGHTS:
+        if qkv.device.type == "cpu" and not self.dropout and self.keeps_weights(heads):
             mixed: Tensor = _Attention.apply(qkv, self._places(heads, len(qkv)))
             return mixed
         return self._by_pytorch(*qkv.unbind(1))
@@ -158,12 +166,15 @@ class _Places:
 
 
 class _Attention(torch.autograd.Function):
-    """Attention over packed rows that keeps its weights. Sums are in fp32 at least; products by values are not."""
+    """Attention over packed rows that keeps its weights, in fp32 at least; products by values are not.
+
+    In bf16 the gradient that all rows give a common token is rounded before that of the beginning itself is added.
+    """
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, places: _Places) -> Tensor:
         query, key, value = _gathered(qkv, places)
-        scores = _in_fp32(query, key).mul_(query.shape[-1] ** -0.5)
+        scores = in_fp32(query, key).mul_(query.shape[-1] ** -0.5)
         weights = scores.view(places.shape).add_(places.mask).softmax(-1).flatten(0, 1)
         ctx.places = places
         ctx.save_for_backward(qkv, weights)
@@ -180,7 +191,7 @@ class _Attention(torch.autograd.Function):
         query, key, value = _gathered(qkv, places)
         gradient = gradient.reshape(-1, qkv.shape[-1]).index_select(0, places.mixed).view(count, heads, own, -1)
         gradient = (gradient * places.occupied.to(gradient.dtype)).flatten(0, 1)
-        of_weights = _in_fp32(gradient, value)
+        of_weights = in_fp32(gradient, value)
         # The softmax's: each weight times its gradient less the weighted mean of all.
         of_weights -= (of_weights * weights).sum(-1, keepdim=True)
         of_scores = of_weights.mul_(weights).mul_(query.shape[-1] ** -0.5).to(query.dtype)
@@ -210,8 +221,8 @@ def _gathered(qkv: Tensor, places: _Places) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _in_fp32(a: Tensor, b: Tensor) -> Tensor:
-    """The batched product ``a @ b.mT`` in fp32 at least.
+def in_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """The batched product ``a @ b.mT`` in fp32 at least: [..., n, D] and [..., m, D] to [..., n, m].
 
     That of bf16 factors is told to oneDNN as one of fp32 that it may round to bf16, which changes nothing about them:
     it takes half the time of PyTorch's fp32, and sums in fp32 all the same.
@@ -220,8 +231,8 @@ def _in_fp32(a: Tensor, b: Tensor) -> Tensor:
         return a @ b.mT
     matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
     try:
+        matmul.fp32_precision = "bf16"
         return a.float() @ b.float().mT
     finally:
         matmul.fp32_precision = before

@@ -160,7 +160,8 @@ class Shape:
         """Pairs of a query and a key in a layer.
 
         With a common beginning every place of the grid meets every key, as the mask only comes after. Without one, and
-        within the beginning, attention is causal.
+        within the beginning, attention is causal. The few more that a CPU computes for the beginning where it keeps the
+        weights (`stages.gpt2.packed`) are left out.
         """
         if not self.prefix:
             return self.grid * (self.longest + 1) // 2

@@ -183,8 +183,9 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     layer = shape.computed * 13 * width * item
     seen = sizes.n_head * (shape.prefix + shape.longest)
     pairs = seen * shape.grid
-    kept = pairs + seen * math.ceil(shape.prefix / shape.longest) * shape.longest  # the common tokens are rows too
-    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS:
+    chunks = math.ceil(shape.prefix / shape.longest)  # the common tokens are rows too
+    kept = pairs + seen * chunks * shape.longest
+    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS and chunks <= shape.rows:
         layer += shape.computed * 3 * width * item + 4 * kept
     else:
         attention_item = 4 if device.type == "cpu" else item

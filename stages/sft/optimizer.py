@@ -170,8 +170,12 @@ class MasterWeights:
         return whole(share, self.parameters[name])
 
     def _gradients(self) -> list[Tensor]:
-        found = [self.parameters[name].grad for name in self.names]
-        return [local(gradient) for gradient in found if gradient is not None]
+        found = []
+        for name in self.names:
+            if (gradient := self.parameters[name].grad) is None:
+                raise RuntimeError(f"{name} has no gradient")
+            found.append(local(gradient))
+        return found
 
     def _wide(self, gradients: list[Tensor]) -> list[Tensor]:
         """Gradients in fp32."""
@@ -195,7 +199,8 @@ class MasterWeights:
             sizes = {number: row[0].numel() for number, row in enumerate(rows) if self.decay[number] == decay}
             for places in _blocks(sizes, BLOCK if self._block is not None else sum(sizes.values())):
                 pieces = ([tensor.view(-1)[where] for tensor in rows[number]] for number, where in places)
-                parts.append(_Part(decay, places, *map(list, zip(*pieces, strict=True))))
+                masters, working, exp_avg, exp_avg_sq = map(list, zip(*pieces, strict=True))
+                parts.append(_Part(decay, places, masters, working if self.apart else masters, exp_avg, exp_avg_sq))
         return parts
 
 
@@ -229,7 +234,7 @@ class _Part:
         decay: of the weights.
         places: which elements they are.
         masters: fp32 weights.
-        working: the model's weights.
+        working: the model's weights; where these are the fp32 ones, that very list.
         exp_avg: AdamW's first moments.
         exp_avg_sq: its second ones.
     """
@@ -268,7 +273,7 @@ class _Part:
             eps=EPSILON,
             maximize=False,
         )
-        if self.working[0] is not self.masters[0]:
+        if self.working is not self.masters:
             torch._foreach_copy_(self.working, self.masters)
 
 
