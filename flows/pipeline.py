@@ -92,9 +92,12 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         force: Run every stage, even if nothing has changed.
     """
     root = Path.cwd()
+    given: dict[str, str] = {}
     try:
         with _tree(root, profile, overrides.tree()) as tree:
-            isolated = tree != root
+            if isolated := tree != root:
+                # Of the commit's profile, which the run takes; the user may change or remove his own meanwhile.
+                given = profiles.givers(tree, profile, overrides.tree())
             order = stages_in_order(tree)
             # The files of the comparison stay until the run's end has published them.
             with contextlib.ExitStack() as stack, tracked(root, tree, str(this_flow_run.id)) as run:
@@ -108,7 +111,7 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
     except StageFailed as error:
-        told = error.message + _given_here(error, profiles.givers(root, profile, overrides.tree()))
+        told = error.message + _given_here(error, given)
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
     ran = sum(stage.outcome == "ran" for stage in done)
     others = "" if ran == len(done) else "; the others were up to date or came from the cache"

@@ -81,6 +81,24 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
 
 
 @pytest.mark.slow
+def test_a_profile_removed_meanwhile_hides_no_failure_and_that_of_the_commit_is_named(
+    server: str, project: Project, tmp_path: Path
+) -> None:
+    other = flow_project.copy(project, tmp_path)
+    with (other.root / "profiles" / "quick.yaml").open("a") as stream:
+        stream.write("  seed: 5\n")  # of judge
+    code = (other.root / "stage.py").read_text()
+    gone = 'Path(os.environ["PIPELINE_ROOT"], "profiles", "quick.yaml").unlink(missing_ok=True)'
+    (other.root / "stage.py").write_text(code.replace("lines = ", f"{gone}\nlines = ", 1))
+    other.git("commit", "-qam", "a seed of the profile's")
+    other.tell("alpha", "78")
+    done = other.python("-m", "flows.pipeline", "--profile", "quick", PREFECT_API_URL=server)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (78, False), done.stderr
+    assert not (other.root / "profiles" / "quick.yaml").exists()
+    assert done.stderr.endswith("\n  judge.seed is not from params.yaml but from profiles/quick.yaml\n")
+
+
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_no_traceback(server: str, project: Project, tmp_path: Path) -> None:
     other = flow_project.copy(project, tmp_path)
     shutil.rmtree(other.root / ".cache", ignore_errors=True)
