@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ from typing import IO, Literal
 
 from flows import dvc_cli
 from stages.common import environment
-from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
@@ -39,8 +41,23 @@ _UP_TO_DATE = re.compile(r"didn't change, skipping")
 _FROM_CACHE = re.compile(r"is cached - skipping run")
 #: Advice that DVC repeats after every stage; in an isolated run it is wrong, too.
 _ADVICE = re.compile(r"To track the changes with git|\s+git add |To enable auto staging|\s+dvc config |Use `dvc push` ")
-#: The number of an error of the system, as Python shows it; the disk that DVC copies to may be full.
-_SYSTEM_ERROR = re.compile(r"\[Errno \d+\]")
+#: The number of an error of the system, as Python shows it, where DVC says why it fails itself: the disk that it copies
+#: to may be full. What a stage has printed may hold such numbers, too.
+_SYSTEM_ERROR = re.compile(r"^ERROR: .*?\[Errno (-?\d+)\]", re.MULTILINE)
+#: Those of the network: a host is not found or not reached, or does not answer.
+_OF_NETWORK = frozenset(
+    {
+        socket.EAI_AGAIN,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ECONNREFUSED,
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.ETIMEDOUT,
+    }
+)
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lock")
 
 
@@ -180,8 +197,9 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
         return StageFailed(stage, own, _message(stage, lines))
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
-    if _SYSTEM_ERROR.search(output):
-        return StageFailed(stage, InputOutputError.exit_code, _message(stage, lines))
+    if numbers := _SYSTEM_ERROR.findall(output):
+        kind = ServiceUnavailable if int(numbers[-1]) in _OF_NETWORK else InputOutputError
+        return StageFailed(stage, kind.exit_code, _message(stage, lines))
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from flows import dvc_cli, stage_run
 from flows.stage_run import StageFailed, run_stage
-from stages.common.errors import InputOutputError, TemporaryFailure
+from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 
@@ -135,6 +135,30 @@ def test_what_dvc_cannot_write_is_an_error_of_input_and_output(project: Project)
     with pytest.raises(StageFailed, match=r"\[Errno \d+\] .*\.dvc/cache") as caught:
         run(project, "zeta")
     assert caught.value.exit_code == InputOutputError.exit_code
+
+
+def test_a_number_that_a_stage_has_printed_is_not_why_dvc_fails(project: Project) -> None:
+    (project.root / "stage.py").write_text("print('no cache: [Errno 28] No space left on device: going on without')\n")
+    with pytest.raises(StageFailed, match=r"\[Errno 28\](.|\n)*zeta\.txt' does not exist") as caught:
+        run(project, "zeta")
+    assert caught.value.exit_code == PipelineError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("[Errno 28] No space left on device: 'a'", InputOutputError),
+        ("[Errno 111] Connection refused", ServiceUnavailable),
+        ("[Errno 110] Connection timed out", ServiceUnavailable),
+        ("[Errno 113] No route to host", ServiceUnavailable),
+        ("[Errno 101] Network is unreachable", ServiceUnavailable),
+        ("[Errno 104] Connection reset by peer", ServiceUnavailable),
+        ("[Errno -3] Temporary failure in name resolution", ServiceUnavailable),
+    ],
+)
+def test_a_network_that_does_not_answer_dvc_is_no_fault_of_a_disk(said: str, kind: type[PipelineError]) -> None:
+    lines = ["warned of [Errno 13] Permission denied: 'b'", f"ERROR: failed to reproduce 'zeta': {said}"]
+    assert stage_run._failure("zeta", 255, lines).exit_code == kind.exit_code
 
 
 def test_a_stage_that_dvc_runs_elsewhere_is_a_temporary_failure(project: Project) -> None:
