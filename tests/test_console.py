@@ -41,17 +41,30 @@ def test_several_at_a_time_are_waited_for_until_their_rate_is_known(clock, capsy
         assert (capsys.readouterr().out == "") == (number < 19)
 
 
-def test_what_is_soon_done_is_told_nothing(clock, capsys):
+@pytest.mark.parametrize(("units", "seconds"), [(1000, 0.001), (console.UNITS_BEFORE, 60.0)])
+def test_what_is_done_before_its_rate_is_known_is_told_nothing(clock, capsys, units, seconds):
     told = forecast(clock)
-    told.start(1000)
-    for _ in range(1000):
-        clock[0] += 0.001
-        told.made(1)
-    clock[0] += 10.0
-    told.start(6)
-    for _ in range(6):
+    told.start(units)
+    for _ in range(units):
+        clock[0] += seconds
         told.made(1)
     assert capsys.readouterr().out == ""
+
+
+def test_work_that_begins_after_other_work_is_counted_anew(clock, capsys):
+    told = forecast(clock)
+    told.start(100)
+    told.known(20)
+    for _ in range(5):
+        clock[0] += 3.0
+        told.made(1)
+    assert capsys.readouterr().out == "judging: 25 of 100 verdicts; the rest will take about 3 min 45 s\n"
+    clock[0] += 1000.0
+    told.start(10)
+    for _ in range(5):
+        clock[0] += 2.0
+        told.made(1)
+    assert capsys.readouterr().out == "judging: 5 of 10 verdicts; the rest will take about 10 s\n"
 
 
 def test_a_bar_on_a_terminal_says_it_itself(clock, capsys, monkeypatch):

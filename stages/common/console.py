@@ -62,8 +62,10 @@ class Forecast:
         self._began = now()
 
     def start(self, total: int) -> None:
-        """The work begins, with so many units."""
+        """The work begins, or other work with the same bar, with so many units."""
         self._bar.reset(total)
+        self._told = not self._bar.disable
+        self._known = self._made = 0
         self._total, self._began = total, self._now()
 
     def known(self, count: int) -> None:
