@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks import child
 from benchmarks.clock import busy_elsewhere, peak_resident
 from benchmarks.task import POSITIONS, SEED, SIZES, recipe
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2Config
@@ -57,8 +57,8 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
     """Write questions.json and a model of random weights.
 
     Raises:
-        DataError: the dataset is missing or wrong.
-        ConfigError: its test split has fewer rows.
+        DataError: the dataset is wrong.
+        ConfigError: it is missing, or its test split has fewer rows.
     """
     from stages.gpt2.tokenizer import FILES, Tokenizer
     from stages.inputs import bpe, dataset, splits
@@ -66,7 +66,7 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
     from stages.sft.prompt import STYLES
 
     if not data.is_file():
-        raise DataError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
+        raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
     settings = recipe()
     (folder / "bpe").mkdir(parents=True)
     (folder / "model").mkdir()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks import child
 from stages.common import params
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.params import Finetune, Params
 from stages.common.records import Encoded
@@ -101,8 +101,8 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
     """Write a task's folder.
 
     Raises:
-        DataError: the dataset is missing or wrong.
-        ConfigError: the recipe has fewer steps than are to be measured.
+        DataError: the dataset is wrong.
+        ConfigError: it is missing, or the recipe has fewer steps than are to be measured.
     """
     from stages.gpt2 import weights
     from stages.gpt2.model import GPT2Config
@@ -113,7 +113,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
     from stages.sft.schedule import planned_steps
 
     if not data.is_file():
-        raise DataError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
+        raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
     settings = recipe()
     (folder / "bpe").mkdir(parents=True)
     (folder / "model").mkdir()

@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 
 from flows.environment import set_defaults
 from stages.common import paths, program, tracking
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError, DataError
 from stages.common.restore import cached
 
 
@@ -39,7 +39,8 @@ def model_folder(name: str) -> Path:
         name: a folder, or the id or name of an MLflow run.
 
     Raises:
-        DataError: it is neither, or the run's model is not in DVC's cache.
+        ConfigError: it is neither, or a run without a model.
+        DataError: the model is not there yet, or the run's is not in DVC's cache.
         ServiceUnavailable: MLflow cannot be asked.
     """
     if Path(name).is_dir():
@@ -49,7 +50,7 @@ def model_folder(name: str) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         files = tracking.download(Path(), name, ["dvc.lock"], Path(temporary))
         if files is None:
-            raise DataError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
+            raise ConfigError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
         return of_lock(name, files[0])
 
 
@@ -59,8 +60,8 @@ def of_lock(name: str, lock: Path) -> Path:
         outs = YAML(typ="safe").load(lock)["stages"]["finetune"]["outs"]
         digest = next(str(out["md5"]) for out in outs if out["path"] == str(paths.TUNED_MODEL))
     except (YAMLError, KeyError, TypeError, StopIteration):
-        raise DataError(
-            f"{name}: its dvc.lock names no {paths.TUNED_MODEL}", "a run that has finished finetune"
+        raise ConfigError(
+            f"{name}: its dvc.lock names no {paths.TUNED_MODEL}", "--model RUN with one that has finished finetune"
         ) from None
     entry = cached(digest)
     listed = json.loads(entry.read_text(encoding="utf-8")) if entry.is_file() else None

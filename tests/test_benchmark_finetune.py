@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import finetune, report, task
-from stages.common.errors import ConfigError, DataError, PipelineError
+from stages.common.errors import ConfigError, PipelineError
 from stages.common.records import Encoded
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,7 +147,7 @@ def test_batches_are_those_of_the_order_that_training_sees(tiny):
 
 
 def test_data_or_steps_that_are_not_there_are_told(tmp_path):
-    with pytest.raises(DataError, match=r"--data .*none\.json: no such file"):
+    with pytest.raises(ConfigError, match=r"--data .*none\.json: no such file"):
         task.make(tmp_path / "a", model="tiny", data=tmp_path / "none.json", warmup=1, steps=1)
     with pytest.raises(ConfigError, match="--warmup 1 and --steps 9999 are more than the recipe's"):
         task.make(tmp_path / "b", model="tiny", data=task.DATA, warmup=1, steps=9999)

@@ -128,6 +128,11 @@ def test_in_bf16_the_first_answers_are_checked_in_fp32(tmp_path, monkeypatch):
         generate.measure(options, tmp_path)
 
 
+def test_data_that_are_not_there_are_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"--data .*none\.json: no such file"):
+        answers.make(tmp_path / "task", model="tiny", data=tmp_path / "none.json", rows=1)
+
+
 def test_more_rows_than_the_test_split_has_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--rows 999: the test split of instructions\.json has 139 rows"):
         answers.make(tmp_path / "task", model="tiny", data=task.DATA, rows=999)

@@ -168,10 +168,20 @@ def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
 def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch):
     weights.save(weights.initialise(CONFIG, seed=5), tmp_path)
     monkeypatch.setattr(sys, "argv", ["chat", "--model", str(tmp_path)])
-    with pytest.raises(DataError, match="in which words this model expects an instruction is not known") as caught:
+    with pytest.raises(ConfigError, match="in which words this model expects an instruction is not known") as caught:
         chat.main()
 
     assert str(paths.TUNED_MODEL) in caught.value.fix
+
+
+def test_a_style_that_our_fine_tuning_did_not_leave_is_made_by_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths.TUNED_MODEL.mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["chat"])
+    with pytest.raises(DataError, match=r"prompt_style\.json: no such file") as caught:
+        chat.main()
+
+    assert caught.value.fix == "dvc repro --force finetune"
 
 
 def test_limits_without_a_temperature_are_refused(folder, monkeypatch):
@@ -193,7 +203,7 @@ def test_what_mends_a_model_from_elsewhere_is_not_our_fine_tuning(folder, tmp_pa
 
 def test_an_input_file_that_is_not_there_is_told(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["chat", "--model", str(folder), "--input", str(tmp_path / "none.txt")])
-    with pytest.raises(DataError, match=r"none\.txt: no such file"):
+    with pytest.raises(ConfigError, match=r"--input .*none\.txt: no such file"):
         chat.main()
 
 
@@ -201,7 +211,7 @@ def test_a_model_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="artifacts/finetune/model: no such folder"):
         door.model_folder(str(paths.TUNED_MODEL))
-    with pytest.raises(DataError, match="nothing: neither a folder nor an MLflow run"):
+    with pytest.raises(ConfigError, match="nothing: neither a folder nor an MLflow run"):
         door.model_folder("nothing")
 
 
@@ -225,5 +235,5 @@ def test_a_run_s_model_is_linked_from_dvc_s_cache(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=f"a-run: its model, {FOLDER}, is not in DVC's cache here"):
         door.of_lock("a-run", lock)
     lock.write_text("stages: {}\n")
-    with pytest.raises(DataError, match=r"a-run: its dvc\.lock names no artifacts/finetune/model"):
+    with pytest.raises(ConfigError, match=r"a-run: its dvc\.lock names no artifacts/finetune/model"):
         door.of_lock("a-run", lock)

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from stages.common import paths
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError, DataError
 from stages.common.files import write_json
 from stages.common.records import Verdict, write_records
 from stages.judging import compare as program
@@ -175,7 +175,7 @@ def test_a_run_in_a_folder(tmp_path, monkeypatch, name):
     found = find_run(name)
     assert [verdict.score for verdict in found.of("tuned")] == [10, 20]
     assert found.judge == JUDGE
-    with pytest.raises(DataError, match="no verdicts on the model base; it has tuned"):
+    with pytest.raises(ConfigError, match="no verdicts on the model base; it has tuned"):
         found.of("base")
 
 
@@ -221,7 +221,7 @@ def test_a_run_in_git_and_an_experiment(tmp_path, monkeypatch):
     git("commit", "-m", "nothing run")
     with pytest.raises(DataError, match="HEAD: no results of the stage judge"):
         find_run("HEAD")
-    with pytest.raises(DataError, match="nowhere: no such folder, git revision, DVC experiment or MLflow run"):
+    with pytest.raises(ConfigError, match="nowhere: no such folder, git revision, DVC experiment or MLflow run"):
         find_run("nowhere")
 
 
@@ -239,9 +239,9 @@ def test_a_run_in_mlflow(tmp_path, monkeypatch):
         client.log_artifact(runs[0], str(path), "judge")
     for name in (runs[0], "full"):
         assert [verdict.score for verdict in find_run(name).of("tuned")] == [10, 20]
-    with pytest.raises(DataError, match=r"MLflow run empty: it does not hold judge/verdicts.jsonl"):
+    with pytest.raises(ConfigError, match=r"MLflow run empty: it does not hold judge/verdicts.jsonl"):
         find_run("empty")
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(ConfigError, match="no such folder"):
         find_run("it's not there")
 
 
@@ -327,5 +327,5 @@ def test_a_name_that_is_no_run_ends_without_a_traceback():
         text=True,
         check=False,
     )
-    assert done.returncode == 65
+    assert done.returncode == 78
     assert done.stderr.startswith("compare: no-such-run: no such folder, git revision")

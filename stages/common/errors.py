@@ -1,15 +1,16 @@
 """The errors that a user can cause or mend, and the exit code each one ends a program with.
 
     PipelineError               70  a fault of ours, or one nobody foresaw
-    ├── DataError               65  what is in a file, row or download is not what it should be
+    ├── DataError               65  what is in a file, row or download is not what it should be, or a result is missing
     ├── ServiceUnavailable      69  something over the network does not answer
     ├── InputOutputError        74  the system does not read or write a file
     │   └── NoSpace                 because the disk is too small for it
     ├── TemporaryFailure        75  the same command may succeed if it is run again
     └── ConfigError             78  params.yaml, an option or the environment is wrong
 
-Where a value and the data do not fit one another, as a batch larger than the rows there are, or an address at which
-nothing is, the value is wrong: what mends it is in params.yaml. Bytes of another SHA-256 than the pinned one are data.
+Where a value and the data do not fit one another, as a batch larger than the rows there are, or a value or an option
+names nothing, as an address at which nothing is, a file or a run, the value or option is wrong: another one mends it.
+Bytes of another SHA-256 than the pinned one are data, and so is a result that is not there: its command mends it.
 
 The codes are those of BSD's sysexits.h. Prefect retries 69 and 75 and nothing else.
 """
@@ -36,7 +37,7 @@ class PipelineError(Exception):
 
 
 class DataError(PipelineError):
-    """What is in a file, a row or a download is not what it should be."""
+    """What is in a file, a row or a download is not what it should be, or a stage's result is not there."""
 
     exit_code = 65
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common import paths, tracking
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
 from stages.common.records import Verdict, read_records
 from stages.common.restore import cached
@@ -41,12 +41,13 @@ class Run:
         """The verdicts on one model's answers.
 
         Raises:
-            DataError: there are none.
+            ConfigError: there are none.
         """
         found = [verdict for verdict in self.verdicts if verdict.model == model]
         if not found:
             there = ", ".join(sorted({verdict.model for verdict in self.verdicts}))
-            raise DataError(f"{self.name}: no verdicts on the model {model}; it has {there or 'none'}", "--model NAME")
+            what = f"{self.name}: no verdicts on the model {model}; it has {there or 'none'}"
+            raise ConfigError(what, "--model NAME" if there else "name another run")
         return found
 
 
@@ -58,13 +59,15 @@ def find_run(name: str) -> Run:
             `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
 
     Raises:
-        DataError: it is none of these, or its verdicts cannot be had.
+        ConfigError: it is none of these, or an MLflow run of something else.
+        DataError: its verdicts cannot be had, or are none.
+        ServiceUnavailable: MLflow cannot be asked.
     """
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
     for way in ways:
         if (found := way(name)) is not None:
             return found
-    raise DataError(
+    raise ConfigError(
         f"{name}: no such folder, git revision, DVC experiment or MLflow run",
         "git log --oneline, dvc exp show or make ui show what there is",
     )

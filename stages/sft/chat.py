@@ -43,12 +43,14 @@ def main() -> None:
         raise ConfigError("--top-k and --top-p change nothing at temperature 0", "give --temperature too")
     folder: Path = options.model
     another = f"--model FOLDER with one that the stage finetune has written, such as {paths.TUNED_MODEL}"
-    if not (folder / STYLE_FILE).is_file():
-        raise DataError(
+    if folder != paths.TUNED_MODEL and not (folder / STYLE_FILE).is_file():
+        raise ConfigError(
             f"{folder}: no {STYLE_FILE}: in which words this model expects an instruction is not known", another
         )
     made_by = "dvc repro --force finetune" if folder == paths.TUNED_MODEL else another
     style = load_style(folder, made_by=made_by)
+    if options.input and (options.input.is_dir() or not options.input.exists()):
+        raise ConfigError(f"--input {options.input}: no such file", "--input with a text file")
     options.input = read_text(options.input, made_by="--input with a text file").strip() if options.input else ""
     with gpu.lease():
         device = runtime.prepare()

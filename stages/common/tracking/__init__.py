@@ -172,7 +172,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         Where they are, in order; None where there is no such run.
 
     Raises:
-        DataError: the run lacks one of them.
+        ConfigError: the run lacks one of them.
         ServiceUnavailable: MLflow cannot be asked.
     """
     return store.download(root, name, files, folder)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.common import params, paths
 from stages.common.console import say
-from stages.common.errors import DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.tracking import execution
 from stages.common.tracking.execution import Execution
 
@@ -169,7 +169,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         folders = sorted({str(Path(file).parent) for file in files})
         there = {file.path for parent in folders for file in mlflow.list_artifacts(run_id, parent)}
         if missing := [file for file in files if file not in there]:
-            raise DataError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
+            raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
     except (MlflowException, OSError, sqlite3.Error) as error:
         raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
