@@ -83,7 +83,7 @@ def test_who_has_a_turn():
     options.book_rows = 4
 
     assert generate.contenders(options) == {
-        "ours": ("ours", 32, 40),
+        "ours": ("ours", 64, 40),
         "book": ("book", 1, 4),
         "transformers, batch 16": ("transformers", 16, 40),
         "transformers, batch 32": ("transformers", 32, 40),
