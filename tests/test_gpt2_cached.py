@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -16,6 +17,7 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.sft import lora
 
 CONFIG = GPT2Config(n_layer=2, n_head=3, n_embd=24, n_positions=96, vocab_size=53)
+PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,22 @@ def plainly(model: GPT2, rows: list[list[int]]) -> torch.Tensor:
         return torch.stack([model.logits(model(torch.tensor([row])))[0, -1] for row in rows])
 
 
+def in_precision(model: GPT2, dtype: torch.dtype) -> tuple[Network, GPT2]:
+    """The network in a precision, and the model of the same, so rounded, weights that computes in fp32."""
+    rounded = copied(model, dtype)
+    return Network.of(rounded), copied(rounded, torch.float32)
+
+
+def assert_alike(found: torch.Tensor, exact: torch.Tensor) -> None:
+    """Logits are those in fp32 but for the roundings of their own precision."""
+    if found.dtype == torch.float32:
+        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+        return
+    # Each of some twenty roundings to 8 bits on the way adds a part of 0.002.
+    off = (found.float() - exact).norm(dim=-1) / exact.norm(dim=-1)
+    assert bool((off < 0.03).all()), off
+
+
 def dirty(cache: KVCache) -> KVCache:
     """As memory may be that nobody has cleared."""
     cache._memory.fill_(math.nan)
@@ -52,36 +70,47 @@ def drawn(lengths: list[int]) -> list[list[int]]:
 
 @pytest.mark.parametrize("lengths", [[1], [7], [1, 1, 1], [6, 2, 4], [5, *range(1, 40)]])
 @pytest.mark.parametrize("common", [0, 3])
-def test_prompts_and_steps_give_the_logits_of_whole_rows(model, lengths, common):
-    network = Network.of(model)
+@PRECISIONS
+def test_prompts_and_steps_give_the_logits_of_whole_rows(model, lengths, common, dtype):
+    network, exact = in_precision(model, dtype)
     beginning = [1, 2, 3][:common]
     rows = [beginning + row for row in drawn(lengths)]
     prefix = None
     if common:
         prefix = dirty(network.cache(1, common))
-        decoding.prefill(network, prefix, [beginning])
+        decoding.fill(network, prefix, [beginning])
     cache = dirty(network.cache(len(rows), CONFIG.n_positions))
 
-    torch.testing.assert_close(decoding.prefill(network, cache, rows, prefix), plainly(model, rows))
+    assert_alike(decoding.prefill(network, cache, rows, prefix), plainly(exact, rows))
     for step in range(20):
         found = decoding.decode_one(network, cache, [step] * len(rows), [len(row) for row in rows])
         rows = [[*row, step] for row in rows]
         if step in (0, 1, 19):
-            torch.testing.assert_close(found, plainly(model, rows), rtol=1e-4, atol=1e-5)
+            assert_alike(found, plainly(exact, rows))
 
 
 @pytest.mark.parametrize("scores", [1, 200, 1 << 22])
-def test_few_rows_at_a_time_change_nothing(model, monkeypatch, scores):
+@PRECISIONS
+def test_few_rows_at_a_time_change_nothing(model, monkeypatch, scores, dtype):
     monkeypatch.setattr(cached, "SCORES_AT_A_TIME", scores)
-    network, rows = Network.of(model), drawn([9, 3, 5, 5, 1])
+    (network, exact), rows = in_precision(model, dtype), drawn([9, 3, 5, 5, 1])
 
     found = decoding.prefill(network, dirty(network.cache(5, 9)), rows)
 
-    torch.testing.assert_close(found, plainly(model, rows))
+    assert_alike(found, plainly(exact, rows))
 
 
-def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model):
-    network, rows = Network.of(model), drawn([4, 30, 20])
+@pytest.mark.parametrize(("device", "groups"), [("cpu", 3), ("meta", 1)])
+def test_only_a_cpu_takes_a_few_rows_at_a_time(device, groups):
+    cache = KVCache(CONFIG, places=40, length=5, dtype=torch.float32, device=torch.device(device))
+    cache.begin(40, 5)
+
+    assert len(cached.PromptPass(cache, 0, 0, [5] * 40).groups) == groups
+
+
+@PRECISIONS
+def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model, dtype):
+    (network, exact), rows = in_precision(model, dtype), drawn([4, 30, 20])
     cache = dirty(network.cache(3, 60))
     decoding.prefill(network, cache, rows[:2])
     decoding.prefill(network, cache, rows[2:])
@@ -95,16 +124,17 @@ def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model):
             rows.pop()
         found = decoding.decode_one(network, cache, [step] * len(rows), [len(row) for row in rows])
         rows = [[*row, step] for row in rows]
-        torch.testing.assert_close(found, plainly(model, rows), rtol=1e-4, atol=1e-5)
+        assert_alike(found, plainly(exact, rows))
     assert cache.data.shape[-2] == 16 + 16 * (len(rows[0]) > 16)
 
 
-def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_with_the_prefix():
-    cache = dirty(KVCache(CONFIG, places=3, length=20, dtype=torch.float32, device=torch.device("cpu")))
+@PRECISIONS
+def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_with_the_prefix(dtype):
+    cache = dirty(KVCache(CONFIG, places=3, length=20, dtype=dtype, device=torch.device("cpu")))
     cache.begin(3, 2)
     for row in range(3):
         cache.data[:, :, row, :, :2] = row + 1
-    prefix = KVCache(CONFIG, places=1, length=1, dtype=torch.float32, device=torch.device("cpu"))
+    prefix = KVCache(CONFIG, places=1, length=1, dtype=dtype, device=torch.device("cpu"))
     prefix.begin(1, 1)
     prefix.data.fill_(7)
 
@@ -130,10 +160,11 @@ def test_a_cache_that_fits_is_not_moved(length):
         assert cache.data is before
 
 
-def test_a_cache_grows_with_its_longest_row_and_shrinks_when_that_has_left():
-    cache = dirty(KVCache(CONFIG, places=2, length=96, dtype=torch.float32, device=torch.device("cpu")))
+@PRECISIONS
+def test_a_cache_grows_with_its_longest_row_and_shrinks_when_that_has_left(dtype):
+    cache = dirty(KVCache(CONFIG, places=2, length=96, dtype=dtype, device=torch.device("cpu")))
     cache.begin(2, 50)
-    kept = torch.randn(cache.data[:, :, :2, :, :10].shape)
+    kept = torch.randn(cache.data[:, :, :2, :, :10].shape).to(dtype)
     cache.data[:, :, :2, :, :10] = kept
 
     spans = []
@@ -147,7 +178,7 @@ def test_a_cache_grows_with_its_longest_row_and_shrinks_when_that_has_left():
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 25])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@PRECISIONS
 def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype):
     plain, laid_out = copied(model, dtype), decoding.prepare(copied(model, dtype))
     projection = laid_out.h[0].mlp.c_fc
@@ -195,6 +226,34 @@ def test_only_a_lone_bf16_row_over_prepared_weights_does_without_onednn(model):
     assert not without(copied(model, torch.bfloat16), 1)
     assert not without(decoding.prepare(copied(model, torch.float32)), 1)
     assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize(("prompts", "plainly"), [([[1, 2, 3]], True), ([[1, 2, 3], [4]], False), ([[1]], True)])
+def test_the_logits_behind_a_lone_prompt_are_made_as_in_a_lone_step(model, prompts, plainly):
+    network = Network.of(decoding.prepare(copied(model, torch.bfloat16)))
+    seen = []
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        seen.append((len(hidden), not torch.backends.mkldnn.enabled))
+        return network.head(hidden)
+
+    decoding.prefill(dataclasses.replace(network, head=head), network.cache(2, 3), prompts)
+
+    assert seen == [(len(prompts), plainly)]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_large_scores_of_bf16_prompts_are_not_rounded(rows):
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(rows, 2, 40, 8), (rows, 2, 40, 8), (rows, 2, 40, 8)]
+    query, *there = [torch.randn(shape, generator=generator).bfloat16() for shape in shapes]
+    query *= 16  # scores of 16 by standard deviation
+    mask = torch.full((40, 40), -math.inf).triu_(1)
+
+    found = cached.mix_cached(query, torch.stack(there), mask.bfloat16())
+
+    exact = F.scaled_dot_product_attention(*(part.float() for part in (query, *there)), attn_mask=mask)
+    assert torch.allclose(found.float(), exact, atol=0.01, rtol=0.005)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

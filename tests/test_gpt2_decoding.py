@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -127,6 +129,11 @@ def test_a_prompt_that_leaves_no_room_is_marked_and_harms_no_other(model, length
 
 def test_of_equally_likely_tokens_the_lowest_id_is_taken():
     assert decoding.most_likely(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
+    # As wide as a vocabulary, where bf16 has many equals.
+    wide = torch.randn(2, 50257, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wide[0, 40_000::3] = wide[1, 777::5] = 6
+    assert decoding.most_likely(wide).tolist() == [40_000, 777]
+    assert decoding.most_likely(torch.zeros_like(wide)).tolist() == [0, 0]
 
 
 #: Prompts with a common beginning, more than fit a batch of 3, so that waiting rows take the places of finished ones.
@@ -155,6 +162,25 @@ def test_no_padding_is_computed_the_common_beginning_once_and_nothing_for_finish
 
     # An answer's last token is made and never put in.
     assert sum(widths) == 3 + sum(len(prompt) - 3 for prompt in ALIKE) + sum(len(made.ids) - 1 for made in found)
+
+
+def test_no_logits_are_computed_but_those_a_token_is_chosen_by(model, monkeypatch):
+    rows = []
+    of = Network.of
+
+    def counting(model: GPT2) -> Network:
+        network = of(model)
+
+        def head(hidden: torch.Tensor) -> torch.Tensor:
+            rows.append(len(hidden))
+            return network.head(hidden)
+
+        return dataclasses.replace(network, head=head)
+
+    monkeypatch.setattr(Network, "of", counting)
+    found = answers(model, ALIKE, batch_size=3)
+
+    assert sum(rows) == sum(len(made.ids) for made in found)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def tokens(
     shows.
 
     Args:
-        model: in evaluation or training mode alike; its dropout must be 0.
+        model: in evaluation or training mode alike, as its dropout is left out.
         prompts: token ids, each prompt at least one.
         max_new_tokens: the longest answer, its end-of-text included: one number, or one a prompt.
         end_of_text: the id that ends an answer.
@@ -241,7 +241,7 @@ def _prefix(network: Network, prompts: Sequence[Sequence[int]]) -> KVCache | Non
     if not length:
         return None
     cache = network.cache(1, length)
-    prefill(network, cache, [prompts[0][:length]])
+    fill(network, cache, [prompts[0][:length]])
     return cache
 
 
@@ -261,6 +261,18 @@ def prefill(
     Returns:
         [B, V] logits at each prompt's last token.
     """
+    hidden = fill(network, cache, prompts, prefix)
+    with network.products_for(len(prompts)):
+        return network.head(hidden)
+
+
+@torch.inference_mode()
+def fill(network: Network, cache: KVCache, prompts: Sequence[Sequence[int]], prefix: KVCache | None = None) -> Tensor:
+    """Take rows into the cache, without logits. Arguments are those of `prefill`.
+
+    Returns:
+        [B, C] hidden states at each prompt's last token.
+    """
     device = network.wte.device
     first, start = cache.rows, prefix.data.shape[-2] if prefix else 0
     cache.begin(len(prompts), max(map(len, prompts)), prefix)
@@ -269,8 +281,8 @@ def prefill(
     ids = torch.tensor([token for ids in own for token in ids], device=device)  # [N]
     positions = torch.cat([torch.arange(start, start + length, device=device) for length in lengths])
     last = torch.tensor(lengths, device=device).cumsum(0) - 1
-    hidden = network.hidden(ids, positions, PromptPass(cache, first, start, lengths))
-    return network.head(hidden[last])
+    with network.products_for(len(ids)):
+        return network.hidden(ids, positions, PromptPass(cache, first, start, lengths))[last]
 
 
 @torch.inference_mode()
