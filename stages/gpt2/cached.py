@@ -333,8 +333,8 @@ def mix_cached(query: Tensor, there: Tensor, mask: Tensor | None) -> Tensor:
     """Attention over a cache, on a CPU in bf16 by whichever way is quicker than PyTorch's own (docs/decisions.md).
 
     There scores and their softmax are in fp32, as in PyTorch's own: in bf16 a score of 20 is off by up to 0.06, and its
-    weight by 6 %. Only where several rows have one token each they are in bf16, as for copies of all keys in fp32 a
-    step of 64 rows would take longer by a tenth at least.
+    weight by 6 %. Only where several rows have one token each they are in bf16: copies of all keys in fp32 would make
+    a step of 64 rows a tenth longer.
 
     Args:
         query: [B, H, T, D].
