@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 #: A figure over the repeats: its median, smallest and largest.
@@ -24,9 +24,13 @@ def tokens_per_second(run: Run) -> float:
 
 
 def projected_seconds(run: Run, total_steps: int) -> float:
-    """Seconds of the whole recipe: its steps at this run's median, and its evaluations."""
+    """Seconds of the whole recipe: its steps at the mean of those measured, and its evaluations.
+
+    The recipe takes the sum of its steps. Some batches are several times as long as others, most of all where rows are
+    padded, so that steps at their median would come to too little.
+    """
     evaluating: float = run["evaluations"] * median(run["evaluation_s"])
-    return total_steps * float(median(run["step_s"])) + evaluating
+    return total_steps * mean(run["step_s"]) + evaluating
 
 
 def peak_tflops(machine: Mapping[str, Any]) -> float:

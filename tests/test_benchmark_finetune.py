@@ -42,8 +42,10 @@ def test_tokens_per_second_leave_out_the_warm_up():
     assert report.tokens_per_second(run()) == 80.0
 
 
-def test_the_projection_counts_steps_at_the_median_and_every_evaluation():
-    assert report.projected_seconds(run(), total_steps=100) == 100 * 2.5 + 10 * 4.0
+def test_the_projection_counts_steps_at_their_mean_and_every_evaluation():
+    measured = run(step_s=[2.0, 2.0, 5.0], evaluation_s=[4.0, 3.0, 9.0])
+
+    assert report.projected_seconds(measured, total_steps=100) == 100 * 3.0 + 10 * 4.0
 
 
 def test_a_contender_is_summed_up_over_its_repeats():
