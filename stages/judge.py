@@ -29,7 +29,7 @@ from stages.judging.faults import faults, points_lost, with_fluent, words_of_row
 from stages.judging.judge import Judge as OpenJudge
 from stages.judging.judge import Question, fingerprint, open_judge
 from stages.judging.pairwise import PairVerdict, in_both_orders, settle, summarise_pairs
-from stages.judging.panel import judge_all
+from stages.judging.panel import judge_aloud
 from stages.judging.plot import plot_scores
 from stages.judging.self_test import pair_test, self_test
 from stages.judging.statistics import difference, summarise
@@ -165,18 +165,7 @@ def _judged(
         cache = None
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        bar = stack.enter_context(console.progress(total=len(questions), unit="verdict", what=what))
-        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=settings.parallel)
-        return judge_all(
-            judge,
-            questions,
-            parallel=settings.parallel,
-            cache=cache,
-            on_start=forecast.start,
-            on_known=forecast.known,
-            on_progress=forecast.made,
-            **options,
-        )
+        return judge_aloud(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
 
 
 def account(costs: dict[str, float], run: tracking.StageRun, *, written: bool) -> None:

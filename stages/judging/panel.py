@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from stages.common import console
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import Verdict
 from stages.judging.cache import VerdictCache
@@ -32,6 +33,23 @@ _Waiting = tuple[Question, Sequence[str]]
 def judge_all(judge: Judge, questions: Sequence[Question], **options: Any) -> list[Verdict]:
     """All that `judge_each` yields."""
     return list(judge_each(judge, questions, **options))
+
+
+def judge_aloud(
+    judge: Judge, questions: Sequence[Question], *, what: str, parallel: int, **options: Any
+) -> list[Verdict]:
+    """As `judge_all`, with a progress bar, or where no terminal shows it a forecast; ``what`` is under way."""
+    with console.progress(total=len(questions), unit="verdict", what=what) as bar:
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=parallel)
+        return judge_all(
+            judge,
+            questions,
+            parallel=parallel,
+            on_start=forecast.start,
+            on_known=forecast.known,
+            on_progress=forecast.made,
+            **options,
+        )
 
 
 def judge_each(

@@ -35,7 +35,7 @@ from stages.common.params import Judge as JudgeParams
 from stages.common.records import Verdict
 from stages.judging.cache import VerdictCache
 from stages.judging.judge import Judge, Judgement, Question, fingerprint
-from stages.judging.panel import judge_all
+from stages.judging.panel import judge_aloud
 
 PROBES = Path(__file__).with_name("probes.json")
 #: The kinds of probe that deserve a high score: the reference itself, from which distances are measured, and what is
@@ -278,18 +278,7 @@ def _once(
 def _ask(judge: Judge, settings: JudgeParams, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
     if settings.backend != "reference":  # which is as quick as saying so
         console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
-    what = "trying the judge"
-    with console.progress(total=len(asked), unit="verdict", what=what) as bar:
-        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=settings.parallel)
-        verdicts = judge_all(
-            judge,
-            asked,
-            parallel=settings.parallel,
-            cache=cache,
-            on_start=forecast.start,
-            on_known=forecast.known,
-            on_progress=forecast.made,
-        )
+    verdicts = judge_aloud(judge, asked, what="trying the judge", parallel=settings.parallel, cache=cache)
     _require_answers(verdicts)
     return verdicts
 
