@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from stages.common.params import Lora
-from stages.gpt2 import cached, decoding, weights
+from stages.gpt2 import cached, decoding
 from stages.gpt2.cached import KVCache, Network
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.sft import lora
+from tests.test_gpt2_decoding import shaken
 
 CONFIG = GPT2Config(n_layer=2, n_head=3, n_embd=24, n_positions=96, vocab_size=53)
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -22,13 +23,7 @@ PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 @pytest.fixture(scope="module")
 def model() -> GPT2:
-    """Every parameter random, so that a wrong or forgotten one shows."""
-    made = weights.initialise(CONFIG, seed=3)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return made
+    return shaken(CONFIG)
 
 
 def copied(model: GPT2, dtype: torch.dtype) -> GPT2:

@@ -17,14 +17,19 @@ END = 22
 PROMPTS = [[1, 2, 3], [END, 4], [5], [6, 7, 8, 9, END, 10], [11, 12, 13, 14], [0, 0], [15, 16, 17, 18, 19, 20, 21]]
 
 
-@pytest.fixture(scope="module")
-def model() -> GPT2:
-    made = weights.initialise(TINY, seed=3)
+def shaken(config: GPT2Config) -> GPT2:
+    """Every parameter random, so that a wrong or forgotten one shows."""
+    made = weights.initialise(config, seed=3)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return made
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2:
+    return shaken(TINY)
 
 
 def answers(
