@@ -227,7 +227,7 @@ def _costs(job: Job, model: GPT2, clock: Meter) -> Account:
         job.form.loss_on,
         steps=job.steps,
         evaluation_batch=schedule.EVALUATION_BATCH,
-        dtype=job.place.dtype,
+        place=job.place,
         processes=job.team.size,
     )
     return account.Account(

@@ -121,10 +121,10 @@ def main() -> None:
 
     os.environ |= program.torch_settings("finetune")
     from stages import finetune
-    from stages.sft import account, checkpoint, lora, optimizer, prompt, report, room, trainer  # noqa: F401, loaded
+    from stages.sft import account, checkpoint, lora, optimizer, passes, prompt, report, room, trainer  # noqa: F401, loaded
 
-    trainer.backward = _marked("step", trainer.backward)
-    trainer.summed_loss = _marked("forward", trainer.summed_loss)
+    passes.backward = _marked("step", passes.backward)
+    passes.summed_loss = _marked("forward", passes.summed_loss)
     trainer.evaluate = _marked("evaluation", trainer.evaluate)
     optimizer.MasterWeights.step = _marked("update", optimizer.MasterWeights.step)  # type: ignore[method-assign]
     checkpoint.Checkpoints.save = _marked("save", checkpoint.Checkpoints.save)  # type: ignore[method-assign]

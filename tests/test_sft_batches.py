@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.records import Encoded
-from stages.sft.batches import batches_of, collate, common_prefix, epoch_order, line_multiple
+from stages.gpt2.packed import PaddedRows
+from stages.sft import layout
+from stages.sft.batches import batches_of, collate, common_prefix, epoch_order
+from stages.sft.layout import Layout, bucket
 
 END = 50256
 
@@ -102,22 +105,61 @@ def test_a_batch_holds_every_input_and_target_of_its_rows(rows, loss_on, share_p
 def test_a_line_is_filled_up_with_tokens_of_no_row_and_targets_that_count_nothing():
     # [1, 2] and [1, 3], [3]: the line [1, 2, 3] predicts 2, 3, 4 and 4.
     batch = collate([row([1, 2, 4]), row([1, 3, 4])], "all")
-    filled = batch.filled(4)
+    filled = collate([row([1, 2, 4]), row([1, 3, 4])], "all", Layout(line=4))
 
     assert (batch.ids.tolist(), len(batch.targets)) == ([1, 2, 3], 4)
     assert (filled.ids.tolist(), filled.positions.tolist()) == ([1, 2, 3, 0], [0, 1, 1, 0])
     assert filled.targets.tolist() == batch.targets.tolist()
-    assert collate([row([1, 2, 4])], "all").filled(4).weights.tolist() == [1, 1, 0, 0]
-    assert (filled.attend, filled.count) == (batch.attend, 4)
+    assert collate([row([1, 2, 4])], "all", Layout(line=4)).weights.tolist() == [1, 1, 0, 0]
+    assert filled.attend.grid.tolist() == batch.attend.grid.tolist() == [0, 1]
+    assert filled.count == 4
 
 
-@pytest.mark.parametrize(("dtype", "multiple"), [(torch.float32, 1), (torch.bfloat16, 32)])
-def test_lines_are_filled_up_where_products_are_in_bf16(dtype, multiple):
-    assert line_multiple(dtype) == multiple
+def test_rows_are_filled_up_to_one_length_each_behind_what_they_share():
+    begin = list(range(11, 20))
+    batch = collate([row([*begin, 1, 2]), row([*begin, 3, 4, 5])], "all", Layout(padded=True))
+
+    # Of the nine common ids eight are there once, and each row has 16 places of its own.
+    assert batch.attend == PaddedRows(prefix=8, rows=2, width=16)
+    assert batch.ids.tolist() == [*begin[:8], 19, 1, *[0] * 14, 19, 3, 4, *[0] * 13]
+    assert batch.positions.tolist() == [*range(8), 8, 9, *[0] * 14, 8, 9, 10, *[0] * 13]
+    assert places(batch) == {
+        **{(place, place + 12): 2 for place in range(7)},
+        (7, 19): 2,
+        (8, 1): 1,
+        (9, 2): 1,
+        (24, 3): 1,
+        (25, 4): 1,
+        (26, 5): 1,
+    } | {(0, 0): 0}
+    assert (len(batch.targets), batch.count) == (64, 21)
+
+
+def test_few_lengths_are_filled_up_to():
+    assert [bucket(length, 16) for length in (0, 1, 16, 17, 256, 257, 289, 513)] == [0, 16, 16, 32, 256, 288, 320, 576]
+    assert len({bucket(length, 16) for length in range(1, 1025)}) == 32
+
+
+@given(st.integers(1, 100_000), st.sampled_from([16, 64]))
+def test_little_is_filled_up(length, least):
+    assert length <= bucket(length, least) < max(length + least, length * 9 / 8 + 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("cpu", torch.float32, (Layout(), Layout())),
+        ("cpu", torch.bfloat16, (Layout(line=32), Layout())),
+        ("cuda", torch.bfloat16, (Layout(padded=True), Layout(padded=True))),
+    ],
+)
+def test_the_layout_is_that_of_the_device(device, dtype, expected):
+    there = torch.device(device)
+    assert (layout.training(there, dtype), layout.evaluation(there)) == expected
 
 
 def test_a_batch_without_targets_is_one():
-    batch = collate([row([1, 2], prompt_length=2), row([3, 4, 5], prompt_length=3)], "response").filled(4)
+    batch = collate([row([1, 2], prompt_length=2), row([3, 4, 5], prompt_length=3)], "response", Layout(line=4))
 
     assert batch.ids.tolist() == [1, 3, 4, 0]
     assert (batch.where.tolist(), batch.targets.tolist(), batch.weights.tolist(), batch.count) == ([], [], [], 0)

@@ -14,8 +14,10 @@ from stages.common.params import Lora
 from stages.common.records import Encoded
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.runtime import Place
 from stages.sft import ledger, schedule, trainer
 from stages.sft.batches import collate, epoch_order
+from stages.sft.layout import PLAIN, Layout
 from stages.sft.ledger import Costs, Shape, Work
 from stages.sft.team import Team
 
@@ -119,7 +121,7 @@ made_rows = st.lists(
 
 
 def test_what_fills_up_a_line_is_computed_too():
-    shape = Shape.of(ROWS, "all", multiple=4)
+    shape = Shape.of(ROWS, "all", Layout(line=4))
     work = ledger.work_of(shape, Costs(SIZES, train=False))
 
     # 6 tokens and 7 targets become 8 each; attention sees the 6 alone.
@@ -128,39 +130,49 @@ def test_what_fills_up_a_line_is_computed_too():
     assert work.flop == 2 * 48 * 8 + 8 * 27 + 40 * 8
 
 
-@given(made_rows, st.sampled_from(["all", "response"]), st.booleans(), st.integers(1, 9))
-def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, multiple):
-    rows = [row(*ids, prompt=min(prompt, len(ids) - 1)) for ids, prompt in made]
+@given(
+    made_rows,
+    st.sampled_from(["all", "response"]),
+    st.booleans(),
+    st.builds(Layout, st.integers(1, 9)) | st.just(Layout(padded=True)),
+    st.integers(0, 10),
+)
+def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, layout, common):
+    begin = [0] * common
+    rows = [row(*begin, *ids, prompt=min(common + prompt, common + len(ids) - 1)) for ids, prompt in made]
 
-    batch = collate(rows, loss_on, share_prefix=share)
-    filled = batch.filled(multiple)
-    shape = Shape.of(rows, loss_on, share_prefix=share, multiple=multiple)
+    batch = collate(rows, loss_on, PLAIN, share_prefix=share)
+    filled = collate(rows, loss_on, layout, share_prefix=share)
+    shape = Shape.of(rows, loss_on, layout, share_prefix=share)
 
-    assert shape.tokens == len(batch.ids)
-    assert shape.targets == len(batch.targets)
+    assert shape.tokens == len(batch.ids) + (len(rows) - 1) * (batch.attend.prefix - filled.attend.prefix)
+    assert shape.targets == int(filled.weights.count_nonzero())
     assert shape.computed == len(filled.ids) == len(filled.positions)
     assert shape.logits == len(filled.where) == len(filled.targets) == len(filled.weights)
-    assert (shape.prefix, shape.rows, shape.longest) == (batch.attend.prefix, batch.attend.rows, batch.attend.width)
-    assert shape.grid - (shape.tokens - shape.prefix) == shape.grid - len(batch.attend.grid)
+    attend = filled.attend
+    assert (shape.prefix, shape.rows, shape.longest) == (attend.prefix, attend.rows, attend.width)
+    assert ledger.work_of(shape, Costs(SIZES)).padding == attend.rows * attend.width - sum(
+        length - attend.prefix for length in shape.inputs
+    )
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
 def test_a_team_computes_what_its_processes_share_out(processes):
     train = random_rows(4, seed=1)
     recipe = RECIPE.model_copy(update={"max_steps": 1})
-    [step] = ledger.training_shapes(train, recipe, "all", 1, torch.float32, processes)
+    [step] = ledger.training_shapes(train, recipe, "all", 1, PLAIN, processes)
 
     batch = [train[index] for index in epoch_order(len(train), recipe.seed, 1)]
     shares = [Team(rank, processes).share(batch) for rank in range(processes)]
     assert step == [Shape.of(rows, "all") for rows, counts in shares if counts]
-    val = ledger.evaluation_shapes(ROWS, "all", 8, processes)
+    val = ledger.evaluation_shapes(ROWS, "all", PLAIN, 8, processes)
     by_length = [ROWS[1], ROWS[2], ROWS[0]]
     assert val == [Shape.of(by_length[rank::processes], "all") for rank in range(min(processes, 3))]
 
 
 def test_two_processes_compute_the_common_beginning_twice_and_see_the_rows_once():
     recipe = RECIPE.model_copy(update={"batch_size": 3, "max_steps": 1})
-    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "dtype": torch.float32}
+    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "place": Place(torch.device("cpu"), torch.float32)}
     alone = ledger.plan(ROWS, ROWS, recipe, SIZES, **about)
     both = ledger.plan(ROWS, ROWS, recipe, SIZES, **about, processes=2)
 
@@ -195,7 +207,7 @@ def test_the_tokens_are_those_that_training_has_seen_step_by_step(changed):
         on_step=lambda _: None,
         on_epoch=lambda _: {},
     ).history
-    shapes = ledger.training_shapes(train, recipe, "all", steps, torch.float32)
+    shapes = ledger.training_shapes(train, recipe, "all", steps, PLAIN)
 
     seen = [0]
     for parts in shapes:

@@ -64,9 +64,9 @@ def test_sound_and_unsound_steps(loss, norm, fault):
     soundness = Soundness(50257, [record(1, 4.0, 2.0), record(2, 3.0, 6.0), record(3, 3.0, 1.0)])
 
     assert soundness.fault(record(4, loss, norm)) == fault
-    assert soundness.lost(torch.tensor(loss), torch.tensor(norm)).item() == (fault is not None)
+    assert soundness.lost(torch.tensor(loss), torch.tensor(norm), *soundness.limits).item() == (fault is not None)
     # What comes after an unsound step is lost too.
-    assert soundness.lost(torch.tensor(1.0), torch.tensor(1.0)).item() == (fault is not None)
+    assert soundness.lost(torch.tensor(1.0), torch.tensor(1.0), *soundness.limits).item() == (fault is not None)
 
 
 def test_the_first_step_sets_the_limits_and_only_an_infinite_norm_passes_none():

@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2, Attend, Block, GPT2Config, Projection
 from stages.gpt2.packed import in_fp32
 
-#: Positions that a cache grows by.
-GROWTH = 16
+#: Positions that a cache grows by. On a GPU a step is recorded anew for each length (`stages.gpt2.recorded`).
+GROWTH = {"cpu": 16, "cuda": 64}
 #: A cache is laid out for fewer positions where these are at most such a share of those it has.
 SHRUNK_AT = 3 / 4
 
@@ -157,35 +158,43 @@ class KVCache:
         device: the model's.
 
     Attributes:
+        places: the most rows at a time.
         data: [layer, key or value, places, H, S, D] with S the positions that there are now; in rows in use each holds
             a number, as what is masked must not be NaN.
         rows: B, how many are in use.
     """
 
     def __init__(self, config: GPT2Config, places: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.places = places
         self._length = length
+        self._growth = GROWTH[device.type]
         self._position = (config.n_layer, 2, places, config.n_head, config.n_embd // config.n_head)
         size = math.prod(self._position[2:]) * length
         self._memory = torch.empty(config.n_layer, 2, size, dtype=dtype, device=device)
         self.data = self._view(0)
         self.rows = 0
 
+    @property
+    def span(self) -> int:
+        """S, the positions that there are now."""
+        return int(self.data.shape[-2])
+
     def begin(self, count: int, span: int, prefix: KVCache | None = None) -> None:
         """Take ``count`` more rows into use, behind the others, with the positions below ``span`` at least.
 
         Each begins with the first row of ``prefix``.
         """
-        if span > self.data.shape[-2]:
+        if span > self.span:
             self._lay_out(self._rounded(span))
         new = self.data[:, :, self.rows : self.rows + count]
         self.rows += count
         new.zero_()
         if prefix is not None:
-            new[..., : prefix.data.shape[-2], :] = prefix.data[:, :, :1]
+            new[..., : prefix.span, :] = prefix.data[:, :, :1]
 
     def fit(self, span: int) -> None:
         """Let there be the positions below ``span``, which is as far as any row goes, and not many more."""
-        wanted, there = self._rounded(span), self.data.shape[-2]
+        wanted, there = self._rounded(span), self.span
         if wanted > there or wanted <= there * SHRUNK_AT:
             self._lay_out(wanted)
 
@@ -196,7 +205,7 @@ class KVCache:
             self.data[:, :, row] = self.data[:, :, self.rows]
 
     def _rounded(self, span: int) -> int:
-        return min(-(-span // GROWTH) * GROWTH, self._length)
+        return min(-(-span // self._growth) * self._growth, self._length)
 
     def _view(self, span: int) -> Tensor:
         layers, parts, places, heads, width = self._position
@@ -206,7 +215,7 @@ class KVCache:
     def _lay_out(self, span: int) -> None:
         """Move what is there to where it lies with ``span`` positions."""
         old, self.data = self.data, self._view(span)
-        kept = min(old.shape[-2], self.data.shape[-2])
+        kept = min(old.shape[-2], self.span)
         for before, after in zip(old.flatten(0, 1), self.data.flatten(0, 1), strict=True):
             there = before[: self.rows, :, :kept].clone()
             after[: self.rows, :, :kept] = there
@@ -282,7 +291,7 @@ class PromptPass:
 
 
 class StepPass:
-    """Attention of one more token in every row of a cache, which has those positions.
+    """Attention of one more token in the first rows of a cache, which has those positions.
 
     Args:
         cache: holds every earlier position, and takes these.
@@ -292,7 +301,7 @@ class StepPass:
 
     def __init__(self, cache: KVCache, positions: Tensor, span: int) -> None:
         self.cache, self.positions = cache, positions
-        self.span = cache.data.shape[-2] if by_products(cache.data) else span
+        self.span = cache.span if by_products(cache.data) else span
         self.rows = torch.arange(len(positions), device=positions.device)
         hidden = torch.arange(self.span, device=positions.device) > positions[:, None]
         mask = torch.zeros(hidden.shape, dtype=cache.data.dtype, device=positions.device)
@@ -300,9 +309,10 @@ class StepPass:
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
         """Write keys and values [B, H, D] to the cache and attend to all that is there; returns [B, H, D]."""
-        there = self.cache.data[layer, :, : self.cache.rows]
+        there = self.cache.data[layer, :, : len(self.rows)]
         # Indices on both sides of a slice put the indexed dimensions first: [B, 2, H, D].
-        there[:, self.rows, :, self.positions] = qkv[:, 1:]
+        with runtime.each_place_once(there.device):
+            there[:, self.rows, :, self.positions] = qkv[:, 1:]
         return mix_cached(qkv[:, 0, :, None], there[..., : self.span, :], self.mask)[:, :, 0]
 
 

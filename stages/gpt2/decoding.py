@@ -8,6 +8,7 @@ passed explicitly: GPT-2's padding id is its end-of-text id, so neither can be r
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import defaultdict, deque
@@ -18,8 +19,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stages.gpt2 import graphs
 from stages.gpt2.cached import KVCache, LoneStepPass, Network, PromptPass, StepPass
 from stages.gpt2.model import GPT2, Projection
+from stages.gpt2.recorded import RecordedDecoding
 
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
 
@@ -187,6 +190,8 @@ def tokens(
     network = Network.of(model)
     prefix = _prefix(network, [row.prompt for row in waiting])
     cache = network.cache(places, min(max(len(row.prompt) + row.most for row in waiting), room))
+    recorder = graphs.recorder(network.wte.device)
+    decode = RecordedDecoding(network, cache, recorder) if recorder else functools.partial(decode_one, network, cache)
     active: list[_Row] = []  # the row in each place
     while waiting or active:
         free = places - len(active)
@@ -196,7 +201,7 @@ def tokens(
             logits = prefill(network, cache, [row.prompt for row in grown], prefix)
         else:
             grown = active
-            logits = decode_one(network, cache, [row.ids[-1] for row in grown], [row.position for row in grown])
+            logits = decode([row.ids[-1] for row in grown], [row.position for row in grown])
         for row, token in zip(grown, _choose(logits, grown, sampling), strict=True):
             row.ids.append(token)
             yield Token(row.index, token, _stop_reason(row, end_of_text, room))
@@ -274,7 +279,7 @@ def fill(network: Network, cache: KVCache, prompts: Sequence[Sequence[int]], pre
         [B, C] hidden states at each prompt's last token.
     """
     device = network.wte.device
-    first, start = cache.rows, prefix.data.shape[-2] if prefix else 0
+    first, start = cache.rows, prefix.span if prefix else 0
     cache.begin(len(prompts), max(map(len, prompts)), prefix)
     own = [prompt[start:] for prompt in prompts]
     lengths = [len(ids) for ids in own]

@@ -107,6 +107,44 @@ class PackedRows:
         return kept[heads, tokens]
 
 
+@dataclass(frozen=True)
+class PaddedRows:
+    """How the tokens of a line attend to one another where each row's own take T places, the last perhaps of no token.
+
+    The rows [1, 2, 3], [1, 2, 4, 5] with P = 2 are the line 1 2 3 . 4 5. What fills a row up comes after all its
+    tokens, so that none of them sees it, and PyTorch's causal attention needs no mask: on a GPU it has kernels for that
+    which never write the weights to memory (Dao 2023, arXiv 2307.08691). Every row has a copy of the common tokens
+    there. What comes out for them is taken from the first row alone, so that their gradients are what they should be.
+
+    Args:
+        prefix: P.
+        rows: B.
+        width: T.
+        dropout: the share of attention weights dropped at random.
+    """
+
+    prefix: int
+    rows: int
+    width: int
+    dropout: float = 0.0
+
+    def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
+        """Mix the values of one layer: [P + B * T, 3, H, D] to [P + B * T, H, D]."""
+        if not self.prefix:
+            rows = qkv.unflatten(0, (self.rows, self.width))
+            return self._mixed(rows).flatten(0, 1)
+        # A split's gradient is put together in one piece; those of slices are filled with zeros and added up.
+        common, own = qkv.split([self.prefix, self.rows * self.width])
+        own = own.unflatten(0, (self.rows, self.width))
+        rows = torch.cat([common.expand(self.rows, -1, -1, -1, -1), own], dim=1)  # [B, S, 3, H, D]
+        common, own = self._mixed(rows).split([self.prefix, self.width], dim=1)
+        return torch.cat([common[0], own.flatten(0, 1)])
+
+    def _mixed(self, qkv: Tensor) -> Tensor:
+        """[B, S, 3, H, D] to [B, S, H, D]."""
+        return mix(*qkv.unbind(2), is_causal=True, dropout=self.dropout).to(qkv.dtype)
+
+
 class _Places:
     """Where queries, keys and values of all rows and heads lie in a line's [N * 3 * H] vectors, and the way back.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 Precision = Literal["auto", "fp32", "bf16"]
 #: For the stages' programs, which name it and do not import torch.
@@ -85,3 +88,31 @@ def seed_for(seed: int, *purpose: str | int) -> int:
     text = ":".join(map(str, (seed, *purpose)))
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor in main memory on a device; on its way to a GPU it waits for nothing that the GPU has to do."""
+    return put(torch.empty_like(tensor, device=device), tensor)
+
+
+def put(there: Tensor, tensor: Tensor) -> Tensor:
+    """Let a tensor, perhaps on a GPU, hold what one in main memory holds; as `sent` it waits for nothing."""
+    if there.is_cuda:
+        return there.copy_(tensor.pin_memory(), non_blocking=True)
+    return there.copy_(tensor)
+
+
+@contextlib.contextmanager
+def each_place_once(device: torch.device) -> Iterator[None]:
+    """Within the block tensors are written at places given by indices, none of which is there twice.
+
+    Asked for results that repeat, PyTorch would sort the indices on a GPU first, in some twenty kernels.
+    """
+    if device.type != "cuda" or not torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True)

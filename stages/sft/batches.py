@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,34 +15,31 @@ from torch import Tensor
 from stages.common.params import LossOn
 from stages.common.records import Encoded
 from stages.gpt2 import runtime
-from stages.gpt2.packed import PackedRows
+from stages.gpt2.packed import PackedRows, PaddedRows
 from stages.sft.encoding import first_target
+from stages.sft.layout import PLAIN, Layout
 
 Item = TypeVar("Item")
-
-#: What a training batch's line and targets are filled up to a multiple of where matrix products are in bf16: oneDNN,
-#: which does them on a CPU, makes a kernel for every shape that it meets, and no two batches have the same. Made anew
-#: each time these took as long as half the products (docs/decisions.md).
-LINE = 32
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of token ids without padding, their common beginning once, and what the model must predict.
+    """Rows of token ids in one line, their common beginning once, and what the model must predict.
 
     Args:
-        ids: [N] int64: the common beginning, then each row's own ids; a row's last id is only ever a target.
+        ids: [N] int64: the common beginning, then each row's own ids; a row's last id is only ever a target. What fills
+            the line or a row up is 0, belongs to no row and comes after all that does.
         positions: [N] int64, each token's position in its row.
         attend: how the tokens belong together.
         where: [M] int64, the places in the line whose next id is a target.
         targets: [M] int64, those next ids.
         weights: [M] fp32, how often each counts: a target within the common beginning stands for one in every row.
-        count: targets in all rows, which is the sum of the weights.
+        count: targets in all rows, which is the sum of the weights that `collate` gives.
     """
 
     ids: Tensor
     positions: Tensor
-    attend: PackedRows
+    attend: PackedRows | PaddedRows
     where: Tensor
     targets: Tensor
     weights: Tensor
@@ -50,27 +47,35 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; on its way to a GPU it waits for nothing that the GPU has to do."""
+        if device.type == self.ids.device.type == "cpu":
+            return self
+        attend = self.attend
+        if isinstance(attend, PackedRows):
+            attend = replace(attend, grid=runtime.sent(attend.grid, device))
+        there: dict[str, Any] = {name: runtime.sent(tensor, device) for name, tensor in self.tensors().items()}
+        return replace(self, attend=attend, **there)
 
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a batch has besides how its tokens belong together."""
+        return {
+            "ids": self.ids,
+            "positions": self.positions,
+            "where": self.where,
+            "targets": self.targets,
+            "weights": self.weights,
+        }
 
-        return replace(
-            self,
-            ids=moved(self.ids),
-            positions=moved(self.positions),
-            attend=replace(self.attend, grid=moved(self.attend.grid)),
-            where=moved(self.where),
-            targets=moved(self.targets),
-            weights=moved(self.weights),
-        )
+    def weighted(self, factor: float) -> Batch:
+        """The same with every target counting ``factor`` times as much; ``count`` stays."""
+        return replace(self, weights=self.weights * factor)
 
-    def filled(self, multiple: int) -> Batch:
-        """The same with line and targets filled up to multiples of a length.
+    def filled(self, *, tokens: int, targets: int) -> Batch:
+        """The same with line and targets filled up to so many.
 
         The tokens at the end belong to no row, and the targets at the end count nothing: the loss and all gradients
         are those of the batch as it was, but for dropout, which draws for the tokens at the end too.
         """
-        tokens, targets = (-len(part) % multiple for part in (self.ids, self.where))
+        tokens, targets = tokens - len(self.ids), targets - len(self.where)
         return replace(
             self,
             ids=F.pad(self.ids, (0, tokens)),
@@ -81,12 +86,14 @@ class Batch:
         )
 
 
-def line_multiple(dtype: torch.dtype) -> int:
-    """What the lines of training batches are filled up to a multiple of, for products in ``dtype``: 1 is not at all."""
-    return LINE if dtype == torch.bfloat16 else 1
-
-
-def collate(rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = True, dropout: float = 0.0) -> Batch:
+def collate(
+    rows: Sequence[Encoded],
+    loss_on: LossOn,
+    layout: Layout = PLAIN,
+    *,
+    share_prefix: bool = True,
+    dropout: float = 0.0,
+) -> Batch:
     """Put rows in one line. Places and targets come from lengths, never from ids.
 
     Rows [1, 2, 3, 4] and [1, 2, 5] with ``loss_on="all"`` begin alike, but a row must keep an input of its own, so the
@@ -96,32 +103,37 @@ def collate(rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = Tr
     Args:
         rows: at least one; each has at least two ids.
         loss_on: which ids are targets.
+        layout: how they lie in the line; no layout changes the loss or, but for rounding, a gradient.
         share_prefix: compute the common beginning once; without, each row has all its own ids.
         dropout: the share of attention weights dropped at random.
     """
-    prefix = common_prefix(rows) if share_prefix else 0
+    prefix = layout.prefix(common_prefix(rows)) if share_prefix else 0
     ids = [*rows[0].ids[:prefix]]
     positions = [*range(prefix)]
-    width = max(len(row.ids) for row in rows) - 1 - prefix
+    width = layout.width(max(len(row.ids) for row in rows) - 1 - prefix)
     grid: list[int] = []
     counted: Counter[tuple[int, int]] = Counter()
     for number, row in enumerate(rows):
         start = len(ids) - prefix  # place of position p in the line: p within the prefix, start + p after it
-        ids += row.ids[prefix:-1]
-        positions += range(prefix, len(row.ids) - 1)
-        grid += range(number * width, number * width + len(row.ids) - 1 - prefix)
+        own = row.ids[prefix:-1]
+        filling = [0] * (width - len(own) if layout.padded else 0)
+        ids += own + filling
+        positions += [*range(prefix, prefix + len(own)), *filling]
+        grid += range(number * width, number * width + len(own))
         for position in range(first_target(row, loss_on), len(row.ids)):
             before = position - 1
             counted[before if before < prefix else start + before, row.ids[position]] += 1
     return Batch(
         ids=torch.tensor(ids),
         positions=torch.tensor(positions),
-        attend=PackedRows(prefix, len(rows), width, torch.tensor(grid), dropout),
+        attend=PaddedRows(prefix, len(rows), width, dropout)
+        if layout.padded
+        else PackedRows(prefix, len(rows), width, torch.tensor(grid), dropout),
         where=torch.tensor([place for place, _ in counted], dtype=torch.int64),
         targets=torch.tensor([target for _, target in counted], dtype=torch.int64),
         weights=torch.tensor(list(counted.values()), dtype=torch.float32),
         count=counted.total(),
-    )
+    ).filled(tokens=layout.tokens(len(ids)), targets=layout.targets(len(counted)))
 
 
 def common_prefix(rows: Sequence[Encoded]) -> int:

@@ -12,13 +12,14 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
-from stages.sft.batches import batches_of, common_prefix, line_multiple
+from stages.gpt2.runtime import Place
+from stages.sft import layout
+from stages.sft.batches import batches_of, common_prefix
 from stages.sft.encoding import first_target
+from stages.sft.layout import PLAIN, Layout
 from stages.sft.schedule import evaluated, parts_of, steps_of
 from stages.sft.team import Team
 
@@ -104,11 +105,11 @@ class Shape:
     Args:
         prefix: tokens that all begin with and that are there once.
         rows: how many.
-        longest: of the longest row's own tokens.
-        tokens: in the line.
+        longest: of the longest row's own tokens; more where rows are filled up.
+        tokens: in the line that belong to rows.
         targets: places whose logits are made. Within the common beginning a place is one for every id that comes next.
         inputs: each row's tokens if it were alone.
-        multiple: what line and targets are filled up to a multiple of.
+        layout: what they are filled up to.
     """
 
     prefix: int
@@ -117,19 +118,21 @@ class Shape:
     tokens: int
     targets: int
     inputs: tuple[int, ...]
-    multiple: int = 1
+    layout: Layout = PLAIN
 
     @classmethod
-    def of(cls, rows: Sequence[Encoded], loss_on: LossOn, *, share_prefix: bool = True, multiple: int = 1) -> Shape:
+    def of(
+        cls, rows: Sequence[Encoded], loss_on: LossOn, layout: Layout = PLAIN, *, share_prefix: bool = True
+    ) -> Shape:
         """The shape of one batch, or one part of it.
 
         Args:
             rows: of the batch.
             loss_on: which ids are targets.
+            layout: how they lie in the line.
             share_prefix: whether the common beginning is computed once.
-            multiple: what line and targets are filled up to a multiple of.
         """
-        prefix = common_prefix(rows) if share_prefix else 0
+        prefix = layout.prefix(common_prefix(rows)) if share_prefix else 0
         inputs = tuple(len(row.ids) - 1 for row in rows)
         common: set[tuple[int, int]] = set()
         targets = 0
@@ -138,17 +141,18 @@ class Shape:
             targets += max(length - max(first, prefix), 0)
             common |= {(place, row.ids[place + 1]) for place in range(first, prefix)}
         tokens = prefix + sum(inputs) - len(rows) * prefix
-        return cls(prefix, len(rows), max(inputs) - prefix, tokens, targets + len(common), inputs, multiple)
+        width = layout.width(max(inputs) - prefix)
+        return cls(prefix, len(rows), width, tokens, targets + len(common), inputs, layout)
 
     @property
     def computed(self) -> int:
         """Tokens in the line once it is filled up."""
-        return self.tokens + -self.tokens % self.multiple
+        return self.prefix + self.grid if self.layout.padded else self.layout.tokens(self.tokens)
 
     @property
     def logits(self) -> int:
         """Places whose logits are made once they are filled up."""
-        return self.targets + -self.targets % self.multiple
+        return self.layout.targets(self.targets)
 
     @property
     def grid(self) -> int:
@@ -160,11 +164,13 @@ class Shape:
         """Pairs of a query and a key in a layer.
 
         With a common beginning every place of the grid meets every key, as the mask only comes after. Without one, and
-        within the beginning, attention is causal. The few more that a CPU computes for the beginning where it keeps the
-        weights (`stages.gpt2.packed`) are left out.
+        within the beginning, attention is causal; so it is in rows that are filled up, which have the beginning each.
+        The few more that a CPU computes for the beginning where it keeps the weights (`stages.gpt2.packed`) are left
+        out.
         """
-        if not self.prefix:
-            return self.grid * (self.longest + 1) // 2
+        if not self.prefix or self.layout.padded:
+            span = self.prefix + self.longest
+            return self.rows * span * (span + 1) // 2
         return self.prefix * (self.prefix + 1) // 2 + self.grid * (self.prefix + self.longest)
 
 
@@ -181,26 +187,26 @@ def work_of(shape: Shape, costs: Costs) -> Work:
 
 
 def training_shapes(
-    train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int, dtype: torch.dtype, processes: int = 1
+    train: Sequence[Encoded], settings: Finetune, loss_on: LossOn, steps: int, layout: Layout, processes: int = 1
 ) -> list[list[Shape]]:
-    """What is computed at once in each of a run's steps, the first step first, with matrix products in ``dtype``.
+    """What is computed at once in each of a run's steps, the first step first, with rows in a layout.
 
     Each of the parts that a batch is cut into is divided among the processes (`stages.sft.team`).
     """
-    shape_of = functools.partial(
-        Shape.of, loss_on=loss_on, share_prefix=not settings.dropout, multiple=line_multiple(dtype)
-    )
+    shape_of = functools.partial(Shape.of, loss_on=loss_on, layout=layout, share_prefix=not settings.dropout)
     return [
         [shape_of(own) for part in parts_of(step.rows, settings.accumulate) for own in _shares(part, processes)]
         for step in steps_of(train, settings, steps)
     ]
 
 
-def evaluation_shapes(val: Sequence[Encoded], loss_on: LossOn, size: int, processes: int = 1) -> list[Shape]:
+def evaluation_shapes(
+    val: Sequence[Encoded], loss_on: LossOn, layout: Layout, size: int, processes: int = 1
+) -> list[Shape]:
     """The batches of an evaluation: the rows by length, ``size`` at a time, divided among the processes."""
     by_length = sorted(val, key=lambda row: len(row.ids))
     batches = batches_of(by_length, size, drop_last=False)
-    return [Shape.of(own, loss_on) for batch in batches for own in _shares(batch, processes)]
+    return [Shape.of(own, loss_on, layout) for batch in batches for own in _shares(batch, processes)]
 
 
 @dataclass(frozen=True)
@@ -244,19 +250,20 @@ def plan(
     *,
     steps: int,
     evaluation_batch: int,
-    dtype: torch.dtype,
+    place: Place,
     processes: int = 1,
 ) -> Plan:
-    """Count a run of ``steps`` steps in ``dtype``, whose evaluations take ``evaluation_batch`` rows at a time.
+    """Count a run of ``steps`` steps at a place, whose evaluations take ``evaluation_batch`` rows at a time.
 
     Of several processes it counts what all of them compute, except rows that do not count in the loss.
     """
     costs = Costs(sizes, settings.lora, settings.activation_checkpointing)
     forward = Costs(sizes, settings.lora, train=False)
-    shapes = training_shapes(train, settings, loss_on, steps, dtype, processes)
+    shapes = training_shapes(train, settings, loss_on, steps, layout.training(place.device, place.dtype), processes)
+    of_val = evaluation_shapes(val, loss_on, layout.evaluation(place.device), evaluation_batch, processes)
     return Plan(
         [total([work_of(part, costs) for part in parts]) for parts in shapes],
-        total([work_of(shape, forward) for shape in evaluation_shapes(val, loss_on, evaluation_batch, processes)]),
+        total([work_of(shape, forward) for shape in of_val]),
         evaluations(steps, settings.eval_every),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.gpt2 import runtime
+
 #: Tokens whose logits are there at a time, until one matrix product takes their gradients: 103 MB in bf16.
 GROUP = 1024
 #: Logits that are turned to fp32 at a time on a CPU: 1 MB, so that they stay in the cache. A GPU takes all at once.
@@ -72,10 +74,14 @@ class _SummedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         [scale] = gradients
         hidden_gradient, head_gradient = ctx.saved_tensors
-        # On a GPU the comparison would wait for all that has been asked of it.
-        if scale.is_cuda or scale != 1:
+        if not _seen_to_be_one(scale):
             hidden_gradient, head_gradient = (None if g is None else g * scale for g in ctx.saved_tensors)
         return hidden_gradient, head_gradient, None, None
+
+
+def _seen_to_be_one(scale: Tensor) -> bool:
+    """Whether a scalar is 1; on a GPU it is not looked at, which would wait for all that has been asked of it."""
+    return not scale.is_cuda and bool(scale == 1)
 
 
 def _by_words(words: Tensor, other: Tensor) -> Tensor:
@@ -121,5 +127,7 @@ class _Group:
         for block in self._blocks:
             block.copy_((block.float() - self._largest).exp_().mul_(factors))
         # Less one in fp32: of a softmax already rounded to bf16 nothing may be left.
-        self._logits[self._place] = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
+        at_target = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
+        with runtime.each_place_once(self._logits.device):
+            self._logits[self._place] = at_target
         return self._logits

@@ -18,7 +18,7 @@ from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import KEPT_WEIGHTS
-from stages.sft import ledger, loss
+from stages.sft import layout, ledger, loss
 from stages.sft.ledger import Shape
 from stages.sft.schedule import EVALUATION_BATCH
 from stages.sft.shortage import explained, size
@@ -133,7 +133,7 @@ def estimate(
     updates = ledger.lora_weights(sizes, settings.lora)
     weights = embeddings + sizes.n_layer * layer + updates
     trained = updates if settings.lora else weights
-    shapes = ledger.training_shapes(train, settings, loss_on, steps, dtype, team.size)
+    shapes = ledger.training_shapes(train, settings, loss_on, steps, layout.training(device, dtype), team.size)
     parts = [part for step in shapes for part in step]
     kept = max(
         activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype) for part in parts
@@ -150,7 +150,9 @@ def estimate(
         evaluation=max(
             (
                 _evaluation(shape, sizes, settings, dtype, device)
-                for shape in ledger.evaluation_shapes(val, loss_on, EVALUATION_BATCH, team.size)
+                for shape in ledger.evaluation_shapes(
+                    val, loss_on, layout.evaluation(device), EVALUATION_BATCH, team.size
+                )
             ),
             default=0,
         ),
@@ -176,7 +178,8 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     projection (C), GELU's input and output (8 C). Attention that keeps its weights (`stages.gpt2.packed`) keeps these,
     in fp32, and queries, keys and values of all tokens (3 C). PyTorch's own keeps queries, keys, values and its output
     in the padded grid, the keys and values with the common beginning once a row, on a CPU in fp32; with a common
-    beginning queries, keys and values of all tokens stay as well. Dropout keeps two masks a token, and weights and mask
+    beginning queries, keys and values of all tokens stay as well. Where rows are filled up it keeps these four of each
+    row with the beginning, and nothing else. Dropout keeps two masks a token, and weights and mask
     of every pair. With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
     """
     item, width = dtype.itemsize, sizes.n_embd
@@ -187,6 +190,8 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     kept = pairs + seen * chunks * shape.longest
     if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS and chunks <= shape.rows:
         layer += shape.computed * 3 * width * item + 4 * kept
+    elif shape.layout.padded:
+        layer += 4 * (shape.grid + shape.rows * shape.prefix) * width * item
     else:
         attention_item = 4 if device.type == "cpu" else item
         keys = shape.grid + shape.rows * shape.prefix

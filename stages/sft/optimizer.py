@@ -12,7 +12,6 @@ from torch.optim.adamw import adamw
 
 from stages.common.params import Finetune
 from stages.gpt2.model import GPT2
-from stages.sft.batches import line_multiple
 from stages.sft.team import ALONE, Team, local, share_of, whole
 
 #: Elements, of one weight or several, that are updated at a time on a CPU behind a bf16 model: their gradient, weight
@@ -46,7 +45,6 @@ class MasterWeights:
             masters = {name: p.detach().clone().requires_grad_(p.requires_grad) for name, p in masters.items()}
             model.to(dtype)
         self.team = team
-        self.line_multiple = line_multiple(dtype)
         # All weights of the model, and the fp32 weights of those that are not trained.
         self.parameters: dict[str, Tensor] = dict(model.named_parameters())
         self.frozen = {name: master for name, master in masters.items() if not master.requires_grad}
@@ -62,7 +60,6 @@ class MasterWeights:
         self._block = torch.empty(BLOCK) if self.apart and self.master[0].device.type == "cpu" else None
         # Sums of the gradients of a batch's parts, while it is computed in several.
         self.sums: list[Tensor] = []
-        self.steps = 0
         self.best: list[Tensor] = []
         self.clip_norm = settings.clip_norm
         self.decay = [
@@ -73,31 +70,41 @@ class MasterWeights:
 
     def gather(self) -> None:
         """Add the model's gradients to a sum in fp32: for a step whose gradient comes in several parts."""
-        gradients = [gradient.to(torch.float32) for gradient in self._gradients()]
-        self._forget()
+        gradients = _in_fp32(self._gradients())
+        self._release()
         if self.sums:
             torch._foreach_add_(self.sums, gradients)
         else:
             self.sums = gradients
 
+    def forget(self) -> None:
+        """Forget the gradients."""
+        self._release()
+        self.sums = []
+
     @torch.no_grad()
     def norm(self) -> Tensor:
         """The L2 norm of the gradients as they are, before any clipping: a scalar in fp32."""
         gradients = self.sums or self._gradients()
-        if self._block is None:
-            squares = [_square(gradient) for gradient in gradients]
+        if gradients[0].is_cuda:
+            squares = torch.stack(list(torch._foreach_norm(gradients, 2, torch.float32))).square()
+        elif self._block is None:
+            squares = torch.stack([_square(gradient) for gradient in gradients])
         else:
-            squares = [_square(_gathered(part.of(gradients), self._block)) for part in self._parts]
-        total = torch.stack(squares).sum()
+            squares = torch.stack([_square(_gathered(part.of(gradients), self._block)) for part in self._parts])
+        total = squares.sum()
         return (self.team.sum(total) if self.team.sharded else total).sqrt()
 
     @torch.no_grad()
-    def step(self, learning_rate: float, norm: Tensor, lost: Tensor | None = None) -> None:
+    def step(
+        self, learning_rate: float | Tensor, norm: Tensor, after: float | Tensor, lost: Tensor | None = None
+    ) -> None:
         """Update the weights by the gradients, give them to the model, and forget the gradients.
 
         Args:
-            learning_rate: of this step.
+            learning_rate: of this step; perhaps a scalar in fp32 on the weights' device.
             norm: what `norm` gave.
+            after: how many steps were made before; perhaps a scalar likewise.
             lost: a scalar in fp32, on the weights' device: where it is 1 nothing is updated, which on a GPU is found
                 out there, so that nothing waits for it.
         """
@@ -108,10 +115,8 @@ class MasterWeights:
             wide = self._wide(part.of(gradients))
             if scale is not None:
                 torch._foreach_mul_(wide, scale)
-            part.update(wide, self.steps, learning_rate, lost)
-        self._forget()
-        self.sums = []
-        self.steps += 1
+            part.update(wide, after, learning_rate, lost)
+        self.forget()
 
     @torch.no_grad()
     def keep_best(self) -> None:
@@ -139,9 +144,8 @@ class MasterWeights:
                 yield f"{kind}.{name}", self._whole(name, value)
 
     @torch.no_grad()
-    def take(self, tensors: Mapping[str, Tensor], steps: int) -> None:
-        """Go on from what `tensors` gave after so many steps."""
-        self.steps = steps
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
         if f"best.{self.names[0]}" in tensors:
             self.keep_best()
         for kind, values in self._state().items():
@@ -178,12 +182,12 @@ class MasterWeights:
         return found
 
     def _wide(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Gradients in fp32."""
+        """Gradients in fp32; those that are so already are themselves."""
         if self._block is None:
-            return [gradient.to(torch.float32) for gradient in gradients]
+            return _in_fp32(gradients)
         return list(_gathered(gradients, self._block).split([len(gradient) for gradient in gradients]))
 
-    def _forget(self) -> None:
+    def _release(self) -> None:
         for name in self.names:
             self.parameters[name].grad = None
 
@@ -250,19 +254,22 @@ class _Part:
         """What belongs to the part of whole gradients."""
         return [gradients[number].reshape(-1)[where] for number, where in self.places]
 
-    def update(self, gradients: list[Tensor], steps: int, learning_rate: float, lost: Tensor | None) -> None:
-        """One step of AdamW by gradients in fp32, after ``steps`` others, unless ``lost`` is 1.
+    def update(
+        self, gradients: list[Tensor], after: float | Tensor, learning_rate: float | Tensor, lost: Tensor | None
+    ) -> None:
+        """One step of AdamW by gradients in fp32, after so many others, unless ``lost`` is 1.
 
         The model's weights become the new ones.
         """
+        counts = torch.empty(len(self.masters), device=self.masters[0].device)
+        counts.copy_(after) if isinstance(after, Tensor) else counts.fill_(after)
         adamw(
             self.masters,
             gradients,
             self.exp_avg,
             self.exp_avg_sq,
             max_exp_avg_sqs=[],
-            # It adds one to each of these. They are filled in on a GPU by itself: a copy to it would wait for its work.
-            state_steps=[torch.full((), float(steps), device=weight.device) for weight in self.masters],
+            state_steps=list(counts.unbind()),  # it adds one to each
             fused=True,
             found_inf=lost,
             amsgrad=False,
@@ -277,6 +284,15 @@ class _Part:
             torch._foreach_copy_(self.working, self.masters)
 
 
+def _in_fp32(tensors: list[Tensor]) -> list[Tensor]:
+    """Tensors of one dtype in fp32, on a GPU in few kernels; those that are so already are themselves."""
+    if tensors[0].dtype == torch.float32:
+        return tensors
+    wide = [torch.empty_like(tensor, dtype=torch.float32) for tensor in tensors]
+    torch._foreach_copy_(wide, tensors)
+    return wide
+
+
 def _gathered(tensors: list[Tensor], memory: Tensor) -> Tensor:
     """Flat tensors behind one another at the beginning of ``memory``, in its dtype."""
     lengths = [len(tensor) for tensor in tensors]
@@ -288,11 +304,9 @@ def _gathered(tensors: list[Tensor], memory: Tensor) -> Tensor:
 def _square(gradient: Tensor) -> Tensor:
     """The square of the L2 norm, in fp32.
 
-    On a CPU it is summed from those of short pieces: one norm or one dot product of millions of numbers adds them up in
+    It is summed from those of short pieces: on a CPU one norm or one dot product of millions of numbers adds them up in
     so long rows that in the worst case measured the square was 0.5 % too small (docs/decisions.md).
     """
-    if gradient.device.type != "cpu":
-        return torch.linalg.vector_norm(gradient, dtype=torch.float32).square()
     blocks = [block.float() for block in gradient.reshape(-1).split(BLOCK)]
     pieces = (block.view(-1, math.gcd(len(block), PIECE)) for block in blocks)
     return torch.stack([torch.linalg.vector_norm(piece, dim=1).square().sum() for piece in pieces]).sum()

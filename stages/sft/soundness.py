@@ -50,7 +50,12 @@ class Soundness:
             self._largest_norm = record.grad_norm
             self.norm_limit = min(NORM_FACTOR * record.grad_norm, NO_LIMIT)
 
-    def lost(self, loss: Tensor, norm: Tensor) -> Tensor:
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Those of the loss and of the gradient's norm."""
+        return self.loss_limit, self.norm_limit
+
+    def lost(self, loss: Tensor, norm: Tensor, loss_limit: float | Tensor, norm_limit: float | Tensor) -> Tensor:
         """Whether this step or one before is unsound: 1.0 or 0.0 in fp32, where the loss is, without waiting for it.
 
         Once it is 1.0 it stays so: on a GPU later steps are asked for before anybody looks.
@@ -58,11 +63,15 @@ class Soundness:
         Args:
             loss: of the step, a scalar.
             norm: of its gradient before clipping, a scalar.
+            loss_limit: `loss_limit` as it was when the step was asked for; on a GPU perhaps there.
+            norm_limit: `norm_limit` likewise.
         """
         # Nothing compares with NaN.
-        sound = (loss <= self.loss_limit) & (norm <= self.norm_limit)
-        now = 1.0 - sound.float()
-        self._lost = now if self._lost is None else torch.maximum(self._lost, now)
+        sound = (loss <= loss_limit) & (norm <= norm_limit)
+        if self._lost is None:
+            self._lost = torch.zeros_like(loss)
+        # In place: a recorded step (`stages.sft.graphs`) reads and writes the same tensor every time.
+        self._lost.copy_(torch.maximum(self._lost, 1.0 - sound.float()))
         return self._lost
 
     def fault(self, record: StepRecord) -> str | None:

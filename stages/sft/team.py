@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages.common import environment
 from stages.common.errors import ConfigError, TemporaryFailure
+from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
 from stages.sft.batches import Batch
 
@@ -39,9 +40,9 @@ Row = TypeVar("Row")
 
 
 class LossOf(Protocol):
-    """The loss of a batch, times a scale: a scalar in fp32."""
+    """The loss of a batch: a scalar in fp32."""
 
-    def __call__(self, batch: Batch, *, scale: float) -> Tensor:
+    def __call__(self, batch: Batch) -> Tensor:
         """Compute it."""
         ...
 
@@ -103,9 +104,14 @@ class Team:
 
     def any(self, *flags: bool, device: torch.device) -> list[bool]:
         """For each flag, whether it is true in any process."""
+        return self.ask(*flags, device=device)()
+
+    def ask(self, *flags: bool, device: torch.device) -> Callable[[], list[bool]]:
+        """As `any`, but it is what is returned that waits for the others, and for what a GPU has to do before."""
         if self.size == 1:
-            return list(flags)
-        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32, device=device)).tolist()]
+            return lambda: list(flags)
+        counts = self.sum(runtime.sent(torch.tensor(flags, dtype=torch.float32), device))
+        return lambda: [count > 0 for count in counts.tolist()]
 
     def told(self, value: int, device: torch.device) -> int:
         """The value that the leader gives."""
@@ -143,10 +149,10 @@ class Team:
 
         Args:
             model: what `working_model` gave, in the dtype of its matrix products.
-            loss_of: takes the model, a batch and a scale.
+            loss_of: takes the model and a batch.
         """
         if self.size == 1 or self.sharded:
-            return lambda batch, *, scale: loss_of(model, batch, scale=scale)
+            return lambda batch: loss_of(model, batch)
         parallel = DistributedDataParallel(_Loss(model, loss_of))
         parallel.register_comm_hook(None, _sum_in_fp32)
         wrapped: LossOf = parallel
@@ -259,8 +265,8 @@ class _Loss(nn.Module):
         self.model = model
         self._loss_of = loss_of
 
-    def forward(self, batch: Batch, *, scale: float) -> Tensor:
-        return self._loss_of(self.model, batch, scale=scale)
+    def forward(self, batch: Batch) -> Tensor:
+        return self._loss_of(self.model, batch)
 
 
 # No annotations: DistributedDataParallel wants its own there, and not as the texts that they are in this file.

@@ -11,23 +11,24 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from stages.common import console
 from stages.common.errors import ConfigError, DataError
 from stages.common.params import Finetune, LossOn
 from stages.common.records import Encoded
 from stages.common.signals import DeferredInterruption, Interrupted, deferred_interruption
-from stages.gpt2 import runtime
+from stages.gpt2 import graphs
 from stages.gpt2.model import GPT2
-from stages.sft import schedule
-from stages.sft.batches import Batch, batches_of, collate
+from stages.sft import layout, passes, schedule
+from stages.sft.batches import Batch
 from stages.sft.checkpoint import Checkpoints
-from stages.sft.encoding import targets_of
-from stages.sft.loss import summed_cross_entropy
 from stages.sft.meter import Meter
 from stages.sft.optimizer import MasterWeights
+from stages.sft.passes import evaluate
 from stages.sft.progress import Progress, StepRecord, best_evaluation
+from stages.sft.recorded import Controls, RecordedSteps
 from stages.sft.schedule import Step
 from stages.sft.soundness import Soundness
-from stages.sft.team import ALONE, LossOf, Team
+from stages.sft.team import ALONE, Team
 
 
 def fit(
@@ -152,10 +153,14 @@ class _Run:
         model.recompute = settings.activation_checkpointing
         self._working = team.working_model(model, self.dtype)
         self._weights = MasterWeights(self._working, self.dtype, settings, team)
-        self._loss_of = team.distributed(self._working, summed_loss)
+        self._loss_of = team.distributed(self._working, passes.summed_loss)
         self._device = self._working.wte.weight.device
+        self._layout = layout.training(self._device, self.dtype)
+        self._recorded = self._recorded_steps()
         self._evaluate = self.meter.timed("evaluation", evaluate) if self.meter else evaluate
         self._launched: list[_Launched] = []
+        # Whether a save was due and a signal had come, in any process, of the steps since.
+        self._asked: list[Callable[[], list[bool]]] = []
         # The newest step's record, while the evaluation that follows it is to come.
         self._unevaluated: StepRecord | None = None
         self.progress = _go_on(self.checkpoints, self._weights, team, self._device)
@@ -187,16 +192,43 @@ class _Run:
         """Forward, backward and an update of the weights, unless a run before this one has done just that."""
         if self._unevaluated is not None:
             return
-        self._working.train(self.settings.dropout > 0)
-        loss = backward(self._loss_of, self._weights, step.rows, self.settings, step.number, self.loss_on)
-        self._working.eval()
-        grad_norm = self._weights.norm()
         learning_rate = self.settings.learning_rate * schedule.rate_factor(step.number, self.steps, self.settings)
-        self._weights.step(learning_rate, grad_norm, self._soundness.lost(loss, grad_norm))
+        controls = Controls(learning_rate, float(step.number - 1), *self._soundness.limits)
+        batches = passes.parts(step.rows, self.settings, self.loss_on, self._layout, self.team)
+        self._working.train(self.settings.dropout > 0)
+        with passes.dropout_of(self.settings, step.number, self.team):
+            if self._recorded is not None:
+                loss, grad_norm = self._recorded(batches, controls)
+            else:
+                loss, grad_norm = self._learn([batch.to(self._device) for batch in batches], controls)
+        self._working.eval()
 
         self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
         self._launched.append(_Launched(step, self._tokens_seen, learning_rate, loss, grad_norm))
         self._read(leave=steps_ahead(self._device))
+
+    def _learn(self, batches: Sequence[Batch], controls: Controls) -> tuple[Tensor, Tensor]:
+        """Forward, backward and the update; the loss, and the gradient's norm before any clipping."""
+        loss, norm = self._gradient(batches)
+        lost = self._soundness.lost(loss, norm, controls.loss_limit, controls.norm_limit)
+        self._weights.step(controls.learning_rate, norm, controls.after, lost)
+        return loss, norm
+
+    def _gradient(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        loss = passes.backward(self._loss_of, self._weights, batches)
+        return loss, self._weights.norm()
+
+    def _recorded_steps(self) -> RecordedSteps | None:
+        """What does steps from recordings, where the device makes them of the whole of a step.
+
+        Gradients that are summed over processes are not recorded, nor activations computed again, for which the
+        generators' states are read.
+        """
+        whole = self.team.size == 1 and not self.settings.activation_checkpointing
+        recorder = graphs.recorder(self._device) if whole else None
+        if recorder is None:
+            return None
+        return RecordedSteps(self._learn, self._gradient, self._weights.forget, recorder, self._device, console.say)
 
     def evaluate(self, step: Step) -> None:
         """Evaluate after a step. With patience, keep the best weights, and end the run where these are long ago."""
@@ -224,13 +256,17 @@ class _Run:
             self.progress.samples.append(self.on_epoch(epoch))
 
     def save_if_due(self) -> None:
-        """Save if it is time; stop if a signal has come."""
+        """Save if it is time; stop if a signal has come. On several GPUs a step after it was so, as `steps_ahead`."""
         due = self.checkpoints is not None and self.team.leads and self.checkpoints.due()
-        due, stopped = self.team.any(due, self.interruption.signal is not None, device=self._device)
+        self._asked.append(self.team.ask(due, self.interruption.signal is not None, device=self._device))
+        if len(self._asked) <= (steps_ahead(self._device) if self.team.size > 1 else 0):
+            return
+        due, stopped = self._asked.pop(0)()
         if stopped:
             raise _Stopped
         if due:
             self.save()
+            self._asked.clear()  # before the save it was due in all of them
 
     def save(self) -> None:
         """Save a checkpoint of the newest step; of the untrained model there is none to save."""
@@ -271,9 +307,7 @@ class _Run:
             made = launched.read()
             if fault := self._soundness.fault(made):
                 self._launched.clear()
-                # Neither its update was made nor any after it.
-                self._weights.steps = self.progress.step
-                self.save()
+                self.save()  # neither its update was made nor any after it
                 self._fail(launched.step, fault)
             if launched.step.evaluated:
                 self._unevaluated = made
@@ -308,7 +342,7 @@ def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, 
     if step == 0:
         return Progress()
     saved = saved or checkpoints.at(step)
-    weights.take(saved.tensors, step)
+    weights.take(saved.tensors)
     return saved.progress
 
 
@@ -322,87 +356,3 @@ def _out_of_patience(progress: Progress, settings: Finetune) -> bool:
     """Whether a run that goes on had stopped early already."""
     evaluated = any(record.val_loss is not None and record.step > 0 for record in progress.history)
     return settings.patience is not None and evaluated and best_evaluation(progress.history)[1] >= settings.patience
-
-
-def backward(
-    loss_of: LossOf, weights: MasterWeights, rows: Sequence[Encoded], settings: Finetune, step: int, loss_on: LossOn
-) -> Tensor:
-    """Compute a batch's mean loss over its targets, and its gradient into ``weights``, in as many parts as asked.
-
-    The loss of each part is divided by the targets of the whole batch, so that the parts, and the processes among which
-    each is divided, make no difference but for rounding. Dropout draws from a generator that depends on the seed, the
-    step and the process alone.
-
-    Returns:
-        The loss: a scalar in fp32.
-
-    Raises:
-        DataError: no row has a target.
-    """
-    team = weights.team
-    dropout = settings.dropout
-    count = _targets(rows, loss_on)
-    total = torch.zeros((), device=weights.master[0].device)
-    several = settings.accumulate > 1
-    with torch.random.fork_rng(enabled=dropout > 0), team.unsummed(loss_of, when=several):
-        if dropout:
-            torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
-        for part in schedule.parts_of(rows, settings.accumulate):
-            own, counts = team.share(part)
-            batch = collate(own, loss_on, share_prefix=not dropout, dropout=dropout).filled(weights.line_multiple)
-            loss = loss_of(batch.to(total.device), scale=counts / count)
-            loss.backward()
-            if several:
-                weights.gather()
-            total += loss.detach()
-    team.sum_in_place(weights.sums)
-    return team.sum(total)
-
-
-def _targets(rows: Sequence[Encoded], loss_on: LossOn) -> int:
-    """How many targets rows have together."""
-    count = sum(targets_of(row, loss_on) for row in rows)
-    if count == 0:
-        names = ", ".join(row.id for row in rows)
-        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or mend the rows")
-    return count
-
-
-def summed_loss(model: GPT2, batch: Batch, *, scale: float = 1.0) -> Tensor:
-    """Cross-entropy in nats summed over the batch's targets, times ``scale``: a scalar in fp32.
-
-    Logits are made only at targets.
-    """
-    hidden = model(batch.ids, batch.positions, batch.attend)  # [N, C]
-    at_targets = hidden.index_select(0, batch.where)  # [M, C]
-    return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights * scale)
-
-
-@torch.no_grad()
-def evaluate(
-    model: GPT2,
-    rows: Sequence[Encoded],
-    loss_on: LossOn,
-    team: Team = ALONE,
-    check: Callable[[], None] = lambda: None,
-) -> float:
-    """Mean loss in nats over all target tokens of all rows, each token counting the same.
-
-    Args:
-        model: in evaluation mode.
-        rows: at least one.
-        loss_on: which tokens count.
-        team: the processes that evaluate together.
-        check: is called before each batch, and may end the evaluation by raising.
-
-    Raises:
-        DataError: no row has a target.
-    """
-    count = _targets(rows, loss_on)
-    by_length = sorted(rows, key=lambda row: len(row.ids))
-    total = torch.zeros((), dtype=torch.float64, device=model.wte.weight.device)
-    for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
-        check()
-        own, counts = team.share(batch_rows)
-        total += summed_loss(model, collate(own, loss_on).to(total.device), scale=float(counts))
-    return team.sum(total).item() / count

@@ -1,0 +1,121 @@
+"""Passes over rows: the loss and gradient of a batch, and an evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from stages.common.errors import DataError
+from stages.common.params import Finetune, LossOn
+from stages.common.records import Encoded
+from stages.gpt2 import runtime
+from stages.gpt2.model import GPT2
+from stages.sft import layout, schedule
+from stages.sft.batches import Batch, batches_of, collate
+from stages.sft.encoding import targets_of
+from stages.sft.loss import summed_cross_entropy
+from stages.sft.optimizer import MasterWeights
+from stages.sft.team import ALONE, LossOf, Team
+
+
+def parts(
+    rows: Sequence[Encoded], settings: Finetune, loss_on: LossOn, rows_lie: layout.Layout, team: Team = ALONE
+) -> list[Batch]:
+    """A batch's rows in as many parts as the recipe asks, in main memory, and of each what this process computes.
+
+    Targets are weighted so that the sum of all parts' losses, in all processes, is the mean over the whole batch's
+    targets: how it is divided makes no difference but for rounding.
+
+    Raises:
+        DataError: no row has a target.
+    """
+    count = _targets(rows, loss_on)
+    found = []
+    for part in schedule.parts_of(rows, settings.accumulate):
+        own, counts = team.share(part)
+        batch = collate(own, loss_on, rows_lie, share_prefix=not settings.dropout, dropout=settings.dropout)
+        found.append(batch.weighted(counts / count))
+    return found
+
+
+@contextlib.contextmanager
+def dropout_of(settings: Finetune, step: int, team: Team = ALONE) -> Iterator[None]:
+    """Within the block dropout draws from a generator that depends on the seed, the step and the process alone."""
+    with torch.random.fork_rng(enabled=settings.dropout > 0):
+        if settings.dropout:
+            torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
+        yield
+
+
+def backward(loss_of: LossOf, weights: MasterWeights, batches: Sequence[Batch]) -> Tensor:
+    """Compute the loss of what `parts` gave, on its device, and its gradient into ``weights``.
+
+    Returns:
+        The loss: a scalar in fp32.
+    """
+    team = weights.team
+    several = len(batches) > 1
+    total = torch.zeros((), device=weights.master[0].device)
+    with team.unsummed(loss_of, when=several):
+        for batch in batches:
+            loss = loss_of(batch)
+            loss.backward()
+            if several:
+                weights.gather()
+            total += loss.detach()
+    team.sum_in_place(weights.sums)
+    return team.sum(total)
+
+
+def summed_loss(model: GPT2, batch: Batch) -> Tensor:
+    """Cross-entropy in nats, weighted and summed over the batch's targets: a scalar in fp32.
+
+    Logits are made only at targets.
+    """
+    hidden = model(batch.ids, batch.positions, batch.attend)  # [N, C]
+    at_targets = hidden.index_select(0, batch.where)  # [M, C]
+    return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights)
+
+
+@torch.no_grad()
+def evaluate(
+    model: GPT2,
+    rows: Sequence[Encoded],
+    loss_on: LossOn,
+    team: Team = ALONE,
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Mean loss in nats over all target tokens of all rows, each token counting the same.
+
+    Args:
+        model: in evaluation mode.
+        rows: at least one.
+        loss_on: which tokens count.
+        team: the processes that evaluate together.
+        check: is called before each batch, and may end the evaluation by raising.
+
+    Raises:
+        DataError: no row has a target.
+    """
+    count = _targets(rows, loss_on)
+    by_length = sorted(rows, key=lambda row: len(row.ids))
+    device = model.wte.weight.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
+        check()
+        own, counts = team.share(batch_rows)
+        batch = collate(own, loss_on, layout.evaluation(device)).weighted(float(counts))
+        total += summed_loss(model, batch.to(device))
+    return team.sum(total).item() / count
+
+
+def _targets(rows: Sequence[Encoded], loss_on: LossOn) -> int:
+    """How many targets rows have together."""
+    count = sum(targets_of(row, loss_on) for row in rows)
+    if count == 0:
+        names = ", ".join(row.id for row in rows)
+        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or mend the rows")
+    return count

@@ -1,0 +1,140 @@
+"""Whole optimiser steps that a GPU is asked for in one call, see `stages.gpt2.graphs`.
+
+What is another at every step lies in tensors that stay where they are: the batch, and what the step is told
+(`Controls`). Batches of one shape share a recording.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stages.common.errors import ConfigError
+from stages.gpt2 import runtime
+from stages.gpt2.graphs import VARIABLE, Recorder, Repeater
+from stages.gpt2.packed import PaddedRows
+from stages.sft.batches import Batch
+
+#: How far the loss and the norm of a recorded step may be from those of the same step done plainly, as a share: the
+#: order of sums in bf16 products may be another, and no more.
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What an optimiser step is told besides its batch: numbers, or scalars in fp32 on its device.
+
+    Args:
+        learning_rate: of the step.
+        after: how many steps were made before it.
+        loss_limit: the loss above which it is lost.
+        norm_limit: the norm of its gradient above which it is lost.
+    """
+
+    learning_rate: float | Tensor
+    after: float | Tensor
+    loss_limit: float | Tensor
+    norm_limit: float | Tensor
+
+    def numbers(self) -> list[float]:
+        """All of them, on the host."""
+        return [float(number) for number in dataclasses.astuple(self)]
+
+
+#: An optimiser step of batches on the device: its loss and the norm of its gradient, scalars in fp32.
+StepOf = Callable[[Sequence[Batch], Controls], tuple[Tensor, Tensor]]
+#: The same numbers without any update.
+GradientOf = Callable[[Sequence[Batch]], tuple[Tensor, Tensor]]
+
+
+class RecordedSteps:
+    """Does optimiser steps, each shape's first one plainly and those after it from a recording.
+
+    The first recording of all is compared with the same step done plainly: a run whose numbers are others ends.
+
+    Args:
+        step_of: does one.
+        gradient_of: computes the same numbers, and updates nothing.
+        forget: forgets the gradients of a step that was broken off.
+        recorder: of the device.
+        device: where the steps are done.
+        say: is told why there are no recordings, if that is so.
+    """
+
+    def __init__(
+        self,
+        step_of: StepOf,
+        gradient_of: GradientOf,
+        forget: Callable[[], None],
+        recorder: Recorder,
+        device: torch.device,
+        say: Callable[[str], None],
+    ) -> None:
+        self._step_of = step_of
+        self._gradient_of = gradient_of
+        self._forget = forget
+        self._repeater = Repeater(recorder, "training steps", say, forget)
+        self._device = device
+        # By shape, batches in tensors that stay where they are.
+        self._held: dict[Shape, list[Batch]] = {}
+        self._controls = torch.zeros(len(dataclasses.fields(Controls)), device=device)
+        self._results = torch.zeros(2, device=device)
+        self._compared = False
+
+    def __call__(self, batches: Sequence[Batch], controls: Controls) -> tuple[Tensor, Tensor]:
+        """Do the step of batches in main memory, whose rows are filled up (`stages.sft.layout`)."""
+        shape = tuple(_shape(batch) for batch in batches)
+        held = self._held.get(shape)
+        if held is None:
+            held = self._held[shape] = [batch.to(self._device) for batch in batches]
+        else:
+            for there, new in zip(held, batches, strict=True):
+                for tensor, values in zip(there.tensors().values(), new.tensors().values(), strict=True):
+                    runtime.put(tensor, values)
+        runtime.put(self._controls, torch.tensor(controls.numbers()))
+        compared = self._compared or not self._repeater.records_next(shape)
+        expected = None if compared else self._plain(held)
+        self._repeater.do(shape, functools.partial(self._do, held))
+        if expected is not None:
+            self._compare(expected)
+        loss, norm = self._results.clone()
+        return loss, norm
+
+    def _do(self, held: list[Batch]) -> None:
+        loss, norm = self._step_of(held, Controls(*self._controls.unbind()))
+        self._results.copy_(torch.stack([loss, norm]))
+
+    def _plain(self, held: list[Batch]) -> list[float]:
+        """Loss and norm of a step, done plainly and without an update; draws no random number from the generators."""
+        found: list[Tensor] = []
+        with torch.random.fork_rng():
+            self._repeater.plainly(lambda: found.extend(self._gradient_of(held)))
+        self._forget()
+        return [number.item() for number in found]
+
+    def _compare(self, expected: list[float]) -> None:
+        self._compared = True
+        found = self._results.tolist()
+        for name, ours, plain in zip(("loss", "norm of the gradient"), found, expected, strict=True):
+            # Numbers that are none stop the run elsewhere, with words about the recipe.
+            if math.isfinite(plain) and not math.isclose(ours, plain, rel_tol=TOLERANCE):
+                raise ConfigError(
+                    f"a training step recorded as a CUDA graph has a {name} of {ours:.6g}, and done plainly of "
+                    f"{plain:.6g}: what this GPU computes so cannot be relied on",
+                    f"export {VARIABLE}=0, and run it again",
+                )
+
+
+#: Of batches, by which they share a recording.
+Shape = tuple[tuple[PaddedRows, int], ...]
+
+
+def _shape(batch: Batch) -> tuple[PaddedRows, int]:
+    assert isinstance(batch.attend, PaddedRows), "of other layouts no two batches have one shape"
+    return batch.attend, len(batch.where)

@@ -1,0 +1,87 @@
+"""On a GPU: the same numbers as on a CPU, and the same from recordings as without. Skipped where torch sees none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.gpt2 import decoding, graphs, runtime, weights
+from stages.gpt2.model import GPT2Config
+from stages.sft import trainer
+from stages.sft.progress import StepRecord
+from tests.test_gpt2_recorded import PROMPTS, SIZES
+from tests.test_sft_trainer import VAL, changed, made_rows
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+
+#: Heads of 64, as GPT-2's, for which there are kernels of all kinds.
+MODEL = GPT2Config(n_layer=2, n_head=2, n_embd=128, n_positions=32, vocab_size=40)
+RECIPE = changed(epochs=6, eval_every=10, learning_rate=1e-3, clip_norm=1.0, schedule="cosine", warmup_steps=3)
+TRAIN = made_rows(24)
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    """Ask torch for results that repeat, as the stages do; other tests do not."""
+    before = torch.are_deterministic_algorithms_enabled()
+    yield runtime.prepare()
+    torch.use_deterministic_algorithms(before)
+
+
+def fit(device: str, recipe=RECIPE, dtype=torch.float32) -> tuple[list[torch.Tensor], list[StepRecord]]:
+    model = weights.initialise(MODEL, seed=0).to(device)
+    history: list[StepRecord] = []
+    trainer.fit(model, TRAIN, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=lambda _: {})
+    return [parameter.detach().cpu() for parameter in model.parameters()], history
+
+
+def numbers(history: list[StepRecord]) -> list[float]:
+    return [n for record in history for n in (record.train_loss, record.grad_norm, record.val_loss) if n is not None]
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"activation_checkpointing": True}])
+def test_training_in_fp32_follows_the_cpu(changes):
+    recipe = RECIPE.model_copy(update=changes)
+
+    assert numbers(fit("cuda", recipe)[1]) == pytest.approx(numbers(fit("cpu", recipe)[1]), rel=1e-4)
+
+
+def test_training_in_bf16_learns_as_in_fp32():
+    _, fp32 = fit("cuda")
+    _, bf16 = fit("cuda", dtype=torch.bfloat16)
+
+    assert bf16[-1].val_loss == pytest.approx(fp32[-1].val_loss, rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.1}, {"accumulate": 2}])
+def test_training_repeats_and_recordings_change_nothing(changes, dtype, monkeypatch, capsys):
+    recipe = RECIPE.model_copy(update=changes)
+    first, history = fit("cuda", recipe, dtype)
+    again, same = fit("cuda", recipe, dtype)
+    monkeypatch.setenv(graphs.VARIABLE, "0")
+    _, plain = fit("cuda", recipe, dtype)
+
+    assert "not recorded" not in capsys.readouterr().out
+    assert history == same
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert numbers(history) == pytest.approx(numbers(plain), rel=1e-4 if dtype == torch.float32 else 0.02)
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 64])
+def test_answers_in_fp32_are_those_of_the_cpu(batch_size, monkeypatch, capsys):
+    def answers(device: str):
+        model = weights.initialise(SIZES, seed=1)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(3.0)
+        made = decoding.generate(
+            decoding.prepare(model.to(device)), PROMPTS, max_new_tokens=20, end_of_text=0, batch_size=batch_size
+        )
+        return dict(made)
+
+    expected = answers("cpu")
+    assert answers("cuda") == expected
+    assert "not recorded" not in capsys.readouterr().out
+    monkeypatch.setenv(graphs.VARIABLE, "0")
+    assert answers("cuda") == expected
