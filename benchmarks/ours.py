@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.clock import Clock
 from benchmarks.task import Task
 from stages.common.params import Finetune
 from stages.gpt2 import runtime, weights
-from stages.sft import progress, trainer
+from stages.sft import passes, progress, trainer
+from stages.sft.meter import Meter, P, T
+
+
+class _Evaluations(Meter):
+    """Takes the time of evaluations by the benchmark's clock."""
+
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        super().__init__(device)
+        self._clock = clock
+
+    def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:  # noqa: ARG002
+        """The function, within the clock's time of evaluations."""
+
+        @functools.wraps(function)
+        def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
+            with self._clock.evaluation():
+                return function(*arguments, **named)
+
+        return wrapped
 
 
 def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str, Any]:
@@ -21,13 +43,6 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
     model = weights.load(model_folder, made_by="python -m benchmarks.finetune", device=found)
     every = task.warmup + task.steps
     settings = Finetune.model_validate(task.recipe.model_dump() | {"max_steps": every})
-    evaluate = trainer.evaluate
-
-    @functools.wraps(evaluate)
-    def timed(*arguments: Any, **named: Any) -> float:
-        with clock.evaluation():
-            return evaluate(*arguments, **named)
-
     seen = 0
 
     def on_step(record: progress.StepRecord) -> None:
@@ -38,13 +53,17 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
         clock.step(record.train_loss, record.tokens_seen - seen)
         seen = record.tokens_seen
 
-    trainer.evaluate = timed
-    try:
-        trainer.fit(
-            model, task.train, task.val, settings, loss_on="all", dtype=dtype, on_step=on_step, on_epoch=lambda _: {}
-        )
-    finally:
-        trainer.evaluate = evaluate
+    trainer.fit(
+        model,
+        task.train,
+        task.val,
+        settings,
+        loss_on="all",
+        dtype=dtype,
+        on_step=on_step,
+        on_epoch=lambda _: {},
+        meter=_Evaluations(clock, found),
+    )
     measured = clock.result()
-    final_loss = trainer.evaluate(model, task.val[: task.recipe.batch_size], "all")
+    final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
     return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}

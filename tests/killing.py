@@ -125,7 +125,7 @@ def main() -> None:
 
     passes.backward = _marked("step", passes.backward)
     passes.summed_loss = _marked("forward", passes.summed_loss)
-    trainer.evaluate = _marked("evaluation", trainer.evaluate)
+    passes.Evaluation.__call__ = _marked("evaluation", passes.Evaluation.__call__)  # type: ignore[method-assign]
     optimizer.MasterWeights.step = _marked("update", optimizer.MasterWeights.step)  # type: ignore[method-assign]
     checkpoint.Checkpoints.save = _marked("save", checkpoint.Checkpoints.save)  # type: ignore[method-assign]
     finetune._write = _marked("model", finetune._write)

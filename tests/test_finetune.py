@@ -14,7 +14,7 @@ from stages.common.errors import ConfigError
 from stages.common.records import Encoded, read_records
 from stages.gpt2 import weights
 from stages.gpt2.tokenizer import Tokenizer
-from stages.sft import trainer
+from stages.sft import passes
 from tests import small_pipeline
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
 
     model = weights.load(paths.TUNED_MODEL, made_by="x")
     rows = list(read_records(paths.tokens_file("val"), Encoded, made_by="x"))
-    assert trainer.evaluate(model, rows, "response") == pytest.approx(metrics["val_loss"], rel=1e-6)
+    assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
     # The last sample is that model's answer.
     last = jsonl(paths.SAMPLES)[-1]
     assert finetune._sample(last["epoch"], model, rows[0], Tokenizer(paths.TOKENIZER)) == last

@@ -50,7 +50,7 @@ def model():
 @pytest.mark.parametrize("batch_size", [1, 5, 6, 64])
 @pytest.mark.parametrize("sampling", [None, decoding.Sampling(temperature=0.8, top_p=0.9)])
 def test_answers_from_recordings_are_the_plain_ones(growth, batch_size, sampling, model, tapes, monkeypatch):
-    monkeypatch.setitem(cached.GROWTH, "cpu", growth)
+    monkeypatch.setattr(cached, "GROWTH", growth)
     found = answers(model, sampling=sampling, batch_size=batch_size)
 
     assert tapes.done.count("again") > tapes.done.count("plainly")

@@ -31,6 +31,7 @@ from stages.common.params import Lora
 from stages.gpt2 import runtime, weights
 from stages.sft import checkpoint, identity, lora, room, trainer
 from stages.sft.encoding import Format
+from stages.sft.meter import Meter
 from stages.sft.progress import Progress, StepRecord
 from stages.sft.team import ALONE
 from tests import killing, small_pipeline
@@ -51,7 +52,7 @@ def fit(
     dtype=torch.float32,
     said=None,
     recipe=RECIPE,
-    val=VAL,
+    meter=None,
     on_epoch=None,
     low_rank=None,
 ):
@@ -77,13 +78,14 @@ def fit(
         progress = trainer.fit(
             model,
             TRAIN,
-            val,
+            VAL,
             recipe,
             loss_on="all",
             dtype=dtype,
             on_step=on_step,
             on_epoch=on_epoch or (lambda epoch: {"epoch": epoch, "sample": model.wte.weight.float().sum().item()}),
             checkpoints=checkpoints,
+            meter=meter,
         )
     return model, progress, steps
 
@@ -138,18 +140,21 @@ def test_a_signal_in_any_step_the_last_too_is_heard_and_the_run_goes_on(tmp_path
     assert_equal(fit(tmp_path / "run", recipe=recipe), expected)
 
 
-class Interrupting(list):
-    """Rows that send a signal while they are evaluated for the n-th time."""
+class Interrupting(Meter):
+    """Sends a signal when the n-th evaluation begins."""
 
-    def __init__(self, rows, evaluation: int) -> None:
-        super().__init__(rows)
-        self.left = 2 * evaluation  # an evaluation goes through them to count, and to put them in order
+    def __init__(self, evaluation: int) -> None:
+        super().__init__(torch.device("cpu"))
+        self.evaluation = evaluation
 
-    def __iter__(self):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super().__iter__()
+    def timed(self, what, function):
+        def wrapped(*arguments):
+            if self.times.get("evaluation", 0) == self.evaluation - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate(*arguments)
+
+        evaluate = super().timed(what, function)
+        return wrapped
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -163,7 +168,7 @@ def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, eva
     evaluated = [record.step for record in expected[1].history if record.val_loss is not None][evaluation - 1]
     said = []
     with pytest.raises(signals.Interrupted, match="SIGTERM"):
-        fit(tmp_path / "run", recipe=recipe, dtype=dtype, val=Interrupting(VAL, evaluation))
+        fit(tmp_path / "run", recipe=recipe, dtype=dtype, meter=Interrupting(evaluation))
     assert sorted(path.name for path in (tmp_path / "run").iterdir())[-1] == f"step-{evaluated:08d}"
 
     found = fit(tmp_path / "run", recipe=recipe, dtype=dtype, said=said)
@@ -175,7 +180,7 @@ def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, eva
 
 def test_a_signal_in_the_first_evaluation_leaves_nothing_to_go_on_from(tmp_path):
     with pytest.raises(signals.Interrupted):
-        fit(tmp_path / "run", val=Interrupting(VAL, 1))
+        fit(tmp_path / "run", meter=Interrupting(1))
 
     assert fit(tmp_path / "run")[2] == list(range(7))
 

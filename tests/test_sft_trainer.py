@@ -245,7 +245,7 @@ def test_evaluation_counts_every_token_the_same():
         total += passes.summed_loss(model, batch).item()
         tokens += batch.count
 
-    assert passes.evaluate(model, VAL, "all") == pytest.approx(total / tokens, rel=1e-6)
+    assert passes.Evaluation(model, VAL, "all")() == pytest.approx(total / tokens, rel=1e-6)
 
 
 def test_one_step_is_that_of_adamw_worked_by_hand():
@@ -511,7 +511,7 @@ def test_parts_without_a_target_count_nothing_and_a_batch_without_one_names_its_
         for ours, theirs in zip(parts, gradients[0], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
-        passes.evaluate(model, empty, "response")
+        passes.Evaluation(model, empty, "response")()
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
         passes.parts(empty, recipe, "response", PLAIN)
 
@@ -554,7 +554,7 @@ def test_dropout_is_repeatable_changes_training_and_is_off_in_evaluation():
     assert [r.train_loss for r in first] == [r.train_loss for r in second]
     assert first[1].train_loss != without[1].train_loss
     assert first[0].val_loss == without[0].val_loss
-    assert passes.evaluate(model, VAL, "all") == first[-1].val_loss
+    assert passes.Evaluation(model, VAL, "all")() == first[-1].val_loss
 
 
 def test_dropout_leaves_the_global_generator_alone():
@@ -584,5 +584,5 @@ def test_patience_stops_when_validation_stops_falling_and_keeps_the_best_weights
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + 2, "it ends two evaluations after the best one"
     assert progress.kept_step == evaluated[best][0]
-    assert passes.evaluate(model, VAL, "all") == losses[best]
+    assert passes.Evaluation(model, VAL, "all")() == losses[best]
     assert progress.step < 300

@@ -22,8 +22,8 @@ from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2, Attend, Block, GPT2Config, Projection
 from stages.gpt2.packed import in_fp32
 
-#: Positions that a cache grows by. On a GPU a step is recorded anew for each length (`stages.gpt2.recorded`).
-GROWTH = {"cpu": 16, "cuda": 64}
+#: Positions that a cache grows by; on a GPU a step is recorded anew for each length (`stages.gpt2.recorded`).
+GROWTH, GROWTH_ON_GPU = 16, 64
 #: A cache is laid out for fewer positions where these are at most such a share of those it has.
 SHRUNK_AT = 3 / 4
 
@@ -167,7 +167,7 @@ class KVCache:
     def __init__(self, config: GPT2Config, places: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
         self.places = places
         self._length = length
-        self._growth = GROWTH[device.type]
+        self._growth = GROWTH_ON_GPU if device.type == "cuda" else GROWTH
         self._position = (config.n_layer, 2, places, config.n_head, config.n_embd // config.n_head)
         size = math.prod(self._position[2:]) * length
         self._memory = torch.empty(config.n_layer, 2, size, dtype=dtype, device=device)

@@ -21,7 +21,7 @@ VARIABLE = "PIPELINE_CUDA_GRAPHS"
 #: How many kinds of work are recorded; each takes some megabytes of the GPU besides memory that all share.
 MOST = 64
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 class Recorder(Protocol):

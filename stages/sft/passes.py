@@ -80,15 +80,8 @@ def summed_loss(model: GPT2, batch: Batch) -> Tensor:
     return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights)
 
 
-@torch.no_grad()
-def evaluate(
-    model: GPT2,
-    rows: Sequence[Encoded],
-    loss_on: LossOn,
-    team: Team = ALONE,
-    check: Callable[[], None] = lambda: None,
-) -> float:
-    """Mean loss in nats over all target tokens of all rows, each token counting the same.
+class Evaluation:
+    """Mean loss in nats over all target tokens of rows, each token counting the same; again at every call.
 
     Args:
         model: in evaluation mode.
@@ -96,20 +89,40 @@ def evaluate(
         loss_on: which tokens count.
         team: the processes that evaluate together.
         check: is called before each batch, and may end the evaluation by raising.
+        loss_of: `summed_loss` of the model and a batch in main memory.
 
     Raises:
         DataError: no row has a target.
     """
-    count = _targets(rows, loss_on)
-    by_length = sorted(rows, key=lambda row: len(row.ids))
-    device = model.wte.weight.device
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
-        check()
-        own, counts = team.share(batch_rows)
-        batch = collate(own, loss_on, layout.evaluation(device)).weighted(float(counts))
-        total += summed_loss(model, batch.to(device))
-    return team.sum(total).item() / count
+
+    def __init__(
+        self,
+        model: GPT2,
+        rows: Sequence[Encoded],
+        loss_on: LossOn,
+        team: Team = ALONE,
+        check: Callable[[], None] = lambda: None,
+        loss_of: Callable[[Batch], Tensor] | None = None,
+    ) -> None:
+        self._device = device = model.wte.weight.device
+        self._team = team
+        self._check = check
+        self._loss_of = loss_of or (lambda batch: summed_loss(model, batch.to(device)))
+        self._count = _targets(rows, loss_on)
+        by_length = sorted(rows, key=lambda row: len(row.ids))
+        self._batches = []
+        for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
+            own, counts = team.share(batch_rows)
+            self._batches.append(collate(own, loss_on, layout.evaluation(device)).weighted(float(counts)))
+
+    @torch.no_grad()
+    def __call__(self) -> float:
+        """Evaluate the model as it is now."""
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for batch in self._batches:
+            self._check()
+            total += self._loss_of(batch)
+        return self._team.sum(total).item() / self._count
 
 
 def _targets(rows: Sequence[Encoded], loss_on: LossOn) -> int:

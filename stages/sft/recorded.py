@@ -1,6 +1,6 @@
-"""Whole optimiser steps that a GPU is asked for in one call, see `stages.gpt2.graphs`.
+"""Whole optimiser steps, and losses, that a GPU is asked for in one call, see `stages.gpt2.graphs`.
 
-What is another at every step lies in tensors that stay where they are: the batch, and what the step is told
+What is another each time lies in tensors that stay where they are: the batch, and what an optimiser step is told
 (`Controls`). Batches of one shape share a recording.
 """
 
@@ -53,6 +53,60 @@ StepOf = Callable[[Sequence[Batch], Controls], tuple[Tensor, Tensor]]
 GradientOf = Callable[[Sequence[Batch]], tuple[Tensor, Tensor]]
 
 
+#: Of batches, by which they share a recording.
+Shape = tuple[tuple[PaddedRows, int], ...]
+
+
+class _Held:
+    """For each shape batches whose tensors stay where they are, on a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._batches: dict[Shape, list[Batch]] = {}
+
+    def take(self, batches: Sequence[Batch]) -> tuple[Shape, list[Batch]]:
+        """Let those of a shape hold batches in main memory; the shape, and they."""
+        shape = tuple(_shape(batch) for batch in batches)
+        held = self._batches.get(shape)
+        if held is None:
+            held = self._batches[shape] = [batch.to(self._device) for batch in batches]
+        else:
+            for there, new in zip(held, batches, strict=True):
+                for tensor, values in zip(there.tensors().values(), new.tensors().values(), strict=True):
+                    runtime.put(tensor, values)
+        return shape, held
+
+
+def _shape(batch: Batch) -> tuple[PaddedRows, int]:
+    assert isinstance(batch.attend, PaddedRows), "of other layouts no two batches have one shape"
+    return batch.attend, len(batch.where)
+
+
+class RecordedLosses:
+    """Computes losses of batches, each shape's first one plainly and those after it from a recording.
+
+    Args:
+        loss_of: computes one, a scalar in fp32, without gradients.
+        recorder: of the device.
+        device: where it is computed.
+        say: is told why there are no recordings, if that is so.
+    """
+
+    def __init__(
+        self, loss_of: Callable[[Batch], Tensor], recorder: Recorder, device: torch.device, say: Callable[[str], None]
+    ) -> None:
+        self._loss_of = loss_of
+        self._repeater = Repeater(recorder, "evaluations", say)
+        self._held = _Held(device)
+        self._loss = torch.zeros((), device=device)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss of a batch in main memory, whose rows are filled up; the next one takes its place."""
+        shape, [held] = self._held.take([batch])
+        self._repeater.do(shape, lambda: self._loss.copy_(self._loss_of(held)))
+        return self._loss
+
+
 class RecordedSteps:
     """Does optimiser steps, each shape's first one plainly and those after it from a recording.
 
@@ -80,23 +134,14 @@ class RecordedSteps:
         self._gradient_of = gradient_of
         self._forget = forget
         self._repeater = Repeater(recorder, "training steps", say, forget)
-        self._device = device
-        # By shape, batches in tensors that stay where they are.
-        self._held: dict[Shape, list[Batch]] = {}
+        self._held = _Held(device)
         self._controls = torch.zeros(len(dataclasses.fields(Controls)), device=device)
         self._results = torch.zeros(2, device=device)
         self._compared = False
 
     def __call__(self, batches: Sequence[Batch], controls: Controls) -> tuple[Tensor, Tensor]:
         """Do the step of batches in main memory, whose rows are filled up (`stages.sft.layout`)."""
-        shape = tuple(_shape(batch) for batch in batches)
-        held = self._held.get(shape)
-        if held is None:
-            held = self._held[shape] = [batch.to(self._device) for batch in batches]
-        else:
-            for there, new in zip(held, batches, strict=True):
-                for tensor, values in zip(there.tensors().values(), new.tensors().values(), strict=True):
-                    runtime.put(tensor, values)
+        shape, held = self._held.take(batches)
         runtime.put(self._controls, torch.tensor(controls.numbers()))
         compared = self._compared or not self._repeater.records_next(shape)
         expected = None if compared else self._plain(held)
@@ -129,12 +174,3 @@ class RecordedSteps:
                     f"{plain:.6g}: what this GPU computes so cannot be relied on",
                     f"export {VARIABLE}=0, and run it again",
                 )
-
-
-#: Of batches, by which they share a recording.
-Shape = tuple[tuple[PaddedRows, int], ...]
-
-
-def _shape(batch: Batch) -> tuple[PaddedRows, int]:
-    assert isinstance(batch.attend, PaddedRows), "of other layouts no two batches have one shape"
-    return batch.attend, len(batch.where)

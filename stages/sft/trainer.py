@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import signal
 from collections.abc import Callable, Sequence
@@ -23,9 +24,9 @@ from stages.sft.batches import Batch
 from stages.sft.checkpoint import Checkpoints
 from stages.sft.meter import Meter
 from stages.sft.optimizer import MasterWeights
-from stages.sft.passes import evaluate
+from stages.sft.passes import Evaluation
 from stages.sft.progress import Progress, StepRecord, best_evaluation
-from stages.sft.recorded import Controls, RecordedSteps
+from stages.sft.recorded import Controls, RecordedLosses, RecordedSteps
 from stages.sft.schedule import Step
 from stages.sft.soundness import Soundness
 from stages.sft.team import ALONE, Team
@@ -156,8 +157,14 @@ class _Run:
         self._loss_of = team.distributed(self._working, passes.summed_loss)
         self._device = self._working.wte.weight.device
         self._layout = layout.training(self._device, self.dtype)
-        self._recorded = self._recorded_steps()
-        self._evaluate = self.meter.timed("evaluation", evaluate) if self.meter else evaluate
+        self._recorded: RecordedSteps | None = None
+        losses: RecordedLosses | None = None
+        if recorder := self._recorder():
+            where = (recorder, self._device, console.say)
+            self._recorded = RecordedSteps(self._learn, self._gradient, self._weights.forget, *where)
+            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), *where)
+        evaluation = Evaluation(self._working, self.val, self.loss_on, team, self._check, losses)
+        self._evaluation = self.meter.timed("evaluation", evaluation) if self.meter else evaluation
         self._launched: list[_Launched] = []
         # Whether a save was due and a signal had come, in any process, of the steps since.
         self._asked: list[Callable[[], list[bool]]] = []
@@ -218,17 +225,14 @@ class _Run:
         loss = passes.backward(self._loss_of, self._weights, batches)
         return loss, self._weights.norm()
 
-    def _recorded_steps(self) -> RecordedSteps | None:
-        """What does steps from recordings, where the device makes them of the whole of a step.
+    def _recorder(self) -> graphs.Recorder | None:
+        """What records on the device, where it can record the whole of a step.
 
         Gradients that are summed over processes are not recorded, nor activations computed again, for which the
         generators' states are read.
         """
         whole = self.team.size == 1 and not self.settings.activation_checkpointing
-        recorder = graphs.recorder(self._device) if whole else None
-        if recorder is None:
-            return None
-        return RecordedSteps(self._learn, self._gradient, self._weights.forget, recorder, self._device, console.say)
+        return graphs.recorder(self._device) if whole else None
 
     def evaluate(self, step: Step) -> None:
         """Evaluate after a step. With patience, keep the best weights, and end the run where these are long ago."""
@@ -313,9 +317,6 @@ class _Run:
                 self._unevaluated = made
             else:
                 self._record(made)
-
-    def _evaluation(self) -> float:
-        return self._evaluate(self._working, self.val, self.loss_on, self.team, self._check)
 
     def _check(self) -> None:
         if any(self.team.any(self.interruption.signal is not None, device=self._device)):
