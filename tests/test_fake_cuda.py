@@ -1,0 +1,171 @@
+"""PyTorch's code for GPUs under ours, on a CUDA runtime whose kernels do nothing (tests/fake_cuda.c).
+
+What is computed is seen nowhere here, but everything else is: that nothing waits in a recording or reaches outside it,
+how many kernels it has, and which. It wants gcc and an interpreter with the project's packages and torch's build for
+CUDA 13, whether it sees a GPU or not:
+
+    FAKE_CUDA_PYTHON=.venv-cuda/bin/python python -m pytest -m slow tests/test_fake_cuda.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.small_pipeline import ROOT
+
+PYTHON = os.environ.get("FAKE_CUDA_PYTHON", sys.executable if (torch.version.cuda or "").startswith("13.") else None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PYTHON is None, reason="FAKE_CUDA_PYTHON names no interpreter with torch for CUDA 13"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc"),
+]
+LAYERS = 4
+
+#: Every number that a kernel would have written is whatever its memory held: none is looked at.
+PREPARE = f"""
+import math, torch
+from stages.gpt2 import decoding, runtime, weights
+from stages.gpt2.model import GPT2Config
+from stages.sft import recorded, trainer
+from stages.sft.soundness import Soundness
+from tests.test_sft_trainer import VAL, changed, made_rows
+
+device = runtime.prepare()
+assert torch.cuda.get_device_name(device) == "Fake H100"
+model = weights.initialise(GPT2Config({LAYERS}, 2, 128, 64, 40), seed=0).to(device)
+Soundness.fault = lambda *_: None
+math.isfinite = lambda _: True
+recorded.TOLERANCE = math.inf
+"""
+TRAIN = """
+history = []
+trainer.fit(
+    model, made_rows(24), VAL, changed(epochs=6, **{changes}), loss_on="all", dtype=torch.{dtype},
+    on_step=history.append, on_epoch=lambda _: {{}},
+)
+print(len(history) - 1, sum(record.val_loss is not None for record in history))
+"""
+ANSWER = """
+prompts = [[3, 1, 4, 1, *range(length)] for length in range(1, 20)]
+made = decoding.generate(
+    decoding.prepare(model.to(torch.{dtype})), prompts, max_new_tokens=40, end_of_text=-1, batch_size=8
+)
+print(sum(len(answer.ids) for _, answer in made))
+"""
+
+
+@dataclass
+class Seen:
+    """What a program said, and what the runtime saw of it."""
+
+    said: str
+    lines: list[tuple[str, str]]
+
+    def all(self, what: str) -> list[str]:
+        return [rest for name, rest in self.lines if name == what]
+
+    @property
+    def captures(self) -> list[tuple[int, int]]:
+        """Kernels and products of each recording."""
+        return [(int(kernels), int(products)) for kernels, products in map(str.split, self.all("capture"))]
+
+    def kernels(self, capture: int) -> Counter[str]:
+        """By name, those of one recording."""
+        found = (line.split(" ", 1) for line in self.all("kernel"))
+        return Counter(name for number, name in found if int(number) == capture)
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory) -> Path:
+    """The folder of the runtime, built."""
+    folder = tmp_path_factory.mktemp("fake_cuda")
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(subprocess.check_output([str(PYTHON), "-c", where], text=True).strip())
+    headers = [packages / "nvidia/cu13/include", packages / "triton/backends/nvidia/include"]
+    built = folder / "libcuda.so.1"
+    options = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", *(f"-I{path}" for path in headers)]
+    subprocess.run(["gcc", *options, "-o", str(built), str(ROOT / "tests/fake_cuda.c"), "-lpthread"], check=True)
+    return folder
+
+
+def run(folder: Path, program: str, **environment: str) -> Seen:
+    report = folder / "report"
+    made = subprocess.run(
+        [str(PYTHON), "-c", PREPARE + program],
+        env=os.environ
+        | {
+            "LD_PRELOAD": str(folder / "libcuda.so.1"),
+            "LD_LIBRARY_PATH": str(folder),
+            "FAKE_CUDA_REPORT": str(report),
+            "PYTHONPATH": str(ROOT),
+        }
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "AccumulateGrad" not in made.stderr, "gradients are added up on another stream than that of the recording"
+    lines = [line.split(" ", 1) for line in report.read_text().splitlines()]
+    return Seen(made.stdout, [(line[0], line[1]) for line in lines])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"dropout": 0.1}, {"accumulate": 2}, {"clip_norm": 1.0, "decay": "matrices", "schedule": "cosine"}]
+)
+def test_all_of_a_step_is_recorded(runtime, changes, dtype):
+    seen = run(runtime, TRAIN.format(changes=changes, dtype=dtype))
+
+    assert "not recorded" not in seen.said
+    assert (seen.all("refused"), seen.all("stray")) == ([], [])
+    steps, evaluations = map(int, seen.said.split())
+    [replays] = map(int, seen.all("replays"))
+    # The first of each shape is done plainly.
+    assert replays == steps + evaluations - len(seen.captures)
+    [waits] = map(int, seen.all("waits"))
+    assert waits <= 2 * steps + evaluations + 2 * len(seen.captures) + 100, "for a step's loss and norm, a step late"
+
+
+def test_a_step_has_few_kernels_and_those_of_flash_attention(runtime):
+    seen = run(runtime, TRAIN.format(changes={}, dtype="bfloat16"))
+
+    kernels, products = seen.captures[0]
+    assert products == 12 * LAYERS + 4
+    assert kernels <= 34 * LAYERS + 60
+    names = seen.kernels(0)
+    assert sum(number for name, number in names.items() if "flash_fwd" in name) == LAYERS
+    assert sum(number for name, number in names.items() if "flash_bwd_dq_dk_dv" in name) == LAYERS
+    assert not [name for name in names if "softmax" in name or "fmha" in name or "masked_fill" in name]
+
+
+@pytest.mark.parametrize("changes", [{"activation_checkpointing": True}, {}])
+def test_steps_that_are_not_recorded_are_done(runtime, changes):
+    variable = {} if changes else {"PIPELINE_CUDA_GRAPHS": "0"}
+    seen = run(runtime, TRAIN.format(changes=changes, dtype="bfloat16"), **variable)
+
+    assert seen.captures == []
+    assert len(seen.said.split()) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_steps_of_generation_are_recorded_with_few_kernels(runtime, dtype):
+    seen = run(runtime, ANSWER.format(dtype=dtype))
+
+    assert seen.said.split() == [str(19 * 40)]
+    assert (seen.all("refused"), seen.all("stray")) == ([], [])
+    assert seen.captures
+    for kernels, products in seen.captures:
+        assert products == 4 * LAYERS + 1
+        assert kernels <= 9 * LAYERS + 15
+    assert int(seen.all("replays")[0]) > 60
