@@ -207,7 +207,7 @@ def main() -> None:
         "seconds": seconds,
         "setup_s": setup,
         "cores_of_others": max(0.0, busy_elsewhere() - before) / seconds,
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_resident(),
+        "peak_memory_bytes": torch.cuda.max_memory_reserved() if device.type == "cuda" else peak_resident(),
         "answers": answers,
     }
     if facts["tokens"] != sum(lengths):

@@ -81,7 +81,7 @@ class Clock:
             "losses": [float(loss) for loss in self._losses],
             # The first one also makes what later ones find ready.
             "evaluation_s": self._evaluations[1:] or self._evaluations,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated() if self._cuda else peak_resident(),
+            "peak_memory_bytes": torch.cuda.max_memory_reserved() if self._cuda else peak_resident(),
         }
 
     def _cores_of_others(self) -> float:

@@ -75,7 +75,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
         [scale] = gradients
         hidden_gradient, head_gradient = ctx.saved_tensors
         if not _seen_to_be_one(scale):
-            hidden_gradient, head_gradient = (None if g is None else g * scale for g in ctx.saved_tensors)
+            for gradient in ctx.saved_tensors:
+                if gradient is not None:
+                    gradient.mul_(scale)  # a second backward pass would be refused for it
         return hidden_gradient, head_gradient, None, None
 
 

@@ -20,6 +20,7 @@ from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import KEPT_WEIGHTS
 from stages.sft import layout, ledger, loss
 from stages.sft.ledger import Shape
+from stages.sft.optimizer import BLOCK_ON_GPU
 from stages.sft.schedule import EVALUATION_BATCH
 from stages.sft.shortage import explained, size
 from stages.sft.team import ALONE, Team
@@ -27,6 +28,8 @@ from stages.sft.team import ALONE, Team
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
 #: 150 MB in the runs measured (docs/decisions.md).
 KERNELS = 64 << 20
+#: The same on a GPU, where cuBLAS has workspaces: 0.3 GiB were missing in every run on tests/fake_cuda.c.
+KERNELS_ON_GPU = 384 << 20
 #: What fine-tuning is proposed to lower with, where it trains all weights.
 LOW_RANK = Lora(rank=16, alpha=16.0, targets=["c_attn"])
 
@@ -45,6 +48,8 @@ class Estimate:
         accumulated: whether gradients wait for those of the batch's next part.
         buckets: in which several processes that each keep the whole model sum their gradients.
         evaluation: what the forward pass of a validation batch holds at a time.
+        recordings: what recorded steps keep for themselves on a GPU (`stages.sft.recorded`).
+        kernels: see `KERNELS`.
     """
 
     weights: int
@@ -56,6 +61,8 @@ class Estimate:
     accumulated: bool = False
     buckets: int = 0
     evaluation: int = 0
+    recordings: int = 0
+    kernels: int = KERNELS
 
     @property
     def total(self) -> int:
@@ -71,16 +78,16 @@ class Estimate:
         of its own: tensors are written, and gathered from several processes, one at a time.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
-        parts["buckets of gradients"] = self.buckets
+        parts |= {"buckets of gradients": self.buckets, "recordings": self.recordings}
         at_the_loss = self.activations + self.logits
         between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
         if self.evaluation > between:
-            return parts | {"evaluation": self.evaluation, "kernels": KERNELS}
+            return parts | {"evaluation": self.evaluation, "kernels": self.kernels}
         if self.accumulated or self.gradients > at_the_loss:
             parts["gradients"] = self.gradients
         if self.accumulated or self.gradients <= at_the_loss:
             parts |= {"activations": self.activations, "logits and loss": self.logits}
-        return parts | {"kernels": KERNELS}
+        return parts | {"kernels": self.kernels}
 
     def __str__(self) -> str:
         """As in ``3.4 GiB (weights 0.5 GiB, ...)``."""
@@ -105,12 +112,14 @@ def estimate(
     With d bytes a number in the dtype of the products, W weights, of which T are trained:
 
     - weights d W; fp32 weights 4 W if d is 2, and 4 T more where early stopping keeps the best;
-    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole: summed over the parts of a batch,
-      or on a GPU;
+    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole, to be summed over the parts of a
+      batch; on a GPU a block of them in fp32;
     - activations, see `activations`;
     - the loss (`stages.sft.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
       gradient twice, V * C in d each, if the head is trained;
-    - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits.
+    - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits;
+    - on a GPU the loss's logits twice more in fp32, and for recorded steps, which have memory of their own, again
+      activations and loss or the gradients.
 
     Where N processes each keep the whole model (`stages.sft.team`) gradients are summed in buckets, d T, in fp32, 4 T.
     Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
@@ -133,17 +142,19 @@ def estimate(
     updates = ledger.lora_weights(sizes, settings.lora)
     weights = embeddings + sizes.n_layer * layer + updates
     trained = updates if settings.lora else weights
+    block = 4 * min(BLOCK_ON_GPU, trained) if bf16 and device.type == "cuda" else 0
     shapes = ledger.training_shapes(train, settings, loss_on, steps, layout.training(device, dtype), team.size)
     parts = [part for step in shapes for part in step]
     kept = max(
-        activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype) for part in parts
+        activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype, device)
+        for part in parts
     )
-    at_the_loss = max(_loss(part, sizes, settings, dtype) for part in parts)
+    at_the_loss = max(_loss(part, sizes, settings, dtype, device) for part in parts)
     found = Estimate(
         weights=width * weights,
         masters=4 * (weights * bf16 + trained * (settings.patience is not None)),
         optimizer=8 * trained,
-        gradients=trained * (width + 4 * (bf16 and (settings.accumulate > 1 or device.type == "cuda"))),
+        gradients=trained * (width + 4 * (bf16 and settings.accumulate > 1)) + block,
         activations=kept - at_the_loss,
         logits=at_the_loss,
         accumulated=settings.accumulate > 1,
@@ -156,8 +167,11 @@ def estimate(
             ),
             default=0,
         ),
+        kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
     )
     if team.size == 1:
+        if device.type == "cuda" and not settings.activation_checkpointing:
+            return replace(found, recordings=max(kept, found.gradients))
         return found
     if not team.sharded:
         return replace(found, gradients=trained * (width + 4), buckets=trained * width)
@@ -206,22 +220,25 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     return ends + layer * sizes.n_layer
 
 
-def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype) -> int:
+def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
     """Bytes of the logits, which become their gradients, and of the head's gradient.
 
     The head's gradient is there twice until it has become the embedding's.
     """
-    item = dtype.itemsize
-    group = min(shape.logits, loss.GROUP) * sizes.vocab_size * item
-    head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * item
-    return group + head
+    head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * dtype.itemsize
+    return _logits(shape, sizes, dtype, device) + head
+
+
+def _logits(shape: Shape, sizes: GPT2Config, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the logits of up to GROUP targets; a GPU turns all of them to fp32 at a time, and back."""
+    return min(shape.logits, loss.GROUP) * sizes.vocab_size * (dtype.itemsize + 8 * (device.type == "cuda"))
 
 
 def _evaluation(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
     """Bytes that the forward pass of a validation batch holds at its peak: one layer's, and the logits."""
     plain = settings.model_copy(update={"dropout": 0.0, "activation_checkpointing": False})
-    logits = min(shape.logits, loss.GROUP) * sizes.vocab_size * dtype.itemsize
-    return activations(shape, replace(sizes, n_layer=1), plain, dtype, device) + logits
+    one_layer = activations(shape, replace(sizes, n_layer=1), plain, dtype, device)
+    return one_layer + _logits(shape, sizes, dtype, device)
 
 
 def available(device: torch.device) -> int:
@@ -251,12 +268,12 @@ def _control_group_room() -> list[int]:
 
 def taken(device: torch.device) -> int:
     """The memory, in bytes, that the process has now; on a GPU that torch has of it."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else psutil.Process().memory_info().rss
 
 
 def peak(device: torch.device) -> int:
     """The most memory, in bytes, that the process has had at a time; on a GPU that torch has had of it."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident()
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_resident()
 
 
 def peak_resident() -> int:

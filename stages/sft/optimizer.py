@@ -14,10 +14,10 @@ from stages.common.params import Finetune
 from stages.gpt2.model import GPT2
 from stages.sft.team import ALONE, Team, local, share_of, whole
 
-#: Elements, of one weight or several, that are updated at a time on a CPU behind a bf16 model: their gradient, weight
-#: and state stay in the cache from the conversion to fp32 until the weight goes back, and no fp32 gradient of the
-#: model's size ever exists.
-BLOCK = 1 << 20
+#: Elements, of one weight or several, that are updated at a time behind a bf16 model, so that no fp32 gradient of the
+#: model's size ever exists. On a CPU their gradient, weight and state stay in the cache from the conversion to fp32
+#: until the weight goes back; on a GPU every block costs some kernels more.
+BLOCK, BLOCK_ON_GPU = 1 << 20, 1 << 25
 #: The longest pieces of a gradient whose squares are summed in one go.
 PIECE = 1 << 10
 #: torch.optim.AdamW's defaults.
@@ -57,7 +57,9 @@ class MasterWeights:
         self.exp_avg_sq = [torch.zeros_like(master) for master in self.master]
         # A block's gradient in fp32, where weights are updated by the block: memory that is used again and again, since
         # fresh memory is slow to write.
-        self._block = torch.empty(BLOCK) if self.apart and self.master[0].device.type == "cpu" else None
+        device = self.master[0].device
+        most = min(BLOCK_ON_GPU if device.type == "cuda" else BLOCK, sum(map(torch.numel, self.master)))
+        self._block = torch.empty(most, device=device) if self.apart else None
         # Sums of the gradients of a batch's parts, while it is computed in several.
         self.sums: list[Tensor] = []
         self.best: list[Tensor] = []
@@ -182,9 +184,9 @@ class MasterWeights:
         return found
 
     def _wide(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Gradients in fp32; those that are so already are themselves."""
+        """Gradients in fp32."""
         if self._block is None:
-            return _in_fp32(gradients)
+            return gradients
         return list(_gathered(gradients, self._block).split([len(gradient) for gradient in gradients]))
 
     def _release(self) -> None:
@@ -196,12 +198,12 @@ class MasterWeights:
             torch._foreach_copy_(self.working, self.master)
 
     def _divided(self) -> list[_Part]:
-        """What is updated together: all weights of one decay, or on a CPU behind a bf16 model so many elements."""
+        """What is updated together: all weights of one decay, or behind a bf16 model so many elements."""
         rows = list(zip(self.master, self.working, self.exp_avg, self.exp_avg_sq, strict=True))
         parts = []
         for decay in dict.fromkeys(self.decay):
             sizes = {number: row[0].numel() for number, row in enumerate(rows) if self.decay[number] == decay}
-            for places in _blocks(sizes, BLOCK if self._block is not None else sum(sizes.values())):
+            for places in _blocks(sizes, sum(sizes.values()) if self._block is None else len(self._block)):
                 pieces = ([tensor.view(-1)[where] for tensor in rows[number]] for number, where in places)
                 masters, working, exp_avg, exp_avg_sq = map(list, zip(*pieces, strict=True))
                 parts.append(_Part(decay, places, masters, working if self.apart else masters, exp_avg, exp_avg_sq))
