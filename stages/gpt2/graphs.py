@@ -9,6 +9,7 @@ work may wait for a number.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
@@ -81,17 +82,13 @@ class Repeater:
 
     Args:
         recorder: of the device.
-        what: is repeated, in the plural; for `say`.
-        say: is told why there are no recordings, if that is so.
+        what: is repeated, in the plural; for the warning if there are no recordings, which says why.
         tidy: is called after a recording that has failed, which leaves what was broken off.
     """
 
-    def __init__(
-        self, recorder: Recorder, what: str, say: Callable[[str], None], tidy: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, recorder: Recorder, what: str, tidy: Callable[[], None] = lambda: None) -> None:
         self._recorder = recorder
         self._what = what
-        self._say = say
         self._tidy = tidy
         self._replays: dict[Hashable, Work | None] = {}
         #: How many more kinds may be recorded.
@@ -115,14 +112,14 @@ class Repeater:
             replay()
 
     def _recorded(self, work: Work) -> Work | None:
-        """A recording; None if it fails, as then all others would, which is said once."""
+        """A recording; None if it fails, as then all others would, of which is warned once."""
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
             self._left = 0
             self._tidy()
             reason = " ".join(str(error).split())[:200]
-            self._say(f"{self._what} are not recorded as CUDA graphs, and take longer: {reason}")
+            warnings.warn(f"{self._what} are not recorded as CUDA graphs, and take longer: {reason}", stacklevel=2)
             return None
         self._left -= 1
         return replay

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stages.common import console
 from stages.gpt2 import runtime
 from stages.gpt2.cached import KVCache, Network, StepPass
 from stages.gpt2.graphs import Recorder, Repeater
@@ -28,7 +27,7 @@ class RecordedDecoding:
     def __init__(self, network: Network, cache: KVCache, recorder: Recorder) -> None:
         self._network = network
         self._cache = cache
-        self._repeater = Repeater(recorder, "steps of generation", console.say)
+        self._repeater = Repeater(recorder, "steps of generation")
         self._given = torch.zeros(2, cache.places, dtype=torch.int64, device=network.wte.device)
         # By rows and positions, where the recording leaves its logits.
         self._logits: dict[tuple[int, int], Tensor] = {}

@@ -89,14 +89,11 @@ class RecordedLosses:
         loss_of: computes one, a scalar in fp32, without gradients.
         recorder: of the device.
         device: where it is computed.
-        say: is told why there are no recordings, if that is so.
     """
 
-    def __init__(
-        self, loss_of: Callable[[Batch], Tensor], recorder: Recorder, device: torch.device, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, loss_of: Callable[[Batch], Tensor], recorder: Recorder, device: torch.device) -> None:
         self._loss_of = loss_of
-        self._repeater = Repeater(recorder, "evaluations", say)
+        self._repeater = Repeater(recorder, "evaluations")
         self._held = _Held(device)
         self._loss = torch.zeros((), device=device)
 
@@ -118,7 +115,6 @@ class RecordedSteps:
         forget: forgets the gradients of a step that was broken off.
         recorder: of the device.
         device: where the steps are done.
-        say: is told why there are no recordings, if that is so.
     """
 
     def __init__(
@@ -128,12 +124,11 @@ class RecordedSteps:
         forget: Callable[[], None],
         recorder: Recorder,
         device: torch.device,
-        say: Callable[[str], None],
     ) -> None:
         self._step_of = step_of
         self._gradient_of = gradient_of
         self._forget = forget
-        self._repeater = Repeater(recorder, "training steps", say, forget)
+        self._repeater = Repeater(recorder, "training steps", forget)
         self._held = _Held(device)
         self._controls = torch.zeros(len(dataclasses.fields(Controls)), device=device)
         self._results = torch.zeros(2, device=device)

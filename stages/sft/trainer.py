@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from stages.common import console
 from stages.common.errors import ConfigError, DataError
 from stages.common.params import Finetune, LossOn
 from stages.common.records import Encoded
@@ -160,9 +159,9 @@ class _Run:
         self._recorded: RecordedSteps | None = None
         losses: RecordedLosses | None = None
         if recorder := self._recorder():
-            where = (recorder, self._device, console.say)
-            self._recorded = RecordedSteps(self._learn, self._gradient, self._weights.forget, *where)
-            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), *where)
+            forget = self._weights.forget
+            self._recorded = RecordedSteps(self._learn, self._gradient, forget, recorder, self._device)
+            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), recorder, self._device)
         evaluation = Evaluation(self._working, self.val, self.loss_on, team, self._check, losses)
         self._evaluation = self.meter.timed("evaluation", evaluation) if self.meter else evaluation
         self._launched: list[_Launched] = []
