@@ -6,6 +6,7 @@ Every contender answers greedily from the same weights, and makes as many tokens
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def read(folder: Path) -> Questions:
     return Questions.model_validate(read_json(folder / "questions.json", made_by="python -m benchmarks.generate"))
 
 
-def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int) -> Answer:
+def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int, *, lookahead: bool = True) -> Answer:
     """`stages.gpt2.decoding.generate`, as the stage calls it but for the end of an answer, which is its length."""
     from stages.gpt2 import decoding
 
@@ -101,7 +102,16 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
     model = decoding.prepare(loaded)
 
     def answer(prompts: Sequence[list[int]], lengths: Sequence[int]) -> Answers:
-        made = dict(decoding.generate(model, prompts, max_new_tokens=lengths, end_of_text=-1, batch_size=batch_size))
+        made = dict(
+            decoding.generate(
+                model,
+                prompts,
+                max_new_tokens=lengths,
+                end_of_text=-1,
+                batch_size=batch_size,
+                lookahead=lookahead,
+            )
+        )
         return [made[number].ids for number in range(len(prompts))]
 
     return answer
@@ -167,6 +177,7 @@ def transformers(folder: Path, device: torch.device, dtype: torch.dtype, batch_s
 
 CONTENDERS: dict[str, tuple[Callable[..., Answer], tuple[str, ...]]] = {
     "ours": (ours, ()),
+    "ours-one-by-one": (functools.partial(ours, lookahead=False), ()),
     "book": (book, ("llms-from-scratch",)),
     "transformers": (transformers, ("transformers",)),
 }

@@ -23,7 +23,9 @@ from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
 from stages.common.program import torch_settings
 
-PEERS = tuple(name for name in answers.CONTENDERS if name != OURS)
+#: Ours without guesses at how a row that is alone goes on, which depend on what is said.
+ONE_BY_ONE = "ours-one-by-one"
+PEERS = tuple(name for name in answers.CONTENDERS if name not in (OURS, ONE_BY_ONE))
 #: Batch sizes at which transformers is tried; it is as good as the best of them. 0: all rows.
 BATCH_SIZES = (16, 32, 64, 0)
 #: The least share of answers that must be ours to the last token in fp32, where rounding alone can make another of two
@@ -139,7 +141,10 @@ def check_answers(runs: Mapping[str, Any]) -> None:
 
 def contenders(options: argparse.Namespace) -> dict[str, tuple[str, int, int]]:
     """Who has a turn, by label: name, batch size and rows."""
-    turns = {OURS: (OURS, options.batch_size or task.recipe().generate.batch_size, options.rows)}
+    at_a_time = options.batch_size or task.recipe().generate.batch_size
+    turns = {OURS: (OURS, at_a_time, options.rows)}
+    if options.device == "cpu":
+        turns["ours, a token a step"] = (ONE_BY_ONE, at_a_time, options.rows)
     if "book" in options.peers:
         turns["book"] = ("book", 1, min(options.book_rows or options.rows, options.rows))
     if "transformers" in options.peers:

@@ -84,12 +84,15 @@ def test_who_has_a_turn():
 
     assert generate.contenders(options) == {
         "ours": ("ours", 64, 40),
+        "ours, a token a step": ("ours-one-by-one", 64, 40),
         "book": ("book", 1, 4),
         "transformers, batch 16": ("transformers", 16, 40),
         "transformers, batch 32": ("transformers", 32, 40),
         "transformers, batch 40": ("transformers", 40, 40),
     }
     options.their_batch_sizes, options.peers = [8], ["transformers"]
+    assert list(generate.contenders(options)) == ["ours", "ours, a token a step", "transformers, batch 8"]
+    options.device = "cuda"
     assert list(generate.contenders(options)) == ["ours", "transformers, batch 8"]
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from stages.gpt2 import graphs
 from stages.gpt2.cached import KVCache, LoneStepPass, Network, PromptPass, StepPass
+from stages.gpt2.lookahead import Lookahead
 from stages.gpt2.model import GPT2, Projection
 from stages.gpt2.recorded import RecordedDecoding
 
@@ -90,11 +91,17 @@ class _Row:
     most: int
     draws: torch.Generator | None
     ids: list[int] = field(default_factory=list)
+    lookahead: Lookahead = field(default_factory=Lookahead)
 
     @property
     def position(self) -> int:
         """Where the last token stands."""
         return len(self.prompt) + len(self.ids) - 1
+
+    def guesses(self, room: int) -> list[int]:
+        """What may follow, as far as it and one token more fit in a sequence of ``room``; perhaps nothing."""
+        most = min(self.most - len(self.ids), room - self.position - 1) - 1
+        return self.lookahead.guess([*self.prompt, *self.ids], most) if most > 0 else []
 
 
 def prepare(model: GPT2) -> GPT2:
@@ -118,6 +125,7 @@ def generate(
     batch_size: int,
     sampling: Sampling | None = None,
     seeds: Sequence[int] | None = None,
+    lookahead: bool = True,
 ) -> Iterator[tuple[int, Answer]]:
     """Answer every prompt. Arguments and errors are those of `tokens`.
 
@@ -133,6 +141,7 @@ def generate(
         batch_size=batch_size,
         sampling=sampling,
         seeds=seeds,
+        lookahead=lookahead,
     ):
         if token.id is not None:
             ids[token.index].append(token.id)
@@ -149,6 +158,7 @@ def tokens(
     batch_size: int,
     sampling: Sampling | None = None,
     seeds: Sequence[int] | None = None,
+    lookahead: bool = True,
 ) -> Iterator[Token]:
     """Answer every prompt, token by token, longest prompt first.
 
@@ -167,6 +177,8 @@ def tokens(
         batch_size: the most prompts that are answered at a time.
         sampling: how to draw tokens; None takes the most likely one.
         seeds: of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
+        lookahead: let a greedy row that is alone guess several tokens and confirm them in one pass, where steps are
+            not recorded (`stages.gpt2.lookahead`); its tokens may then come several at a time.
 
     Yields:
         Tokens, in the order in which they are made. An answer stops with "context" where the next token would not fit
@@ -192,6 +204,7 @@ def tokens(
     cache = network.cache(places, min(max(len(row.prompt) + row.most for row in waiting), room))
     recorder = graphs.recorder(network.wte.device)
     decode = RecordedDecoding(network, cache, recorder) if recorder else functools.partial(decode_one, network, cache)
+    ahead = lookahead and sampling is None and recorder is None
     active: list[_Row] = []  # the row in each place
     while waiting or active:
         free = places - len(active)
@@ -199,12 +212,20 @@ def tokens(
             grown = [waiting.popleft() for _ in range(min(free, len(waiting)))]
             active += grown
             logits = prefill(network, cache, [row.prompt for row in grown], prefix)
+            made = [[token] for token in _choose(logits, grown, sampling)]
+        elif ahead and len(active) == 1 and (guesses := active[0].guesses(room)):
+            grown = active
+            made = [_confirmed(network, cache, active[0], guesses)]
         else:
             grown = active
             logits = decode([row.ids[-1] for row in grown], [row.position for row in grown])
-        for row, token in zip(grown, _choose(logits, grown, sampling), strict=True):
-            row.ids.append(token)
-            yield Token(row.index, token, _stop_reason(row, end_of_text, room))
+            made = [[token] for token in _choose(logits, grown, sampling)]
+        for row, new in zip(grown, made, strict=True):
+            for token in new:
+                row.ids.append(token)
+                yield Token(row.index, token, stop := _stop_reason(row, end_of_text, room))
+                if stop:
+                    break
         for place in reversed(range(len(active))):
             if _stop_reason(active[place], end_of_text, room):
                 cache.leave(place)
@@ -309,6 +330,33 @@ def decode_one(network: Network, cache: KVCache, tokens: Sequence[int], position
     attend = StepPass(cache, where, span) if len(tokens) > 1 else LoneStepPass(cache, positions[0])
     with network.products_for(len(tokens)):
         return network.head(network.hidden(ids, where, attend))
+
+
+@torch.inference_mode()
+def decode_several(network: Network, cache: KVCache, tokens: Sequence[int], position: int) -> Tensor:
+    """Put several more tokens into the only row of the cache.
+
+    Args:
+        network: the model's.
+        cache: holds every earlier position of the row; what it holds of later ones is overwritten when they come.
+        tokens: T ids, one behind another.
+        position: where the first stands.
+
+    Returns:
+        [T, V] logits of the token after each.
+    """
+    cache.fit(position + len(tokens))
+    ids, where = torch.tensor([tokens, range(position, position + len(tokens))], device=network.wte.device)
+    with network.products_for(len(tokens)):
+        return network.head(network.hidden(ids, where, PromptPass(cache, 0, position, [len(tokens)])))
+
+
+def _confirmed(network: Network, cache: KVCache, row: _Row, guesses: list[int]) -> list[int]:
+    """The tokens that the only row of a cache goes on with: those of the guesses that are right, and one more."""
+    chosen = most_likely(decode_several(network, cache, [row.ids[-1], *guesses], row.position)).tolist()
+    right = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(guesses, chosen, strict=False)))
+    row.lookahead.told(len(guesses), right)
+    return chosen[: right + 1]
 
 
 def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> list[int]:
