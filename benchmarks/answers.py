@@ -23,7 +23,7 @@ from benchmarks.task import POSITIONS, SEED, SIZES, recipe
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.gpt2 import runtime, weights
-from stages.gpt2.model import GPT2Config
+from stages.gpt2.model import GPT2, GPT2Config
 
 #: Tokens that the book's model made for each row of its test split: those of the answers that its repository holds
 #: (rasbt/LLMs-from-scratch, ch07/01_main-chapter-code/instruction-data-with-response.json, commit aba7ed2), with the
@@ -79,7 +79,7 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
         raise ConfigError(f"--rows {rows}: the test split of {data.name} has {len(test)} rows")
     encoded = [encode(row, STYLES[settings.tokenize.prompt_style], tokenizer) for row in test[:rows]]
     layers, heads, width = SIZES[model]
-    weights.save(weights.initialise(GPT2Config(layers, heads, width, POSITIONS), SEED), folder / "model")
+    weights.save(random_model(GPT2Config(layers, heads, width, POSITIONS)), folder / "model")
     questions = Questions(
         model=model,
         data=f"{data.name} ({sha256(data)[:12]})",
@@ -87,6 +87,17 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
         lengths=[LENGTHS[number % len(LENGTHS)] for number in range(rows)],
     )
     write_json(folder / "questions.json", questions.model_dump())
+
+
+def random_model(config: GPT2Config) -> GPT2:
+    """A GPT-2 of random weights, with positions of half the others' deviation, as GPT-2's own code draws them.
+
+    (openai/gpt-2, src/model.py.) A long answer then says one thing over and over, as the long one of the book's does.
+    """
+    model = weights.initialise(config, SEED)
+    with torch.no_grad():
+        model.wpe.weight.mul_(0.5)
+    return model
 
 
 def read(folder: Path) -> Questions:

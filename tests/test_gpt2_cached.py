@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,8 +54,8 @@ def assert_alike(found: torch.Tensor, exact: torch.Tensor) -> None:
 
 
 def dirty(cache: KVCache) -> KVCache:
-    """As memory may be that nobody has cleared."""
-    cache._memory.fill_(math.nan)
+    """As it may be where other rows have been."""
+    cache._memory.fill_(1000.0)
     return cache
 
 
@@ -137,11 +138,23 @@ def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_wi
     assert cache.rows == 2
     assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
     cache.begin(1, 3, prefix)
-    assert cache.data[0, 0, :3, 0, :3, 0].tolist() == [[3, 3, 0], [2, 2, 0], [7, 0, 0]]
+    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
+    assert cache.data[0, 0, 2, 0, 0, 0] == 7
     cache.fit(17)
     assert cache.data.shape[-2] == 20, "no more than its length"
     assert cache.data.isfinite().all()
-    assert cache.data[-1, -1, :3, -1, :3, -1].tolist() == [[3, 3, 0], [2, 2, 0], [7, 0, 0]]
+    assert cache.data[-1, -1, :2, -1, :2, -1].tolist() == [[3, 3], [2, 2]]
+    assert cache.data[-1, -1, 2, -1, 0, -1] == 7
+
+
+def test_a_new_cache_is_of_zeros_and_takes_no_memory_before_it_is_written():
+    taken = psutil.Process().memory_info().rss
+    cache = KVCache(CONFIG, places=2_000, length=5_000, dtype=torch.float32, device=torch.device("cpu"))
+    assert cache._memory.nbytes > 1 << 30
+    assert psutil.Process().memory_info().rss - taken < 1 << 24
+
+    cache.begin(3, 5)
+    assert not cache.data[:, :, :3].any()
 
 
 @pytest.mark.parametrize("length", [96, 20])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -159,8 +160,8 @@ class KVCache:
 
     Attributes:
         places: the most rows at a time.
-        data: [layer, key or value, places, H, S, D] with S the positions that there are now; in rows in use each holds
-            a number, as what is masked must not be NaN.
+        data: [layer, key or value, places, H, S, D] with S the positions that there are now. Each is finite, as what is
+            masked must not be NaN: 0, or what once stood there for some row and position.
         rows: B, how many are in use.
     """
 
@@ -169,8 +170,7 @@ class KVCache:
         self._length = length
         self._growth = GROWTH_ON_GPU if device.type == "cuda" else GROWTH
         self._position = (config.n_layer, 2, places, config.n_head, config.n_embd // config.n_head)
-        size = math.prod(self._position[2:]) * length
-        self._memory = torch.empty(config.n_layer, 2, size, dtype=dtype, device=device)
+        self._memory = _zeros((config.n_layer, 2, math.prod(self._position[2:]) * length), dtype, device)
         self.data = self._view(0)
         self.rows = 0
 
@@ -188,7 +188,6 @@ class KVCache:
             self._lay_out(self._rounded(span))
         new = self.data[:, :, self.rows : self.rows + count]
         self.rows += count
-        new.zero_()
         if prefix is not None:
             new[..., : prefix.span, :] = prefix.data[:, :, :1]
 
@@ -219,7 +218,14 @@ class KVCache:
         for before, after in zip(old.flatten(0, 1), self.data.flatten(0, 1), strict=True):
             there = before[: self.rows, :, :kept].clone()
             after[: self.rows, :, :kept] = there
-            after[: self.rows, :, kept:] = 0
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; on a CPU as the kernel gives them, which costs neither memory nor time before they are written."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    # torch's own are filled, and its memory takes five times as long to be touched first (docs/decisions.md).
+    return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
 
 
 class _Group(NamedTuple):
