@@ -10,7 +10,8 @@
      replays N                  how often recordings were done again
      refused WHAT               what was asked for in a recording that cannot be
      stray WHAT                 what was asked for meanwhile outside of it
-     waits N                    how often the host waited
+     waits N                    how often the host waited for all that a stream, or the device, was asked for
+     events N                   how often it waited for an event
 */
 #define _GNU_SOURCE
 #include <cuda_runtime_api.h>
@@ -24,7 +25,7 @@ typedef cudaError_t Status;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *report;
-static long replays, waits;
+static long replays, waits, events;
 
 static void tell(const char *what, const char *name) {
     if (!report && getenv("FAKE_CUDA_REPORT")) report = fopen(getenv("FAKE_CUDA_REPORT"), "w");
@@ -35,6 +36,7 @@ __attribute__((destructor)) static void finish(void) {
     char number[32];
     snprintf(number, sizeof number, "%ld", replays), tell("replays", number);
     snprintf(number, sizeof number, "%ld", waits), tell("waits", number);
+    snprintf(number, sizeof number, "%ld", events), tell("events", number);
 }
 
 /* Errors and the capture. */
@@ -204,7 +206,7 @@ Status cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned
     return cudaEventRecord(event, stream);
 }
 Status cudaEventQuery(cudaEvent_t event) { (void)event; return unless_capturing("cudaEventQuery"); }
-Status cudaEventSynchronize(cudaEvent_t event) { (void)event; waits++; return unless_capturing("cudaEventSynchronize"); }
+Status cudaEventSynchronize(cudaEvent_t event) { (void)event; events++; return unless_capturing("cudaEventSynchronize"); }
 Status cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end) {
     (void)start, (void)end;
     *ms = 1;

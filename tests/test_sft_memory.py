@@ -71,6 +71,21 @@ def test_the_estimate_in_bf16_worked_by_hand():
     )
 
 
+def test_recordings_want_activations_and_loss_once_more_and_can_be_done_without(monkeypatch):
+    def demand() -> Demand:
+        about = {"loss_on": "all", "steps": 1, "dtype": torch.bfloat16, "device": torch.device("cuda"), "there": 1}
+        return Demand(MIDDLE, LONG, RECIPE, **about)
+
+    recorded = demand()
+    monkeypatch.setenv("PIPELINE_CUDA_GRAPHS", "0")
+    plain = demand()
+
+    assert recorded.wanted.recordings >= plain.wanted.activations + plain.wanted.logits
+    assert plain.wanted.recordings == 0
+    proposed = recorded.others()["PIPELINE_CUDA_GRAPHS=0, in the environment and not there"]
+    assert proposed == plain.wanted.total == recorded.wanted.total - recorded.wanted.recordings
+
+
 def test_an_evaluation_worked_by_hand():
     # The same rows, one layer: what a training step keeps of them, but no gradient of the head.
     about = {"loss_on": "all", "steps": 1, "dtype": torch.float32, "device": CPU}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from stages.common.errors import ConfigError
-from stages.gpt2 import graphs, runtime, weights
-from stages.sft import layout, loss, recorded, trainer
+from stages.gpt2 import graphs, weights
+from stages.sft import layout, loss, trainer
 from stages.sft.layout import Layout
 from stages.sft.optimizer import MasterWeights
 from stages.sft.progress import StepRecord
@@ -111,17 +114,19 @@ def test_shapes_beyond_the_most_are_done_plainly(tapes, monkeypatch):
 
 
 def test_what_cannot_be_recorded_is_warned_of_once_and_done_plainly(tapes, monkeypatch):
-    expected, history = fit()
-    learn = trainer._Run._learn
-    monkeypatch.setattr(
-        trainer._Run, "_learn", lambda run, *given: [result for result in learn(run, *given) if result.item() > -1]
-    )
+    recipe = LONG.model_copy(update={"accumulate": 2})
+    expected, history = fit(recipe)
+    gather = MasterWeights.gather
+
+    def looking(kept):
+        gather(kept)
+        assert kept.sums[0].sum().item() > -1e9  # when a part's gradient is there, and another's is to come
+
+    monkeypatch.setattr(MasterWeights, "gather", looking)
     tapes.done.clear()
 
-    with pytest.warns(
-        UserWarning, match="training steps are not recorded as CUDA graphs, and take longer: operation not"
-    ):
-        found, plainly = fit()
+    with pytest.warns(UserWarning, match="training steps are not recorded as CUDA graphs, and take longer: operation"):
+        found, plainly = fit(recipe)
 
     assert tapes.done.count("recorded") == 2, "of the evaluations one has worked"
     assert tapes.done.count("again") == 1
@@ -130,36 +135,51 @@ def test_what_cannot_be_recorded_is_warned_of_once_and_done_plainly(tapes, monke
 
 
 def test_a_recording_whose_numbers_are_others_ends_the_run(tapes, monkeypatch):
-    put = runtime.put
-    # Batches that come later do not reach the tensors that the recording reads.
-    monkeypatch.setattr(runtime, "put", lambda there, new: there if there.dtype == torch.int64 else put(there, new))
+    results = []
+    of_run = trainer._Run.begin
+    monkeypatch.setattr(trainer._Run, "begin", lambda run: results.append(run._recorded._results) or of_run(run))
     record = tapes.record
 
     def wrong(work):
         replay = record(work)
-        return lambda: (replay(), tapes.results.mul_(1.5))
+        return lambda: (replay(), results[0].mul_(1.5))
 
     tapes.record = wrong
-    steps = recorded.RecordedSteps.__init__
 
-    def shown(self, *given):
-        steps(self, *given)
-        tapes.results = self._results
-
-    monkeypatch.setattr(recorded.RecordedSteps, "__init__", shown)
-
-    with pytest.raises(
-        ConfigError, match=r"a training step recorded as a CUDA graph has a loss of .* and done plainly of"
-    ) as error:
+    with pytest.raises(ConfigError, match=r"a CUDA graph has a loss of .* and done plainly of") as error:
         fit()
 
     assert "PIPELINE_CUDA_GRAPHS=0" in error.value.fix
 
 
-def test_nothing_is_recorded_where_gradients_come_otherwise(tapes):
-    fit(RECIPE.model_copy(update={"activation_checkpointing": True}))
+def test_all_that_only_steps_need_goes_before_the_last_sample_and_when_the_run_ends(tapes, monkeypatch):
+    kept = []
+    of_run = trainer._Run.begin
+    monkeypatch.setattr(trainer._Run, "begin", lambda run: kept.append(weakref.ref(run._recorded)) or of_run(run))
+    gc.disable()
+    try:
+        model = weights.initialise(TINY, seed=0)
+        alive = []
+        trainer.fit(
+            model,
+            TRAIN,
+            VAL,
+            LONG.model_copy(update={"epochs": 1}),
+            loss_on="all",
+            dtype=torch.bfloat16,
+            on_step=lambda _: None,
+            on_epoch=lambda _: alive.append(kept[0]() is not None) or {},
+        )
+        assert alive == [False]
+    finally:
+        gc.enable()
 
-    assert tapes.done == []
+
+def test_steps_are_not_recorded_where_activations_are_computed_again(tapes):
+    _, history = fit(RECIPE.model_copy(update={"activation_checkpointing": True}))
+
+    evaluations = sum(record.val_loss is not None for record in history)
+    assert tapes.done == ["plainly", "recorded", *["again"] * (evaluations - 1)]
 
 
 @pytest.mark.parametrize(("value", "there"), [("0", None), ("1", None), ("", "refused"), ("no", "refused")])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages.sft.progress import StepRecord
 from stages.sft.schedule import parts_of, steps_of
-from stages.sft.soundness import NO_LIMIT, Soundness
+from stages.sft.soundness import Soundness
 from tests.test_sft_trainer import TRAIN, changed
 
 
@@ -46,6 +46,13 @@ def test_the_steps_of_a_run_and_of_one_that_goes_on():
     assert list(steps_of(TRAIN, changed(batch_size=15), 7)) == [], "rows that fill no batch make no step"
 
 
+CPU = torch.device("cpu")
+
+
+def lost(soundness: Soundness, loss: float, norm: float, after: int) -> bool:
+    return bool(soundness.lost(torch.tensor(loss), torch.tensor(norm), after).item())
+
+
 def record(step: int, loss: float, norm: float) -> StepRecord:
     return StepRecord(step=step, epoch=1, tokens_seen=0, train_loss=loss, grad_norm=norm)
 
@@ -61,19 +68,48 @@ def record(step: int, loss: float, norm: float) -> StepRecord:
     ],
 )
 def test_sound_and_unsound_steps(loss, norm, fault):
-    soundness = Soundness(50257, [record(1, 4.0, 2.0), record(2, 3.0, 6.0), record(3, 3.0, 1.0)])
+    soundness = Soundness(50257, [record(1, 4.0, 2.0), record(2, 3.0, 6.0), record(3, 3.0, 1.0)], CPU)
 
     assert soundness.fault(record(4, loss, norm)) == fault
-    assert soundness.lost(torch.tensor(loss), torch.tensor(norm), *soundness.limits).item() == (fault is not None)
+    assert lost(soundness, loss, norm, 3) == (fault is not None)
     # What comes after an unsound step is lost too.
-    assert soundness.lost(torch.tensor(1.0), torch.tensor(1.0), *soundness.limits).item() == (fault is not None)
+    assert lost(soundness, 1.0, 1.0, 4) == (fault is not None)
 
 
 def test_the_first_step_sets_the_limits_and_only_an_infinite_norm_passes_none():
-    soundness = Soundness(50257, [])
+    soundness = Soundness(50257, [], CPU)
 
-    assert soundness.norm_limit == NO_LIMIT
     assert soundness.fault(record(1, 12.0, 1e30)) is None
     assert soundness.fault(record(1, 12.0, math.inf)) == "grad_norm is inf"
     soundness.passed(record(1, 12.0, 3.0))
-    assert (soundness.loss_limit, soundness.norm_limit) == (24.0, 3000.0)
+    assert soundness.fault(record(2, 24.0, 3000.0)) is None
+    assert soundness.fault(record(2, 24.1, 3.0)) == "train_loss is 24.1, more than 24, twice that of guessing"
+    assert "more than 1,000 times the largest before it, 3" in soundness.fault(record(2, 12.0, 3001.0))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 60, width=32) | st.just(math.nan),
+            st.floats(0, 2.0**66, width=32) | st.sampled_from([math.inf, math.nan]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(0, 8),
+)
+def test_the_device_judges_as_the_numbers_do(steps, known):
+    history = [record(number, *values) for number, values in enumerate(steps, 1)]
+    told = Soundness(50257, [], CPU)
+    for number, one in enumerate(history):
+        if told.fault(one):
+            history = history[: number + 1]
+            break
+        told.passed(one)
+    known = min(known, len(history) - 1)
+
+    # From the beginning, and going on from a checkpoint; one step is asked for after another, before any is read.
+    for begun in (0, known):
+        soundness = Soundness(50257, history[:begun], CPU)
+        found = [lost(soundness, one.train_loss, one.grad_norm, one.step - 1) for one in history[begun:]]
+        assert found == [False] * (len(found) - 1) + [told.fault(history[-1]) is not None]

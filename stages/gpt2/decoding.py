@@ -177,8 +177,8 @@ def tokens(
         batch_size: the most prompts that are answered at a time.
         sampling: how to draw tokens; None takes the most likely one.
         seeds: of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
-        lookahead: let a greedy row that is alone guess several tokens and confirm them in one pass, where steps are
-            not recorded (`stages.gpt2.lookahead`); its tokens may then come several at a time.
+        lookahead: on a CPU let a greedy row that is alone guess several tokens and confirm them in one pass
+            (`stages.gpt2.lookahead`); its tokens may then come several at a time.
 
     Yields:
         Tokens, in the order in which they are made. An answer stops with "context" where the next token would not fit
@@ -204,7 +204,7 @@ def tokens(
     cache = network.cache(places, min(max(len(row.prompt) + row.most for row in waiting), room))
     recorder = graphs.recorder(network.wte.device)
     decode = RecordedDecoding(network, cache, recorder) if recorder else functools.partial(decode_one, network, cache)
-    ahead = lookahead and sampling is None and recorder is None
+    ahead = lookahead and sampling is None and recorder is None and network.wte.device.type == "cpu"
     active: list[_Row] = []  # the row in each place
     while waiting or active:
         free = places - len(active)

@@ -60,13 +60,31 @@ class CudaGraphs:
     def record(self, work: Work) -> Work:
         """Record it without doing it; what is returned does it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            work()
+        before = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                work()
+        except RuntimeError as error:
+            # The recording's own end fails too then, hides what was wrong, and leaves its stream the current one.
+            torch.cuda.set_stream(before)
+            cause: BaseException = error
+            while cause.__context__ is not None:
+                cause = cause.__context__
+            raise RuntimeError(str(cause)) from error
         return graph.replay
 
 
 def recorder(device: torch.device) -> Recorder | None:
-    """What records on a device; None where nothing does, or is not to.
+    """What records on a device; None where nothing is recorded.
+
+    Raises:
+        ConfigError: PIPELINE_CUDA_GRAPHS is neither 0 nor 1.
+    """
+    return CudaGraphs() if recorded(device) else None
+
+
+def recorded(device: torch.device) -> bool:
+    """Whether work on a device is recorded.
 
     Raises:
         ConfigError: PIPELINE_CUDA_GRAPHS is neither 0 nor 1.
@@ -74,7 +92,7 @@ def recorder(device: torch.device) -> Recorder | None:
     wanted = os.environ.get(VARIABLE, "1")
     if wanted not in ("0", "1"):
         raise ConfigError(f"{VARIABLE}: expected 0 or 1, found {wanted!r}", f"export {VARIABLE}=0, or unset it")
-    return CudaGraphs() if device.type == "cuda" and wanted == "1" else None
+    return device.type == "cuda" and wanted == "1"
 
 
 class Repeater:

@@ -29,8 +29,8 @@ class RecordedDecoding:
         self._cache = cache
         self._repeater = Repeater(recorder, "steps of generation")
         self._given = torch.zeros(2, cache.places, dtype=torch.int64, device=network.wte.device)
-        # By rows and positions, where the recording leaves its logits.
-        self._logits: dict[tuple[int, int], Tensor] = {}
+        # One for all recordings: the memory that these share cannot hold what is read after them.
+        self._logits = torch.empty(cache.places, len(network.wte), dtype=network.wte.dtype, device=network.wte.device)
 
     @torch.inference_mode()
     def __call__(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
@@ -44,9 +44,9 @@ class RecordedDecoding:
         runtime.put(self._given[:, :rows], torch.tensor([[*tokens, *unused], [*positions, *unused]]))
         kind = (rows, self._cache.span)
         self._repeater.do(kind, lambda: self._step(*kind))
-        return self._logits[kind][: len(tokens)]
+        return self._logits[: len(tokens)]
 
     def _step(self, rows: int, span: int) -> None:
         ids, positions = self._given[:, :rows]
         attend = StepPass(self._cache, positions, span)
-        self._logits[rows, span] = self._network.head(self._network.hidden(ids, positions, attend))
+        self._logits[:rows].copy_(self._network.head(self._network.hidden(ids, positions, attend)))

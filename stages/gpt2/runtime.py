@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +100,22 @@ def put(there: Tensor, tensor: Tensor) -> Tensor:
     if there.is_cuda:
         return there.copy_(tensor.pin_memory(), non_blocking=True)
     return there.copy_(tensor)
+
+
+def fetched(tensor: Tensor) -> Callable[[], list[float]]:
+    """What gives a vector's numbers: asked, it waits for what makes them, and not for what a GPU is asked for later."""
+    if not tensor.is_cuda:
+        return tensor.tolist
+    there = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    there.copy_(tensor, non_blocking=True)
+    made = torch.cuda.Event()
+    made.record()
+
+    def numbers() -> list[float]:
+        made.synchronize()
+        return there.tolist()
+
+    return numbers
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ import torch
 
 from stages.common.params import Finetune, Lora, LossOn
 from stages.common.records import Encoded
+from stages.gpt2 import graphs
+from stages.gpt2.graphs import VARIABLE
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import KEPT_WEIGHTS
 from stages.sft import layout, ledger, loss
@@ -170,7 +172,7 @@ def estimate(
         kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
     )
     if team.size == 1:
-        if device.type == "cuda" and not settings.activation_checkpointing:
+        if graphs.recorded(device) and not settings.activation_checkpointing:
             return replace(found, recordings=max(kept, found.gradients))
         return found
     if not team.sharded:
@@ -359,6 +361,8 @@ class Demand:
                 if total <= self.there or value == values[-1]:
                     found[f"finetune.{name}: {value}"] = total
                     break
+        if self.wanted.recordings:
+            found[f"{VARIABLE}=0, in the environment and not there"] = self.wanted.total - self.wanted.recordings
         if not now.activation_checkpointing:
             found["finetune.activation_checkpointing: true"] = self._total(activation_checkpointing=True)
         if now.lora is None:

@@ -70,7 +70,7 @@ class Meter:
     def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:
         """The function, with its time taken under a name such as "evaluation" and left out of that of the steps."""
 
-        @functools.wraps(function)
+        @functools.wraps(function, updated=())
         def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
             self._wait()
             started = self._now()

@@ -6,7 +6,6 @@ What is another each time lies in tensors that stay where they are: the batch, a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -33,26 +32,17 @@ class Controls:
     Args:
         learning_rate: of the step.
         after: how many steps were made before it.
-        loss_limit: the loss above which it is lost.
-        norm_limit: the norm of its gradient above which it is lost.
     """
 
     learning_rate: float | Tensor
     after: float | Tensor
-    loss_limit: float | Tensor
-    norm_limit: float | Tensor
-
-    def numbers(self) -> list[float]:
-        """All of them, on the host."""
-        return [float(number) for number in dataclasses.astuple(self)]
 
 
-#: An optimiser step of batches on the device: its loss and the norm of its gradient, scalars in fp32.
-StepOf = Callable[[Sequence[Batch], Controls], tuple[Tensor, Tensor]]
-#: The same numbers without any update.
+#: An optimiser step of batches on the device. It gives a vector in fp32: the loss, the norm of the gradient, and 1
+#: if it is lost (`stages.sft.soundness`).
+StepOf = Callable[[Sequence[Batch], Controls], Tensor]
+#: The loss and the norm of the gradient, scalars in fp32, without any update.
 GradientOf = Callable[[Sequence[Batch]], tuple[Tensor, Tensor]]
-
-
 #: Of batches, by which they share a recording.
 Shape = tuple[tuple[PaddedRows, int], ...]
 
@@ -107,7 +97,8 @@ class RecordedLosses:
 class RecordedSteps:
     """Does optimiser steps, each shape's first one plainly and those after it from a recording.
 
-    The first recording of all is compared with the same step done plainly: a run whose numbers are others ends.
+    The first recording of all is compared with the same step done plainly, by loss and norm: a run whose numbers are
+    others ends.
 
     Args:
         step_of: does one.
@@ -130,25 +121,27 @@ class RecordedSteps:
         self._forget = forget
         self._repeater = Repeater(recorder, "training steps", forget)
         self._held = _Held(device)
-        self._controls = torch.zeros(len(dataclasses.fields(Controls)), device=device)
-        self._results = torch.zeros(2, device=device)
+        self._controls = torch.zeros(2, device=device)
+        self._results = torch.zeros(3, device=device)
         self._compared = False
 
-    def __call__(self, batches: Sequence[Batch], controls: Controls) -> tuple[Tensor, Tensor]:
-        """Do the step of batches in main memory, whose rows are filled up (`stages.sft.layout`)."""
+    def __call__(self, batches: Sequence[Batch], controls: Controls) -> Tensor:
+        """Do the step of batches in main memory, whose rows are filled up (`stages.sft.layout`), and give its numbers.
+
+        Raises:
+            ConfigError: the first recording, whose update is made by then, has other numbers than the plain step.
+        """
         shape, held = self._held.take(batches)
-        runtime.put(self._controls, torch.tensor(controls.numbers()))
+        runtime.put(self._controls, torch.tensor([controls.learning_rate, controls.after], dtype=torch.float32))
         compared = self._compared or not self._repeater.records_next(shape)
         expected = None if compared else self._plain(held)
         self._repeater.do(shape, functools.partial(self._do, held))
         if expected is not None:
             self._compare(expected)
-        loss, norm = self._results.clone()
-        return loss, norm
+        return self._results.clone()
 
     def _do(self, held: list[Batch]) -> None:
-        loss, norm = self._step_of(held, Controls(*self._controls.unbind()))
-        self._results.copy_(torch.stack([loss, norm]))
+        self._results.copy_(self._step_of(held, Controls(*self._controls.unbind())))
 
     def _plain(self, held: list[Batch]) -> list[float]:
         """Loss and norm of a step, done plainly and without an update; draws no random number from the generators."""
@@ -160,7 +153,7 @@ class RecordedSteps:
 
     def _compare(self, expected: list[float]) -> None:
         self._compared = True
-        found = self._results.tolist()
+        found = self._results[:2].tolist()
         for name, ours, plain in zip(("loss", "norm of the gradient"), found, expected, strict=True):
             # Numbers that are none stop the run elsewhere, with words about the recipe.
             if math.isfinite(plain) and not math.isclose(ours, plain, rel_tol=TOLERANCE):

@@ -107,11 +107,11 @@ class Team:
         return self.ask(*flags, device=device)()
 
     def ask(self, *flags: bool, device: torch.device) -> Callable[[], list[bool]]:
-        """As `any`, but it is what is returned that waits for the others, and for what a GPU has to do before."""
+        """As `any`, but it is what is returned that waits for the others."""
         if self.size == 1:
             return lambda: list(flags)
-        counts = self.sum(runtime.sent(torch.tensor(flags, dtype=torch.float32), device))
-        return lambda: [count > 0 for count in counts.tolist()]
+        counts = runtime.fetched(self.sum(runtime.sent(torch.tensor(flags, dtype=torch.float32), device)))
+        return lambda: [count > 0 for count in counts()]
 
     def told(self, value: int, device: torch.device) -> int:
         """The value that the leader gives."""

@@ -16,7 +16,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.params import Finetune, LossOn
 from stages.common.records import Encoded
 from stages.common.signals import DeferredInterruption, Interrupted, deferred_interruption
-from stages.gpt2 import graphs
+from stages.gpt2 import graphs, runtime
 from stages.gpt2.model import GPT2
 from stages.sft import layout, passes, schedule
 from stages.sft.batches import Batch
@@ -93,12 +93,18 @@ def fit(
         except _Stopped:
             run.save()
             raise Interrupted((run.interruption.signal or signal.SIGTERM).name) from None
+        finally:
+            run.release()
         run.interruption.raise_if_pending()
     return run.progress
 
 
+def _over() -> float:
+    raise RuntimeError("the run is over, and evaluates no more")
+
+
 def steps_ahead(device: torch.device) -> int:
-    """How many more steps a device is asked for before the numbers of one are read, so that it never idles."""
+    """How many more steps a device is asked for before the numbers of one are read, so that a GPU need not idle."""
     return 1 if device.type == "cuda" else 0
 
 
@@ -113,19 +119,20 @@ class _Launched:
     step: Step
     tokens_seen: int
     learning_rate: float
-    loss: Tensor
-    grad_norm: Tensor
+    numbers: Callable[[], list[float]]
 
-    def read(self) -> StepRecord:
-        """Its record, without an evaluation; waits for the device."""
-        return StepRecord(
+    def read(self) -> tuple[StepRecord, bool]:
+        """Its record, without an evaluation, and whether it is lost; waits for the step, and for none after it."""
+        loss, grad_norm, lost = self.numbers()
+        record = StepRecord(
             step=self.step.number,
             epoch=self.step.epoch,
             tokens_seen=self.tokens_seen,
-            train_loss=self.loss.item(),
+            train_loss=loss,
             learning_rate=self.learning_rate,
-            grad_norm=self.grad_norm.item(),
+            grad_norm=grad_norm,
         )
+        return record, lost > 0
 
 
 @dataclasses.dataclass(eq=False)
@@ -158,10 +165,13 @@ class _Run:
         self._layout = layout.training(self._device, self.dtype)
         self._recorded: RecordedSteps | None = None
         losses: RecordedLosses | None = None
-        if recorder := self._recorder():
-            forget = self._weights.forget
-            self._recorded = RecordedSteps(self._learn, self._gradient, forget, recorder, self._device)
+        # Gradients that are summed over processes are not recorded.
+        if (recorder := graphs.recorder(self._device)) and team.size == 1:
             losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), recorder, self._device)
+            # Nor are activations that are computed again, for which the generators' states are read.
+            if not settings.activation_checkpointing:
+                forget = self._weights.forget
+                self._recorded = RecordedSteps(self._learn, self._gradient, forget, recorder, self._device)
         evaluation = Evaluation(self._working, self.val, self.loss_on, team, self._check, losses)
         self._evaluation = self.meter.timed("evaluation", evaluation) if self.meter else evaluation
         self._launched: list[_Launched] = []
@@ -175,7 +185,7 @@ class _Run:
         if _out_of_patience(self.progress, settings):
             self.steps = self.progress.step
         self._tokens_seen = (self._unevaluated or self.progress.history[-1]).tokens_seen if self.progress.history else 0
-        self._soundness = Soundness(model.config.vocab_size, self.progress.history)
+        self._soundness = Soundness(model.config.vocab_size, self.progress.history, self._device)
 
     @property
     def over(self) -> bool:
@@ -199,39 +209,30 @@ class _Run:
         if self._unevaluated is not None:
             return
         learning_rate = self.settings.learning_rate * schedule.rate_factor(step.number, self.steps, self.settings)
-        controls = Controls(learning_rate, float(step.number - 1), *self._soundness.limits)
+        controls = Controls(learning_rate, float(step.number - 1))
         batches = passes.parts(step.rows, self.settings, self.loss_on, self._layout, self.team)
         self._working.train(self.settings.dropout > 0)
         with passes.dropout_of(self.settings, step.number, self.team):
             if self._recorded is not None:
-                loss, grad_norm = self._recorded(batches, controls)
+                numbers = self._recorded(batches, controls)
             else:
-                loss, grad_norm = self._learn([batch.to(self._device) for batch in batches], controls)
+                numbers = self._learn([batch.to(self._device) for batch in batches], controls)
         self._working.eval()
 
         self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
-        self._launched.append(_Launched(step, self._tokens_seen, learning_rate, loss, grad_norm))
+        self._launched.append(_Launched(step, self._tokens_seen, learning_rate, runtime.fetched(numbers)))
         self._read(leave=steps_ahead(self._device))
 
-    def _learn(self, batches: Sequence[Batch], controls: Controls) -> tuple[Tensor, Tensor]:
-        """Forward, backward and the update; the loss, and the gradient's norm before any clipping."""
+    def _learn(self, batches: Sequence[Batch], controls: Controls) -> Tensor:
+        """Forward, backward and update; the loss, the gradient's norm before clipping, and 1 if the step is lost."""
         loss, norm = self._gradient(batches)
-        lost = self._soundness.lost(loss, norm, controls.loss_limit, controls.norm_limit)
+        lost = self._soundness.lost(loss, norm, controls.after)
         self._weights.step(controls.learning_rate, norm, controls.after, lost)
-        return loss, norm
+        return torch.stack([loss, norm, lost])
 
     def _gradient(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
         loss = passes.backward(self._loss_of, self._weights, batches)
         return loss, self._weights.norm()
-
-    def _recorder(self) -> graphs.Recorder | None:
-        """What records on the device, where it can record the whole of a step.
-
-        Gradients that are summed over processes are not recorded, nor activations computed again, for which the
-        generators' states are read.
-        """
-        whole = self.team.size == 1 and not self.settings.activation_checkpointing
-        return graphs.recorder(self._device) if whole else None
 
     def evaluate(self, step: Step) -> None:
         """Evaluate after a step. With patience, keep the best weights, and end the run where these are long ago."""
@@ -289,6 +290,7 @@ class _Run:
 
     def finish(self) -> None:
         """Leave the model with the weights that the run keeps, and have it answer."""
+        self.release()
         self.progress.kept_step = self.progress.step
         if self.settings.patience is not None:
             self.progress.kept_step = best_evaluation(self.progress.history)[0].step
@@ -296,6 +298,14 @@ class _Run:
         self._weights.restore(self.model)
         if self.team.leads:
             self.progress.samples.append(self.on_epoch(self.progress.history[-1].epoch))
+
+    def release(self) -> None:
+        """Give back what only steps and evaluations need, recordings' memory on a GPU among it.
+
+        They hold the run in turn, which therefore goes only when Python looks for such circles.
+        """
+        self._recorded = None
+        self._evaluation = _over
 
     def _record(self, made: StepRecord) -> None:
         self._soundness.passed(made)
@@ -307,11 +317,11 @@ class _Run:
         """Record the steps launched but for so many of the newest; one that an evaluation follows waits for that."""
         while len(self._launched) > leave:
             launched = self._launched.pop(0)
-            made = launched.read()
-            if fault := self._soundness.fault(made):
+            made, lost = launched.read()
+            if lost:
                 self._launched.clear()
                 self.save()  # neither its update was made nor any after it
-                self._fail(launched.step, fault)
+                self._fail(launched.step, self._soundness.fault(made) or f"train_loss is {made.train_loss:.4g}")
             if launched.step.evaluated:
                 self._unevaluated = made
             else:
