@@ -74,6 +74,7 @@ def of_lock(name: str, lock: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for relative, source in sources.items():
         link = folder / relative
+        link.parent.mkdir(parents=True, exist_ok=True)  # with LoRA the adapter has a folder of its own
         link.unlink(missing_ok=True)
         link.symlink_to(source.resolve())
     return folder

@@ -221,7 +221,8 @@ FILE, FOLDER = "b" * 32, "c" * 32 + ".dir"
 def test_a_run_s_model_is_linked_from_dvc_s_cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / ".dvc" / "cache" / "files" / "md5"
-    for digest, text in {FILE: "{}", FOLDER: json.dumps([{"md5": FILE, "relpath": "config.json"}])}.items():
+    listed = [{"md5": FILE, "relpath": name} for name in ("config.json", "adapter/adapter_config.json")]
+    for digest, text in {FILE: "{}", FOLDER: json.dumps(listed)}.items():
         (cache / digest[:2]).mkdir(parents=True)
         (cache / digest[:2] / digest[2:]).write_text(text)
     lock = tmp_path / "dvc.lock"
@@ -229,7 +230,8 @@ def test_a_run_s_model_is_linked_from_dvc_s_cache(tmp_path, monkeypatch):
 
     for _ in range(2):
         found = door.of_lock("a-run", lock)
-        assert {path.name: path.read_text() for path in found.iterdir()} == {"config.json": "{}"}
+        texts = {str(path.relative_to(found)): path.read_text() for path in found.rglob("*.json")}
+        assert texts == {"config.json": "{}", "adapter/adapter_config.json": "{}"}
 
     (cache / FILE[:2] / FILE[2:]).unlink()
     with pytest.raises(DataError, match=f"a-run: its model, {FOLDER}, is not in DVC's cache here"):

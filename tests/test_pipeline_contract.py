@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from stages.common import params, paths
+from stages.common.program import STAGES
 from tools import dvc_deps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +31,7 @@ def outputs(stage: str) -> list[str]:
 
 
 def test_a_stage_has_one_name_everywhere():
-    assert tuple(DVC_YAML) == ORDER
+    assert tuple(DVC_YAML) == ORDER == STAGES
     assert tuple(PARAMS) == ("profile", *ORDER)
     assert tuple(params.Params.model_fields) == ("profile", *ORDER)
     assert all((ROOT / "stages" / f"{stage}.py").is_file() for stage in ORDER)
@@ -161,3 +165,20 @@ def test_the_readme_names_only_keys_and_files_that_exist():
         assert key in params.known_keys(), key
     for name in re.findall(r"`((?:stages|flows|profiles|docs|assets|tests)/[\w./-]+)`", README):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_takes_no_arguments_and_says_so(stage, tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", f"stages.{stage}", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    shown, refused = run("--help"), run("--set", "finetune.epochs=1")
+
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) > 2
+    assert "It takes no arguments: params.yaml says what it does" in shown.stdout
+    assert refused.returncode == 78
+    assert f"{stage}: unexpected: --set finetune.epochs=1; it takes no arguments" in refused.stderr
+    assert not list(tmp_path.iterdir())

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from stages.common import environment, tracking
-from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.common.restore import restore
 from stages.common.signals import Interrupted, ignore, raise_at_once
+
+#: What are programs of the pipeline; other names that `run` is given have arguments of their own.
+STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 
 def torch_settings(stage: str) -> dict[str, str]:
@@ -37,6 +40,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     """
     for name, value in torch_settings(stage).items():  # before torch is loaded, which a stage's main does
         os.environ.setdefault(name, value)
+    _refuse_arguments(stage)
     raise_at_once()
     succeeded = False
     try:
@@ -66,6 +70,21 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
             with contextlib.suppress(Interrupted):
                 tracking.stage_over(stage, succeeded=succeeded)
     sys.exit(0)
+
+
+def _refuse_arguments(stage: str) -> None:
+    """End a stage that is given arguments: it would do its whole work, and none of what they say."""
+    given = sys.argv[1:]
+    if stage not in STAGES or not given:
+        return
+    usage = (
+        "it takes no arguments: params.yaml says what it does, and python -m flows.pipeline --set KEY=VALUE for once"
+    )
+    if given[0] in ("-h", "--help"):
+        print(f"{(sys.modules['__main__'].__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
+        sys.exit(0)
+    print(f"{stage}: unexpected: {' '.join(given)}; {usage}", file=sys.stderr, flush=True)
+    sys.exit(ConfigError.exit_code)
 
 
 def _end(stage: str, message: str, code: int) -> NoReturn:

@@ -99,7 +99,7 @@ def _training(root: Path) -> list[str]:
     first = _first_train_loss(root)
     if found.get("train_loss") is not None:
         start = "" if first is None else f"{first:.3f} → "
-        lines.append(f"train loss       {start}{found['train_loss']:.3f}")
+        lines.append(f"train loss       {start}{found['train_loss']:.3f} (of the last step's batch)")
     if found.get("val_loss") is not None:
         before, best = found.get("val_loss_before"), found.get("best_val_loss")
         start = "" if before is None else f"{before:.3f} → "

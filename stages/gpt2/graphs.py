@@ -89,7 +89,7 @@ def recorded(device: torch.device) -> bool:
     Raises:
         ConfigError: PIPELINE_CUDA_GRAPHS is neither 0 nor 1.
     """
-    wanted = os.environ.get(VARIABLE, "1")
+    wanted = os.environ.get(VARIABLE) or "1"
     if wanted not in ("0", "1"):
         raise ConfigError(f"{VARIABLE}: expected 0 or 1, found {wanted!r}", f"export {VARIABLE}=0, or unset it")
     return device.type == "cuda" and wanted == "1"

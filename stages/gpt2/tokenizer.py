@@ -48,7 +48,8 @@ class Tokenizer:
         import tiktoken
         from tiktoken_ext.openai_public import r50k_pat_str  # type: ignore[import-untyped]
 
-        names = FILES_OF_TRANSFORMERS if (folder / "vocab.json").exists() else FILES
+        theirs = any((folder / name).exists() for name in FILES_OF_TRANSFORMERS)
+        names = FILES_OF_TRANSFORMERS if theirs else FILES
         for name, expected in names.items():
             _check(folder / name, expected, made_by)
         self._merges, self._vocabulary = (folder / name for name in names)

@@ -333,7 +333,7 @@ class Demand:
 
     def __str__(self) -> str:
         """What a person is told before training."""
-        found = f"memory: about {self.wanted}; {size(self.there)} are free"
+        found = f"memory: about {self.wanted} besides the program itself; {size(self.there)} are free"
         return found if self.fits else f"{found}. That may not be enough. {self.advice()}"
 
     def advice(self) -> str:
