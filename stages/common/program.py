@@ -14,9 +14,6 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError, T
 from stages.common.restore import restore
 from stages.common.signals import Interrupted, ignore, raise_at_once
 
-#: What are programs of the pipeline; other names that `run` is given have arguments of their own.
-STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
-
 
 def torch_settings(stage: str) -> dict[str, str]:
     """What torch is to find in a stage's environment when it is loaded (measured in docs/decisions.md)."""
@@ -74,14 +71,14 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
 
 def _refuse_arguments(stage: str) -> None:
     """End a stage that is given arguments: it would do its whole work, and none of what they say."""
-    given = sys.argv[1:]
-    if stage not in STAGES or not given:
-        return
+    program, given = sys.modules["__main__"], sys.argv[1:]
+    if not given or program.__spec__ is None or program.__spec__.name != f"stages.{stage}":
+        return  # who runs it otherwise may have arguments of their own
     usage = (
         "it takes no arguments: params.yaml says what it does, and python -m flows.pipeline --set KEY=VALUE for once"
     )
     if given[0] in ("-h", "--help"):
-        print(f"{(sys.modules['__main__'].__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
+        print(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
         sys.exit(0)
     print(f"{stage}: unexpected: {' '.join(given)}; {usage}", file=sys.stderr, flush=True)
     sys.exit(ConfigError.exit_code)
