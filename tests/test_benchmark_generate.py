@@ -83,8 +83,8 @@ def test_who_has_a_turn():
     options.book_rows = 4
 
     assert generate.contenders(options) == {
-        "ours": ("ours", 64, 40),
-        "ours, a token a step": ("ours-one-by-one", 64, 40),
+        "ours": ("ours", 48, 40),
+        "ours, a token a step": ("ours-one-by-one", 48, 40),
         "book": ("book", 1, 4),
         "transformers, batch 16": ("transformers", 16, 40),
         "transformers, batch 32": ("transformers", 32, 40),
