@@ -28,10 +28,10 @@ def rows_filled_up(monkeypatch):
     monkeypatch.setattr(loss, "_seen_to_be_one", lambda _: False)
     monkeypatch.setattr(layout, "training", lambda *_: Layout(padded=True))
     monkeypatch.setattr(layout, "evaluation", lambda _: Layout(padded=True))
-    embedding = weights.initialise
+    initialise = weights.initialise
 
     def made(*arguments, **named):
-        model = embedding(*arguments, **named)
+        model = initialise(*arguments, **named)
         model.wte.through_autograd = model.wpe.through_autograd = True
         return model
 
