@@ -19,7 +19,7 @@ help:            ## list these commands
 setup: $(VENV)/installed  ## make .venv with the locked versions; every other command does it by itself
 
 run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
-	@$(RUN) -m flows.pipeline
+	@$(RUN) -m flows.run
 
 test: $(VENV)/installed-dev   ## run the tests, in about two minutes
 	@$(RUN) -m pytest -n auto --dist loadfile

@@ -61,10 +61,11 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
         DataError: the dataset is wrong.
         ConfigError: it is missing, or its test split has fewer rows.
     """
+    from stages.download import bpe, dataset
     from stages.gpt2.tokenizer import FILES, Tokenizer
-    from stages.inputs import bpe, dataset, splits
-    from stages.sft.encoding import encode
-    from stages.sft.prompt import STYLES
+    from stages.split import splits
+    from stages.tokenize.encoding import encode
+    from stages.tokenize.prompt import STYLES
 
     if not data.is_file():
         raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")

@@ -21,7 +21,7 @@ from benchmarks.arguments import at_least, names_of
 from benchmarks.contender import CONTENDERS, PEERS, versions
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
-from stages.common.program import torch_settings
+from stages.running.program import torch_settings
 
 OURS = "ours"
 
@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
     counts = {"--warmup": options.warmup, "--steps": options.steps}
     child.start("benchmarks.task", str(given), *_flat(sizes | counts))
     job = task.read(given)
-    # What stages.common.program sets for the stage, all get: it makes others faster too.
+    # What stages.running.program sets for the stage, all get: it makes others faster too.
     environment = OFFLINE | torch_settings("finetune") | {"HF_HOME": str(folder / "huggingface")}
     shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     # One GPU: with several in sight a trainer would take them all.

@@ -21,7 +21,7 @@ from benchmarks.finetune import OFFLINE, OURS, say
 from benchmarks.report import head, line, spread, with_spread
 from stages.common.errors import PipelineError
 from stages.common.files import read_json, write_json
-from stages.common.program import torch_settings
+from stages.running.program import torch_settings
 
 #: Ours without guesses at how a row that is alone goes on, which depend on what is said.
 ONE_BY_ONE = "ours-one-by-one"

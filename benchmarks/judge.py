@@ -31,14 +31,14 @@ from typing import Any
 
 import psutil
 
-from stages.common import program
 from stages.common.errors import PipelineError
 from stages.common.files import write_json
-from stages.common.params import Judge as JudgeParams
-from stages.judging.cache import VerdictCache
-from stages.judging.judge import Question
-from stages.judging.ollama import open_ollama_judge
-from stages.judging.panel import judge_each
+from stages.judge.cache import VerdictCache
+from stages.judge.judges.ollama import open_ollama_judge
+from stages.judge.judges.protocol import Question
+from stages.judge.panel import judge_each
+from stages.params.judge import Judge as JudgeParams
+from stages.running import program
 
 MODEL = "llama3"
 CONTENDERS = ("ours", "book")

@@ -11,10 +11,10 @@ import torch
 
 from benchmarks.clock import Clock
 from benchmarks.task import Task
-from stages.common.params import Finetune
+from stages.finetune import passes, progress, trainer
+from stages.finetune.costs.clock import Meter, P, T
 from stages.gpt2 import runtime, weights
-from stages.sft import passes, progress, trainer
-from stages.sft.meter import Meter, P, T
+from stages.params.finetune import Finetune
 
 
 class _Evaluations(Meter):

@@ -13,11 +13,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks import child
-from stages.common import params
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
-from stages.common.params import Finetune, Params
 from stages.common.records import Encoded
+from stages.params import reading, whole
+from stages.params.finetune import Finetune
+from stages.params.whole import Params
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "profiles" / "gpt2-medium.yaml"
@@ -58,7 +59,7 @@ class Task(BaseModel):
 
     def order(self) -> list[Encoded]:
         """The train rows as the recipe's epochs see them, one epoch after the other, each of whole batches."""
-        from stages.sft.batches import epoch_order
+        from stages.finetune.batches import epoch_order
 
         whole = len(self.train) - len(self.train) % self.recipe.batch_size
         epochs = range(1, self.recipe.epochs + 1)
@@ -78,10 +79,10 @@ class Task(BaseModel):
 
 def recipe() -> Params:
     """The recipe's values, its division of the rows included, whatever params.yaml says of these."""
-    tree = params.read_yaml(ROOT / "params.yaml")
-    params.merge(tree, params.read_yaml(RECIPE))
-    params.merge(tree, {"split": SPLIT})
-    return params.check(tree, RECIPE)
+    tree = reading.read_yaml(ROOT / "params.yaml")
+    reading.merge(tree, reading.read_yaml(RECIPE))
+    reading.merge(tree, {"split": SPLIT})
+    return whole.check(tree, RECIPE)
 
 
 def useful_flops(model: str, rows: list[Encoded]) -> float:
@@ -90,8 +91,8 @@ def useful_flops(model: str, rows: list[Encoded]) -> float:
     Six for every weight of a matrix product and token (two forward, four backward), the tied head included, and the
     two products of causal attention. A contender that shares work between rows needs fewer, and may exceed the peak.
     """
+    from stages.finetune.costs.work import Costs
     from stages.gpt2.model import GPT2Config
-    from stages.sft.ledger import Costs
 
     layers, heads, width = SIZES[model]
     return float(Costs(GPT2Config(layers, heads, width, POSITIONS)).plain_flop([len(row.ids) - 1 for row in rows]))
@@ -104,13 +105,14 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
         DataError: the dataset is wrong.
         ConfigError: it is missing, or the recipe has fewer steps than are to be measured.
     """
+    from stages.download import bpe, dataset
+    from stages.finetune.schedule import planned_steps
     from stages.gpt2 import weights
     from stages.gpt2.model import GPT2Config
     from stages.gpt2.tokenizer import FILES, Tokenizer
-    from stages.inputs import bpe, dataset, splits
-    from stages.sft.encoding import encode
-    from stages.sft.prompt import STYLES
-    from stages.sft.schedule import planned_steps
+    from stages.split import splits
+    from stages.tokenize.encoding import encode
+    from stages.tokenize.prompt import STYLES
 
     if not data.is_file():
         raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")

@@ -1,6 +1,6 @@
 """Talk to a trained model: `python -m flows.chat --model MODEL`, where MODEL is a folder or an MLflow run.
 
-Finds the model and starts `stages.sft.chat` in this process's place: flows knows runs and caches, not torch. A run's
+Finds the model and starts `stages.generate.conversation` in this process's place: flows knows runs and caches, not torch. A run's
 model is what its dvc.lock names, taken from DVC's cache.
 """
 
@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.environment import set_defaults
-from stages.common import paths, program, tracking
+from stages.common import paths
 from stages.common.errors import ConfigError, DataError
-from stages.common.restore import cached
+from stages.running import program, tracking
+from stages.running.restore import cached
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     found, others = finder.parse_known_args()
     folder = paths.TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "stages.sft.chat", "--model", str(folder), *others])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "stages.generate.conversation", "--model", str(folder), *others])  # noqa: S606
 
 
 def model_folder(name: str) -> Path:

@@ -21,7 +21,7 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `python -m stages.judging.compare` said, the files that it wrote, and its figure as Markdown.
+    """What `python -m stages.judge.runs.compare` said, the files that it wrote, and its figure as Markdown.
 
     Where it could not compare, the text says why, and there is no more.
     """
@@ -42,7 +42,7 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Comparison]:
         return
     with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
         table, figure = Path(folder, "comparison.json"), Path(folder, "comparison.png")
-        command = [sys.executable, "-m", "stages.judging.compare", REVISION, str(tree.resolve())]
+        command = [sys.executable, "-m", "stages.judge.runs.compare", REVISION, str(tree.resolve())]
         # A folder's path says nothing in files that outlive it.
         command += ["--as", "this run", "--json", str(table), "--figure", str(figure)]
         try:

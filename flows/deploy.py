@@ -11,8 +11,8 @@ import subprocess
 import sys
 from typing import NoReturn
 
-from flows.command import check_server
 from flows.environment import search_path
+from flows.run import check_server
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 
 _POOL = "local"

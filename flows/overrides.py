@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, create_model, model_serializer, model_validator
 
 from flows.profile import nested
-from stages.common import params
+from stages.params import whole
+from stages.params.section import Section
 
 
-class _Given(params.Section):
+class _Given(Section):
     """A section of which only the fields that were given are written.
 
     Prefect stores a run's parameters as JSON and takes them from there again ("copy to new run"): a field that nobody
@@ -45,7 +46,7 @@ def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-class Overrides(_partial(params.Params, "Values")):  # type: ignore[misc]
+class Overrides(_partial(whole.Params, "Values")):  # type: ignore[misc]
     """Values of params.yaml by section, such as ``{"finetune": {"epochs": 3}}`` or ``{"finetune.epochs": 3}``."""
 
     @model_validator(mode="before")

@@ -1,16 +1,10 @@
 """The flow: DVC's stages in DVC's order, one Prefect task each.
 
-`python -m flows.pipeline` is the command (flows/command.py); prefect.yaml deploys the flow for schedules and for runs
+`python -m flows.run` is the command; prefect.yaml deploys the flow for schedules and for runs
 started by hand.
 """
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    # Before Prefect is imported, which takes seconds: the command needs it only if there is something to run.
-    from flows.command import main
-
-    main()
 
 import contextlib
 from collections.abc import Iterator
@@ -33,8 +27,10 @@ from flows.dvc_cli import stages_in_order
 from flows.overrides import Overrides
 from flows.stage_run import StageFailed, StageRun, run_stage
 from flows.tracked import TrackedRun, tracked
-from stages.common import environment, params, paths, summary
+from stages.common import paths
 from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
+from stages.params import whole
+from stages.running import environment, summary
 
 #: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
 Profile = Literal["current", "quick", "gpt2-medium"]
@@ -130,7 +126,7 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]:
     """The folder that the stages run in: the user's own, unless other parameters are asked for."""
     if profile == profiles.CURRENT and not overrides:
-        params.load(root / "params.yaml")
+        whole.load(root / "params.yaml")
         with workspace.alone(root, log=get_run_logger().info):
             yield root
     else:

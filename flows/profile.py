@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from stages.common import params, paths
+from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
+from stages.params import reading, whole
 
 #: The choice that leaves params.yaml as it is.
 CURRENT = "current"
@@ -44,7 +45,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: there is no such profile, a file is not YAML, a key is unknown or a value is wrong.
     """
-    tree = params.read_yaml(root / paths.PARAMS)
+    tree = reading.read_yaml(root / paths.PARAMS)
     sources = [str(paths.PARAMS)]
     if profile != CURRENT:
         path = root / paths.PROFILES / f"{profile}.yaml"
@@ -52,7 +53,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
             raise ConfigError(
                 f"{profile}: no such profile; there are {', '.join(known(root)) or 'none'}", f"ls {paths.PROFILES}"
             )
-        _merge(tree, params.read_yaml(path), path)
+        _merge(tree, reading.read_yaml(path), path)
         sources.append(str(path.relative_to(root)))
     if overrides:
         _merge(tree, nested(overrides), "overrides")
@@ -62,7 +63,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     def given_by(wrong: str, problem: str) -> str:
         return ", ".join(dict.fromkeys(given[key] for key in _blamed(given, wrong, problem))) or str(paths.PARAMS)
 
-    params.check(tree, " with ".join(sources), given_by=given_by)
+    whole.check(tree, " with ".join(sources), given_by=given_by)
     return tree
 
 
@@ -71,8 +72,8 @@ def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, 
     found: dict[str, str] = {}
     if profile != CURRENT:
         path = paths.PROFILES / f"{profile}.yaml"
-        found = dict.fromkeys(params.flatten(params.read_yaml(root / path)), str(path))
-    return found | {key: f"--set {key}=... (in a form: overrides)" for key in params.flatten(nested(overrides))}
+        found = dict.fromkeys(reading.flatten(reading.read_yaml(root / path)), str(path))
+    return found | {key: f"--set {key}=... (in a form: overrides)" for key in reading.flatten(nested(overrides))}
 
 
 def named(keys: Iterable[str], text: str) -> list[str]:
@@ -87,7 +88,7 @@ def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
     ['finetune.accumulate']
     """
     prefix = f"{wrong}." if wrong else ""
-    if not wrong or any(known.startswith(prefix) for known in params.known_keys()):
+    if not wrong or any(known.startswith(prefix) for known in whole.known_keys()):
         inside = {key.removeprefix(prefix): key for key in keys if key.startswith(prefix)}
         about = [inside[key] for key in named(inside, problem.removeprefix(f"{wrong}: "))]
     else:
@@ -101,7 +102,7 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in flat.items():
         for part in reversed(key.split(".")):
             value = {part: value}
-        params.merge(tree, value)
+        reading.merge(tree, value)
     return tree
 
 
@@ -142,7 +143,7 @@ _Representer.add_representer(
 def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
     if not isinstance(overlay, Mapping):
         raise ConfigError(f"{source}: expected keys and values, found {type(overlay).__name__}", f"correct {source}")
-    params.merge(tree, overlay)
+    reading.merge(tree, overlay)
 
 
 def main(arguments: list[str]) -> None:
@@ -151,9 +152,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="a file of profiles/, without .yaml")
     profile = parser.parse_args(arguments).profile
     root = Path()
-    before = params.flatten(params.read_yaml(root / paths.PARAMS))
+    before = reading.flatten(reading.read_yaml(root / paths.PARAMS))
     tree = overlaid(root, profile, {})
-    after = params.flatten(tree)
+    after = reading.flatten(tree)
     changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
     if not changed:
         print(f"{paths.PARAMS} has the values of {profile} already")

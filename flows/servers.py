@@ -23,8 +23,8 @@ from types import FrameType
 from typing import NoReturn
 
 from flows.environment import search_path
-from stages.common import tracking
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running import tracking
 
 HOST = "127.0.0.1"
 

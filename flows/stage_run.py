@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from flows import dvc_cli
-from stages.common import environment
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.running import environment
 
 Outcome = Literal["ran", "up to date", "from cache"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.stage_run import StageFailed
-from stages.common import tracking
+from stages.running import tracking
 
 
 @dataclass(frozen=True)

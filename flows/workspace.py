@@ -21,7 +21,7 @@ from flows import dvc_cli, profile
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
-from stages.common.tracking import execution
+from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
 #: The identity of the process that a workspace belongs to.

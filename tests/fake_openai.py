@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from stages.judging.judge import TRIAL
+from stages.judge.judges.protocol import TRIAL
 
 Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
 

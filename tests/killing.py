@@ -117,18 +117,17 @@ def _tell(mark: str) -> None:
 
 def main() -> None:
     """Run finetune in a fork for each line that comes, and tell its number and its end."""
-    from stages.common import program
+    from stages.running import program
 
     os.environ |= program.torch_settings("finetune")
-    from stages import finetune
-    from stages.sft import account, checkpoint, lora, optimizer, passes, prompt, report, room, trainer  # noqa: F401, loaded
+    from stages.finetune import checkpoint, job, optimizer, passes
 
     passes.backward = _marked("step", passes.backward)
     passes.summed_loss = _marked("forward", passes.summed_loss)
     passes.Evaluation.__call__ = _marked("evaluation", passes.Evaluation.__call__)  # type: ignore[method-assign]
     optimizer.MasterWeights.step = _marked("update", optimizer.MasterWeights.step)  # type: ignore[method-assign]
     checkpoint.Checkpoints.save = _marked("save", checkpoint.Checkpoints.save)  # type: ignore[method-assign]
-    finetune._write = _marked("model", finetune._write)
+    job._write = _marked("model", job._write)
     checkpoint.SHARE = 1.0  # of a second's training a twenty-fifth would hardly ever hold one
     for _ in sys.stdin:
         pid = os.fork()
@@ -136,7 +135,7 @@ def main() -> None:
             said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(said, 1)
             os.dup2(said, 2)
-            program.run("finetune", finetune.main)
+            program.run("finetune", job.main)
         print(pid, flush=True)
         _tell(f"={os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
 

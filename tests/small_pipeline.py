@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.common import params
+from stages.params import reading, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,8 +39,8 @@ def write_params(folder: Path, overlay: dict[str, Any]) -> None:
     yaml = YAML()
     path = folder / "params.yaml"
     tree = yaml.load(path)
-    params.merge(tree, overlay)
-    params.check(tree)
+    reading.merge(tree, overlay)
+    whole.check(tree)
     yaml.dump(tree, path)
 
 

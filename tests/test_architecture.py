@@ -29,13 +29,13 @@ ALLOWED = {
 
 #: What of others may be imported in some places alone.
 RESTRICTED = {
-    "mlflow": ("stages/common/tracking",),
+    "mlflow": ("stages/running/tracking",),
     "prefect": ("flows",),
     "torch": ("stages/gpt2", "stages/sft"),
-    "safetensors": ("stages/gpt2/weights.py", "stages/sft/checkpoint.py", "stages/sft/lora.py"),
-    "pandas": ("stages/inputs/report.py",),
+    "safetensors": ("stages/gpt2/weights.py", "stages/finetune/checkpoint.py", "stages/finetune/lora.py"),
+    "pandas": ("stages/split/census.py",),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
-    "huggingface_hub": ("stages/inputs/hub.py",),
+    "huggingface_hub": ("stages/download/hub.py",),
     "requests": ("stages/inputs", "stages/judging"),
     "dvc": (),
     "transformers": (),

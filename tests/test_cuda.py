@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from stages.finetune import trainer
+from stages.finetune.progress import StepRecord
 from stages.gpt2 import decoding, graphs, runtime, weights
 from stages.gpt2.model import GPT2Config
-from stages.sft import trainer
-from stages.sft.progress import StepRecord
-from tests.test_gpt2_recorded import PROMPTS, SIZES
-from tests.test_sft_trainer import VAL, changed, made_rows
+from tests.finetune.test_trainer import VAL, changed, made_rows
+from tests.gpt2.test_recorded_decoding import PROMPTS, SIZES
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),

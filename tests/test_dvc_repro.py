@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import paths, tracking
+from stages.common import paths
+from stages.running import tracking
 from tests import small_pipeline
 from tests.small_pipeline import ROOT
 

@@ -58,7 +58,7 @@ def _untracked(monkeypatch):
 
 def run(*stages: str) -> None:
     for stage in stages:
-        importlib.import_module(f"stages.{stage}").main()
+        importlib.import_module(f"stages.{stage}.__main__").main()
 
 
 def digests() -> dict[str, str]:

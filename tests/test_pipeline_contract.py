@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common import params, paths
+from stages.common import paths
+from stages.params import reading, whole
 from tools import dvc_deps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ def outputs(stage: str) -> list[str]:
 def test_a_stage_has_one_name_everywhere():
     assert tuple(DVC_YAML) == ORDER
     assert tuple(PARAMS) == ("profile", *ORDER)
-    assert tuple(params.Params.model_fields) == ("profile", *ORDER)
+    assert tuple(whole.Params.model_fields) == ("profile", *ORDER)
     assert all((ROOT / "stages" / f"{stage}.py").is_file() for stage in ORDER)
 
 
@@ -51,19 +52,19 @@ def test_a_stage_depends_on_its_own_section_and_on_values_that_exist(stage):
     listed = DVC_YAML[stage]["params"]
 
     assert stage in listed
-    assert set(listed) <= set(params.known_keys())
+    assert set(listed) <= set(whole.known_keys())
 
 
 @pytest.mark.parametrize("stage", ORDER)
 def test_a_stage_s_program_reads_the_sections_it_lists_and_no_other(stage):
     source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     listed = {key.split(".")[0] for key in DVC_YAML[stage]["params"]}
-    # A program takes sections straight from what params.load() returns.
+    # A program takes sections straight from what whole.load() returns.
     names = re.findall(r"params\.load\(\)\.(\w+)", source)
     for variable in re.findall(r"(\w+) = params\.load\(\)\n", source):
         names += re.findall(rf"\b{variable}\.(\w+)", source)
 
-    assert set(names) & set(params.Params.model_fields) == listed
+    assert set(names) & set(whole.Params.model_fields) == listed
 
 
 @pytest.mark.parametrize("stage", ORDER)
@@ -90,11 +91,11 @@ def test_every_path_constant_is_an_output_of_dvc_yaml():
 
 
 def test_params_yaml_is_valid_and_is_the_quick_profile():
-    params.check(PARAMS)
-    before = params.flatten(PARAMS)
-    params.merge(PARAMS, YAML(typ="safe").load(ROOT / "profiles" / "quick.yaml"))
+    whole.check(PARAMS)
+    before = reading.flatten(PARAMS)
+    reading.merge(PARAMS, YAML(typ="safe").load(ROOT / "profiles" / "quick.yaml"))
 
-    assert params.flatten(PARAMS) == before
+    assert reading.flatten(PARAMS) == before
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -104,8 +105,8 @@ def test_a_profile_over_any_other_is_valid_and_complete(profile):
     for before in PROFILES:
         tree = YAML(typ="safe").load(ROOT / "params.yaml")
         for name in (before, profile):
-            params.merge(tree, YAML(typ="safe").load(ROOT / "profiles" / f"{name}.yaml"))
-        results.append(params.check(tree))
+            reading.merge(tree, YAML(typ="safe").load(ROOT / "profiles" / f"{name}.yaml"))
+        results.append(whole.check(tree))
 
     assert results[0].profile == profile
     assert all(result == results[0] for result in results)
@@ -161,7 +162,7 @@ def test_the_readme_names_only_make_targets_that_exist():
 
 def test_the_readme_names_only_keys_and_files_that_exist():
     for key in re.findall(rf"`((?:{'|'.join(ORDER)})\.[a-z_.0-9]+)`", README):
-        assert key in params.known_keys(), key
+        assert key in whole.known_keys(), key
     for name in re.findall(r"`((?:stages|flows|profiles|docs|assets|tests)/[\w./-]+)`", README):
         assert (ROOT / name).exists(), name
 

@@ -50,7 +50,7 @@ def test_hub_weights_are_tuned_and_judged_by_ollama(tmp_path, monkeypatch):
         subprocess.run(download, check=True, env=environment)
         monkeypatch.setenv("OLLAMA_HOST", ollama.address)
         for stage in STAGES[1:]:
-            importlib.import_module(f"stages.{stage}").main()
+            importlib.import_module(f"stages.{stage}.__main__").main()
 
     judged = json.loads(paths.JUDGE_METRICS.read_text())
     assert judged["judge"]["backend"] == "ollama"
@@ -69,7 +69,7 @@ def test_the_book_s_dataset_gives_the_book_s_numbers(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
 
     for stage in ("download", "split", "tokenize"):
-        importlib.import_module(f"stages.{stage}").main()
+        importlib.import_module(f"stages.{stage}.__main__").main()
 
     counts = json.loads(paths.TOKENS_METRICS.read_text())
     assert [counts[split]["rows"] for split in ("train", "test", "val")] == [935, 110, 55]

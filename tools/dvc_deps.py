@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.common.closure import ROOT, code_of
+from stages.running.code_of import ROOT, code_of
 
 DVC_YAML = ROOT / "dvc.yaml"
 

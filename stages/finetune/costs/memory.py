@@ -1,0 +1,380 @@
+"""The memory that fine-tuning wants, foretold from sizes, and what to lower where it is not there."""
+
+from __future__ import annotations
+
+import functools
+import math
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from stages.common.records import Encoded, LossOn
+from stages.finetune import layout, loss
+from stages.finetune.costs import work
+from stages.finetune.costs.work import Shape
+from stages.finetune.optimizer import BLOCK_ON_GPU
+from stages.finetune.schedule import EVALUATION_BATCH
+from stages.finetune.team import ALONE, Team
+from stages.gpt2 import graphs
+from stages.gpt2.graphs import VARIABLE
+from stages.gpt2.model import GPT2Config
+from stages.gpt2.packed import KEPT_WEIGHTS
+from stages.params.finetune import Finetune, Lora
+from stages.running.out_of_memory import explained, size
+
+#: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
+#: 150 MB in the runs measured (docs/decisions.md).
+KERNELS = 64 << 20
+#: The same on a GPU, where cuBLAS has workspaces: 0.3 GiB were missing in every run on tests/fake_cuda.c.
+KERNELS_ON_GPU = 384 << 20
+#: What fine-tuning is proposed to lower with, where it trains all weights.
+LOW_RANK = Lora(rank=16, alpha=16.0, targets=["c_attn"])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that fine-tuning wants at its peak besides what the program takes before it begins.
+
+    Args:
+        weights: of the model, in the dtype of the matrix products.
+        masters: fp32 weights that are updated, where these are others than the model's; and the best so far.
+        optimizer: AdamW's two moments.
+        gradients: all of them, as they are when the backward pass ends.
+        activations: what the forward pass keeps for the backward pass of one part of a batch.
+        logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
+        accumulated: whether gradients wait for those of the batch's next part.
+        buckets: in which several processes that each keep the whole model sum their gradients.
+        evaluation: what the forward pass of a validation batch holds at a time.
+        recordings: what recorded steps keep for themselves on a GPU (`stages.finetune.recorded_steps`).
+        kernels: see `KERNELS`.
+    """
+
+    weights: int
+    masters: int
+    optimizer: int
+    gradients: int
+    activations: int
+    logits: int
+    accumulated: bool = False
+    buckets: int = 0
+    evaluation: int = 0
+    recordings: int = 0
+    kernels: int = KERNELS
+
+    @property
+    def total(self) -> int:
+        """The peak: all parts that meet there."""
+        return sum(self._parts().values())
+
+    def _parts(self) -> dict[str, int]:
+        """The parts that meet at the peak.
+
+        Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
+        where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
+        there when the next one's loss is computed. An evaluation is made between steps. A checkpoint takes no memory
+        of its own: tensors are written, and gathered from several processes, one at a time.
+        """
+        parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
+        parts |= {"buckets of gradients": self.buckets, "recordings": self.recordings}
+        at_the_loss = self.activations + self.logits
+        between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
+        if self.evaluation > between:
+            return parts | {"evaluation": self.evaluation, "kernels": self.kernels}
+        if self.accumulated or self.gradients > at_the_loss:
+            parts["gradients"] = self.gradients
+        if self.accumulated or self.gradients <= at_the_loss:
+            parts |= {"activations": self.activations, "logits and loss": self.logits}
+        return parts | {"kernels": self.kernels}
+
+    def __str__(self) -> str:
+        """As in ``3.4 GiB (weights 0.5 GiB, ...)``."""
+        parts = self._parts()
+        return f"{size(self.total)} ({', '.join(f'{name} {size(part)}' for name, part in parts.items() if part)})"
+
+
+def estimate(
+    sizes: GPT2Config,
+    train: Sequence[Encoded],
+    settings: Finetune,
+    *,
+    loss_on: LossOn,
+    steps: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    team: Team = ALONE,
+    val: Sequence[Encoded] = (),
+) -> Estimate:
+    """The memory of a run's greediest step, in the process of a team that wants most.
+
+    With d bytes a number in the dtype of the products, W weights, of which T are trained:
+
+    - weights d W; fp32 weights 4 W if d is 2, and 4 T more where early stopping keeps the best;
+    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole, to be summed over the parts of a
+      batch; on a GPU a block of them in fp32;
+    - activations, see `activations`;
+    - the loss (`stages.finetune.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
+      gradient twice, V * C in d each, if the head is trained;
+    - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits;
+    - on a GPU the loss's logits twice more in fp32, and for recorded steps, which have memory of their own, again
+      activations and loss or the gradients.
+
+    Where N processes each keep the whole model (`stages.finetune.team`) gradients are summed in buckets, d T, in fp32, 4 T.
+    Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
+    gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well.
+
+    Args:
+        sizes: of the model.
+        train: the rows.
+        settings: the recipe.
+        loss_on: which ids are targets.
+        steps: of the run.
+        dtype: of the matrix products.
+        device: of the model.
+        team: the processes that train it.
+        val: the rows of an evaluation.
+    """
+    width, bf16 = dtype.itemsize, dtype != torch.float32
+    embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
+    layer = 12 * sizes.n_embd**2 + 13 * sizes.n_embd
+    updates = work.lora_weights(sizes, settings.lora)
+    weights = embeddings + sizes.n_layer * layer + updates
+    trained = updates if settings.lora else weights
+    block = 4 * min(BLOCK_ON_GPU, trained) if bf16 and device.type == "cuda" else 0
+    shapes = work.training_shapes(train, settings, loss_on, steps, layout.training(device, dtype), team.size)
+    parts = [part for step in shapes for part in step]
+    kept = max(
+        activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype, device)
+        for part in parts
+    )
+    at_the_loss = max(_loss(part, sizes, settings, dtype, device) for part in parts)
+    found = Estimate(
+        weights=width * weights,
+        masters=4 * (weights * bf16 + trained * (settings.patience is not None)),
+        optimizer=8 * trained,
+        gradients=trained * (width + 4 * (bf16 and settings.accumulate > 1)) + block,
+        activations=kept - at_the_loss,
+        logits=at_the_loss,
+        accumulated=settings.accumulate > 1,
+        evaluation=max(
+            (
+                _evaluation(shape, sizes, settings, dtype, device)
+                for shape in work.evaluation_shapes(
+                    val, loss_on, layout.evaluation(device), EVALUATION_BATCH, team.size
+                )
+            ),
+            default=0,
+        ),
+        kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
+    )
+    if team.size == 1:
+        if graphs.recorded(device) and not settings.activation_checkpointing:
+            return replace(found, recordings=max(kept, found.gradients))
+        return found
+    if not team.sharded:
+        return replace(found, gradients=trained * (width + 4), buckets=trained * width)
+    at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
+    return replace(
+        found,
+        weights=width * at_a_time + 4 * weights * (device.type == "cpu"),
+        masters=4 * (weights + trained * (settings.patience is not None)) // team.size,
+        optimizer=8 * trained // team.size,
+        gradients=4 * trained // team.size + (width + 4) * min(at_a_time, trained),
+    )
+
+
+def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes that a forward pass keeps of one part of a batch.
+
+    Of a token, in each layer: both layer norms' inputs and outputs (4 C), what goes into the attention's second
+    projection (C), GELU's input and output (8 C). Attention that keeps its weights (`stages.gpt2.packed`) keeps these,
+    in fp32, and queries, keys and values of all tokens (3 C). PyTorch's own keeps queries, keys, values and its output
+    in the padded grid, the keys and values with the common beginning once a row, on a CPU in fp32; with a common
+    beginning queries, keys and values of all tokens stay as well. Where rows are filled up it keeps these four of each
+    row with the beginning, and nothing else. Dropout keeps two masks a token, and weights and mask
+    of every pair. With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
+    """
+    item, width = dtype.itemsize, sizes.n_embd
+    layer = shape.computed * 13 * width * item
+    seen = sizes.n_head * (shape.prefix + shape.longest)
+    pairs = seen * shape.grid
+    chunks = math.ceil(shape.prefix / shape.longest)  # the common tokens are rows too
+    kept = pairs + seen * chunks * shape.longest
+    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS and chunks <= shape.rows:
+        layer += shape.computed * 3 * width * item + 4 * kept
+    elif shape.layout.padded:
+        layer += 4 * (shape.grid + shape.rows * shape.prefix) * width * item
+    else:
+        attention_item = 4 if device.type == "cpu" else item
+        keys = shape.grid + shape.rows * shape.prefix
+        layer += (2 * shape.grid + 2 * keys) * width * attention_item
+        if shape.prefix and attention_item == item:
+            layer += shape.computed * 3 * width * item
+    if settings.dropout:
+        layer += 2 * shape.computed * width + pairs * (item + 1)
+    ends = (3 * shape.computed + 2 * shape.logits) * width * item
+    if settings.activation_checkpointing:
+        return ends + layer + sizes.n_layer * shape.computed * width * item
+    return ends + layer * sizes.n_layer
+
+
+def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the logits, which become their gradients, and of the head's gradient.
+
+    The head's gradient is there twice until it has become the embedding's.
+    """
+    head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * dtype.itemsize
+    return _logits(shape, sizes, dtype, device) + head
+
+
+def _logits(shape: Shape, sizes: GPT2Config, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the logits of up to GROUP targets; a GPU turns all of them to fp32 at a time, and back."""
+    return min(shape.logits, loss.GROUP) * sizes.vocab_size * (dtype.itemsize + 8 * (device.type == "cuda"))
+
+
+def _evaluation(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes that the forward pass of a validation batch holds at its peak: one layer's, and the logits."""
+    plain = settings.model_copy(update={"dropout": 0.0, "activation_checkpointing": False})
+    one_layer = activations(shape, replace(sizes, n_layer=1), plain, dtype, device)
+    return one_layer + _logits(shape, sizes, dtype, device)
+
+
+def available(device: torch.device) -> int:
+    """Bytes that this process can still take: of the GPU, or of the machine within the limits set to the process."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    rooms = [psutil.virtual_memory().available, *_control_group_room()]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        rooms.append(limit - psutil.Process().memory_info().vms)
+    return max(min(rooms), 0)
+
+
+def _control_group_room() -> list[int]:
+    """What a container's limit leaves (cgroup v2, then v1), if it has one."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most, now = Path(limit).read_text().strip(), Path(used).read_text().strip()
+        except OSError:
+            continue
+        return [int(most) - int(now)] if most.isdigit() else []
+    return []
+
+
+def taken(device: torch.device) -> int:
+    """The memory, in bytes, that the process has now; on a GPU that torch has of it."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+
+
+def peak(device: torch.device) -> int:
+    """The most memory, in bytes, that the process has had at a time; on a GPU that torch has had of it."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_resident()
+
+
+def peak_resident() -> int:
+    """The most resident memory that this process has had at a time, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Unlike getrusage this does not begin with the size of the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+class Demand:
+    """What a run wants, what there is, and what other values of the recipe would want.
+
+    Args:
+        sizes: of the model.
+        train: the rows.
+        settings: the recipe.
+        loss_on: which ids are targets.
+        steps: of the run.
+        dtype: of the matrix products.
+        device: of the model.
+        there: bytes available to this process before the model is loaded.
+        team: the processes that train it.
+        val: the rows of an evaluation.
+    """
+
+    def __init__(
+        self,
+        sizes: GPT2Config,
+        train: Sequence[Encoded],
+        settings: Finetune,
+        loss_on: LossOn,
+        *,
+        steps: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        there: int,
+        team: Team = ALONE,
+        val: Sequence[Encoded] = (),
+    ) -> None:
+        self._estimate = functools.partial(
+            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device, team=team, val=val
+        )
+        self._settings = settings
+        self.there = there
+        self.wanted: Estimate = self._estimate(settings=settings)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what is wanted is there."""
+        return self.wanted.total <= self.there
+
+    def __str__(self) -> str:
+        """What a person is told before training."""
+        found = f"memory: about {self.wanted} besides the program itself; {size(self.there)} are free"
+        return found if self.fits else f"{found}. That may not be enough. {self.advice()}"
+
+    def advice(self) -> str:
+        """What to lower, with the memory that it wants then."""
+        listed = [
+            f"  - {change}: about {size(count)}{'' if count <= self.there else ', still more than is free'}"
+            for change, count in self.others().items()
+        ]
+        last = "take a smaller model (download.model) or a machine with more memory"
+        return "\n".join(["set one of these in params.yaml:", *listed, f"  - or {last}"]) if listed else last
+
+    def others(self) -> dict[str, int]:
+        """Other values of the recipe, as one writes them into params.yaml, and the bytes that each wants, if fewer.
+
+        Of the numbers the mildest that fits, or else the strictest.
+        """
+        now = self._settings
+        found: dict[str, int] = {}
+        # Doubled and halved, to the ends: parts of one row, and one row.
+        parts = [*(1 << n for n in range(1, 32) if now.accumulate < 1 << n < now.batch_size), now.batch_size]
+        halves = [now.batch_size >> n for n in range(1, 32) if now.batch_size >> n]
+        for name, values in (("accumulate", parts), ("batch_size", halves)):
+            totals = {value: self._total(**{name: value}) for value in values}
+            for value, total in totals.items():
+                if total <= self.there or value == values[-1]:
+                    found[f"finetune.{name}: {value}"] = total
+                    break
+        if self.wanted.recordings:
+            found[f"{VARIABLE}=0, in the environment and not there"] = self.wanted.total - self.wanted.recordings
+        if not now.activation_checkpointing:
+            found["finetune.activation_checkpointing: true"] = self._total(activation_checkpointing=True)
+        if now.lora is None:
+            shown = f"{{rank: {LOW_RANK.rank}, alpha: {LOW_RANK.alpha:g}, targets: [{', '.join(LOW_RANK.targets)}]}}"
+            found[f"finetune.lora: {shown}"] = self._total(lora=LOW_RANK)
+        return {change: total for change, total in found.items() if total < self.wanted.total}
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn a shortage of memory that the block meets into a ConfigError that says what to lower."""
+        wants = f"fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
+        return explained(lambda: (wants, self.advice()))
+
+    def _total(self, **changed: object) -> int:
+        return self._estimate(settings=self._settings.model_copy(update=changed)).total

@@ -1,0 +1,114 @@
+"""What a run does at which step: the rows that it learns from, its learning rate, and whether it evaluates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stages.common.errors import ConfigError
+from stages.common.records import Encoded
+from stages.finetune.batches import batches_of, epoch_order
+from stages.params.finetune import Finetune
+
+Item = TypeVar("Item")
+
+#: Rows in a validation batch; they are taken by length, so that little of a batch is padding.
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step.
+
+    Args:
+        number: from 1.
+        epoch: from 1.
+        rows: that it learns from.
+        evaluated: whether an evaluation follows it.
+        ends_epoch: whether its epoch ends with it, or the run.
+    """
+
+    number: int
+    epoch: int
+    rows: list[Encoded]
+    evaluated: bool
+    ends_epoch: bool
+
+
+def planned_steps(rows: int, settings: Finetune) -> int:
+    """Optimiser steps that the recipe makes from so many train rows.
+
+    Raises:
+        ConfigError: the rows do not fill one batch.
+    """
+    an_epoch = len(batches_of(range(rows), settings.batch_size, drop_last=settings.drop_last))
+    if an_epoch == 0:
+        raise ConfigError(
+            f"{rows} train rows do not fill one batch of finetune.batch_size {settings.batch_size}",
+            "lower finetune.batch_size or set finetune.drop_last: false in params.yaml",
+        )
+    steps = an_epoch * settings.epochs
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
+
+
+def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: int = 0) -> Iterator[Step]:
+    """A run's ``steps`` steps but for those ``done`` already.
+
+    Args:
+        train: the rows.
+        settings: the recipe. How often the rows are gone through follows from ``steps`` alone.
+        steps: in all, as `planned_steps` gives them.
+        done: the first ones, which are left out.
+    """
+    number = 0
+    for epoch in itertools.count(1):
+        order = epoch_order(len(train), settings.seed, epoch)
+        batches = batches_of(order, settings.batch_size, drop_last=settings.drop_last)
+        if not batches:  # as `planned_steps` says in words
+            return
+        for batch in batches:
+            if number == steps:
+                return
+            number += 1
+            if number > done:
+                yield Step(
+                    number,
+                    epoch,
+                    [train[index] for index in batch],
+                    evaluated=evaluated(number, steps, settings.eval_every),
+                    ends_epoch=batch is batches[-1] or number == steps,
+                )
+
+
+def parts_of(rows: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    """Rows cut into so many parts, or into single rows if there are fewer; two parts differ by one row at most.
+
+    Eight rows in five parts are 1, 2, 1, 2 and 2 rows.
+    """
+    parts = min(parts, len(rows))
+    ends = [number * len(rows) // parts for number in range(parts + 1)]
+    return [rows[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def evaluated(step: int, steps: int, every: int) -> bool:
+    """Whether an evaluation follows a step of a run of ``steps``; step 0 is the untrained model."""
+    return step % every == 0 or step == steps
+
+
+def rate_factor(step: int, steps: int, settings: Finetune) -> float:
+    """What the learning rate is multiplied by at a step (from 1): rises over the warm-up, then follows the schedule.
+
+    Linear and cosine begin to fall after the warm-up and would reach 0 one step after the last.
+    """
+    warmup = settings.warmup_steps
+    if step <= warmup:
+        return step / (warmup + 1)
+    done = (step - warmup - 1) / max(steps - warmup, 1)
+    if settings.schedule == "linear":
+        return 1 - done
+    if settings.schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    return 1.0

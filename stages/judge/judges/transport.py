@@ -1,0 +1,246 @@
+"""HTTP for judges behind a server: persistent connections, every fault told apart, repeated where that can help."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from random import SystemRandom
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
+
+from stages.judge.judges.address import is_loopback
+from stages.judge.judges.deadline import Deadline, DeadlineAdapter
+
+#: Statuses after which the same request may succeed: a limit on the rate, a crashed runner, a gateway's
+#: fault, a full queue.
+REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+#: The longest wait for a connection, in seconds.
+CONNECT_SECONDS = 10.0
+#: Waits between attempts, in seconds: the first, doubled each time up to the longest, then shortened by up to a half.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+#: The longest wait that a server may ask for by Retry-After, in seconds.
+LONGEST_ASKED = 60.0
+#: The longest time for a server to say its version, its models and the like.
+LOOK_UP_SECONDS = 30.0
+#: The longest silence of a stream that has begun; a whole verdict takes a model seconds.
+STALL_SECONDS = 30.0
+#: More than any verdict. A stream that goes on is cut off here, not held in memory.
+MAX_BYTES = 1 << 20
+
+T = TypeVar("T")
+_random = SystemRandom()
+
+
+class Fault(Exception):
+    """A call that brought no answer.
+
+    Args:
+        what: the reason, without address or time, as it may end in an artifact.
+        status: the HTTP status, where there is one and it is not 200.
+        unreachable: nobody listens at the address.
+        repeatable: the same call may succeed later.
+        wait: the seconds after which the server asks to be called again.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        status: int | None = None,
+        unreachable: bool = False,
+        repeatable: bool = True,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(what)
+        self.status = status
+        self.unreachable = unreachable
+        self.repeatable = repeatable
+        self.wait = wait
+
+
+class Client:
+    """Persistent connections to one server, for several threads.
+
+    Args:
+        url: the server's base URL. A proxy from the environment is used unless the host is this machine.
+        connections: verdicts under way at a time. There is one connection more, so that a look-up waits for none.
+        first_wait: see `FIRST_WAIT`.
+        key: sent as a bearer token; it is taken out of what a server says.
+    """
+
+    def __init__(self, url: str, *, connections: int, first_wait: float = FIRST_WAIT, key: str | None = None) -> None:
+        self.url = url
+        self._key = key
+        self._first_wait = first_wait
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._under_way: set[Deadline] = set()
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections + 1, pool_block=True)
+        self._session = requests.Session()
+        self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+    def call(self, method: str, path: str, body: Any, deadline: Deadline) -> bytes:
+        """One request and the whole body of its answer.
+
+        Raises:
+            Fault: there is no answer with status 200 by the deadline.
+        """
+        with self._registered(deadline), deadline:
+            if deadline.remaining == 0:
+                raise _too_late(deadline)
+            try:
+                return self._call(method, path, body, deadline)
+            except requests.RequestException as error:
+                raise self._fault(error, deadline) from error
+            except ValueError as error:  # of TLS over a socket that was shut at a bad moment
+                if deadline.remaining == 0:
+                    raise _too_late(deadline) from error
+                raise
+
+    def _call(self, method: str, path: str, body: Any, deadline: Deadline) -> bytes:
+        # The deadline's own timer ends the reading; the read timeout comes after it, in case of no socket to shut.
+        timeout = (max(0.001, min(CONNECT_SECONDS, deadline.remaining)), deadline.remaining + 1)
+        request = self._session.request(
+            method, self.url + path, json=body, timeout=timeout, stream=True, allow_redirects=False
+        )
+        with request as response:
+            deadline.begun()
+            content = bytearray()
+            for piece in response.iter_content(1 << 16):
+                content += piece
+                if len(content) > MAX_BYTES:
+                    raise Fault(f"the answer went on past {MAX_BYTES} bytes", repeatable=False)
+        if deadline.remaining == 0:  # the end of a body without a length looks like the shut socket
+            raise _too_late(deadline)
+        if response.status_code != 200:
+            status = response.status_code
+            said = bytes(content) if self._key is None else bytes(content).replace(self._key.encode(), b"***")
+            message = f"HTTP {status}: {error_message(said)}"
+            wait = _seconds(response.headers.get("Retry-After", ""))
+            raise Fault(message, status=status, repeatable=status in REPEATABLE_STATUSES, wait=wait)
+        return bytes(content)
+
+    def _fault(self, error: requests.RequestException, deadline: Deadline) -> Fault:
+        if deadline.remaining == 0:
+            return _too_late(deadline)
+        causes = list(_causes(error))
+        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+        if isinstance(error, requests.ConnectTimeout):
+            return Fault("no connection within the time for it", unreachable=True)
+        if any(isinstance(cause, NewConnectionError) for cause in causes):
+            return Fault(f"no connection: {reason or 'no such host'}", unreachable=True)
+        if isinstance(error, requests.exceptions.SSLError):
+            return Fault(f"no secure connection: {reason or error}", unreachable=True, repeatable=False)
+        if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in causes):
+            return Fault(f"nothing heard for {deadline.stall:g} s")
+        if any(isinstance(cause, ProtocolError | OSError) for cause in causes):
+            return Fault("the connection broke off")
+        return Fault(f"{type(error).__name__}: {error}", repeatable=False)
+
+    def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
+        """Call ``attempt`` until it brings a result, a fault that repeating does not mend, or the deadline.
+
+        Before a repetition it waits as long as the server asks for, up to `LONGEST_ASKED`, and at least as `FIRST_WAIT`
+        says.
+
+        Raises:
+            Fault: the last one.
+        """
+        for number in range(retries + 1):
+            try:
+                return attempt()
+            except Fault as fault:
+                wait = min(LONGEST_WAIT, self._first_wait * 2**number) * _random.uniform(0.5, 1)
+                wait = max(wait, min(fault.wait, LONGEST_ASKED))
+                if number == retries or not fault.repeatable or wait >= deadline.remaining:
+                    raise
+                self._closed.wait(wait)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """End every call and every wait now; later ones fail at once."""
+        self._closed.set()
+        with self._lock:
+            for deadline in self._under_way:
+                with contextlib.suppress(Exception):  # the others have to end all the same
+                    deadline.expire()
+        self._session.close()
+
+    @contextlib.contextmanager
+    def _registered(self, deadline: Deadline) -> Iterator[None]:
+        with self._lock:
+            self._under_way.add(deadline)
+        try:
+            if self._closed.is_set():
+                deadline.expire()
+            yield
+        finally:
+            with self._lock:
+                self._under_way.discard(deadline)
+
+
+def parse(content: bytes) -> Any:
+    """The JSON that a server has sent.
+
+    Raises:
+        Fault: it is none.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Fault(f"not JSON: {excerpt(repr(content.decode('utf-8', 'replace')))}") from None
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A JSON object as it is; what should be one and is not as one without entries."""
+    return value if isinstance(value, dict) else {}
+
+
+def error_message(content: bytes) -> str:
+    """What a server says in ``{"error": "..."}``, or else the beginning of what it says."""
+    text = content.decode("utf-8", "replace").strip()
+    try:
+        message = json.loads(text)["error"]
+        if isinstance(message, dict) and "message" in message:  # as OpenAI has it
+            message = message["message"]
+    except (ValueError, TypeError, KeyError):
+        message = text or "no message"
+    return excerpt(str(message))
+
+
+def excerpt(text: str, length: int = 200) -> str:
+    """Text on one line, cut to ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[:length]}…"
+
+
+def _seconds(said: str) -> float:
+    """The seconds in a Retry-After header; 0 for a date, which another machine's clock has made."""
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 9 else 0.0
+
+
+def _too_late(deadline: Deadline) -> Fault:
+    raised = "" if deadline.key is None else f"; for a slower judge raise {deadline.key} in params.yaml"
+    return Fault(f"no complete answer within {deadline.seconds:g} s{raised}", repeatable=False)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what it was made from, and what it wraps: requests and urllib3 keep the reason in ``args``."""
+    seen: list[BaseException] = [error]
+    for cause in seen:
+        yield cause
+        inner = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        seen += [item for item in inner if isinstance(item, BaseException) and item not in seen]

@@ -1,0 +1,251 @@
+"""Puts many answers to a judge, several at a time, and loses none."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.records import Verdict
+from stages.judge.cache import VerdictCache
+from stages.judge.judges.protocol import TRIAL, Judge, JudgeChanged, Judgement, Question
+from stages.running import console
+
+#: After so many answers in a row without any word from the judge it is asked `TRIAL`: either it is gone, and the rest
+#: would fail too, slowly, one by one, or it is these answers that it fails on.
+FAILURES_IN_A_ROW = 5
+#: The least time between two looks at whether the judge is still the same, in seconds.
+CHECK_SECONDS = 5.0
+#: Judgements handed out ahead of the judge, for each that it makes at a time, so that no thread waits.
+AHEAD = 2
+#: Questions that may be read ahead of the first whose verdict is not there yet, so that what is held does not grow with
+#: their number. Only a judge that spends its whole deadline on one while it is done with so many others has to wait.
+MOST_WAITING = 10_000
+
+#: A question with the keys of its judgements.
+_Waiting = tuple[Question, Sequence[str]]
+
+
+def judge_all(judge: Judge, questions: Sequence[Question], **options: Any) -> list[Verdict]:
+    """All that `judge_each` yields."""
+    return list(judge_each(judge, questions, **options))
+
+
+def judge_aloud(
+    judge: Judge, questions: Sequence[Question], *, what: str, parallel: int, **options: Any
+) -> list[Verdict]:
+    """As `judge_all`, with a progress bar, or where no terminal shows it a forecast; ``what`` is under way."""
+    with console.progress(total=len(questions), unit="verdict", what=what) as bar:
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=parallel)
+        return judge_all(
+            judge,
+            questions,
+            parallel=parallel,
+            on_start=forecast.start,
+            on_known=forecast.known,
+            on_progress=forecast.made,
+            **options,
+        )
+
+
+def judge_each(
+    judge: Judge,
+    questions: Sequence[Question],
+    *,
+    parallel: int = 1,
+    repeats: int = 1,
+    skip_exact: bool = False,
+    cache: VerdictCache | None = None,
+    on_start: Callable[[int], object] = lambda _: None,
+    on_known: Callable[[int], object] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
+    check_seconds: float = CHECK_SECONDS,
+) -> Iterator[Verdict]:
+    """Judge every answer.
+
+    With a cache no more is held than what is under way, and 130 bytes a verdict in the cache's index.
+
+    Args:
+        judge: who judges. Questions with equal keys are judged once, and those in ``cache`` not at all.
+        questions: the answers.
+        parallel: how many are judged at a time.
+        repeats: how often each is judged; the score is the mean. One judgement without a score leaves it without.
+        skip_exact: give answers that are equal to their reference 100 and do not ask.
+        cache: where verdicts are kept as they come.
+        on_start: called with the number of judgements that there will be.
+        on_known: called with the number of judgements that were there or under way already.
+        on_progress: called with the number of judgements that have just come.
+        check_seconds: see `CHECK_SECONDS`.
+
+    Yields:
+        One verdict a question, in their order, whatever the order in which the judge was done with them. They hold once
+        all have come: until then the judge may turn out to have become another.
+
+    Raises:
+        ServiceUnavailable: the judge is gone, or fails on every question by now. What was judged before is in the
+            cache.
+        JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
+        ConfigError: the judge's model is gone; the same holds.
+    """
+
+    def keys(question: Question) -> list[str]:
+        asked = 0 if skip_exact and question.is_exact else repeats
+        return [judge.key(question, repeat) for repeat in range(asked)]
+
+    on_start(sum(repeats for question in questions if not (skip_exact and question.is_exact)))
+    watch = _Watch(judge, cache, check_seconds)
+    waiting = ((question, keys(question)) for question in questions)
+    try:
+        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, on_known, on_progress)
+        watch.finish()
+    except JudgeChanged:
+        if cache is not None:
+            cache.forget_since(watch.seen)
+        raise
+    except (ServiceUnavailable, ConfigError) as error:
+        if cache is None:
+            raise
+        wanted = {key for question in questions for key in keys(question)}
+        kept = sum(cache.get(key) is not None for key in wanted)
+        so_far = f"{kept} of {len(wanted)} verdicts are kept in {cache.path}; the next run goes on from there"
+        raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
+
+
+def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
+    """The verdict on one question: the one judgement, the mean of several, or the first that is no score; 100 if it was
+    not asked, being equal to the reference.
+    """
+    if not judgements:
+        return Judgement("scored", 100.0, "equal to the reference; not asked").verdict(question)
+    without = [judgement for judgement in judgements if judgement.score is None]
+    if len(judgements) == 1 or without:
+        return (without or judgements)[0].verdict(question)
+    scores = [judgement.score for judgement in judgements if judgement.score is not None]
+    said = f"{len(scores)} judgements: {', '.join(f'{score:g}' for score in scores)}"
+    mean, spread = round(statistics.fmean(scores), 2), round(statistics.stdev(scores), 2)
+    return Judgement("scored", mean, said, spread).verdict(question)
+
+
+class _Kept:
+    """Judgements by key: in the cache, and here those that it does not keep."""
+
+    def __init__(self, cache: VerdictCache | None) -> None:
+        self._cache = cache
+        self._others: dict[str, Judgement] = {}
+
+    def get(self, key: str) -> Judgement | None:
+        return self._others.get(key) or (None if self._cache is None else self._cache.get(key))
+
+    def all(self, keys: Sequence[str]) -> list[Judgement] | None:
+        """The judgements with these keys; None if one is not there yet."""
+        found = [judgement for key in keys if (judgement := self.get(key)) is not None]
+        return found if len(found) == len(keys) else None
+
+    def put(self, key: str, judgement: Judgement) -> None:
+        """Called in the judge's threads: when a verdict is there, so is its line in the cache."""
+        if self._cache is None or not self._cache.put(key, judgement):
+            self._others[key] = judgement
+
+
+class _Watch:
+    """Sees to it that the judge is there and is still the same.
+
+    Attributes:
+        seen: where the cache ended when the judge was last seen to be the same.
+    """
+
+    def __init__(self, judge: Judge, cache: VerdictCache | None, seconds: float) -> None:
+        self._judge, self._cache, self._seconds = judge, cache, seconds
+        self.seen = self._end()
+        self._checked = time.monotonic()
+        self._failures, self._unchecked = 0, False
+
+    def note(self, judgement: Judgement, pool: ThreadPoolExecutor) -> None:
+        """A judgement has come, from one of the pool's threads."""
+        self._unchecked = True
+        self._failures = self._failures + 1 if judgement.status == "failed" else 0
+        if self._failures == FAILURES_IN_A_ROW:
+            _require_alive(self._judge, judgement, pool)
+            self._failures = 0
+        if time.monotonic() - self._checked > self._seconds:
+            self._check()
+
+    def finish(self) -> None:
+        """All have come."""
+        if self._unchecked:
+            self._check()
+
+    def _check(self) -> None:
+        end = self._end()
+        self._judge.check()
+        self.seen, self._checked, self._unchecked = end, time.monotonic(), False
+
+    def _end(self) -> int:
+        return 0 if self._cache is None else self._cache.mark()
+
+
+def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> None:
+    """Ask the judge what it can answer, behind all that the pool has begun.
+
+    Beside it, the question would be one more than the server takes at a time, and wait there while its deadline runs.
+
+    Raises:
+        ServiceUnavailable: it does not.
+    """
+    if pool.submit(judge.judge, TRIAL).result().status == "failed":
+        raise ServiceUnavailable(
+            f"the judge failed on {FAILURES_IN_A_ROW} answers in a row, the last time with: {last.detail}; "
+            "and it does not answer a simple question either",
+            "see what the judge's server logs, then run the same command again",
+        )
+
+
+def _in_order(
+    judge: Judge,
+    questions: Iterator[_Waiting],
+    parallel: int,
+    kept: _Kept,
+    watch: _Watch,
+    on_known: Callable[[int], object],
+    on_progress: Callable[[int], object],
+) -> Generator[Verdict]:
+    """Yield the verdicts in the questions' order. However this ends, no thread is left behind."""
+
+    def ask(question: Question, repeat: int, key: str) -> Judgement:
+        judgement = judge.judge(question, repeat)
+        kept.put(key, judgement)
+        return judgement
+
+    waiting: deque[_Waiting] = deque()
+    under_way: dict[str, Future[Judgement]] = {}
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="judge")
+    try:
+        while True:
+            while len(under_way) < AHEAD * parallel and len(waiting) < MOST_WAITING:
+                if (read := next(questions, None)) is None:
+                    break
+                waiting.append(read)
+                question, keys = read
+                fresh = {key: place for place, key in enumerate(keys) if key not in under_way and not kept.get(key)}
+                under_way |= {key: pool.submit(ask, question, place, key) for key, place in fresh.items()}
+                on_known(len(keys) - len(fresh))
+            while waiting and (judged := kept.all(waiting[0][1])) is not None:
+                yield _verdict(waiting.popleft()[0], judged)
+            if under_way:
+                wait(under_way.values(), return_when=FIRST_COMPLETED)
+            elif not waiting:
+                break
+            for key in [key for key, future in under_way.items() if future.done()]:
+                judgement = under_way.pop(key).result()
+                on_progress(1)
+                watch.note(judgement, pool)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        judge.close()
+        raise
+    finally:
+        pool.shutdown()

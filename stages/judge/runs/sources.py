@@ -1,0 +1,135 @@
+"""Where the verdicts of a run are: in a folder, a git revision, a DVC experiment, or an MLflow run."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_json
+from stages.common.records import Verdict, read_records
+from stages.running import tracking
+from stages.running.restore import cached
+
+#: The two files of the stage judge that say all that a comparison needs.
+FILES = (paths.VERDICTS, paths.JUDGE_METRICS)
+MADE_BY = "dvc repro judge"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's verdicts.
+
+    Attributes:
+        name: as the user named it, with the commit where it is a revision or an experiment.
+        judge: the judge's identity with its fingerprint.
+        verdicts: of all its models.
+    """
+
+    name: str
+    judge: dict[str, str]
+    verdicts: Sequence[Verdict]
+
+    def of(self, model: str) -> list[Verdict]:
+        """The verdicts on one model's answers.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        found = [verdict for verdict in self.verdicts if verdict.model == model]
+        if not found:
+            there = ", ".join(sorted({verdict.model for verdict in self.verdicts}))
+            what = f"{self.name}: no verdicts on the model {model}; it has {there or 'none'}"
+            raise ConfigError(what, "--model NAME" if there else "name another run")
+        return found
+
+
+def find_run(name: str) -> Run:
+    """The run that a name means: the first of a path, a git revision, a DVC experiment and an MLflow run that it is.
+
+    Args:
+        name: a folder with verdicts.jsonl and metrics.json, or with judge/ or artifacts/judge in it; what
+            `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
+
+    Raises:
+        ConfigError: it is none of these, or an MLflow run of something else.
+        DataError: its verdicts cannot be had, or are none.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
+    for way in ways:
+        if (found := way(name)) is not None:
+            return found
+    raise ConfigError(
+        f"{name}: no such folder, git revision, DVC experiment or MLflow run",
+        "git log --oneline, dvc exp show or make ui show what there is",
+    )
+
+
+def _read(name: str, verdicts: Path, metrics: Path) -> Run:
+    read = read_json(metrics, made_by=MADE_BY)
+    judge = read.get("judge") if isinstance(read, dict) else None
+    if not isinstance(judge, dict):
+        raise DataError(f"{name}: {metrics}: no judge in it, so that it is none of the stage judge", MADE_BY)
+    found = list(read_records(verdicts, Verdict, made_by=MADE_BY))
+    return Run(name, {key: str(value) for key, value in judge.items()}, found)
+
+
+def _in_folder(name: str) -> Run | None:
+    path = Path(name)
+    if path.name == paths.VERDICTS.name and path.is_file():
+        path = path.parent
+    if not path.is_dir():
+        return None
+    inside = (path / paths.JUDGE, path / paths.JUDGE.name, path)
+    folder = next(one for one in inside if one.is_dir())
+    return _read(name, folder / paths.VERDICTS.name, folder / paths.JUDGE_METRICS.name)
+
+
+def _in_git(name: str) -> Run | None:
+    """A commit's verdicts, out of DVC's cache, by the dvc.lock of the commit."""
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or _experiment(name)
+    if not commit:
+        return None
+    lock = _git("show", f"{commit}:./dvc.lock")
+    try:
+        outs: Any = YAML(typ="safe").load(lock or "")["stages"]["judge"]["outs"]
+        digests = {Path(out["path"]): str(out["md5"]) for out in outs}
+        verdicts, metrics = (cached(digests[path]) for path in FILES)
+    except (YAMLError, KeyError, TypeError):
+        raise DataError(f"{name}: no results of the stage judge in its dvc.lock", MADE_BY) from None
+    if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
+        fix = f"git checkout {name} && dvc pull, or {MADE_BY} there"
+        raise DataError(f"{name}: not in DVC's cache: {', '.join(missing)}", fix)
+    return _read(name if commit.startswith(name) else f"{name} ({commit[:7]})", verdicts, metrics)
+
+
+def _experiment(name: str) -> str:
+    """The commit of a DVC experiment; DVC keeps each under refs/exps/BASELINE'S FIRST TWO DIGITS/THE OTHERS/NAME."""
+    listed = _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    return next((line.split(" ")[0] for line in listed if line.rpartition("/")[2] == name), "")
+
+
+def _git(*arguments: str) -> str:
+    """What git says, without the line end; nothing where it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _in_mlflow(name: str) -> Run | None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = tracking.download(Path(), name, [f"judge/{path.name}" for path in FILES], Path(folder))
+        if found is None:
+            return None
+        return _read(name, *found)

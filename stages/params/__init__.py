@@ -1,0 +1,1 @@
+"""The schema of params.yaml: one file a section, and the whole."""

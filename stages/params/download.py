@@ -1,0 +1,55 @@
+"""The section download: the dataset, the GPT-2 and the tokenizer that a run starts from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.params.section import Count, Section, Seed, Sha256
+
+
+class DataSource(Section):
+    """Where the instruction dataset comes from."""
+
+    source: Annotated[str, Field(min_length=1)]
+    sha256: Sha256 | None
+
+
+class ModelSource(Section):
+    """Which GPT-2 the run starts from. For ``weights: hub`` the sizes are what config.json must say."""
+
+    weights: Literal["scratch", "hub"]
+    n_layer: Count
+    n_head: Count
+    n_embd: Count
+    n_positions: Count
+    seed: Seed
+    repo: str | None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    sha256: Sha256 | None
+    config_sha256: Sha256 | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
+        pinned = ("repo", "revision", "sha256", "config_sha256")
+        missing = [name for name in pinned if getattr(self, name) is None]
+        if self.weights == "hub" and missing:
+            raise ValueError(f"weights: hub needs {', '.join(missing)}: the repository, its commit and both SHA-256")
+        return self
+
+
+class TokenizerSource(Section):
+    """Where GPT-2's two BPE files come from; their SHA-256 are fixed in stages/gpt2/tokenizer.py."""
+
+    source: Annotated[str, Field(min_length=1)]
+
+
+class Download(Section):
+    """The pipeline's inputs."""
+
+    data: DataSource
+    model: ModelSource
+    tokenizer: TokenizerSource

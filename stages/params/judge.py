@@ -1,0 +1,47 @@
+"""The section judge: who scores the answers, and how the scores are summarised."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.params.section import Count, Section, Sha256
+
+
+class Calibration(Section):
+    """A file of better scores of test answers: rows of id, answer, score and, if it is not the tuned one, model."""
+
+    source: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+
+
+class Judge(Section):
+    """Who scores the answers, and how the scores are summed up."""
+
+    mode: Literal["score", "pairwise"]
+    backend: Literal["reference", "ollama", "openai"]
+    model: Annotated[str, Field(min_length=1)]
+    rubric: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    temperature: Annotated[float, Field(ge=0, le=2)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    num_ctx: Annotated[int, Field(ge=256)]
+    num_predict: Count
+    repeats: Annotated[int, Field(ge=1, le=20)]
+    expected_value: bool
+    exact_match: Literal["ask", "skip"]
+    deadline_seconds: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0, le=20)]
+    parallel: Annotated[int, Field(ge=1, le=64)]
+    min_separation: Annotated[float, Field(ge=0, le=100)]
+    max_invalid: Annotated[float, Field(ge=0, le=1)]
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    calibration: Calibration | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.repeats > 1 and self.backend != "reference" and self.temperature == 0:
+            raise ValueError(
+                "repeats: at temperature 0 a judge says the same again; set temperature above 0, or repeats 1"
+            )
+        return self

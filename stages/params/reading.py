@@ -1,0 +1,109 @@
+"""params.yaml as a tree: read, merged, flattened, and its problems put into words. Knows no section."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_text
+from stages.params.section import Section
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file, in which 5e-5 is a number (YAML 1.1 takes it for text), with its comments kept.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    try:
+        return YAML().load(read_text(path, made_by=f"git checkout -- {path}"))
+    except DataError as error:
+        raise ConfigError(error.what, error.fix) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}: not valid YAML{where}: {error.problem}", f"correct {path}") from None
+    except YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}", f"correct {path}") from None
+
+
+def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    """Put an overlay's values over those of ``base`` in place: mappings are merged, anything else is replaced."""
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key that a section may hold, nested sections and values."""
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if (nested := _section_of(field)) is not None:
+            keys += known_keys(nested, f"{prefix}{name}.")
+    return keys
+
+
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def plain(value: Any) -> Any:
+    """Ruamel's round-trip containers and scalars as the built-in types that strict validation asks for."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def describe(problem: Any, known: list[str]) -> str:
+    """What is wrong, in words.
+
+    Args:
+        problem: one of pydantic's errors.
+        known: every dotted key that there is, for the nearest one to a wrong key.
+    """
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_did_you_mean(key, known)}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message[0].lower()}{message[1:]}; found {problem['input']!r}"
+
+
+def _did_you_mean(key: str, known: list[str]) -> str:
+    """The nearest known key, by its whole path or else by its last part (data.source: download.data.source)."""
+    by_tail = [name for name in known if name.endswith(f".{key}")]
+    near = by_tail or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,18 @@
+"""The section tokenize: how a row becomes token ids."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.common.records import LossOn, PromptStyleName
+from stages.params.section import Section
+
+
+class Tokenize(Section):
+    """How a row becomes token ids."""
+
+    prompt_style: PromptStyleName
+    context_length: Annotated[int, Field(ge=8)]
+    loss_on: LossOn

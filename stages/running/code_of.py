@@ -1,0 +1,67 @@
+"""Which files of ours a stage's program is made of, read off the imports."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+#: What is in these folders changes no output of a stage: it starts, watches and tells of stages, or counts their costs.
+#: Nothing else is left out of a stage's code, and what is imported from there alone is left out with it.
+NO_INFLUENCE = ("stages/running/", "stages/finetune/costs/")
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[Path]:
+    """The files of ours that a module imports itself, anywhere in it, packages' ``__init__.py`` included."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            found |= files_of(name)
+    return frozenset(found)
+
+
+@functools.cache
+def files_of(module: str) -> frozenset[Path]:
+    """The files that importing a dotted name runs, as far as they are ours: ``stages.tokenize.prompt`` gives the module's
+    file and the ``__init__.py`` of both packages.
+    """
+    parts = module.split(".")
+    found: set[Path] = set()
+    for end in range(1, len(parts) + 1):
+        stem = ROOT.joinpath(*parts[:end])
+        found |= {path for path in (stem / "__init__.py", stem.with_suffix(".py")) if path.is_file()}
+    return frozenset(found)
+
+
+def closure(path: Path) -> set[Path]:
+    """A module and every module of ours that it imports, directly or through others, but for `NO_INFLUENCE`."""
+    reached = {path}
+    waiting = [path]
+    while waiting:
+        for found in imports(waiting.pop()) - reached:
+            if not found.relative_to(ROOT).as_posix().startswith(NO_INFLUENCE):
+                reached.add(found)
+                waiting.append(found)
+    return reached
+
+
+@functools.cache
+def code_of(stage: str) -> tuple[Path, ...]:
+    """The files that a stage's outputs depend on: modules, and data files in the stage's own folder."""
+    modules = closure(ROOT / "stages" / stage / "__main__.py")
+    data = {
+        path
+        for path in (ROOT / "stages" / stage).rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    # A package's __init__.py holds a docstring and nothing else (a test says so).
+    return tuple(sorted(path for path in modules | data if path.name != "__init__.py"))

@@ -1,0 +1,100 @@
+"""What a stage tells the person in front of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from stages.running import environment
+
+#: A forecast waits for so many units of each that is worked on at a time, and for so many seconds of them.
+UNITS_BEFORE = 5
+SECONDS_BEFORE = 2.0
+
+
+def say(message: str) -> None:
+    """Print one line at once, without breaking a progress bar that is on the screen.
+
+    Of several processes that do one thing together only the first speaks.
+    """
+    if _silent():
+        return
+    tqdm.write(message)
+    sys.stdout.flush()
+
+
+def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
+    """A progress bar with an ETA on standard error. It shows nothing where that is not a terminal.
+
+    Args:
+        total: how many units there are.
+        unit: the name of one, such as "step" or "row".
+        what: what is under way.
+        done: units that were done before, of which the ETA knows no time.
+    """
+    return tqdm(
+        total=total, initial=done, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False
+    )
+
+
+class Forecast:
+    """Moves a progress bar and, where no terminal shows it, says once about how long the rest will take.
+
+    Args:
+        bar: as `progress` gives it.
+        unit: the name of more than one unit, such as "verdicts".
+        what: what is under way.
+        at_a_time: how many units are worked on at a time.
+        now: the clock, in seconds.
+    """
+
+    def __init__(
+        self, bar: tqdm[Any], *, unit: str, what: str, at_a_time: int = 1, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bar, self._unit, self._what, self._now = bar, unit, what, now
+        self._least = UNITS_BEFORE * at_a_time
+        self._told = not bar.disable
+        self._total = self._known = self._made = 0
+        self._began = now()
+
+    def start(self, total: int) -> None:
+        """The work begins, or other work with the same bar, with so many units."""
+        self._bar.reset(total)
+        self._told = not self._bar.disable
+        self._known = self._made = 0
+        self._total, self._began = total, self._now()
+
+    def known(self, count: int) -> None:
+        """So many units took no time, as they had been made before."""
+        self._bar.update(count)
+        self._known += count
+
+    def made(self, count: int) -> None:
+        """So many units have just been made."""
+        self._bar.update(count)
+        self._made += count
+        seconds = self._now() - self._began
+        if self._told or self._made < self._least or seconds < SECONDS_BEFORE:
+            return
+        self._told = True
+        done = self._known + self._made
+        if left := self._total - done:
+            rest = duration(seconds / self._made * left)
+            say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; the rest will take about {rest}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 42 s, 3 min 5 s, 2 h 7 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _silent() -> bool:
+    place = environment.worker()
+    return place is not None and place[0] > 0

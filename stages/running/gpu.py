@@ -1,0 +1,221 @@
+"""One process a card: a kernel lock on every GPU that a stage uses.
+
+The lock is `flock` on one file a device UUID, in one folder a machine, taken by the process that computes before its
+torch starts CUDA. So `dvc repro`, Prefect runs and programs started by hand exclude each other, and the kernel frees a
+card at any death of its holder: there is nothing to expire and nothing to clean up. What is written in a lock file is
+for people; only the lock counts.
+
+PIPELINE_GPU_LOCKS names the folder of the lock files. Without it, it is in /run/lock where every user may write there,
+else in /tmp: the choice hangs on the machine alone, so that all its users meet. Containers that share cards need one
+folder mounted in each.
+
+Without a GPU all of this does nothing. A card's id appears in no parameter, command or output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import random
+import re
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stages.common.errors import ConfigError, PipelineError
+from stages.running.console import say
+from stages.running.devices import visible_devices
+
+_FOLDER = "instruct-pipeline-gpu"
+#: Seconds between two looks at busy cards (each wait is 0.5 to 1.5 times this), and between two messages about them.
+_POLL = 1.0
+_REPORT = 60.0
+#: Open lock files by UUID: the cards that this process holds.
+_held: dict[str, int] = {}
+_last_lease: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def lease(count: int = 1) -> Iterator[tuple[str, ...]]:
+    """Hold ``count`` GPUs for the length of the block, and show torch only these, as cuda:0 and up.
+
+    Waits until so many of the visible cards are free; takes all or none. Must be entered before the first call into
+    ``torch.cuda``, since CUDA reads its mask once in a process. Without a GPU the block runs at once.
+
+    Args:
+        count: how many cards.
+
+    Yields:
+        The UUIDs held; none where there is no GPU.
+
+    Raises:
+        ConfigError: more cards are asked for than are visible, the mask names none of this machine's cards, or the lock
+            folder cannot be used.
+        PipelineError: CUDA has already started in this process, or it already holds cards.
+    """
+    global _last_lease
+    devices = visible_devices()
+    if not devices:
+        yield ()
+        return
+    _check_fresh()
+    if count > len(devices):
+        raise ConfigError(
+            f"{count} GPUs are needed, and {len(devices)} can be seen: {', '.join(devices)}",
+            "check CUDA_VISIBLE_DEVICES and PIPELINE_GPUS",
+        )
+    taken = _wait_for(devices, count, lock_folder())
+    before = {name: os.environ.get(name) for name in ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES")}
+    try:
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+        _last_lease = tuple(taken)
+        yield _last_lease
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _release(taken)
+
+
+def last_lease() -> tuple[str, ...]:
+    """The UUIDs that this process leased last, for a tag in the tracker; none if it leased none."""
+    return _last_lease
+
+
+def lock_folder() -> Path:
+    """The folder of the lock files, made if need be, such that every user of the machine can lock there.
+
+    Raises:
+        ConfigError: it cannot be made, or is not a folder.
+    """
+    named = os.environ.get("PIPELINE_GPU_LOCKS")
+    shared = Path("/run/lock")
+    # /tmp by name: TMPDIR differs from user to user, and they would not meet.
+    parent = shared if shared.is_dir() and shared.stat().st_mode & stat.S_IWOTH else Path("/tmp")  # noqa: S108
+    folder = Path(named) if named else parent / _FOLDER
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            folder.chmod(0o1777)
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+    except OSError as error:
+        reason = f"{folder}: the folder of the GPU locks cannot be used: {error.strerror}"
+        raise ConfigError(
+            reason, "set PIPELINE_GPU_LOCKS to a folder that all users of this machine may write"
+        ) from None
+    return folder
+
+
+def _check_fresh() -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise PipelineError("a GPU was asked for after torch had started CUDA, which no longer changes its mask")
+    if _held:
+        raise PipelineError(f"this process already holds {', '.join(_held)}; one lease at a time")
+
+
+def _wait_for(devices: Sequence[str], count: int, folder: Path) -> list[str]:
+    reported = -_REPORT
+    while not (taken := _try(devices, count, folder)):
+        if time.monotonic() - reported >= _REPORT:
+            reported = time.monotonic()
+            holders = "; ".join(f"{uuid}: {_holder(folder, uuid)}" for uuid in devices)
+            say(f"waiting for {count} free GPU{'s' if count > 1 else ''} ({holders})")
+        # The jitter lets one of two processes win that each want several cards and each hold some.
+        time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311
+    return taken
+
+
+def _try(devices: Sequence[str], count: int, folder: Path) -> list[str]:
+    """Lock the first ``count`` free cards, or none."""
+    taken: list[str] = []
+    try:
+        # In sorted order, so that processes that want all cards meet at the first and not half-way.
+        for uuid in sorted(devices) if count > 1 else devices:
+            if _lock(folder, uuid):
+                taken.append(uuid)
+            if len(taken) == count:
+                return taken
+    except BaseException:
+        _release(taken)
+        raise
+    _release(taken)
+    return []
+
+
+def _lock(folder: Path, uuid: str) -> bool:
+    path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    _held[uuid] = descriptor
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()}: {_program()}\n".encode(), 0)
+    return True
+
+
+def _open(path: Path) -> int:
+    """Open a lock file, which another user may have made.
+
+    Not with O_CREAT when it is there: in a sticky folder the kernel refuses that for another's file
+    (fs.protected_regular). Python's descriptors close on exec, so programs started from here do not hold the lock.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        except FileExistsError:
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        os.fchmod(descriptor, 0o666)
+        return descriptor
+    except OSError as error:
+        fix = "make it readable and writable for all users of this machine, or set PIPELINE_GPU_LOCKS"
+        raise ConfigError(f"{path}: the GPU lock cannot be opened: {error.strerror}", fix) from None
+
+
+def _holder(folder: Path, uuid: str) -> str:
+    path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip() or "held"
+    return "held"
+
+
+def _program() -> str:
+    """What runs in this process, as a person would name it: `stages.finetune` for ``python -m stages.finetune``."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else Path(sys.argv[0]).name or "python"
+
+
+def _release(uuids: Sequence[str]) -> None:
+    for uuid in uuids:
+        descriptor = _held.pop(uuid, None)
+        if descriptor is not None:
+            # The words go before the lock does, or they would wipe the next holder's.
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
+
+
+def _forget_in_child() -> None:
+    """Give up this process's share of the locks: after a fork they would last as long as the child does."""
+    global _last_lease
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+    _last_lease = ()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

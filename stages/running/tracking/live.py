@@ -1,0 +1,148 @@
+"""What a stage logs to while it works: a thread carries it to MLflow, so that no slow server holds up a training."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.running import gpu
+from stages.running.console import say
+from stages.running.tracking import execution, mirror, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The id of the run that the flow owns, or NO_RUN where the flow could not open one.
+RUN_ID_VARIABLE = "PIPELINE_MLFLOW_RUN_ID"
+NO_RUN = "none"
+
+#: Seconds between two batches of metrics, and, while MLflow does not answer, at most.
+FLUSH_SECONDS = 3.0
+RETRY_SECONDS = 60.0
+#: The longest that the end of the block waits, in seconds: to publish; to send the last metrics; and in a stage that is
+#: being stopped, for which somebody waits.
+PUBLISH_SECONDS = 120.0
+CLOSE_SECONDS = 20.0
+FAILURE_SECONDS = 8.0
+
+
+class StageRun:
+    """A stage's side of the run. No method raises, and only `close` waits.
+
+    Args:
+        stage: the stage's name.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._pending: list[tuple[str, float, int, int]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._failed = False
+        self._publishing = False
+        self._warned = False
+        self._client: MlflowClient | None = None
+        self._run_id = ""
+        self._thread: threading.Thread | None = None
+        self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
+        if self._flow_run_id == NO_RUN:
+            return
+        try:
+            store.load()
+        except Exception as error:
+            store.warn(error)
+            return
+        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+        self._thread.start()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Keep values for the next batch.
+
+        Args:
+            metrics: values by name, such as ``{"train/loss": 1.2}``.
+            step: the optimiser step that they belong to.
+        """
+        now = time.time_ns() // 1_000_000
+        if self._thread is not None:
+            with self._lock:
+                self._pending += [(name, float(value), now, step) for name, value in metrics.items()]
+
+    @property
+    def under_flow(self) -> bool:
+        """Whether a flow spans the execution, and shows and publishes the results at its end."""
+        return RUN_ID_VARIABLE in os.environ
+
+    def publish(self) -> None:
+        """Mirror all files into the run at the end of the block. The flow does that itself for its own run."""
+        self._publishing = not self._flow_run_id
+
+    def close(self, *, failed: bool) -> None:
+        """Send what is left and, if this process owns the run, end it; wait for that for a bounded time."""
+        self._failed = failed
+        self._closing.set()
+        if self._thread is not None:
+            seconds = FAILURE_SECONDS if failed else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                self._warn(TimeoutError(f"no answer within {seconds:.0f} seconds"))
+
+    def _work(self) -> None:
+        pause = 0.0
+        while True:
+            closing = self._closing.wait(pause)
+            pause = FLUSH_SECONDS
+            try:
+                client = self._connect()
+                self._flush(client)
+                if self._warned:
+                    say("tracking: MLflow answers again; nothing was lost")
+                    self._warned = False
+                if closing:
+                    self._finish(client)
+            except Exception as error:
+                self._warn(error)
+                pause = RETRY_SECONDS
+            if closing:
+                return
+
+    def _connect(self) -> MlflowClient:
+        client = self._client or store.client(Path())
+        if not self._run_id:
+            self._run_id = self._flow_run_id or store.find_or_create(client, execution.current(), Path())
+        self._client = client
+        return client
+
+    def _flush(self, client: MlflowClient) -> None:
+        while True:
+            with self._lock:
+                batch = self._pending[: store.METRICS_BATCH]
+            if not batch:
+                return
+            store.log_metrics(client, self._run_id, batch)
+            # Only what has arrived is dropped: a batch that fails is sent again.
+            with self._lock:
+                del self._pending[: len(batch)]
+
+    def _finish(self, client: MlflowClient) -> None:
+        try:
+            if cards := gpu.last_lease():
+                client.set_tag(self._run_id, "gpu.uuid", ",".join(cards))
+            if self._failed:
+                client.set_tag(self._run_id, f"stage.{self._stage}", "failed")
+            elif not self._flow_run_id:
+                client.set_tag(self._run_id, f"stage.{self._stage}", "ran")
+            if self._publishing and not self._failed:
+                ran = {self._stage} | execution.marked(execution.current())
+                mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
+        finally:
+            if not self._flow_run_id:
+                store.close(client, self._run_id)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            store.warn(error)

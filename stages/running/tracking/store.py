@@ -1,0 +1,300 @@
+"""Where MLflow runs are kept, and how a run begins and ends there. The one module that imports mlflow."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import socket
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stages.common import paths
+from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.params import reading, whole
+from stages.running.console import say
+from stages.running.tracking import execution
+from stages.running.tracking.execution import Execution
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+PROJECT = "instruct-pipeline"
+#: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
+PARAM_LENGTH = 6000
+_PARAMS_BATCH = 100
+METRICS_BATCH = 1000
+#: Seconds that a locked sqlite file is waited for.
+_SQLITE_SECONDS = 5.0
+
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # MLflow's own: 120 seconds, and seven tries.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # Below that it tells of every table it makes.
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def uri(root: Path = Path()) -> str:
+    """Where runs are kept: MLFLOW_TRACKING_URI, or else mlflow.db in ``root``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+def load() -> None:
+    """Import mlflow, in the thread that calls: imports in two threads at once can meet half-made modules."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+
+def client(root: Path) -> MlflowClient:
+    """A client of the store. Raises what sqlite says when its file cannot be used."""
+    from mlflow import MlflowClient
+
+    where = uri(root)
+    _check_sqlite(where)
+    return MlflowClient(tracking_uri=where)
+
+
+def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
+    """The run of an execution, RUNNING and owned by this process from now on."""
+    found = _find(mlflow, own, root)
+    if found is None:
+        run_id = create(mlflow, own, root, {})
+    else:
+        run_id = str(found.info.run_id)
+        mlflow.set_tag(run_id, "pipeline.owner", execution.identity())
+        mlflow.update_run(run_id, status="RUNNING")
+    if own.door == "dvc":
+        execution.mark_run(own)
+    return run_id
+
+
+def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str]) -> str:
+    """Create a run with the parameters and what is known beforehand; set the runs of dead owners KILLED."""
+    tree = whole.load(root / paths.PARAMS)
+    _reap(mlflow)
+    commit = _git(root, "rev-parse", "HEAD")
+    started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    run = mlflow.create_run(
+        _experiment(mlflow, tree.profile, root),
+        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),  # told apart when cut off
+        tags={
+            "pipeline.execution": own.identity,
+            "pipeline.owner": execution.identity(),
+            "door": own.door,
+            "host": socket.gethostname(),
+            "profile": tree.profile,
+            "env.python": platform.python_version(),
+            "env.torch": importlib.metadata.version("torch"),
+            **_git_tags(root, commit),
+            **tags,
+        },
+    )
+    run_id = str(run.info.run_id)
+    log_params(mlflow, run_id, reading.flatten(tree.model_dump()), {})
+    return run_id
+
+
+def close(mlflow: MlflowClient, run_id: str) -> None:
+    """End a run that this process owns: FAILED if any of its stages has failed, else FINISHED."""
+    tags = mlflow.get_run(run_id).data.tags
+    failed = any(name.startswith("stage.") and value == "failed" for name, value in tags.items())
+    mlflow.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+
+def fail(own: Execution, stage: str) -> None:
+    """Mark a stage as failed in the run of an execution, if there is one."""
+    mlflow = client(Path())
+    found = _find(mlflow, own, Path())
+    if found is not None:
+        mlflow.set_tag(found.info.run_id, f"stage.{stage}", "failed")
+        mlflow.set_terminated(found.info.run_id, "FAILED")
+
+
+def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> None:
+    """Log the parameters that are not there yet; a value of another kind than text as JSON, as params.yaml has it."""
+    from mlflow.entities import Param
+
+    new = {}
+    for name, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        if len(text) > PARAM_LENGTH:
+            say(f"tracking: {name} is cut to the {PARAM_LENGTH} characters that MLflow keeps")
+        text = text[:PARAM_LENGTH]
+        if there.get(name, text) != text:
+            say(f"tracking: {name} was {there[name]} when this run began, and is {text} now; MLflow keeps the first")
+        elif name not in there:
+            new[name] = text
+    entries = [Param(name, text) for name, text in new.items()]
+    for start in range(0, len(entries), _PARAMS_BATCH):
+        mlflow.log_batch(run_id, params=entries[start : start + _PARAMS_BATCH])
+
+
+def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
+    """Log (name, value, milliseconds since 1970, step)."""
+    from mlflow.entities import Metric
+
+    for start in range(0, len(points), METRICS_BATCH):
+        entries = [Metric(*point) for point in points[start : start + METRICS_BATCH]]
+        mlflow.log_batch(run_id, metrics=entries)
+
+
+def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+    """As `stages.running.tracking.download`."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (root / "mlflow.db").exists():
+        return None
+    load()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow = client(root)
+        run_id = _named(mlflow, name)
+        if run_id is None:
+            return None
+        folders = sorted({str(Path(file).parent) for file in files})
+        there = {file.path for parent in folders for file in mlflow.list_artifacts(run_id, parent)}
+        if missing := [file for file in files if file not in there]:
+            raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
+        return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
+
+
+def _named(mlflow: MlflowClient, name: str) -> str | None:
+    """The id of the run with this id or this name; of several with the name the newest."""
+    if "'" in name:  # MLflow's filters have no way to write it
+        return None
+    field = "run_id" if re.fullmatch(r"[0-9a-f]{32}", name) else "run_name"
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    found = mlflow.search_runs(experiments, f"attributes.{field} = '{name}'", max_results=1, order_by=order)
+    return str(found[0].info.run_id) if found else None
+
+
+def bounded(action: Callable[[], T], seconds: float) -> T:
+    """Run an action in a thread and wait so long for it.
+
+    Raises:
+        TimeoutError: it takes longer. It goes on, and ends with the process.
+    """
+    outcome: list[T] = []
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(action())
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="tracking", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
+    return outcome[0]
+
+
+def warn(error: Exception) -> None:
+    """Say in one line that tracking does not work, without a password that an address may hold."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    say(_hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
+
+
+def shown_uri(root: Path = Path()) -> str:
+    """`uri` for people: without a password."""
+    return _hidden(uri(root))
+
+
+def _hidden(text: str) -> str:
+    return re.sub(r"(://)[^@/\s]*@", r"\1***@", text)
+
+
+def _check_sqlite(where: str) -> None:
+    """Take and leave the write lock: MLflow itself tries a broken or locked file for minutes before it says so."""
+    name = where.removeprefix("sqlite:///").partition("?")[0]
+    if not where.startswith("sqlite:///") or name in ("", ":memory:"):
+        return
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(name, timeout=_SQLITE_SECONDS)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+
+
+def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:
+    named = mlflow.get_experiment_by_name(_experiment_name(whole.load(root / paths.PARAMS).profile))
+    if named is None:
+        return None
+    query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door = '{own.door}'"
+    return next(iter(mlflow.search_runs([named.experiment_id], query, max_results=1)), None)
+
+
+def _experiment_name(profile: str) -> str:
+    return f"{PROJECT}/{profile}"
+
+
+def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = _experiment_name(profile)
+    where = uri(root)
+    artifacts = None
+    if where.startswith("sqlite:///"):
+        # Beside the database. MLflow's default is the working directory, which for a flow is a folder that goes.
+        database = Path(where.removeprefix("sqlite:///").partition("?")[0])
+        artifacts = (database.resolve().parent / "mlruns").as_uri()
+    if (named := mlflow.get_experiment_by_name(name)) is None:
+        try:
+            # By this tag MLflow's page shows training runs with curves, not evaluations of an application.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(mlflow.create_experiment(name, artifact_location=artifacts, tags=tags))
+        except MlflowException:
+            # Another process may have made it in between; if not, the reason stands.
+            if (named := mlflow.get_experiment_by_name(name)) is None:
+                raise
+    return str(named.experiment_id)
+
+
+def _reap(mlflow: MlflowClient) -> None:
+    """Set runs KILLED that an owner on this machine has left RUNNING: nobody else can know that it is dead."""
+    ours = mlflow.search_experiments(filter_string=f"name LIKE '{PROJECT}/%'")
+    if not ours:
+        return
+    query = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
+    for run in mlflow.search_runs([one.experiment_id for one in ours], query, max_results=1000):
+        owner = run.data.tags.get("pipeline.owner")
+        if owner and execution.is_gone(owner):
+            mlflow.set_terminated(run.info.run_id, "KILLED")
+
+
+def _git_tags(root: Path, commit: str) -> dict[str, str]:
+    if not commit:
+        return {}
+    # params.yaml is in the run's parameters and files; dvc.lock is what the pipeline makes, not what it is made of.
+    dirty = _git(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
+    return {"git.commit": commit, "git.dirty": str(bool(dirty)).lower(), "mlflow.source.git.commit": commit}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git says, or nothing where there is no git or no repository."""
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,0 +1,74 @@
+"""From a row of text to a row of token ids, and from ids to what the loss counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from stages.common.records import Encoded, Example, LossOn
+from stages.gpt2.tokenizer import END_OF_TEXT
+from stages.tokenize.prompt import PromptStyle
+
+
+class Encoder(Protocol):
+    """What is asked of a tokenizer here."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        ...
+
+
+class Format(BaseModel):
+    """How a folder of tokens was made: kept beside them, and handed on with the model trained on them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    style: PromptStyle
+    loss_on: LossOn
+
+
+def encode(example: Example, style: PromptStyle, tokenizer: Encoder) -> Encoded:
+    """Encode prompt and response apart, join them and put one end-of-text after them.
+
+    With a tokenizer that makes an id of every byte, "a" as the prompt and "b" as the response give
+    ``Encoded(ids=[97, 98, 50256], prompt_length=1)``.
+    """
+    prompt = tokenizer.encode(style.prompt(example.instruction, example.input))
+    response = tokenizer.encode(example.output)
+    return Encoded(id=example.id, ids=[*prompt, *response, END_OF_TEXT], prompt_length=len(prompt))
+
+
+def cut(row: Encoded, context_length: int) -> Encoded | None:
+    """A row's first ``context_length`` ids, or None if no token of its response is among them.
+
+    A row that is cut loses its end-of-text: its answer does not end there.
+    """
+    if row.prompt_length >= context_length:
+        return None
+    return row if len(row.ids) <= context_length else row.model_copy(update={"ids": row.ids[:context_length]})
+
+
+def first_target(row: Encoded, loss_on: LossOn) -> int:
+    """The index in ``row.ids`` of the first id that the loss counts; every later one counts too, to the end-of-text.
+
+    The first id of a row is never a target, since nothing comes before it to predict it from. ``response`` counts from
+    the response's first id on: ids [p0, p1, r0, eot] with a prompt of 2 give 2.
+    """
+    return 1 if loss_on == "all" else max(row.prompt_length, 1)
+
+
+def targets_of(row: Encoded, loss_on: LossOn) -> int:
+    """How many of a row's ids the loss counts."""
+    return max(len(row.ids) - first_target(row, loss_on), 0)
+
+
+def answer_text(ids: Sequence[int], tokenizer: Encoder) -> str:
+    """The text of a generated answer: without its end-of-text, and without white space around it, as in the book."""
+    kept = ids[:-1] if ids and ids[-1] == END_OF_TEXT else ids
+    return tokenizer.decode(kept).strip()

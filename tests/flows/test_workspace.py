@@ -1,0 +1,120 @@
+"""The isolated copy of the repository: what is in it, what it shares, and that it goes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import workspace
+from stages.common.errors import ConfigError
+from stages.params import whole
+from tests import flow_project
+from tests.flow_project import Project, wait_until
+
+_HOLD = """\
+import time
+from pathlib import Path
+from flows import workspace
+with workspace.isolated(Path(), "current", {"judge.seed": 5}, log=print) as tree:
+    print(tree, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return flow_project.create(tmp_path_factory.mktemp("workspace") / "project")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(project: Project) -> Iterator[None]:
+    yield
+    assert list((project.root / ".cache" / "workspaces").glob("*")) == []
+    assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+def test_it_has_the_commit_and_the_values_asked_for_and_shares_the_cache(project: Project) -> None:
+    project.dvc("repro", "-q", "zeta")
+    before = project.git("status", "--porcelain", "--ignored")
+    (project.root / "stage.py").write_text((project.root / "stage.py").read_text() + "# not committed\n")
+    said: list[str] = []
+    with workspace.isolated(project.root, "current", {"judge.seed": 5}, log=said.append) as tree:
+        assert "not committed" not in (tree / "stage.py").read_text()
+        assert whole.load(tree / "params.yaml").judge.seed == 5
+        assert (tree / ".cache").samefile(project.root / ".cache")
+        inside = Project(tree)
+        inside.env = project.env
+        # zeta does not read what was changed: the user's result comes from the shared cache.
+        assert "is cached - skipping run" in inside.dvc("repro", "zeta")
+    assert said == [f"this run is of the last commit: 1 changed or new file(s) in {project.root} are not part of it"]
+    project.git("checkout", "stage.py")
+    assert project.git("status", "--porcelain", "--ignored") == before
+
+
+def test_its_results_come_to_the_users_tree_from_the_cache(project: Project) -> None:
+    with workspace.isolated(project.root, "current", {"judge.seed": 6}, log=print) as tree:
+        inside = Project(tree)
+        inside.env = project.env
+        inside.dvc("repro", "-q")
+    calls = project.calls("alpha")
+    params_file = project.root / "params.yaml"
+    before = params_file.read_text()
+    params_file.write_text(
+        workspace.profile.to_text(workspace.profile.overlaid(project.root, "current", {"judge.seed": 6}))
+    )
+    assert "Stage 'alpha' is cached - skipping run" in project.dvc("repro")
+    assert project.calls("alpha") == calls
+    params_file.write_text(before)
+
+
+def test_wrong_values_leave_nothing(project: Project) -> None:
+    with (
+        pytest.raises(ConfigError, match="judge"),
+        workspace.isolated(project.root, "current", {"judge.seed": "x"}, log=print),
+    ):
+        pass
+
+
+def test_the_workspace_of_a_killed_run_is_removed_by_the_next(project: Project) -> None:
+    with project.start("-c", _HOLD) as run:
+        assert run.stdout is not None
+        left = Path(run.stdout.readline().strip())
+        assert (left / "params.yaml").exists()
+        workspace.prune(project.root, log=print)
+        assert left.exists(), "it is in use"
+        run.send_signal(signal.SIGKILL)
+        wait_until(lambda: run.poll() is not None)
+    said: list[str] = []
+    workspace.prune(project.root, log=said.append)
+    assert not left.exists()
+    assert said == [f"removing {left.parent.name}, the workspace of a run that was killed"]
+
+
+def test_a_folder_without_a_commit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a git repository"), workspace.isolated(tmp_path, "quick", {}, log=print):
+        pass
+
+
+def test_a_second_run_in_the_folder_waits_for_the_first(tmp_path):
+    said: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with workspace.alone(tmp_path, log=said.append):
+            order.append("second")
+
+    with workspace.alone(tmp_path, log=said.append):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not said:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "second"]
+    assert said == ["another run is at work in this folder: waiting for it to end"]

@@ -1,0 +1,544 @@
+"""The stage: what it writes, how it goes on after a kill, and what it refuses before it answers anything."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stages.common import paths, records
+from stages.common.errors import ConfigError, DataError
+from stages.generate import answering, job
+from stages.generate.journal import Journal
+from stages.gpt2 import decoding, weights
+from stages.gpt2.model import GPT2Config
+from stages.params import whole
+from stages.running import console
+from tests import small_pipeline
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("base", "tuned")
+WEIGHTS = paths.TUNED_MODEL / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which all stages before `generate` have run, with 20 test rows."""
+    overlay = {
+        "split": {"train": 0.3, "test": 0.6},
+        "generate": {"max_new_tokens": 12, "batch_size": 2},
+    }
+    folder = small_pipeline.make(tmp_path_factory.mktemp("trained"), overlay=overlay, data=small_pipeline.rows(34))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
+        for stage in ("download", "split", "tokenize", "finetune"):
+            importlib.import_module(f"stages.{stage}.__main__").main()
+        job.main()
+    return folder
+
+
+@pytest.fixture
+def project(trained, tmp_path, monkeypatch):
+    """A copy of it, as the working directory."""
+    shutil.copytree(trained, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def results() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths.GENERATE.iterdir()}
+
+
+def journals(name: str = "*") -> list[Path]:
+    return sorted(job.ANSWERS.glob(f"{name}-*.jsonl"))
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines(keepends=True)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """The rows that a model is asked for, in order, `model:id`."""
+    found: list[str] = []
+    answer = answering.answer
+
+    def noting(model, rows, name, *arguments):
+        found.extend(f"{name}:{row.id}" for row in rows)
+        return answer(model, rows, name, *arguments)
+
+    monkeypatch.setattr(answering, "answer", noting)
+    return found
+
+
+def responses() -> list[dict]:
+    return [json.loads(line) for line in paths.RESPONSES.read_bytes().splitlines()]
+
+
+def set_generate(project: Path, **values) -> None:
+    small_pipeline.write_params(project, {"generate": values})
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
+    expected = results()
+    shutil.rmtree(paths.GENERATE)
+    shutil.rmtree(job.ANSWERS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.generate"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while sum(path.read_bytes().count(b"\n") for path in journals()) < 7:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert not paths.RESPONSES.exists()
+    kept = {path.name.partition("-")[0]: lines(path) for path in journals()}
+
+    job.main()
+
+    assert results() == expected
+    said = capsys.readouterr().out
+    for name, count in ((name, len(found)) for name, found in kept.items() if found):
+        there = f"all {count} answers are there" if count == 20 else f"going on behind {count} answers"
+        assert f"{name} model: {there}" in said
+    done = {f"{name}:{json.loads(line)['id']}" for name, found in kept.items() for line in found if line[-1] == "\n"}
+    assert len(done) >= 7
+    assert sorted(asked) == sorted({f"{name}:{row}" for name in NAMES for row in rows()} - done)
+
+
+#: Windows of 16 rows, so that 70 rows are four windows and a part of one.
+FEW = {"batch_size": 2, "max_new_tokens": 2, "models": ["tuned"]}
+CUTS = [0, 7, 16, 17, 32, 40, 48, 64, 69, 70]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked, precision):
+    """In bf16 a window that was begun is asked whole, but nothing is kept twice."""
+    repeat_rows(70)
+    set_generate(project, precision=precision, **FEW)
+    with keep_journals():
+        job.main()
+        expected, (path,) = results(), journals("tuned")
+    whole = lines(path)
+    assert len(whole) == 70
+    for cut in CUTS:
+        path.write_text("".join(whole[:cut]))
+        asked.clear()
+
+        with keep_journals():
+            job.main()
+
+        done = cut if precision == "fp32" or cut == 70 else cut // 16 * 16
+        answered = {json.loads(line)["id"] for line in whole[:done]}
+        missing = [f"tuned:{row}" for row in rows() if row not in answered]
+        compared = [f"tuned:{row}" for row in rows()[: job.COMPARED_ROWS]]
+        assert asked == missing + (compared if precision == "bf16" else []), cut
+        assert lines(path) == whole, cut
+        assert results() == expected, cut
+
+
+def test_answers_in_any_order_are_taken_from_the_journal(project, asked):
+    repeat_rows(70)
+    set_generate(project, **FEW)
+    with keep_journals():
+        job.main()
+        expected, (path,) = results(), journals("tuned")
+    path.write_text("".join(lines(path)[::-1][:40]))
+    asked.clear()
+
+    job.main()
+
+    assert len(asked) == 30
+    assert results() == expected
+
+
+@contextlib.contextmanager
+def keep_journals():
+    """Leave the answers where a run that is killed at its very end would leave them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "KEPT", NAMES)
+        yield
+
+
+def repeat_rows(count: int) -> None:
+    """Make so many test rows of the first ones, with ids of their own."""
+    for path in (paths.tokens_file("test"), paths.split_file("test")):
+        found = [json.loads(line) for line in lines(path)]
+        made = [found[number % len(found)] | {"id": f"{number:03}"} for number in range(count)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in made))
+
+
+def rows() -> list[str]:
+    return [json.loads(line)["id"] for line in lines(paths.tokens_file("test"))]
+
+
+def test_a_row_without_an_answer_at_the_end_is_told(project, monkeypatch):
+    """Nothing that is foreseen leads there, but a journal is a file like any other."""
+    monkeypatch.setattr(Journal, "__len__", lambda journal: 20)
+
+    with pytest.raises(DataError, match=rf"tuned-\w+\.jsonl: no answer to the row {rows()[0]}") as caught:
+        job.main()
+
+    assert caught.value.fix == f"rm {journals('tuned')[0]}"
+
+
+def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(project, asked, capsys):
+    (kept,) = journals()
+    base = paths.RESPONSES.read_bytes().splitlines()[:20]
+    rewrite(lambda tensors: tensors["transformer.ln_f.bias"].add_(torch.arange(16) / 4))
+    other = job.ANSWERS / f"base-{'0' * 16}.jsonl"
+    other.write_text("")
+    for name in ("tuned", "else"):
+        (job.ANSWERS / f"{name}-{'0' * 16}.jsonl").write_text("of a run that was stopped")
+
+    job.main()
+
+    assert asked == [f"tuned:{row}" for row in rows()]
+    assert "base model: all 20 answers are there from an earlier run" in capsys.readouterr().out
+    assert paths.RESPONSES.read_bytes().splitlines()[:20] == base
+    assert [path.name for path in journals()] == [kept.name, f"else-{'0' * 16}.jsonl"]
+    set_generate(project, max_new_tokens=11)
+    job.main()
+    assert len(asked) == 60
+    assert kept not in journals()
+    assert len(journals("base")) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_the_effect_of_bf16_is_that_on_the_first_rows_whatever_the_window(project, batch_size):
+    set_generate(project, max_new_tokens=12, batch_size=batch_size)
+    job.main()
+    exact = [row["text"] for row in responses()]
+    set_generate(project, precision="bf16")
+    job.main()
+    rounded = [row["text"] for row in responses()]
+
+    for place, name in enumerate(NAMES):
+        found = json.loads(paths.GENERATE_METRICS.read_text())[name]
+        pairs = zip(exact[20 * place :][:20], rounded[20 * place :][:20], strict=True)
+        assert found["bf16_compared"] == 20
+        assert found["bf16_changed"] == sum(a != b for a, b in pairs) / 20
+    assert exact != rounded, "bf16 must change some of these answers, or nothing is tested"
+
+
+def test_one_model_is_in_memory_at_a_time_and_one_check_reads_it_before(project, monkeypatch):
+    loaded = []
+    load = weights.load
+
+    def noting(*arguments, **options):
+        assert [found for found in loaded if found() is not None] == []
+        model = load(*arguments, **options)
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(weights, "load", noting)
+    for precision, count in (("fp32", 2), ("bf16", 4)):
+        set_generate(project, precision=precision, max_new_tokens=3)
+        loaded.clear()
+        job.main()
+        assert len(loaded) == count
+
+
+def journal() -> Path:
+    settings = whole.load().generate
+    return job.journal_path("tuned", settings, "cpu")
+
+
+def test_another_value_prompt_or_model_has_another_journal(project):
+    found = {journal()}
+    set_generate(project, max_new_tokens=13)
+    found.add(journal())
+    with paths.tokens_file("test").open("a") as stream:
+        stream.write("\n")
+    found.add(journal())
+    rewrite(lambda tensors: tensors["transformer.ln_f.bias"].add_(1))
+    found.add(journal())
+
+    assert len(found) == 4
+
+
+def test_the_batch_size_changes_no_byte(project):
+    expected = results()
+    for batch_size in (3, 64):
+        set_generate(project, batch_size=batch_size)
+        job.main()
+        assert results() == expected
+
+
+def test_sampled_answers_depend_on_seed_and_row_alone(project):
+    greedy = responses()
+    set_generate(project, temperature=1.0, top_k=40, top_p=0.9, models=["tuned"])
+    job.main()
+    first = responses()
+    before = rows()
+    for path in (paths.tokens_file("test"), paths.split_file("test")):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[5:15][::-1]))
+    set_generate(project, batch_size=7)
+    job.main()
+
+    assert len(before) == 20
+    assert responses() == first[5:15][::-1]
+    assert first != greedy[20:]
+    set_generate(project, seed=124)
+    job.main()
+    assert responses() != first[5:15][::-1]
+
+
+def test_a_prompt_that_leaves_no_room_is_marked_counted_and_told(project, capsys):
+    path = paths.tokens_file("test")
+    encoded = [json.loads(line) for line in lines(path)]
+    encoded[3] = encoded[3] | {"ids": [5] * 131, "prompt_length": 129}
+    path.write_text("".join(json.dumps(row) + "\n" for row in encoded))
+
+    job.main()
+
+    marked = [row for row in responses() if row["id"] == encoded[3]["id"]]
+    assert [(row["stop_reason"], row["tokens"], row["text"]) for row in marked] == [("context", 0, "")] * 2
+    assert json.loads(paths.GENERATE_METRICS.read_text())["base"]["no_room"] == 1
+    assert "base model: 20 answers" in (said := capsys.readouterr().out)
+    assert said.count("; 1 prompt leaves no room for an answer") == 2
+
+
+def rewrite(change) -> None:
+    tensors = load_file(WEIGHTS)
+    change(tensors)
+    save_file(tensors, WEIGHTS, metadata={"format": "pt"})
+
+
+def no_rows() -> None:
+    for path in (paths.tokens_file("test"), paths.split_file("test")):
+        path.write_text("")
+
+
+def change_row(path: Path, number: int, **fields) -> None:
+    found = [json.loads(line) for line in lines(path)]
+    found[number] |= fields
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+
+
+def no_response() -> None:
+    row = json.loads(lines(paths.tokens_file("test"))[19])
+    change_row(paths.tokens_file("test"), 19, prompt_length=len(row["ids"]))
+
+
+def one_id_twice() -> None:
+    for path in (paths.tokens_file("test"), paths.split_file("test")):
+        change_row(path, 19, id=rows()[0])
+
+
+def drop_reference(number: int) -> None:
+    path = paths.split_file("test")
+    path.write_text("".join(line for place, line in enumerate(lines(path)) if place != number))
+
+
+def surplus_reference() -> None:
+    path = paths.split_file("test")
+    path.write_text(path.read_text() + lines(path)[-1].replace(rows()[-1], "more"))
+
+
+def other_vocabulary() -> None:
+    path = paths.TUNED_MODEL / "config.json"
+    path.write_text(path.read_text().replace("50257", "50304"))
+
+
+def other_tokenizer() -> None:
+    path = paths.TUNED_MODEL / "vocab.json"
+    path.write_text(path.read_text().replace("the", "teh"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda: change_row(paths.tokens_file("test"), 3, prompt_length=-2),
+            r"test\.jsonl, row .*: prompt_length: expected 1 to \d+, found -2",
+        ),
+        (no_response, r"test\.jsonl, row .*: prompt_length: expected 1 to (\d+), found \d+"),
+        (lambda: change_row(paths.tokens_file("test"), 19, ids=[50257], prompt_length=1), "expected 1 to 0, found 1"),
+        (
+            lambda: change_row(paths.tokens_file("test"), 19, ids=[7, 50257], prompt_length=1),
+            "ids: expected 0 to 50256",
+        ),
+        (no_rows, r"tokenize/test\.jsonl: no rows to answer\n  to mend it: dvc repro --force tokenize"),
+        (one_id_twice, r"tokenize/test\.jsonl: two rows have the id \w+"),
+        (lambda: drop_reference(0), r"split/test\.jsonl: expected the row \w+, found the row \w+"),
+        (lambda: drop_reference(19), r"split/test\.jsonl: expected the row \w+, found the end"),
+        (surplus_reference, r"split/test\.jsonl: expected the end, found the row more"),
+        (WEIGHTS.unlink, r"model\.safetensors: no such file"),
+        (lambda: (paths.BASE_MODEL / "model.safetensors").unlink(), r"download/model/model\.safetensors: no such file"),
+        (lambda: WEIGHTS.write_bytes(WEIGHTS.read_bytes()[:-5]), "not a whole safetensors file"),
+        (lambda: rewrite(lambda tensors: tensors.pop("transformer.ln_f.bias")), r"ln_f\.bias: missing"),
+        (
+            lambda: rewrite(lambda tensors: tensors["transformer.wte.weight"][7, 3].fill_(torch.nan)),
+            r"wte\.weight holds values that are not finite",
+        ),
+        (other_vocabulary, r"config\.json: vocab_size: the tokenizer has 50257 tokens, these weights 50304"),
+        (other_tokenizer, r"vocab\.json: these weights go with another tokenizer than GPT-2's: expected SHA-256"),
+        (lambda: (paths.TOKENIZER / "vocab.bpe").write_text("#"), r"vocab\.bpe: not GPT-2's file"),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_answered(project, asked, harm, message):
+    shutil.rmtree(job.ANSWERS)
+    harm()
+    before = results()
+
+    with pytest.raises(DataError, match=message) as caught:
+        job.main()
+
+    assert caught.value.fix
+    assert asked == []
+    assert journals() == []
+    assert results() == before
+
+
+SHORT = """
+import resource
+from stages import generate
+from stages.common import program
+from stages.gpt2 import decoding, weights
+from stages.sft import answering, checkpoint, memory
+
+ROOM = 600 << 20  # tokenizer, model and what torch for GPUs maps fit, the keys and values of 20 rows do not
+used = memory.psutil.Process().memory_info().vms
+resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
+program.run("generate", generate.main)
+"""
+
+
+def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
+    sizes = {"n_embd": 64, "n_head": 4, "n_positions": 49152}
+    overlay = {
+        "download": {"model": sizes},
+        "split": {"train": 0.3, "test": 0.6},
+        "generate": {"max_new_tokens": 48000, "models": ["tuned"]},
+    }
+    monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay, data=small_pipeline.rows(34)))
+    for stage in ("download", "split", "tokenize"):
+        importlib.import_module(f"stages.{stage}.__main__").main()
+    shutil.copytree(paths.BASE_MODEL, paths.TUNED_MODEL)
+
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 78, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(
+        "generate: out of memory: besides the model, the keys and values of 20 rows at a time take up to 0.9 GiB"
+    )
+    assert "set generate.batch_size: 10 in params.yaml, whose cache takes up to 0.5 GiB; or" in done.stderr
+
+
+PEAK = """
+from stages import generate
+generate.main()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypatch):
+    """100,000 rows, of which every tenth gets one token; most have no room, so that rows are handled and few answered.
+
+    The peak is compared with that of a tenth of the rows. What may grow is an id and a place in the journal.
+    """
+    overlay = {
+        "download": {"model": {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 8}},
+        "tokenize": {"context_length": 8},
+        "generate": {"max_new_tokens": 1, "models": ["tuned"]},
+    }
+    monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay))
+    importlib.import_module("stages.download").main()
+    shutil.copytree(paths.BASE_MODEL, paths.TUNED_MODEL)
+    paths.SPLIT.mkdir()
+    paths.TOKENS.mkdir()
+    peaks = {}
+    for count in (10_000, 100_000):
+        with paths.tokens_file("test").open("w") as rows, paths.split_file("test").open("w") as references:
+            for number in range(count):
+                row = {"id": f"{number:012}", "ids": [7] * 9, "prompt_length": 8 - (number % 10 == 0)}
+                example = {"id": row["id"], "instruction": "a", "input": "", "output": "b", "category": "c"}
+                rows.write(json.dumps(row) + "\n")
+                references.write(json.dumps(example) + "\n")
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"tuned model: {count:,} answers, {count // 10:,} tokens" in done.stdout
+        peaks[count] = int(done.stdout.split()[-1]) * 1024
+    growth = (peaks[100_000] - peaks[10_000]) / 90_000
+    print(f"peaks {peaks}, {growth:.0f} bytes a row")
+    assert growth < 400
+
+
+def test_other_errors_than_a_shortage_stay_what_they_are():
+    settings = whole.load(ROOT / "params.yaml").generate
+    sizes = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=64)
+    error = RuntimeError("shapes differ")
+
+    with (
+        pytest.raises(RuntimeError) as caught,
+        answering.shortage_explained(sizes, settings, rows=3, longest=9),
+    ):
+        raise error
+    assert caught.value is error
+    with (
+        pytest.raises(ConfigError, match="keys and values of a row take") as told,
+        answering.shortage_explained(sizes, settings, rows=1, longest=9),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert "batch_size" not in str(told.value)
+
+
+def test_the_pace_counts_from_where_this_run_began(capsys):
+    now = 1000.0
+    pace = job.Pace("tuned", 200, 100, lambda: now)
+
+    for _ in range(9):
+        now += 3.0
+        assert pace.made(6) == "2 tokens/s"
+    assert capsys.readouterr().out == ""
+    now += 4.0
+    pace.made(6)
+    assert capsys.readouterr().out == "tuned model: 110 of 200 rows, 2 tokens/s, 4 min 39 s left\n"
+    for _ in range(89):
+        pace.made(6)
+    now += 31.0
+    pace.made(6)
+    assert capsys.readouterr().out.endswith("200 of 200 rows, 10 tokens/s, 0 s left\n")
+
+
+def test_a_bar_that_goes_on_knows_what_was_there():
+    with console.progress(total=10, unit="row", what="x", done=4) as bar:
+        assert bar.n == 4
+
+
+def test_the_reasons_why_an_answer_ends_are_the_same_in_network_and_records():
+    assert get_args(decoding.StopReason) == get_args(records.StopReason)

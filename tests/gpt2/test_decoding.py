@@ -1,0 +1,330 @@
+"""Generation: equal to transformers', whatever the batch; and how an answer ends."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from stages.gpt2 import decoding, weights
+from stages.gpt2.inference import Network
+from stages.gpt2.model import GPT2, GPT2Config
+
+TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=24, vocab_size=23)
+END = 22
+#: Lengths differ, and some prompts hold the end-of-text id, which is also what others pad with.
+PROMPTS = [[1, 2, 3], [END, 4], [5], [6, 7, 8, 9, END, 10], [11, 12, 13, 14], [0, 0], [15, 16, 17, 18, 19, 20, 21]]
+
+
+def shaken(config: GPT2Config) -> GPT2:
+    """Every parameter random, so that a wrong or forgotten one shows."""
+    made = weights.initialise(config, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2:
+    return shaken(TINY)
+
+
+def answers(
+    model: GPT2, prompts=PROMPTS, *, max_new_tokens=12, batch_size=64, end=END, **sampled
+) -> list[decoding.Answer]:
+    made = dict(
+        decoding.generate(
+            model, prompts, max_new_tokens=max_new_tokens, end_of_text=end, batch_size=batch_size, **sampled
+        )
+    )
+    assert sorted(made) == list(range(len(prompts)))
+    return [made[index] for index in range(len(prompts))]
+
+
+def plainly(model: GPT2, prompt: list[int], max_new_tokens: int, end: int) -> list[int]:
+    """The book's way: the whole sequence through the network again for every token, one row at a time."""
+    ids = list(prompt)
+    while len(ids) < len(prompt) + max_new_tokens:
+        with torch.inference_mode():
+            ids.append(int(model.logits(model(torch.tensor([ids])))[0, -1].argmax()))
+        if ids[-1] == end:
+            break
+    return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_cached_answers_equal_uncached_ones_for_every_batch_size(model, batch_size):
+    expected = [plainly(model, prompt, 12, END) for prompt in PROMPTS]
+
+    assert [answer.ids for answer in answers(model, batch_size=batch_size)] == expected
+    assert len({tuple(ids) for ids in expected}) > 3, "the random model must not say the same to everyone"
+
+
+def test_ninety_rows_under_way_at_once_are_answered_as_each_alone(model):
+    generator = torch.Generator().manual_seed(7)
+    lengths = torch.randint(1, 20, (90,), generator=generator).tolist()
+    prompts = [[1, 2, *torch.randint(0, 23, (length,), generator=generator).tolist()] for length in lengths]
+    most = torch.randint(1, 13, (90,), generator=generator).tolist()
+    expected = [plainly(model, prompt, min(m, 24 - len(prompt)), END) for prompt, m in zip(prompts, most, strict=True)]
+
+    for batch_size in (1, 64, 90):
+        found = answers(model, prompts, max_new_tokens=most, batch_size=batch_size)
+        assert [answer.ids for answer in found] == expected
+    assert len({tuple(ids) for ids in expected}) > 30
+
+
+def test_answers_do_not_depend_on_the_order_of_prompts(model):
+    forward = answers(model)
+    backward = answers(model, PROMPTS[::-1])
+
+    assert forward == backward[::-1]
+
+
+def test_answers_equal_transformers(model, tmp_path):
+    from transformers import GPT2LMHeadModel
+
+    weights.save(model, tmp_path)
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    for prompt, answer in zip(PROMPTS, answers(model), strict=True):
+        generated = theirs.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=END,
+            pad_token_id=END,
+        )
+        assert generated[0, len(prompt) :].tolist() == answer.ids
+
+
+def test_rows_that_end_early_leave_the_others_alone(model):
+    # Every id that some answer contains is taken for the end in turn, so that rows end at many different steps.
+    for end in sorted({token for answer in answers(model, end=-1) for token in answer.ids}):
+        found = answers(model, end=end)
+        assert [answer.ids for answer in found] == [plainly(model, prompt, 12, end) for prompt in PROMPTS]
+        for answer in found:
+            assert (answer.stop_reason == "end_of_text") == (answer.ids[-1] == end)
+
+
+def test_an_answer_stops_at_max_new_tokens(model):
+    answer = answers(model, [[1, 2]], max_new_tokens=3, end=-1)[0]
+
+    assert len(answer.ids) == 3
+    assert answer.stop_reason == "max_new_tokens"
+
+
+def test_an_answer_stops_where_the_context_is_full(model):
+    prompt = [1] * (TINY.n_positions - 2)
+    first, second = answers(model, [prompt, [2]], max_new_tokens=12, end=-1)
+
+    assert (len(first.ids), first.stop_reason) == (2, "context")
+    assert (len(second.ids), second.stop_reason) == (12, "max_new_tokens")
+
+
+@pytest.mark.parametrize("length", [TINY.n_positions, TINY.n_positions + 5])
+def test_a_prompt_that_leaves_no_room_is_marked_and_harms_no_other(model, length):
+    blocked, free = answers(model, [[1] * length, [2, 3]])
+
+    assert blocked == decoding.Answer([], "context")
+    assert free.ids == plainly(model, [2, 3], 12, END)
+
+
+def test_of_equally_likely_tokens_the_lowest_id_is_taken():
+    assert decoding.most_likely(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
+    # As wide as a vocabulary, where bf16 has many equals.
+    wide = torch.randn(2, 50257, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wide[0, 40_000::3] = wide[1, 777::5] = 6
+    assert decoding.most_likely(wide).tolist() == [40_000, 777]
+    assert decoding.most_likely(torch.zeros_like(wide)).tolist() == [0, 0]
+
+
+#: Prompts with a common beginning, more than fit a batch of 3, so that waiting rows take the places of finished ones.
+ALIKE = [[1, 2, 3, *rest] for rest in ([4], [5, 6], [7], [END], [8, 9, 10, 11], [12, 13], [4], [14, 15, 16], [17, 18])]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 64])
+@pytest.mark.parametrize("end", [END, 4, 9])
+def test_prompts_that_begin_alike_are_answered_as_each_alone(model, batch_size, end):
+    assert [answer.ids for answer in answers(model, ALIKE, batch_size=batch_size, end=end)] == [
+        plainly(model, prompt, 12, end) for prompt in ALIKE
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_no_padding_is_computed_the_common_beginning_once_and_nothing_for_finished_rows(model, monkeypatch, batch_size):
+    widths = []
+    hidden = Network.hidden
+
+    def counted(self, ids, positions, attend):
+        widths.append(len(ids))
+        return hidden(self, ids, positions, attend)
+
+    monkeypatch.setattr(Network, "hidden", counted)
+    found = answers(model, ALIKE, batch_size=batch_size)
+
+    # An answer's last token is made and never put in.
+    assert sum(widths) == 3 + sum(len(prompt) - 3 for prompt in ALIKE) + sum(len(made.ids) - 1 for made in found)
+
+
+def test_no_logits_are_computed_but_those_a_token_is_chosen_by(model, monkeypatch):
+    rows = []
+    of = Network.of
+
+    def counting(model: GPT2) -> Network:
+        network = of(model)
+
+        def head(hidden: torch.Tensor) -> torch.Tensor:
+            rows.append(len(hidden))
+            return network.head(hidden)
+
+        return dataclasses.replace(network, head=head)
+
+    monkeypatch.setattr(Network, "of", counting)
+    found = answers(model, ALIKE, batch_size=3)
+
+    assert sum(rows) == sum(len(made.ids) for made in found)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [
+        ([[1, 2, 3], [1, 2, 4, 5]], 2),
+        ([[1, 2], [1, 2, 3]], 1),
+        ([[1], [1]], 0),
+        ([[1, 2], [2, 1], [1, 2]], 0),
+        ([[1, 2, 3]], 0),
+    ],
+)
+def test_what_prompts_begin_with_leaves_each_a_token_of_its_own(prompts, expected):
+    assert decoding.common_prefix(prompts) == expected
+
+
+def test_a_length_for_each_prompt(model):
+    lengths = [3, 1, 5, 2, 4, 1, 3]
+
+    assert [len(made.ids) for made in answers(model, max_new_tokens=lengths, batch_size=3, end=-1)] == lengths
+
+
+def test_tokens_come_one_by_one_with_the_reason_at_the_end(model):
+    made = list(decoding.tokens(model, [[1] * 24, [5]], max_new_tokens=3, end_of_text=-1, batch_size=4))
+    expected = plainly(model, [5], 3, -1)
+
+    assert made == [
+        decoding.Token(0, None, "context"),
+        decoding.Token(1, expected[0], None),
+        decoding.Token(1, expected[1], None),
+        decoding.Token(1, expected[2], "max_new_tokens"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompts": [[1], []]}, "prompt 1: expected at least one token"),
+        ({"max_new_tokens": 0}, "max_new_tokens: expected at least 1, found 0"),
+        ({"max_new_tokens": [3, -1]}, "max_new_tokens: expected at least 1, found -1"),
+        ({"max_new_tokens": [3]}, "max_new_tokens: expected 2, one a prompt, found 1"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, found 0"),
+        ({"seeds": [1]}, "seeds: expected 2, one a prompt, found 1"),
+        ({"seeds": None}, "sampling without seeds"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(model, given, message):
+    arguments = {"prompts": [[1], [2]], "sampling": decoding.Sampling(1.0), "seeds": [1, 2]}
+
+    with pytest.raises(ValueError, match=message):
+        answers(model, **arguments | given)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.0,), "temperature: expected a number above 0, found 0"),
+        ((float("nan"),), "temperature: expected a number above 0, found nan"),
+        ((float("inf"),), "temperature: expected a number above 0, found inf"),
+        ((1.0, 0), "top_k: expected at least 1, found 0"),
+        ((1.0, None, 0.0), "top_p: expected a number above 0 and at most 1, found 0"),
+        ((1.0, None, 1.5), "top_p: expected a number above 0 and at most 1, found 1.5"),
+    ],
+)
+def test_sampling_out_of_range_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        decoding.Sampling(*values)
+
+
+SAMPLING = decoding.Sampling(temperature=1.5, top_k=15, top_p=0.95)
+
+
+def test_a_sampled_answer_depends_on_its_seed_and_prompt_alone(model):
+    seeds = [100 + number for number in range(len(ALIKE))]
+    expected = answers(model, ALIKE, sampling=SAMPLING, seeds=seeds)
+
+    for batch_size in (1, 2, 3):
+        assert answers(model, ALIKE, sampling=SAMPLING, seeds=seeds, batch_size=batch_size) == expected
+    assert answers(model, ALIKE[::-1], sampling=SAMPLING, seeds=seeds[::-1])[::-1] == expected
+    assert answers(model, ALIKE[2:4], sampling=SAMPLING, seeds=seeds[2:4]) == expected[2:4]
+    assert expected[0].ids != expected[6].ids, "the same prompt with another seed"
+    assert [made.ids for made in expected] != [made.ids for made in answers(model, ALIKE)]
+
+
+def test_a_draw_is_looked_up_in_the_distribution_function():
+    logits = torch.tensor([[0.2, 0.3, 0.5]]).log().expand(6, 3)
+    draws = torch.tensor([0.0, 0.19, 0.21, 0.4, 0.51, 1 - 2**-24])
+
+    assert decoding.sample(logits, draws, decoding.Sampling(1.0)).tolist() == [0, 0, 1, 1, 2, 2]
+    # Token 0 is not among the two likeliest; .3 and .5 become .375 and .625.
+    assert decoding.sample(logits, draws, decoding.Sampling(1.0, top_k=2)).tolist() == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (decoding.Sampling(1.0), [0.1, 0.2, 0.3, 0.4]),
+        (decoding.Sampling(0.5), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
+        (decoding.Sampling(1.0, top_k=2), [0, 0, 3 / 7, 4 / 7]),
+        (decoding.Sampling(1.0, top_p=0.6), [0, 0, 3 / 7, 4 / 7]),
+        (decoding.Sampling(1.0, top_p=0.3), [0, 0, 0, 1]),
+        (decoding.Sampling(1.0, top_k=3, top_p=0.7), [0, 0, 3 / 7, 4 / 7]),
+    ],
+)
+def test_probabilities_worked_by_hand(sampling, expected):
+    found = decoding.probabilities(torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log(), sampling)
+
+    assert found[0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 7, 50])
+@pytest.mark.parametrize("top_p", [None, 0.5, 0.9])
+def test_probabilities_equal_transformers(top_k, top_p):
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3
+    theirs = TemperatureLogitsWarper(0.7)(None, logits)
+    if top_k:
+        theirs = TopKLogitsWarper(top_k)(None, theirs)
+    if top_p:
+        theirs = TopPLogitsWarper(top_p)(None, theirs)
+
+    torch.testing.assert_close(
+        decoding.probabilities(logits, decoding.Sampling(0.7, top_k, top_p)), theirs.softmax(-1), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_answers_in_either_precision_are_those_of_one_row_at_a_time(model, dtype):
+    """bf16 may round differently in a batch, but not so much that most answers change."""
+    cast = weights.initialise(TINY, seed=3).to(dtype)
+    cast.load_state_dict(model.state_dict())
+    together, alone = answers(cast), answers(cast, batch_size=1)
+
+    same = sum(a == b for a, b in zip(together, alone, strict=True))
+    assert same == len(PROMPTS) if dtype == torch.float32 else same >= len(PROMPTS) // 2
+
+
+def test_the_longest_prompt_is_answered_first(model):
+    made = decoding.tokens(model, [[1], [2, 3, 4], [5, 6]], max_new_tokens=1, end_of_text=-1, batch_size=1)
+
+    assert [token.index for token in made] == [1, 2, 0]

@@ -1,0 +1,299 @@
+"""Passes over a cache against the plain network: logits, layouts, products."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import psutil
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.finetune import lora
+from stages.gpt2 import decoding, inference
+from stages.gpt2.inference import KVCache, Network
+from stages.gpt2.model import GPT2, GPT2Config
+from stages.params.finetune import Lora
+from tests.gpt2.test_decoding import shaken
+
+CONFIG = GPT2Config(n_layer=2, n_head=3, n_embd=24, n_positions=96, vocab_size=53)
+PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2:
+    return shaken(CONFIG)
+
+
+def copied(model: GPT2, dtype: torch.dtype) -> GPT2:
+    return copy.deepcopy(model).to(dtype)
+
+
+def plainly(model: GPT2, rows: list[list[int]]) -> torch.Tensor:
+    """The logits behind each row, a row at a time and without a cache."""
+    with torch.inference_mode():
+        return torch.stack([model.logits(model(torch.tensor([row])))[0, -1] for row in rows])
+
+
+def in_precision(model: GPT2, dtype: torch.dtype) -> tuple[Network, GPT2]:
+    """The network in a precision, and the model of the same, so rounded, weights that computes in fp32."""
+    rounded = copied(model, dtype)
+    return Network.of(rounded), copied(rounded, torch.float32)
+
+
+def assert_alike(found: torch.Tensor, exact: torch.Tensor) -> None:
+    """Logits are those in fp32 but for the roundings of their own precision."""
+    if found.dtype == torch.float32:
+        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
+        return
+    # Each of some twenty roundings to 8 bits on the way adds a part of 0.002.
+    off = (found.float() - exact).norm(dim=-1) / exact.norm(dim=-1)
+    assert bool((off < 0.03).all()), off
+
+
+def dirty(cache: KVCache) -> KVCache:
+    """As it may be where other rows have been."""
+    cache._memory.fill_(1000.0)
+    return cache
+
+
+def drawn(lengths: list[int]) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(len(lengths))
+    return [torch.randint(CONFIG.vocab_size, (length,), generator=generator).tolist() for length in lengths]
+
+
+@pytest.mark.parametrize("lengths", [[1], [7], [1, 1, 1], [6, 2, 4], [5, *range(1, 40)]])
+@pytest.mark.parametrize("common", [0, 3])
+@PRECISIONS
+def test_prompts_and_steps_give_the_logits_of_whole_rows(model, lengths, common, dtype):
+    network, exact = in_precision(model, dtype)
+    beginning = [1, 2, 3][:common]
+    rows = [beginning + row for row in drawn(lengths)]
+    prefix = None
+    if common:
+        prefix = dirty(network.cache(1, common))
+        decoding.fill(network, prefix, [beginning])
+    cache = dirty(network.cache(len(rows), CONFIG.n_positions))
+
+    assert_alike(decoding.prefill(network, cache, rows, prefix), plainly(exact, rows))
+    for step in range(20):
+        found = decoding.decode_one(network, cache, [step] * len(rows), [len(row) for row in rows])
+        rows = [[*row, step] for row in rows]
+        if step in (0, 1, 19):
+            assert_alike(found, plainly(exact, rows))
+
+
+@pytest.mark.parametrize("scores", [1, 200, 1 << 22])
+@PRECISIONS
+def test_few_rows_at_a_time_change_nothing(model, monkeypatch, scores, dtype):
+    monkeypatch.setattr(inference, "SCORES_AT_A_TIME", scores)
+    (network, exact), rows = in_precision(model, dtype), drawn([9, 3, 5, 5, 1])
+
+    found = decoding.prefill(network, dirty(network.cache(5, 9)), rows)
+
+    assert_alike(found, plainly(exact, rows))
+
+
+@pytest.mark.parametrize(("device", "groups"), [("cpu", 3), ("meta", 1)])
+def test_only_a_cpu_takes_a_few_rows_at_a_time(device, groups):
+    cache = KVCache(CONFIG, places=40, length=5, dtype=torch.float32, device=torch.device(device))
+    cache.begin(40, 5)
+
+    assert len(inference.PromptPass(cache, 0, 0, [5] * 40).groups) == groups
+
+
+@PRECISIONS
+def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model, dtype):
+    (network, exact), rows = in_precision(model, dtype), drawn([4, 30, 20])
+    cache = dirty(network.cache(3, 60))
+    decoding.prefill(network, cache, rows[:2])
+    decoding.prefill(network, cache, rows[2:])
+    cache.leave(1)
+    rows = [rows[0], rows[2]]
+    assert cache.data.shape[-2] == 32
+
+    for step in range(14):
+        if step == 10:
+            cache.leave(1)
+            rows.pop()
+        found = decoding.decode_one(network, cache, [step] * len(rows), [len(row) for row in rows])
+        rows = [[*row, step] for row in rows]
+        assert_alike(found, plainly(exact, rows))
+    assert cache.data.shape[-2] == 16 + 16 * (len(rows[0]) > 16)
+
+
+@PRECISIONS
+def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_with_the_prefix(dtype):
+    cache = dirty(KVCache(CONFIG, places=3, length=20, dtype=dtype, device=torch.device("cpu")))
+    cache.begin(3, 2)
+    for row in range(3):
+        cache.data[:, :, row, :, :2] = row + 1
+    prefix = KVCache(CONFIG, places=1, length=1, dtype=dtype, device=torch.device("cpu"))
+    prefix.begin(1, 1)
+    prefix.data.fill_(7)
+
+    cache.leave(0)
+    assert cache.rows == 2
+    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
+    cache.begin(1, 3, prefix)
+    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
+    assert cache.data[0, 0, 2, 0, 0, 0] == 7
+    cache.fit(17)
+    assert cache.data.shape[-2] == 20, "no more than its length"
+    assert cache.data.isfinite().all()
+    assert cache.data[-1, -1, :2, -1, :2, -1].tolist() == [[3, 3], [2, 2]]
+    assert cache.data[-1, -1, 2, -1, 0, -1] == 7
+
+
+def test_a_new_cache_is_of_zeros_and_takes_no_memory_before_it_is_written():
+    taken = psutil.Process().memory_info().rss
+    cache = KVCache(CONFIG, places=2_000, length=5_000, dtype=torch.float32, device=torch.device("cpu"))
+    assert cache._memory.nbytes > 1 << 30
+    assert psutil.Process().memory_info().rss - taken < 1 << 24
+
+    cache.begin(3, 5)
+    assert not cache.data[:, :, :3].any()
+
+
+@pytest.mark.parametrize("length", [96, 20])
+def test_a_cache_that_fits_is_not_moved(length):
+    cache = KVCache(CONFIG, places=2, length=length, dtype=torch.float32, device=torch.device("cpu"))
+    cache.begin(1, 1)
+    for span in range(1, 21):
+        cache.fit(span)
+        before = cache.data
+        cache.fit(span)
+        assert cache.data is before
+
+
+@PRECISIONS
+def test_a_cache_grows_with_its_longest_row_and_shrinks_when_that_has_left(dtype):
+    cache = dirty(KVCache(CONFIG, places=2, length=96, dtype=dtype, device=torch.device("cpu")))
+    cache.begin(2, 50)
+    kept = torch.randn(cache.data[:, :, :2, :, :10].shape).to(dtype)
+    cache.data[:, :, :2, :, :10] = kept
+
+    spans = []
+    for span in (50, 64, 65, 61, 60, 33, 10):
+        cache.fit(span)
+        spans.append(cache.data.shape[-2])
+        assert cache.data[0, 0, :2].is_contiguous()
+        assert torch.equal(cache.data[:, :, :2, :, :10], kept)
+
+    assert spans == [64, 64, 80, 80, 80, 48, 16]
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 25])
+@PRECISIONS
+def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype):
+    plain, laid_out = copied(model, dtype), decoding.prepare(copied(model, dtype))
+    projection = laid_out.h[0].mlp.c_fc
+    network = Network.of(laid_out)
+
+    assert projection.weight.shape == (24, 96)
+    assert projection.weight.t().is_contiguous()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(laid_out.state_dict()[name], weight)
+    line = torch.randn(tokens, 24, generator=torch.Generator().manual_seed(1)).to(dtype)
+    with torch.inference_mode(), network.products_for(tokens):
+        ours, theirs = network.layers[0].to_hidden(line), plain.h[0].mlp.c_fc(line)
+        logits, others = network.head(line), plain.logits(line)
+    assert ours.shape == theirs.shape == (tokens, 96)
+    assert ours.dtype == logits.dtype == dtype
+    assert ours.is_contiguous()
+    # Sums of 25 terms of about 1 in size, rounded to 24 or 8 bits.
+    atol, rtol = (2e-6, 1e-5) if dtype == torch.float32 else (0.04, 0.02)
+    assert torch.allclose(ours, theirs, atol=atol, rtol=rtol)
+    assert torch.allclose(logits, others, atol=atol, rtol=rtol)
+
+
+def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(model):
+    rows, found = drawn([3, 2, 1, 6, 4]), []
+    for made in (decoding.prepare(copied(model, torch.bfloat16)), copied(model, torch.bfloat16)):
+        network = Network.of(made)
+        cache = network.cache(len(rows), CONFIG.n_positions)
+        first = decoding.prefill(network, cache, rows)
+        second = decoding.decode_one(network, cache, [1] * len(rows), [len(row) for row in rows])
+        found.append(torch.cat([first, second]).float())
+
+    ours, theirs = found
+    # Logits are sums of 24 products, each of numbers that two blocks have rounded to 8 bits.
+    assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
+
+
+def test_only_a_lone_bf16_row_over_prepared_weights_does_without_onednn(model):
+    def without(made: GPT2, tokens: int) -> bool:
+        with Network.of(made).products_for(tokens):
+            return not torch.backends.mkldnn.enabled
+
+    prepared = decoding.prepare(copied(model, torch.bfloat16))
+    assert without(prepared, 1)
+    assert not without(prepared, 2)
+    assert not without(copied(model, torch.bfloat16), 1)
+    assert not without(decoding.prepare(copied(model, torch.float32)), 1)
+    assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize(("prompts", "plainly"), [([[1, 2, 3]], True), ([[1, 2, 3], [4]], False), ([[1]], True)])
+def test_the_logits_behind_a_lone_prompt_are_made_as_in_a_lone_step(model, prompts, plainly):
+    network = Network.of(decoding.prepare(copied(model, torch.bfloat16)))
+    seen = []
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        seen.append((len(hidden), not torch.backends.mkldnn.enabled))
+        return network.head(hidden)
+
+    decoding.prefill(dataclasses.replace(network, head=head), network.cache(2, 3), prompts)
+
+    assert seen == [(len(prompts), plainly)]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_large_scores_of_bf16_prompts_are_not_rounded(rows):
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(rows, 2, 40, 8), (rows, 2, 40, 8), (rows, 2, 40, 8)]
+    query, *there = [torch.randn(shape, generator=generator).bfloat16() for shape in shapes]
+    query *= 16  # scores of 16 by standard deviation
+    mask = torch.full((40, 40), -math.inf).triu_(1)
+
+    found = inference.mix_cached(query, torch.stack(there), mask.bfloat16())
+
+    exact = F.scaled_dot_product_attention(*(part.float() for part in (query, *there)), attn_mask=mask)
+    assert torch.allclose(found.float(), exact, atol=0.01, rtol=0.005)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("width", [1, 4])
+def test_attention_over_a_bf16_cache_is_that_in_fp32_but_for_roundings(rows, width):
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(rows, 2, width, 8), (rows, 2, 9, 8), (rows, 2, 9, 8)]
+    query, *there = [torch.randn(shape, generator=generator).bfloat16() for shape in shapes]
+    mask = torch.zeros(rows, 1, width, 9).masked_fill_(torch.rand(rows, 1, width, 9, generator=generator) < 0.4, -1e9)
+    mask = None if rows == width == 1 else mask.bfloat16()
+
+    found = inference.mix_cached(query, torch.stack(there), mask)
+
+    exact = F.scaled_dot_product_attention(
+        *(part.float() for part in (query, *there)), attn_mask=mask if mask is None else mask.float()
+    )
+    assert found.shape == exact.shape
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), exact, atol=0.03, rtol=0.02)
+
+
+def test_a_model_that_lora_is_training_answers_with_its_updates(model):
+    training = copied(model, torch.float32)
+    lora.attach(training, Lora(rank=2, alpha=4, targets=["c_attn", "c_fc"]), seed=1)
+    with torch.no_grad():
+        for name, parameter in training.named_parameters():
+            if name.endswith("lora_b"):
+                parameter.fill_(0.1)
+    rows = drawn([3, 5])
+    network = Network.of(training)
+
+    found = decoding.prefill(network, network.cache(2, 5), rows)
+
+    torch.testing.assert_close(found, plainly(training, rows))
+    assert not torch.allclose(found, plainly(model, rows), atol=0.1)

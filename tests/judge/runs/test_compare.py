@@ -1,0 +1,331 @@
+"""Comparing runs: the statistics by hand and against scipy, and every way to name a run."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import write_json
+from stages.common.records import Verdict, write_records
+from stages.judge.runs import compare as program
+from stages.judge.runs.comparison import compare, holm, permutation_p
+from stages.judge.runs.sources import Run, find_run
+from stages.judge.scores.bootstrap import standard_error
+
+ROOT = Path(__file__).parents[1]
+
+
+def verdicts(*scores, clusters=None, model="tuned"):
+    """A row for each score; None is invalid. Clusters are the rows' instructions, each its own unless said."""
+    return [
+        Verdict(
+            id=f"r{place}",
+            model=model,
+            status="invalid" if value is None else "scored",
+            score=None if value is None else float(value),
+            detail="",
+            cluster=clusters[place] if clusters else f"c{place}",
+        )
+        for place, value in enumerate(scores)
+    ]
+
+
+def test_a_comparison_worked_by_hand():
+    """Differences 10, 20, 30 and 0 in three instructions, of which the first two rows share one."""
+    a = verdicts(50, 50, 50, 50, 90, clusters=["x", "x", "y", "z", "z"])
+    b = verdicts(60, 70, 80, 50, None, clusters=["x", "x", "y", "z", "z"])
+    found = compare(a, b[::-1], resamples=200, seed=1)
+    assert (found.n, found.left_out, found.clusters) == (4, 1, 3)
+    assert (found.mean_a, found.mean_b, found.difference) == (50, 65, 15)
+    assert (found.wins, found.ties, found.losses) == (3, 1, 0)
+    # cluster sums 30, 30 and 0: of the 8 ways to turn them round, those with the first two alike are as far out
+    assert found.p == 0.5
+    # residuals of the sums from size x 15: 0, 15, -15; sqrt(3 / 2 x 450) / 4 rows
+    error = np.sqrt(1.5 * 450) / 4
+    assert found.detectable == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error)
+    assert found.verdict == "no detectable difference"
+
+
+def test_rows_of_one_instruction_are_not_independent():
+    """Twenty rows, better by 10 or worse by 2: alone each counts, as two instructions they say nothing."""
+    a, b = [50] * 20, [60] * 15 + [48] * 5
+    alone = compare(verdicts(*a), verdicts(*b), resamples=2000)
+    together = [f"c{int(place >= 15)}" for place in range(20)]
+    clustered = compare(verdicts(*a, clusters=together), verdicts(*b, clusters=together), resamples=2000)
+    assert (alone.verdict, clustered.verdict) == ("B is better", "no detectable difference")
+    assert clustered.high - clustered.low > alone.high - alone.low
+    assert clustered.p == 1.0  # 150 - 10, and none of the four ways is less far out
+    assert compare(verdicts(*b), verdicts(*a), resamples=2000).verdict == "A is better"
+
+
+def test_with_one_row_an_instruction_the_error_is_the_textbook_s():
+    values = np.random.default_rng(7).normal(5, 20, 110)
+    assert standard_error(values, np.ones(110)) == pytest.approx(stats.sem(values))
+
+
+def test_the_permutation_test_is_scipy_s():
+    values = np.random.default_rng(3).normal(1, 2, 12)
+
+    def p_of_scipy(resamples):
+        return stats.permutation_test(
+            (values, np.zeros_like(values)),
+            lambda x, y, axis: np.mean(x - y, axis=axis),
+            permutation_type="samples",
+            n_resamples=resamples,
+            vectorized=True,
+            rng=np.random.default_rng(1),
+        ).pvalue
+
+    assert permutation_p(values, resamples=1, seed=1) == pytest.approx(p_of_scipy(np.inf))
+    more = np.concatenate([values, values[:8] * 0.5])
+    drawn = permutation_p(more, resamples=20_000, seed=1)
+    every = [np.abs(more @ signs) for signs in np.random.default_rng(9).choice([-1, 1], (200_000, 20))]
+    assert drawn == pytest.approx(np.mean(np.array(every) >= abs(more.sum())), abs=0.01)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("scores", [[], [50]])
+def test_too_few_rows_say_so(scores):
+    found = compare(verdicts(*scores), verdicts(*scores))
+    assert (found.p, found.low, found.detectable) == (None, None, None)
+    assert found.verdict == "too few rows to compare"
+
+
+def test_equal_runs_are_said_to_be_identical_and_nothing_is_said_of_what_would_be_found():
+    found = compare(verdicts(1, 2, 3), verdicts(1, 2, 3))
+    assert (found.difference, found.p, found.ties, found.detectable) == (0, 1.0, 3, None)
+    assert found.verdict == "identical scores"
+    # A difference of 100 either way in less than 1 - 0.025 ** (1 / 3) of the instructions would not have come.
+    unseen = 100 * (1 - 0.025 ** (1 / 3))
+    assert (found.low, found.high) == pytest.approx((-unseen, unseen))
+    assert found.method.startswith("exact")
+
+
+def test_a_constant_difference_is_not_known_without_error():
+    found = compare(verdicts(*[50] * 20), verdicts(*[60] * 20))
+    unseen = 1 - 0.025 ** (1 / 20)
+    assert (found.low, found.high) == pytest.approx((10 - 110 * unseen, 10 + 90 * unseen))
+    assert (found.detectable, found.verdict) == (None, "B is better")
+
+
+def test_the_detectable_difference_allows_for_comparisons_made_together():
+    """Of three the first to be found has to reach 5 % / 3."""
+    a, b = verdicts(*range(0, 90, 3)), verdicts(*[70 - score for score in range(0, 60, 2)])
+    alone, together = (compare(a, b, resamples=100, together=count).detectable for count in (1, 3))
+    quantiles = [stats.norm.ppf(1 - 0.025 / count) + stats.norm.ppf(0.8) for count in (1, 3)]
+    assert together / alone == pytest.approx(quantiles[1] / quantiles[0])
+
+
+def test_rows_of_one_run_alone_are_counted():
+    found = compare(verdicts(1, 2, 3, 4), verdicts(5, 6)[:1] + verdicts(1, 2, 3, 4, 5, 6)[4:])
+    assert (found.n, found.only_in_a, found.only_in_b) == (1, 3, 2)
+
+
+def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
+    """As where somebody has numbered the rows of two datasets."""
+    there = verdicts(1, 2, 3, 4, clusters=["x", "y", "z", ""])
+    here = verdicts(5, 6, 7, 8, clusters=["x", "w", "v", "u"])
+    found = compare(there, here)
+    assert (found.n, found.another_row, found.left_out, found.only_in_a, found.only_in_b) == (2, ("r1", "r2"), 0, 0, 0)
+    assert found.difference == 4
+    assert found.as_json()["another_row"] == ("r1", "r2")
+    runs = [Run(name, {}, rows) for name, rows in (("there", there), ("here", here))]
+    assert "of 2 instructions; left out: 2 with another instruction in B (r1, r2)\n" in program.table(
+        runs, [found], "tuned"
+    )
+    many = [verdicts(*range(9), clusters=[f"{run}{place}" for place in range(9)]) for run in "ab"]
+    runs = [Run(name, {}, rows) for name, rows in zip("ab", many, strict=True)]
+    text = program.table(runs, program.compare_runs(runs, model="tuned", resamples=100, seed=1), "tuned")
+    assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
+    assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
+
+
+def test_a_comparison_is_the_same_again():
+    a, b = verdicts(*range(0, 90, 3)), verdicts(*[70 - score for score in range(0, 60, 2)])
+    assert compare(a, b, resamples=500) == compare(a, b, resamples=500)
+
+
+JUDGE = {"fingerprint": "1" * 32, "backend": "reference"}
+
+
+def write(folder, scores, judge=JUDGE):
+    """The stage's two files, as a comparison reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_records(folder / "verdicts.jsonl", verdicts(*scores))
+    write_json(folder / "metrics.json", {"judge": judge})
+
+
+@pytest.mark.parametrize("name", ["run", "run/artifacts", "run/artifacts/judge", "run/artifacts/judge/verdicts.jsonl"])
+def test_a_run_in_a_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "run" / paths.JUDGE, [10, 20])
+    found = find_run(name)
+    assert [verdict.score for verdict in found.of("tuned")] == [10, 20]
+    assert found.judge == JUDGE
+    with pytest.raises(ConfigError, match="no verdicts on the model base; it has tuned"):
+        found.of("base")
+
+
+def git(*arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def commit(scores):
+    """Commit a dvc.lock, with the files that it names in DVC's cache and nowhere else."""
+    write(paths.JUDGE, scores)
+    outs = []
+    for path in (paths.VERDICTS, paths.JUDGE_METRICS):
+        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        kept = Path(".dvc/cache/files/md5") / digest[:2] / digest[2:]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, kept)
+        outs.append({"path": path.as_posix(), "md5": digest})
+    write_json(Path("dvc.lock"), {"stages": {"judge": {"cmd": "x", "outs": outs}}})
+    git("add", "dvc.lock")
+    git("commit", "-m", "a run")
+    return git("rev-parse", "HEAD")
+
+
+def test_a_run_in_git_and_an_experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    commit([10, 20])
+    second = commit([30, 40])
+    git("update-ref", f"refs/exps/{second[:2]}/{second[2:]}/tidy-moth", commit([50, 60]))
+    git("reset", "--hard", "-q", second)
+
+    def scores(name):
+        return [verdict.score for verdict in find_run(name).of("tuned")]
+
+    assert [find_run(name).name for name in ("HEAD", second[:9])] == [f"HEAD ({second[:7]})", second[:9]]
+    assert (scores("HEAD"), scores("HEAD~1"), scores("tidy-moth")) == ([30, 40], [10, 20], [50, 60])
+    shutil.rmtree(".dvc/cache")
+    with pytest.raises(DataError, match=r"HEAD: not in DVC's cache: .dvc/cache/files/md5/"):
+        find_run("HEAD")
+    git("rm", "-q", "dvc.lock")
+    git("commit", "-m", "nothing run")
+    with pytest.raises(DataError, match="HEAD: no results of the stage judge"):
+        find_run("HEAD")
+    with pytest.raises(ConfigError, match="nowhere: no such folder, git revision, DVC experiment or MLflow run"):
+        find_run("nowhere")
+
+
+@pytest.mark.slow  # MLflow makes a database
+def test_a_run_in_mlflow(tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "files", [10, 20])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient()
+    experiment = client.create_experiment("one", artifact_location=(tmp_path / "kept").as_uri())
+    runs = [client.create_run(experiment, run_name=name).info.run_id for name in ("full", "empty")]
+    for path in (tmp_path / "files").iterdir():
+        client.log_artifact(runs[0], str(path), "judge")
+    for name in (runs[0], "full"):
+        assert [verdict.score for verdict in find_run(name).of("tuned")] == [10, 20]
+    with pytest.raises(ConfigError, match=r"MLflow run empty: it does not hold judge/verdicts.jsonl"):
+        find_run("empty")
+    with pytest.raises(ConfigError, match="no such folder"):
+        find_run("it's not there")
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+    program.main()
+    return capsys.readouterr().out
+
+
+def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(Path("a"), [50] * 10)
+    write(Path("b"), [60] * 8 + [50, 40])
+    write(Path("c"), [50] * 10, judge=JUDGE | {"fingerprint": "2" * 32, "backend": "ollama"})
+    write_records(Path("a/verdicts.jsonl"), [*verdicts(*[50] * 10, 20), *verdicts(1, model="base")])
+    out = run(monkeypatch, capsys, "a", "b", "c", "--as", "the third", "--json", "found.json", "--figure", "found.png")
+    first, second = out.split("\n\n")
+    # 2 x 10 of the 2 ** 9 ways to turn the nine differences round are as far from 0 as 70 points: all, or all but one
+    assert "rows        10 scored in both, of 10 instructions; left out: 1 in A alone\n" in first
+    assert "p           0.0391, 0.0781 by Holm over 2 (permutation test)" in first
+    assert "B minus A   +7.0 [" in first
+    assert "row by row  B better 8, equal 1, A better 1" in first
+    assert "result      no detectable difference" in first
+    assert "WARNING" not in first
+    assert (
+        "WARNING     not the same judge, so that the difference may be the judges': backend reference / ollama"
+        in second
+    )
+    found = json.loads(Path("found.json").read_text())
+    assert [one["same_judge"] for one in found["comparisons"]] == [True, False]
+    assert found["comparisons"][0]["p_holm"] == pytest.approx(40 / 512, abs=1e-6)
+    assert Path("found.png").read_bytes().startswith(b"\x89PNG")
+    assert second.startswith("A a\nB the third\n")
+    assert "detectable  not known: all instructions differ by the same number" in second
+    assert second.splitlines()[-2] == "result      identical scores"
+    assert found["comparisons"][1]["b"]["name"] == "the third"
+    assert "by Holm" not in run(monkeypatch, capsys, "a", "b")
+
+
+def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeypatch, capsys):
+    """Of four answers each: two misspelt, 20 and 40 points short, then one, 20 short; and one echo in either."""
+    monkeypatch.chdir(tmp_path)
+    for name, scores, wrong in (
+        ("a", [80, 60, 100, 0], [["misspelling"], ["misspelling"], [], ["echo"]]),
+        ("b", [80, 90, 100, 0], [["misspelling"], ["too long"], [], ["echo"]]),
+    ):
+        write(Path(name), scores)
+        rows = zip(verdicts(*scores), wrong, strict=True)
+        write_records(Path(name, "verdicts.jsonl"), [row.model_copy(update={"faults": found}) for row, found in rows])
+    out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
+    assert out.splitlines()[-3:] == [
+        "faults      misspelling      2 → 1 answers, 15.0 → 5.0 points lost",
+        "            too long         0 → 1 answers, 0.0 → 2.5 points lost",
+        "            echo             1 → 1 answers, 25.0 → 25.0 points lost",
+    ]
+    assert json.loads(Path("found.json").read_text())["comparisons"][0]["faults"]["too long"] == {
+        "a": {"n": 0, "points_lost": 0.0},
+        "b": {"n": 1, "points_lost": 2.5},
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--resamples", "0"], ["--resamples", "x"], ["--seed", "-1"]])
+def test_a_number_that_cannot_be_is_said(monkeypatch, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, capsys, "a", "b", *arguments)
+    assert caught.value.code == 2
+    assert "expected a whole number from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metrics", [{"rows": 3}, [], {"judge": "llama3"}])
+def test_a_folder_of_another_stage_is_said(tmp_path, metrics):
+    write(tmp_path, [10])
+    write_json(tmp_path / "metrics.json", metrics)
+    with pytest.raises(DataError, match=r"metrics.json: no judge in it, so that it is none of the stage judge"):
+        find_run(str(tmp_path))
+
+
+def test_a_name_that_is_no_run_ends_without_a_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.judge.runs.compare", "no-such-run", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert done.stderr.startswith("compare: no-such-run: no such folder, git revision")

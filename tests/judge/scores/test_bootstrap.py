@@ -1,0 +1,103 @@
+"""Intervals of means over clustered rows: against scipy, by hand, and what there is without variance."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.judge.scores.bootstrap import mean_interval
+
+SCORES = (0.0, 100.0)
+
+
+def interval(values, clusters=None, resamples=2000, seed=1, bounds=SCORES):
+    names = clusters or [str(place) for place in range(len(values))]
+    return mean_interval(np.array(values, dtype=float), names, bounds=bounds, resamples=resamples, seed=seed)
+
+
+@pytest.mark.parametrize("count", [12, 110])
+def test_with_one_row_an_instruction_it_is_scipy_s(count):
+    """From the same draws, so that nothing but rounding is left between the two."""
+    values = np.random.default_rng(count).integers(0, 101, count).astype(float)
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(123)
+    ).confidence_interval
+    # Names whose order is the rows'.
+    found = interval(values, [f"{place:03}" for place in range(count)], seed=123)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_it_is_near_the_textbook_s():
+    values = np.random.default_rng(7).integers(0, 101, 110).astype(float)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(110)
+    found = interval(values)
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.6)
+
+
+def test_two_instructions_worked_by_hand():
+    """10 and 20 share an instruction, 30 has another. Drawn are 15 (both times the first), 20, 20 and 30; half of that
+    and more lies on neither side of the mean, 20, and the jackknife's 30 and 15 are as far from their middle: the ends
+    are plain quantiles. Three instructions would reach down to 10.
+    """
+    found = interval([10, 30, 20], ["x", "y", "x"])
+    assert (found.low, found.high) == (15, 30)
+    assert found.method == "BCa bootstrap over 2 instructions, 2000 resamples, seed 1"
+    assert interval([10, 30, 20]).low < 14
+
+
+def test_large_instructions_count_by_their_rows():
+    """Against the same resamples made row by row, the slow way."""
+    random = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(15), random.integers(1, 6, 15))
+    values = random.uniform(0, 100, len(clusters))
+    names = [f"{name:02}" for name in clusters]
+    found = interval(values, names, resamples=500, seed=5)
+
+    def mean(drawn):
+        return np.concatenate([values[clusters == name] for name in drawn]).mean()
+
+    draws = np.random.default_rng(5).integers(0, 15, (500, 15))
+    means = np.array([mean(drawn) for drawn in draws])
+    bias = stats.norm.ppf((means < values.mean()).mean())
+    apart = np.array([mean(np.delete(np.arange(15), name)) for name in range(15)])
+    off = apart.mean() - apart
+    acceleration = (off**3).sum() / (6 * (off**2).sum() ** 1.5)
+    z = bias + stats.norm.ppf([0.025, 0.975])
+    expected = np.quantile(means, stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_it_is_the_same_again_and_hangs_on_the_seed():
+    values = np.arange(0.0, 100.0, 3.0)
+    assert interval(values) == interval(values)
+    assert interval(values).high != interval(values, seed=2).high
+
+
+@pytest.mark.parametrize(("values", "count"), [([], 0), ([70.0], 1), ([70.0, 80.0], 1)])
+def test_fewer_than_two_instructions_give_none_and_say_so(values, count):
+    found = interval(values, ["same"] * len(values))
+    assert (found.low, found.high) == (None, None)
+    assert found.method == f"none: {count} of the 2 instructions that it takes"
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "low", "high"),
+    [
+        ([100.0] * 10, SCORES, 69.15, 100.0),  # 0.025 ** (1 / 10) = 0.6915: rows of 0 may still come
+        ([70.0] * 10, SCORES, 70 * 0.6915, 70 + 30 * 0.3085),
+        ([1.0] * 10, (0.0, 1.0), 0.6915, 1.0),
+        ([0.0, 100.0] * 10, SCORES, 50 * 0.6915, 100 - 50 * 0.6915),  # in pairs of one instruction
+    ],
+)
+def test_equal_instructions_leave_room_for_what_never_came(values, bounds, low, high):
+    names = [str(place * 10 // len(values)) for place in range(len(values))]
+    found = interval(values, names, bounds=bounds)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
+    assert found.method == "exact (Clopper and Pearson): the mean of all 10 instructions is the same"
+
+
+def test_few_small_differences_are_taken_for_all_that_there_are():
+    """As the docstring says: where none is seen the bounds decide, and the interval is wider."""
+    bounds = (-100.0, 100.0)
+    equal, one_more = interval([10.0] * 20, bounds=bounds), interval([10.0] * 19 + [11.0], bounds=bounds)
+    assert (equal.low, equal.high) == pytest.approx((-8.5, 25.2), abs=0.05)
+    assert (one_more.low, one_more.high) == pytest.approx((10, 10.25), abs=0.05)

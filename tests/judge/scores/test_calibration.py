@@ -1,0 +1,245 @@
+"""A judge beside better scores: agreement against scipy and by hand, the fit, and what the stage makes of it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.common.records import Example, Verdict, write_records
+from stages.judge import job
+from stages.judge.scores.calibration import (
+    Grades,
+    agreement,
+    calibrate,
+    calibrated_mean,
+    cross_validation,
+    fit,
+    read,
+    weighted_kappa,
+)
+from stages.params.judge import Calibration
+from tests.judge.test_stage import configure, folder, metrics, outputs, respond  # noqa: F401 a fixture
+
+SETTINGS = Calibration(source="better.jsonl", sha256="0" * 64)
+
+
+def array(*values):
+    return np.array(values, dtype=float)
+
+
+def test_the_correlations_are_scipy_s():
+    random = np.random.default_rng(1)
+    ours = random.integers(0, 101, 60).astype(float)
+    better = np.clip(ours + random.normal(0, 30, 60), 0, 100)
+    found = agreement(ours, better)
+    assert found["pearson"] == pytest.approx(np.corrcoef(ours, better)[0, 1], abs=0.0005)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(ours, better).statistic, abs=0.0005)
+    assert found["kendall"] == pytest.approx(stats.kendalltau(ours, better).statistic, abs=0.0005)
+    assert found["mean_difference"] == pytest.approx((ours - better).mean(), abs=0.0005)
+
+
+def test_kappa_by_hand():
+    """Bands 0, 9, 9 beside 0, 9, 5: squares 0, 0 and 16; drawn apart: 0, 81, 25, then twice 81, 0, 16, over 9."""
+    found = weighted_kappa(array(5, 95, 100), array(0, 90, 55))
+    assert found == pytest.approx(1 - (16 / 3) / ((106 + 97 + 97) / 9), abs=0.0005)
+    assert weighted_kappa(array(0, 50, 100), array(0, 50, 100)) == 1.0
+    assert weighted_kappa(array(50, 50), array(50, 50)) is None
+
+
+def test_kappa_of_many_pairs_takes_no_memory_for_each_pair_of_pairs():
+    """Beside the definition on 200 pairs; on 200,000 a table of all against all would take 320 GB."""
+    random = np.random.default_rng(3)
+    ours, better = random.uniform(0, 100, (2, 200))
+    bands = [np.minimum(scores // 10, 9) for scores in (ours, better)]
+    apart = np.mean([(one - bands[1]) ** 2 for one in bands[0]])
+    assert weighted_kappa(ours, better) == pytest.approx(1 - np.mean((bands[0] - bands[1]) ** 2) / apart, abs=0.0005)
+    assert weighted_kappa(*random.uniform(0, 100, (2, 200_000))) == pytest.approx(0, abs=0.02)
+
+
+def test_what_cannot_be_correlated_is_null():
+    found = agreement(array(95, 95, 95), array(10, 50, 90))
+    assert (found["pearson"], found["spearman"], found["kendall"], found["weighted_kappa"]) == (None, None, None, 0.0)
+    assert agreement(array(), array())["mean_difference"] is None
+    assert agreement(array(1), array(2))["pearson"] is None
+
+
+def test_the_fit_rises_and_is_straight_between_its_points():
+    """50 and 60 come the wrong way round (70, 30): both get their mean."""
+    calibrated = fit(array(0, 50, 60, 100), array(0, 70, 30, 100))
+    assert calibrated(array(0, 25, 50, 55, 60, 80, 100)) == pytest.approx([0, 25, 50, 50, 50, 75, 100])
+    assert calibrated(array(-5, 105)) == pytest.approx([0, 100])
+
+
+def test_the_error_is_that_on_what_was_left_out():
+    """A judge that is 20 points too generous everywhere: put right, nothing but the ends of the range is left."""
+    better = np.arange(0, 80, 2, dtype=float)
+    found = cross_validation(better + 20, better, [f"c{place:02}" for place in range(40)])
+    assert found["raw"] == 20.0
+    assert found["calibrated"] < 0.5
+    random = np.random.default_rng(2)
+    noise = cross_validation(random.uniform(0, 100, 200), random.uniform(0, 100, 200), [str(n) for n in range(200)])
+    assert 20 < noise["calibrated"] < noise["raw"]  # what knows nothing is at best as good as the mean: 25 points
+
+
+def test_rows_of_one_instruction_are_left_out_together():
+    """The one instruction whose score is seen nowhere else is not seen in its own fit either."""
+    ours, better = array(*[50] * 20, *[90] * 5), array(*[40] * 20, *[70] * 5)
+    found = cross_validation(ours, better, [*(f"c{place}" for place in range(20)), *["z"] * 5])
+    assert found["calibrated"] == pytest.approx(5 * 30 / 25)  # 40 for the ten at 90, which are 70
+
+
+def verdicts(ours, model="tuned"):
+    return [
+        Verdict(id=f"r{place}", model=model, status="scored", score=float(score), detail="", exact=score == 100)
+        for place, score in enumerate(ours)
+    ]
+
+
+def grades(judged, score):
+    return Grades({(v.id, v.model): score(v) for v in judged}, rows=len(judged) + 3, stale=2)
+
+
+def test_the_mean_of_a_generous_judge_is_put_right():
+    judged = verdicts([*range(40, 100, 5), 100, 100])
+    better = grades(judged, lambda v: 100.0 if v.exact else v.score - 40)
+    found = calibrate(judged + verdicts([60.0] * 3, "base"), better, SETTINGS, seed=1)
+    assert (found["rows"], found["stale"], found["matched"]) == (17, 2, 14)
+    assert (found["agreement"]["all"]["n"], found["agreement"]["not_equal_to_reference"]["n"]) == (14, 12)
+    assert found["agreement"]["not_equal_to_reference"]["mean_difference"] == 40.0
+    raw = (sum(range(40, 100, 5)) + 200) / 14
+    assert found["means"]["tuned"]["raw"] == pytest.approx(raw, abs=0.001)
+    assert found["means"]["tuned"]["calibrated"] == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
+    assert found["means"]["base"] == {"raw": 60.0, "calibrated": None, "interval": None}, "none of its was graded"
+    interval = found["means"]["tuned"]["interval"]
+    assert interval["low"] < found["means"]["tuned"]["calibrated"] < interval["high"]
+    assert calibrate(judged, better, SETTINGS, seed=1) == calibrate(judged, better, SETTINGS, seed=1)
+
+
+def test_lines_without_a_score_are_still_to_be_graded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [{"id": "a", "model": "tuned", "answer": "x", "score": score} for score in (None, 5.0)]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    Path("better.jsonl").write_text(text)
+
+    [row] = read(Calibration(source="better.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
+
+    assert row.score == 5.0
+
+
+def test_too_few_scored_pairs_fit_nothing():
+    judged = verdicts(range(9))
+    found = calibrate(judged, grades(judged, lambda _: 1.0), SETTINGS, seed=1)
+    assert (found["matched"], found["cross_validation"], found["means"]) == (9, None, None)
+
+
+def test_pairs_count_as_often_as_they_are_drawn():
+    """50 twice with 70 and once with 10 is 50 with 50; a pair that was not drawn is not there."""
+    calibrated = fit(array(0, 50, 50, 80), array(0, 70, 10, 100), array(1, 2, 1, 0))
+    assert calibrated(array(0, 25, 50, 80)) == pytest.approx([0, 25, 50, 50])
+
+
+def test_the_calibrated_mean_draws_whole_instructions():
+    """Twelve instructions, each ten times: the interval is that of twelve rows, not of a hundred and twenty."""
+    random = np.random.default_rng(6)
+    ours, better = random.uniform(0, 100, (2, 12))
+    names = [f"c{place}" for place in range(12)]
+
+    def width(times, clusters):
+        scores = np.repeat(ours, times)
+        found = calibrated_mean(scores, clusters, scores, np.repeat(better, times), clusters, seed=1)["interval"]
+        return found["high"] - found["low"]
+
+    once, again = width(1, names), width(10, list(np.repeat(names, 10)))
+    assert again == pytest.approx(once, rel=0.01)
+    assert width(10, [str(place) for place in range(120)]) < once / 2
+
+
+def better_file(rows, sha256=None):
+    Path("better.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"source": "better.jsonl", "sha256": sha256 or hashlib.sha256(Path("better.jsonl").read_bytes()).hexdigest()}
+
+
+def twelve_answers():
+    """Test rows r0 to r11, of which every second answer is wrong, and the stage's parameters; returns the answers."""
+    rows = [Example(id=f"r{n}", instruction=f"Say {n}.", input="", output=str(n), category="x") for n in range(12)]
+    write_records(paths.split_file("test"), rows)
+    answers = {row.id: row.output * (1 + n % 2) for n, row in enumerate(rows)}
+    write_records(paths.RESPONSES, respond({(id, "tuned"): answer for id, answer in answers.items()}))
+    return answers
+
+
+def grade(answers):
+    return [{"id": id, "answer": text, "score": 90.0 - 80 * (n % 2)} for n, (id, text) in enumerate(answers.items())]
+
+
+def test_what_the_stage_makes_of_it(folder):  # noqa: F811
+    graded = better_file(grade(twelve_answers()))
+    configure(models=["tuned"], calibration=graded)
+    job.main()
+    found = metrics()["calibration"]
+    assert (found["rows"], found["stale"], found["matched"], found["sha256"]) == (12, 0, 12, graded["sha256"])
+    assert found["means"]["tuned"]["calibrated"] == 50.0
+
+
+def test_grades_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noqa: F811
+    """The ids are the same after another training; that two grades belong to other texts can be seen only by these.
+    A grade of the earlier text may stand beside one of the present text, and white space does not count.
+    """
+    answers = twelve_answers()
+    rows = grade(answers | {"r0": f" {answers['r0']}\n"})
+    rows[2:4] = [rows[2] | {"answer": "earlier", "score": 0.0}, rows[3] | {"answer": "earlier", "score": 100.0}]
+    rows += [{"id": "r0", "answer": "earlier", "score": 0.0}, {"id": "none", "answer": "x", "score": 50.0}]
+    configure(models=["tuned"], calibration=better_file(rows))
+    job.main()
+    found = metrics()["calibration"]
+    assert (found["rows"], found["stale"], found["matched"]) == (14, 3, 10)
+    assert found["means"]["tuned"]["calibrated"] == 50.0
+    assert "judge.calibration: 3 of 14 rows grade other answers, and are left out" in capsys.readouterr().out
+
+
+def test_grades_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
+    answers = twelve_answers()
+    graded = better_file(grade(answers))
+    write_records(paths.RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
+    configure(models=["tuned"], calibration=graded)
+    with pytest.raises(DataError, match=r"0 of its 12 rows grade a test answer, 12 grade another answer") as caught:
+        job.main()
+    assert "grade answers of artifacts/generate/responses.jsonl" in caught.value.fix
+    assert not paths.JUDGE.exists()
+
+
+def row(id, score=1.0, **fields):
+    return {"id": id, "answer": "x", "score": score} | fields
+
+
+@pytest.mark.parametrize(
+    ("rows", "sha256", "error", "message"),
+    [
+        ([], "0" * 64, DataError, r"judge.calibration.sha256: better.jsonl has e3b0c4.*, params.yaml says 0000"),
+        ([row("a", 101.0)], None, DataError, r"better.jsonl, line 1: score: Input should be less than"),
+        ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: Field required\n.*each line needs id, answer"),
+        (
+            [row("a"), row("a", 2.0, answer="x ")],
+            None,
+            DataError,
+            r"better.jsonl: more than one score for one answer to a \(tuned\)",
+        ),
+        ([row("other")], None, DataError, "0 of its 1 rows grade a test answer; 10 are needed"),
+    ],
+)
+def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
+    configure(calibration=better_file(rows, sha256))
+    with pytest.raises(error, match=message):
+        job.main()
+    assert not paths.JUDGE.exists()
+
+
+def test_a_missing_file_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"judge.calibration.source: better.jsonl: No such file or directory"):
+        read(SETTINGS)

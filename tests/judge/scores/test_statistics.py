@@ -1,0 +1,125 @@
+"""Statistics over verdicts: by hand, and against scipy."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common.records import Verdict
+from stages.judge.scores.statistics import difference, summarise
+
+
+def verdicts(*scores, model="tuned"):
+    """A number is a score, "invalid" and "failed" are themselves."""
+    return [
+        Verdict(id=f"r{place}", model=model, status=value, score=None, detail="")
+        if isinstance(value, str)
+        else Verdict(id=f"r{place}", model=model, status="scored", score=float(value), detail="")
+        for place, value in enumerate(scores)
+    ]
+
+
+def summary(*scores, categories=None, resamples=200):
+    rows = verdicts(*scores)
+    names = dict.fromkeys((row.id for row in rows), "one") | (categories or {})
+    return summarise(rows, names, resamples=resamples, seed=1)
+
+
+def test_a_summary_worked_by_hand():
+    rows = verdicts(100, 80, "invalid", 40, 0, "failed")
+    rows[0] = rows[0].model_copy(update={"exact": True, "spread": 5.0})
+    rows[1] = rows[1].model_copy(update={"spread": 10.0})
+    found = summarise(
+        rows,
+        {"r0": "spelling", "r1": "spelling", "r2": "spelling", "r3": "tense", "r4": "tense", "r5": "plural"},
+        twins={"r1", "r5", "gone"},
+        resamples=200,
+        seed=1,
+    )
+    interval = found.pop("interval")
+    for part in ("not_equal_to_reference", "without_twin_in_train"):
+        assert found[part].pop("interval")["low"] is not None
+    assert found == {
+        "n": 6,
+        "scored": 4,
+        "invalid": 1,
+        "failed": 1,
+        "exact_matches": 1,
+        "mean": 55.0,
+        "mean_bounds": {"low": 36.667, "high": 70.0},  # 220 / 6 and 420 / 6
+        "median": 60.0,
+        "quartiles": {"lower": 30.0, "upper": 85.0},
+        "share_80_or_more": 0.5,
+        "not_equal_to_reference": {"n": 5, "scored": 3, "mean": 40.0},  # 80, 40, 0
+        "without_twin_in_train": {"n": 4, "scored": 3, "mean": 46.667},  # 100, 40, 0
+        "mean_spread": 7.5,
+        "categories": {
+            "plural": {"n": 1, "scored": 0, "mean": None},
+            "spelling": {"n": 3, "scored": 2, "mean": 90.0},
+            "tense": {"n": 2, "scored": 2, "mean": 20.0},
+        },
+    }
+    assert interval["low"] < 55 < interval["high"]
+    assert interval["method"] == "BCa bootstrap over 4 instructions, 200 resamples, seed 1"
+
+
+def test_an_interval_draws_whole_instructions_and_says_so():
+    """Twenty rows in two instructions: between the two means, whatever the rows say."""
+    rows = [
+        row.model_copy(update={"cluster": "xy"[place >= 15]}) for place, row in enumerate(verdicts(*range(0, 60, 3)))
+    ]
+    found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), resamples=200, seed=1)
+    assert found["interval"] == {
+        "level": 0.95,
+        "low": 21.0,  # 0 to 42
+        "high": 51.0,  # 45 to 57
+        "method": "BCa bootstrap over 2 instructions, 200 resamples, seed 1",
+    }
+
+
+def test_no_scores_at_all_give_no_mean():
+    found = summary("failed", "invalid")
+    assert (found["n"], found["scored"], found["mean"], found["median"], found["share_80_or_more"]) == (
+        2,
+        0,
+        None,
+        None,
+        None,
+    )
+    assert found["mean_bounds"] == {"low": 0.0, "high": 100.0}
+    assert summary()["mean_bounds"] == {"low": None, "high": None}
+
+
+def test_the_difference_is_over_rows_scored_in_both_joined_by_id():
+    tuned = verdicts(90, 70, "failed", 60)
+    base = verdicts(50, "invalid", 10, 40, model="base")[::-1]
+    found = difference(tuned, base, resamples=200, seed=1)
+    assert (found["n"], found["mean"]) == (2, 30.0)  # 90 - 50 and 60 - 40
+
+
+def test_the_interval_of_the_difference_is_paired():
+    """Each row is 10 to 12 points better, though rows differ by 90: unpaired, no difference would be seen."""
+    base = verdicts(*range(0, 90, 3), model="base")
+    tuned = verdicts(*[score + 10 + place % 3 for place, score in enumerate(range(0, 90, 3))])
+    found = difference(tuned, base, resamples=500, seed=1)
+    assert found["mean"] == 11.0
+    assert 10.5 < found["interval"]["low"] < 11 < found["interval"]["high"] < 11.5
+
+
+_score = st.sampled_from(["invalid", "failed"]) | st.floats(0, 100)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(_score, max_size=12))
+def test_a_summary_adds_up_and_is_json(scores):
+    found = summary(*scores, resamples=100)
+    json.dumps(found, allow_nan=False)
+    assert found["n"] == found["scored"] + found["invalid"] + found["failed"] == len(scores)
+    assert sum(part["n"] for part in found["categories"].values()) == len(scores)
+    numbers = [score for score in scores if not isinstance(score, str)]
+    assert (found["mean"] is None) == (not numbers)
+    if numbers:
+        assert found["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=0.001)
+        assert found["mean_bounds"]["low"] <= found["mean"] + 0.001
+        assert found["mean"] <= found["mean_bounds"]["high"] + 0.001

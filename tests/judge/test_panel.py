@@ -1,0 +1,329 @@
+"""Many answers through a judge: nothing lost, nothing asked twice, the order kept, a clear end."""
+
+import dataclasses
+import errno
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from stages.common.errors import DataError, ServiceUnavailable
+from stages.judge.cache import VerdictCache, cache_path
+from stages.judge.judges.ollama import open_ollama_judge
+from stages.judge.judges.protocol import TRIAL, Judgement, Question
+from stages.judge.panel import FAILURES_IN_A_ROW, judge_all
+from tests import fake_ollama as fake
+from tests.fake_ollama import FakeOllama, score, server_error, text
+from tests.judge.judges.test_ollama import settings
+
+
+def questions(count):
+    return [Question(f"row-{n}", "tuned", "Count.", "", str(n), f"answer {n}") for n in range(count)]
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    judges = []
+
+    def open_(server, look_up=10.0, **changes):
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        judges.append(open_ollama_judge(settings(**changes), first_wait=0.001, look_up=look_up))
+        return judges[-1]
+
+    yield open_
+    for judge in judges:
+        judge.close()
+
+
+def number_in(body):
+    """Which of `questions` a request is about."""
+    return int(fake.prompt(body).partition("\nanswer ")[2].partition("\n")[0])
+
+
+def test_the_order_is_that_of_the_questions_whatever_is_done_first(opened):
+    def behave(body):
+        def later_is_faster(exchange):
+            exchange.wait(0.001 * (20 - number_in(body)))
+            score(number_in(body))(exchange)
+
+        return later_is_faster
+
+    progress = []
+    with FakeOllama(behave) as server:
+        verdicts = judge_all(opened(server, parallel=8), questions(20), parallel=8, on_progress=progress.append)
+    assert [(v.id, v.model, v.score) for v in verdicts] == [(f"row-{n}", "tuned", float(n)) for n in range(20)]
+    assert sum(progress) == 20
+
+
+def test_a_thousand_answers_through_a_server_that_fails_at_random_is_accounted_for(opened):
+    """A third of the first attempts fails, a row in 25 for good, a row in 25 gives no score; jitter changes nothing."""
+    faults = [server_error(503), server_error(500), fake.error_in_stream, fake.no_done, fake.cut_in_line, fake.garbage]
+    asked = Counter()
+
+    def behave(body):
+        number = number_in(body)
+        asked[number] += 1
+        if number % 25 == 7:
+            return server_error(503)
+        if number % 25 == 13:
+            return text(f"{number}/100")
+        digest = hashlib.sha256(str(number).encode()).digest()
+        return faults[digest[1] % len(faults)] if asked[number] == 1 and digest[0] % 3 == 0 else score(number % 101)
+
+    with FakeOllama(behave) as server:
+        verdicts = judge_all(opened(server, parallel=4), questions(1000), parallel=4)
+    assert [verdict.id for verdict in verdicts] == [f"row-{n}" for n in range(1000)]
+    for number, verdict in enumerate(verdicts):
+        expected = {7: ("failed", None), 13: ("invalid", None)}.get(number % 25, ("scored", float(number % 101)))
+        assert (verdict.status, verdict.score) == expected
+    assert all(asked[number] == 3 for number in range(7, 1000, 25))
+    assert len(asked) == 1000
+
+
+def test_equal_questions_are_asked_once(opened):
+    [first] = questions(1)
+    same = Question("row-9", "base", first.instruction, first.input, first.reference, first.answer)
+    with FakeOllama([score(70)]) as server:
+        verdicts = judge_all(opened(server, parallel=2), [first, same], parallel=2)
+    assert [(v.id, v.model, v.score) for v in verdicts] == [("row-0", "tuned", 70), ("row-9", "base", 70)]
+    assert len(server.chats) == 1
+
+
+def test_a_second_run_asks_only_for_what_got_no_answer(opened, tmp_path):
+    """What the judge said that is no score it would say again."""
+
+    def behave(body):
+        return {3: server_error(500), 5: text("five")}.get(number_in(body), score(50))
+
+    with FakeOllama(behave) as server, VerdictCache(tmp_path / "cache" / "a.jsonl") as cache:
+        first = judge_all(opened(server), questions(8), cache=cache)
+    with FakeOllama([score(60)]) as server, VerdictCache(tmp_path / "cache" / "a.jsonl") as cache:
+        verdicts = judge_all(opened(server), questions(8), cache=cache)
+    assert [number_in(body) for body in server.chats] == [3]
+    assert [verdict.score for verdict in verdicts] == [50, 50, 50, 60, 50, None, 50, 50]
+    assert verdicts[5] == first[5]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_look_up_does_not_wait_for_a_slow_verdict(opened, parallel):
+    """Every verdict takes longer than a look-up may, and the judge is looked up after each."""
+
+    def slow(exchange):
+        exchange.wait(0.3)
+        score(50)(exchange)
+
+    with FakeOllama([slow]) as server:
+        judge = opened(server, look_up=0.2, parallel=parallel)
+        verdicts = judge_all(judge, questions(3), parallel=parallel, check_seconds=0.0)
+    assert [verdict.score for verdict in verdicts] == [50, 50, 50]
+    assert server.paths.count("/api/version") >= 3
+
+
+def test_answers_that_fail_again_and_again_do_not_keep_the_others_from_their_scores(opened, tmp_path):
+    """Six rows of twenty crash the server each time: the second run asks these alone, and ends as the first."""
+
+    def behave(body):
+        if TRIAL.instruction in fake.prompt(body):
+            return score(0)
+        return server_error(500) if number_in(body) < 6 else score(50)
+
+    for asked in (20 + 1, 6 + 1):
+        with FakeOllama(behave) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+            verdicts = judge_all(opened(server, retries=0), questions(20), cache=cache)
+        assert [verdict.status for verdict in verdicts] == ["failed"] * 6 + ["scored"] * 14
+        assert len(server.chats) == asked
+
+
+def test_how_many_judgements_come_is_said_beforehand(opened, tmp_path):
+    [first, second] = questions(2)
+    same = dataclasses.replace(first, model="base")
+    exact = dataclasses.replace(second, answer=second.reference)
+    started, known, came = [], [], []
+    with FakeOllama([score(70)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server, temperature=0.7)
+        progress = {"on_start": started.append, "on_known": known.append, "on_progress": came.append}
+        judge_all(judge, [first], repeats=3, cache=cache)
+        judge_all(judge, [first, same, exact, second], repeats=3, skip_exact=True, cache=cache, **progress)
+    assert started == [9]  # of the equal ones each, of what is not asked none
+    assert (sum(known), sum(came)) == (6, 3)  # in the cache, or asked for a row before
+
+
+def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    with FakeOllama([score(50), score(50), score(50), fake.silent]) as server, VerdictCache(path) as cache:
+        judge = opened(server)
+
+        def stop_after_three(_):
+            if len(cache) == 3:
+                server.stop()
+
+        with pytest.raises(
+            ServiceUnavailable, match=r"3 of 50 verdicts are kept in .*; the next run goes on"
+        ) as caught:
+            judge_all(judge, questions(50), cache=cache, on_progress=stop_after_three)
+    assert "no Ollama at http://127.0.0.1:" in caught.value.what
+    assert "ollama serve" in caught.value.fix
+
+
+def test_a_judge_in_doubt_is_asked_no_more_at_a_time_than_it_takes(opened):
+    """A question beside those under way would wait for them, with its deadline running."""
+    running, most = [], []
+
+    def behave(body):
+        answered = TRIAL.instruction in fake.prompt(body) or number_in(body) >= FAILURES_IN_A_ROW
+
+        def one_of_several(exchange):
+            running.append(None)
+            most.append(len(running))
+            exchange.wait(0.15 if answered else 0.01)
+            running.pop()
+            (score(50) if answered else server_error(500))(exchange)
+
+        return one_of_several
+
+    with FakeOllama(behave) as server:
+        verdicts = judge_all(opened(server, parallel=2, retries=0), questions(9), parallel=2)
+    assert [verdict.status for verdict in verdicts] == ["failed"] * 5 + ["scored"] * 4
+    assert len(server.chats) == 9 + 1
+    assert max(most) == 2
+
+
+def test_a_judge_that_fails_again_and_again_is_not_asked_to_the_end(opened, tmp_path):
+    with FakeOllama([server_error(503, "busy")]) as server, VerdictCache(tmp_path / "v.jsonl") as cache:
+        with pytest.raises(
+            ServiceUnavailable,
+            match=r"failed on 5 answers in a row, .*: HTTP 503: busy; and it does not answer a simple",
+        ):
+            judge_all(opened(server, retries=0), questions(50), cache=cache)
+        assert FAILURES_IN_A_ROW < len(server.chats) < 50
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from stages.common import program
+from stages.judging.cache import VerdictCache
+from stages.judging.ollama import open_ollama_judge
+from stages.judging.panel import judge_all
+from tests.test_judging_ollama import settings
+from tests.test_judging_panel import questions
+
+def main():
+    with VerdictCache(Path(sys.argv[1])) as cache:
+        judge_all(open_ollama_judge(settings(deadline_seconds=600.0)), questions(6), cache=cache)
+
+program.run("judge", main)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)])
+def test_a_run_that_is_stopped_goes_on_where_it_was(opened, monkeypatch, tmp_path, number, code):
+    path = tmp_path / "verdicts.jsonl"
+    with FakeOllama([score(10), score(20), score(30), fake.talk]) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        command = [sys.executable, "-c", PROGRAM, str(path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while len(server.chats) < 4 and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert "Traceback" not in errors
+    with path.open("a") as file:
+        file.write('{"key": "half a li')
+    with FakeOllama([score(40)]) as server, VerdictCache(path) as cache:
+        verdicts = judge_all(opened(server), questions(6), cache=cache)
+    assert [verdict.score for verdict in verdicts] == [10, 20, 30, 40, 40, 40]
+    assert [number_in(body) for body in server.chats] == [3, 4, 5]
+    assert path.read_text().count("\n") == 6
+
+
+def test_the_cache_gives_back_what_it_was_given(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 85.0, 'says "85" – so\n'))
+        cache.put("b", Judgement("invalid", None, "not JSON"))
+        cache.put("c", Judgement("failed", None, "HTTP 503"))
+    with VerdictCache(path) as cache:
+        assert cache.get("a") == Judgement("scored", 85.0, 'says "85" – so\n')
+        assert cache.get("b") == Judgement("invalid", None, "not JSON")
+        assert (cache.get("c"), len(cache)) == (None, 2)
+
+
+def test_what_a_full_disk_took_of_a_verdict_is_taken_back(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 1.0, ""))
+        whole = path.read_bytes()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, before[1]))  # room for 20 bytes of the line
+        try:
+            with pytest.raises(OSError) as caught:  # noqa: PT011, the number is what counts
+                cache.put("b", Judgement("scored", 2.0, ""))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caught.value.errno == errno.EFBIG
+        assert path.read_bytes() == whole
+        assert cache.get("b") is None
+        cache.put("b", Judgement("scored", 2.0, ""))
+        assert cache.get("b").score == 2.0
+
+
+def test_a_verdict_that_somebody_has_cut_off_is_said(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 1.0, ""))
+        os.truncate(path, 20)
+        with pytest.raises(DataError, match=r"cache.jsonl, byte 0: the verdict there is cut off"):
+            cache.get("a")
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from stages.judging.cache import VerdictCache
+from stages.judging.judge import Judgement
+
+with VerdictCache(Path(sys.argv[1])) as cache:
+    print(sorted(key for key in "ab" if cache.get(key)), flush=True)
+    cache.put("c", Judgement("scored", 3.0, ""))
+"""
+
+
+def test_a_second_process_waits_and_no_verdict_is_lost(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    with VerdictCache(path) as cache:
+        cache.put("a", Judgement("scored", 1.0, ""))
+        with path.open("a") as file:
+            file.write('{"key": "b", "status": "scored", "sc')  # as if this process were in the middle of a line
+            file.flush()
+            command = [sys.executable, "-c", WAITING, str(path)]
+            other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert "waiting until it is done" in other.stdout.readline()
+            file.write('ore": 2, "detail": ""}\n')
+    said, _ = other.communicate(timeout=30)
+    assert (other.returncode, said) == (0, "['a', 'b']\n")
+    with VerdictCache(path) as cache:
+        assert [cache.get(key).score for key in "abc"] == [1.0, 2.0, 3.0]
+
+
+def test_a_broken_line_that_is_not_the_last_is_said(tmp_path):
+    path = tmp_path / "cache.jsonl"
+    path.write_text('{"key": "a"}\n{"key": "b", "status": "scored", "score": 1, "detail": ""}\n')
+    with pytest.raises(DataError, match=r"cache.jsonl, line 1: not a cached verdict") as caught:
+        VerdictCache(path).__enter__()
+    assert caught.value.fix == f"rm {path}"
+
+
+def test_every_part_of_the_identity_makes_another_cache():
+    identity = {"model": "llama3", "digest": "1", "options": "seed 1"}
+    paths = {cache_path(identity | {name: "2"}) for name in identity} | {cache_path(identity)}
+    assert len(paths) == 4
+    assert cache_path(identity) == cache_path(dict(reversed(identity.items())))
+    assert cache_path(identity).parent.as_posix() == ".cache/judge"

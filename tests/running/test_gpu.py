@@ -1,0 +1,240 @@
+"""The GPU locks, with made-up cards and real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import ConfigError, PipelineError
+from stages.running import devices, gpu
+
+LISTING = """\
+GPU 0: NVIDIA H200 (UUID: GPU-aa11)
+GPU 1: NVIDIA A100 (UUID: GPU-bb22)
+  MIG 1g.10gb     Device  0: (UUID: MIG-c1)
+  MIG 1g.10gb     Device  1: (UUID: MIG-c2)
+GPU 2: NVIDIA H200 (UUID: GPU-ab33)
+"""
+
+HOLD = """
+import os, sys
+from stages.common import gpu
+{before}
+with gpu.lease({count}) as cards:
+    {inside}
+    print("holds", ",".join(cards), os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    sys.stdin.readline()
+"""
+
+Holder = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(autouse=True)
+def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with one card, GPU-a, and locks of its own."""
+    monkeypatch.setenv("PIPELINE_GPU_LOCKS", str(tmp_path / "locks"))
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+
+@pytest.fixture
+def hold() -> Iterator[Holder]:
+    """Start a process that leases ``count`` cards and keeps them until it reads a line or dies."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(count: int = 1, *, before: str = "", inside: str = "pass", **environment: str) -> subprocess.Popen[str]:
+        program = HOLD.format(count=count, before=before, inside=inside)
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_a_killed_holder_frees_its_card_for_the_one_that_waits(hold: Holder) -> None:
+    first = hold()
+    assert line(first) == "holds GPU-a GPU-a"
+    second = hold()
+    waiting = line(second)
+    assert waiting.startswith("waiting for 1 free GPU (GPU-a: process")
+    assert str(first.pid) in waiting
+    first.send_signal(signal.SIGKILL)
+    assert line(second) == "holds GPU-a GPU-a"
+    assert first.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        'import subprocess; c = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL).pid',
+        "c = os.fork()\n    if c == 0:\n        os.close(1); import time; time.sleep(600)",
+    ],
+    ids=["exec", "fork"],
+)
+def test_a_child_that_outlives_a_killed_holder_does_not_hold_the_card(hold: Holder, child: str) -> None:
+    first = hold(inside=f"{child}; print(c, flush=True)" if "\n" not in child else f"{child}\n    print(c, flush=True)")
+    orphan = int(line(first))
+    try:
+        assert line(first) == "holds GPU-a GPU-a"
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        os.kill(orphan, 0)
+        assert line(hold()) == "holds GPU-a GPU-a"
+        os.kill(orphan, 0)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def test_one_process_a_card_and_the_card_comes_back(hold: Holder) -> None:
+    environment = {"PIPELINE_GPUS": "GPU-a,GPU-b"}
+    first = hold(**environment)
+    assert line(first) == "holds GPU-a GPU-a"
+    second = hold(**environment)
+    assert line(second) == "holds GPU-b GPU-b"
+    first.communicate("\n")
+    third = hold(**environment)
+    assert line(third) == "holds GPU-a GPU-a"
+
+
+def test_several_cards_are_taken_all_or_none(hold: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-c,GPU-b,GPU-a")
+    holder = hold(CUDA_VISIBLE_DEVICES="GPU-c")
+    assert line(holder) == "holds GPU-c GPU-c"
+    both = hold(3)
+    assert line(both).startswith("waiting for 3 free GPUs")
+    pair = hold(2)
+    assert line(pair) == "holds GPU-a,GPU-b GPU-a,GPU-b", "the one that waits for three holds the two that are free"
+    pair.communicate("\n")
+    holder.communicate("\n")
+    assert line(both) == "holds GPU-a,GPU-b,GPU-c GPU-a,GPU-b,GPU-c"
+
+
+def test_the_mask_is_narrowed_within_the_block_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a,GPU-b,GPU-c")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    with gpu.lease() as cards:
+        assert cards == ("GPU-c",)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-c"
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+        with pytest.raises(PipelineError, match="already holds GPU-c"), gpu.lease():
+            pass
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,0"
+    assert "CUDA_DEVICE_ORDER" not in os.environ
+    assert gpu.last_lease() == ("GPU-c",)
+
+
+@pytest.mark.parametrize(
+    ("mask", "seen"),
+    [
+        (None, ["GPU-aa11", "MIG-c1", "MIG-c2", "GPU-ab33"]),
+        ("2,0", ["GPU-ab33", "GPU-aa11"]),
+        ("1", ["MIG-c1", "MIG-c2"]),
+        ("MIG-c2,GPU-ab", ["MIG-c2", "GPU-ab33"]),
+        ("GPU-aa11,0", ["GPU-aa11"]),
+        ("0,-1,2", ["GPU-aa11"]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_a_mask_is_read_as_cuda_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: str | None, seen: list[str]
+) -> None:
+    fake_nvidia_smi(tmp_path, monkeypatch, f"cat <<'E'\n{LISTING}E")
+    if mask is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+    assert devices.visible_devices() == seen
+
+
+@pytest.mark.parametrize(("mask", "what"), [("3", "'3' is not"), ("GPU-zz", "'GPU-zz' is not"), ("GPU-a", "more than")])
+def test_a_mask_that_names_no_card_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: str, what: str
+) -> None:
+    fake_nvidia_smi(tmp_path, monkeypatch, f"cat <<'E'\n{LISTING}E")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+    with pytest.raises(ConfigError, match=what):
+        devices.visible_devices()
+
+
+def test_without_a_gpu_a_lease_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PIPELINE_GPUS")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with gpu.lease(4) as cards:
+        assert cards == ()
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert not (tmp_path / "locks").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_driver_that_does_not_answer_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_nvidia_smi(tmp_path, monkeypatch, "echo no driver; exit 9")
+    with gpu.lease() as cards:
+        assert cards == ()
+    assert "nvidia-smi says: no driver" in capsys.readouterr().out
+
+
+def test_more_cards_than_there_are_is_a_mistake_and_not_a_wait() -> None:
+    with pytest.raises(ConfigError, match="2 GPUs are needed, and 1 can be seen: GPU-a"), gpu.lease(2):
+        pass
+
+
+def test_a_lease_after_cuda_has_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cuda:
+        @staticmethod
+        def is_initialized() -> bool:
+            return True
+
+    class Torch:
+        cuda = Cuda
+
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    with pytest.raises(PipelineError, match="after torch had started CUDA"), gpu.lease():
+        pass
+
+
+def test_every_user_can_lock_in_the_folder(tmp_path: Path) -> None:
+    with gpu.lease():
+        pass
+    folder = tmp_path / "locks"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+    assert stat.S_IMODE((folder / "GPU-a.lock").stat().st_mode) == 0o666
+
+
+def test_a_lock_folder_that_is_a_file_or_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="set PIPELINE_GPU_LOCKS"), gpu.lease():
+        pass
+
+
+def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("PIPELINE_GPUS")

@@ -1,0 +1,60 @@
+"""Earlier results brought back from DVC's cache, without DVC."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.running.restore import restore
+
+FILE, NESTED, FOLDER = "a" * 32, "b" * 32, "c" * 32 + ".dir"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """A cache with a file and a folder of one file, and a dvc.lock that names them."""
+    monkeypatch.chdir(tmp_path)
+    entries = {FILE: "file", NESTED: "nested", FOLDER: json.dumps([{"md5": NESTED, "relpath": "deep/x.txt"}])}
+    folder = tmp_path / "elsewhere" / "files" / "md5"
+    for digest, text in entries.items():
+        (folder / digest[:2]).mkdir(parents=True)
+        (folder / digest[:2] / digest[2:]).write_text(text)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[cache]\n    dir = ../elsewhere\n")
+    Path("dvc.lock").write_text(
+        f"stages:\n  s:\n    outs:\n    - path: out/f.txt\n      md5: {FILE}\n    - path: out/d\n      md5: {FOLDER}\n"
+    )
+    return folder
+
+
+def test_files_and_folders_come_back(cache):
+    assert restore("s")
+    assert Path("out/f.txt").read_text() == "file"
+    assert Path("out/d/deep/x.txt").read_text() == "nested"
+
+
+def test_what_the_failed_stage_has_written_stays(cache):
+    Path("out").mkdir()
+    Path("out/f.txt").write_text("new")
+
+    assert not restore("s")
+    assert Path("out/f.txt").read_text() == "new"
+    assert not Path("out/d").exists()
+
+
+def test_nothing_comes_back_by_halves(cache):
+    (cache / NESTED[:2] / NESTED[2:]).unlink()
+
+    assert not restore("s")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "stages: {}", "stages: [", "stages:\n  s: {}\n"])
+def test_without_an_earlier_success_there_is_nothing_to_do(cache, text):
+    Path("dvc.lock").unlink()
+    if text is not None:
+        Path("dvc.lock").write_text(text)
+
+    assert not restore("s")

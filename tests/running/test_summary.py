@@ -1,0 +1,268 @@
+"""The summary, line for line, of a project whose files are written by hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common import paths
+from stages.common.files import sha256, write_json, write_jsonl
+from stages.running import summary
+
+REPOSITORY = Path(__file__).parent.parent
+LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
+
+EXPECTED = """\
+profile     quick
+data        1,000 train, 4 test and 55 validation rows
+model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weights
+training    1 epoch, 660 steps, 1,234,567 tokens, fp32
+            train loss       10.500 → 0.900 (of the last step's batch)
+            validation loss  11.000 → 2.500 (best 2.250 at step 550)
+            time             1 min 5 s, foretold 58 s; first step after 6 s; 1.5 GiB at most
+            speed            6,250 tokens/s, 42 % of the 0.15 TFLOP/s of matrix products here
+score       of 100, mean and 95 % interval, by the built-in reference judge
+            before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
+            fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
+            difference  +40.0 [+30.0, +50.0]   on 3 rows
+            categories: spelling 90, active/passive 30
+            points lost: wrong but fluent 31.2 (in 2), too long 4.0 (in 2), misspelt 1.0 (in 2)
+            The built-in judge measures how like the reference an answer is. Its score says that
+            the machine works, not that the model is good.
+answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
+            ended by itself 0 → 75 %, cut at the cap 100 → 0 %
+            with parts of the prompt's form 50 → 0 %, length ratio 4.20 → 0.98
+            1 prompt leaves no room for an answer: too long for the model
+            bf16 changes 50 → 3 % of the first 32 answers
+example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
+            reference   The song is sung.
+            before      (nothing)
+            fine-tuned  The song is sung.   (100 of 100)
+example     Spell: colour
+            reference   c-o-l-o-u-r
+            before      c
+            fine-tuned  c-o-l-o-r   (90 of 100)
+example     Spell: it
+            reference   i-t
+            before      c
+            fine-tuned  line one line two   (5 of 100)
+files       model       artifacts/finetune/model
+            history     artifacts/finetune/history.jsonl
+            loss curve  artifacts/finetune/loss.png
+            answers     artifacts/generate/responses.jsonl
+            verdicts    artifacts/judge/verdicts.jsonl
+            score plot  artifacts/judge/scores.png
+            MLflow      http://***@tracker
+            compare     make ui"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in which nothing has run."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    return tmp_path
+
+
+def statistics(mean: float | None, scored: int, categories: dict[str, Any]) -> dict[str, Any]:
+    low, high = (None, None) if mean is None else (mean - 5, mean + 5)
+    interval = {"low": low, "high": high}
+    counts = {"n": 4, "scored": scored, "invalid": 4 - scored, "failed": 0}
+    lost = {"wrong but fluent": 31.25, "too long": 4.0, "misspelt": 1.0, "cut off": 0.5, "empty": 0.25}
+    faults = {name: {"n": 2, "mean": 10.0, "points_lost": points} for name, points in lost.items()}
+    return counts | {"mean": mean, "interval": interval, "categories": categories, "faults": faults}
+
+
+def judged(judge: dict[str, str], **parts: Any) -> dict[str, Any]:
+    return {"judge": judge} | parts
+
+
+def fill(root: Path) -> None:
+    """What the six stages write, as far as the summary reads it."""
+    write_json(root / paths.SPLIT_METRICS, {"rows": {"all": 1059, "train": 1000, "test": 4, "val": 55}})
+    losses = {"train_loss": 0.9, "val_loss_before": 11.0, "val_loss": 2.5, "best_val_loss": 2.25, "best_step": 550}
+    counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
+    write_json(root / paths.FINETUNE_METRICS, counts | losses)
+    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
+    times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
+    speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
+    memory = {"peak_memory_bytes": 3 << 29}
+    write_json(root / paths.LEDGER, {"history": sha256(root / paths.HISTORY)} | times | speeds | memory)
+    (root / paths.TUNED_MODEL).mkdir()
+    (root / paths.LOSS_PLOT).touch()
+    rows = [
+        ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
+        ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),
+        ("c", "Spell:", "it", "i-t", "line one\n\nline two", 5.0),
+        ("d", "Spell:", "we", "w-e", "?", None),
+    ]
+    write_jsonl(
+        root / paths.split_file("test"),
+        [{"id": i, "instruction": q, "input": x, "output": y, "category": "c"} for i, q, x, y, _, _ in rows],
+    )
+    made = {"stop_reason": "end_of_text", "tokens": 1}
+    base = [{"id": i, "model": "base", "text": "" if i == "b" else "c"} | made for i, *_ in rows]
+    tuned = [{"id": i, "model": "tuned", "text": answer} | made for i, _, _, _, answer, _ in rows]
+    write_jsonl(root / paths.RESPONSES, base + tuned)
+    write_jsonl(
+        root / paths.VERDICTS,
+        [
+            {"id": i, "model": "tuned", "status": "invalid" if s is None else "scored", "score": s, "detail": ""}
+            for i, _, _, _, _, s in reversed(rows)
+        ],
+    )
+    names = ("exact_match", "token_f1", "chrf", "end_of_text_rate", "cap_hit_rate", "template_leaks", "length_ratio")
+    figures = {"base": (0.0, 0.0123, 1.34, 0.0, 1.0, 0.5, 4.2), "tuned": (0.25, 0.6234, 57.91, 0.75, 0.0, 0.0, 0.98)}
+    measures = {model: dict(zip(names, found, strict=True)) | {"no_room": 1} for model, found in figures.items()}
+    measures["base"] |= {"bf16_compared": 32, "bf16_changed": 0.5}
+    measures["tuned"] |= {"bf16_compared": 32, "bf16_changed": 0.0312}
+    write_json(root / paths.GENERATE_METRICS, measures)
+    categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
+    difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}
+    write_json(
+        root / paths.JUDGE_METRICS,
+        judged(
+            {"backend": "reference"},
+            tuned=statistics(60.0, 3, categories),
+            base=statistics(20.0, 4, categories),
+            difference=difference,
+        ),
+    )
+    (root / paths.SCORES_PLOT).touch()
+
+
+def test_the_whole_summary(root: Path) -> None:
+    fill(root)
+    assert summary.text(root) == EXPECTED
+    assert max(map(len, EXPECTED.splitlines())) <= summary.WIDTH
+
+
+def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
+    assert summary.text(root).splitlines() == [
+        "profile     quick",
+        "data        not made yet: dvc repro split",
+        "model       GPT-2, 4 layers, width 128, from random weights",
+        "training    not made yet: dvc repro finetune",
+        "score       not made yet: dvc repro judge",
+        "answers     not made yet: dvc repro generate",
+        "files       MLflow      http://***@tracker",
+        "            compare     make ui",
+    ]
+
+
+def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
+    fill(root)
+    kept, _ = EXPECTED.split("files ")
+    assert summary.text(root, places=False).splitlines() == [
+        *kept.splitlines(),
+        "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from",
+        "            there",
+        "            MLflow      http://***@tracker",
+        "            compare     make ui",
+    ]
+
+
+def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
+    fill(root)
+    categories = {f"category {number}": {"mean": float(number)} for number in range(10)}
+    tuned = statistics(51.25, 4, categories)
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
+    lines = summary.text(root).splitlines()
+    assert lines[8:12] == [
+        "score       of 100, mean and 95 % interval, by llama3",
+        "            fine-tuned   51.2 [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
+        "            best: category 9 9, category 8 8, category 7 7, category 6 6",
+        "            worst: category 3 3, category 2 2, category 1 1, category 0 0",
+    ]
+    assert not any("built-in" in line for line in lines)
+
+
+def side_by_side(mean: float | None, low: float | None, controlled: float | None) -> dict[str, Any]:
+    counts = {"rows": 4, "wins": 2, "ties": 1, "losses": 0, "invalid": 1, "failed": 0, "consistency": 2 / 3}
+    rate = {"mean": mean, "interval": {"low": low, "high": low and 0.975}}
+    return counts | {"win_rate": rate, "length_controlled": {"win_rate": controlled}}
+
+
+@pytest.mark.parametrize(
+    ("found", "first", "second"),
+    [
+        (
+            side_by_side(0.8333, 0.5, 0.7612),
+            "pairwise   83.3 % [50.0, 97.5] won, 76.1 % at equal length",
+            "           2 wins, 1 ties, 0 losses, 1 unjudged; the orders agree in 67 %",
+        ),
+        (
+            side_by_side(0.8333, None, None) | {"invalid": 0, "consistency": None},
+            "pairwise   83.3 % won",
+            "           2 wins, 1 ties, 0 losses",
+        ),
+    ],
+)
+def test_answers_side_by_side_are_two_lines(root: Path, found: dict[str, Any], first: str, second: str) -> None:
+    fill(root)
+    tuned = statistics(60.0, 3, {})
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "m"}, tuned=tuned, pairwise=found))
+    lines = summary.text(root).splitlines()
+    assert lines[10:12] == [f"            {first}", f"            {second}"]
+
+
+def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
+    fill(root)
+    found = judged({"backend": "reference"}, tuned=statistics(60.0, 3, {}), pairwise=side_by_side(None, None, None))
+    write_json(root / paths.JUDGE_METRICS, found)
+    assert "            pairwise   no verdict on 4 rows" in summary.text(root).splitlines()
+
+
+def test_a_mean_put_right_by_better_scores_is_two_lines(root: Path) -> None:
+    fill(root)
+    interval = {"level": 0.95, "low": 30.25, "high": 50.75}
+    found: dict[str, Any] = {"matched": 20, "stale": 3, "means": {"tuned": {"calibrated": 40.5, "interval": interval}}}
+    found["agreement"] = {"not_equal_to_reference": {"n": 12, "pearson": 0.654}}
+    metrics = judged({"backend": "ollama", "model": "m"}, tuned=statistics(60.0, 4, {}), calibration=found)
+    write_json(root / paths.JUDGE_METRICS, metrics)
+    assert summary.text(root).splitlines()[10:12] == [
+        "            calibrated   40.5 [30.2, 50.8]   by 20 better scores, 3 of other answers left out",
+        "                       r 0.65 with them on the 12 not equal to the reference",
+    ]
+    write_json(root / paths.JUDGE_METRICS, metrics | {"calibration": found | {"matched": 4, "means": None}})
+    assert "            calibrated  not: 4 better scores are too few" in summary.text(root).splitlines()
+
+
+def test_no_score_at_all_is_said(root: Path) -> None:
+    fill(root)
+    write_json(root / paths.JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))
+    assert "            fine-tuned no score   0 scored, 4 invalid, 0 failed" in summary.text(root).splitlines()
+
+
+def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> None:
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stages.running.summary"]
+        environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    assert run().stdout.startswith("profile     quick\n")
+    (root / paths.SPLIT_METRICS).parent.mkdir(parents=True)
+    (root / paths.SPLIT_METRICS).write_text("{")
+    broken = run()
+    assert broken.returncode == 65
+    assert "not valid JSON at line 1" in broken.stderr
+    assert "Traceback" not in broken.stderr
+
+
+def test_the_costs_of_another_training_are_not_shown(root: Path):
+    fill(root)
+    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.25}])
+
+    assert "tokens/s" not in summary.text(root)
+    assert "train loss       10.250" in summary.text(root)
+
+
+def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
+    entry = {"seconds": 4.0, "predicted_seconds": None, "seconds_to_first_step": None, "tokens_per_second": None}
+
+    assert summary.costs(entry | {"peak_memory_bytes": 1 << 30}) == ["time             4 s; 1.0 GiB at most"]

