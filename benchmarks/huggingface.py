@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, DataCollatorWithFlattening, GPT2LMHeadMo
 
 from benchmarks.clock import EVALUATIONS, Clock
 from benchmarks.task import Task
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT
 
 IGNORED = -100

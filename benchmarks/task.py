@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks import child
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.whole import Params

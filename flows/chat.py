@@ -1,7 +1,7 @@
 """Talk to a trained model: `python -m flows.chat --model MODEL`, where MODEL is a folder or an MLflow run.
 
-Finds the model and starts `stages.generate.conversation` in this process's place: flows knows runs and caches, not torch. A run's
-model is what its dvc.lock names, taken from DVC's cache.
+Finds the model and starts `stages.generate.conversation` in this process's place: flows knows runs and caches, not
+torch. A run's model is what its dvc.lock names, taken from DVC's cache.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from ruamel.yaml.error import YAMLError
 from flows.environment import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
-from stages.running import program, tracking
+from stages.common.results.finetune import TUNED_MODEL
+from stages.running import program
 from stages.running.restore import cached
+from stages.running.tracking import tracker
 
 
 def main() -> None:
     """Find the model, then become the conversation."""
     finder = argparse.ArgumentParser(prog="python -m flows.chat", add_help=False, allow_abbrev=False)
-    finder.add_argument("--model", default=str(paths.TUNED_MODEL))
+    finder.add_argument("--model", default=str(TUNED_MODEL))
     found, others = finder.parse_known_args()
-    folder = paths.TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)
+    folder = TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "stages.generate.conversation", "--model", str(folder), *others])  # noqa: S606
 
@@ -46,10 +48,10 @@ def model_folder(name: str) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
-    if name == str(paths.TUNED_MODEL):
+    if name == str(TUNED_MODEL):
         raise DataError(f"{name}: no such folder", "dvc repro finetune")
     with tempfile.TemporaryDirectory() as temporary:
-        files = tracking.download(Path(), name, ["dvc.lock"], Path(temporary))
+        files = tracker.download(Path(), name, ["dvc.lock"], Path(temporary))
         if files is None:
             raise ConfigError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
         return of_lock(name, files[0])
@@ -59,10 +61,10 @@ def of_lock(name: str, lock: Path) -> Path:
     """A folder of links to the model that a dvc.lock names, in DVC's cache."""
     try:
         outs = YAML(typ="safe").load(lock)["stages"]["finetune"]["outs"]
-        digest = next(str(out["md5"]) for out in outs if out["path"] == str(paths.TUNED_MODEL))
+        digest = next(str(out["md5"]) for out in outs if out["path"] == str(TUNED_MODEL))
     except (YAMLError, KeyError, TypeError, StopIteration):
         raise ConfigError(
-            f"{name}: its dvc.lock names no {paths.TUNED_MODEL}", "--model RUN with one that has finished finetune"
+            f"{name}: its dvc.lock names no {TUNED_MODEL}", "--model RUN with one that has finished finetune"
         ) from None
     entry = cached(digest)
     listed = json.loads(entry.read_text(encoding="utf-8")) if entry.is_file() else None

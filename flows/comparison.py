@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common import paths
+from stages.common.results.judge import VERDICTS
 
 #: What the results are compared with.
 REVISION = "HEAD"
@@ -37,7 +37,7 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Comparison]:
 
     It never fails a run: where there is nothing to compare, the text says why.
     """
-    if not (tree / paths.VERDICTS).exists():
+    if not (tree / VERDICTS).exists():
         yield Comparison("There are no scores to compare.")
         return
     with tempfile.TemporaryDirectory(prefix="comparison-") as folder:

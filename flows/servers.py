@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from flows.environment import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
-from stages.running import tracking
+from stages.running.tracking import tracker
 
 HOST = "127.0.0.1"
 
@@ -69,7 +69,7 @@ def start_mlflow(port: int) -> Server:
     """Start MLflow's pages on the project's tracking database (MLFLOW_TRACKING_URI)."""
     # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The database goes
     # by the environment: everybody on the machine can read a command line, with a password in it.
-    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracking.uri()}
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracker.uri()}
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     return Server("MLflow", f"http://{HOST}:{port}", "/health", _start("mlflow", "ui", *options, variables=variables))
 
@@ -137,7 +137,7 @@ def main(arguments: list[str]) -> None:
     wanted = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     # Where runs go to an MLflow server, its pages are there; one of our own could not show them.
-    remote = tracking.uri().lower().startswith(("http://", "https://"))
+    remote = tracker.uri().lower().startswith(("http://", "https://"))
     starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
     starts["Prefect"] = (start_prefect, wanted.prefect_port)
     ports = {}
@@ -149,7 +149,7 @@ def main(arguments: list[str]) -> None:
     servers = {name: start(ports[name]) for name, (start, _) in starts.items()}
     with running(*servers.values()):
         if remote:
-            print(f"{'MLflow':8} {tracking.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
+            print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
             print(f"{server.name:8} {server.address}", flush=True)
         print(f"\nto run on this server:  export PREFECT_API_URL={servers['Prefect'].address}/api", flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.stage_run import StageFailed
-from stages.running import tracking
+from stages.running.tracking import tracker
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ def tracked(root: Path, tree: Path, prefect_run_id: str) -> Iterator[TrackedRun]
         prefect_run_id: the id of Prefect's run, put on the MLflow run as a tag.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
-    os.environ["MLFLOW_TRACKING_URI"] = tracking.uri(root)
-    run_id = tracking.create_run(tree, tags={"prefect.flow_run_id": prefect_run_id})
+    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
+    run_id = tracker.create_run(tree, tags={"prefect.flow_run_id": prefect_run_id})
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    run = TrackedRun(tracking.environment(run_id))
+    run = TrackedRun(tracker.environment(run_id))
     try:
         yield run
-        tracking.publish(tree, run_id, ran=run.ran, files=run.files)
+        tracker.publish(tree, run_id, ran=run.ran, files=run.files)
         status = "FINISHED"
     except Exception as error:
         status = "FAILED"
         failed = {error.stage: "failed"} if isinstance(error, StageFailed) else {}
-        tracking.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
+        tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
         raise
     finally:
-        tracking.end(run_id, status)
+        tracker.end(run_id, status)

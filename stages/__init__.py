@@ -19,7 +19,7 @@ if importlib.util.find_spec("ruamel") is None:
     # `dvc repro` starts whatever `python` is on the PATH, which need not be the one that dvc itself runs on.
     print(
         f"{sys.executable}: this Python does not have the pipeline's packages\n"
-        "  to mend it: source .venv/bin/activate, then the same command, and dvc checkout for earlier results",
+        "  to fix it: source .venv/bin/activate, then the same command, and dvc checkout for earlier results",
         file=sys.stderr,
     )
     sys.exit(78)

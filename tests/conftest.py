@@ -10,11 +10,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.root import ROOT
 
 _HOME = tempfile.mkdtemp(prefix="home-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -28,7 +29,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     MPLBACKEND="agg",
     # Its list of fonts, which takes seconds to make, outlives the home folder.
-    MPLCONFIGDIR=str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "matplotlib"),
+    MPLCONFIGDIR=str(ROOT / ".pytest_cache" / "matplotlib"),
     # The tests run in as many processes as there are cores.
     OMP_NUM_THREADS="1",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",

@@ -19,13 +19,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.root import ROOT
+
 #: The answers to the self-test's probes that are right in other words, by reference.
-PROBES = Path(__file__).parents[1] / "stages" / "judging" / "probes.json"
+PROBES = ROOT / "stages" / "judge" / "probes.json"
 PARAPHRASES = {row["reference"]: row["paraphrase"] for row in json.loads(PROBES.read_text(encoding="utf-8"))}
 
 VERSION = "0.32.15"

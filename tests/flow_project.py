@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-REPO = Path(__file__).resolve().parents[1]
+from tests.root import ROOT
 
 #: The order is not that of the alphabet: zeta makes what alpha reads.
 _DVC_YAML = """\
@@ -48,7 +48,7 @@ if lines:
         time.sleep(600)
     if lines[0] != "0":
         what = "judge.seed" if lines[0] == "78" else "row 3"
-        print(f"{name}: {what} is wrong\\n  to mend it: correct {what}", file=sys.stderr)
+        print(f"{name}: {what} is wrong\\n  to fix it: correct {what}", file=sys.stderr)
         sys.exit(int(lines[0]))
 print(f"{name} at work")
 Path(f"{name}.txt").write_text(name + Path("params.yaml").read_text())
@@ -65,7 +65,7 @@ class Project:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(root.parent),
-            "PYTHONPATH": str(REPO),
+            "PYTHONPATH": str(ROOT),
             "FAKE_STAGES": str(self.todo),
             "PIPELINE_RETRY_SECONDS": "0.1",
             "PIPELINE_GRACE_SECONDS": "5",
@@ -140,15 +140,15 @@ def create(root: Path) -> Project:
     (root / "assets" / "data" / "rows.json").write_text("[]")
     (root / "stage.py").write_text(_STAGE)
     (root / "dvc.yaml").write_text(_DVC_YAML)
-    (root / ".gitignore").write_text((REPO / ".gitignore").read_text() + "/data\n/*.txt\n")
+    (root / ".gitignore").write_text((ROOT / ".gitignore").read_text() + "/data\n/*.txt\n")
     for name in ("params.yaml", "prefect.yaml"):
-        shutil.copy(REPO / name, root / name)
-    shutil.copytree(REPO / "profiles", root / "profiles")
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "profiles", root / "profiles")
     project = Project(root)
     project.git("init", "-q")
     project.dvc("init", "-q")
     for name in (".dvc/config", ".dvcignore"):
-        shutil.copy(REPO / name, root / name)
+        shutil.copy(ROOT / name, root / name)
     project.dvc("import-url", "-q", "assets/data", "data")
     data = root / "data.dvc"
     data.write_text(data.read_text().replace("frozen: true\n", ""))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 #: What the work is made of: the forward pass of a step or of an evaluation, all of both, and the rest of a step.
 PARTS = ("step", "forward", "update", "evaluation", "save", "model")
@@ -120,6 +120,7 @@ def main() -> None:
     from stages.running import program
 
     os.environ |= program.torch_settings("finetune")
+    from stages.finetune import __main__ as finetune
     from stages.finetune import checkpoint, job, optimizer, passes
 
     passes.backward = _marked("step", passes.backward)
@@ -135,7 +136,7 @@ def main() -> None:
             said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(said, 1)
             os.dup2(said, 2)
-            program.run("finetune", job.main)
+            program.run("finetune", finetune.main)
         print(pid, flush=True)
         _tell(f"={os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
 

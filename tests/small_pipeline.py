@@ -10,8 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.params import reading, whole
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.root import ROOT
 
 #: Over params.yaml: small, and in fp32 so that any machine runs the same arithmetic.
 SMALL: dict[str, Any] = {

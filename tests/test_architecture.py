@@ -1,4 +1,4 @@
-"""Who may import whom, read off the syntax trees."""
+"""The import rules of the architecture (docs/architecture.md), read off the syntax trees."""
 
 from __future__ import annotations
 
@@ -8,84 +8,167 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("download", "split", "tokenize", "finetune", "generate", "judge")
-PACKAGES = ("common", "gpt2", "sft", "judging", "inputs")
+from stages.running import code_of
+from tests.root import ROOT
 
-#: What a part may import of ours. A program is one file under stages/.
+STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
+ROOMS = ("common", "params", "running", "gpt2")
+
+#: What a package may import of ours. A stage may also import the stages before it.
 ALLOWED = {
-    "flows": ("flows", "stages.common"),
-    "program": tuple(f"stages.{package}" for package in PACKAGES),
     "stages.common": ("stages.common",),
-    "stages.gpt2": ("stages.gpt2", "stages.common.errors", "stages.common.files"),
-    "stages.sft": ("stages.sft", "stages.gpt2", "stages.common"),
-    "stages.judging": ("stages.judging", "stages.common"),
-    "stages.inputs": ("stages.inputs", "stages.common"),
+    "stages.params": ("stages.common", "stages.params"),
+    "stages.running": ("stages.common", "stages.params", "stages.running"),
+    "stages.gpt2": ("stages.common", "stages.gpt2"),
+    **{
+        f"stages.{stage}": tuple(f"stages.{name}" for name in (*ROOMS, *STAGES[: position + 1]))
+        for position, stage in enumerate(STAGES)
+    },
+    "flows": ("flows", "stages.common", "stages.params", "stages.running"),
 }
 
 #: What of others may be imported in some places alone.
 RESTRICTED = {
-    "mlflow": ("stages/running/tracking",),
+    "mlflow": ("stages/running/tracking", "flows"),
     "prefect": ("flows",),
-    "torch": ("stages/gpt2", "stages/sft"),
+    "torch": (
+        "stages/gpt2",
+        "stages/finetune",
+        "stages/generate",
+        "stages/running/run_key.py",
+        "stages/running/out_of_memory.py",
+    ),
     "safetensors": ("stages/gpt2/weights.py", "stages/finetune/checkpoint.py", "stages/finetune/lora.py"),
-    "pandas": ("stages/split/census.py",),
+    "pandas": ("stages/split",),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
     "huggingface_hub": ("stages/download/hub.py",),
-    "requests": ("stages/inputs", "stages/judging"),
+    "requests": ("stages/download", "stages/judge/judges"),
     "dvc": (),
     "transformers": (),
 }
+
+#: The longest that a stage's program may be, in lines: it is a table of contents.
+PROGRAM_LINES = 60
 
 
 def modules() -> list[Path]:
     return sorted(path for part in ("stages", "flows") for path in (ROOT / part).rglob("*.py"))
 
 
-def part_of(path: Path) -> str:
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def package_of(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
-    if parts[0] == "flows":
-        return "flows"
-    return "program" if len(parts) == 2 else f"stages.{parts[1]}"
+    return "flows" if parts[0] == "flows" else ".".join(parts[:2]).removesuffix(".py")
+
+
+def import_statements(tree: ast.AST) -> Iterator[tuple[ast.stmt, set[str]]]:
+    """Every import statement and the dotted names in it; ``from a import b`` gives a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield node, {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            yield node, {f"{node.module}.{alias.name}" for alias in node.names}
 
 
 def imported(path: Path) -> set[str]:
-    """Every dotted name a file imports, wherever in it; ``from a import b`` gives both a and a.b."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return set().union(*(names for _, names in import_statements(tree)))
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(), ids=relative)
 def test_imports_of_ours_are_allowed(path):
-    part = part_of(path)
+    if path == ROOT / "stages" / "__init__.py":
+        allowed: tuple[str, ...] = ()
+    else:
+        allowed = ALLOWED[package_of(path)]
     ours = {name for name in imported(path) if within(name, ("stages", "flows", "tests", "benchmarks", "tools"))}
-    programs = tuple(f"stages.{name}" for name in PROGRAMS)
 
-    assert {name for name in ours if not within(name, ALLOWED[part]) or name in programs} == set()
+    assert {name for name in ours if not within(name, allowed)} == set()
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {path: code_of.imports(path) - {path} for path in modules()}
+
+    assert circles(graph) == []
+
+
+def circles(graph: Mapping[Path, Set[Path]]) -> list[list[str]]:
+    """The groups of modules each of which reaches every other of its group (Tarjan 1972)."""
+    index: dict[Path, int] = {}
+    low: dict[Path, int] = {}
+    stack: list[Path] = []
+    found: list[list[str]] = []
+
+    def visit(node: Path) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, frozenset()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = [stack.pop()]
+            while group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1:
+                found.append(sorted(map(str, group)))
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def test_a_circle_is_found():
+    a, b, c = Path("a"), Path("b"), Path("c")
+
+    assert circles({a: {b}, b: {c}, c: {b}}) == [["b", "c"]]
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
+def test_imports_of_ours_stand_at_the_top(path):
+    """But for the door behind the GPU lease: a program takes the lease, then imports its job, which imports torch."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        name
+        for node, names in import_statements(tree)
+        if node not in tree.body and within(next(iter(names)), ("stages", "flows"))
+        for name in names
+    }
+    stage = path.parent.name if path.name == "__main__.py" else None
+
+    assert inside - {f"stages.{stage}.job"} == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_s_program_is_short(stage):
+    lines = (ROOT / "stages" / stage / "__main__.py").read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= PROGRAM_LINES
+
+
+@pytest.mark.parametrize("path", modules(), ids=relative)
 def test_imports_of_others_are_where_they_belong(path):
-    where = path.relative_to(ROOT).as_posix()
     names = imported(path)
 
     for package, places in RESTRICTED.items():
         if any(within(name, (package,)) for name in names):
-            assert where.startswith(places) if places else False, f"{where} imports {package}"
+            assert relative(path).startswith(places) if places else False, f"{relative(path)} imports {package}"
 
 
 def test_what_is_imported_is_declared():
@@ -103,21 +186,34 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_every_program_of_the_pipeline_is_there_and_no_other():
-    found = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+def test_there_is_a_folder_for_every_stage_and_no_file_beside_them():
+    folders = {path.name for path in (ROOT / "stages").iterdir() if path.is_dir() and path.name != "__pycache__"}
 
-    assert found == set(PROGRAMS)
+    assert folders == {*ROOMS, *STAGES}
+    assert [path.name for path in (ROOT / "stages").glob("*.py")] == ["__init__.py"]
+
+
+def test_a_stage_depends_on_its_own_section_of_the_schema_alone():
+    for stage in STAGES:
+        files = {relative(path) for path in code_of.code_of(stage) if relative(path).startswith("stages/params/")}
+        assert files == {"stages/params/section.py", f"stages/params/{stage}.py"}, stage
 
 
 def test_a_package_s_init_holds_a_docstring_alone():
-    # tracking is a module spread over files, with its __init__ as its face; stages' own refuses a bare Python.
     for path in (ROOT / "stages").rglob("__init__.py"):
-        if path.parent.name in ("tracking", "stages"):
+        if path.parent.name == "stages":  # which refuses a bare Python
             continue
         body = ast.parse(path.read_text(encoding="utf-8")).body
         assert len(body) == 1, path
         assert isinstance(body[0], ast.Expr), path
         assert isinstance(body[0].value, ast.Constant), path
+
+
+def test_no_module_has_the_name_of_one_of_the_standard_library():
+    """Two modules with the same name are told apart by their folder; a script beside profile.py hides the library's."""
+    names = {path.stem for path in (ROOT / "flows").glob("*.py")}
+
+    assert names & set(sys.stdlib_module_names) == set()
 
 
 def test_pickle_is_never_read_or_written():

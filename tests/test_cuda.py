@@ -10,7 +10,7 @@ from stages.finetune.progress import StepRecord
 from stages.gpt2 import decoding, graphs, runtime, weights
 from stages.gpt2.model import GPT2Config
 from tests.finetune.test_trainer import VAL, changed, made_rows
-from tests.gpt2.test_recorded_decoding import PROMPTS, SIZES
+from tests.gpt2.test_captured_decoding import PROMPTS, SIZES
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),

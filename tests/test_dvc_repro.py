@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from stages.common import paths
-from stages.running import tracking
+from stages.common.results.finetune import TUNED_MODEL
+from stages.running.tracking import tracker
 from tests import small_pipeline
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
@@ -150,11 +151,11 @@ def test_two_clones_give_the_same_dvc_lock(tmp_path):
 def test_the_model_of_a_run_answers_at_the_terminal(finished, monkeypatch):
     """From MLflow's sqlite store over the run's dvc.lock to DVC's cache: nothing of the working tree is needed."""
     monkeypatch.chdir(finished)
-    run_id = tracking.create_run(finished, tags={})
+    run_id = tracker.create_run(finished, tags={})
     assert run_id is not None
-    tracking.publish(finished, run_id, ran=set(STAGES))
-    tracking.end(run_id, "FINISHED")
-    model = finished / paths.TUNED_MODEL
+    tracker.publish(finished, run_id, ran=set(STAGES))
+    tracker.end(run_id, "FINISHED")
+    model = finished / TUNED_MODEL
     listed = {path.name: path.read_bytes() for path in model.iterdir()}
 
     def ask(name: str) -> str:

@@ -10,6 +10,12 @@ from pathlib import Path
 import pytest
 
 from stages.common import errors, paths
+from stages.common.results.download import BASE_MODEL, DATASET
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, TUNED_MODEL
+from stages.common.results.generate import RESPONSES
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.common.results.split import split_file
+from stages.common.results.tokenize import TOKENS_METRICS, tokens_file
 from tests import small_pipeline
 
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
@@ -103,12 +109,12 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(finished, tmp_path, monkeyp
 
 def test_the_figures_agree_with_one_another(finished, monkeypatch):
     monkeypatch.chdir(finished)
-    history = jsonl(paths.HISTORY)
-    metrics = json.loads(paths.FINETUNE_METRICS.read_text())
-    responses = jsonl(paths.RESPONSES)
-    verdicts = jsonl(paths.VERDICTS)
-    judged = json.loads(paths.JUDGE_METRICS.read_text())
-    test_ids = [row["id"] for row in jsonl(paths.split_file("test"))]
+    history = jsonl(HISTORY)
+    metrics = json.loads(FINETUNE_METRICS.read_text())
+    responses = jsonl(RESPONSES)
+    verdicts = jsonl(VERDICTS)
+    judged = json.loads(JUDGE_METRICS.read_text())
+    test_ids = [row["id"] for row in jsonl(split_file("test"))]
 
     assert [row["step"] for row in history] == [0, 1, 2]
     assert metrics["steps"] == 2
@@ -124,16 +130,16 @@ def test_the_model_that_is_saved_is_loaded_by_transformers_with_its_tokenizer(fi
     from transformers import AutoTokenizer, GPT2LMHeadModel
 
     monkeypatch.chdir(finished)
-    model = GPT2LMHeadModel.from_pretrained(paths.TUNED_MODEL)
-    tokenizer = AutoTokenizer.from_pretrained(paths.TUNED_MODEL)
-    row = jsonl(paths.tokens_file("test"))[0]
+    model = GPT2LMHeadModel.from_pretrained(TUNED_MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(TUNED_MODEL)
+    row = jsonl(tokens_file("test"))[0]
 
     assert model.config.n_layer == 2
     assert tokenizer(tokenizer.decode(row["ids"][:-1]))["input_ids"] == row["ids"][:-1]
 
 
 def test_evaluating_more_often_gives_the_same_model(finished, tmp_path, monkeypatch):
-    expected = hashlib.sha256((finished / paths.TUNED_MODEL / "model.safetensors").read_bytes()).hexdigest()
+    expected = hashlib.sha256((finished / TUNED_MODEL / "model.safetensors").read_bytes()).hexdigest()
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"eval_every": 2}}))
 
     run("download", "split", "tokenize", "finetune")
@@ -147,7 +153,7 @@ def test_the_prompt_style_is_stored_with_the_model(tmp_path, monkeypatch, style)
 
     run("download", "split", "tokenize", "finetune")
 
-    assert json.loads((paths.TUNED_MODEL / "prompt_style.json").read_text())["name"] == style
+    assert json.loads((TUNED_MODEL / "prompt_style.json").read_text())["name"] == style
 
 
 def test_rows_that_do_not_fit_the_context_are_counted_and_named(finished, tmp_path, monkeypatch):
@@ -158,9 +164,9 @@ def test_rows_that_do_not_fit_the_context_are_counted_and_named(finished, tmp_pa
 
     run("download", "split", "tokenize")
 
-    counts = json.loads(paths.TOKENS_METRICS.read_text())["train"]
-    ids = [row["id"] for row in jsonl(paths.split_file("train"))]
-    encoded = {row["id"]: row for row in jsonl(paths.tokens_file("train"))}
+    counts = json.loads(TOKENS_METRICS.read_text())["train"]
+    ids = [row["id"] for row in jsonl(split_file("train"))]
+    encoded = {row["id"]: row for row in jsonl(tokens_file("train"))}
     assert counts["dropped"] == [ids[0]]
     assert counts["over_context"] == [ids[0], ids[1]]
     assert ids[0] not in encoded
@@ -183,13 +189,13 @@ def test_a_context_that_no_prompt_fits_is_a_wrong_value(finished, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "missing"),
     [
-        ("split", paths.DATASET),
-        ("tokenize", paths.split_file("val")),
-        ("finetune", paths.tokens_file("train")),
-        ("finetune", paths.BASE_MODEL / "model.safetensors"),
-        ("generate", paths.tokens_file("test")),
-        ("generate", paths.TUNED_MODEL / "config.json"),
-        ("judge", paths.RESPONSES),
+        ("split", DATASET),
+        ("tokenize", split_file("val")),
+        ("finetune", tokens_file("train")),
+        ("finetune", BASE_MODEL / "model.safetensors"),
+        ("generate", tokens_file("test")),
+        ("generate", TUNED_MODEL / "config.json"),
+        ("judge", RESPONSES),
     ],
 )
 def test_a_missing_file_is_named_with_the_command_that_makes_it(finished, monkeypatch, stage, missing):

@@ -35,8 +35,8 @@ PREPARE = f"""
 import math, torch
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2Config
-from stages.sft import recorded, trainer
-from tests.test_sft_trainer import VAL, changed, made_rows
+from stages.finetune import captured_steps as recorded, trainer
+from tests.finetune.test_trainer import VAL, changed, made_rows
 
 device = runtime.prepare()
 assert torch.cuda.get_device_name(device) == "Fake H100"

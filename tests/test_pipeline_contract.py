@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -13,9 +14,9 @@ from ruamel.yaml import YAML
 
 from stages.common import paths
 from stages.params import reading, whole
+from tests.root import ROOT
 from tools import dvc_deps
 
-ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("download", "split", "tokenize", "finetune", "generate", "judge")
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
@@ -34,7 +35,10 @@ def test_a_stage_has_one_name_everywhere():
     assert tuple(DVC_YAML) == ORDER
     assert tuple(PARAMS) == ("profile", *ORDER)
     assert tuple(whole.Params.model_fields) == ("profile", *ORDER)
-    assert all((ROOT / "stages" / f"{stage}.py").is_file() for stage in ORDER)
+    for stage in ORDER:
+        assert (ROOT / "stages" / stage / "__main__.py").is_file()
+        assert (ROOT / "stages" / "params" / f"{stage}.py").is_file()
+        assert (ROOT / "tests" / stage).is_dir()
 
 
 @pytest.mark.parametrize("stage", ORDER)
@@ -57,14 +61,10 @@ def test_a_stage_depends_on_its_own_section_and_on_values_that_exist(stage):
 
 @pytest.mark.parametrize("stage", ORDER)
 def test_a_stage_s_program_reads_the_sections_it_lists_and_no_other(stage):
-    source = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
-    listed = {key.split(".")[0] for key in DVC_YAML[stage]["params"]}
-    # A program takes sections straight from what whole.load() returns.
-    names = re.findall(r"params\.load\(\)\.(\w+)", source)
-    for variable in re.findall(r"(\w+) = params\.load\(\)\n", source):
-        names += re.findall(rf"\b{variable}\.(\w+)", source)
+    source = (ROOT / "stages" / stage / "__main__.py").read_text(encoding="utf-8")
+    names = {name.lower() for name in re.findall(r"program\.section\((\w+)\)", source)}
 
-    assert set(names) & set(whole.Params.model_fields) == listed
+    assert names == {key.split(".")[0] for key in DVC_YAML[stage]["params"]} == {stage}
 
 
 @pytest.mark.parametrize("stage", ORDER)
@@ -82,7 +82,8 @@ def test_a_stage_writes_under_its_own_folder(stage):
 def test_every_path_constant_is_an_output_of_dvc_yaml():
     constants = {
         value.as_posix()
-        for name, value in vars(paths).items()
+        for stage in ORDER
+        for value in vars(importlib.import_module(f"stages.common.results.{stage}")).values()
         if isinstance(value, Path) and len(value.parts) == 3 and value.is_relative_to(paths.ARTIFACTS)
     }
     written = {path for stage in ORDER for path in outputs(stage)}

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import files, paths
+from stages.common import files
+from stages.common.results.finetune import FINETUNE_METRICS
+from stages.common.results.judge import JUDGE_METRICS
+from stages.common.results.tokenize import TOKENS_METRICS
 from tests import fake_hub, fake_ollama, published_model, small_pipeline
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 REPO = "openai-community/gpt2-medium"
@@ -52,10 +55,10 @@ def test_hub_weights_are_tuned_and_judged_by_ollama(tmp_path, monkeypatch):
         for stage in STAGES[1:]:
             importlib.import_module(f"stages.{stage}.__main__").main()
 
-    judged = json.loads(paths.JUDGE_METRICS.read_text())
+    judged = json.loads(JUDGE_METRICS.read_text())
     assert judged["judge"]["backend"] == "ollama"
     assert judged["tuned"]["scored"] == judged["base"]["scored"] == 4
-    assert json.loads(paths.FINETUNE_METRICS.read_text())["steps"] == 2
+    assert json.loads(FINETUNE_METRICS.read_text())["steps"] == 2
 
 
 @pytest.mark.skipif(not BOOK.is_file(), reason="the book's dataset is not at ../shared/data/instruction-data.json")
@@ -71,7 +74,7 @@ def test_the_book_s_dataset_gives_the_book_s_numbers(tmp_path, monkeypatch):
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()
 
-    counts = json.loads(paths.TOKENS_METRICS.read_text())
+    counts = json.loads(TOKENS_METRICS.read_text())
     assert [counts[split]["rows"] for split in ("train", "test", "val")] == [935, 110, 55]
     # Two epochs of 935 rows; the first token of a row is never predicted, so a row of n ids is n - 1 tokens.
     assert 2 * (counts["train"]["tokens"] - 935) == 105_520
@@ -92,5 +95,5 @@ def test_gpt2_medium_at_full_size(tmp_path):
         for stage in STAGES:
             subprocess.run([sys.executable, "-m", f"stages.{stage}"], check=True, env=environment, cwd=folder)
 
-    assert json.loads((folder / paths.FINETUNE_METRICS).read_text())["parameters"] == 354_823_168
-    assert json.loads((folder / paths.JUDGE_METRICS).read_text())["tuned"]["scored"] == 4
+    assert json.loads((folder / FINETUNE_METRICS).read_text())["parameters"] == 354_823_168
+    assert json.loads((folder / JUDGE_METRICS).read_text())["tuned"]["scored"] == 4

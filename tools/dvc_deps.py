@@ -46,7 +46,7 @@ def main() -> None:
             body["deps"] = kept + code_deps(stage)
         yaml.dump(tree, DVC_YAML)
     elif found := problems(tree):
-        sys.exit("\n".join([*found, "to mend it: python -m tools.dvc_deps --write"]))
+        sys.exit("\n".join([*found, "to fix it: python -m tools.dvc_deps --write"]))
 
 
 if __name__ == "__main__":

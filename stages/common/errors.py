@@ -31,7 +31,7 @@ class PipelineError(Exception):
     exit_code = 70
 
     def __init__(self, what: str, fix: str | None = None) -> None:
-        super().__init__(what if fix is None else f"{what}\n  to mend it: {fix}")
+        super().__init__(what if fix is None else f"{what}\n  to fix it: {fix}")
         self.what = what
         self.fix = fix
 

@@ -23,62 +23,12 @@ PromptStyleName = Literal["alpaca", "phi3"]
 LossOn = Literal["all", "response"]
 #: The dtype of matrix products; auto: bf16 where the machine has units for it, else fp32.
 Precision = Literal["auto", "fp32", "bf16"]
-#: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had.
-VerdictStatus = Literal["scored", "invalid", "failed"]
 
 
 class Record(BaseModel):
     """A row: immutable, with exactly the fields named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Example(Record):
-    """One row of the dataset."""
-
-    id: str
-    instruction: str
-    input: str
-    output: str
-    category: str
-
-
-class Encoded(Record):
-    """One row as token ids: the prompt's, then the response's, then one end-of-text."""
-
-    id: str
-    ids: list[int]
-    prompt_length: int
-
-
-class Response(Record):
-    """One model's answer to one test row. ``tokens`` counts the ids made, an end-of-text included."""
-
-    id: str
-    model: ModelName
-    text: str
-    stop_reason: StopReason
-    tokens: int
-
-
-class Verdict(Record):
-    """One judge's word on one answer; ``score`` (0 to 100) is there if and only if ``status`` is "scored".
-
-    ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
-    scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
-    ``cluster`` is a hash of the instruction: rows that share one are not independent of one another. ``faults``
-    are what can be seen to be wrong with the answer without a judge (stages/judge/scores/faults.py).
-    """
-
-    id: str
-    model: ModelName
-    status: VerdictStatus
-    score: float | None
-    detail: str
-    spread: float | None = None
-    exact: bool = False
-    cluster: str = ""
-    faults: list[str] = []
 
 
 R = TypeVar("R", bound=Record)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stages.common import files, paths
 from stages.common.errors import ConfigError
+from stages.common.results.download import BASE_MODEL, DATASET, TOKENIZER
 from stages.download import bpe, dataset, hub
 from stages.download.fetch import check_file, fetch, is_url
 from stages.gpt2 import tokenizer
@@ -26,11 +27,11 @@ SHA256 = "download.data.sha256"
 def main() -> None:
     """Run the stage."""
     settings = program.section(Download)
-    with files.atomic_folder(paths.BASE_MODEL) as model, files.atomic_folder(paths.TOKENIZER) as bpe_files:
+    with files.atomic_folder(BASE_MODEL) as model, files.atomic_folder(TOKENIZER) as bpe_files:
         rows = _dataset(settings.data)
         bpe.fetch_files(settings.tokenizer.source, bpe_files, tokenizer.FILES)
         _model(settings.model, model)
-        files.write_json(paths.DATASET, rows)
+        files.write_json(DATASET, rows)
 
 
 def _dataset(settings: DataSource) -> list[dataset.Row]:

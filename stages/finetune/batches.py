@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.common.records import Encoded, LossOn
+from stages.common.records import LossOn
+from stages.common.results.tokenize import Encoded
 from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
 from stages.gpt2.packed import PackedRows, PaddedRows

@@ -17,7 +17,10 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import atomic_folder, read_json, sha256, sweep, write_json, write_jsonl
-from stages.common.records import Encoded, read_records
+from stages.common.records import read_records
+from stages.common.results.download import BASE_MODEL, TOKENIZER
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_CSV, LOSS_PLOT, SAMPLES, TUNED_MODEL
+from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, Encoded, tokens_file
 from stages.finetune import checkpoint, curves, launch, lora, schedule, trainer
 from stages.finetune import team as teams
 from stages.finetune.checkpoint import Checkpoints
@@ -31,11 +34,11 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.runtime import Place
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import environment, out_of_memory, signals, summary, tracking
+from stages.running import environment, out_of_memory, signals, summary
 from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.run_key import run_key
-from stages.running.tracking import mirror
+from stages.running.tracking import mirror, tracker
 from stages.tokenize import prompt
 from stages.tokenize.encoding import Format, answer_text
 
@@ -44,11 +47,11 @@ DOWNLOAD = "dvc repro --force download"
 SPLITS = ("train", "val")
 #: What the trained weights depend on besides the recipe: a checkpoint is of no use to a run with others.
 INPUTS = (
-    paths.tokens_file("train"),
-    paths.tokens_file("val"),
-    paths.TOKENS_FORMAT,
-    paths.BASE_MODEL / "config.json",
-    paths.BASE_MODEL / "model.safetensors",
+    tokens_file("train"),
+    tokens_file("val"),
+    TOKENS_FORMAT,
+    BASE_MODEL / "config.json",
+    BASE_MODEL / "model.safetensors",
 )
 #: The longest sample answer after an epoch; it is for a look, and no result rests on it.
 SAMPLE_TOKENS = 64
@@ -63,16 +66,16 @@ def run(recipe: Finetune, gpus: int) -> None:
     """
     place = environment.worker()
     if place is not None:
-        with tracking.stage("finetune") if place[0] == 0 else contextlib.nullcontext(None) as run:
+        with tracker.stage("finetune") if place[0] == 0 else contextlib.nullcontext(None) as run:
             _in_a_team(recipe, run)
     elif recipe.devices > 1:
         launch.run("stages.finetune", recipe.devices, gpus=gpus > 0)
     else:
-        with tracking.stage("finetune") as run:
+        with tracker.stage("finetune") as run:
             finetune(recipe, run)
 
 
-def _in_a_team(recipe: Finetune, run: tracking.StageRun | None) -> None:
+def _in_a_team(recipe: Finetune, run: tracker.StageRun | None) -> None:
     """Train as one of the processes that torchrun has started."""
     if (launcher := os.environ.get(teams.LAUNCHER_VARIABLE)) is not None:
         signals.end_with_parent(int(launcher))
@@ -97,7 +100,7 @@ class Job:
     """
 
     recipe: Finetune
-    run: tracking.StageRun | None
+    run: tracker.StageRun | None
     team: Team
     form: Format
     rows: dict[str, list[Encoded]]
@@ -105,7 +108,7 @@ class Job:
     place: Place
 
 
-def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None = None) -> None:
+def finetune(recipe: Finetune, run: tracker.StageRun | None, team: Team | None = None) -> None:
     """Train, report as it goes, and write what the stage promises.
 
     Args:
@@ -114,13 +117,13 @@ def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None 
         team: the processes that train together; None for this one alone.
     """
     team = team or ALONE
-    form = Format.model_validate(read_json(paths.TOKENS_FORMAT, made_by=TOKENIZE))
-    rows = {split: list(read_records(paths.tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
+    form = Format.model_validate(read_json(TOKENS_FORMAT, made_by=TOKENIZE))
+    rows = {split: list(read_records(tokens_file(split), Encoded, made_by=TOKENIZE)) for split in SPLITS}
     device = runtime.prepare()
-    sizes = weights.read_config(paths.BASE_MODEL / weights.CONFIG, made_by=DOWNLOAD)
+    sizes = weights.read_config(BASE_MODEL / weights.CONFIG, made_by=DOWNLOAD)
     longest = max(len(row.ids) - 1 for row in (*rows["train"], *rows["val"]))
     if longest > sizes.n_positions:
-        raise DataError(f"{paths.TOKENS}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
+        raise DataError(f"{TOKENS_FOLDER}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
     steps = schedule.planned_steps(len(rows["train"]), recipe)
     if recipe.warmup_steps >= steps:
         raise ConfigError(
@@ -145,14 +148,14 @@ def finetune(recipe: Finetune, run: tracking.StageRun | None, team: Team | None 
     say(str(demand))
     foreseen = memory.taken(device) + demand.wanted.total
     with demand.explained():
-        model = weights.load(paths.BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
+        model = weights.load(BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
         _train(job, model, estimated_memory=foreseen)
 
 
 def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
     """Train a model from its last checkpoint or from the beginning, and write it."""
     facts = _facts(job, model)
-    tokenizer = Tokenizer(paths.TOKENIZER)
+    tokenizer = Tokenizer(TOKENIZER)
     clock = Meter(job.place.device)
     costs = _costs(job, model, clock)
     checkpoints = _checkpoints(job, model)
@@ -233,11 +236,11 @@ def _checkpoints(job: Job, model: GPT2) -> Checkpoints:
     arithmetic = f"{runtime.name_of(job.place.dtype)} on {job.place.device.type}"
     key = run_key(job.recipe.model_dump_json(), arithmetic, *code_of("finetune"), *INPUTS)
     folder = paths.CACHE / "finetune" / key
-    sweep(paths.TUNED_MODEL)  # what a killed run has left of it
+    sweep(TUNED_MODEL)  # what a killed run has left of it
     weights = list(model.parameters())
     there = disk.Room.of(
         folder,
-        paths.TUNED_MODEL,
+        TUNED_MODEL,
         checkpoint=disk.state_bytes(sum(one.numel() for one in weights if one.requires_grad), job.recipe),
         at_once=checkpoint.KEPT + 1,
         model=4 * sum(one.numel() for one in weights),
@@ -275,20 +278,20 @@ def _sample(epoch: int, model: GPT2, row: Encoded, tokenizer: Tokenizer) -> dict
 
 def _write(job: Job, model: GPT2, tokenizer: Tokenizer, trained: Progress, facts: dict[str, Any]) -> None:
     """Write the model and what there is to tell of its training."""
-    with atomic_folder(paths.TUNED_MODEL) as folder:
+    with atomic_folder(TUNED_MODEL) as folder:
         if job.recipe.lora:
-            lora.save_adapter(lora.adapter_tensors(model), job.recipe.lora, folder, base=str(paths.BASE_MODEL))
+            lora.save_adapter(lora.adapter_tensors(model), job.recipe.lora, folder, base=str(BASE_MODEL))
             lora.merge(model)
         weights.save(model, folder)
         tokenizer.save_for_transformers(folder)
         prompt.save_style(job.form.style, folder)
     history = trained.history
-    write_jsonl(paths.HISTORY, ({k: v for k, v in dataclasses.asdict(r).items() if v is not None} for r in history))
-    write_jsonl(paths.SAMPLES, trained.samples)
-    curves.write_csv(history, paths.LOSS_CSV)
-    curves.draw(history, paths.LOSS_PLOT, title=f"Fine-tuning on {facts['rows_train']} rows")
+    write_jsonl(HISTORY, ({k: v for k, v in dataclasses.asdict(r).items() if v is not None} for r in history))
+    write_jsonl(SAMPLES, trained.samples)
+    curves.write_csv(history, LOSS_CSV)
+    curves.draw(history, LOSS_PLOT, title=f"Fine-tuning on {facts['rows_train']} rows")
     metrics = curves.metrics(trained)
-    write_json(paths.FINETUNE_METRICS, facts | metrics)
+    write_json(FINETUNE_METRICS, facts | metrics)
     if trained.step < job.steps:
         say(f"stopped early, after step {trained.step} of {job.steps}")
     if trained.kept_step != trained.step:
@@ -296,13 +299,13 @@ def _write(job: Job, model: GPT2, tokenizer: Tokenizer, trained: Progress, facts
             f"the weights kept are the best, those of step {trained.kept_step}; "
             f"validation loss at the end {metrics['last_val_loss']:.3f}"
         )
-    say(f"validation loss {metrics['val_loss_before']:.3f} → {metrics['val_loss']:.3f}; the model: {paths.TUNED_MODEL}")
+    say(f"validation loss {metrics['val_loss_before']:.3f} → {metrics['val_loss']:.3f}; the model: {TUNED_MODEL}")
 
 
 def _account(job: Job, costs: dict[str, Any], step: int) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
     entry = {"device": job.place.device.type, "precision": runtime.name_of(job.place.dtype)} | costs
-    write_json(paths.LEDGER, {"history": sha256(paths.HISTORY)} | entry)
+    write_json(LEDGER, {"history": sha256(HISTORY)} | entry)
     assert job.run
     numbers = {f"cost/{name}": value for name, value in entry.items() if isinstance(value, int | float)}
     job.run.log_metrics(numbers, step)

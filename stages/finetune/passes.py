@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from stages.common.errors import DataError
-from stages.common.records import Encoded, LossOn
+from stages.common.records import LossOn
+from stages.common.results.tokenize import Encoded
 from stages.finetune import layout, schedule
 from stages.finetune.batches import Batch, batches_of, collate
 from stages.finetune.loss import summed_cross_entropy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stages.common.errors import ConfigError
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.finetune.batches import batches_of, epoch_order
 from stages.params.finetune import Finetune
 

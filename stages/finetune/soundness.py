@@ -43,7 +43,7 @@ class Soundness:
         self._largest_norm = 0.0
         for record in history:
             self.passed(record)
-        # In fp32, and written in place: a recorded step (`stages.finetune.recorded_steps`) has the same tensors every time.
+        # In fp32, and written in place: a captured step (`captured_steps`) has the same tensors each time.
         self._limit_there = torch.full((), self._loss_limit, device=device)
         self._largest_there = torch.full((), self._largest_norm, device=device)
         self._lost = torch.zeros((), device=device)

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from stages.common.errors import ConfigError, DataError
-from stages.common.records import Encoded, LossOn
+from stages.common.records import LossOn
+from stages.common.results.tokenize import Encoded
 from stages.finetune import layout, passes, schedule
 from stages.finetune.batches import Batch
+from stages.finetune.captured_steps import Controls, RecordedLosses, RecordedSteps
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.costs.clock import Meter
 from stages.finetune.optimizer import MasterWeights
 from stages.finetune.passes import Evaluation
 from stages.finetune.progress import Progress, StepRecord, best_evaluation
-from stages.finetune.recorded_steps import Controls, RecordedLosses, RecordedSteps
 from stages.finetune.schedule import Step
 from stages.finetune.soundness import Soundness
 from stages.finetune.team import ALONE, Team
@@ -72,8 +73,8 @@ def fit(
 
     Raises:
         DataError: the rows have nothing to learn from, or the model is no good before any training.
-        ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.finetune.soundness`); what is
-            kept of it is said.
+        ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.finetune.soundness`);
+            what is kept of it is said.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
     run = _Run(model, train, val, settings, loss_on, dtype, on_step, on_epoch, checkpoints, meter, team)

@@ -10,7 +10,9 @@ import torch
 
 from stages.common import files
 from stages.common.errors import DataError
-from stages.common.records import Encoded, ModelName, Response
+from stages.common.records import ModelName
+from stages.common.results.generate import Response
+from stages.common.results.tokenize import Encoded
 from stages.gpt2 import decoding, runtime, tokenizer, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE

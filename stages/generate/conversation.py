@@ -16,10 +16,10 @@ from typing import Annotated, Any, TextIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.records import StopReason
+from stages.common.results.finetune import TUNED_MODEL
 from stages.generate import answering
 from stages.gpt2 import decoding, runtime
 from stages.gpt2.model import GPT2
@@ -44,12 +44,12 @@ def main() -> None:
     if options.temperature == 0 and (options.top_k or options.top_p):
         raise ConfigError("--top-k and --top-p change nothing at temperature 0", "give --temperature too")
     folder: Path = options.model
-    another = f"--model FOLDER with one that the stage finetune has written, such as {paths.TUNED_MODEL}"
-    if folder != paths.TUNED_MODEL and not (folder / STYLE_FILE).is_file():
+    another = f"--model FOLDER with one that the stage finetune has written, such as {TUNED_MODEL}"
+    if folder != TUNED_MODEL and not (folder / STYLE_FILE).is_file():
         raise ConfigError(
             f"{folder}: no {STYLE_FILE}: in which words this model expects an instruction is not known", another
         )
-    made_by = "dvc repro --force finetune" if folder == paths.TUNED_MODEL else another
+    made_by = "dvc repro --force finetune" if folder == TUNED_MODEL else another
     style = load_style(folder, made_by=made_by)
     if options.input and (options.input.is_dir() or not options.input.exists()):
         raise ConfigError(f"--input {options.input}: no such file", "--input with a text file")
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--model",
         type=Path,
-        default=paths.TUNED_MODEL,
+        default=TUNED_MODEL,
         help="a model folder, or an MLflow run's id or name (default: %(default)s)",
     )
     made.add_argument("--input", type=Path, metavar="FILE", help="a text that is the input of every instruction")

@@ -17,7 +17,12 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import write_json
-from stages.common.records import Encoded, Example, ModelName, Precision, Response, read_records, write_records
+from stages.common.records import ModelName, Precision, read_records, write_records
+from stages.common.results.download import BASE_MODEL, TOKENIZER
+from stages.common.results.finetune import TUNED_MODEL
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.split import Example, split_file
+from stages.common.results.tokenize import Encoded, tokens_file
 from stages.generate import answering
 from stages.generate.journal import Journal, remove_unless_open
 from stages.generate.measures import PLACES, Measures
@@ -33,8 +38,8 @@ from stages.running.run_key import run_key
 TOKENIZE = "dvc repro --force tokenize"
 #: Each model's folder, and the command that makes it.
 MODELS = {
-    "base": (paths.BASE_MODEL, "dvc repro --force download"),
-    "tuned": (paths.TUNED_MODEL, "dvc repro --force finetune"),
+    "base": (BASE_MODEL, "dvc repro --force download"),
+    "tuned": (TUNED_MODEL, "dvc repro --force finetune"),
 }
 #: Where finished answers wait for the others.
 ANSWERS = paths.CACHE / "generate"
@@ -54,7 +59,7 @@ def generate(settings: Generate) -> None:
     """Check everything, answer everything, and write what the stage promises."""
     device = runtime.prepare()
     rows = check_rows()
-    tokenizer = Tokenizer(paths.TOKENIZER)
+    tokenizer = Tokenizer(TOKENIZER)
     for name in settings.models:  # what is wrong with one is not told after another's answers
         folder, made_by = MODELS[name]
         answering.check(folder, made_by=made_by)
@@ -91,7 +96,7 @@ def check_rows() -> Rows:
         DataError: there is none, one has no prompt, no response or ids that no GPT-2 knows, two have one id, or the
             references are not those of the rows.
     """
-    path, split = paths.tokens_file("test"), paths.split_file("test")
+    path, split = tokens_file("test"), split_file("test")
     seen: set[str] = set()
     longest = 0
     for row, example in itertools.zip_longest(read_rows(), read_references()):
@@ -116,12 +121,12 @@ def check_rows() -> Rows:
 
 def read_rows() -> Iterator[Encoded]:
     """The test rows, in their order."""
-    return read_records(paths.tokens_file("test"), Encoded, made_by="dvc repro tokenize")
+    return read_records(tokens_file("test"), Encoded, made_by="dvc repro tokenize")
 
 
 def read_references() -> Iterator[Example]:
     """The test rows before they were made tokens of, in the same order."""
-    return read_records(paths.split_file("test"), Example, made_by="dvc repro split")
+    return read_records(split_file("test"), Example, made_by="dvc repro split")
 
 
 def windows(settings: Generate) -> Iterator[list[Encoded]]:
@@ -147,7 +152,7 @@ def shortage_explained(name: ModelName, settings: Generate, rows: Rows) -> Abstr
 def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
     """Where a model's answers are kept until all are there: another value, prompt, model or machine, another file."""
     folder, _ = MODELS[name]
-    inputs = (paths.tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)
+    inputs = (tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)
     key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {device}", *code_of("generate"), *inputs)
     return ANSWERS / f"{name}-{key}.jsonl"
 
@@ -217,14 +222,14 @@ def write(journals: dict[ModelName, Journal], settings: Generate, effects: dict[
     """Write the answers in the order of the rows, and their measures."""
     measures = {name: Measures() for name in settings.models}
     write_records(
-        paths.RESPONSES,
+        RESPONSES,
         (response for name in settings.models for response in in_order(journals[name], measures[name])),
     )
     found = {name: measures[name].result() | effects.get(name, {}) for name in settings.models}
-    write_json(paths.GENERATE_METRICS, found)
+    write_json(GENERATE_METRICS, found)
     for name in settings.models:
         say(f"{name} model: {describe(found[name])}")
-    say(f"the answers: {paths.RESPONSES}")
+    say(f"the answers: {RESPONSES}")
 
 
 def in_order(journal: Journal, measures: Measures) -> Iterator[Response]:

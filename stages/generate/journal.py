@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from stages.common.errors import DataError
-from stages.common.records import Response
+from stages.common.results.generate import Response
 from stages.running.console import say
 
 

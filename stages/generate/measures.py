@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.common.records import Response
+from stages.common.results.generate import Response
 from stages.common.texts import chrf, is_exact, leaks_template, token_f1
 
 #: Decimal places of a mean: more would be digits of rounding.

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from stages.common.records import StopReason
 from stages.gpt2 import graphs
+from stages.gpt2.captured_decoding import RecordedDecoding
 from stages.gpt2.inference import KVCache, LoneStepPass, Network, PromptPass, StepPass
 from stages.gpt2.lookahead import Lookahead
 from stages.gpt2.model import GPT2, Projection
-from stages.gpt2.recorded_decoding import RecordedDecoding
 
 #: Waiting rows come in when at least this share of the places is free. Each time costs a pass over the weights, so one
 #: row at a time would double the passes; a quarter keeps three places of four at work.

@@ -23,7 +23,7 @@ from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2, Attend, Block, GPT2Config, Projection
 from stages.gpt2.packed import in_fp32
 
-#: Positions that a cache grows by; on a GPU a step is recorded anew for each length (`stages.gpt2.recorded_decoding`).
+#: Positions that a cache grows by; on a GPU a step is recorded anew for each length (`stages.gpt2.captured_decoding`).
 GROWTH, GROWTH_ON_GPU = 16, 64
 #: A cache is laid out for fewer positions where these are at most such a share of those it has.
 SHRUNK_AT = 3 / 4

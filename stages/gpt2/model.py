@@ -92,7 +92,7 @@ class Projection(nn.Module):
         return F.linear(x, self.weight.t(), self.bias)
 
     def lay_out_for_answers(self) -> None:
-        """Let the weight lie as [out, in] in memory, its shape staying what it is, as `stages.gpt2.inference` wants it."""
+        """Store the weight as [out, in] in memory, its shape unchanged, as `stages.gpt2.inference` wants it."""
         self.weight.data = self.weight.data.t().contiguous().t()
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stages.common import paths
 from stages.common.errors import DataError
+from stages.common.results.judge import JUDGE_CACHE
 from stages.judge.judges.protocol import Judgement, fingerprint
 from stages.running.console import say
 
 
-def cache_path(identity: Mapping[str, str], folder: Path = paths.JUDGE_CACHE) -> Path:
+def cache_path(identity: Mapping[str, str], folder: Path = JUDGE_CACHE) -> Path:
     """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
     return folder / f"{fingerprint(identity)}.jsonl"
 

@@ -9,10 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file, read_json, sha256, write_json
-from stages.common.records import Example, ModelName, Response, Verdict, read_records, write_records
+from stages.common.records import ModelName, read_records, write_records
+from stages.common.results.download import TOKENIZER
+from stages.common.results.generate import RESPONSES, Response
+from stages.common.results.judge import (
+    JUDGE_CACHE,
+    JUDGE_LEDGER,
+    JUDGE_METRICS,
+    PAIRWISE,
+    SCORES,
+    SCORES_CSV,
+    SCORES_PLOT,
+    VERDICTS,
+    Verdict,
+)
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.protocol import Judge as OpenJudge
 from stages.judge.judges.protocol import Question, fingerprint, open_judge
@@ -25,7 +38,8 @@ from stages.judge.scores.plot import plot_scores
 from stages.judge.scores.statistics import difference, summarise
 from stages.judge.self_test import pair_test, self_test
 from stages.params.judge import Judge
-from stages.running import console, summary, tracking
+from stages.running import console, summary
+from stages.running.tracking import tracker
 
 GENERATE = "dvc repro --force generate"
 #: What `try_out` says of scores.
@@ -38,9 +52,9 @@ FINGERPRINT = 12
 
 def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
-    with tracking.stage("judge") as run:
-        examples = list(read_records(paths.split_file("test"), Example, made_by="dvc repro split"))
-        responses = list(read_records(paths.RESPONSES, Response, made_by=GENERATE))
+    with tracker.stage("judge") as run:
+        examples = list(read_records(split_file("test"), Example, made_by="dvc repro split"))
+        responses = list(read_records(RESPONSES, Response, made_by=GENERATE))
         models = models_of(responses, settings)
         questions = join(examples, responses, models)
         wrong = faults_of(questions, responses)
@@ -71,16 +85,16 @@ def judge_answers(settings: Judge) -> None:
 
 
 def models_of(responses: Sequence[Response], settings: Judge) -> list[ModelName]:
-    """The models that have answered, the fine-tuned one first.
+    """The models that have answered, in the order of their answers.
 
     Raises:
         DataError: the fine-tuned one has not, or in pairwise mode the other has not.
     """
-    found = {response.model for response in responses}
+    found = list(dict.fromkeys(response.model for response in responses))
     wanted = {"tuned", "base"} if settings.mode == "pairwise" else {"tuned"}
-    if missing := wanted - found:
-        raise DataError(f"{paths.RESPONSES}: no answer by the model {', '.join(sorted(missing))}", GENERATE)
-    return sorted(found, reverse=True)
+    if missing := wanted.difference(found):
+        raise DataError(f"{RESPONSES}: no answer by the model {', '.join(sorted(missing))}", GENERATE)
+    return found
 
 
 def join(examples: Sequence[Example], responses: Sequence[Response], models: Sequence[ModelName]) -> list[Question]:
@@ -90,7 +104,7 @@ def join(examples: Sequence[Example], responses: Sequence[Response], models: Seq
         DataError: an answer is missing, is there twice, or belongs to no row or model; or two rows have one id.
     """
     if twice := [id for id, count in Counter(row.id for row in examples).items() if count > 1]:
-        raise DataError(f"{paths.split_file('test')}: more than one row: {_some(twice)}", "dvc repro --force split")
+        raise DataError(f"{split_file('test')}: more than one row: {_some(twice)}", "dvc repro --force split")
     wanted = {(row.id, model): row for row in examples for model in models}
     counts = Counter((response.id, response.model) for response in responses)
     problems = {
@@ -100,7 +114,7 @@ def join(examples: Sequence[Example], responses: Sequence[Response], models: Seq
     }
     found = [f"{what}: {_some([f'{id} ({model})' for id, model in keys])}" for what, keys in problems.items() if keys]
     if found:
-        raise DataError(f"{paths.RESPONSES} does not fit {paths.split_file('test')}: {'; '.join(found)}", GENERATE)
+        raise DataError(f"{RESPONSES} does not fit {split_file('test')}: {'; '.join(found)}", GENERATE)
     answers = {(response.id, response.model): response.text for response in responses}
     return [
         Question(row.id, model, row.instruction, row.input, row.output, answers[row.id, model])
@@ -110,14 +124,14 @@ def join(examples: Sequence[Example], responses: Sequence[Response], models: Seq
 
 def twins_in_train() -> set[str]:
     """The ids of the test rows whose instruction and input also occur in train, as the stage split found them."""
-    found = read_json(paths.SPLIT_METRICS, made_by="dvc repro split")
+    found = read_json(SPLIT_METRICS, made_by="dvc repro split")
     return set(found["prompts_also_in_train"]["test"]["ids"])
 
 
 def faults_of(questions: Sequence[Question], responses: Sequence[Response]) -> dict[tuple[str, str], list[str]]:
     """What can be seen to be wrong with each answer, by id and model."""
-    words = words_of_tokenizer(paths.TOKENIZER)
-    words |= words_of_rows(read_records(paths.split_file("train"), Example, made_by="dvc repro split"))
+    words = words_of_tokenizer(TOKENIZER)
+    words |= words_of_rows(read_records(split_file("train"), Example, made_by="dvc repro split"))
     stops = {(response.id, response.model): response.stop_reason for response in responses}
     return {(q.id, q.model): faults(q, stops[q.id, q.model], words) for q in questions}
 
@@ -138,7 +152,7 @@ def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> d
 
     The fingerprint there is that of the scores: how often each is asked for, and whether exact answers are, counts too.
     """
-    kept = None if settings.backend == "reference" else paths.JUDGE_CACHE / "self-test"
+    kept = None if settings.backend == "reference" else JUDGE_CACHE / "self-test"
     identity = judge.identity()
     if settings.backend != "reference":  # which says the same again, and gives the reference itself 100
         identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
@@ -174,14 +188,14 @@ def _judged(
         return judge_aloud(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
 
 
-def account(costs: dict[str, float], run: tracking.StageRun, *, written: bool) -> None:
+def account(costs: dict[str, float], run: tracker.StageRun, *, written: bool) -> None:
     """Keep and tell what the judging has taken, where no result of the stage depends on it.
 
     Only costs of verdicts that are ``written`` are told as theirs in the summary.
     """
     if costs:
-        about = {"verdicts": sha256(paths.VERDICTS)} if written else {}
-        write_json(paths.JUDGE_LEDGER, about | costs)
+        about = {"verdicts": sha256(VERDICTS)} if written else {}
+        write_json(JUDGE_LEDGER, about | costs)
         run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
 
 
@@ -212,20 +226,20 @@ def write(
         metrics["calibration"] = calibrate(verdicts, grades, settings.calibration, seed=settings.seed)
     if "pairwise" in judge:
         metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
-    write_records(paths.VERDICTS, verdicts)
+    write_records(VERDICTS, verdicts)
     if pairs:
-        write_records(paths.PAIRWISE, pairs)
+        write_records(PAIRWISE, pairs)
     else:
-        with atomic_file(paths.PAIRWISE) as stream:
+        with atomic_file(PAIRWISE) as stream:
             stream.write("\n")  # DVC warns of an output that is empty
-    write_json(paths.JUDGE_METRICS, metrics)
-    write_json(paths.SCORES, headlines(metrics))
-    with atomic_file(paths.SCORES_CSV) as stream:
+    write_json(JUDGE_METRICS, metrics)
+    write_json(SCORES, headlines(metrics))
+    with atomic_file(SCORES_CSV) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["id", "category", *by_model])
         columns = [[verdict.score for verdict in found] for found in by_model.values()]
         table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))
-    plot_scores(paths.SCORES_PLOT, verdicts, metrics)
+    plot_scores(SCORES_PLOT, verdicts, metrics)
 
 
 def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -262,13 +276,13 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
     """
     without = [verdict for verdict in verdicts if verdict.status != "scored"]
     what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
-    _require(without, len(verdicts), max_invalid, what, paths.VERDICTS)
+    _require(without, len(verdicts), max_invalid, what, VERDICTS)
 
 
 def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
     """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
     without = [pair for pair in pairs if pair.outcome is None]
-    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", paths.PAIRWISE)
+    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", PAIRWISE)
 
 
 def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import TRIAL, Judge, JudgeChanged, Judgement, Question
 from stages.running import console

@@ -30,7 +30,7 @@ from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_json
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import Judge, Judgement, Question, fingerprint
 from stages.judge.panel import judge_aloud

@@ -31,8 +31,8 @@ def imports(path: Path) -> frozenset[Path]:
 
 @functools.cache
 def files_of(module: str) -> frozenset[Path]:
-    """The files that importing a dotted name runs, as far as they are ours: ``stages.tokenize.prompt`` gives the module's
-    file and the ``__init__.py`` of both packages.
+    """The files that importing a dotted name runs, as far as they are ours: ``stages.tokenize.prompt`` gives the
+    module's file and the ``__init__.py`` of both packages.
     """
     parts = module.split(".")
     found: set[Path] = set()

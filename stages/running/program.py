@@ -12,9 +12,10 @@ from typing import NoReturn, TypeVar
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.params import whole
 from stages.params.section import Section
-from stages.running import environment, tracking
+from stages.running import environment
 from stages.running.restore import restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
+from stages.running.tracking import tracker
 
 S = TypeVar("S", bound=Section)
 
@@ -83,14 +84,14 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # others tells.
         if environment.worker() is None:
             with contextlib.suppress(Interrupted):
-                tracking.stage_over(stage, succeeded=succeeded)
+                tracker.stage_over(stage, succeeded=succeeded)
     sys.exit(0)
 
 
 def _refuse_arguments(stage: str) -> None:
     """End a stage that is given arguments: it would do its whole work, and none of what they say."""
     program, given = sys.modules["__main__"], sys.argv[1:]
-    if not given or program.__spec__ is None or program.__spec__.name != f"stages.{stage}":
+    if not given or program.__spec__ is None or program.__spec__.name != f"stages.{stage}.__main__":
         return  # who runs it otherwise may have arguments of their own
     usage = "it takes no arguments: params.yaml says what it does, and python -m flows.run --set KEY=VALUE for once"
     if given[0] in ("-h", "--help"):

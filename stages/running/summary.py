@@ -12,10 +12,15 @@ from typing import Any
 
 from stages.common import paths
 from stages.common.files import read_json, read_jsonl, sha256
-from stages.common.records import Example, Response, Verdict, read_records
+from stages.common.records import read_records
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.judge import JUDGE_LEDGER, JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.params import whole
-from stages.running import program, tracking
+from stages.running import program
 from stages.running.console import duration
+from stages.running.tracking import tracker
 
 WIDTH = 96
 _INDENT = 12
@@ -72,9 +77,9 @@ def _not_yet(root: Path, path: Path, stage: str) -> list[str]:
 
 
 def _data(root: Path) -> list[str]:
-    if missing := _not_yet(root, paths.SPLIT_METRICS, "split"):
+    if missing := _not_yet(root, SPLIT_METRICS, "split"):
         return missing
-    rows = read_json(root / paths.SPLIT_METRICS, made_by="dvc repro split")["rows"]
+    rows = read_json(root / SPLIT_METRICS, made_by="dvc repro split")["rows"]
     return [f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"]
 
 
@@ -82,16 +87,16 @@ def _model(root: Path, settings: whole.Params) -> list[str]:
     source = settings.download.model
     origin = f"{source.repo} at {str(source.revision)[:7]}" if source.weights == "hub" else "random weights"
     size = f"GPT-2, {source.n_layer} layers, width {source.n_embd}"
-    if (root / paths.FINETUNE_METRICS).exists():
-        count = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune").get("parameters")
+    if (root / FINETUNE_METRICS).exists():
+        count = read_json(root / FINETUNE_METRICS, made_by="dvc repro finetune").get("parameters")
         size += f", {count:,} parameters" if count else ""
     return [f"{size}, from {origin}"]
 
 
 def _training(root: Path) -> list[str]:
-    if missing := _not_yet(root, paths.FINETUNE_METRICS, "finetune"):
+    if missing := _not_yet(root, FINETUNE_METRICS, "finetune"):
         return missing
-    found = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune")
+    found = read_json(root / FINETUNE_METRICS, made_by="dvc repro finetune")
     counts = [
         f"{found[name]:,} {unit if found[name] == 1 else f'{unit}s'}"
         for name, unit in (("epochs", "epoch"), ("steps", "step"), ("tokens_seen", "token"))
@@ -112,10 +117,10 @@ def _training(root: Path) -> list[str]:
 
 def _costs(root: Path) -> list[str]:
     """What the training cost, if it was done here; results from DVC's cache may be another machine's."""
-    if not all((root / path).exists() for path in (paths.LEDGER, paths.HISTORY)):
+    if not all((root / path).exists() for path in (LEDGER, HISTORY)):
         return []
-    entry = read_json(root / paths.LEDGER, made_by="dvc repro --force finetune")
-    return costs(entry) if entry.get("history") == sha256(root / paths.HISTORY) else []
+    entry = read_json(root / LEDGER, made_by="dvc repro --force finetune")
+    return costs(entry) if entry.get("history") == sha256(root / HISTORY) else []
 
 
 def costs(entry: dict[str, Any]) -> list[str]:
@@ -137,16 +142,16 @@ def costs(entry: dict[str, Any]) -> list[str]:
 
 
 def _first_train_loss(root: Path) -> float | None:
-    if not (root / paths.HISTORY).exists():
+    if not (root / HISTORY).exists():
         return None
-    rows = (row for _, row in read_jsonl(root / paths.HISTORY, made_by="dvc repro finetune"))
+    rows = (row for _, row in read_jsonl(root / HISTORY, made_by="dvc repro finetune"))
     return next((row["train_loss"] for row in rows if row.get("train_loss") is not None), None)
 
 
 def _score(root: Path) -> list[str]:
-    if missing := _not_yet(root, paths.JUDGE_METRICS, "judge"):
+    if missing := _not_yet(root, JUDGE_METRICS, "judge"):
         return missing
-    found = read_json(root / paths.JUDGE_METRICS, made_by="dvc repro judge")
+    found = read_json(root / JUDGE_METRICS, made_by="dvc repro judge")
     judge = found["judge"]
     lines = [f"of 100, mean and 95 % interval, by {judge.get('model', 'the built-in reference judge')}"]
     for name, label in (("base", "before"), ("tuned", "fine-tuned")):
@@ -168,10 +173,10 @@ def _score(root: Path) -> list[str]:
 
 def _verdict_costs(root: Path) -> list[str]:
     """What a verdict took the judge, if it was asked here and its server says so."""
-    if not all((root / path).exists() for path in (paths.JUDGE_LEDGER, paths.VERDICTS)):
+    if not all((root / path).exists() for path in (JUDGE_LEDGER, VERDICTS)):
         return []
-    entry = read_json(root / paths.JUDGE_LEDGER, made_by="dvc repro --force judge")
-    if entry.get("verdicts") != sha256(root / paths.VERDICTS):
+    entry = read_json(root / JUDGE_LEDGER, made_by="dvc repro --force judge")
+    if entry.get("verdicts") != sha256(root / VERDICTS):
         return []
     tokens = [f"{entry[name] / entry['replies']:,.0f} tokens {verb}" for name, verb in _TOKENS if name in entry]
     seconds = entry["seconds"] / entry["replies"]
@@ -246,9 +251,9 @@ _MEASURES = (
 
 def _answers(root: Path) -> list[str]:
     """The answers without a judge: before fine-tuning, if the base model answered too, and after."""
-    if missing := _not_yet(root, paths.GENERATE_METRICS, "generate"):
+    if missing := _not_yet(root, GENERATE_METRICS, "generate"):
         return missing
-    found = read_json(root / paths.GENERATE_METRICS, made_by="dvc repro generate")
+    found = read_json(root / GENERATE_METRICS, made_by="dvc repro generate")
     models = [found[name] for name in ("base", "tuned") if name in found]
     lines = []
     for group in _MEASURES:
@@ -268,15 +273,14 @@ def _answers(root: Path) -> list[str]:
 
 def _examples(root: Path) -> Iterator[Iterator[str]]:
     """Answers of the best, the middle and the worst score, with the reference and the base model's answer."""
-    test = root / paths.split_file("test")
-    if not all(file.exists() for file in (test, root / paths.RESPONSES, root / paths.VERDICTS)):
+    test = root / split_file("test")
+    if not all(file.exists() for file in (test, root / RESPONSES, root / VERDICTS)):
         return
     rows = {row.id: row for row in read_records(test, Example, made_by="dvc repro split")}
     answers: dict[tuple[str, str], str] = {
-        (row.id, row.model): row.text
-        for row in read_records(root / paths.RESPONSES, Response, made_by="dvc repro generate")
+        (row.id, row.model): row.text for row in read_records(root / RESPONSES, Response, made_by="dvc repro generate")
     }
-    verdicts = read_records(root / paths.VERDICTS, Verdict, made_by="dvc repro judge")
+    verdicts = read_records(root / VERDICTS, Verdict, made_by="dvc repro judge")
     scores = {row.id: row.score for row in verdicts if row.model == "tuned" and row.score is not None}
     ranked = sorted((name for name in rows if name in scores), key=lambda name: -scores[name])
     places = sorted(
@@ -301,18 +305,18 @@ def _short(value: str, taken: int = 0) -> str:
 
 def _places(root: Path) -> list[str]:
     named = [
-        ("model", paths.TUNED_MODEL),
-        ("history", paths.HISTORY),
-        ("loss curve", paths.LOSS_PLOT),
-        ("answers", paths.RESPONSES),
-        ("verdicts", paths.VERDICTS),
-        ("score plot", paths.SCORES_PLOT),
+        ("model", TUNED_MODEL),
+        ("history", HISTORY),
+        ("loss curve", LOSS_PLOT),
+        ("answers", RESPONSES),
+        ("verdicts", VERDICTS),
+        ("score plot", SCORES_PLOT),
     ]
     return [f"{name:<12}{path}" for name, path in named if (root / path).exists()]
 
 
 def _tracker(root: Path) -> list[str]:
-    return [f"{'MLflow':<12}{tracking.shown_uri(root)}", f"{'compare':<12}make ui"]
+    return [f"{'MLflow':<12}{tracker.shown_uri(root)}", f"{'compare':<12}make ui"]
 
 
 def main() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.common import files, paths, records
+from stages.common import files, records
 from stages.common.errors import DataError
+from stages.common.results.download import DATASET
+from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.download import dataset
 from stages.params.split import Split
 from stages.running import program
@@ -22,14 +24,14 @@ MADE_BY = "dvc repro download"
 def main() -> None:
     """Run the stage."""
     settings = program.section(Split)
-    if not paths.DATASET.is_file():
-        raise DataError(f"{paths.DATASET}: no such file", MADE_BY)
-    rows = dataset.read(paths.DATASET, name=str(paths.DATASET), mend=MADE_BY).rows
+    if not DATASET.is_file():
+        raise DataError(f"{DATASET}: no such file", MADE_BY)
+    rows = dataset.read(DATASET, name=str(DATASET), mend=MADE_BY).rows
     division = splits.divide(splits.with_ids(rows), settings)
     findings = report(division)
     for name, examples in division.items():
-        records.write_records(paths.split_file(name), examples)
-    files.write_json(paths.SPLIT_METRICS, findings)
+        records.write_records(split_file(name), examples)
+    files.write_json(SPLIT_METRICS, findings)
     _tell(findings)
 
 
@@ -49,7 +51,7 @@ def _tell(findings: dict[str, Any]) -> None:
         )
     for name, found in findings["prompts_also_in_train"].items():
         if found["count"]:
-            say(f"warning: {found['count']} {name} rows also occur in train (ids in {paths.SPLIT_METRICS})")
+            say(f"warning: {found['count']} {name} rows also occur in train (ids in {SPLIT_METRICS})")
 
 
 if __name__ == "__main__":

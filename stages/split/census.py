@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.common.records import Example
+from stages.common.results.split import Example
 
 #: The columns of what the model is asked in a row.
 PROMPT = ["instruction", "input"]

@@ -8,9 +8,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from stages.common import paths
 from stages.common.errors import ConfigError
-from stages.common.records import Example
+from stages.common.results.split import SPLITS, Example
 from stages.download.dataset import Row
 from stages.params.split import Split
 
@@ -50,7 +49,7 @@ def divide(examples: Sequence[Example], settings: Split) -> dict[str, list[Examp
     ordered = shuffled(examples, settings.seed) if settings.method == "shuffle" else list(examples)
     train = int(len(ordered) * settings.train)
     test = train + int(len(ordered) * settings.test)
-    division = dict(zip(paths.SPLITS, (ordered[:train], ordered[train:test], ordered[test:]), strict=True))
+    division = dict(zip(SPLITS, (ordered[:train], ordered[train:test], ordered[test:]), strict=True))
     if empty := [name for name, rows in division.items() if not rows]:
         sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.items())
         raise ConfigError(

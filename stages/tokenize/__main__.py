@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import write_json
-from stages.common.records import Encoded, Example, read_records, write_records
+from stages.common.records import read_records, write_records
+from stages.common.results.download import TOKENIZER
+from stages.common.results.split import SPLITS, Example, split_file
+from stages.common.results.tokenize import TOKENS_FORMAT, TOKENS_METRICS, Encoded, tokens_file
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
 from stages.running import program
@@ -23,11 +25,11 @@ from stages.tokenize.prompt import STYLES
 def main() -> None:
     """Run the stage."""
     settings = program.section(Tokenize)
-    tokenizer = Tokenizer(paths.TOKENIZER)
+    tokenizer = Tokenizer(TOKENIZER)
     style = STYLES[settings.prompt_style]
     metrics: dict[str, Any] = {}
-    for split in paths.SPLITS:
-        examples = read_records(paths.split_file(split), Example, made_by="dvc repro split")
+    for split in SPLITS:
+        examples = read_records(split_file(split), Example, made_by="dvc repro split")
         whole = [encode(example, style, tokenizer) for example in examples]
         # Test prompts are not cut: generation itself tells which of them leave no room for an answer.
         rows = (
@@ -35,14 +37,14 @@ def main() -> None:
         )
         if not rows:
             raise ConfigError(
-                f"{paths.split_file(split)}: no row has a prompt shorter than {settings.context_length} tokens",
+                f"{split_file(split)}: no row has a prompt shorter than {settings.context_length} tokens",
                 "raise tokenize.context_length in params.yaml",
             )
-        write_records(paths.tokens_file(split), rows)
+        write_records(tokens_file(split), rows)
         metrics[split] = measure(whole, rows, settings.context_length)
         say(f"{split}: {describe(metrics[split])}")
-    write_json(paths.TOKENS_FORMAT, Format(style=style, loss_on=settings.loss_on).model_dump())
-    write_json(paths.TOKENS_METRICS, metrics)
+    write_json(TOKENS_FORMAT, Format(style=style, loss_on=settings.loss_on).model_dump())
+    write_json(TOKENS_METRICS, metrics)
 
 
 def measure(whole: list[Encoded], kept: list[Encoded], context_length: int) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from stages.common.records import Encoded, Example, LossOn
+from stages.common.records import LossOn
+from stages.common.results.split import Example
+from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT
 from stages.tokenize.prompt import PromptStyle
 

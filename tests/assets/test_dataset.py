@@ -13,14 +13,13 @@ from collections.abc import Callable
 from datetime import datetime
 from difflib import SequenceMatcher
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from assets.dataset import build
 from assets.dataset.rows import Row
+from tests.root import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 DATASET = ROOT / "assets" / "data" / "instructions.json"
 README = ROOT / "assets" / "dataset" / "README.md"
 

@@ -6,15 +6,14 @@ import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks import finetune, report, task
 from stages.common.errors import ConfigError, PipelineError
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
+from tests.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = ["--model", "tiny", "--device", "cpu", "--json", "out.json"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.common import files
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 #: Writes a folder over another, and is killed by itself: while it fills the new one, or at a rename that it is about to
 #: make or has made.

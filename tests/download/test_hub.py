@@ -21,8 +21,8 @@ from stages.common.errors import ConfigError
 from stages.download import hub
 from stages.params.download import ModelSource
 from tests.fake_hub import FakeHub, serving
+from tests.root import ROOT
 
-ROOT = Path(__file__).parent.parent
 REPO = "openai-community/gpt2"
 REVISION = "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"
 
@@ -49,7 +49,7 @@ import json, sys
 from pathlib import Path
 from stages.common.errors import PipelineError
 from stages.params.download import ModelSource
-from stages.inputs import hub
+from stages.download import hub
 for line in sys.stdin:
     section, folder = json.loads(line)
     try:
@@ -193,7 +193,7 @@ def test_faults(
     found, told = downloader.fetch(out)
     assert found == code
     assert f"{fake.url(file)}: {said}" in told
-    assert mend in told.split("to mend it: ")[1]
+    assert mend in told.split("to fix it: ")[1]
     assert not list(out.iterdir())
 
 

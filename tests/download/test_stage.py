@@ -22,8 +22,8 @@ from stages.gpt2 import tokenizer
 from stages.params import reading
 from stages.params.download import DataSource
 from tests.fake_hub import serving
+from tests.root import ROOT
 
-ROOT = Path(__file__).parent.parent
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}", "category": "say"} for n in range(5)]
 
 
@@ -114,7 +114,7 @@ def test_scratch(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert told == (
         "download: data/rows.json: 1 problem in 6 rows:\n"
         "  - row 5 (number 6): output: expected a text that is not empty; the field is missing\n"
-        "  to mend it: correct the file, or download.data.source in params.yaml\n"
+        "  to fix it: correct the file, or download.data.source in params.yaml\n"
     )
     assert project.outputs() == first
 
@@ -170,7 +170,7 @@ def test_no_network(project: Project) -> None:
         code, told = project.run()
     assert code == 69
     assert f"download: {url}: [Errno 111] Connection refused (6 attempts)" in told
-    assert "to mend it: check the network" in told
+    assert "to fix it: check the network" in told
     assert project.outputs() == {}
 
 

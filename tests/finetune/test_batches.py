@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
 from stages.finetune.batches import batches_of, collate, common_prefix, epoch_order
 from stages.finetune.layout import Layout, bucket

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,17 +12,18 @@ from llms_from_scratch.ch07 import custom_collate_fn
 from torch import Tensor
 
 from benchmarks import book
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.finetune import trainer
 from stages.finetune.batches import batches_of, epoch_order
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.params import whole
+from tests.root import ROOT
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
 END_OF_TEXT = TINY.vocab_size - 1
 STEPS = 50
-RECIPE = whole.load(Path(__file__).parent.parent / "params.yaml").finetune.model_copy(
+RECIPE = whole.load(ROOT / "params.yaml").finetune.model_copy(
     update={
         "epochs": 17,
         "max_steps": STEPS,

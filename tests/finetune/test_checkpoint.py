@@ -23,9 +23,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.common import paths
 from stages.common.errors import NoSpace
 from stages.common.files import sha256
+from stages.common.results.finetune import FINETUNE_FOLDER
+from stages.common.results.tokenize import TOKENS_FORMAT
 from stages.finetune import checkpoint, job, lora, trainer
 from stages.finetune.costs import disk
 from stages.finetune.costs.clock import Meter
@@ -40,7 +41,7 @@ from stages.tokenize.encoding import Format
 from tests import killing, small_pipeline
 from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, VAL
 from tests.killing import Life, Runs
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 
 class Killed(BaseException):
@@ -663,7 +664,7 @@ def stage_process(folder: Path, stage: str) -> subprocess.Popen[str]:
 def digests(folder: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / paths.FINETUNE).rglob("*"))
+        for path in sorted((folder / FINETUNE_FOLDER).rglob("*"))
         if path.is_file()
     }
 
@@ -727,7 +728,7 @@ def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys
     monkeypatch.chdir(prepared[0])
     model = weights.initialise(TINY, seed=0)
     place = runtime.Place(torch.device("cpu"), torch.float32)
-    form = Format.model_validate_json(Path(paths.TOKENS_FORMAT).read_text())
+    form = Format.model_validate_json(Path(TOKENS_FORMAT).read_text())
     made = job.Job(whole.load().finetune, None, ALONE, form, rows={}, steps=1, place=place)
     bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())
     found = {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.common import paths
+from stages.common.results.finetune import FINETUNE_METRICS, TUNED_MODEL
 from stages.finetune import lora, trainer
 from stages.gpt2 import weights
 from stages.params.finetune import Lora
@@ -109,7 +109,7 @@ def test_the_adapter_has_the_names_and_shapes_of_peft_s_format(tuned):
     # https://huggingface.co/docs/peft/developer_guides/checkpoint: adapter_config.json and adapter_model.safetensors;
     # keys are "base_model.model." before the module's name in the base model, then lora_A [r, in] and lora_B [out, r],
     # without the adapter's own name.
-    folder = tuned / paths.TUNED_MODEL / "adapter"
+    folder = tuned / TUNED_MODEL / "adapter"
     tensors = load_file(folder / "adapter_model.safetensors")
     config = json.loads((folder / "adapter_config.json").read_text())
 
@@ -141,8 +141,8 @@ def test_the_adapter_on_the_base_model_that_it_names_is_the_merged_model(tuned, 
     from transformers import GPT2LMHeadModel
 
     monkeypatch.chdir(tuned)
-    adapter = load_file(paths.TUNED_MODEL / "adapter" / "adapter_model.safetensors")
-    config = json.loads((paths.TUNED_MODEL / "adapter" / "adapter_config.json").read_text())
+    adapter = load_file(TUNED_MODEL / "adapter" / "adapter_model.safetensors")
+    config = json.loads((TUNED_MODEL / "adapter" / "adapter_config.json").read_text())
     base = GPT2LMHeadModel.from_pretrained(config["base_model_name_or_path"])
     before = base(IDS).logits
     for name, module in base.named_modules():
@@ -151,12 +151,12 @@ def test_the_adapter_on_the_base_model_that_it_names_is_the_merged_model(tuned, 
             module.weight.data += (b @ a).t() * config["lora_alpha"] / config["r"]
 
     assert adapter == {}
-    merged = GPT2LMHeadModel.from_pretrained(paths.TUNED_MODEL)
+    merged = GPT2LMHeadModel.from_pretrained(TUNED_MODEL)
     torch.testing.assert_close(base(IDS).logits, merged(IDS).logits, rtol=1e-5, atol=1e-5)
     assert (merged(IDS).logits - before).abs().max() > 1e-4
 
 
 def test_the_updates_are_counted(tuned):
-    metrics = json.loads((tuned / paths.FINETUNE_METRICS).read_text())
+    metrics = json.loads((tuned / FINETUNE_METRICS).read_text())
 
     assert metrics["trained_parameters"] == 2 * 2 * sum(map(sum, PROJECTIONS.values()))

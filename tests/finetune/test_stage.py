@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import paths
 from stages.common.errors import ConfigError
-from stages.common.records import Encoded, read_records
+from stages.common.records import read_records
+from stages.common.results.download import TOKENIZER
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, SAMPLES, TUNED_MODEL
+from stages.common.results.tokenize import Encoded, tokens_file
 from stages.finetune import job, passes
+from stages.finetune.__main__ import main
 from stages.gpt2 import weights
 from stages.gpt2.tokenizer import Tokenizer
-from stages.running import tracking
+from stages.running.tracking import tracker
 from tests import small_pipeline
 
 
@@ -24,7 +27,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = small_pipeline.make(tmp_path_factory.mktemp("finetune"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv(tracking.RUN_ID_VARIABLE, "none")
+        patch.setenv(tracker.RUN_ID_VARIABLE, "none")
         for stage in ("download", "split", "tokenize"):
             importlib.import_module(f"stages.{stage}.__main__").main()
     return folder
@@ -34,12 +37,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(prepared: Path, monkeypatch: pytest.MonkeyPatch):
     """Fine-tune with some values changed."""
     monkeypatch.chdir(prepared)
-    monkeypatch.setenv(tracking.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
 
     def finetuned(**changed: object) -> None:
         small_pipeline.write_params(prepared, small_pipeline.SMALL)
         small_pipeline.write_params(prepared, {"finetune": changed})
-        job.main()
+        main()
 
     return finetuned
 
@@ -53,8 +56,8 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
     run(epochs=20, max_steps=60, learning_rate=0.1, schedule="constant", eval_every=3, patience=2, clip_norm=None)
 
     said = capsys.readouterr().out
-    metrics = json.loads(paths.FINETUNE_METRICS.read_text())
-    history = jsonl(paths.HISTORY)
+    metrics = json.loads(FINETUNE_METRICS.read_text())
+    history = jsonl(HISTORY)
     losses = {row["step"]: row["val_loss"] for row in history if "val_loss" in row}
     best = min((loss, step) for step, loss in losses.items() if step)
     assert (metrics["val_loss"], metrics["kept_step"]) == best
@@ -65,19 +68,19 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
     assert f"the weights kept are the best, those of step {best[1]}" in said
     assert f"→ {best[0]:.3f}; the model: artifacts/finetune/model" in said
 
-    model = weights.load(paths.TUNED_MODEL, made_by="x")
-    rows = list(read_records(paths.tokens_file("val"), Encoded, made_by="x"))
+    model = weights.load(TUNED_MODEL, made_by="x")
+    rows = list(read_records(tokens_file("val"), Encoded, made_by="x"))
     assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
     # The last sample is that model's answer.
-    last = jsonl(paths.SAMPLES)[-1]
-    assert job._sample(last["epoch"], model, rows[0], Tokenizer(paths.TOKENIZER)) == last
+    last = jsonl(SAMPLES)[-1]
+    assert job._sample(last["epoch"], model, rows[0], Tokenizer(TOKENIZER)) == last
 
 
 def test_the_best_weights_of_a_run_that_goes_to_its_end_are_no_early_stop(run, capsys):
     run(epochs=20, max_steps=60, learning_rate=0.1, schedule="constant", eval_every=3, patience=99, clip_norm=None)
 
     said = capsys.readouterr().out
-    metrics = json.loads(paths.FINETUNE_METRICS.read_text())
+    metrics = json.loads(FINETUNE_METRICS.read_text())
     assert metrics["kept_step"] < metrics["steps"] == 60
     assert "stopped early" not in said
     assert f"the weights kept are the best, those of step {metrics['kept_step']}" in said

@@ -17,7 +17,7 @@ from stages.common import paths
 from stages.finetune import launch
 from tests import small_pipeline
 from tests.finetune.test_checkpoint import digests, finish, stage_process
-from tests.small_pipeline import ROOT
+from tests.root import ROOT
 
 #: Run by two processes: train alone and together in both ways, and print the histories. Five rows a batch do not divide
 #: evenly, and the last batch of an epoch has one row for two processes.
@@ -27,9 +27,9 @@ from pathlib import Path
 import torch
 from stages.params.finetune import Finetune
 from stages.gpt2 import weights
-from stages.sft import lora, team, trainer
-from stages.sft.checkpoint import Checkpoints
-from tests.test_sft_trainer import RECIPE, TINY, TRAIN, VAL
+from stages.finetune import lora, team, trainer
+from stages.finetune.checkpoint import Checkpoints
+from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, VAL
 
 options = json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False}
 recipe = Finetune.model_validate(RECIPE.model_dump() | options)

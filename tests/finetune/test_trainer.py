@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.optim import lr_scheduler
 
 from stages.common.errors import ConfigError, DataError
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.finetune import optimizer, passes, trainer
 from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.checkpoint import Checkpoints

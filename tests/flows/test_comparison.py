@@ -8,21 +8,22 @@ from pathlib import Path
 import pytest
 
 from flows.comparison import with_last_commit
-from stages.common import paths
+from stages.common.results.judge import JUDGE_FOLDER
 from tests.judge.runs.test_compare import commit, git, write
+from tests.root import ROOT
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     git("init", "-q")
     commit([50] * 10)
     return tmp_path
 
 
 def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) -> None:
-    write(paths.JUDGE, [80, 70] * 5)
+    write(JUDGE_FOLDER, [80, 70] * 5)
     with with_last_commit(repository, repository) as found:
         head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
         assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
@@ -45,7 +46,7 @@ def test_a_run_without_scores_is_not_compared(repository: Path) -> None:
 def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) -> None:
     git("rm", "-q", "dvc.lock")
     git("commit", "-m", "nothing")
-    write(paths.JUDGE, [80])
+    write(JUDGE_FOLDER, [80])
     with with_last_commit(repository, repository) as found:
         assert found.text.startswith("Nothing compared: compare: HEAD: no results of the stage judge in its dvc.lock")
         assert found.files == ()

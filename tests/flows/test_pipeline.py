@@ -16,7 +16,8 @@ import pytest
 
 from flows import profile, servers
 from tests import flow_project
-from tests.flow_project import REPO, Project
+from tests.flow_project import Project
+from tests.root import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_stages_are_skipped_retried_and_fail_as_they_should(server: str, project
     project.tell("alpha", "65")
     done = project.python("-m", "flows.run", PREFECT_API_URL=server)
     assert done.returncode == 65, done.stderr
-    assert done.stderr.endswith("alpha: row 3 is wrong\n  to mend it: correct row 3\n")
+    assert done.stderr.endswith("alpha: row 3 is wrong\n  to fix it: correct row 3\n")
     assert "Traceback" not in done.stdout + done.stderr
     assert "tracking: MLflow" in done.stdout + done.stderr  # it is down, and the run went on
     assert project.calls("zeta") == 3
@@ -75,7 +76,7 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
     done = project.python("-m", "flows.run", *given, PREFECT_API_URL=server)
     assert done.returncode == 78, done.stderr
     assert done.stderr.endswith(
-        "alpha: judge.seed is wrong\n  to mend it: correct judge.seed\n"
+        "alpha: judge.seed is wrong\n  to fix it: correct judge.seed\n"
         "  judge.seed is not from params.yaml but from --set judge.seed=... (in a form: overrides)\n"
     )
 
@@ -143,9 +144,9 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
     from flows.stage_run import StageFailed
 
     overrides = {"finetune": {"batch_size": 4000, "epochs": 2}, "judge": {"model": "x"}}
-    given = profile.givers(REPO, "gpt2-medium", overrides)
+    given = profile.givers(ROOT, "gpt2-medium", overrides)
     wrong = (
-        "finetune: rows do not fill finetune.batch_size 4000\n  to mend it: lower finetune.batch_size, in params.yaml"
+        "finetune: rows do not fill finetune.batch_size 4000\n  to fix it: lower finetune.batch_size, in params.yaml"
     )
     said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
     assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
@@ -159,7 +160,7 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
 def test_the_form_offers_the_profiles_there_are() -> None:
     from flows.pipeline import Profile
 
-    assert sorted(get_args(Profile)) == sorted([profile.CURRENT, *profile.known(REPO)])
+    assert sorted(get_args(Profile)) == sorted([profile.CURRENT, *profile.known(ROOT)])
 
 
 def test_the_form_describes_every_parameter() -> None:

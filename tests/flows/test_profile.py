@@ -16,12 +16,12 @@ from flows import profile
 from flows.overrides import Overrides
 from stages.common.errors import ConfigError
 from stages.params import reading, whole
-from tests.flow_project import REPO
+from tests.root import ROOT
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_bytes((REPO / "params.yaml").read_bytes())
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "tiny.yaml").write_text("profile: tiny\nfinetune:\n  epochs: 2\n  learning_rate: 5e-5\n")
     (tmp_path / "profiles" / "wrong.yaml").write_text("finetune:\n  epoch: 2\n")
@@ -32,7 +32,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flows.profile", *arguments],
         cwd=root,
-        env={"PYTHONPATH": str(REPO)},
+        env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -49,7 +49,7 @@ def test_values_change_and_everything_else_stays(root: Path) -> None:
         "  epochs: 2",
         "  learning_rate: 5e-5",
     ]
-    old = reading.flatten(reading.read_yaml(REPO / "params.yaml"))
+    old = reading.flatten(reading.read_yaml(ROOT / "params.yaml"))
     assert done.stdout.splitlines() == [
         f"profile                 {old['profile']} -> tiny",
         f"finetune.epochs         {old['finetune.epochs']} -> 2",
@@ -67,7 +67,7 @@ def test_a_second_time_changes_nothing(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tini", "profile: tini: no such profile; there are tiny, wrong\n  to mend it: ls profiles\n"),
+        ("tini", "profile: tini: no such profile; there are tiny, wrong\n  to fix it: ls profiles\n"),
         ("wrong", "finetune.epoch: unknown key; did you mean finetune.epochs?"),
         ("../params", "../params: no such profile"),
     ],
@@ -82,9 +82,9 @@ def test_a_wrong_profile_leaves_the_file_as_it_was(root: Path, name: str, messag
 
 
 def test_the_projects_own_profiles_are_valid() -> None:
-    assert {"quick", "gpt2-medium"} <= set(profile.known(REPO))
-    for name in profile.known(REPO):
-        profile.overlaid(REPO, name, {})
+    assert {"quick", "gpt2-medium"} <= set(profile.known(ROOT))
+    for name in profile.known(ROOT):
+        profile.overlaid(ROOT, name, {})
 
 
 def test_overrides_go_over_the_profile(root: Path) -> None:
@@ -142,7 +142,7 @@ def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str
 def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) -> None:
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(re.sub(r"(\n  accumulate:) \d+", r"\1 999", text))
-    with pytest.raises(ConfigError, match=r"to mend it: correct params\.yaml$"):
+    with pytest.raises(ConfigError, match=r"to fix it: correct params\.yaml$"):
         profile.overlaid(root, "current", {"finetune.epochs": 3})
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
     before = (root / "params.yaml").read_bytes()
     command = f"ulimit -f 0; exec {sys.executable} -m flows.profile tiny"
     done = subprocess.run(
-        ["sh", "-c", command], cwd=root, env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+        ["sh", "-c", command], cwd=root, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.startswith("profile: ")) == (74, True)
     assert "Traceback" not in done.stderr
@@ -179,6 +179,6 @@ def test_typed_overrides_refuse_what_params_yaml_would(wrong) -> None:
 
 
 def test_every_value_of_params_yaml_can_be_overridden() -> None:
-    tree = reading.flatten(YAML(typ="safe").load(REPO / "params.yaml"))
+    tree = reading.flatten(YAML(typ="safe").load(ROOT / "params.yaml"))
 
     assert reading.flatten(Overrides.model_validate(tree).tree()) == tree

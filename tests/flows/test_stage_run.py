@@ -61,7 +61,7 @@ def test_a_failure_has_the_stages_own_exit_code_and_words(project: Project) -> N
     with pytest.raises(StageFailed) as caught:
         run(project, "zeta")
     assert caught.value.exit_code == 65
-    assert str(caught.value) == "zeta: row 3 is wrong\n  to mend it: correct row 3"
+    assert str(caught.value) == "zeta: row 3 is wrong\n  to fix it: correct row 3"
 
 
 @pytest.mark.parametrize("shell", ["gives way to its command", "stays and says how its command ended"])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows import chat as door
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError
+from stages.common.results.finetune import TUNED_MODEL
 from stages.download import bpe
 from stages.generate import conversation
 from stages.gpt2 import decoding, weights
@@ -22,8 +22,8 @@ from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
 from stages.tokenize import prompt
 from stages.tokenize.encoding import answer_text
+from tests.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)
 
 
@@ -136,9 +136,9 @@ def test_the_help_names_the_default_model_and_how_to_give_an_input(capsys):
 
     said = " ".join(capsys.readouterr().out.split())
     assert "[--model MODEL]" in said
-    assert f"(default: {paths.TUNED_MODEL})" in said
+    assert f"(default: {TUNED_MODEL})" in said
     assert "/input TEXT before it is its input" in said
-    assert conversation.parser().parse_args([]).model == paths.TUNED_MODEL
+    assert conversation.parser().parse_args([]).model == TUNED_MODEL
 
 
 def test_a_line_that_is_not_utf_8_is_told_after_the_others_were_given():
@@ -172,12 +172,12 @@ def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch
     with pytest.raises(ConfigError, match="in which words this model expects an instruction is not known") as caught:
         conversation.main()
 
-    assert str(paths.TUNED_MODEL) in caught.value.fix
+    assert str(TUNED_MODEL) in caught.value.fix
 
 
 def test_a_style_that_our_fine_tuning_did_not_leave_is_made_by_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    paths.TUNED_MODEL.mkdir(parents=True)
+    TUNED_MODEL.mkdir(parents=True)
     monkeypatch.setattr(sys, "argv", ["chat"])
     with pytest.raises(DataError, match=r"prompt_style\.json: no such file") as caught:
         conversation.main()
@@ -211,7 +211,7 @@ def test_an_input_file_that_is_not_there_is_told(folder, tmp_path, monkeypatch):
 def test_a_model_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="artifacts/finetune/model: no such folder"):
-        door.model_folder(str(paths.TUNED_MODEL))
+        door.model_folder(str(TUNED_MODEL))
     with pytest.raises(ConfigError, match="nothing: neither a folder nor an MLflow run"):
         door.model_folder("nothing")
 

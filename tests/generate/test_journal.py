@@ -7,13 +7,13 @@ import resource
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from stages.common.errors import DataError
-from stages.common.records import Response
+from stages.common.results.generate import Response
 from stages.generate.journal import Journal, remove_unless_open
+from tests.root import ROOT
 
 
 def response(row: str) -> Response:
@@ -129,7 +129,7 @@ HOLD += "with Journal(Path(sys.argv[1])): print('open', flush=True); sys.stdin.r
 
 
 def test_a_journal_is_removed_unless_a_process_has_it_open(path):
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.common.records import Response
+from stages.common.results.generate import Response
 from stages.common.texts import chrf
 from stages.generate import measures
 

@@ -19,19 +19,25 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.common import paths, records
+from stages.common import records
 from stages.common.errors import ConfigError, DataError
+from stages.common.results.download import BASE_MODEL, TOKENIZER
+from stages.common.results.finetune import TUNED_MODEL
+from stages.common.results.generate import GENERATE_FOLDER, GENERATE_METRICS, RESPONSES
+from stages.common.results.split import SPLIT_FOLDER, split_file
+from stages.common.results.tokenize import TOKENS_FOLDER, tokens_file
 from stages.generate import answering, job
+from stages.generate.__main__ import main
 from stages.generate.journal import Journal
 from stages.gpt2 import decoding, weights
 from stages.gpt2.model import GPT2Config
 from stages.params import whole
 from stages.running import console
 from tests import small_pipeline
+from tests.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("base", "tuned")
-WEIGHTS = paths.TUNED_MODEL / "model.safetensors"
+WEIGHTS = TUNED_MODEL / "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +53,7 @@ def trained(tmp_path_factory):
         patch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
         for stage in ("download", "split", "tokenize", "finetune"):
             importlib.import_module(f"stages.{stage}.__main__").main()
-        job.main()
+        main()
     return folder
 
 
@@ -60,7 +66,7 @@ def project(trained, tmp_path, monkeypatch):
 
 
 def results() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in paths.GENERATE.iterdir()}
+    return {path.name: path.read_bytes() for path in GENERATE_FOLDER.iterdir()}
 
 
 def journals(name: str = "*") -> list[Path]:
@@ -86,7 +92,7 @@ def asked(monkeypatch) -> list[str]:
 
 
 def responses() -> list[dict]:
-    return [json.loads(line) for line in paths.RESPONSES.read_bytes().splitlines()]
+    return [json.loads(line) for line in RESPONSES.read_bytes().splitlines()]
 
 
 def set_generate(project: Path, **values) -> None:
@@ -95,7 +101,7 @@ def set_generate(project: Path, **values) -> None:
 
 def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
     expected = results()
-    shutil.rmtree(paths.GENERATE)
+    shutil.rmtree(GENERATE_FOLDER)
     shutil.rmtree(job.ANSWERS)
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.generate"],
@@ -111,10 +117,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
         process.kill()
         process.wait()
     assert process.returncode == -signal.SIGKILL
-    assert not paths.RESPONSES.exists()
+    assert not RESPONSES.exists()
     kept = {path.name.partition("-")[0]: lines(path) for path in journals()}
 
-    job.main()
+    main()
 
     assert results() == expected
     said = capsys.readouterr().out
@@ -137,7 +143,7 @@ def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked,
     repeat_rows(70)
     set_generate(project, precision=precision, **FEW)
     with keep_journals():
-        job.main()
+        main()
         expected, (path,) = results(), journals("tuned")
     whole = lines(path)
     assert len(whole) == 70
@@ -146,7 +152,7 @@ def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked,
         asked.clear()
 
         with keep_journals():
-            job.main()
+            main()
 
         done = cut if precision == "fp32" or cut == 70 else cut // 16 * 16
         answered = {json.loads(line)["id"] for line in whole[:done]}
@@ -161,12 +167,12 @@ def test_answers_in_any_order_are_taken_from_the_journal(project, asked):
     repeat_rows(70)
     set_generate(project, **FEW)
     with keep_journals():
-        job.main()
+        main()
         expected, (path,) = results(), journals("tuned")
     path.write_text("".join(lines(path)[::-1][:40]))
     asked.clear()
 
-    job.main()
+    main()
 
     assert len(asked) == 30
     assert results() == expected
@@ -182,14 +188,14 @@ def keep_journals():
 
 def repeat_rows(count: int) -> None:
     """Make so many test rows of the first ones, with ids of their own."""
-    for path in (paths.tokens_file("test"), paths.split_file("test")):
+    for path in (tokens_file("test"), split_file("test")):
         found = [json.loads(line) for line in lines(path)]
         made = [found[number % len(found)] | {"id": f"{number:03}"} for number in range(count)]
         path.write_text("".join(json.dumps(row) + "\n" for row in made))
 
 
 def rows() -> list[str]:
-    return [json.loads(line)["id"] for line in lines(paths.tokens_file("test"))]
+    return [json.loads(line)["id"] for line in lines(tokens_file("test"))]
 
 
 def test_a_row_without_an_answer_at_the_end_is_told(project, monkeypatch):
@@ -197,28 +203,28 @@ def test_a_row_without_an_answer_at_the_end_is_told(project, monkeypatch):
     monkeypatch.setattr(Journal, "__len__", lambda journal: 20)
 
     with pytest.raises(DataError, match=rf"tuned-\w+\.jsonl: no answer to the row {rows()[0]}") as caught:
-        job.main()
+        main()
 
     assert caught.value.fix == f"rm {journals('tuned')[0]}"
 
 
 def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(project, asked, capsys):
     (kept,) = journals()
-    base = paths.RESPONSES.read_bytes().splitlines()[:20]
+    base = RESPONSES.read_bytes().splitlines()[:20]
     rewrite(lambda tensors: tensors["transformer.ln_f.bias"].add_(torch.arange(16) / 4))
     other = job.ANSWERS / f"base-{'0' * 16}.jsonl"
     other.write_text("")
     for name in ("tuned", "else"):
         (job.ANSWERS / f"{name}-{'0' * 16}.jsonl").write_text("of a run that was stopped")
 
-    job.main()
+    main()
 
     assert asked == [f"tuned:{row}" for row in rows()]
     assert "base model: all 20 answers are there from an earlier run" in capsys.readouterr().out
-    assert paths.RESPONSES.read_bytes().splitlines()[:20] == base
+    assert RESPONSES.read_bytes().splitlines()[:20] == base
     assert [path.name for path in journals()] == [kept.name, f"else-{'0' * 16}.jsonl"]
     set_generate(project, max_new_tokens=11)
-    job.main()
+    main()
     assert len(asked) == 60
     assert kept not in journals()
     assert len(journals("base")) == 1
@@ -227,14 +233,14 @@ def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(pro
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_the_effect_of_bf16_is_that_on_the_first_rows_whatever_the_window(project, batch_size):
     set_generate(project, max_new_tokens=12, batch_size=batch_size)
-    job.main()
+    main()
     exact = [row["text"] for row in responses()]
     set_generate(project, precision="bf16")
-    job.main()
+    main()
     rounded = [row["text"] for row in responses()]
 
     for place, name in enumerate(NAMES):
-        found = json.loads(paths.GENERATE_METRICS.read_text())[name]
+        found = json.loads(GENERATE_METRICS.read_text())[name]
         pairs = zip(exact[20 * place :][:20], rounded[20 * place :][:20], strict=True)
         assert found["bf16_compared"] == 20
         assert found["bf16_changed"] == sum(a != b for a, b in pairs) / 20
@@ -255,7 +261,7 @@ def test_one_model_is_in_memory_at_a_time_and_one_check_reads_it_before(project,
     for precision, count in (("fp32", 2), ("bf16", 4)):
         set_generate(project, precision=precision, max_new_tokens=3)
         loaded.clear()
-        job.main()
+        main()
         assert len(loaded) == count
 
 
@@ -268,7 +274,7 @@ def test_another_value_prompt_or_model_has_another_journal(project):
     found = {journal()}
     set_generate(project, max_new_tokens=13)
     found.add(journal())
-    with paths.tokens_file("test").open("a") as stream:
+    with tokens_file("test").open("a") as stream:
         stream.write("\n")
     found.add(journal())
     rewrite(lambda tensors: tensors["transformer.ln_f.bias"].add_(1))
@@ -281,40 +287,40 @@ def test_the_batch_size_changes_no_byte(project):
     expected = results()
     for batch_size in (3, 64):
         set_generate(project, batch_size=batch_size)
-        job.main()
+        main()
         assert results() == expected
 
 
 def test_sampled_answers_depend_on_seed_and_row_alone(project):
     greedy = responses()
     set_generate(project, temperature=1.0, top_k=40, top_p=0.9, models=["tuned"])
-    job.main()
+    main()
     first = responses()
     before = rows()
-    for path in (paths.tokens_file("test"), paths.split_file("test")):
+    for path in (tokens_file("test"), split_file("test")):
         path.write_text("".join(path.read_text().splitlines(keepends=True)[5:15][::-1]))
     set_generate(project, batch_size=7)
-    job.main()
+    main()
 
     assert len(before) == 20
     assert responses() == first[5:15][::-1]
     assert first != greedy[20:]
     set_generate(project, seed=124)
-    job.main()
+    main()
     assert responses() != first[5:15][::-1]
 
 
 def test_a_prompt_that_leaves_no_room_is_marked_counted_and_told(project, capsys):
-    path = paths.tokens_file("test")
+    path = tokens_file("test")
     encoded = [json.loads(line) for line in lines(path)]
     encoded[3] = encoded[3] | {"ids": [5] * 131, "prompt_length": 129}
     path.write_text("".join(json.dumps(row) + "\n" for row in encoded))
 
-    job.main()
+    main()
 
     marked = [row for row in responses() if row["id"] == encoded[3]["id"]]
     assert [(row["stop_reason"], row["tokens"], row["text"]) for row in marked] == [("context", 0, "")] * 2
-    assert json.loads(paths.GENERATE_METRICS.read_text())["base"]["no_room"] == 1
+    assert json.loads(GENERATE_METRICS.read_text())["base"]["no_room"] == 1
     assert "base model: 20 answers" in (said := capsys.readouterr().out)
     assert said.count("; 1 prompt leaves no room for an answer") == 2
 
@@ -326,7 +332,7 @@ def rewrite(change) -> None:
 
 
 def no_rows() -> None:
-    for path in (paths.tokens_file("test"), paths.split_file("test")):
+    for path in (tokens_file("test"), split_file("test")):
         path.write_text("")
 
 
@@ -337,32 +343,32 @@ def change_row(path: Path, number: int, **fields) -> None:
 
 
 def no_response() -> None:
-    row = json.loads(lines(paths.tokens_file("test"))[19])
-    change_row(paths.tokens_file("test"), 19, prompt_length=len(row["ids"]))
+    row = json.loads(lines(tokens_file("test"))[19])
+    change_row(tokens_file("test"), 19, prompt_length=len(row["ids"]))
 
 
 def one_id_twice() -> None:
-    for path in (paths.tokens_file("test"), paths.split_file("test")):
+    for path in (tokens_file("test"), split_file("test")):
         change_row(path, 19, id=rows()[0])
 
 
 def drop_reference(number: int) -> None:
-    path = paths.split_file("test")
+    path = split_file("test")
     path.write_text("".join(line for place, line in enumerate(lines(path)) if place != number))
 
 
 def surplus_reference() -> None:
-    path = paths.split_file("test")
+    path = split_file("test")
     path.write_text(path.read_text() + lines(path)[-1].replace(rows()[-1], "more"))
 
 
 def other_vocabulary() -> None:
-    path = paths.TUNED_MODEL / "config.json"
+    path = TUNED_MODEL / "config.json"
     path.write_text(path.read_text().replace("50257", "50304"))
 
 
 def other_tokenizer() -> None:
-    path = paths.TUNED_MODEL / "vocab.json"
+    path = TUNED_MODEL / "vocab.json"
     path.write_text(path.read_text().replace("the", "teh"))
 
 
@@ -370,22 +376,22 @@ def other_tokenizer() -> None:
     ("harm", "message"),
     [
         (
-            lambda: change_row(paths.tokens_file("test"), 3, prompt_length=-2),
+            lambda: change_row(tokens_file("test"), 3, prompt_length=-2),
             r"test\.jsonl, row .*: prompt_length: expected 1 to \d+, found -2",
         ),
         (no_response, r"test\.jsonl, row .*: prompt_length: expected 1 to (\d+), found \d+"),
-        (lambda: change_row(paths.tokens_file("test"), 19, ids=[50257], prompt_length=1), "expected 1 to 0, found 1"),
+        (lambda: change_row(tokens_file("test"), 19, ids=[50257], prompt_length=1), "expected 1 to 0, found 1"),
         (
-            lambda: change_row(paths.tokens_file("test"), 19, ids=[7, 50257], prompt_length=1),
+            lambda: change_row(tokens_file("test"), 19, ids=[7, 50257], prompt_length=1),
             "ids: expected 0 to 50256",
         ),
-        (no_rows, r"tokenize/test\.jsonl: no rows to answer\n  to mend it: dvc repro --force tokenize"),
+        (no_rows, r"tokenize/test\.jsonl: no rows to answer\n  to fix it: dvc repro --force tokenize"),
         (one_id_twice, r"tokenize/test\.jsonl: two rows have the id \w+"),
         (lambda: drop_reference(0), r"split/test\.jsonl: expected the row \w+, found the row \w+"),
         (lambda: drop_reference(19), r"split/test\.jsonl: expected the row \w+, found the end"),
         (surplus_reference, r"split/test\.jsonl: expected the end, found the row more"),
         (WEIGHTS.unlink, r"model\.safetensors: no such file"),
-        (lambda: (paths.BASE_MODEL / "model.safetensors").unlink(), r"download/model/model\.safetensors: no such file"),
+        (lambda: (BASE_MODEL / "model.safetensors").unlink(), r"download/model/model\.safetensors: no such file"),
         (lambda: WEIGHTS.write_bytes(WEIGHTS.read_bytes()[:-5]), "not a whole safetensors file"),
         (lambda: rewrite(lambda tensors: tensors.pop("transformer.ln_f.bias")), r"ln_f\.bias: missing"),
         (
@@ -394,7 +400,7 @@ def other_tokenizer() -> None:
         ),
         (other_vocabulary, r"config\.json: vocab_size: the tokenizer has 50257 tokens, these weights 50304"),
         (other_tokenizer, r"vocab\.json: these weights go with another tokenizer than GPT-2's: expected SHA-256"),
-        (lambda: (paths.TOKENIZER / "vocab.bpe").write_text("#"), r"vocab\.bpe: not GPT-2's file"),
+        (lambda: (TOKENIZER / "vocab.bpe").write_text("#"), r"vocab\.bpe: not GPT-2's file"),
     ],
 )
 def test_bad_input_is_told_before_anything_is_answered(project, asked, harm, message):
@@ -403,7 +409,7 @@ def test_bad_input_is_told_before_anything_is_answered(project, asked, harm, mes
     before = results()
 
     with pytest.raises(DataError, match=message) as caught:
-        job.main()
+        main()
 
     assert caught.value.fix
     assert asked == []
@@ -413,10 +419,12 @@ def test_bad_input_is_told_before_anything_is_answered(project, asked, harm, mes
 
 SHORT = """
 import resource
-from stages import generate
-from stages.common import program
+from stages.generate import __main__ as generate
+from stages.running import program
 from stages.gpt2 import decoding, weights
-from stages.sft import answering, checkpoint, memory
+from stages.generate import answering
+from stages.finetune import checkpoint
+from stages.finetune.costs import memory
 
 ROOM = 600 << 20  # tokenizer, model and what torch for GPUs maps fit, the keys and values of 20 rows do not
 used = memory.psutil.Process().memory_info().vms
@@ -435,7 +443,7 @@ def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, m
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay, data=small_pipeline.rows(34)))
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()
-    shutil.copytree(paths.BASE_MODEL, paths.TUNED_MODEL)
+    shutil.copytree(BASE_MODEL, TUNED_MODEL)
 
     done = subprocess.run(
         [sys.executable, "-c", SHORT],
@@ -454,7 +462,7 @@ def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, m
 
 
 PEAK = """
-from stages import generate
+from stages.generate import __main__ as generate
 generate.main()
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
@@ -473,12 +481,12 @@ def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypa
     }
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay))
     importlib.import_module("stages.download").main()
-    shutil.copytree(paths.BASE_MODEL, paths.TUNED_MODEL)
-    paths.SPLIT.mkdir()
-    paths.TOKENS.mkdir()
+    shutil.copytree(BASE_MODEL, TUNED_MODEL)
+    SPLIT_FOLDER.mkdir()
+    TOKENS_FOLDER.mkdir()
     peaks = {}
     for count in (10_000, 100_000):
-        with paths.tokens_file("test").open("w") as rows, paths.split_file("test").open("w") as references:
+        with tokens_file("test").open("w") as rows, split_file("test").open("w") as references:
             for number in range(count):
                 row = {"id": f"{number:012}", "ids": [7] * 9, "prompt_length": 8 - (number % 10 == 0)}
                 example = {"id": row["id"], "instruction": "a", "input": "", "output": "b", "category": "c"}

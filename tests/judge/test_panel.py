@@ -207,12 +207,12 @@ def test_a_judge_that_fails_again_and_again_is_not_asked_to_the_end(opened, tmp_
 PROGRAM = """
 import sys
 from pathlib import Path
-from stages.common import program
-from stages.judging.cache import VerdictCache
-from stages.judging.ollama import open_ollama_judge
-from stages.judging.panel import judge_all
-from tests.test_judging_ollama import settings
-from tests.test_judging_panel import questions
+from stages.running import program
+from stages.judge.cache import VerdictCache
+from stages.judge.judges.ollama import open_ollama_judge
+from stages.judge.panel import judge_all
+from tests.judge.judges.test_ollama import settings
+from tests.judge.test_panel import questions
 
 def main():
     with VerdictCache(Path(sys.argv[1])) as cache:
@@ -287,8 +287,8 @@ def test_a_verdict_that_somebody_has_cut_off_is_said(tmp_path):
 WAITING = """
 import sys
 from pathlib import Path
-from stages.judging.cache import VerdictCache
-from stages.judging.judge import Judgement
+from stages.judge.cache import VerdictCache
+from stages.judge.judges.protocol import Judgement
 
 with VerdictCache(Path(sys.argv[1])) as cache:
     print(sorted(key for key in "ab" if cache.get(key)), flush=True)

@@ -9,14 +9,26 @@ import pytest
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import write_json
-from stages.common.records import Example, Response, Verdict, read_records, write_records
-from stages.judge import job
+from stages.common.records import read_records, write_records
+from stages.common.results.download import TOKENIZER
+from stages.common.results.generate import RESPONSES, Response
+from stages.common.results.judge import (
+    JUDGE_FOLDER,
+    JUDGE_LEDGER,
+    JUDGE_METRICS,
+    SCORES,
+    SCORES_CSV,
+    SCORES_PLOT,
+    VERDICTS,
+    Verdict,
+)
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
+from stages.judge.__main__ import main
 from stages.judge.self_test import probes
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
 from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
-
-ROOT = Path(__file__).parents[1]
+from tests.root import ROOT
 
 EXAMPLES = [
     Example(id="a", instruction="Name the capital of France.", input="", output="Paris.", category="facts"),
@@ -46,12 +58,12 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
     configure()
-    write_records(paths.split_file("test"), EXAMPLES)
+    write_records(split_file("test"), EXAMPLES)
     rows = {"train": 1, "test": 3, "val": 0}
-    write_json(paths.SPLIT_METRICS, {"rows": rows, "prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
-    write_records(paths.split_file("train"), EXAMPLES[:1])
-    write_json(paths.TOKENIZER / "encoder.json", {"Ġfriend": 1, "Ġ5": 2, "ing": 3})
-    write_records(paths.RESPONSES, respond(ANSWERS))
+    write_json(SPLIT_METRICS, {"rows": rows, "prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
+    write_records(split_file("train"), EXAMPLES[:1])
+    write_json(TOKENIZER / "encoder.json", {"Ġfriend": 1, "Ġ5": 2, "ing": 3})
+    write_records(RESPONSES, respond(ANSWERS))
     return tmp_path
 
 
@@ -63,28 +75,28 @@ def configure(models=("base", "tuned"), **changes):
 
 
 def outputs():
-    return {path.name: path.read_bytes() for path in paths.JUDGE.iterdir()}
+    return {path.name: path.read_bytes() for path in JUDGE_FOLDER.iterdir()}
 
 
 def earlier_results():
-    paths.JUDGE.mkdir(parents=True)
-    paths.JUDGE_METRICS.write_text("earlier")
+    JUDGE_FOLDER.mkdir(parents=True)
+    JUDGE_METRICS.write_text("earlier")
     return outputs()
 
 
 def verdicts():
-    return list(read_records(paths.VERDICTS, Verdict, made_by=""))
+    return list(read_records(VERDICTS, Verdict, made_by=""))
 
 
 def metrics():
-    return json.loads(paths.JUDGE_METRICS.read_text())
+    return json.loads(JUDGE_METRICS.read_text())
 
 
 def test_the_built_in_judge_gives_the_same_bytes_again(folder):
-    job.main()
+    main()
     first = outputs()
-    shutil.rmtree(paths.JUDGE)
-    job.main()
+    shutil.rmtree(JUDGE_FOLDER)
+    main()
     assert outputs() == first
     assert sorted(first) == [
         *("metrics.json", "pairwise.jsonl", "scores.csv", "scores.json", "scores.png", "verdicts.jsonl")
@@ -94,7 +106,7 @@ def test_the_built_in_judge_gives_the_same_bytes_again(folder):
 
 
 def test_what_is_written(folder):
-    job.main()
+    main()
     found = metrics()
     assert list(found) == ["judge", "self_test", "tuned", "base", "difference"]
     assert found["judge"]["backend"] == "reference"
@@ -123,22 +135,20 @@ def test_what_is_written(folder):
     assert len({v.cluster for v in verdicts()}) == 2
     assert found["difference"]["n"] == 3
     assert found["difference"]["mean"] == pytest.approx(found["tuned"]["mean"] - found["base"]["mean"], abs=0.002)
-    assert [(v.id, v.model) for v in verdicts()] == [
-        (id, model) for id in ("a", "b", "c") for model in ("base", "tuned")
-    ]
-    assert paths.SCORES_CSV.read_text().splitlines() == [
+    assert [(v.id, v.model) for v in verdicts()] == list(ANSWERS)
+    assert SCORES_CSV.read_text().splitlines() == [
         "id,category,tuned,base",
         "a,facts,100.0,0.0",
         f"b,spelling,{freind.score},0.0",
         f"c,spelling,100.0,{next(v.score for v in verdicts() if (v.id, v.model) == ('c', 'base'))}",
     ]
-    assert paths.SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
+    assert SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_tuned_model_alone(folder):
     configure(models=["tuned"])
-    write_records(paths.RESPONSES, respond({key: answer for key, answer in ANSWERS.items() if key[1] == "tuned"}))
-    job.main()
+    write_records(RESPONSES, respond({key: answer for key, answer in ANSWERS.items() if key[1] == "tuned"}))
+    main()
     assert list(metrics()) == ["judge", "self_test", "tuned"]
 
 
@@ -148,33 +158,33 @@ def test_the_tuned_model_alone(folder):
         (lambda rows: rows[1:], "no answer: a (tuned)"),
         (lambda rows: [*rows, rows[2]], "more than one answer: c (tuned)"),
         (lambda rows: [*rows, rows[0].model_copy(update={"id": "z"})], "answers to no test row: z (tuned)"),
-        (lambda rows: [], "no answer: a (base), a (tuned), b (base), b (tuned), c (base) and 1 more"),
+        (lambda rows: [], "no answer by the model tuned"),
     ],
 )
 def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folder, change, message):
     before = earlier_results()
-    write_records(paths.RESPONSES, change(respond(ANSWERS)))
+    write_records(RESPONSES, change(respond(ANSWERS)))
     with pytest.raises(DataError) as caught:
-        job.main()
-    assert caught.value.what == f"{paths.RESPONSES} does not fit artifacts/split/test.jsonl: {message}"
+        main()
+    assert caught.value.what == f"{RESPONSES} does not fit artifacts/split/test.jsonl: {message}"
     assert outputs() == before
 
 
 def test_the_headlines_name_the_judge_so_that_a_diff_of_two_judges_shows_it(folder, monkeypatch):
-    job.main()
-    first = json.loads(paths.SCORES.read_text())["judge"]
+    main()
+    first = json.loads(SCORES.read_text())["judge"]
     assert first == f"reference {metrics()['judge']['fingerprint'][:12]}"
     configure(backend="ollama")
     with FakeOllama() as server:
         ollama(monkeypatch, server)
-        job.main()
-    assert json.loads(paths.SCORES.read_text())["judge"] == f"llama3 {metrics()['judge']['fingerprint'][:12]}"
+        main()
+    assert json.loads(SCORES.read_text())["judge"] == f"llama3 {metrics()['judge']['fingerprint'][:12]}"
 
 
 def test_two_rows_with_one_id_are_named(folder):
-    write_records(paths.split_file("test"), [*EXAMPLES, EXAMPLES[0]])
+    write_records(split_file("test"), [*EXAMPLES, EXAMPLES[0]])
     with pytest.raises(DataError, match="more than one row: a") as caught:
-        job.main()
+        main()
     assert caught.value.fix == "dvc repro --force split"
 
 
@@ -186,22 +196,22 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
     configure(backend="ollama", parallel=3)
     with FakeOllama() as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     first = outputs()
     assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
     assert metrics()["self_test"]["separation"] > 60
     assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
     assert len(server.chats) == 54 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
-    ledger = json.loads(paths.JUDGE_LEDGER.read_text())
+    ledger = json.loads(JUDGE_LEDGER.read_text())
     assert (ledger["replies"], ledger["reply_tokens"]) == (54 + 1 + 2 * 6 + 6, 10 * (54 + 2 * 6 + 6) + 1)
     assert (ledger["size_vram"], ledger["context_length"]) == (5_000_000_000, 8192)
     assert "tokens read, 10 tokens written, " in summary.text()
     with FakeOllama([server_error(500)]) as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     assert server.chats == []
     assert outputs() == first
-    assert json.loads(paths.JUDGE_LEDGER.read_text()) == ledger
+    assert json.loads(JUDGE_LEDGER.read_text()) == ledger
 
 
 def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkeypatch):
@@ -211,7 +221,7 @@ def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkey
         ollama(monkeypatch, server)
         for exact_match in ("ask", "skip"):
             configure(backend="ollama", exact_match=exact_match)
-            job.main()
+            main()
             found[exact_match] = metrics()["judge"]
     assert {name for name in found["ask"] if found["ask"][name] != found["skip"][name]} == {
         "fingerprint",
@@ -220,7 +230,7 @@ def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkey
     assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
     for exact_match in ("ask", "skip"):  # the built-in judge gives them 100 as well
         configure(exact_match=exact_match)
-        job.main()
+        main()
         found[exact_match] = metrics()["judge"]
     assert found["ask"] == found["skip"]
 
@@ -230,7 +240,7 @@ def test_how_long_a_slow_judge_takes_is_said_after_its_first_verdicts(folder, mo
     configure(backend="ollama")
     with FakeOllama([careful]) as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     said = [line for line in capsys.readouterr().out.splitlines() if "; the rest will take about 0 s" in line]
     assert [line.partition(";")[0] for line in said] == [
         f"trying the judge: 5 of {len(probes())} verdicts",
@@ -243,7 +253,7 @@ def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
     configure(backend="ollama")
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
     with pytest.raises(ServiceUnavailable):
-        job.main()
+        main()
     assert outputs() == before
 
 
@@ -264,7 +274,7 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
     with FakeOllama(behave) as server:
         ollama(monkeypatch, server)
         with pytest.raises(error) as caught:
-            job.main()
+            main()
     assert "1 of 3 answers of the model tuned have no score" in caught.value.what
     assert said in caught.value.what
     assert (metrics()["tuned"]["invalid"], metrics()["tuned"]["failed"]) == counts
@@ -273,7 +283,7 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
     configure(backend="ollama", max_invalid=0.4)
     with FakeOllama(behave) as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     assert len(server.chats) == counts[1]  # what failed is asked again; what was said that is no score is known
     assert metrics()["difference"]["n"] == 2
 
@@ -284,8 +294,8 @@ def test_a_run_that_ends_in_the_middle_leaves_what_it_has_taken(folder, monkeypa
     with FakeOllama([score(95)]) as server:
         ollama(monkeypatch, server)
         with pytest.raises(ConfigError, match="this judge cannot judge"):
-            job.main()
-    ledger = json.loads(paths.JUDGE_LEDGER.read_text())
+            main()
+    ledger = json.loads(JUDGE_LEDGER.read_text())
     assert ledger["replies"] >= 48
     assert "verdicts" not in ledger  # those of an earlier run did not take it
 
@@ -296,7 +306,7 @@ def test_a_judge_that_gives_everything_95_is_not_let_score(folder, monkeypatch):
     with FakeOllama([score(95)]) as server:
         ollama(monkeypatch, server)
         with pytest.raises(ConfigError, match="this judge cannot judge: right answers score 0 points more"):
-            job.main()
+            main()
     assert outputs() == before
 
 
@@ -304,7 +314,7 @@ def test_an_answer_equal_to_its_reference_can_be_left_out(folder, monkeypatch):
     configure(backend="ollama", exact_match="skip")
     with FakeOllama() as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     assert len(server.chats) == 54 + 2 * 6 + 4
     skipped = [(v.id, v.model, v.score) for v in verdicts() if v.detail == "equal to the reference; not asked"]
     assert skipped == [("a", "tuned", 100.0), ("c", "tuned", 100.0)]
@@ -320,7 +330,7 @@ def test_each_answer_can_be_judged_several_times(folder, monkeypatch):
     configure(backend="ollama", repeats=3, temperature=0.7, seed=3)
     with FakeOllama(by_seed) as server:
         ollama(monkeypatch, server)
-        job.main()
+        main()
     found = next(v for v in verdicts() if (v.id, v.model) == ("b", "tuned"))
     assert (found.score, found.spread, found.detail) == (50.0, 10.0, "3 judgements: 40, 50, 60")
     assert metrics()["self_test"]["unstable"] == 0.0  # with one seed it says the same again
@@ -338,9 +348,9 @@ def test_a_model_that_changes_in_mid_run_leaves_no_score_behind(folder, monkeypa
     with FakeOllama(behave) as server:
         ollama(monkeypatch, server)
         with pytest.raises(ServiceUnavailable, match=f"the judge changed while it judged: digest .* is now {'f' * 64}"):
-            job.main()
+            main()
         assert outputs() == before
         assert [path.read_bytes() for path in Path(".cache/judge").glob("*.jsonl")] == [b""]
-        job.main()
+        main()
     assert metrics()["judge"]["digest"] == "f" * 64
     assert metrics()["tuned"]["scored"] == 3

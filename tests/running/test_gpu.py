@@ -25,7 +25,7 @@ GPU 2: NVIDIA H200 (UUID: GPU-ab33)
 
 HOLD = """
 import os, sys
-from stages.common import gpu
+from stages.running import gpu
 {before}
 with gpu.lease({count}) as cards:
     {inside}

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from stages.common import paths
 from stages.common.files import sha256, write_json, write_jsonl
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
+from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
+from tests.root import ROOT
 
-REPOSITORY = Path(__file__).parent.parent
 LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
 
 EXPECTED = """\
@@ -65,7 +68,7 @@ files       model       artifacts/finetune/model
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which nothing has run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
-    shutil.copy(REPOSITORY / "params.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     return tmp_path
 
 
@@ -84,17 +87,17 @@ def judged(judge: dict[str, str], **parts: Any) -> dict[str, Any]:
 
 def fill(root: Path) -> None:
     """What the six stages write, as far as the summary reads it."""
-    write_json(root / paths.SPLIT_METRICS, {"rows": {"all": 1059, "train": 1000, "test": 4, "val": 55}})
+    write_json(root / SPLIT_METRICS, {"rows": {"all": 1059, "train": 1000, "test": 4, "val": 55}})
     losses = {"train_loss": 0.9, "val_loss_before": 11.0, "val_loss": 2.5, "best_val_loss": 2.25, "best_step": 550}
     counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
-    write_json(root / paths.FINETUNE_METRICS, counts | losses)
-    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
+    write_json(root / FINETUNE_METRICS, counts | losses)
+    write_jsonl(root / HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
     times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
     speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
     memory = {"peak_memory_bytes": 3 << 29}
-    write_json(root / paths.LEDGER, {"history": sha256(root / paths.HISTORY)} | times | speeds | memory)
-    (root / paths.TUNED_MODEL).mkdir()
-    (root / paths.LOSS_PLOT).touch()
+    write_json(root / LEDGER, {"history": sha256(root / HISTORY)} | times | speeds | memory)
+    (root / TUNED_MODEL).mkdir()
+    (root / LOSS_PLOT).touch()
     rows = [
         ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
         ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),
@@ -102,15 +105,15 @@ def fill(root: Path) -> None:
         ("d", "Spell:", "we", "w-e", "?", None),
     ]
     write_jsonl(
-        root / paths.split_file("test"),
+        root / split_file("test"),
         [{"id": i, "instruction": q, "input": x, "output": y, "category": "c"} for i, q, x, y, _, _ in rows],
     )
     made = {"stop_reason": "end_of_text", "tokens": 1}
     base = [{"id": i, "model": "base", "text": "" if i == "b" else "c"} | made for i, *_ in rows]
     tuned = [{"id": i, "model": "tuned", "text": answer} | made for i, _, _, _, answer, _ in rows]
-    write_jsonl(root / paths.RESPONSES, base + tuned)
+    write_jsonl(root / RESPONSES, base + tuned)
     write_jsonl(
-        root / paths.VERDICTS,
+        root / VERDICTS,
         [
             {"id": i, "model": "tuned", "status": "invalid" if s is None else "scored", "score": s, "detail": ""}
             for i, _, _, _, _, s in reversed(rows)
@@ -121,11 +124,11 @@ def fill(root: Path) -> None:
     measures = {model: dict(zip(names, found, strict=True)) | {"no_room": 1} for model, found in figures.items()}
     measures["base"] |= {"bf16_compared": 32, "bf16_changed": 0.5}
     measures["tuned"] |= {"bf16_compared": 32, "bf16_changed": 0.0312}
-    write_json(root / paths.GENERATE_METRICS, measures)
+    write_json(root / GENERATE_METRICS, measures)
     categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
     difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}
     write_json(
-        root / paths.JUDGE_METRICS,
+        root / JUDGE_METRICS,
         judged(
             {"backend": "reference"},
             tuned=statistics(60.0, 3, categories),
@@ -133,7 +136,7 @@ def fill(root: Path) -> None:
             difference=difference,
         ),
     )
-    (root / paths.SCORES_PLOT).touch()
+    (root / SCORES_PLOT).touch()
 
 
 def test_the_whole_summary(root: Path) -> None:
@@ -171,7 +174,7 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
     fill(root)
     categories = {f"category {number}": {"mean": float(number)} for number in range(10)}
     tuned = statistics(51.25, 4, categories)
-    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
+    write_json(root / JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
     lines = summary.text(root).splitlines()
     assert lines[8:12] == [
         "score       of 100, mean and 95 % interval, by llama3",
@@ -206,7 +209,7 @@ def side_by_side(mean: float | None, low: float | None, controlled: float | None
 def test_answers_side_by_side_are_two_lines(root: Path, found: dict[str, Any], first: str, second: str) -> None:
     fill(root)
     tuned = statistics(60.0, 3, {})
-    write_json(root / paths.JUDGE_METRICS, judged({"backend": "ollama", "model": "m"}, tuned=tuned, pairwise=found))
+    write_json(root / JUDGE_METRICS, judged({"backend": "ollama", "model": "m"}, tuned=tuned, pairwise=found))
     lines = summary.text(root).splitlines()
     assert lines[10:12] == [f"            {first}", f"            {second}"]
 
@@ -214,7 +217,7 @@ def test_answers_side_by_side_are_two_lines(root: Path, found: dict[str, Any], f
 def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
     fill(root)
     found = judged({"backend": "reference"}, tuned=statistics(60.0, 3, {}), pairwise=side_by_side(None, None, None))
-    write_json(root / paths.JUDGE_METRICS, found)
+    write_json(root / JUDGE_METRICS, found)
     assert "            pairwise   no verdict on 4 rows" in summary.text(root).splitlines()
 
 
@@ -224,30 +227,30 @@ def test_a_mean_put_right_by_better_scores_is_two_lines(root: Path) -> None:
     found: dict[str, Any] = {"matched": 20, "stale": 3, "means": {"tuned": {"calibrated": 40.5, "interval": interval}}}
     found["agreement"] = {"not_equal_to_reference": {"n": 12, "pearson": 0.654}}
     metrics = judged({"backend": "ollama", "model": "m"}, tuned=statistics(60.0, 4, {}), calibration=found)
-    write_json(root / paths.JUDGE_METRICS, metrics)
+    write_json(root / JUDGE_METRICS, metrics)
     assert summary.text(root).splitlines()[10:12] == [
         "            calibrated   40.5 [30.2, 50.8]   by 20 better scores, 3 of other answers left out",
         "                       r 0.65 with them on the 12 not equal to the reference",
     ]
-    write_json(root / paths.JUDGE_METRICS, metrics | {"calibration": found | {"matched": 4, "means": None}})
+    write_json(root / JUDGE_METRICS, metrics | {"calibration": found | {"matched": 4, "means": None}})
     assert "            calibrated  not: 4 better scores are too few" in summary.text(root).splitlines()
 
 
 def test_no_score_at_all_is_said(root: Path) -> None:
     fill(root)
-    write_json(root / paths.JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))
+    write_json(root / JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))
     assert "            fine-tuned no score   0 scored, 4 invalid, 0 failed" in summary.text(root).splitlines()
 
 
 def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> None:
     def run() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stages.running.summary"]
-        environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
+        environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
         return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
     assert run().stdout.startswith("profile     quick\n")
-    (root / paths.SPLIT_METRICS).parent.mkdir(parents=True)
-    (root / paths.SPLIT_METRICS).write_text("{")
+    (root / SPLIT_METRICS).parent.mkdir(parents=True)
+    (root / SPLIT_METRICS).write_text("{")
     broken = run()
     assert broken.returncode == 65
     assert "not valid JSON at line 1" in broken.stderr
@@ -256,7 +259,7 @@ def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> 
 
 def test_the_costs_of_another_training_are_not_shown(root: Path):
     fill(root)
-    write_jsonl(root / paths.HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.25}])
+    write_jsonl(root / HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.25}])
 
     assert "tokens/s" not in summary.text(root)
     assert "train loss       10.250" in summary.text(root)

@@ -21,13 +21,18 @@ from mlflow import MlflowClient
 
 from flows.stage_run import StageFailed
 from flows.tracked import tracked
-from stages.common import paths
 from stages.common.files import write_json, write_jsonl
+from stages.common.results.download import DATASET
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS
+from stages.common.results.split import SPLIT_METRICS, split_file
+from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import whole
-from stages.running import gpu, program, tracking
-from stages.running.tracking import execution, live, mirror, store
+from stages.running import gpu, program
+from stages.running.tracking import execution, live, mirror, store, tracker
+from tests.root import ROOT
 
-REPOSITORY = Path(__file__).parent.parent
 STEPS = [
     {"step": 0, "val_loss": 9.0, "tokens_seen": 0, "epoch": 0},
     {"step": 1, "train_loss": 8.0, "learning_rate": 0.1, "tokens_seen": 10, "epoch": 1},
@@ -68,27 +73,27 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     root = tmp_path / "a project"
     root.mkdir()
     monkeypatch.chdir(root)
-    for name in ("MLFLOW_TRACKING_URI", tracking.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
+    for name in ("MLFLOW_TRACKING_URI", tracker.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gpu, "_last_lease", ())
     shutil.copy(empty_database, "mlflow.db")
-    shutil.copy(REPOSITORY / "params.yaml", "params.yaml")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
     Path("dvc.yaml").write_text("stages: {}\n")
     Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  split: {cmd: b}\n  judge: {cmd: old}\n")
-    paths.DATASET.parent.mkdir(parents=True)
-    paths.DATASET.write_text("[]")
-    write_json(paths.SPLIT_METRICS, {"rows": {"train": 8, "test": 2}, "categories": {"spelling": {"train": 8}}})
-    write_json(paths.TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
-    write_json(paths.FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
-    write_jsonl(paths.HISTORY, STEPS)
-    paths.LOSS_PLOT.write_bytes(b"png")
+    DATASET.parent.mkdir(parents=True)
+    DATASET.write_text("[]")
+    write_json(SPLIT_METRICS, {"rows": {"train": 8, "test": 2}, "categories": {"spelling": {"train": 8}}})
+    write_json(TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
+    write_json(FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
+    write_jsonl(HISTORY, STEPS)
+    LOSS_PLOT.write_bytes(b"png")
     measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
-    write_json(paths.GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
+    write_json(GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
-    write_jsonl(paths.split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
+    write_jsonl(split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
     answer = {"stop_reason": "end_of_text", "tokens": 2}
     write_jsonl(
-        paths.RESPONSES,
+        RESPONSES,
         [{"id": i, "model": m, "text": f"{i} by {m}"} | answer for m in ("base", "tuned") for i in "ba"],
     )
     verdicts = [
@@ -96,11 +101,11 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         {"id": "a", "model": "tuned", "status": "scored", "score": 60.0, "detail": ""},
         {"id": "a", "model": "base", "status": "scored", "score": 20.0, "detail": ""},
     ]
-    write_jsonl(paths.VERDICTS, verdicts)
+    write_jsonl(VERDICTS, verdicts)
     difference = {"n": 1, "mean": 40.0, "interval": {"level": 0.95, "low": None, "high": None, "method": "none"}}
     judge = {"backend": "reference", "measures": "chrF"}
     write_json(
-        paths.JUDGE_METRICS,
+        JUDGE_METRICS,
         {"judge": judge, "tuned": statistics(60.0), "base": statistics(20.0), "difference": difference},
     )
     return root
@@ -128,10 +133,10 @@ def answers(client: MlflowClient, run_id: str) -> Any:
 
 def through_the_flow(root: Path, ran: set[str]) -> str:
     """What the flow does around its stages."""
-    run_id = tracking.create_run(root, tags={"prefect.flow_run_id": "1234"})
+    run_id = tracker.create_run(root, tags={"prefect.flow_run_id": "1234"})
     assert run_id is not None
-    tracking.publish(root, run_id, ran=ran)
-    tracking.end(run_id, "FINISHED")
+    tracker.publish(root, run_id, ran=ran)
+    tracker.end(run_id, "FINISHED")
     return run_id
 
 
@@ -189,8 +194,8 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     found |= {"invalid": 1, "failed": 0, "consistency": 1.0, "first_position_share": 0.5, "identical": 0}
     found |= {"win_rate": {"mean": 1.0, "interval": interval, "bounds": {"low": 0.5, "high": 1.0}}}
     found |= {"length_controlled": {"win_rate": 0.75, "interval": interval, "length_effect": 1.5}}
-    write_json(paths.JUDGE_METRICS, json.loads(paths.JUDGE_METRICS.read_text()) | {"pairwise": found})
-    paths.PAIRWISE.write_text("{}\n")
+    write_json(JUDGE_METRICS, json.loads(JUDGE_METRICS.read_text()) | {"pairwise": found})
+    PAIRWISE.write_text("{}\n")
     run_id = through_the_flow(project, {"judge"})
     run = client.get_run(run_id)
     assert {name: value for name, value in run.data.metrics.items() if name.startswith("judge_pairwise/")} == {
@@ -208,10 +213,10 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     }
     assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
     assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
-    found = json.loads(paths.JUDGE_METRICS.read_text())
+    found = json.loads(JUDGE_METRICS.read_text())
     del found["pairwise"]
-    write_json(paths.JUDGE_METRICS, found)
-    paths.PAIRWISE.write_text("\n")  # as where nothing was compared
+    write_json(JUDGE_METRICS, found)
+    PAIRWISE.write_text("\n")  # as where nothing was compared
     without = through_the_flow(project, {"judge"})
     assert "judge/pairwise.jsonl" not in {file.path for file in client.list_artifacts(without, "judge")}
 
@@ -219,14 +224,14 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
 def test_means_put_right_by_better_scores_are_metrics(project: Path) -> None:
     one = {"raw": 60.0, "calibrated": 41.5, "interval": {"level": 0.95, "low": 30.0, "high": 50.0}}
     none = {"raw": None, "calibrated": None, "interval": None}
-    found = json.loads(paths.JUDGE_METRICS.read_text())
-    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": {"tuned": one, "base": none}}})
+    found = json.loads(JUDGE_METRICS.read_text())
+    write_json(JUDGE_METRICS, found | {"calibration": {"means": {"tuned": one, "base": none}}})
     assert {name: value for name, value in mirror.final_metrics(project) if "calibrated" in name} == {
         "judge/calibrated_mean": 41.5,
         "judge/calibrated_ci95_low": 30.0,
         "judge/calibrated_ci95_high": 50.0,
     }
-    write_json(paths.JUDGE_METRICS, found | {"calibration": {"means": None}})
+    write_json(JUDGE_METRICS, found | {"calibration": {"means": None}})
     assert not any("calibrated" in name for name, _ in mirror.final_metrics(project))
 
 
@@ -247,7 +252,7 @@ def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: Mlf
 def test_publishing_twice_changes_nothing(project: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(project, {"judge"})
     once = client.get_run(run_id).data
-    tracking.publish(project, run_id, ran={"judge"})
+    tracker.publish(project, run_id, ran={"judge"})
     again = client.get_run(run_id).data
     assert (again.params, again.metrics, again.tags) == (once.params, once.metrics, once.tags)
     assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
@@ -257,12 +262,12 @@ def test_publishing_twice_changes_nothing(project: Path, client: MlflowClient) -
 
 def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(project: Path, client: MlflowClient) -> None:
     theirs = client.get_run(through_the_flow(project, {"finetune", "judge"})).data
-    with tracking.stage("finetune") as run:
+    with tracker.stage("finetune") as run:
         run.log_metrics({"train/loss": 8.0}, step=1)
         wait_until(lambda: len(runs(client)) == 2)
         assert runs(client)[1].info.status == "RUNNING"
     assert runs(client)[1].info.status == "FINISHED"
-    with tracking.stage("judge") as run:
+    with tracker.stage("judge") as run:
         run.publish()
     _, ours = runs(client)
     assert ours.info.status == "FINISHED"
@@ -282,27 +287,27 @@ def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(proje
 def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = tracking.create_run(project)
+    run_id = tracker.create_run(project)
     assert run_id is not None
-    for name, value in tracking.environment(run_id).items():
+    for name, value in tracker.environment(run_id).items():
         monkeypatch.setenv(name, value)
-    with tracking.stage("finetune") as run:
+    with tracker.stage("finetune") as run:
         for step in range(2500):
             run.log_metrics({"train/loss": float(step)}, step=step)
     assert points(client, run_id, "train/loss") == [(step, float(step)) for step in range(2500)]
-    with pytest.raises(program.Interrupted), tracking.stage("judge") as run:  # noqa: PT012
+    with pytest.raises(program.Interrupted), tracker.stage("judge") as run:  # noqa: PT012
         run.publish()
         raise program.Interrupted("SIGTERM")
     (only,) = runs(client)
     assert only.info.status == "RUNNING"
     assert only.data.tags["stage.judge"] == "failed"
     assert "judge/score_mean" not in only.data.metrics
-    tracking.publish(project, run_id, ran={"judge"})
+    tracker.publish(project, run_id, ran={"judge"})
     assert client.get_run(run_id).data.tags["stage.judge"] == "ran", "it was run again"
 
 
 def test_a_stage_that_fails_fails_the_run_that_it_owns(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(program.Interrupted, match="SIGTERM"), tracking.stage("finetune") as run:  # noqa: PT012
+    with pytest.raises(program.Interrupted, match="SIGTERM"), tracker.stage("finetune") as run:  # noqa: PT012
         run.log_metrics({"train/loss": 1.0}, step=1)
         raise program.Interrupted("SIGTERM")
     (only,) = runs(client)
@@ -316,19 +321,19 @@ def test_the_card_that_a_stage_used_is_a_tag(
 ) -> None:
     monkeypatch.setenv("PIPELINE_GPU_LOCKS", str(tmp_path / "locks"))
     monkeypatch.setenv("PIPELINE_GPUS", "GPU-a")
-    with tracking.stage("finetune"), gpu.lease():
+    with tracker.stage("finetune"), gpu.lease():
         pass
     assert runs(client)[0].data.tags["gpu.uuid"] == "GPU-a"
 
 
 def test_runs_whose_owner_was_killed_are_set_killed(project: Path, client: MlflowClient) -> None:
-    left, alive, elsewhere = (tracking.create_run(project) for _ in range(3))
+    left, alive, elsewhere = (tracker.create_run(project) for _ in range(3))
     owner = subprocess.Popen(["sleep", "600"])
     client.set_tag(left, "pipeline.owner", execution.identity(owner.pid))
     client.set_tag(elsewhere, "pipeline.owner", f"other-host:{owner.pid}:1:1")
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    tracking.create_run(project)
+    tracker.create_run(project)
     states = [client.get_run(run_id).info.status for run_id in (left, alive, elsewhere)]
     assert states == ["KILLED", "RUNNING", "RUNNING"]
 
@@ -363,15 +368,15 @@ def test_a_closed_port_costs_one_line(
         port = listener.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with tracking.stage("judge") as run:
+    with tracker.stage("judge") as run:
         run.log_metrics({"train/loss": 1.0}, step=1)
         run.publish()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"tracking: MLflow at http://***@127.0.0.1:{port} does not work, going on without it: ")
     assert "secret" not in line
-    assert tracking.create_run(project) is None
-    tracking.publish(project, None, ran=set())
-    tracking.end(None, "FINISHED")
+    assert tracker.create_run(project) is None
+    tracker.publish(project, None, ran=set())
+    tracker.end(None, "FINISHED")
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
@@ -383,7 +388,7 @@ def test_a_server_that_never_answers_holds_nothing_up(
     monkeypatch.setattr(live, "CLOSE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        with tracking.stage("finetune") as run:
+        with tracker.stage("finetune") as run:
             run.log_metrics({"train/loss": 1.0}, step=1)
         (still_waiting,) = [thread for thread in threading.enumerate() if thread.name == "tracking"]
         assert "no answer within 0 seconds" in capsys.readouterr().out
@@ -392,7 +397,7 @@ def test_a_server_that_never_answers_holds_nothing_up(
 
 def test_a_file_that_is_no_database_costs_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mlflow.db").write_text("no database " * 100)
-    with tracking.stage("finetune"):
+    with tracker.stage("finetune"):
         pass
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("going on without it: file is not a database")
@@ -409,7 +414,7 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
         monkeypatch.setattr(module, "say", said.append)
     lock = sqlite3.connect("mlflow.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
-    with tracking.stage("finetune") as run:
+    with tracker.stage("finetune") as run:
         run.log_metrics({"train/loss": 1.0}, step=1)
         wait_until(lambda: said)
         lock.close()
@@ -423,9 +428,9 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
 def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in tracking.environment(None).items():
+    for name, value in tracker.environment(None).items():
         monkeypatch.setenv(name, value)
-    with tracking.stage("judge") as run:
+    with tracker.stage("judge") as run:
         run.log_metrics({"train/loss": 1.0}, step=1)
         run.publish()
     assert runs(client) == []
@@ -434,8 +439,8 @@ def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
 def test_what_is_missing_is_skipped_and_said(
     project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(paths.JUDGE)
-    paths.HISTORY.unlink()
+    shutil.rmtree(JUDGE_FOLDER)
+    HISTORY.unlink()
     run_id = through_the_flow(project, set())
     said = capsys.readouterr().out
     assert (
@@ -471,9 +476,9 @@ def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Pa
     commit = git("rev-parse", "HEAD")
     Path("dvc.lock").write_text("stages: {}\n")
     Path("params.yaml").write_text(Path("params.yaml").read_text() + "# more\n")
-    clean = client.get_run(tracking.create_run(project))
+    clean = client.get_run(tracker.create_run(project))
     Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "# more\n")
-    dirty = client.get_run(tracking.create_run(project))
+    dirty = client.get_run(tracker.create_run(project))
     assert clean.data.tags["git.commit"] == clean.data.tags["mlflow.source.git.commit"] == commit
     assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("false", "true")
     assert clean.info.run_name.split("-")[2] == commit[:7]
@@ -482,23 +487,24 @@ def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Pa
 def test_a_changed_parameter_is_said_and_the_first_is_kept(
     project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_id = tracking.create_run(project)
+    run_id = tracker.create_run(project)
     params = Path("params.yaml")
     params.write_text(params.read_text().replace("batch_size: 16", "batch_size: 4"))
-    tracking.publish(project, run_id, ran=set())
+    tracker.publish(project, run_id, ran=set())
     assert "finetune.batch_size was 16 when this run began, and is 4 now" in capsys.readouterr().out
     assert client.get_run(run_id).data.params["finetune.batch_size"] == "16"
 
 
 STAGE = """
 import sys
-from stages.common import program, tracking
+from stages.running import program
+from stages.running.tracking import tracker
 
 def split():
     pass
 
 def finetune():
-    with tracking.stage("finetune") as run:
+    with tracker.stage("finetune") as run:
         run.log_metrics({"train/loss": 1.5}, step=1)
 
 def generate():
@@ -506,7 +512,7 @@ def generate():
         raise program.PipelineError("no answers")
 
 def judge():
-    with tracking.stage("judge") as run:
+    with tracker.stage("judge") as run:
         run.publish()
 
 if __name__ == "__main__":
@@ -573,7 +579,7 @@ def dvc_project(project: Path, chain: Mapping[str, str]) -> None:
 
 
 def repro(project: Path, *stages: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "DVC_NO_ANALYTICS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", "repro", *stages]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
@@ -611,7 +617,7 @@ def answers_at(port: int) -> bool:
 @pytest.mark.slow
 def test_a_server_keeps_the_same_run(project: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    with tracking.stage("judge") as run:
+    with tracker.stage("judge") as run:
         run.log_metrics({"train/loss": 8.0}, step=1)
         run.publish()
     client = MlflowClient(server)

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError
-from stages.common.records import Example
+from stages.common.results.split import Example
 from stages.download import dataset
 from stages.params.split import Split
 from stages.split import splits
 from stages.split.census import report
+from tests.root import ROOT
 
-ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "../shared/data/instruction-data.json"
 
 
@@ -204,4 +204,4 @@ def test_the_program(project: Path) -> None:
     source.unlink()
     failed = run(project)
     assert failed.returncode == 65
-    assert failed.stderr == ("split: artifacts/download/dataset.json: no such file\n  to mend it: dvc repro download\n")
+    assert failed.stderr == ("split: artifacts/download/dataset.json: no such file\n  to fix it: dvc repro download\n")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import DataError
-from stages.common.records import Encoded, Example
+from stages.common.results.split import Example
+from stages.common.results.tokenize import Encoded
 from stages.download import bpe
 from stages.finetune.batches import collate
 from stages.gpt2.tokenizer import FILES, Tokenizer

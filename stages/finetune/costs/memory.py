@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from stages.common.records import Encoded, LossOn
+from stages.common.records import LossOn
+from stages.common.results.tokenize import Encoded
 from stages.finetune import layout, loss
 from stages.finetune.costs import work
 from stages.finetune.costs.work import Shape
@@ -51,7 +52,7 @@ class Estimate:
         accumulated: whether gradients wait for those of the batch's next part.
         buckets: in which several processes that each keep the whole model sum their gradients.
         evaluation: what the forward pass of a validation batch holds at a time.
-        recordings: what recorded steps keep for themselves on a GPU (`stages.finetune.recorded_steps`).
+        recordings: what recorded steps keep for themselves on a GPU (`stages.finetune.captured_steps`).
         kernels: see `KERNELS`.
     """
 
@@ -118,13 +119,14 @@ def estimate(
     - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole, to be summed over the parts of a
       batch; on a GPU a block of them in fp32;
     - activations, see `activations`;
-    - the loss (`stages.finetune.loss`): the logits of up to GROUP targets in d, which become their gradient, and the head's
-      gradient twice, V * C in d each, if the head is trained;
+    - the loss (`stages.finetune.loss`): the logits of up to GROUP targets in d, which become their gradient, and the
+      head's gradient twice, V * C in d each, if the head is trained;
     - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits;
     - on a GPU the loss's logits twice more in fp32, and for recorded steps, which have memory of their own, again
       activations and loss or the gradients.
 
-    Where N processes each keep the whole model (`stages.finetune.team`) gradients are summed in buckets, d T, in fp32, 4 T.
+    Where N processes each keep the whole model (`stages.finetune.team`) gradients are summed in buckets, d T, in fp32,
+    4 T.
     Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
     gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well.
 

@@ -12,7 +12,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stages.common.records import Encoded, LossOn
+from stages.common.records import LossOn
+from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
 from stages.finetune.batches import batches_of, common_prefix
 from stages.finetune.layout import PLAIN, Layout

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stages.common.errors import ServiceUnavailable
-from stages.common.records import ModelName, Verdict, VerdictStatus
+from stages.common.records import ModelName
+from stages.common.results.judge import Verdict, VerdictStatus
 from stages.common.texts import is_exact
 from stages.params.judge import Judge as JudgeParams
 
@@ -126,7 +127,7 @@ class Judge(Protocol):
         ...
 
     def costs(self) -> dict[str, float]:
-        """What asking has cost so far, as `stages.judge.judges.usage.Costs.entry` says; empty for a judge without costs."""
+        """What asking has cost so far, as `judges.usage.Costs.entry` says; empty for a judge without costs."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a language model is asked, and how its answer is read. The words are data: stages/judge/judges/rubrics/NAME.json."""
+"""What a language model is asked, and how its answer is read. The words are data: rubrics/NAME.json."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.files import atomic_file, write_json
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import Comparison, compare, holm
 from stages.judge.runs.sources import Run, find_run
 from stages.judge.scores.faults import points_lost

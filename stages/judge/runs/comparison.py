@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.scores.bootstrap import EQUAL, LEVEL, blocks, by_cluster, mean_interval, standard_error, z
 
 #: The probability with which the minimum detectable difference would be found.

@@ -12,15 +12,15 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
-from stages.common.records import Verdict, read_records
-from stages.running import tracking
+from stages.common.records import read_records
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.running.restore import cached
+from stages.running.tracking import tracker
 
 #: The two files of the stage judge that say all that a comparison needs.
-FILES = (paths.VERDICTS, paths.JUDGE_METRICS)
+FILES = (VERDICTS, JUDGE_METRICS)
 MADE_BY = "dvc repro judge"
 
 
@@ -85,13 +85,13 @@ def _read(name: str, verdicts: Path, metrics: Path) -> Run:
 
 def _in_folder(name: str) -> Run | None:
     path = Path(name)
-    if path.name == paths.VERDICTS.name and path.is_file():
+    if path.name == VERDICTS.name and path.is_file():
         path = path.parent
     if not path.is_dir():
         return None
-    inside = (path / paths.JUDGE, path / paths.JUDGE.name, path)
+    inside = (path / JUDGE_FOLDER, path / JUDGE_FOLDER.name, path)
     folder = next(one for one in inside if one.is_dir())
-    return _read(name, folder / paths.VERDICTS.name, folder / paths.JUDGE_METRICS.name)
+    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name)
 
 
 def _in_git(name: str) -> Run | None:
@@ -129,7 +129,7 @@ def _git(*arguments: str) -> str:
 
 def _in_mlflow(name: str) -> Run | None:
     with tempfile.TemporaryDirectory() as folder:
-        found = tracking.download(Path(), name, [f"judge/{path.name}" for path in FILES], Path(folder))
+        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], Path(folder))
         if found is None:
             return None
         return _read(name, *found)

@@ -25,8 +25,10 @@ from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from stages.common.errors import ConfigError, DataError
-from stages.common.paths import RESPONSES, local_path
-from stages.common.records import ModelName, Record, Verdict, read_records
+from stages.common.paths import local_path
+from stages.common.records import ModelName, Record, read_records
+from stages.common.results.generate import RESPONSES
+from stages.common.results.judge import Verdict
 from stages.judge.judges.protocol import Question
 from stages.params.judge import Calibration
 

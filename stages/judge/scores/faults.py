@@ -16,7 +16,9 @@ from typing import Any
 
 from stages.common.errors import DataError
 from stages.common.files import read_json
-from stages.common.records import Example, StopReason, Verdict
+from stages.common.records import StopReason
+from stages.common.results.judge import Verdict
+from stages.common.results.split import Example
 from stages.common.texts import TEMPLATE, leaks_template
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.transport import excerpt

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.common.records import Record, Verdict
+from stages.common.records import Record
+from stages.common.results.judge import Verdict
 from stages.judge.judges.protocol import Question
 from stages.judge.scores.bootstrap import LEVEL, Interval, mean_interval
 from stages.judge.scores.length_control import length_controlled
@@ -108,7 +109,7 @@ def summarise_pairs(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) 
         where the place does not matter.
         ``win_rate``: its ``mean``, a tie counting half, from 0 to 1; ``interval``, which says in ``method`` how it was
         made or why there is none; ``bounds`` if all rows without an
-        outcome were lost or won. ``length_controlled``: `stages.judge.scores.length_control.length_controlled`. What cannot
+        outcome were lost or won. ``length_controlled``: `length_control.length_controlled`. What cannot
         be computed is null.
     """
     outcomes = Counter(pair.outcome for pair in pairs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.files import atomic_file
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

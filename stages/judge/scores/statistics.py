@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.scores.bootstrap import LEVEL, mean_interval
 
 #: The lowest and the highest score.

@@ -15,7 +15,13 @@ from ruamel.yaml import YAML
 
 from stages.common import paths
 from stages.common.files import read_json, read_jsonl
-from stages.common.records import Example, Response, Verdict, read_records
+from stages.common.records import read_records
+from stages.common.results.download import DATASET
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, Verdict
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
+from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running.console import say
 from stages.running.tracking import store
@@ -25,12 +31,12 @@ if TYPE_CHECKING:
 
 #: A file of each stage: where it is missing, the stage has not been run.
 STAGES = {
-    "download": paths.DATASET,
-    "split": paths.SPLIT_METRICS,
-    "tokenize": paths.TOKENS_METRICS,
-    "finetune": paths.FINETUNE_METRICS,
-    "generate": paths.GENERATE_METRICS,
-    "judge": paths.JUDGE_METRICS,
+    "download": DATASET,
+    "split": SPLIT_METRICS,
+    "tokenize": TOKENS_METRICS,
+    "finetune": FINETUNE_METRICS,
+    "generate": GENERATE_METRICS,
+    "judge": JUDGE_METRICS,
 }
 LAST_STAGE = "judge"
 
@@ -63,15 +69,15 @@ CURVES = {
 FILES = (
     (paths.PARAMS, None),
     (Path("dvc.yaml"), None),
-    (paths.SPLIT_METRICS, "split"),
-    (paths.TOKENS_METRICS, "tokenize"),
-    (paths.FINETUNE_METRICS, "finetune"),
-    (paths.HISTORY, "finetune"),
-    (paths.LOSS_PLOT, "finetune"),
-    (paths.GENERATE_METRICS, "generate"),
-    (paths.JUDGE_METRICS, "judge"),
-    (paths.VERDICTS, "judge"),
-    (paths.SCORES_PLOT, "judge"),
+    (SPLIT_METRICS, "split"),
+    (TOKENS_METRICS, "tokenize"),
+    (FINETUNE_METRICS, "finetune"),
+    (HISTORY, "finetune"),
+    (LOSS_PLOT, "finetune"),
+    (GENERATE_METRICS, "generate"),
+    (JUDGE_METRICS, "judge"),
+    (VERDICTS, "judge"),
+    (SCORES_PLOT, "judge"),
 )
 ANSWERS = "judge/answers.json"
 ANSWERS_ROWS = 2000
@@ -113,8 +119,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     for file, folder in FILES:
         if (root / file).exists():
             mlflow.log_artifact(run_id, str(root / file), folder)
-    if "judge_pairwise/n_wins" in metrics and (root / paths.PAIRWISE).exists():
-        mlflow.log_artifact(run_id, str(root / paths.PAIRWISE), "judge")
+    if "judge_pairwise/n_wins" in metrics and (root / PAIRWISE).exists():
+        mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
     if missing:
         say(f"tracking: not in the run, as they are not there: {', '.join(missing)}")
 
@@ -127,20 +133,20 @@ def final_metrics(root: Path) -> Iterator[tuple[str, float]]:
     side is ``judge_pairwise/...``, with rates from 0 to 1.
     The measures of the answers are ``generate/...`` and ``generate_base/...``.
     """
-    if (root / paths.FINETUNE_METRICS).exists():
-        trained = read_json(root / paths.FINETUNE_METRICS, made_by="dvc repro finetune")
+    if (root / FINETUNE_METRICS).exists():
+        trained = read_json(root / FINETUNE_METRICS, made_by="dvc repro finetune")
         for field, name in BEST.items():
             if field in trained:
                 yield from _numbers(name, trained[field])
-    if (root / paths.GENERATE_METRICS).exists():
-        answered = read_json(root / paths.GENERATE_METRICS, made_by="dvc repro generate")
+    if (root / GENERATE_METRICS).exists():
+        answered = read_json(root / GENERATE_METRICS, made_by="dvc repro generate")
         for model, prefix in (("tuned", "generate"), ("base", "generate_base")):
             for name in MEASURES:
                 if name in answered.get(model, {}):
                     yield from _numbers(f"{prefix}/{name}", answered[model][name])
-    if not (root / paths.JUDGE_METRICS).exists():
+    if not (root / JUDGE_METRICS).exists():
         return
-    found = read_json(root / paths.JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
+    found = read_json(root / JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
     for model, name in (("tuned", "judge"), ("base", "judge_base")):
         if model in found:
             yield from _scores(name, found[model])
@@ -209,9 +215,9 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
 
 def _missing_points(mlflow: MlflowClient, run_id: str, root: Path) -> Iterator[tuple[str, float, int]]:
     """The points of history.jsonl that were not logged live: all of them when DVC restored the training."""
-    if not (root / paths.HISTORY).exists():
+    if not (root / HISTORY).exists():
         return
-    rows = [row for _, row in read_jsonl(root / paths.HISTORY, made_by="dvc repro finetune")]
+    rows = [row for _, row in read_jsonl(root / HISTORY, made_by="dvc repro finetune")]
     for field, name in CURVES.items():
         logged = {point.step for point in mlflow.get_metric_history(run_id, name)}
         for row in rows:
@@ -238,12 +244,12 @@ def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str
 
 def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:
     """Log the answers beside instruction, reference and scores, in the format of MLflow's tables."""
-    test = root / paths.split_file("test")
-    if not all(file.exists() for file in (test, root / paths.RESPONSES, root / paths.VERDICTS)):
+    test = root / split_file("test")
+    if not all(file.exists() for file in (test, root / RESPONSES, root / VERDICTS)):
         return False
-    responses = read_records(root / paths.RESPONSES, Response, made_by="dvc repro generate")
+    responses = read_records(root / RESPONSES, Response, made_by="dvc repro generate")
     texts: dict[tuple[str, str], str] = {(row.id, row.model): row.text for row in responses}
-    judged = read_records(root / paths.VERDICTS, Verdict, made_by="dvc repro judge")
+    judged = read_records(root / VERDICTS, Verdict, made_by="dvc repro judge")
     verdicts: dict[tuple[str, str], Verdict] = {(row.id, row.model): row for row in judged}
     models = [model for model in ("base", "tuned") if any(key[1] == model for key in texts)]
     columns = ["id", "category", "instruction", "input", "reference"]
@@ -264,9 +270,9 @@ def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:
 
 def _judge(root: Path) -> dict[str, str]:
     """Who judged, as tags: scores of two judges are comparable only if these are equal."""
-    if not (root / paths.JUDGE_METRICS).exists():
+    if not (root / JUDGE_METRICS).exists():
         return {}
-    found = read_json(root / paths.JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
+    found = read_json(root / JUDGE_METRICS, made_by=f"dvc repro {LAST_STAGE}")
     tags = {f"judge.{name}": str(value) for name, value in found["judge"].items()}
     if "pairwise" in found:
         tags["judge.pairwise.fingerprint"] = str(found["pairwise"]["judge"]["fingerprint"])

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.common import paths
+from stages.common.results.finetune import FINETUNE_FOLDER, HISTORY, LEDGER
 from stages.finetune import job, trainer
-from stages.finetune.costs import clock, work
-from stages.finetune.costs.clock import Meter
+from stages.finetune.costs import work
+from stages.finetune.costs.clock import Meter, matmul_rate
 from stages.finetune.costs.ledger import Account
 from stages.finetune.costs.work import Plan, Work
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.params import whole
-from stages.running import tracking
 from stages.running.console import duration
+from stages.running.tracking import tracker
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, random_rows
 
@@ -62,7 +62,7 @@ def run(steps: int, done: int, said: list[str]) -> tuple[Account, Clock]:
 
 
 def test_what_a_run_has_cost_worked_by_hand(monkeypatch):
-    monkeypatch.setattr(clock, "since_start", lambda: 17.0)
+    monkeypatch.setattr("stages.finetune.costs.clock.since_start", lambda: 17.0)
     account, _ = run(steps=4, done=4, said=[])
 
     assert account.entry(peak_memory_bytes=5) == {
@@ -138,7 +138,7 @@ def test_the_rate_of_matrix_products_is_that_of_one_timed_here():
     torch.mm(a, a)
     own = 2 * 1024**3 / (time.perf_counter() - started)
 
-    found = clock.matmul_rate(CPU, torch.float32, seconds=0.05)
+    found = matmul_rate(CPU, torch.float32, seconds=0.05)
 
     # The same product, on a machine that others use as well.
     assert 0.05 < found / own < 20
@@ -151,7 +151,7 @@ def test_measuring_changes_no_bit_of_the_weights():
         model = weights.initialise(SIZES, seed=0)
         clock = Meter(CPU) if measured else None
         if clock:
-            clock.matmul_rate(CPU, torch.float32, seconds=0.01)
+            matmul_rate(CPU, torch.float32, seconds=0.01)
         trainer.fit(
             model,
             train,
@@ -176,7 +176,7 @@ def test_measuring_changes_no_bit_of_the_weights():
 def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import importlib
 
-    monkeypatch.setenv(tracking.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"max_steps": 3}}))
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()
@@ -189,17 +189,17 @@ def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: P
 
     job.finetune(whole.load().finetune, Run())
 
-    entry = json.loads(paths.LEDGER.read_text())
-    history = [json.loads(line) for line in paths.HISTORY.read_text().splitlines()]
+    entry = json.loads(LEDGER.read_text())
+    history = [json.loads(line) for line in HISTORY.read_text().splitlines()]
     assert entry["useful_tokens"] == history[-1]["tokens_seen"]
     assert (entry["steps"], entry["evaluations"]) == (3, 4)
     assert entry["plain_training_tflop"] > entry["training_tflop"] > entry["evaluation_tflop"] > 0
     assert entry["estimated_memory_bytes"] > 0
     assert entry["peak_memory_bytes"] > 0
-    assert entry["history"] == hashlib.sha256(paths.HISTORY.read_bytes()).hexdigest()
+    assert entry["history"] == hashlib.sha256(HISTORY.read_bytes()).hexdigest()
     assert logged["cost/useful_tokens"] == entry["useful_tokens"]
     assert logged["train/loss"] == history[-1]["train_loss"]
     assert "cost/device" not in logged
-    written = "".join(path.read_text() for path in paths.FINETUNE.glob("*.json*"))
+    written = "".join(path.read_text() for path in FINETUNE_FOLDER.glob("*.json*"))
     assert "seconds" not in written
     assert "tflop" not in written

@@ -23,8 +23,8 @@ from stages.params.finetune import Lora
 from stages.running.out_of_memory import GIB, size
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, ROWS, SIZES
+from tests.root import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
 #: How far a real run's peak may be from the estimate, as a share of the estimate.
 TOLERANCE = 0.25
@@ -144,13 +144,15 @@ MEASURE = """
 import contextlib, json, sys
 from pathlib import Path
 import torch
-from stages.common.records import Encoded
+
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
-from stages.sft import memory, trainer
-from stages.sft.checkpoint import Checkpoints
-from stages.sft.team import join, leave
-from tests.test_sft_ledger import RECIPE
+from stages.finetune.costs import memory
+from stages.finetune import trainer
+from stages.finetune.checkpoint import Checkpoints
+from stages.finetune.team import join, leave
+from stages.common.results.tokenize import Encoded
+from tests.finetune.costs.test_work import RECIPE
 
 sizes = GPT2Config(**json.loads(sys.argv[1]))
 dtype = getattr(torch, sys.argv[2])
@@ -315,10 +317,12 @@ def test_other_errors_stay_what_they_are(error):
 
 SHORT = """
 import resource
-from stages import finetune
-from stages.common import program
+from stages.finetune import __main__ as finetune
+from stages.running import program
 from stages.gpt2 import decoding, weights
-from stages.sft import checkpoint, lora, memory, prompt, report, trainer
+from stages.finetune import checkpoint, lora, curves as report, trainer
+from stages.finetune.costs import memory
+from stages.tokenize import prompt
 
 ROOM = 250 << 20  # the model of 52 MB fits, its training does not
 used = memory.psutil.Process().memory_info().vms
@@ -341,13 +345,15 @@ def test_a_stage_that_runs_out_of_memory_says_what_to_lower_without_a_traceback(
     assert "Traceback" not in done.stdout + done.stderr
     assert "That may not be enough" in done.stdout
     assert done.stderr.startswith("finetune: out of memory: fine-tuning wants about 0.")
-    assert "to mend it: set one of these in params.yaml:" in done.stderr
+    assert "to fix it: set one of these in params.yaml:" in done.stderr
     assert "finetune.lora: {rank: 16, alpha: 16, targets: [c_attn]}: about " in done.stderr
     assert not (tmp_path / "artifacts" / "finetune").exists()
 
 
 def test_a_program_that_runs_out_of_memory_elsewhere_says_so_without_a_traceback(tmp_path):
-    done = child("from stages.common import program\nprogram.run('split', lambda: bytearray(1 << 62))", folder=tmp_path)
+    done = child(
+        "from stages.running import program\nprogram.run('split', lambda: bytearray(1 << 62))", folder=tmp_path
+    )
 
     assert done.returncode == 75
     assert done.stderr == ("split: out of memory; end what else uses this machine's, and run the same command again\n")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.records import Encoded
+from stages.common.results.tokenize import Encoded
 from stages.finetune import schedule, trainer
 from stages.finetune.batches import collate, epoch_order
 from stages.finetune.costs import work
@@ -21,10 +19,11 @@ from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Place
 from stages.params import whole
 from stages.params.finetune import Lora
+from tests.root import ROOT
 
 #: One layer of width 2, and a vocabulary of 10.
 SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
-RECIPE = whole.load(Path(__file__).parent.parent / "params.yaml").finetune.model_copy(
+RECIPE = whole.load(ROOT / "params.yaml").finetune.model_copy(
     update={
         "epochs": 2,
         "batch_size": 4,

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.judge import job as stage
+from stages.common.results.judge import JUDGE_METRICS
+from stages.judge.__main__ import main
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.chat_judge import scoring_rubric
 from stages.judge.judges.openai import OpenAIJudge, open_openai_judge
@@ -247,8 +247,8 @@ def test_from_end_to_end_and_the_key_is_in_no_file(folder, monkeypatch):  # noqa
     configure(backend="openai", model="judge-8b")
     with FakeOpenAI([careful]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        stage.main()
-    found = json.loads(paths.JUDGE_METRICS.read_text())
+        main()
+    found = json.loads(JUDGE_METRICS.read_text())
     assert (found["judge"]["backend"], found["tuned"]["mean"]) == ("openai", 66.667)
     written = [path for path in folder.rglob("*") if path.is_file()]
     assert len(written) >= 8

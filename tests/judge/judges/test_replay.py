@@ -5,7 +5,6 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,9 @@ from stages.common.errors import ConfigError
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from tests.judge.judges.test_ollama import settings
+from tests.root import ROOT
 
-RECORDED = json.loads((Path(__file__).parent / "fixtures" / "ollama_0_32_15.json").read_text())
+RECORDED = json.loads((ROOT / "tests" / "fixtures" / "ollama_0_32_15.json").read_text())
 QUESTION = Question("row-1", "tuned", "Name the capital.", "France", "Paris.", "The capital of France is Paris.")
 LOOK_UPS = {"/api/version": "version", "/api/tags": "tags", "/api/ps": "ps", "/api/show": "show"}
 

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import write_json
-from stages.common.records import Verdict, write_records
+from stages.common.records import write_records
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import compare as program
 from stages.judge.runs.comparison import compare, holm, permutation_p
 from stages.judge.runs.sources import Run, find_run
 from stages.judge.scores.bootstrap import standard_error
-
-ROOT = Path(__file__).parents[1]
+from tests.root import ROOT
 
 
 def verdicts(*scores, clusters=None, model="tuned"):
@@ -171,7 +170,7 @@ def write(folder, scores, judge=JUDGE):
 @pytest.mark.parametrize("name", ["run", "run/artifacts", "run/artifacts/judge", "run/artifacts/judge/verdicts.jsonl"])
 def test_a_run_in_a_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "run" / paths.JUDGE, [10, 20])
+    write(tmp_path / "run" / JUDGE_FOLDER, [10, 20])
     found = find_run(name)
     assert [verdict.score for verdict in found.of("tuned")] == [10, 20]
     assert found.judge == JUDGE
@@ -187,9 +186,9 @@ def git(*arguments):
 
 def commit(scores):
     """Commit a dvc.lock, with the files that it names in DVC's cache and nowhere else."""
-    write(paths.JUDGE, scores)
+    write(JUDGE_FOLDER, scores)
     outs = []
-    for path in (paths.VERDICTS, paths.JUDGE_METRICS):
+    for path in (VERDICTS, JUDGE_METRICS):
         digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         kept = Path(".dvc/cache/files/md5") / digest[:2] / digest[2:]
         kept.parent.mkdir(parents=True, exist_ok=True)

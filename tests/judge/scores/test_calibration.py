@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common import paths
 from stages.common.errors import ConfigError, DataError
-from stages.common.records import Example, Verdict, write_records
-from stages.judge import job
+from stages.common.records import write_records
+from stages.common.results.generate import RESPONSES
+from stages.common.results.judge import JUDGE_FOLDER, Verdict
+from stages.common.results.split import Example, split_file
+from stages.judge.__main__ import main
 from stages.judge.scores.calibration import (
     Grades,
     agreement,
@@ -167,9 +169,9 @@ def better_file(rows, sha256=None):
 def twelve_answers():
     """Test rows r0 to r11, of which every second answer is wrong, and the stage's parameters; returns the answers."""
     rows = [Example(id=f"r{n}", instruction=f"Say {n}.", input="", output=str(n), category="x") for n in range(12)]
-    write_records(paths.split_file("test"), rows)
+    write_records(split_file("test"), rows)
     answers = {row.id: row.output * (1 + n % 2) for n, row in enumerate(rows)}
-    write_records(paths.RESPONSES, respond({(id, "tuned"): answer for id, answer in answers.items()}))
+    write_records(RESPONSES, respond({(id, "tuned"): answer for id, answer in answers.items()}))
     return answers
 
 
@@ -180,7 +182,7 @@ def grade(answers):
 def test_what_the_stage_makes_of_it(folder):  # noqa: F811
     graded = better_file(grade(twelve_answers()))
     configure(models=["tuned"], calibration=graded)
-    job.main()
+    main()
     found = metrics()["calibration"]
     assert (found["rows"], found["stale"], found["matched"], found["sha256"]) == (12, 0, 12, graded["sha256"])
     assert found["means"]["tuned"]["calibrated"] == 50.0
@@ -195,7 +197,7 @@ def test_grades_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noq
     rows[2:4] = [rows[2] | {"answer": "earlier", "score": 0.0}, rows[3] | {"answer": "earlier", "score": 100.0}]
     rows += [{"id": "r0", "answer": "earlier", "score": 0.0}, {"id": "none", "answer": "x", "score": 50.0}]
     configure(models=["tuned"], calibration=better_file(rows))
-    job.main()
+    main()
     found = metrics()["calibration"]
     assert (found["rows"], found["stale"], found["matched"]) == (14, 3, 10)
     assert found["means"]["tuned"]["calibrated"] == 50.0
@@ -205,12 +207,12 @@ def test_grades_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noq
 def test_grades_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
     answers = twelve_answers()
     graded = better_file(grade(answers))
-    write_records(paths.RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
+    write_records(RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
     configure(models=["tuned"], calibration=graded)
     with pytest.raises(DataError, match=r"0 of its 12 rows grade a test answer, 12 grade another answer") as caught:
-        job.main()
+        main()
     assert "grade answers of artifacts/generate/responses.jsonl" in caught.value.fix
-    assert not paths.JUDGE.exists()
+    assert not JUDGE_FOLDER.exists()
 
 
 def row(id, score=1.0, **fields):
@@ -235,8 +237,8 @@ def row(id, score=1.0, **fields):
 def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
     configure(calibration=better_file(rows, sha256))
     with pytest.raises(error, match=message):
-        job.main()
-    assert not paths.JUDGE.exists()
+        main()
+    assert not JUDGE_FOLDER.exists()
 
 
 def test_a_missing_file_is_said(tmp_path, monkeypatch):

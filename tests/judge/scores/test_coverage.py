@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import compare
 from stages.judge.scores.bootstrap import mean_interval
 

@@ -10,10 +10,12 @@ import time
 
 import pytest
 
-from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.common.records import Example, read_records, write_records
-from stages.judge import job
+from stages.common.records import read_records, write_records
+from stages.common.results.generate import RESPONSES
+from stages.common.results.judge import PAIRWISE, SCORES, VERDICTS
+from stages.common.results.split import Example, split_file
+from stages.judge.__main__ import main
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.reference import ReferenceJudge
@@ -27,7 +29,8 @@ from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import text as openai_text
 from tests.judge import test_stage as stage
 from tests.judge.judges.test_ollama import settings
-from tests.judge.test_stage import ANSWERS, ROOT, configure, metrics, outputs, respond
+from tests.judge.test_stage import ANSWERS, configure, metrics, outputs, respond
+from tests.root import ROOT
 
 #: The fixture: a folder with what the stage reads.
 folder = stage.folder
@@ -65,7 +68,7 @@ def run(monkeypatch, choose, **changes):
     configure(**({"mode": "pairwise", "backend": "ollama"} | changes))
     with FakeOllama(comparing(choose)) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
-        job.main()
+        main()
     return asked_of(server)
 
 
@@ -74,7 +77,7 @@ def asked_of(server):
 
 
 def pairs():
-    return {row.id: row for row in read_records(paths.PAIRWISE, PairVerdict, made_by="")}
+    return {row.id: row for row in read_records(PAIRWISE, PairVerdict, made_by="")}
 
 
 def found(*names):
@@ -114,14 +117,14 @@ def test_a_judge_that_reads(folder, monkeypatch):
     )
     assert {name: row.outcome for name, row in pairs().items()} == {"a": "win", "b": "tie", "c": "win"}
     assert (pairs()["b"].tuned_first, pairs()["b"].base_first) == ("tie", "tie")
-    headline = json.loads(paths.SCORES.read_text())["pairwise"]
+    headline = json.loads(SCORES.read_text())["pairwise"]
     assert (headline["win_rate"], headline["consistency"]) == (0.8333, 1.0)
     assert headline["judge"] == f"llama3 {metrics()['pairwise']['judge']['fingerprint'][:12]}"
 
 
 def test_the_better_base_model_wins(folder, monkeypatch):
     exchanged = {(id, {"tuned": "base", "base": "tuned"}[model]): text for (id, model), text in ANSWERS.items()}
-    write_records(paths.RESPONSES, respond(exchanged))
+    write_records(RESPONSES, respond(exchanged))
     run(monkeypatch, reading)
     assert found("wins", "ties", "losses") == (0, 1, 2)
     assert metrics()["pairwise"]["win_rate"]["mean"] == 0.1667
@@ -154,8 +157,8 @@ def test_a_judge_that_prefers_the_longer_wins_nothing_at_equal_length(folder, mo
         lengths = numbers.randint(20, 40), numbers.randint(60, 80)
         for model, length in zip(("base", "tuned") if longer else ("tuned", "base"), lengths, strict=True):
             answers[name, model] = f"{model} {place} ".ljust(length, "x")
-    write_records(paths.split_file("test"), rows)
-    write_records(paths.RESPONSES, respond(answers))
+    write_records(split_file("test"), rows)
+    write_records(RESPONSES, respond(answers))
 
     run(monkeypatch, lambda _, first, second: better("first" if len(first) > len(second) else "second"), parallel=4)
     controlled = metrics()["pairwise"]["length_controlled"]
@@ -234,7 +237,7 @@ def test_nothing_but_garbage_is_all_invalid(folder, monkeypatch):
 
 
 def test_identical_answers_are_a_tie_without_a_call(folder, monkeypatch):
-    write_records(paths.RESPONSES, respond(ANSWERS | {("b", "base"): "freind\n"}))
+    write_records(RESPONSES, respond(ANSWERS | {("b", "base"): "freind\n"}))
     asked = run(monkeypatch, always_first)
     assert len(asked) == 4
     assert found("ties", "identical", "inconsistent", "consistency") == (3, 1, 2, 0.0)
@@ -247,7 +250,7 @@ def test_the_same_again_asks_nothing_and_gives_the_same_bytes(folder, monkeypatc
     configure(mode="pairwise", backend="ollama", parallel=3)
     with FakeOllama([server_error(500)]) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
-        job.main()
+        main()
     assert server.chats == []
     assert outputs() == first
 
@@ -278,7 +281,7 @@ def test_a_killed_run_goes_on_with_the_next_pair(folder, monkeypatch):
     configure(mode="pairwise", backend="ollama", deadline_seconds=600.0)
     with FakeOllama(comparing(reading)) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
-        job.main()
+        main()
     assert asked_of(server) == [
         ("friend", "xyz", "freind"),
         ("receive", "receive", "recieve"),
@@ -297,11 +300,11 @@ def test_a_model_that_changes_in_mid_comparison_leaves_no_verdict_of_its_own(fol
     with FakeOllama(comparing(choose)) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
         with pytest.raises(ServiceUnavailable, match="the judge changed while it judged"):
-            job.main()
+            main()
     kept = [len(path.read_bytes().splitlines()) for path in (folder / ".cache/judge").glob("*.jsonl")]
     assert sorted(kept) == [0, 6]  # the scores are the first model's
     assert metrics()["tuned"]["scored"] == 3
-    assert paths.PAIRWISE.read_text() == "\n"
+    assert PAIRWISE.read_text() == "\n"
 
 
 def test_a_judge_that_always_names_the_first_stops_the_stage_before_it_scores(folder, monkeypatch):
@@ -309,9 +312,9 @@ def test_a_judge_that_always_names_the_first_stops_the_stage_before_it_scores(fo
     with FakeOllama(lambda body: careful if pair(body) is None else better("first")) as server:
         monkeypatch.setenv("OLLAMA_HOST", server.address)
         with pytest.raises(ConfigError, match="this judge cannot compare"):
-            job.main()
+            main()
     assert len(server.chats) == 54 + 12 + 48
-    assert not paths.VERDICTS.exists()
+    assert not VERDICTS.exists()
 
 
 def test_the_scores_are_those_of_the_mode_score(folder, monkeypatch):
@@ -324,7 +327,7 @@ def test_the_scores_are_those_of_the_mode_score(folder, monkeypatch):
     assert outputs()["pairwise.jsonl"] == b"\n"
     assert judged.pop("pairwise")["judge"]["fingerprint"] != judged["judge"]["fingerprint"]
     assert metrics() == judged
-    assert "pairwise" not in json.loads(paths.SCORES.read_text())
+    assert "pairwise" not in json.loads(SCORES.read_text())
 
 
 def test_the_judge_of_pairs_has_the_rubric_of_pairs_in_its_fingerprint(folder, monkeypatch):
@@ -383,7 +386,7 @@ def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
     configure(mode="pairwise", backend="openai", model="judge-8b")
     with FakeOpenAI([behave]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        job.main()
+        main()
     assert found("ties", "inconsistent", "first_position_share") == (3, 3, 0.0)
     asked = [body for body in server.bodies if pair(body)]
     assert len(asked) == 48 + 6
@@ -393,7 +396,7 @@ def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
 
 def test_the_built_in_judge_compares_its_scores(folder):
     configure(mode="pairwise")
-    job.main()
+    main()
     assert found("wins", "ties", "losses", "consistency", "first_position_share") == (3, 0, 0, 1.0, 0.5)
     assert metrics()["pairwise"]["judge"]["comparison"] == "the higher score"
     assert pairs()["a"].detail == "tuned first: first 100, second 0; base first: first 0, second 100"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.records import Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.scores.statistics import difference, summarise
 
 

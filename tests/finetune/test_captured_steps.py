@@ -69,7 +69,7 @@ RECIPES = [
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_recorded_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monkeypatch):
+def test_captured_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monkeypatch):
     found, of_tapes = fit(recipe, dtype)
 
     passes = len(of_tapes) - 1 + sum(record.val_loss is not None for record in of_tapes)
@@ -84,7 +84,7 @@ def test_recorded_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monk
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_recorded_steps_follow_those_of_a_cpu(tapes, monkeypatch):
+def test_captured_steps_follow_those_of_a_cpu(tapes, monkeypatch):
     recipe = changed(epochs=6, schedule="cosine", warmup_steps=3, clip_norm=0.5, weight_decay=1.0)
     _, found = fit(recipe)
     monkeypatch.undo()

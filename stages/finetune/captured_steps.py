@@ -126,7 +126,7 @@ class RecordedSteps:
         self._compared = False
 
     def __call__(self, batches: Sequence[Batch], controls: Controls) -> Tensor:
-        """Do the step of batches in main memory, whose rows are filled up (`stages.finetune.layout`), and give its numbers.
+        """Do the step of batches in main memory, with padded rows (`stages.finetune.layout`), and give its numbers.
 
         Raises:
             ConfigError: the first recording, whose update is made by then, has other numbers than the plain step.

@@ -1,0 +1,20 @@
+"""What the stage generate writes."""
+
+from __future__ import annotations
+
+from stages.common.paths import ARTIFACTS
+from stages.common.records import ModelName, Record, StopReason
+
+GENERATE_FOLDER = ARTIFACTS / "generate"
+RESPONSES = GENERATE_FOLDER / "responses.jsonl"
+GENERATE_METRICS = GENERATE_FOLDER / "metrics.json"
+
+
+class Response(Record):
+    """One model's answer to one test row. ``tokens`` counts the ids made, an end-of-text included."""
+
+    id: str
+    model: ModelName
+    text: str
+    stop_reason: StopReason
+    tokens: int

@@ -1,0 +1,29 @@
+"""What the stage split writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.common.paths import ARTIFACTS
+from stages.common.records import Record
+
+SPLIT_FOLDER = ARTIFACTS / "split"
+SPLIT_METRICS = SPLIT_FOLDER / "metrics.json"
+
+#: The names of the splits, in the book's order (chapter 7.2: train, then test, then validation).
+SPLITS = ("train", "test", "val")
+
+
+def split_file(name: str) -> Path:
+    """The rows of split ``name``, one Example a line."""
+    return SPLIT_FOLDER / f"{name}.jsonl"
+
+
+class Example(Record):
+    """One row of the dataset."""
+
+    id: str
+    instruction: str
+    input: str
+    output: str
+    category: str

@@ -1,0 +1,187 @@
+"""One flat MLflow run a pipeline execution, mirrored from files that are complete without it.
+
+An execution is one run of the Prefect flow, one `dvc repro`, or one stage started by hand. Its run has one owner:
+
+- Under the flow the flow creates the run, passes its id to the stages (`environment`), and at the end calls `publish`
+  and `end`. Stages log to it live and leave its status alone.
+- Under plain `dvc repro` no process of ours lasts as long as the execution. Each tracked stage finds the run by the
+  identity of the dvc process above it, or creates it, and owns it while it works: the run is RUNNING just then, and
+  FINISHED or FAILED after. The last stage publishes.
+
+Tracking never fails a stage and never holds it up for more than a bounded time: what goes wrong is said in one line.
+mlflow is imported in `store` alone, when something is tracked; a stage that is not tracked never pays for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from stages.running.tracking import execution, mirror, store
+from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
+from stages.running.tracking.store import shown_uri, uri
+
+__all__ = [
+    "RUN_ID_VARIABLE",
+    "StageRun",
+    "create_run",
+    "download",
+    "end",
+    "environment",
+    "publish",
+    "shown_uri",
+    "stage",
+    "stage_over",
+    "tag_stages",
+    "uri",
+]
+
+T = TypeVar("T")
+
+#: The longest that each may take, in seconds. The first use of a database makes its tables, which takes several.
+CREATE_SECONDS = 90.0
+END_SECONDS = 20.0
+
+#: Stages of this process whose failure their run knows of.
+_failed: set[str] = set()
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[StageRun]:
+    """Track a stage for the length of the block; an exception that leaves the block marks the stage as failed.
+
+    Args:
+        name: the stage's name.
+
+    Yields:
+        What to log to. It is there, and does nothing, when tracking is down.
+    """
+    run = StageRun(name)
+    try:
+        yield run
+    except BaseException:
+        _failed.add(name)
+        run.close(failed=True)
+        raise
+    run.close(failed=False)
+
+
+def stage_over(name: str, *, succeeded: bool) -> None:
+    """Note how a stage ended, for the run of the `dvc repro` that it is part of. Elsewhere this does nothing.
+
+    A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure fails the run that
+    an earlier stage of the same `dvc repro` has opened; where there is none, none is made.
+    """
+    if os.environ.get(RUN_ID_VARIABLE) or name in _failed:
+        return
+    try:
+        current = execution.current()
+        if current.door == "direct":
+            return
+        if succeeded:
+            execution.mark(current, name)
+        elif execution.has_run(current):
+            store.load()
+            store.bounded(lambda: store.fail(current, name), FAILURE_SECONDS)
+    except Exception as error:
+        store.warn(error)
+
+
+def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | None:
+    """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
+
+    Runs of this machine whose owner has died without a word are set KILLED on the way.
+
+    Args:
+        root: the folder that the stages run in, with params.yaml.
+        tags: more tags, such as ``prefect.flow_run_id``.
+
+    Returns:
+        The run's id, or None when tracking is down, which is said.
+    """
+
+    def create() -> str:
+        own = execution.Execution(execution.identity(), "prefect")
+        return store.create(store.client(root), own, root, dict(tags or {}))
+
+    return _safely(create, CREATE_SECONDS)
+
+
+def environment(run_id: str | None) -> dict[str, str]:
+    """The variables by which stages log to the flow's run, or, where it has none, know not to open one of their own."""
+    return {RUN_ID_VARIABLE: run_id or NO_RUN}
+
+
+def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
+    """Mirror the files under ``root`` into the run; a second time changes nothing.
+
+    Args:
+        root: the folder with params.yaml, dvc.lock and artifacts/.
+        run_id: what `create_run` gave; None does nothing.
+        ran: the stages that ran in this execution. The others were restored or left by DVC, and are tagged as cached.
+        files: more files for the run's folder judge.
+    """
+    if run_id is not None:
+
+        def mirrored() -> None:
+            client = store.client(root)
+            mirror.publish(client, run_id, ran, root, lock_is_final=True)
+            for file in files:
+                client.log_artifact(run_id, str(file), "judge")
+
+        _safely(mirrored, PUBLISH_SECONDS)
+
+
+def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
+    """Note how stages ended, such as ``{"split": "ran"}``, in a run that is not published; None does nothing.
+
+    Only the stages that `publish` knows: what DVC runs besides, such as a .dvc file, has no tag.
+    """
+    if run_id is None:
+        return
+    run = run_id
+
+    def tag() -> None:
+        client = store.client(Path())
+        for name, state in states.items():
+            if name in mirror.STAGES:
+                client.set_tag(run, f"stage.{name}", state)
+
+    _safely(tag, END_SECONDS)
+
+
+def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    """Set the state that the run ends in; None as the run does nothing."""
+    if run_id is not None:
+        _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
+
+
+def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+    """Fetch files of a run.
+
+    Args:
+        root: the folder with mlflow.db, where MLFLOW_TRACKING_URI does not say otherwise.
+        name: the run's id or its name.
+        files: their paths in the run.
+        folder: where to put them.
+
+    Returns:
+        Where they are, in order; None where there is no such run.
+
+    Raises:
+        ConfigError: the run lacks one of them.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return store.download(root, name, files, folder)
+
+
+def _safely(action: Callable[[], T], seconds: float) -> T | None:
+    try:
+        store.load()
+        return store.bounded(action, seconds)
+    except Exception as error:
+        store.warn(error)
+        return None
