@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.common.errors import DataError
-from stages.common.files import read_jsonl, write_jsonl
+from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
 
 #: Which model an answer comes from: the one downloaded, or the one fine-tuned here.
 ModelName = Literal["base", "tuned"]
@@ -31,7 +31,12 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Metrics(Record):
+    """What a stage counted and measured. What could not be measured is null; what was not asked for is absent."""
+
+
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=Metrics)
 
 
 def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
@@ -57,3 +62,27 @@ def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
 def write_records(path: Path, rows: Iterable[Record]) -> int:
     """Write rows as JSONL, whole or not at all, and return their number."""
     return write_jsonl(path, (row.model_dump() for row in rows))
+
+
+def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
+    """Read a stage's metrics.json.
+
+    Args:
+        path: the file.
+        kind: what it holds.
+        made_by: the command that makes the file, told to the user when it is missing or broken.
+
+    Raises:
+        DataError: the file is missing, or does not hold that kind of metrics.
+    """
+    try:
+        return kind.model_validate(read_json(path, made_by=made_by))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {field}: {first['msg']}", made_by) from None
+
+
+def write_metrics(path: Path, metrics: Metrics) -> None:
+    """Write metrics as JSON, whole or not at all; fields that were never given are left out."""
+    write_json(path, metrics.model_dump(exclude_unset=True))

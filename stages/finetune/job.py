@@ -19,7 +19,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import atomic_folder, read_json, sha256, sweep, write_json, write_jsonl
 from stages.common.records import read_records
 from stages.common.results.download import BASE_MODEL, TOKENIZER
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_CSV, LOSS_PLOT, SAMPLES, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, LOSS_PLOT, SAMPLES, TUNED_MODEL
 from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, Encoded, tokens_file
 from stages.finetune import checkpoint, curves, launch, lora, schedule, trainer
 from stages.finetune import team as teams
@@ -37,6 +37,7 @@ from stages.params.finetune import Finetune
 from stages.running import environment, out_of_memory, signals, summary
 from stages.running.code_of import code_of
 from stages.running.console import progress, say
+from stages.running.costs import TRAINING_COSTS
 from stages.running.run_key import run_key
 from stages.running.tracking import mirror, tracker
 from stages.tokenize import prompt
@@ -305,7 +306,7 @@ def _write(job: Job, model: GPT2, tokenizer: Tokenizer, trained: Progress, facts
 def _account(job: Job, costs: dict[str, Any], step: int) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
     entry = {"device": job.place.device.type, "precision": runtime.name_of(job.place.dtype)} | costs
-    write_json(LEDGER, {"history": sha256(HISTORY)} | entry)
+    write_json(TRAINING_COSTS, {"history": sha256(HISTORY)} | entry)
     assert job.run
     numbers = {f"cost/{name}": value for name, value in entry.items() if isinstance(value, int | float)}
     job.run.log_metrics(numbers, step)

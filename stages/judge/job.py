@@ -16,7 +16,6 @@ from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
     JUDGE_CACHE,
-    JUDGE_LEDGER,
     JUDGE_METRICS,
     PAIRWISE,
     SCORES,
@@ -39,6 +38,7 @@ from stages.judge.scores.statistics import difference, summarise
 from stages.judge.self_test import pair_test, self_test
 from stages.params.judge import Judge
 from stages.running import console, summary
+from stages.running.costs import JUDGING_COSTS
 from stages.running.tracking import tracker
 
 GENERATE = "dvc repro --force generate"
@@ -195,7 +195,7 @@ def account(costs: dict[str, float], run: tracker.StageRun, *, written: bool) ->
     """
     if costs:
         about = {"verdicts": sha256(VERDICTS)} if written else {}
-        write_json(JUDGE_LEDGER, about | costs)
+        write_json(JUDGING_COSTS, about | costs)
         run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
 
 

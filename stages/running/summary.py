@@ -13,13 +13,14 @@ from typing import Any
 from stages.common import paths
 from stages.common.files import read_json, read_jsonl, sha256
 from stages.common.records import read_records
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
-from stages.common.results.judge import JUDGE_LEDGER, JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
+from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.params import whole
 from stages.running import program
 from stages.running.console import duration
+from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS
 from stages.running.tracking import tracker
 
 WIDTH = 96
@@ -117,9 +118,9 @@ def _training(root: Path) -> list[str]:
 
 def _costs(root: Path) -> list[str]:
     """What the training cost, if it was done here; results from DVC's cache may be another machine's."""
-    if not all((root / path).exists() for path in (LEDGER, HISTORY)):
+    if not all((root / path).exists() for path in (TRAINING_COSTS, HISTORY)):
         return []
-    entry = read_json(root / LEDGER, made_by="dvc repro --force finetune")
+    entry = read_json(root / TRAINING_COSTS, made_by="dvc repro --force finetune")
     return costs(entry) if entry.get("history") == sha256(root / HISTORY) else []
 
 
@@ -173,9 +174,9 @@ def _score(root: Path) -> list[str]:
 
 def _verdict_costs(root: Path) -> list[str]:
     """What a verdict took the judge, if it was asked here and its server says so."""
-    if not all((root / path).exists() for path in (JUDGE_LEDGER, VERDICTS)):
+    if not all((root / path).exists() for path in (JUDGING_COSTS, VERDICTS)):
         return []
-    entry = read_json(root / JUDGE_LEDGER, made_by="dvc repro --force judge")
+    entry = read_json(root / JUDGING_COSTS, made_by="dvc repro --force judge")
     if entry.get("verdicts") != sha256(root / VERDICTS):
         return []
     tokens = [f"{entry[name] / entry['replies']:,.0f} tokens {verb}" for name, verb in _TOKENS if name in entry]

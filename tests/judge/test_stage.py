@@ -14,7 +14,6 @@ from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
     JUDGE_FOLDER,
-    JUDGE_LEDGER,
     JUDGE_METRICS,
     SCORES,
     SCORES_CSV,
@@ -27,6 +26,7 @@ from stages.judge.__main__ import main
 from stages.judge.self_test import probes
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
+from stages.running.costs import JUDGING_COSTS
 from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
 from tests.root import ROOT
 
@@ -204,7 +204,7 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
     assert metrics()["self_test"]["separation"] > 60
     assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
     assert len(server.chats) == 54 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
-    ledger = json.loads(JUDGE_LEDGER.read_text())
+    ledger = json.loads(JUDGING_COSTS.read_text())
     assert (ledger["replies"], ledger["reply_tokens"]) == (54 + 1 + 2 * 6 + 6, 10 * (54 + 2 * 6 + 6) + 1)
     assert (ledger["size_vram"], ledger["context_length"]) == (5_000_000_000, 8192)
     assert "tokens read, 10 tokens written, " in summary.text()
@@ -213,7 +213,7 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
         main()
     assert server.chats == []
     assert outputs() == first
-    assert json.loads(JUDGE_LEDGER.read_text()) == ledger
+    assert json.loads(JUDGING_COSTS.read_text()) == ledger
 
 
 def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkeypatch):
@@ -297,7 +297,7 @@ def test_a_run_that_ends_in_the_middle_leaves_what_it_has_taken(folder, monkeypa
         ollama(monkeypatch, server)
         with pytest.raises(ConfigError, match="this judge cannot judge"):
             main()
-    ledger = json.loads(JUDGE_LEDGER.read_text())
+    ledger = json.loads(JUDGING_COSTS.read_text())
     assert ledger["replies"] >= 48
     assert "verdicts" not in ledger  # those of an earlier run did not take it
 

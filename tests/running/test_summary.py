@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LEDGER, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
+from stages.running.costs import TRAINING_COSTS
 from tests.root import ROOT
 
 LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
@@ -95,7 +96,7 @@ def fill(root: Path) -> None:
     times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
     speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
     memory = {"peak_memory_bytes": 3 << 29}
-    write_json(root / LEDGER, {"history": sha256(root / HISTORY)} | times | speeds | memory)
+    write_json(root / TRAINING_COSTS, {"history": sha256(root / HISTORY)} | times | speeds | memory)
     (root / TUNED_MODEL).mkdir()
     (root / LOSS_PLOT).touch()
     rows = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stages.common.paths import ARTIFACTS, CACHE
-from stages.common.records import ModelName, Record
+from stages.common.records import Metrics, ModelName, Record
 
 JUDGE_FOLDER = ARTIFACTS / "judge"
 VERDICTS = JUDGE_FOLDER / "verdicts.jsonl"
@@ -16,9 +16,8 @@ JUDGE_METRICS = JUDGE_FOLDER / "metrics.json"
 SCORES = JUDGE_FOLDER / "scores.json"
 SCORES_PLOT = JUDGE_FOLDER / "scores.png"
 SCORES_CSV = JUDGE_FOLDER / "scores.csv"
-#: The verdicts of judges behind a server, and what the last judging here took.
+#: The verdicts of judges behind a server.
 JUDGE_CACHE = CACHE / "judge"
-JUDGE_LEDGER = JUDGE_CACHE / "ledger.json"
 
 #: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had.
 VerdictStatus = Literal["scored", "invalid", "failed"]
@@ -42,3 +41,305 @@ class Verdict(Record):
     exact: bool = False
     cluster: str = ""
     faults: list[str] = Field(default_factory=list)
+
+
+class Interval(Metrics):
+    """A confidence interval: both ends, or neither, and in words how it was made or why there is none."""
+
+    level: float
+    low: float | None
+    high: float | None
+    method: str | None = None
+
+
+class Bounds(Metrics):
+    """A figure if all rows without a score had the lowest, or the highest one."""
+
+    low: float | None
+    high: float | None
+
+
+class Mean(Metrics):
+    """A mean over ``n`` rows, with its interval."""
+
+    n: int
+    mean: float | None
+    interval: Interval
+
+
+class ScoredMean(Metrics):
+    """A mean over the ``scored`` of ``n`` rows, with its interval."""
+
+    n: int
+    scored: int
+    mean: float | None
+    interval: Interval
+
+
+class Quartiles(Metrics):
+    """The first and the third quartile."""
+
+    lower: float | None
+    upper: float | None
+
+
+class CategoryMean(Metrics):
+    """The mean score of a category, over the ``scored`` of its ``n`` rows."""
+
+    n: int
+    scored: int
+    mean: float | None
+
+
+class FaultExample(Metrics):
+    """An answer that has a fault."""
+
+    id: str
+    score: float | None
+    answer: str
+
+
+class FaultCount(Metrics):
+    """The answers with one fault.
+
+    Args:
+        n: their number.
+        mean: their mean score.
+        points_lost: what the model's mean would gain if all of them scored 100.
+        examples: those with the lowest scores.
+    """
+
+    n: int
+    mean: float
+    points_lost: float
+    examples: list[FaultExample]
+
+
+class ModelScores(Metrics):
+    """The statistics of one model's verdicts; ``n`` = ``scored`` + ``invalid`` + ``failed``.
+
+    Args:
+        n: answers.
+        scored: answers with a score.
+        invalid: answers to which the judge replied without a score.
+        failed: answers to which no reply could be had.
+        exact_matches: answers equal to their reference.
+        mean: mean score.
+        interval: its interval, for which whole instructions are drawn.
+        mean_bounds: the mean if all answers without a score had 0 or 100.
+        median: median score.
+        quartiles: quartiles of the scores.
+        share_80_or_more: share of the scores that are 80 or more.
+        not_equal_to_reference: mean over the answers that are not equal to their reference.
+        without_twin_in_train: mean over the rows whose instruction and input do not occur in train.
+        mean_spread: mean standard deviation of a row's repeated judgements; absent where each was asked for once.
+        categories: mean of each category.
+        faults: answers by fault, that which costs most first.
+    """
+
+    n: int
+    scored: int
+    invalid: int
+    failed: int
+    exact_matches: int
+    mean: float | None
+    interval: Interval
+    mean_bounds: Bounds
+    median: float | None
+    quartiles: Quartiles
+    share_80_or_more: float | None
+    not_equal_to_reference: ScoredMean
+    without_twin_in_train: ScoredMean
+    mean_spread: float | None = None
+    categories: dict[str, CategoryMean]
+    faults: dict[str, FaultCount]
+
+
+class JudgeIdentity(Metrics):
+    """Who judged: scores are comparable where ``fingerprint`` is equal. Further fields are the judge's own, as text."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    fingerprint: str
+    backend: str
+
+    @property
+    def model(self) -> str | None:
+        """The name of a judge that is a language model; None for one that is not."""
+        return (self.__pydantic_extra__ or {}).get("model")
+
+
+class SelfTest(Metrics):
+    """What a judge made of answers whose quality is known (`stages.judge.self_test`).
+
+    Args:
+        separation: mean score of right answers minus mean score of wrong ones.
+        separations: mean score of right answers minus that of each kind of wrong answers.
+        smallest: the kind with the smallest separation.
+        kinds: mean score of each kind of answers.
+        scores: scores of each kind of answers.
+        without_score: probes to which the judge gave no score.
+        first_without_score: what was wrong with the first of these; absent where there is none.
+        unstable: share of probes that got another score when asked for again in the same words.
+        weak_on: kinds of wrong answers that the judge does not tell from right ones.
+    """
+
+    separation: float
+    separations: dict[str, float]
+    smallest: str
+    kinds: dict[str, float]
+    scores: dict[str, list[float]]
+    without_score: int
+    first_without_score: str | None = None
+    unstable: float
+    weak_on: list[str] = Field(default_factory=list)
+
+
+class PairSelfTest(Metrics):
+    """What a judge made of pairs of a right and a wrong answer.
+
+    Args:
+        named_right: share of verdicts that name the right answer.
+        named_right_of: their number, for each kind of wrong answers.
+        first_position_share: of the verdicts that name an answer, the share that names the one shown first.
+        without_verdict: pairs without a verdict.
+    """
+
+    named_right: float
+    named_right_of: dict[str, int]
+    first_position_share: float | None
+    without_verdict: int
+
+
+class WinRate(Metrics):
+    """How often the tuned model's answer is the better one, a tie counting half, from 0 to 1."""
+
+    mean: float | None
+    interval: Interval
+    bounds: Bounds
+
+
+class LengthControlled(Metrics):
+    """The win rate that the tuned model would have if its answers were as long as the base model's."""
+
+    win_rate: float | None
+    interval: Interval
+    length_effect: float | None
+    mean_length_difference: float | None
+
+
+class PairwiseMetrics(Metrics):
+    """The two models' answers side by side; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed``.
+
+    Args:
+        judge: who compared.
+        self_test: what it made of pairs whose better answer is known.
+        rows: test rows.
+        wins: rows whose tuned answer is the better one in both orders.
+        ties: rows without a winner.
+        losses: rows whose base answer is the better one in both orders.
+        invalid: rows to which the judge replied without a verdict.
+        failed: rows to which no reply could be had.
+        identical: ties of answers that are equal.
+        inconsistent: ties of answers on which the two orders do not agree.
+        clusters: different instructions among the rows with an outcome.
+        consistency: of the rows judged in both orders, the share with the same verdict in both.
+        first_position_share: of their verdicts that name an answer, the share that names the one shown first.
+        win_rate: how often the tuned answer won.
+        length_controlled: the same at equal length.
+    """
+
+    judge: JudgeIdentity
+    self_test: PairSelfTest
+    rows: int
+    wins: int
+    ties: int
+    losses: int
+    invalid: int
+    failed: int
+    identical: int
+    inconsistent: int
+    clusters: int
+    consistency: float | None
+    first_position_share: float | None
+    win_rate: WinRate
+    length_controlled: LengthControlled
+
+
+class Agreement(Metrics):
+    """How a judge's scores agree with human labels of the same answers; null where there is nothing to correlate."""
+
+    n: int
+    pearson: float | None
+    spearman: float | None
+    kendall: float | None
+    weighted_kappa: float | None
+    mean_difference: float | None
+    mean_absolute_difference: float | None
+
+
+class Agreements(Metrics):
+    """The agreement on all labelled answers, and on those not equal to their reference."""
+
+    all: Agreement
+    not_equal_to_reference: Agreement
+
+
+class CrossValidation(Metrics):
+    """Mean absolute error in points on answers left out of the fit, before and after calibration."""
+
+    raw: float | None
+    calibrated: float | None
+
+
+class CalibratedMean(Metrics):
+    """A model's mean score, as judged and as human labels correct it, with the latter's interval."""
+
+    raw: float | None
+    calibrated: float | None
+    interval: Interval | None
+
+
+class CalibrationMetrics(Metrics):
+    """The judge beside human labels.
+
+    Args:
+        sha256: SHA-256 of the file of labels.
+        rows: labels in the file.
+        stale: labels of other answers than these.
+        matched: labels of answers that the judge scored.
+        agreement: how the judge agrees with them.
+        cross_validation: error of the calibration; null with too few labels.
+        means: mean of each model; null with too few labels.
+    """
+
+    sha256: str
+    rows: int
+    stale: int
+    matched: int
+    agreement: Agreements
+    cross_validation: CrossValidation | None
+    means: dict[ModelName, CalibratedMean] | None
+
+
+class JudgeMetrics(Metrics):
+    """All figures of the stage judge.
+
+    Args:
+        judge: who scored.
+        self_test: what it made of answers whose quality is known.
+        tuned: the fine-tuned model's scores.
+        base: the base model's scores; absent where it did not answer.
+        difference: tuned minus base, over the rows scored in both; absent where the base model did not answer.
+        calibration: the scores beside human labels; absent without them.
+        pairwise: the answers side by side; absent in the mode score.
+    """
+
+    judge: JudgeIdentity
+    self_test: SelfTest
+    tuned: ModelScores
+    base: ModelScores | None = None
+    difference: Mean | None = None
+    calibration: CalibrationMetrics | None = None
+    pairwise: PairwiseMetrics | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.common.results.finetune import FINETUNE_FOLDER, HISTORY, LEDGER
+from stages.common.results.finetune import FINETUNE_FOLDER, HISTORY
 from stages.finetune import job, trainer
 from stages.finetune.costs import work
 from stages.finetune.costs.clock import Meter, matmul_rate
@@ -20,6 +20,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.params import whole
 from stages.running.console import duration
+from stages.running.costs import TRAINING_COSTS
 from stages.running.tracking import tracker
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, random_rows
@@ -189,7 +190,7 @@ def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: P
 
     job.finetune(whole.load().finetune, Run())
 
-    entry = json.loads(LEDGER.read_text())
+    entry = json.loads(TRAINING_COSTS.read_text())
     history = [json.loads(line) for line in HISTORY.read_text().splitlines()]
     assert entry["useful_tokens"] == history[-1]["tokens_seen"]
     assert (entry["steps"], entry["evaluations"]) == (3, 4)

@@ -1,0 +1,93 @@
+"""What training and judging cost here. Times differ from run to run, so that costs are in no output of a stage."""
+
+from __future__ import annotations
+
+from stages.common.paths import CACHE
+from stages.common.records import Metrics
+
+#: The costs of the last fine-tuning and of the last judging on this machine.
+TRAINING_COSTS = CACHE / "finetune" / "ledger.json"
+JUDGING_COSTS = CACHE / "judge" / "ledger.json"
+
+
+class TrainingCosts(Metrics):
+    """The costs of a fine-tuning; None for what it was too short to tell.
+
+    Steps, tokens and operations are those since the process began: of a run resumed from a checkpoint, what came after
+    it. With several processes they are the sums over all. Rates leave out the first step, evaluations and checkpoints.
+
+    Args:
+        history: SHA-256 of the history.jsonl that these costs belong to.
+        device: cpu or cuda.
+        precision: dtype of the matrix products.
+        steps: optimiser steps.
+        evaluations: evaluations.
+        useful_tokens: tokens of the rows, without padding.
+        computed_tokens: tokens that went through the network; a shared prefix counts once.
+        padded_tokens: tokens that it would take if each batch were padded to its longest row.
+        evaluation_tokens: tokens of the evaluations.
+        training_tflop: operations done in training, in 10^12.
+        plain_training_tflop: operations that padded batches would take.
+        evaluation_tflop: operations done in evaluations.
+        peak_tflop_per_second: rate of matrix products measured on the device.
+        share_of_peak: MFU (model FLOPs utilisation): rate of the run over that peak.
+        tokens_per_second: useful tokens a second.
+        seconds: duration of the stage.
+        estimated_seconds: the duration that the stage announced after its first steps.
+        seconds_to_first_step: seconds from the program's start to the end of the first step.
+        evaluation_seconds: seconds in evaluations.
+        checkpoint_seconds: seconds in which training waited for checkpoints.
+        peak_memory_bytes: peak memory.
+        estimated_memory_bytes: the memory estimated before training.
+    """
+
+    history: str
+    device: str
+    precision: str
+    steps: int
+    evaluations: int
+    useful_tokens: int
+    computed_tokens: int
+    padded_tokens: int
+    evaluation_tokens: int
+    training_tflop: float
+    plain_training_tflop: float
+    evaluation_tflop: float
+    peak_tflop_per_second: float
+    share_of_peak: float | None
+    tokens_per_second: float | None
+    seconds: float
+    estimated_seconds: float | None
+    seconds_to_first_step: float | None
+    evaluation_seconds: float
+    checkpoint_seconds: float
+    peak_memory_bytes: int
+    estimated_memory_bytes: int
+
+
+class JudgingCosts(Metrics):
+    """The costs of asking a judge; what its server does not count is None.
+
+    Args:
+        verdicts: SHA-256 of the verdicts.jsonl that these costs belong to; None where the stage did not get that far.
+        replies: replies that came.
+        seconds: their sum from request to reply; with several at a time, more than has passed.
+        prompt_tokens: tokens read.
+        reply_tokens: tokens written.
+        load_seconds: seconds to load the model.
+        prompt_seconds: seconds to read the prompts.
+        reply_seconds: seconds to write the replies.
+        size_vram: GPU memory that the model takes, in bytes.
+        context_length: context with which the server loaded it, in tokens.
+    """
+
+    verdicts: str | None = None
+    replies: int
+    seconds: float
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    load_seconds: float | None = None
+    prompt_seconds: float | None = None
+    reply_seconds: float | None = None
+    size_vram: int | None = None
+    context_length: int | None = None
