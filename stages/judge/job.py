@@ -1,305 +1,150 @@
-"""Scores every answer to the test prompts, and summarises the scores."""
+"""Scores every answer to the test prompts, compares the models' answers in pairwise mode, and writes the result."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from stages.common.errors import ConfigError, DataError, ServiceUnavailable
-from stages.common.files import atomic_file, read_json, sha256, write_json
-from stages.common.records import ModelName, read_records, write_records
-from stages.common.results.download import TOKENIZER
-from stages.common.results.generate import RESPONSES, Response
+from stages.common.files import sha256, write_json
 from stages.common.results.judge import (
     JUDGE_CACHE,
-    JUDGE_METRICS,
-    PAIRWISE,
-    SCORES,
-    SCORES_CSV,
-    SCORES_PLOT,
     VERDICTS,
+    JudgeIdentity,
+    PairSelfTest,
+    PairVerdict,
+    SelfTest,
     Verdict,
 )
-from stages.common.results.split import SPLIT_METRICS, Example, split_file
+from stages.judge.answers import Answers, read_answers
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.protocol import Judge as OpenJudge
 from stages.judge.judges.protocol import Question, fingerprint, open_judge
+from stages.judge.outputs import Compared, Scored, write
 from stages.judge.panel import judge_aloud
-from stages.judge.scores import calibration
-from stages.judge.scores.calibration import Grades, calibrate
-from stages.judge.scores.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
-from stages.judge.scores.pairwise import PairVerdict, in_both_orders, settle, summarise_pairs
-from stages.judge.scores.plot import plot_scores
-from stages.judge.scores.statistics import difference, summarise
+from stages.judge.scores.faults import with_fluent
+from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import pair_test, self_test
+from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
 from stages.running import console, summary
 from stages.running.costs import JUDGING_COSTS
 from stages.running.tracking import tracker
 
-GENERATE = "dvc repro --force generate"
-#: What `try_out` says of scores.
-SCORING = ("judge", "self_test")
-#: The ends of an interval.
-ENDS = ("low", "high")
-#: Digits of a fingerprint that are enough to tell judges apart.
-FINGERPRINT = 12
-
 
 def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
     with tracker.stage("judge") as run:
-        examples = list(read_records(split_file("test"), Example, made_by="dvc repro split"))
-        responses = list(read_records(RESPONSES, Response, made_by=GENERATE))
-        models = models_of(responses, settings)
-        questions = join(examples, responses, models)
-        wrong = faults_of(questions, responses)
-        twins, grades = twins_in_train(), better_scores(questions, settings)
-        pairs: list[PairVerdict] = []
-        written = False
-        with contextlib.ExitStack() as stack:
-            judge = stack.enter_context(contextlib.closing(open_judge(settings)))
-            stack.callback(lambda: account(judge.costs(), run, written=written))  # also where it ends in the middle
-            comparing = judge.comparing() if settings.mode == "pairwise" else None
-            about = try_out(judge, comparing, settings)
-            verdicts = ask(judge, questions, settings)
-            verdicts = [with_fluent(v.model_copy(update={"faults": wrong[v.id, v.model]})) for v in verdicts]
-            if comparing is not None:
-                # The scores first: comparing can fail.
-                write(
-                    {name: about[name] for name in SCORING}, questions, verdicts, [], examples, twins, grades, settings
-                )
-                pairs = compare_answers(comparing, questions, settings)
-            write(about, questions, verdicts, pairs, examples, twins, grades, settings)
-            written = True
+        answers = read_answers(settings)
+        with contextlib.closing(open_judge(settings)) as judge:
+            try:
+                scored, compared = judge_and_write(judge, answers, settings)
+            except BaseException:
+                keep_costs(judge.costs(), run, finished=False)
+                raise
+            keep_costs(judge.costs(), run, finished=True)
         run.publish()
         if not run.under_flow:
             console.say(summary.text())
-        for model in models:
-            require_scores([verdict for verdict in verdicts if verdict.model == model], settings.max_invalid)
-        require_outcomes(pairs, settings.max_invalid)
+        verdicts = scored.by_model()
+        for model in answers.models:
+            require_scores(verdicts[model], settings.max_invalid)
+        if compared is not None:
+            require_outcomes(compared.pairs, settings.max_invalid)
 
 
-def models_of(responses: Sequence[Response], settings: Judge) -> list[ModelName]:
-    """The models that have answered, in the order of their answers.
+def judge_and_write(judge: OpenJudge, answers: Answers, settings: Judge) -> tuple[Scored, Compared | None]:
+    """Try the judge, score the answers, compare them in pairwise mode, and write the files of the stage.
 
-    Raises:
-        DataError: the fine-tuned one has not, or in pairwise mode the other has not.
+    Both tests of the judge come first. The scores are written before the comparison, which can fail.
     """
-    found = list(dict.fromkeys(response.model for response in responses))
-    wanted = {"tuned", "base"} if settings.mode == "pairwise" else {"tuned"}
-    if missing := wanted.difference(found):
-        raise DataError(f"{RESPONSES}: no answer by the model {', '.join(sorted(missing))}", GENERATE)
-    return found
+    comparing = judge.comparing() if settings.mode == "pairwise" else None
+    tested = try_out(judge, settings)
+    pairs_tested = None if comparing is None else try_out_pairs(comparing, settings)
+    scored = Scored(identity_of_scores(judge, settings), tested, score_answers(judge, answers, settings))
+    write(answers, scored, None, settings)
+    if comparing is None or pairs_tested is None:
+        return scored, None
+    compared = Compared(identified(comparing.identity()), pairs_tested, compare_answers(comparing, answers, settings))
+    write(answers, scored, compared, settings)
+    return scored, compared
 
 
-def join(examples: Sequence[Example], responses: Sequence[Response], models: Sequence[ModelName]) -> list[Question]:
-    """One question a test row and model, in the order of the rows.
-
-    Raises:
-        DataError: an answer is missing, is there twice, or belongs to no row or model; or two rows have one id.
-    """
-    if twice := [id for id, count in Counter(row.id for row in examples).items() if count > 1]:
-        raise DataError(f"{split_file('test')}: more than one row: {_some(twice)}", "dvc repro --force split")
-    wanted = {(row.id, model): row for row in examples for model in models}
-    counts = Counter((response.id, response.model) for response in responses)
-    problems = {
-        "no answer": [key for key in wanted if key not in counts],
-        "more than one answer": [key for key, count in counts.items() if count > 1 and key in wanted],
-        "answers to no test row": [key for key in counts if key not in wanted],
-    }
-    found = [f"{what}: {_some([f'{id} ({model})' for id, model in keys])}" for what, keys in problems.items() if keys]
-    if found:
-        raise DataError(f"{RESPONSES} does not fit {split_file('test')}: {'; '.join(found)}", GENERATE)
-    answers = {(response.id, response.model): response.text for response in responses}
-    return [
-        Question(row.id, model, row.instruction, row.input, row.output, answers[row.id, model])
-        for (_, model), row in wanted.items()
-    ]
+def try_out(judge: OpenJudge, settings: Judge) -> SelfTest:
+    """The judge's scores of answers whose quality is known; a judge that fails this test is refused."""
+    return SelfTest.model_validate(self_test(judge, settings, _kept_tests(settings)))
 
 
-def twins_in_train() -> set[str]:
-    """The ids of the test rows whose instruction and input also occur in train, as the stage split found them."""
-    found = read_json(SPLIT_METRICS, made_by="dvc repro split")
-    return set(found["prompts_also_in_train"]["test"]["ids"])
+def try_out_pairs(comparing: OpenJudge, settings: Judge) -> PairSelfTest:
+    """The same for verdicts on pairs of answers."""
+    return PairSelfTest.model_validate(pair_test(comparing, settings, _kept_tests(settings)))
 
 
-def faults_of(questions: Sequence[Question], responses: Sequence[Response]) -> dict[tuple[str, str], list[str]]:
-    """What can be seen to be wrong with each answer, by id and model."""
-    words = words_of_tokenizer(TOKENIZER)
-    words |= words_of_rows(read_records(split_file("train"), Example, made_by="dvc repro split"))
-    stops = {(response.id, response.model): response.stop_reason for response in responses}
-    return {(q.id, q.model): faults(q, stops[q.id, q.model], words) for q in questions}
+def _kept_tests(settings: Judge) -> Path | None:
+    """The folder of the tests that judges have passed; None for a judge that is as quickly tested again."""
+    return None if settings.backend == "reference" else JUDGE_CACHE / "self-test"
 
 
-def better_scores(questions: Sequence[Question], settings: Judge) -> Grades | None:
-    """The scores of judge.calibration, which are checked before anything is judged; None where it is null."""
-    if settings.calibration is None:
-        return None
-    graded = calibration.read(settings.calibration)
-    found = calibration.of_these_answers(graded, questions, settings.calibration)
-    if found.stale:
-        console.say(f"judge.calibration: {found.stale} of {found.rows} rows grade other answers, and are left out")
-    return found
-
-
-def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> dict[str, Any]:
-    """Who judges and how its scores are made, with the results of its tests: sections of metrics.json.
-
-    The fingerprint there is that of the scores: how often each is asked for, and whether exact answers are, counts too.
-    """
-    kept = None if settings.backend == "reference" else JUDGE_CACHE / "self-test"
+def identity_of_scores(judge: OpenJudge, settings: Judge) -> JudgeIdentity:
+    """Who judges and how its scores are made: how often each is asked for, and whether exact answers are."""
     identity = judge.identity()
     if settings.backend != "reference":  # which says the same again, and gives the reference itself 100
         identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
-    about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
-    about["self_test"] = self_test(judge, settings, kept)
-    if comparing is not None:
-        identity = comparing.identity()
-        about["pairwise"] = {
-            "judge": {"fingerprint": fingerprint(identity), **identity},
-            "self_test": pair_test(comparing, settings, kept),
-        }
-    return about
+    return identified(identity)
 
 
-def ask(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[Verdict]:
-    """A verdict on every question."""
+def identified(identity: dict[str, str]) -> JudgeIdentity:
+    """An identity with its fingerprint."""
+    return JudgeIdentity.model_validate({"fingerprint": fingerprint(identity), **identity})
+
+
+def score_answers(judge: OpenJudge, answers: Answers, settings: Judge) -> list[Verdict]:
+    """A verdict on every answer, marked with the answer's faults."""
     repeats = 1 if settings.backend == "reference" else settings.repeats
-    return _judged(judge, questions, settings, "judging", repeats=repeats, skip_exact=settings.exact_match == "skip")
+    skip_exact = settings.exact_match == "skip"
+    found = _judged(judge, answers.questions, settings, "judging", repeats=repeats, skip_exact=skip_exact)
+    return [with_fluent(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
 
 
-def compare_answers(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[PairVerdict]:
+def compare_answers(comparing: OpenJudge, answers: Answers, settings: Judge) -> list[PairVerdict]:
     """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
-    return settle(questions, _judged(judge, in_both_orders(questions), settings, "comparing"))
+    found = _judged(comparing, in_both_orders(answers.questions), settings, "comparing")
+    return settle(answers.questions, found)
 
 
 def _judged(
-    judge: OpenJudge, questions: Sequence[Question], settings: Judge, what: str, **options: Any
+    judge: OpenJudge,
+    questions: Sequence[Question],
+    settings: Judge,
+    what: str,
+    *,
+    repeats: int = 1,
+    skip_exact: bool = False,
 ) -> list[Verdict]:
     with contextlib.ExitStack() as stack:
         cache = None
         if settings.backend != "reference":  # which is as quick as reading its verdicts would be
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        return judge_aloud(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
+        return judge_aloud(
+            judge,
+            questions,
+            what=what,
+            parallel=settings.parallel,
+            cache=cache,
+            repeats=repeats,
+            skip_exact=skip_exact,
+        )
 
 
-def account(costs: dict[str, float], run: tracker.StageRun, *, written: bool) -> None:
-    """Keep and tell what the judging has taken, where no result of the stage depends on it.
+def keep_costs(costs: dict[str, float], run: tracker.StageRun, *, finished: bool) -> None:
+    """Keep and log what the judging has cost, outside the stage's results, which may not depend on it.
 
-    Only costs of verdicts that are ``written`` are told as theirs in the summary.
+    Args:
+        costs: costs as `stages.judge.judges.usage` counts them; empty for a judge without costs.
+        run: the stage's run in the tracker.
+        finished: whether the verdicts that these costs belong to are written; the summary then shows both.
     """
     if costs:
-        about = {"verdicts": sha256(VERDICTS)} if written else {}
-        write_json(JUDGING_COSTS, about | costs)
+        verdicts = {"verdicts": sha256(VERDICTS)} if finished else {}
+        write_json(JUDGING_COSTS, verdicts | costs)
         run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
-
-
-def write(
-    judge: dict[str, Any],
-    questions: Sequence[Question],
-    verdicts: Sequence[Verdict],
-    pairs: Sequence[PairVerdict],
-    examples: Sequence[Example],
-    twins: set[str],
-    grades: Grades | None,
-    settings: Judge,
-) -> None:
-    """Write everything that the stage has to say."""
-    categories = {row.id: row.category for row in examples}
-    bootstrap = {"resamples": settings.bootstrap_resamples, "seed": settings.seed}
-    by_model = {
-        model: [v for v in verdicts if v.model == model] for model in sorted({v.model for v in verdicts}, reverse=True)
-    }
-    answers = {model: {q.id: q.answer for q in questions if q.model == model} for model in by_model}
-    metrics = judge | {
-        model: summarise(found, categories, twins=twins, **bootstrap) | {"faults": points_lost(found, answers[model])}
-        for model, found in by_model.items()
-    }
-    if "base" in by_model:
-        metrics["difference"] = difference(by_model["tuned"], by_model["base"], **bootstrap)
-    if settings.calibration is not None and grades is not None:
-        metrics["calibration"] = calibrate(verdicts, grades, settings.calibration, seed=settings.seed)
-    if "pairwise" in judge:
-        metrics["pairwise"] = metrics.pop("pairwise") | summarise_pairs(pairs, **bootstrap)
-    write_records(VERDICTS, verdicts)
-    if pairs:
-        write_records(PAIRWISE, pairs)
-    else:
-        with atomic_file(PAIRWISE) as stream:
-            stream.write("\n")  # DVC warns of an output that is empty
-    write_json(JUDGE_METRICS, metrics)
-    write_json(SCORES, headlines(metrics))
-    with atomic_file(SCORES_CSV) as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["id", "category", *by_model])
-        columns = [[verdict.score for verdict in found] for found in by_model.values()]
-        table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))
-    plot_scores(SCORES_PLOT, verdicts, metrics)
-
-
-def headlines(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
-
-    The judge is among them, as its name and the beginning of its fingerprint: `dvc metrics diff` would set two judges'
-    scores beside one another and say nothing.
-    """
-    scores: dict[str, Any] = {"judge": _short(metrics["judge"])} | {
-        name: {"score": metrics[name]["mean"]} | {f"ci95_{end}": metrics[name]["interval"][end] for end in ENDS}
-        for name in ("tuned", "base", "difference")
-        if name in metrics
-    }
-    scores["tuned"] |= {status: metrics["tuned"][status] for status in ("scored", "invalid", "failed")}
-    if "pairwise" in metrics:
-        found = metrics["pairwise"]
-        rate, controlled = found["win_rate"], found["length_controlled"]
-        scores["pairwise"] = {"judge": _short(found["judge"]), "win_rate": rate["mean"]}
-        scores["pairwise"] |= {f"ci95_{end}": rate["interval"][end] for end in ENDS}
-        scores["pairwise"] |= {"length_controlled": controlled["win_rate"], "consistency": found["consistency"]}
-    return scores
-
-
-def _short(judge: dict[str, str]) -> str:
-    return f"{judge.get('model', judge['backend'])} {judge['fingerprint'][:FINGERPRINT]}"
-
-
-def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
-    """Refuse a result in which too many answers of one model have no score.
-
-    Raises:
-        ServiceUnavailable: some of them failed, so that running the stage again may score them.
-        ConfigError: the judge has answered for all of them, but without a score.
-    """
-    without = [verdict for verdict in verdicts if verdict.status != "scored"]
-    what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
-    _require(without, len(verdicts), max_invalid, what, VERDICTS)
-
-
-def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
-    """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
-    without = [pair for pair in pairs if pair.outcome is None]
-    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", PAIRWISE)
-
-
-def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:
-    if len(without) <= max_invalid * count:
-        return
-    failed = [one for one in without if one.status == "failed"]
-    example = (failed or without)[0]
-    message = (
-        f"{len(without)} {what} ({len(without) - len(failed)} invalid, {len(failed)} failed), more than "
-        f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}; all are in {file}"
-    )
-    if failed:
-        raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
-    mend = "set another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict, in params.yaml"
-    raise ConfigError(message, mend)
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -143,9 +143,9 @@ from stages.judge.scores.statistics import summarise
 
 seed = whole.load().judge.seed
 rows = [Verdict(id=f"r{n}", model="tuned", status="scored", score=50.0 + seed * (n % 3), detail="") for n in range(12)]
-tuned = summarise(rows, {row.id: "one" for row in rows}, resamples=100, seed=1) | {"faults": {}}
+tuned = summarise(rows, {row.id: "one" for row in rows}, {}, resamples=100, seed=1)
 write_records(VERDICTS, rows)
-write_json(JUDGE_METRICS, {"judge": {"backend": "reference", "fingerprint": "ab"}, "tuned": tuned})
+write_json(JUDGE_METRICS, {"judge": {"backend": "reference", "fingerprint": "ab"}, "tuned": tuned.model_dump()})
 """
 
 

@@ -9,7 +9,7 @@ import pytest
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import write_json
-from stages.common.records import read_records, write_records
+from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
@@ -21,7 +21,15 @@ from stages.common.results.judge import (
     VERDICTS,
     Verdict,
 )
-from stages.common.results.split import SPLIT_METRICS, Example, split_file
+from stages.common.results.split import (
+    SPLIT_METRICS,
+    AlsoInTrain,
+    Example,
+    Repeated,
+    RepeatedPrompts,
+    SplitMetrics,
+    split_file,
+)
 from stages.judge.__main__ import main
 from stages.judge.self_test import probes
 from stages.params.reading import merge, read_yaml
@@ -59,12 +67,24 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_MLFLOW_RUN_ID", "none")
     configure()
     write_records(split_file("test"), EXAMPLES)
-    rows = {"train": 1, "test": 3, "val": 0}
-    write_json(SPLIT_METRICS, {"rows": rows, "prompts_also_in_train": {"test": {"count": 1, "ids": ["c"]}}})
+    write_metrics(SPLIT_METRICS, split_metrics(duplicates=["c"]))
     write_records(split_file("train"), EXAMPLES[:1])
     write_json(TOKENIZER / "encoder.json", {"Ġfriend": 1, "Ġ5": 2, "ing": 3})
     write_records(RESPONSES, respond(ANSWERS))
     return tmp_path
+
+
+def split_metrics(duplicates):
+    """What the stage split says of the rows; the judge needs the duplicates alone."""
+    return SplitMetrics(
+        rows={"all": 4, "train": 1, "test": 3, "val": 0},
+        repeated_rows=Repeated(groups=0, rows_beyond_first=0),
+        repeated_prompts=RepeatedPrompts(groups=0, rows_beyond_first=0, groups_with_different_outputs=0),
+        prompts_also_in_train={"test": AlsoInTrain(count=len(duplicates), ids=duplicates)},
+        within_splits={},
+        characters={},
+        categories={},
+    )
 
 
 def configure(models=("base", "tuned"), **changes):
@@ -160,7 +180,6 @@ def test_the_tuned_model_alone(folder):
         (lambda rows: rows[1:], "no answer: a (tuned)"),
         (lambda rows: [*rows, rows[2]], "more than one answer: c (tuned)"),
         (lambda rows: [*rows, rows[0].model_copy(update={"id": "z"})], "answers to no test row: z (tuned)"),
-        (lambda rows: [], "no answer by the model tuned"),
     ],
 )
 def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folder, change, message):
@@ -170,6 +189,14 @@ def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folde
         main()
     assert caught.value.what == f"{RESPONSES} does not fit artifacts/split/test.jsonl: {message}"
     assert outputs() == before
+
+
+def test_answers_of_no_model_are_said(folder):
+    write_records(RESPONSES, [])
+    with pytest.raises(DataError) as caught:
+        main()
+    assert caught.value.what == f"{RESPONSES}: no answer by the model tuned"
+    assert not JUDGE_FOLDER.exists()
 
 
 def test_the_headlines_name_the_judge_so_that_a_diff_of_two_judges_shows_it(folder, monkeypatch):

@@ -1,8 +1,11 @@
-"""What the stage judge writes."""
+"""What the stage judge writes.
+
+A metric whose default is None is absent from the file where it does not apply, and never null there.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -21,10 +24,14 @@ JUDGE_CACHE = CACHE / "judge"
 
 #: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had.
 VerdictStatus = Literal["scored", "invalid", "failed"]
+#: Which answer a verdict on two names as the better one.
+Preferred = Literal["tuned", "base", "tie"]
+#: What the two verdicts on a row come to for the tuned model.
+Outcome = Literal["win", "tie", "loss"]
 
 
 class Verdict(Record):
-    """One judge's word on one answer; ``score`` (0 to 100) is there if and only if ``status`` is "scored".
+    """One judge's verdict on one answer; ``score`` (0 to 100) is there if and only if ``status`` is "scored".
 
     ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
     scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
@@ -43,13 +50,45 @@ class Verdict(Record):
     faults: list[str] = Field(default_factory=list)
 
 
+class PairVerdict(Record):
+    """A judge's verdict on the two answers to one row.
+
+    Args:
+        id: id of the row.
+        status: judged if both orders got a verdict.
+        outcome: result for the tuned model; there if and only if ``status`` is "judged".
+        tuned_first: the answer called better with the tuned one shown first; null without a verdict.
+        base_first: the same with the base model's answer shown first.
+        identical: whether the answers are equal: such a row is a tie, and the judge is not asked.
+        tuned_length: length of the tuned model's answer in characters.
+        base_length: length of the base model's answer in characters.
+        detail: both replies of the judge.
+        cluster: hash of the instruction, as in `Verdict`.
+    """
+
+    id: str
+    status: Literal["judged", "invalid", "failed"]
+    outcome: Outcome | None
+    tuned_first: Preferred | None
+    base_first: Preferred | None
+    identical: bool
+    tuned_length: int
+    base_length: int
+    detail: str
+    cluster: str
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 class Interval(Metrics):
-    """A confidence interval: both ends, or neither, and in words how it was made or why there is none."""
+    """A confidence interval of ``level``: both ends, or neither; ``method`` says how it was made or why it is none."""
 
     level: float
     low: float | None
     high: float | None
-    method: str | None = None
+    method: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class Bounds(Metrics):
@@ -103,9 +142,9 @@ class FaultCount(Metrics):
     """The answers with one fault.
 
     Args:
-        n: their number.
-        mean: their mean score.
-        points_lost: what the model's mean would gain if all of them scored 100.
+        n: number of these answers.
+        mean: mean of their scores.
+        points_lost: what the model's mean would gain if all of them scored 100. An answer counts in each of its faults.
         examples: those with the lowest scores.
     """
 
@@ -125,7 +164,7 @@ class ModelScores(Metrics):
         failed: answers to which no reply could be had.
         exact_matches: answers equal to their reference.
         mean: mean score.
-        interval: its interval, for which whole instructions are drawn.
+        interval: interval of the mean, for which whole instructions are drawn.
         mean_bounds: the mean if all answers without a score had 0 or 100.
         median: median score.
         quartiles: quartiles of the scores.
@@ -134,7 +173,7 @@ class ModelScores(Metrics):
         without_twin_in_train: mean over the rows whose instruction and input do not occur in train.
         mean_spread: mean standard deviation of a row's repeated judgements; absent where each was asked for once.
         categories: mean of each category.
-        faults: answers by fault, that which costs most first.
+        faults: answers by fault, the largest loss of points first.
     """
 
     n: int
@@ -150,7 +189,7 @@ class ModelScores(Metrics):
     share_80_or_more: float | None
     not_equal_to_reference: ScoredMean
     without_twin_in_train: ScoredMean
-    mean_spread: float | None = None
+    mean_spread: float | None = Field(default=None, exclude_if=_is_none)
     categories: dict[str, CategoryMean]
     faults: dict[str, FaultCount]
 
@@ -191,7 +230,7 @@ class SelfTest(Metrics):
     kinds: dict[str, float]
     scores: dict[str, list[float]]
     without_score: int
-    first_without_score: str | None = None
+    first_without_score: str | None = Field(default=None, exclude_if=_is_none)
     unstable: float
     weak_on: list[str] = Field(default_factory=list)
 
@@ -221,7 +260,14 @@ class WinRate(Metrics):
 
 
 class LengthControlled(Metrics):
-    """The win rate that the tuned model would have if its answers were as long as the base model's."""
+    """The win rate that the tuned model would have if its answers were as long as the base model's.
+
+    Args:
+        win_rate: that win rate, from 0 to 1; null where the length cannot be told from the model.
+        interval: interval of the win rate.
+        length_effect: phi of the model (`stages.judge.scores.length_control`); above 0 if longer answers are preferred.
+        mean_length_difference: mean of tuned minus base, in characters.
+    """
 
     win_rate: float | None
     interval: Interval
@@ -233,8 +279,8 @@ class PairwiseMetrics(Metrics):
     """The two models' answers side by side; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed``.
 
     Args:
-        judge: who compared.
-        self_test: what it made of pairs whose better answer is known.
+        judge: the judge that compared.
+        self_test: its verdicts on pairs whose better answer is known.
         rows: test rows.
         wins: rows whose tuned answer is the better one in both orders.
         ties: rows without a winner.
@@ -245,9 +291,10 @@ class PairwiseMetrics(Metrics):
         inconsistent: ties of answers on which the two orders do not agree.
         clusters: different instructions among the rows with an outcome.
         consistency: of the rows judged in both orders, the share with the same verdict in both.
-        first_position_share: of their verdicts that name an answer, the share that names the one shown first.
+        first_position_share: of their verdicts that name an answer, the share that names the one shown first; 0.5
+            where the position does not matter.
         win_rate: how often the tuned answer won.
-        length_controlled: the same at equal length.
+        length_controlled: the win rate at equal length.
     """
 
     judge: JudgeIdentity
@@ -268,7 +315,17 @@ class PairwiseMetrics(Metrics):
 
 
 class Agreement(Metrics):
-    """How a judge's scores agree with human labels of the same answers; null where there is nothing to correlate."""
+    """How a judge's scores agree with human labels of the same answers; null where there is nothing to correlate.
+
+    Args:
+        n: number of answers.
+        pearson: Pearson's r.
+        spearman: Spearman's rho.
+        kendall: Kendall's tau-b.
+        weighted_kappa: Cohen's kappa with quadratic weights over bands of 10 points (Cohen 1968).
+        mean_difference: mean of score minus label, in points.
+        mean_absolute_difference: mean distance of score and label, in points.
+    """
 
     n: int
     pearson: float | None
@@ -294,7 +351,13 @@ class CrossValidation(Metrics):
 
 
 class CalibratedMean(Metrics):
-    """A model's mean score, as judged and as human labels correct it, with the latter's interval."""
+    """A model's mean score, as judged and as human labels correct it.
+
+    Args:
+        raw: mean as judged; null without scores.
+        calibrated: corrected mean; null where too few of the model's answers are labelled.
+        interval: interval of the corrected mean.
+    """
 
     raw: float | None
     calibrated: float | None
@@ -327,8 +390,8 @@ class JudgeMetrics(Metrics):
     """All figures of the stage judge.
 
     Args:
-        judge: who scored.
-        self_test: what it made of answers whose quality is known.
+        judge: the judge that scored.
+        self_test: its scores of answers whose quality is known.
         tuned: the fine-tuned model's scores.
         base: the base model's scores; absent where it did not answer.
         difference: tuned minus base, over the rows scored in both; absent where the base model did not answer.
@@ -339,7 +402,53 @@ class JudgeMetrics(Metrics):
     judge: JudgeIdentity
     self_test: SelfTest
     tuned: ModelScores
-    base: ModelScores | None = None
-    difference: Mean | None = None
-    calibration: CalibrationMetrics | None = None
-    pairwise: PairwiseMetrics | None = None
+    base: ModelScores | None = Field(default=None, exclude_if=_is_none)
+    difference: Mean | None = Field(default=None, exclude_if=_is_none)
+    calibration: CalibrationMetrics | None = Field(default=None, exclude_if=_is_none)
+    pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=_is_none)
+
+    def by_model(self) -> dict[ModelName, ModelScores]:
+        """The scores of the models that answered, the base model first."""
+        found: dict[ModelName, ModelScores | None] = {"base": self.base, "tuned": self.tuned}
+        return {name: scores for name, scores in found.items() if scores is not None}
+
+
+class Headline(Metrics):
+    """A mean in points, with its 95 % interval."""
+
+    score: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+
+
+class TunedHeadline(Headline):
+    """The fine-tuned model's mean, and how many of its answers are behind it."""
+
+    scored: int
+    invalid: int
+    failed: int
+
+
+class PairwiseHeadline(Metrics):
+    """The win rate with its 95 % interval, and what it is worth; ``judge`` is short for who compared."""
+
+    judge: str
+    win_rate: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    length_controlled: float | None
+    consistency: float | None
+
+
+class Headlines(Metrics):
+    """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
+
+    The judge is among them, as its name and the beginning of its fingerprint: `dvc metrics diff` would set two judges'
+    scores beside one another and say nothing.
+    """
+
+    judge: str
+    tuned: TunedHeadline
+    base: Headline | None = Field(default=None, exclude_if=_is_none)
+    difference: Headline | None = Field(default=None, exclude_if=_is_none)
+    pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=_is_none)

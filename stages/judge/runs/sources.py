@@ -1,4 +1,4 @@
-"""Where the verdicts of a run are: in a folder, a git revision, a DVC experiment, or an MLflow run."""
+"""Finds the verdicts of a run: in a folder, a git revision, a DVC experiment, or an MLflow run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
 from stages.common.records import read_records
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
 from stages.running.restore import cached
 from stages.running.tracking import tracker
 
-#: The two files of the stage judge that say all that a comparison needs.
+#: The two files of the stage judge that a comparison needs.
 FILES = (VERDICTS, JUDGE_METRICS)
 MADE_BY = "dvc repro judge"
 
@@ -30,12 +31,12 @@ class Run:
 
     Attributes:
         name: as the user named it, with the commit where it is a revision or an experiment.
-        judge: the judge's identity with its fingerprint.
-        verdicts: of all its models.
+        judge: the judge's identity.
+        verdicts: verdicts on the answers of all models.
     """
 
     name: str
-    judge: dict[str, str]
+    judge: JudgeIdentity
     verdicts: Sequence[Verdict]
 
     def of(self, model: str) -> list[Verdict]:
@@ -61,8 +62,8 @@ def find_run(name: str) -> Run:
 
     Raises:
         ConfigError: it is none of these, or an MLflow run of something else.
-        DataError: its verdicts cannot be had, or are none.
-        ServiceUnavailable: MLflow cannot be asked.
+        DataError: its verdicts are missing or broken.
+        ServiceUnavailable: MLflow does not answer.
     """
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
     for way in ways:
@@ -75,12 +76,13 @@ def find_run(name: str) -> Run:
 
 
 def _read(name: str, verdicts: Path, metrics: Path) -> Run:
+    """Read a run's two files. Of the metrics only the judge is read: those of other versions may have other fields."""
     read = read_json(metrics, made_by=MADE_BY)
-    judge = read.get("judge") if isinstance(read, dict) else None
-    if not isinstance(judge, dict):
-        raise DataError(f"{name}: {metrics}: no judge in it, so that it is none of the stage judge", MADE_BY)
-    found = list(read_records(verdicts, Verdict, made_by=MADE_BY))
-    return Run(name, {key: str(value) for key, value in judge.items()}, found)
+    try:
+        judge = JudgeIdentity.model_validate(read["judge"])
+    except (KeyError, TypeError, ValidationError):
+        raise DataError(f"{name}: {metrics}: no judge in it, so it is not of the stage judge", MADE_BY) from None
+    return Run(name, judge, list(read_records(verdicts, Verdict, made_by=MADE_BY)))
 
 
 def _in_folder(name: str) -> Run | None:
@@ -95,7 +97,7 @@ def _in_folder(name: str) -> Run | None:
 
 
 def _in_git(name: str) -> Run | None:
-    """A commit's verdicts, out of DVC's cache, by the dvc.lock of the commit."""
+    """A commit's verdicts: its dvc.lock names them, and DVC's cache has them."""
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or _experiment(name)
     if not commit:
         return None
@@ -119,7 +121,7 @@ def _experiment(name: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says, without the line end; nothing where it fails."""
+    """The output of git without the line end; nothing where it fails."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -7,10 +7,11 @@ Such rows are not independent of one another, so that the bootstrap draws whole 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+
+from stages.common.results.judge import Interval
 
 #: The confidence of every interval.
 LEVEL = 0.95
@@ -20,47 +21,40 @@ EQUAL = 1e-9
 _DRAWN_AT_A_TIME = 1 << 20
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval: both ends, or neither, and in words how it was made or why there is none."""
-
-    low: float | None
-    high: float | None
-    method: str
-
-
 def mean_interval(
     values: np.ndarray, clusters: Sequence[str], *, bounds: tuple[float, float], resamples: int, seed: int
 ) -> Interval:
     """The 95 % interval of a mean over rows: bias-corrected and accelerated (BCa; Efron 1987), clusters being drawn.
 
     Args:
-        values: one a row, [rows].
+        values: one value a row, [rows].
         clusters: the rows' instructions, [rows].
         bounds: the least and the greatest value that a row can have.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
-        With fewer than two clusters there is none. Where all clusters have one mean no resample can differ, and the
-        interval is an exact one: what never came in n clusters has a share of less than 1 - 0.025^(1/n) (Clopper and
-        Pearson 1934), and were it at either bound, the mean would be that much lower or higher.
+        The interval, not rounded. With fewer than two clusters it has no ends. Where all clusters have one mean no
+        resample can differ, and the interval is exact: a value that was not seen in n clusters has a share of less than
+        1 - 0.025^(1/n) (Clopper and Pearson 1934). With that share at either bound, the mean would be that much lower
+        or higher.
 
-        That interval is wider than the one of clusters of which a few differ a little: a bootstrap draws what has been
-        seen and takes small differences for all that there are, and where there are none, nothing says how small they
-        would be. Of 20 differences of 10 points it is [-8.5, 25.2]; of 19 of 10 and one of 11, BCa's is [10, 10.25].
-        No standard method is between the two: those that allow for what has not been seen (Anderson 1969, and bounds by
-        betting, arXiv 2010.09686) are wider for every run. The permutation test beside it does not jump.
+        The exact interval is wider than that of clusters of which a few differ a little. A bootstrap takes the small
+        differences that it has seen for all that exist; without any, nothing says how small they would be. Of 20
+        differences of 10 points the interval is [-8.5, 25.2]; of 19 of 10 and one of 11, BCa's is [10, 10.25]. No
+        standard method is between the two: those that allow for unseen values (Anderson 1969, and bounds by betting,
+        arXiv 2010.09686) are wider for every run. The permutation test beside it does not jump.
     """
     sums, sizes = by_cluster(values, clusters)
     count = len(sums)
     if count < 2:
-        return Interval(None, None, f"none: {count} of the 2 instructions that it takes")
+        return too_few(count)
     mean = float(sums.sum() / sizes.sum())
     if np.ptp(sums / sizes) <= EQUAL:
         unseen = 1 - ((1 - LEVEL) / 2) ** (1 / count)
         low, high = (mean + unseen * (bound - mean) for bound in bounds)
-        return Interval(low, high, f"exact (Clopper and Pearson): the mean of all {count} instructions is the same")
+        method = f"exact (Clopper and Pearson): the mean of all {count} instructions is the same"
+        return Interval(level=LEVEL, low=float(low), high=float(high), method=method)
     return _accelerated(sums, sizes, resamples, seed)
 
 
@@ -70,7 +64,7 @@ def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int)
     means = _resampled_means(sums, sizes, resamples, np.random.default_rng(seed))
     below = ((means < mean - EQUAL).mean() + (means <= mean + EQUAL).mean()) / 2
     if not 0 < below < 1:
-        return Interval(None, None, "none: all resamples lie on one side of the mean")
+        return no_interval("all resamples lie on one side of the mean")
     bias = z(float(below))
     without = (sums.sum() - sums) / (sizes.sum() - sizes)
     deviations = without.mean() - without
@@ -78,11 +72,27 @@ def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int)
 
     def end(share: float) -> float:
         shifted = bias + z(share)
-        place = NormalDist().cdf(bias + shifted / (1 - acceleration * shifted))
-        return float(np.quantile(means, place))
+        corrected = NormalDist().cdf(bias + shifted / (1 - acceleration * shifted))
+        return float(np.quantile(means, corrected))
 
     method = f"BCa bootstrap over {count} instructions, {resamples} resamples, seed {seed}"
-    return Interval(end((1 - LEVEL) / 2), end((1 + LEVEL) / 2), method)
+    return Interval(level=LEVEL, low=end((1 - LEVEL) / 2), high=end((1 + LEVEL) / 2), method=method)
+
+
+def percentile_interval(means: Sequence[float], method: str | None = None) -> Interval:
+    """The interval between the outer quantiles of a figure's resamples, not rounded."""
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(level=LEVEL, low=float(low), high=float(high), method=method)
+
+
+def no_interval(why: str) -> Interval:
+    """The interval that cannot be had, and why."""
+    return Interval(level=LEVEL, low=None, high=None, method=f"none: {why}")
+
+
+def too_few(clusters: int) -> Interval:
+    """The interval of fewer than two clusters."""
+    return no_interval(f"{clusters} of the 2 instructions that it takes")
 
 
 def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +103,7 @@ def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray,
 
 
 def standard_error(sums: np.ndarray, sizes: np.ndarray) -> float | None:
-    """The standard error of a mean over rows that come in clusters: of ``sums.sum() / sizes.sum()``.
+    """The standard error of a mean over rows that come in clusters, ``sums.sum() / sizes.sum()``.
 
     The linearised ratio estimator with its correction for few clusters; with clusters of one row it is s / sqrt(n).
     None with fewer than two clusters.

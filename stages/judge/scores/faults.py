@@ -1,44 +1,42 @@
-"""What is wrong with an answer, as far as that can be seen without a judge, joined to what the judge gave it.
+"""What is wrong with an answer, as far as that can be seen without a judge, and the points that it costs.
 
-An answer can have several faults. "wrong but fluent" is what remains: a low score and nothing to be seen. Misspellings
-are those of one letter, or of two exchanged: what is further from all known words, be it a misspelling by two letters
-or no word at all, is not called one, since rare and foreign words are as far.
+An answer can have several faults. "wrong but fluent" is the rest: a low score without a visible fault. A misspelling
+differs from a known word by one letter, or by two exchanged ones. Words that are further from all known words are not
+counted, since rare and foreign words are as far.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
 from stages.common.errors import DataError
 from stages.common.files import read_json
 from stages.common.records import StopReason
-from stages.common.results.judge import Verdict
+from stages.common.results.judge import FaultCount, FaultExample, Verdict
 from stages.common.results.split import Example
 from stages.common.texts import TEMPLATE, leaks_template
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.transport import excerpt
+from stages.judge.scores.figures import POINTS
 
 WRONG_BUT_FLUENT = "wrong but fluent"
-#: A score below this is of a wrong answer.
+#: An answer with a lower score is wrong.
 WRONG = 50.0
 #: Longer than the reference by this factor and so many characters is too long; the reverse is too short.
 FACTOR, MARGIN = 2.0, 12
 #: A word 3-gram so often, or a piece of text so often in a row, is repetition.
 REPEATED_GRAMS, REPEATED_RUNS = 3, 4
-#: Misspellings are looked for in words of at least so many letters: shorter ones are often abbreviations. They are
-#: unknown words that one letter more, less or another, or two exchanged, makes known ones. Of the other unknown words
-#: most are rare or of another language; so misspellings by two letters and words that are none are not seen.
+#: Misspellings are looked for in words of at least so many letters: shorter ones are often abbreviations.
 SHORTEST = 4
 #: Answers shown for each fault.
 EXAMPLES = 3
 
 _RUN = re.compile(rf"(.{{2,24}}?)\1{{{REPEATED_RUNS - 1},}}", re.DOTALL)
-#: Words in small letters alone: a name is spelt as it likes.
+#: Words in small letters alone: names have no fixed spelling.
 _WORD = re.compile(rf"(?<![\w'’-])[a-z]{{{SHORTEST},}}(?![\w'’-])")
 
 
@@ -46,7 +44,10 @@ def words_of_tokenizer(folder: Path) -> set[str]:
     """The whole words of small letters in GPT-2's vocabulary: entries that stand for a space and letters.
 
     Args:
-        folder: with the BPE files; tokens are the keys of encoder.json or vocab.json, a space is written Ġ.
+        folder: folder of the BPE files. Tokens are the keys of encoder.json or vocab.json; Ġ stands for a space.
+
+    Raises:
+        DataError: neither file is there.
     """
     path = next((folder / name for name in ("vocab.json", "encoder.json") if (folder / name).exists()), None)
     if path is None:
@@ -61,12 +62,12 @@ def words_of_rows(rows: Iterable[Example]) -> set[str]:
 
 
 def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
-    """The names of an answer's faults that can be seen, in a fixed order; none in one that equals its reference.
+    """The names of an answer's visible faults, in a fixed order; an answer equal to its reference has none.
 
     Args:
         question: the answer with its row.
         stop: why the model stopped.
-        words: what counts as spelt rightly, besides the words of the row itself.
+        words: known words. Those of the row itself are known as well.
     """
     if question.is_exact:
         return []
@@ -87,46 +88,37 @@ def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
 
 
 def with_fluent(verdict: Verdict) -> Verdict:
-    """A verdict whose answer is wrong with no fault to be seen, marked as such; any other as it is."""
+    """Mark a verdict whose answer is wrong without a visible fault; return any other as it is."""
     if verdict.faults or verdict.exact or verdict.score is None or verdict.score >= WRONG:
         return verdict
     return verdict.model_copy(update={"faults": [WRONG_BUT_FLUENT]})
 
 
-def points_lost(verdicts: Sequence[Verdict], answers: dict[str, str]) -> dict[str, Any]:
-    """What each fault costs one model.
+def points_lost(verdicts: Sequence[Verdict], answers: Mapping[str, str]) -> dict[str, FaultCount]:
+    """What each fault costs one model, by fault, the largest loss of points first.
 
     Args:
-        verdicts: with their faults.
-        answers: the model's answers by id.
-
-    Returns:
-        JSON by fault, the dearest first: ``n``; ``mean``, the mean score of these answers; ``points_lost``, what the
-        model's mean would gain if all of them scored 100 (answers with several faults count in each); ``examples``,
-        those with the lowest scores.
+        verdicts: the model's verdicts, marked with their faults.
+        answers: the model's answers, by id.
     """
-    scored = [verdict for verdict in verdicts if verdict.score is not None]
-    members: dict[str, list[Verdict]] = {}
-    for verdict in scored:
+    scored = [(verdict.score, verdict) for verdict in verdicts if verdict.score is not None]
+    members: dict[str, list[tuple[float, Verdict]]] = {}
+    for score, verdict in scored:
         for name in verdict.faults:
-            members.setdefault(name, []).append(verdict)
-    table: dict[str, dict[str, Any]] = {
-        name: {
-            "n": len(found),
-            "mean": round(sum(_score(verdict) for verdict in found) / len(found), 3),
-            "points_lost": round(sum(100 - _score(verdict) for verdict in found) / len(scored), 3),
-            "examples": [
-                {"id": verdict.id, "score": verdict.score, "answer": excerpt(answers.get(verdict.id, ""))}
-                for verdict in sorted(found, key=lambda verdict: (_score(verdict), verdict.id))[:EXAMPLES]
-            ],
-        }
-        for name, found in members.items()
-    }
-    return dict(sorted(table.items(), key=lambda entry: (-entry[1]["points_lost"], entry[0])))
+            members.setdefault(name, []).append((score, verdict))
+    counts = {name: _count(found, len(scored), answers) for name, found in members.items()}
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1].points_lost, entry[0])))
 
 
-def _score(verdict: Verdict) -> float:
-    return verdict.score or 0.0
+def _count(found: Sequence[tuple[float, Verdict]], scored: int, answers: Mapping[str, str]) -> FaultCount:
+    """The answers with one fault, of so many scored ones."""
+    lowest = sorted(found, key=lambda one: (one[0], one[1].id))[:EXAMPLES]
+    return FaultCount(
+        n=len(found),
+        mean=round(sum(score for score, _ in found) / len(found), POINTS),
+        points_lost=round(sum(100 - score for score, _ in found) / scored, POINTS),
+        examples=[FaultExample(id=v.id, score=score, answer=excerpt(answers.get(v.id, ""))) for score, v in lowest],
+    )
 
 
 def _is_misspelt(word: str, known: set[str]) -> bool:
@@ -135,9 +127,9 @@ def _is_misspelt(word: str, known: set[str]) -> bool:
 
 
 def _edits(word: str) -> Iterator[str]:
-    """All that a word of small letters becomes by one letter less, two exchanged, one another or one more."""
-    for place in range(len(word) + 1):
-        before, after = word[:place], word[place:]
+    """A word of small letters with one letter removed, two exchanged, one replaced or one inserted."""
+    for position in range(len(word) + 1):
+        before, after = word[:position], word[position:]
         if after:
             yield before + after[1:]
         if len(after) > 1:

@@ -9,25 +9,24 @@ with lengths in characters, and take what it says at a length difference of 0: l
 how hard each instruction is, which comes of many models' answers to a fixed set of instructions.
 
 Where the length tells wins from losses without an error, or all rows are won, no finite theta and phi fit best
-(separation). They hold theirs by an L1 penalty and by rows of baselines made to lose; here a ridge does, that is,
-normal priors around 0 (`RIDGE`): of standard deviation 3.2 for theta, which 100 rows hardly notice and which draws few
-rows towards 50 %, and of 32 for phi. Held tighter, phi could not account for a judge that looks at the length alone,
-and theta would take the wins over: where 80 % of 139 answers are longer by 20 characters and more, the win rate at
-equal length was 66 % with 0.1 for both, and is 53 %. With a judge that also reads, the weight on phi changes it by
-less than a point of a hundred with as many rows. Both models are treated alike: exchanging them gives 1 minus the win
-rate.
+(separation). AlpacaEval bounds them by an L1 penalty and by added rows that a baseline loses. Here a ridge does, that
+is, normal priors around 0 (`RIDGE`). The standard deviation is 3.2 for theta, which 100 rows hardly notice and which
+draws few rows towards 50 %, and 32 for phi. With a tighter prior, phi could not account for a judge that looks at the
+length alone, and theta would: where 80 % of 139 answers are longer by 20 characters and more, the win rate at equal
+length is 66 % with 0.1 for both, and 53 % with `RIDGE`. With a judge that also reads, the ridge on phi changes it by
+less than one percentage point. Both models are treated alike: exchanging them gives 1 minus the win rate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy import optimize
 from scipy.special import expit
 
-from stages.judge.scores.bootstrap import LEVEL, Interval
+from stages.common.results.judge import Interval, LengthControlled
+from stages.judge.scores.bootstrap import no_interval, percentile_interval, too_few
 
 #: The ridge on theta and on phi: the inverse variances of their priors.
 RIDGE = (0.1, 0.001)
@@ -62,7 +61,7 @@ def fit(
         feature: as `length_feature` gives it, [rows].
         preferences: 1 where the tuned model's answer is better, 0 where the base model's is, 0.5 at a tie, [rows].
         weights: how often each row counts, [rows].
-        ridge: on theta and on phi; where it is 0 there may be no best fit.
+        ridge: ridges on theta and on phi; where both are 0 there may be no best fit.
     """
     design = np.column_stack([np.ones_like(feature), feature])
     held = np.array(ridge)
@@ -87,30 +86,37 @@ def fit(
 
 def length_controlled(
     preferences: np.ndarray, differences: np.ndarray, clusters: Sequence[str], *, resamples: int, seed: int
-) -> dict[str, Any]:
+) -> LengthControlled:
     """The win rate that the tuned model would have if its answers were as long as the base model's.
 
     Args:
-        preferences: as for `fit`, [rows].
-        differences: as for `length_feature`, [rows].
-        clusters: rows of one cluster are drawn together, [rows].
-        resamples: of the bootstrap; no more than `MOST_RESAMPLES` are made.
-        seed: of the bootstrap.
+        preferences: preferences as for `fit`, [rows].
+        differences: length differences as for `length_feature`, [rows].
+        clusters: the rows' instructions, which are drawn whole, [rows].
+        resamples: number of resamples of the bootstrap; no more than `MOST_RESAMPLES` are made.
+        seed: seed of the bootstrap.
 
     Returns:
-        Not rounded: ``win_rate`` from 0 to 1; ``interval`` (percentile bootstrap over clusters, with the standard
-        deviation of all rows), of which there is none with fewer than two clusters, and where all rows have one
-        outcome, as no resample has another then; ``length_effect``, phi: above 0 if the longer answer is preferred;
-        ``mean_length_difference`` in characters. What cannot be had is None.
+        The figures, not rounded. Their interval is a percentile bootstrap over clusters, with the standard deviation of
+        all rows. It has no ends with fewer than two clusters, or where all rows have the same outcome: then no resample
+        has another.
     """
     mean = float(differences.mean()) if len(differences) else None
-    nothing = {"win_rate": None, "length_effect": None, "mean_length_difference": mean}
     feature = length_feature(differences)
     if len(differences) == 0 or feature is None:
-        return nothing | {"interval": Interval(None, None, "none: the length cannot be told from the model")}
+        return LengthControlled(
+            win_rate=None,
+            interval=no_interval("the length cannot be told from the model"),
+            length_effect=None,
+            mean_length_difference=mean,
+        )
     theta, phi = fit(feature, preferences, np.ones(len(preferences)))
-    interval = _interval(feature, preferences, clusters, min(resamples, MOST_RESAMPLES), seed)
-    return nothing | {"win_rate": float(expit(theta)), "interval": interval, "length_effect": phi}
+    return LengthControlled(
+        win_rate=float(expit(theta)),
+        interval=_interval(feature, preferences, clusters, min(resamples, MOST_RESAMPLES), seed),
+        length_effect=phi,
+        mean_length_difference=mean,
+    )
 
 
 def _interval(
@@ -119,14 +125,13 @@ def _interval(
     """The interval of `length_controlled`."""
     names, members = np.unique(clusters, return_inverse=True)
     if len(names) < 2:
-        return Interval(None, None, f"none: {len(names)} of the 2 instructions that it takes")
+        return too_few(len(names))
     if np.ptp(preferences) == 0:
-        return Interval(None, None, "none: all rows have the same outcome, and so would all resamples")
+        return no_interval("all rows have the same outcome, and so would all resamples")
     random = np.random.default_rng(seed)
     rates = []
     for _ in range(resamples):
         drawn = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names))
         rates.append(expit(fit(feature, preferences, drawn[members].astype(np.float64))[0]))
-    low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     method = f"percentile bootstrap over {len(names)} instructions, {resamples} resamples, seed {seed}"
-    return Interval(float(low), float(high), method)
+    return percentile_interval(rates, method)

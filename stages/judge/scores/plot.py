@@ -1,46 +1,46 @@
-"""The scores as a picture: how they are distributed, and what each category comes to."""
+"""The scores as a picture: their distribution, and the mean of each category."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.common.files import atomic_file
-from stages.common.results.judge import Verdict
+from stages.common.records import ModelName
+from stages.common.results.judge import JudgeMetrics, ModelScores, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {"base": "#9aa5b1", "tuned": "#1f6fb2"}
-_LABELS = {"base": "before fine-tuning", "tuned": "fine-tuned"}
+_COLOURS: dict[ModelName, str] = {"base": "#9aa5b1", "tuned": "#1f6fb2"}
+_LABELS: dict[ModelName, str] = {"base": "before fine-tuning", "tuned": "fine-tuned"}
 _BIN = 10
 _INK, _GRID = "#2b2f33", "#e3e6e9"
 
 
-def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: Mapping[str, Any]) -> None:
+def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics) -> None:
     """Draw the scores of every model; the same verdicts give the same bytes.
 
     Args:
-        path: the PNG.
-        verdicts: those of all models.
-        metrics: what metrics.json holds: ``judge``, and the statistics of each model under its name.
+        path: the PNG to write.
+        verdicts: the verdicts on all models.
+        metrics: their statistics.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    models = [model for model in _COLOURS if model in metrics]
-    categories = metrics["tuned"]["categories"]
+    models = metrics.by_model()
+    categories = metrics.tuned.categories
     width, panels = (11.5, 2) if len(categories) > 1 else (6.5, 1)
     figure = Figure(figsize=(width, max(4.8, 1.4 + 0.24 * len(categories))), layout=layout)
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    _distribution(axes[0], models, verdicts, metrics)
+    _distribution(axes[0], models, verdicts)
     if panels == 2:
-        _by_category(axes[1], models, metrics)
-    judge = metrics["judge"]
-    name = judge.get("model", "built-in reference judge: likeness, not quality")
+        _by_category(axes[1], models)
+    name = metrics.judge.model or "built-in reference judge: likeness, not quality"
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
     figure.suptitle(f"Scores of the test answers ({name})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:
@@ -49,55 +49,56 @@ def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: Mapping[str, A
         figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
 
 
-def _distribution(axes: Axes, models: Sequence[str], verdicts: Sequence[Verdict], metrics: Mapping[str, Any]) -> None:
+def _distribution(axes: Axes, models: Mapping[ModelName, ModelScores], verdicts: Sequence[Verdict]) -> None:
     """Bars: answers of each model in bands of ten points; a line at each mean, in a band as wide as its interval."""
     from matplotlib.ticker import MaxNLocator
 
     width = _BIN * 0.84 / len(models)
-    for place, model in enumerate(models):
+    for number, (model, found) in enumerate(models.items()):
         counts = [0] * (100 // _BIN)
         for verdict in verdicts:
             if verdict.model == model and verdict.score is not None:
                 counts[min(int(verdict.score // _BIN), len(counts) - 1)] += 1
-        left = [band * _BIN + _BIN * 0.08 + place * width for band in range(len(counts))]
-        axes.bar(left, counts, width, align="edge", color=_COLOURS[model], label=_label(model, metrics[model]))
-    for model in models:
-        mean, interval = metrics[model]["mean"], metrics[model]["interval"]
-        if interval["low"] is not None:
-            axes.axvspan(interval["low"], interval["high"], color=_COLOURS[model], alpha=0.18, linewidth=0, zorder=0)
-        if mean is not None:
-            axes.axvline(mean, color=_COLOURS[model], linewidth=1.4, linestyle="--")
+        left = [band * _BIN + _BIN * 0.08 + number * width for band in range(len(counts))]
+        axes.bar(left, counts, width, align="edge", color=_COLOURS[model], label=_label(model, found))
+    for model, found in models.items():
+        low, high = found.interval.low, found.interval.high
+        if low is not None and high is not None:
+            axes.axvspan(low, high, color=_COLOURS[model], alpha=0.18, linewidth=0, zorder=0)
+        if found.mean is not None:
+            axes.axvline(found.mean, color=_COLOURS[model], linewidth=1.4, linestyle="--")
     axes.set(xlim=(0, 100), xticks=range(0, 101, 20), xlabel="score", ylabel="answers")
     axes.set_title("Answers by score; dashed: mean, shaded: 95 % interval", loc="left", fontsize=10, color=_INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _clean(axes, "y")
 
 
-def _by_category(axes: Axes, models: Sequence[str], metrics: Mapping[str, Any]) -> None:
+def _by_category(axes: Axes, models: Mapping[ModelName, ModelScores]) -> None:
     """A line a category, from one model's mean to the other's, the best on top."""
-    means = {model: {name: found["mean"] for name, found in metrics[model]["categories"].items()} for model in models}
-    names = sorted(means["tuned"], key=lambda name: (means["tuned"][name] is not None, means["tuned"][name] or 0, name))
+    means = {
+        model: {name: one.mean for name, one in found.categories.items() if one.mean is not None}
+        for model, found in models.items()
+    }
+    categories, tuned = models["tuned"].categories, means["tuned"]
+    names = sorted(categories, key=lambda name: (name in tuned, tuned.get(name, 0.0), name))
     for height, name in enumerate(names):
-        found = [means[model][name] for model in models if means[model][name] is not None]
-        axes.plot(found, [height] * len(found), color=_GRID, linewidth=3, zorder=1, solid_capstyle="round")
+        ends = [means[model][name] for model in models if name in means[model]]
+        axes.plot(ends, [height] * len(ends), color=_GRID, linewidth=3, zorder=1, solid_capstyle="round")
     for model in models:
-        heights = [height for height, name in enumerate(names) if means[model][name] is not None]
-        axes.scatter(
-            [means[model][names[height]] for height in heights], heights, s=34, color=_COLOURS[model], zorder=2
-        )
-    counts = metrics["tuned"]["categories"]
-    axes.set_yticks(range(len(names)), [f"{name} ({counts[name]['n']})" for name in names], fontsize=9)
+        heights = [height for height, name in enumerate(names) if name in means[model]]
+        points = [means[model][names[height]] for height in heights]
+        axes.scatter(points, heights, s=34, color=_COLOURS[model], zorder=2)
+    axes.set_yticks(range(len(names)), [f"{name} ({categories[name].n})" for name in names], fontsize=9)
     axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), xlabel="mean score", ylim=(-0.7, len(names) - 0.3))
     axes.set_title("Mean by category (test rows)", loc="left", fontsize=10, color=_INK)
     _clean(axes, "x")
 
 
-def _label(model: str, found: Mapping[str, Any]) -> str:
-    mean, interval = found["mean"], found["interval"]
-    text = f"{_LABELS[model]}: " + ("no scores" if mean is None else f"mean {mean:.1f}")
-    if interval["low"] is not None:
-        text += f" [{interval['low']:.1f}, {interval['high']:.1f}]"
-    return f"{text}, {found['scored']} of {found['n']} scored"
+def _label(model: ModelName, found: ModelScores) -> str:
+    text = f"{_LABELS[model]}: " + ("no scores" if found.mean is None else f"mean {found.mean:.1f}")
+    if found.interval.low is not None:
+        text += f" [{found.interval.low:.1f}, {found.interval.high:.1f}]"
+    return f"{text}, {found.scored} of {found.n} scored"
 
 
 def _clean(axes: Axes, grid: str) -> None:

@@ -1,139 +1,130 @@
-"""What a list of verdicts comes to. A mean is never given without the numbers of those it leaves out."""
+"""The statistics of a list of verdicts. A mean is never given without the number of verdicts that it leaves out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from stages.common.results.judge import Verdict
-from stages.judge.scores.bootstrap import LEVEL, mean_interval
+from stages.common.results.judge import (
+    Bounds,
+    CategoryMean,
+    Interval,
+    Mean,
+    ModelScores,
+    Quartiles,
+    ScoredMean,
+    Verdict,
+)
+from stages.judge.scores import figures
+from stages.judge.scores.bootstrap import mean_interval
+from stages.judge.scores.faults import points_lost
+from stages.judge.scores.figures import POINTS, cluster_of, clusters_of, scores_of
 
 #: The lowest and the highest score.
 SCALE = (0.0, 100.0)
 #: A score from here on counts as a good answer.
 GOOD = 80.0
-#: Digits after the point in metrics.json: the same on machines whose sums differ in the last bit.
-DIGITS = 3
 
 
 def summarise(
     verdicts: Sequence[Verdict],
     categories: Mapping[str, str],
+    answers: Mapping[str, str],
     *,
-    twins: Collection[str] = (),
+    duplicates: Collection[str] = (),
     resamples: int,
     seed: int,
-) -> dict[str, Any]:
+) -> ModelScores:
     """The statistics of one model's verdicts.
 
     Args:
-        verdicts: one a test row.
+        verdicts: one verdict a test row.
         categories: the category of each row, by id.
-        twins: the ids of rows whose instruction and input also occur in train.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        JSON: ``n`` = ``scored`` + ``invalid`` + ``failed``; ``exact_matches``, the answers equal to their reference;
-        ``mean``, ``interval``, ``median``, ``quartiles`` and ``share_80_or_more`` of the scored ones; ``mean_bounds``
-        if all others had 0 or 100; ``not_equal_to_reference`` and ``without_twin_in_train``, the ``n``, ``scored``,
-        ``mean`` and ``interval`` of these rows alone; ``mean_spread``, the mean standard deviation of a row's repeated
-        judgements, where there are any; ``categories`` with each one's ``n``, ``scored`` and ``mean``. What cannot be
-        computed without a score is null. Every ``interval`` draws whole instructions, and says in ``method`` how.
+        answers: the model's answers, by id; the examples of each fault show some.
+        duplicates: ids of the rows whose instruction and input also occur in train.
+        resamples: number of resamples of the bootstrap, which draws whole instructions.
+        seed: seed of the bootstrap.
     """
-    scores = _scores(verdicts)
+    scores = scores_of(verdicts)
     counts = Counter(verdict.status for verdict in verdicts)
     spreads = np.array([verdict.spread for verdict in verdicts if verdict.spread is not None], dtype=np.float64)
 
-    def part(found: Sequence[Verdict]) -> dict[str, Any]:
+    def part(found: Sequence[Verdict]) -> ScoredMean:
         return _part(found, resamples=resamples, seed=seed)
 
-    return {
-        "n": len(verdicts),
-        "scored": counts["scored"],
-        "invalid": counts["invalid"],
-        "failed": counts["failed"],
-        "exact_matches": sum(verdict.exact for verdict in verdicts),
-        "mean": _mean(scores),
-        "interval": _score_interval(verdicts, resamples=resamples, seed=seed),
-        "mean_bounds": _bounds(scores, len(verdicts)),
-        "median": _quantile(scores, 0.5),
-        "quartiles": {"lower": _quantile(scores, 0.25), "upper": _quantile(scores, 0.75)},
-        "share_80_or_more": _mean(scores >= GOOD),
-        "not_equal_to_reference": part([verdict for verdict in verdicts if not verdict.exact]),
-        "without_twin_in_train": part([verdict for verdict in verdicts if verdict.id not in twins]),
-        **({"mean_spread": _mean(spreads)} if len(spreads) else {}),
-        "categories": _by_category(verdicts, categories),
-    }
+    return ModelScores(
+        n=len(verdicts),
+        scored=counts["scored"],
+        invalid=counts["invalid"],
+        failed=counts["failed"],
+        exact_matches=sum(verdict.exact for verdict in verdicts),
+        mean=figures.mean(scores),
+        interval=part(verdicts).interval,
+        mean_bounds=_bounds(scores, len(verdicts)),
+        median=figures.quantile(scores, 0.5),
+        quartiles=Quartiles(lower=figures.quantile(scores, 0.25), upper=figures.quantile(scores, 0.75)),
+        share_80_or_more=figures.mean(scores >= GOOD),
+        not_equal_to_reference=part([verdict for verdict in verdicts if not verdict.exact]),
+        without_twin_in_train=part([verdict for verdict in verdicts if verdict.id not in duplicates]),
+        mean_spread=figures.mean(spreads),
+        categories=_by_category(verdicts, categories),
+        faults=points_lost(verdicts, answers),
+    )
 
 
-def _part(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
-    scores = _scores(verdicts)
-    interval = _score_interval(verdicts, resamples=resamples, seed=seed)
-    return {"n": len(verdicts), "scored": len(scores), "mean": _mean(scores), "interval": interval}
-
-
-def _score_interval(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
-    clusters = [verdict.cluster or verdict.id for verdict in verdicts if verdict.score is not None]
-    return _interval(_scores(verdicts), clusters, SCALE, resamples=resamples, seed=seed)
-
-
-def difference(tuned: Sequence[Verdict], base: Sequence[Verdict], *, resamples: int, seed: int) -> dict[str, Any]:
+def difference(tuned: Sequence[Verdict], base: Sequence[Verdict], *, resamples: int, seed: int) -> Mean:
     """How much better the tuned model's answers are than the base model's to the same prompts.
 
+    Args:
+        tuned: the tuned model's verdicts.
+        base: the base model's verdicts.
+        resamples: number of resamples of the bootstrap, in which each row's two scores stay together.
+        seed: seed of the bootstrap.
+
     Returns:
-        JSON: ``n``, the rows scored in both; the ``mean`` of tuned minus base on these; its ``interval``, in whose
-        resamples each row's two scores stay together.
+        The mean of tuned minus base over the rows scored in both.
     """
-    theirs = {verdict.id: verdict.score for verdict in base if verdict.score is not None}
-    pairs = [(v.score - theirs[v.id], v.cluster or v.id) for v in tuned if v.score is not None and v.id in theirs]
-    differences = np.array([better for better, _ in pairs], dtype=np.float64)
+    others = {verdict.id: verdict.score for verdict in base if verdict.score is not None}
+    pairs = [(v.score - others[v.id], cluster_of(v)) for v in tuned if v.score is not None and v.id in others]
+    differences = np.array([points for points, _ in pairs], dtype=np.float64)
+    clusters = [cluster for _, cluster in pairs]
     widest = (SCALE[0] - SCALE[1], SCALE[1] - SCALE[0])
-    return {
-        "n": len(differences),
-        "mean": _mean(differences),
-        "interval": _interval(differences, [name for _, name in pairs], widest, resamples=resamples, seed=seed),
-    }
+    return Mean(
+        n=len(differences),
+        mean=figures.mean(differences),
+        interval=_interval(differences, clusters, widest, resamples=resamples, seed=seed),
+    )
+
+
+def _part(verdicts: Sequence[Verdict], *, resamples: int, seed: int) -> ScoredMean:
+    scores = scores_of(verdicts)
+    interval = _interval(scores, clusters_of(verdicts), SCALE, resamples=resamples, seed=seed)
+    return ScoredMean(n=len(verdicts), scored=len(scores), mean=figures.mean(scores), interval=interval)
 
 
 def _interval(
     values: np.ndarray, clusters: Sequence[str], bounds: tuple[float, float], *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """`stages.judge.scores.bootstrap.mean_interval` as JSON: ``level``, ``low``, ``high`` and ``method``."""
-    found = mean_interval(values, clusters, bounds=bounds, resamples=resamples, seed=seed)
-    ends = {name: None if end is None else _rounded(end) for name, end in (("low", found.low), ("high", found.high))}
-    return {"level": LEVEL, **ends, "method": found.method}
+) -> Interval:
+    return figures.rounded(mean_interval(values, clusters, bounds=bounds, resamples=resamples, seed=seed), POINTS)
 
 
-def _by_category(verdicts: Sequence[Verdict], categories: Mapping[str, str]) -> dict[str, Any]:
-    names = sorted({categories[verdict.id] for verdict in verdicts})
-    members = {name: [verdict for verdict in verdicts if categories[verdict.id] == name] for name in names}
-    return {
-        name: {"n": len(found), "scored": len(_scores(found)), "mean": _mean(_scores(found))}
-        for name, found in members.items()
-    }
+def _by_category(verdicts: Sequence[Verdict], categories: Mapping[str, str]) -> dict[str, CategoryMean]:
+    members: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        members.setdefault(categories[verdict.id], []).append(verdict)
+    return {name: _category_mean(members[name]) for name in sorted(members)}
 
 
-def _scores(verdicts: Sequence[Verdict]) -> np.ndarray:
-    return np.array([verdict.score for verdict in verdicts if verdict.score is not None], dtype=np.float64)
+def _category_mean(verdicts: Sequence[Verdict]) -> CategoryMean:
+    scores = scores_of(verdicts)
+    return CategoryMean(n=len(verdicts), scored=len(scores), mean=figures.mean(scores))
 
 
-def _bounds(scores: np.ndarray, n: int) -> dict[str, float | None]:
+def _bounds(scores: np.ndarray, n: int) -> Bounds:
+    """The mean if all verdicts without a score had the lowest, or the highest score."""
     if n == 0:
-        return {"low": None, "high": None}
-    return {"low": _rounded(scores.sum() / n), "high": _rounded((scores.sum() + 100 * (n - len(scores))) / n)}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return _rounded(values.mean()) if len(values) else None
-
-
-def _quantile(values: np.ndarray, share: float) -> float | None:
-    return _rounded(np.quantile(values, share)) if len(values) else None
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), DIGITS)
+        return Bounds(low=None, high=None)
+    low, high = (scores.sum() + score * (n - len(scores)) for score in SCALE)
+    return Bounds(low=round(float(low / n), POINTS), high=round(float(high / n), POINTS))

@@ -14,12 +14,16 @@ from scipy import stats
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import write_json
 from stages.common.records import write_records
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
 from stages.judge.runs import compare as program
 from stages.judge.runs.comparison import compare, holm, permutation_p
+from stages.judge.runs.results import compare_runs
 from stages.judge.runs.sources import Run, find_run
+from stages.judge.runs.table import table
 from stages.judge.scores.bootstrap import standard_error
 from tests.root import ROOT
+
+JUDGE = JudgeIdentity(fingerprint="1" * 32, backend="reference")
 
 
 def verdicts(*scores, clusters=None, model="tuned"):
@@ -133,6 +137,12 @@ def test_rows_of_one_run_alone_are_counted():
     assert (found.n, found.only_in_a, found.only_in_b) == (1, 3, 2)
 
 
+def told(**runs):
+    """The comparison of two runs as text."""
+    found = [Run(name, JUDGE, rows) for name, rows in runs.items()]
+    return table(compare_runs(found, model="tuned", resamples=100, seed=1))
+
+
 def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     """As where somebody has numbered the rows of two datasets."""
     there = verdicts(1, 2, 3, 4, clusters=["x", "y", "z", ""])
@@ -140,14 +150,10 @@ def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     found = compare(there, here)
     assert (found.n, found.another_row, found.left_out, found.only_in_a, found.only_in_b) == (2, ("r1", "r2"), 0, 0, 0)
     assert found.difference == 4
-    assert found.as_json()["another_row"] == ("r1", "r2")
-    runs = [Run(name, {}, rows) for name, rows in (("there", there), ("here", here))]
-    assert "of 2 instructions; left out: 2 with another instruction in B (r1, r2)\n" in program.table(
-        runs, [found], "tuned"
-    )
+    text = told(there=there, here=here)
+    assert "of 2 instructions; left out: 2 with another instruction in B (r1, r2)\n" in text
     many = [verdicts(*range(9), clusters=[f"{run}{place}" for place in range(9)]) for run in "ab"]
-    runs = [Run(name, {}, rows) for name, rows in zip("ab", many, strict=True)]
-    text = program.table(runs, program.compare_runs(runs, model="tuned", resamples=100, seed=1), "tuned")
+    text = told(a=many[0], b=many[1])
     assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
     assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
 
@@ -157,14 +163,11 @@ def test_a_comparison_is_the_same_again():
     assert compare(a, b, resamples=500) == compare(a, b, resamples=500)
 
 
-JUDGE = {"fingerprint": "1" * 32, "backend": "reference"}
-
-
 def write(folder, scores, judge=JUDGE):
     """The stage's two files, as a comparison reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     write_records(folder / "verdicts.jsonl", verdicts(*scores))
-    write_json(folder / "metrics.json", {"judge": judge})
+    write_json(folder / "metrics.json", {"judge": judge.model_dump()})
 
 
 @pytest.mark.parametrize("name", ["run", "run/artifacts", "run/artifacts/judge", "run/artifacts/judge/verdicts.jsonl"])
@@ -254,7 +257,7 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write(Path("a"), [50] * 10)
     write(Path("b"), [60] * 8 + [50, 40])
-    write(Path("c"), [50] * 10, judge=JUDGE | {"fingerprint": "2" * 32, "backend": "ollama"})
+    write(Path("c"), [50] * 10, judge=JudgeIdentity(fingerprint="2" * 32, backend="ollama"))
     write_records(Path("a/verdicts.jsonl"), [*verdicts(*[50] * 10, 20), *verdicts(1, model="base")])
     out = run(monkeypatch, capsys, "a", "b", "c", "--as", "the third", "--json", "found.json", "--figure", "found.png")
     first, second = out.split("\n\n")
@@ -314,7 +317,7 @@ def test_a_number_that_cannot_be_is_said(monkeypatch, capsys, arguments):
 def test_a_folder_of_another_stage_is_said(tmp_path, metrics):
     write(tmp_path, [10])
     write_json(tmp_path / "metrics.json", metrics)
-    with pytest.raises(DataError, match=r"metrics.json: no judge in it, so that it is none of the stage judge"):
+    with pytest.raises(DataError, match=r"metrics.json: no judge in it, so it is not of the stage judge"):
         find_run(str(tmp_path))
 
 

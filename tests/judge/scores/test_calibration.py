@@ -1,4 +1,4 @@
-"""A judge beside better scores: agreement against scipy and by hand, the fit, and what the stage makes of it."""
+"""A judge beside human labels: agreement against scipy and by hand, the fit, and what the stage makes of it."""
 
 import hashlib
 import json
@@ -11,38 +11,42 @@ from scipy import stats
 from stages.common.errors import ConfigError, DataError
 from stages.common.records import write_records
 from stages.common.results.generate import RESPONSES
-from stages.common.results.judge import JUDGE_FOLDER, Verdict
+from stages.common.results.judge import JUDGE_FOLDER, CalibratedMean, Verdict
 from stages.common.results.split import Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.scores.calibration import (
-    Grades,
+    Pairs,
     agreement,
     calibrate,
     calibrated_mean,
     cross_validation,
     fit,
-    read,
     weighted_kappa,
 )
+from stages.judge.scores.labels import HumanLabels, read
 from stages.params.judge import Calibration
 from tests.judge.test_stage import configure, folder, metrics, outputs, respond  # noqa: F401 a fixture
 
-SETTINGS = Calibration(source="better.jsonl", sha256="0" * 64)
+SETTINGS = Calibration(source="labels.jsonl", sha256="0" * 64)
 
 
 def array(*values):
     return np.array(values, dtype=float)
 
 
+def pairs(ours, labels, clusters=()):
+    return Pairs(ours, labels, clusters)
+
+
 def test_the_correlations_are_scipy_s():
     random = np.random.default_rng(1)
     ours = random.integers(0, 101, 60).astype(float)
-    better = np.clip(ours + random.normal(0, 30, 60), 0, 100)
-    found = agreement(ours, better)
-    assert found["pearson"] == pytest.approx(np.corrcoef(ours, better)[0, 1], abs=0.0005)
-    assert found["spearman"] == pytest.approx(stats.spearmanr(ours, better).statistic, abs=0.0005)
-    assert found["kendall"] == pytest.approx(stats.kendalltau(ours, better).statistic, abs=0.0005)
-    assert found["mean_difference"] == pytest.approx((ours - better).mean(), abs=0.0005)
+    labels = np.clip(ours + random.normal(0, 30, 60), 0, 100)
+    found = agreement(pairs(ours, labels))
+    assert found.pearson == pytest.approx(np.corrcoef(ours, labels)[0, 1], abs=0.0005)
+    assert found.spearman == pytest.approx(stats.spearmanr(ours, labels).statistic, abs=0.0005)
+    assert found.kendall == pytest.approx(stats.kendalltau(ours, labels).statistic, abs=0.0005)
+    assert found.mean_difference == pytest.approx((ours - labels).mean(), abs=0.0005)
 
 
 def test_kappa_by_hand():
@@ -56,18 +60,18 @@ def test_kappa_by_hand():
 def test_kappa_of_many_pairs_takes_no_memory_for_each_pair_of_pairs():
     """Beside the definition on 200 pairs; on 200,000 a table of all against all would take 320 GB."""
     random = np.random.default_rng(3)
-    ours, better = random.uniform(0, 100, (2, 200))
-    bands = [np.minimum(scores // 10, 9) for scores in (ours, better)]
+    ours, labels = random.uniform(0, 100, (2, 200))
+    bands = [np.minimum(scores // 10, 9) for scores in (ours, labels)]
     apart = np.mean([(one - bands[1]) ** 2 for one in bands[0]])
-    assert weighted_kappa(ours, better) == pytest.approx(1 - np.mean((bands[0] - bands[1]) ** 2) / apart, abs=0.0005)
+    assert weighted_kappa(ours, labels) == pytest.approx(1 - np.mean((bands[0] - bands[1]) ** 2) / apart, abs=0.0005)
     assert weighted_kappa(*random.uniform(0, 100, (2, 200_000))) == pytest.approx(0, abs=0.02)
 
 
 def test_what_cannot_be_correlated_is_null():
-    found = agreement(array(95, 95, 95), array(10, 50, 90))
-    assert (found["pearson"], found["spearman"], found["kendall"], found["weighted_kappa"]) == (None, None, None, 0.0)
-    assert agreement(array(), array())["mean_difference"] is None
-    assert agreement(array(1), array(2))["pearson"] is None
+    found = agreement(pairs(array(95, 95, 95), array(10, 50, 90)))
+    assert (found.pearson, found.spearman, found.kendall, found.weighted_kappa) == (None, None, None, 0.0)
+    assert agreement(pairs(array(), array())).mean_difference is None
+    assert agreement(pairs(array(1), array(2))).pearson is None
 
 
 def test_the_fit_rises_and_is_straight_between_its_points():
@@ -79,20 +83,20 @@ def test_the_fit_rises_and_is_straight_between_its_points():
 
 def test_the_error_is_that_on_what_was_left_out():
     """A judge that is 20 points too generous everywhere: put right, nothing but the ends of the range is left."""
-    better = np.arange(0, 80, 2, dtype=float)
-    found = cross_validation(better + 20, better, [f"c{place:02}" for place in range(40)])
-    assert found["raw"] == 20.0
-    assert found["calibrated"] < 0.5
+    labels = np.arange(0, 80, 2, dtype=float)
+    found = cross_validation(pairs(labels + 20, labels, [f"c{number:02}" for number in range(40)]))
+    assert found.raw == 20.0
+    assert found.calibrated < 0.5
     random = np.random.default_rng(2)
-    noise = cross_validation(random.uniform(0, 100, 200), random.uniform(0, 100, 200), [str(n) for n in range(200)])
-    assert 20 < noise["calibrated"] < noise["raw"]  # what knows nothing is at best as good as the mean: 25 points
+    noise = cross_validation(pairs(*random.uniform(0, 100, (2, 200)), [str(n) for n in range(200)]))
+    assert 20 < noise.calibrated < noise.raw  # what knows nothing is at best as good as the mean: 25 points
 
 
 def test_rows_of_one_instruction_are_left_out_together():
     """The one instruction whose score is seen nowhere else is not seen in its own fit either."""
-    ours, better = array(*[50] * 20, *[90] * 5), array(*[40] * 20, *[70] * 5)
-    found = cross_validation(ours, better, [*(f"c{place}" for place in range(20)), *["z"] * 5])
-    assert found["calibrated"] == pytest.approx(5 * 30 / 25)  # 40 for the ten at 90, which are 70
+    ours, labels = array(*[50] * 20, *[90] * 5), array(*[40] * 20, *[70] * 5)
+    found = cross_validation(pairs(ours, labels, [*(f"c{number}" for number in range(20)), *["z"] * 5]))
+    assert found.calibrated == pytest.approx(5 * 30 / 25)  # 40 for the ten at 90, which are 70
 
 
 def verdicts(ours, model="tuned"):
@@ -102,41 +106,42 @@ def verdicts(ours, model="tuned"):
     ]
 
 
-def grades(judged, score):
-    return Grades({(v.id, v.model): score(v) for v in judged}, rows=len(judged) + 3, stale=2)
+def labels_of(judged, score):
+    scores = {(v.id, v.model): score(v) for v in judged}
+    return HumanLabels(scores, sha256="0" * 64, rows=len(judged) + 3, stale=2)
 
 
 def test_the_mean_of_a_generous_judge_is_put_right():
     judged = verdicts([*range(40, 100, 5), 100, 100])
-    better = grades(judged, lambda v: 100.0 if v.exact else v.score - 40)
-    found = calibrate(judged + verdicts([60.0] * 3, "base"), better, SETTINGS, seed=1)
-    assert (found["rows"], found["stale"], found["matched"]) == (17, 2, 14)
-    assert (found["agreement"]["all"]["n"], found["agreement"]["not_equal_to_reference"]["n"]) == (14, 12)
-    assert found["agreement"]["not_equal_to_reference"]["mean_difference"] == 40.0
+    labels = labels_of(judged, lambda v: 100.0 if v.exact else v.score - 40)
+    found = calibrate(judged + verdicts([60.0] * 3, "base"), labels, seed=1)
+    assert (found.rows, found.stale, found.matched) == (17, 2, 14)
+    assert (found.agreement.all.n, found.agreement.not_equal_to_reference.n) == (14, 12)
+    assert found.agreement.not_equal_to_reference.mean_difference == 40.0
     raw = (sum(range(40, 100, 5)) + 200) / 14
-    assert found["means"]["tuned"]["raw"] == pytest.approx(raw, abs=0.001)
-    assert found["means"]["tuned"]["calibrated"] == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
-    assert found["means"]["base"] == {"raw": 60.0, "calibrated": None, "interval": None}, "none of its was graded"
-    interval = found["means"]["tuned"]["interval"]
-    assert interval["low"] < found["means"]["tuned"]["calibrated"] < interval["high"]
-    assert calibrate(judged, better, SETTINGS, seed=1) == calibrate(judged, better, SETTINGS, seed=1)
+    assert found.means["tuned"].raw == pytest.approx(raw, abs=0.001)
+    assert found.means["tuned"].calibrated == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
+    assert found.means["base"] == CalibratedMean(raw=60.0, calibrated=None, interval=None), "none of its is labelled"
+    interval = found.means["tuned"].interval
+    assert interval.low < found.means["tuned"].calibrated < interval.high
+    assert calibrate(judged, labels, seed=1) == calibrate(judged, labels, seed=1)
 
 
-def test_lines_without_a_score_are_still_to_be_graded(tmp_path, monkeypatch):
+def test_lines_without_a_score_are_not_labelled_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [{"id": "a", "model": "tuned", "answer": "x", "score": score} for score in (None, 5.0)]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    Path("better.jsonl").write_text(text)
+    Path("labels.jsonl").write_text(text)
 
-    [row] = read(Calibration(source="better.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
+    [row] = read(Calibration(source="labels.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
 
     assert row.score == 5.0
 
 
 def test_too_few_scored_pairs_fit_nothing():
     judged = verdicts(range(9))
-    found = calibrate(judged, grades(judged, lambda _: 1.0), SETTINGS, seed=1)
-    assert (found["matched"], found["cross_validation"], found["means"]) == (9, None, None)
+    found = calibrate(judged, labels_of(judged, lambda _: 1.0), seed=1)
+    assert (found.matched, found.cross_validation, found.means) == (9, None, None)
 
 
 def test_pairs_count_as_often_as_they_are_drawn():
@@ -148,22 +153,22 @@ def test_pairs_count_as_often_as_they_are_drawn():
 def test_the_calibrated_mean_draws_whole_instructions():
     """Twelve instructions, each ten times: the interval is that of twelve rows, not of a hundred and twenty."""
     random = np.random.default_rng(6)
-    ours, better = random.uniform(0, 100, (2, 12))
+    ours, labels = random.uniform(0, 100, (2, 12))
     names = [f"c{place}" for place in range(12)]
 
     def width(times, clusters):
         scores = np.repeat(ours, times)
-        found = calibrated_mean(scores, clusters, scores, np.repeat(better, times), clusters, seed=1)["interval"]
-        return found["high"] - found["low"]
+        found = calibrated_mean(scores, clusters, pairs(scores, np.repeat(labels, times), clusters), seed=1).interval
+        return found.high - found.low
 
     once, again = width(1, names), width(10, list(np.repeat(names, 10)))
     assert again == pytest.approx(once, rel=0.01)
     assert width(10, [str(place) for place in range(120)]) < once / 2
 
 
-def better_file(rows, sha256=None):
-    Path("better.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"source": "better.jsonl", "sha256": sha256 or hashlib.sha256(Path("better.jsonl").read_bytes()).hexdigest()}
+def labels_file(rows, sha256=None):
+    Path("labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"source": "labels.jsonl", "sha256": sha256 or hashlib.sha256(Path("labels.jsonl").read_bytes()).hexdigest()}
 
 
 def twelve_answers():
@@ -175,43 +180,43 @@ def twelve_answers():
     return answers
 
 
-def grade(answers):
+def label(answers):
     return [{"id": id, "answer": text, "score": 90.0 - 80 * (n % 2)} for n, (id, text) in enumerate(answers.items())]
 
 
 def test_what_the_stage_makes_of_it(folder):  # noqa: F811
-    graded = better_file(grade(twelve_answers()))
-    configure(models=["tuned"], calibration=graded)
+    source = labels_file(label(twelve_answers()))
+    configure(models=["tuned"], calibration=source)
     main()
     found = metrics()["calibration"]
-    assert (found["rows"], found["stale"], found["matched"], found["sha256"]) == (12, 0, 12, graded["sha256"])
+    assert (found["rows"], found["stale"], found["matched"], found["sha256"]) == (12, 0, 12, source["sha256"])
     assert found["means"]["tuned"]["calibrated"] == 50.0
 
 
-def test_grades_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noqa: F811
-    """The ids are the same after another training; that two grades belong to other texts can be seen only by these.
-    A grade of the earlier text may stand beside one of the present text, and white space does not count.
+def test_labels_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noqa: F811
+    """The ids are the same after another training; that two labels belong to other texts can be seen only by these.
+    A label of the earlier text may stand beside one of the present text, and white space does not count.
     """
     answers = twelve_answers()
-    rows = grade(answers | {"r0": f" {answers['r0']}\n"})
+    rows = label(answers | {"r0": f" {answers['r0']}\n"})
     rows[2:4] = [rows[2] | {"answer": "earlier", "score": 0.0}, rows[3] | {"answer": "earlier", "score": 100.0}]
     rows += [{"id": "r0", "answer": "earlier", "score": 0.0}, {"id": "none", "answer": "x", "score": 50.0}]
-    configure(models=["tuned"], calibration=better_file(rows))
+    configure(models=["tuned"], calibration=labels_file(rows))
     main()
     found = metrics()["calibration"]
     assert (found["rows"], found["stale"], found["matched"]) == (14, 3, 10)
     assert found["means"]["tuned"]["calibrated"] == 50.0
-    assert "judge.calibration: 3 of 14 rows grade other answers, and are left out" in capsys.readouterr().out
+    assert "judge.calibration: 3 of 14 rows label other answers, and are left out" in capsys.readouterr().out
 
 
-def test_grades_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
+def test_labels_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
     answers = twelve_answers()
-    graded = better_file(grade(answers))
+    source = labels_file(label(answers))
     write_records(RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
-    configure(models=["tuned"], calibration=graded)
-    with pytest.raises(DataError, match=r"0 of its 12 rows grade a test answer, 12 grade another answer") as caught:
+    configure(models=["tuned"], calibration=source)
+    with pytest.raises(DataError, match=r"0 of its 12 rows label a test answer, 12 label another answer") as caught:
         main()
-    assert "grade answers of artifacts/generate/responses.jsonl" in caught.value.fix
+    assert "label answers of artifacts/generate/responses.jsonl" in caught.value.fix
     assert not JUDGE_FOLDER.exists()
 
 
@@ -222,20 +227,20 @@ def row(id, score=1.0, **fields):
 @pytest.mark.parametrize(
     ("rows", "sha256", "error", "message"),
     [
-        ([], "0" * 64, DataError, r"judge.calibration.sha256: better.jsonl has e3b0c4.*, params.yaml says 0000"),
-        ([row("a", 101.0)], None, DataError, r"better.jsonl, line 1: score: Input should be less than"),
+        ([], "0" * 64, DataError, r"judge.calibration.sha256: labels.jsonl has e3b0c4.*, params.yaml says 0000"),
+        ([row("a", 101.0)], None, DataError, r"labels.jsonl, line 1: score: Input should be less than"),
         ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: Field required\n.*each line needs id, answer"),
         (
             [row("a"), row("a", 2.0, answer="x ")],
             None,
             DataError,
-            r"better.jsonl: more than one score for one answer to a \(tuned\)",
+            r"labels.jsonl: more than one score for one answer to a \(tuned\)",
         ),
-        ([row("other")], None, DataError, "0 of its 1 rows grade a test answer; 10 are needed"),
+        ([row("other")], None, DataError, "0 of its 1 rows label a test answer; 10 are needed"),
     ],
 )
 def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
-    configure(calibration=better_file(rows, sha256))
+    configure(calibration=labels_file(rows, sha256))
     with pytest.raises(error, match=message):
         main()
     assert not JUDGE_FOLDER.exists()
@@ -243,5 +248,5 @@ def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, er
 
 def test_a_missing_file_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"judge.calibration.source: better.jsonl: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"judge.calibration.source: labels.jsonl: No such file or directory"):
         read(SETTINGS)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stages.common.errors import DataError
 from stages.common.files import write_json
-from stages.common.results.judge import Verdict
+from stages.common.results.judge import FaultCount, FaultExample, Verdict
 from stages.common.results.split import Example
 from stages.judge.judges.protocol import Question
 from stages.judge.scores.faults import (
@@ -111,11 +111,11 @@ def test_points_lost_by_hand():
     rows = [verdict(1, 100.0), verdict(2, 20.0, "too long", "echo"), verdict(3, 60.0, "echo"), verdict(4, None, "echo")]
     found = points_lost(rows, {"r2": "a  b", "r3": "c"})
     assert list(found) == ["echo", "too long"]
-    assert found["echo"] == {
-        "n": 2,
-        "mean": 40.0,
-        "points_lost": 40.0,  # (80 + 40) / 3 scored answers
-        "examples": [{"id": "r2", "score": 20.0, "answer": "a b"}, {"id": "r3", "score": 60.0, "answer": "c"}],
-    }
-    assert (found["too long"]["n"], found["too long"]["points_lost"]) == (1, 26.667)
+    assert found["echo"] == FaultCount(
+        n=2,
+        mean=40.0,
+        points_lost=40.0,  # (80 + 40) / 3 scored answers
+        examples=[FaultExample(id="r2", score=20.0, answer="a b"), FaultExample(id="r3", score=60.0, answer="c")],
+    )
+    assert (found["too long"].n, found["too long"].points_lost) == (1, 26.667)
     assert points_lost([], {}) == {}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from stages.judge.scores.bootstrap import Interval
+from stages.judge.scores.bootstrap import no_interval
 from stages.judge.scores.length_control import RIDGE, fit, length_controlled, length_feature
 
 
@@ -39,7 +39,7 @@ def test_a_win_rate_worked_by_hand():
     assert fit(feature, tied, np.ones(20), ridge=(0, 0)) == pytest.approx((theta, phi), abs=1e-6)
     # Ten times the rows: the ridge on theta, 0.1, draws it towards 0 by less than half a point.
     found = rate(np.repeat(preferences, 10), np.repeat([20] * 10 + [-20] * 10, 10))
-    assert 0.745 < found["win_rate"] < 0.75
+    assert 0.745 < found.win_rate < 0.75
 
 
 @pytest.mark.parametrize("ridge", [0.01, 0.1, 2.0])
@@ -72,8 +72,8 @@ def test_the_preference_for_length_is_taken_out():
     random = np.random.default_rng(1)
     differences = np.concatenate([random.integers(20, 60, 80), -random.integers(20, 60, 20)])
     found = rate(differences > 0, differences)
-    assert found["win_rate"] == pytest.approx(0.5, abs=0.05)
-    assert found["length_effect"] > 3
+    assert found.win_rate == pytest.approx(0.5, abs=0.05)
+    assert found.length_effect > 3
 
 
 def test_an_advantage_that_is_not_of_length_stays():
@@ -83,9 +83,9 @@ def test_an_advantage_that_is_not_of_length_stays():
     preferences = random.random(2000) < expit(1.5 + length_feature(differences))
     found = rate(preferences, differences)
     assert preferences.mean() > 0.84
-    assert found["win_rate"] == pytest.approx(expit(1.5), abs=0.02)
-    assert found["length_effect"] == pytest.approx(1, abs=0.2)
-    assert found["interval"].low < expit(1.5) < found["interval"].high
+    assert found.win_rate == pytest.approx(expit(1.5), abs=0.02)
+    assert found.length_effect == pytest.approx(1, abs=0.2)
+    assert found.interval.low < expit(1.5) < found.interval.high
 
 
 @settings(max_examples=40)
@@ -93,20 +93,20 @@ def test_an_advantage_that_is_not_of_length_stays():
 def test_exchanging_the_models_gives_one_minus_the_win_rate(rows):
     preferences, differences = np.array(rows, dtype=float).T
     ours, theirs = rate(preferences, differences), rate(1 - preferences, -differences)
-    if ours["win_rate"] is None:
-        assert theirs["win_rate"] is None
+    if ours.win_rate is None:
+        assert theirs.win_rate is None
         return
-    assert 0 < ours["win_rate"] < 1
-    assert ours["win_rate"] + theirs["win_rate"] == pytest.approx(1, abs=1e-5)
-    assert ours["length_effect"] == pytest.approx(theirs["length_effect"], abs=1e-3, rel=1e-3)
-    assert ours["interval"].method == theirs["interval"].method
+    assert 0 < ours.win_rate < 1
+    assert ours.win_rate + theirs.win_rate == pytest.approx(1, abs=1e-5)
+    assert ours.length_effect == pytest.approx(theirs.length_effect, abs=1e-3, rel=1e-3)
+    assert ours.interval.method == theirs.interval.method
     if len(set(preferences)) > 1:
-        assert ours["interval"].low + theirs["interval"].high == pytest.approx(1, abs=1e-4)
+        assert ours.interval.low + theirs.interval.high == pytest.approx(1, abs=1e-4)
 
 
 def test_answers_of_equal_length_leave_the_raw_win_rate():
     found = rate([1, 0.5, 0, 0.5], [0, 0, 0, 0])
-    assert (found["win_rate"], found["length_effect"], found["mean_length_difference"]) == (pytest.approx(0.5), 0, 0)
+    assert (found.win_rate, found.length_effect, found.mean_length_difference) == (pytest.approx(0.5), 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,23 +115,23 @@ def test_answers_of_equal_length_leave_the_raw_win_rate():
 )
 def test_what_cannot_be_told_from_the_length_is_none(preferences, differences, mean):
     found = rate(preferences, differences)
-    assert found.pop("mean_length_difference") == mean
-    assert found.pop("interval") == Interval(None, None, "none: the length cannot be told from the model")
-    assert set(found.values()) == {None}
+    assert found.mean_length_difference == mean
+    assert found.interval == no_interval("the length cannot be told from the model")
+    assert (found.win_rate, found.length_effect) == (None, None)
 
 
 def test_one_instruction_gives_no_interval():
     found = rate([1, 0, 1], [5, -2, 3], ["same"] * 3)
-    assert found["win_rate"] is not None
-    assert found["interval"] == Interval(None, None, "none: 1 of the 2 instructions that it takes")
+    assert found.win_rate is not None
+    assert found.interval == no_interval("1 of the 2 instructions that it takes")
 
 
 @pytest.mark.parametrize("outcome", [0, 0.5, 1])
 def test_one_outcome_gives_no_interval(outcome):
     """Resamples would differ in their lengths alone: 139 wins had 0.9960 with an interval from 0.9959 to 0.9960."""
     found = rate([outcome] * 20, np.arange(-9, 11))
-    assert found["win_rate"] is not None
-    assert found["interval"] == Interval(None, None, "none: all rows have the same outcome, and so would all resamples")
+    assert found.win_rate is not None
+    assert found.interval == no_interval("all rows have the same outcome, and so would all resamples")
 
 
 def test_rows_of_one_instruction_are_drawn_together():
@@ -143,8 +143,7 @@ def test_rows_of_one_instruction_are_drawn_together():
     again = rate(np.repeat(preferences, 10), np.repeat(differences, 10), list(np.repeat(names, 10)), 500)
     apart = rate(np.repeat(preferences, 10), np.repeat(differences, 10), None, 500)
     width = {
-        name: found["interval"].high - found["interval"].low
-        for name, found in (("1", once), ("10", again), ("400", apart))
+        name: found.interval.high - found.interval.low for name, found in (("1", once), ("10", again), ("400", apart))
     }
     assert width["10"] == pytest.approx(width["1"], rel=0.1)
     assert width["400"] < width["1"] / 2

@@ -13,14 +13,22 @@ import pytest
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.records import read_records, write_records
 from stages.common.results.generate import RESPONSES
-from stages.common.results.judge import PAIRWISE, SCORES, VERDICTS
+from stages.common.results.judge import (
+    PAIRWISE,
+    SCORES,
+    VERDICTS,
+    Interval,
+    JudgeIdentity,
+    PairSelfTest,
+    PairVerdict,
+)
 from stages.common.results.split import Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
-from stages.judge.scores.pairwise import PairVerdict, in_both_orders, summarise_pairs
+from stages.judge.scores.pairwise import in_both_orders, summarise_pairs
 from stages.judge.self_test import probes
 from stages.params import whole
 from tests import fake_ollama as fake
@@ -437,6 +445,12 @@ def pair_verdict(place, outcome, cluster, lengths=(10, 10)):
     )
 
 
+def summary(rows, resamples, seed):
+    judge = JudgeIdentity(fingerprint="ab", backend="reference")
+    tested = PairSelfTest(named_right=1.0, named_right_of={}, first_position_share=0.5, without_verdict=0)
+    return summarise_pairs(rows, judge, tested, resamples=resamples, seed=seed)
+
+
 def test_the_interval_draws_whole_instructions():
     """Twenty instructions with ten rows each that win or lose together, and two hundred rows that do so apart."""
     outcomes = ["win" if place % 3 else "loss" for place in range(20)]
@@ -444,9 +458,9 @@ def test_the_interval_draws_whole_instructions():
     apart = [pair_verdict(place, outcomes[place // 10], f"c{place}") for place in range(200)]
     widths = []
     for rows in (together, apart):
-        found = summarise_pairs(rows, resamples=2000, seed=1)["win_rate"]
-        assert found["mean"] == 0.65  # 13 of 20
-        widths.append(found["interval"]["high"] - found["interval"]["low"])
+        found = summary(rows, resamples=2000, seed=1).win_rate
+        assert found.mean == 0.65  # 13 of 20
+        widths.append(found.interval.high - found.interval.low)
     # 2 x 1.96 x sqrt(0.65 x 0.35 / n) for 20 and for 200
     assert widths[0] == pytest.approx(0.418, abs=0.06)
     assert widths[1] == pytest.approx(0.132, abs=0.02)
@@ -456,21 +470,21 @@ def test_the_interval_draws_whole_instructions():
 def test_what_never_came_may_still_come(outcome, low, high):
     """48 instructions, one of which has two rows: 0.025^(1/48) = 0.92603."""
     rows = [pair_verdict(place, outcome, f"c{min(place, 47)}") for place in range(49)]
-    found = summarise_pairs(rows, resamples=100, seed=1)["win_rate"]["interval"]
+    found = summary(rows, resamples=100, seed=1).win_rate.interval
     method = "exact (Clopper and Pearson): the mean of all 48 instructions is the same"
-    assert found == {"level": 0.95, "low": low, "high": high, "method": method}
+    assert found == Interval(level=0.95, low=low, high=high, method=method)
 
 
 def test_what_was_won_throughout_has_no_interval_at_equal_length():
     rows = [pair_verdict(place, "win", f"c{place}", (10 + place % 7, 13)) for place in range(60)]
-    found = summarise_pairs(rows, resamples=100, seed=1)["length_controlled"]
-    assert found["win_rate"] > 0.98
+    found = summary(rows, resamples=100, seed=1).length_controlled
+    assert found.win_rate > 0.98
     method = "none: all rows have the same outcome, and so would all resamples"
-    assert found["interval"] == {"level": 0.95, "low": None, "high": None, "method": method}
+    assert found.interval == Interval(level=0.95, low=None, high=None, method=method)
 
 
 def test_no_rows_give_no_figures():
-    found = summarise_pairs([], resamples=100, seed=1)
-    assert (found["rows"], found["win_rate"]["mean"], found["win_rate"]["bounds"]["low"]) == (0, None, None)
+    found = summary([], resamples=100, seed=1)
+    assert (found.rows, found.win_rate.mean, found.win_rate.bounds.low) == (0, None, None)
     assert in_both_orders([]) == []
-    json.dumps(found, allow_nan=False)
+    json.dumps(found.model_dump(), allow_nan=False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.results.judge import Verdict
+from stages.common.results.judge import Bounds, Interval, Verdict
 from stages.judge.scores.statistics import difference, summarise
 
 
@@ -23,7 +23,7 @@ def verdicts(*scores, model="tuned"):
 def summary(*scores, categories=None, resamples=200):
     rows = verdicts(*scores)
     names = dict.fromkeys((row.id for row in rows), "one") | (categories or {})
-    return summarise(rows, names, resamples=resamples, seed=1)
+    return summarise(rows, names, {}, resamples=resamples, seed=1)
 
 
 def test_a_summary_worked_by_hand():
@@ -33,10 +33,11 @@ def test_a_summary_worked_by_hand():
     found = summarise(
         rows,
         {"r0": "spelling", "r1": "spelling", "r2": "spelling", "r3": "tense", "r4": "tense", "r5": "plural"},
-        twins={"r1", "r5", "gone"},
+        {},
+        duplicates={"r1", "r5", "gone"},
         resamples=200,
         seed=1,
-    )
+    ).model_dump()
     interval = found.pop("interval")
     for part in ("not_equal_to_reference", "without_twin_in_train"):
         assert found[part].pop("interval")["low"] is not None
@@ -59,6 +60,7 @@ def test_a_summary_worked_by_hand():
             "spelling": {"n": 3, "scored": 2, "mean": 90.0},
             "tense": {"n": 2, "scored": 2, "mean": 20.0},
         },
+        "faults": {},
     }
     assert interval["low"] < 55 < interval["high"]
     assert interval["method"] == "BCa bootstrap over 4 instructions, 200 resamples, seed 1"
@@ -69,33 +71,27 @@ def test_an_interval_draws_whole_instructions_and_says_so():
     rows = [
         row.model_copy(update={"cluster": "xy"[place >= 15]}) for place, row in enumerate(verdicts(*range(0, 60, 3)))
     ]
-    found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), resamples=200, seed=1)
-    assert found["interval"] == {
-        "level": 0.95,
-        "low": 21.0,  # 0 to 42
-        "high": 51.0,  # 45 to 57
-        "method": "BCa bootstrap over 2 instructions, 200 resamples, seed 1",
-    }
+    found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), {}, resamples=200, seed=1)
+    assert found.interval == Interval(
+        level=0.95,
+        low=21.0,  # 0 to 42
+        high=51.0,  # 45 to 57
+        method="BCa bootstrap over 2 instructions, 200 resamples, seed 1",
+    )
 
 
 def test_no_scores_at_all_give_no_mean():
     found = summary("failed", "invalid")
-    assert (found["n"], found["scored"], found["mean"], found["median"], found["share_80_or_more"]) == (
-        2,
-        0,
-        None,
-        None,
-        None,
-    )
-    assert found["mean_bounds"] == {"low": 0.0, "high": 100.0}
-    assert summary()["mean_bounds"] == {"low": None, "high": None}
+    assert (found.n, found.scored, found.mean, found.median, found.share_80_or_more) == (2, 0, None, None, None)
+    assert found.mean_bounds == Bounds(low=0.0, high=100.0)
+    assert summary().mean_bounds == Bounds(low=None, high=None)
 
 
 def test_the_difference_is_over_rows_scored_in_both_joined_by_id():
     tuned = verdicts(90, 70, "failed", 60)
     base = verdicts(50, "invalid", 10, 40, model="base")[::-1]
     found = difference(tuned, base, resamples=200, seed=1)
-    assert (found["n"], found["mean"]) == (2, 30.0)  # 90 - 50 and 60 - 40
+    assert (found.n, found.mean) == (2, 30.0)  # 90 - 50 and 60 - 40
 
 
 def test_the_interval_of_the_difference_is_paired():
@@ -103,8 +99,8 @@ def test_the_interval_of_the_difference_is_paired():
     base = verdicts(*range(0, 90, 3), model="base")
     tuned = verdicts(*[score + 10 + place % 3 for place, score in enumerate(range(0, 90, 3))])
     found = difference(tuned, base, resamples=500, seed=1)
-    assert found["mean"] == 11.0
-    assert 10.5 < found["interval"]["low"] < 11 < found["interval"]["high"] < 11.5
+    assert found.mean == 11.0
+    assert 10.5 < found.interval.low < 11 < found.interval.high < 11.5
 
 
 _score = st.sampled_from(["invalid", "failed"]) | st.floats(0, 100)
@@ -114,12 +110,12 @@ _score = st.sampled_from(["invalid", "failed"]) | st.floats(0, 100)
 @given(st.lists(_score, max_size=12))
 def test_a_summary_adds_up_and_is_json(scores):
     found = summary(*scores, resamples=100)
-    json.dumps(found, allow_nan=False)
-    assert found["n"] == found["scored"] + found["invalid"] + found["failed"] == len(scores)
-    assert sum(part["n"] for part in found["categories"].values()) == len(scores)
+    json.dumps(found.model_dump(), allow_nan=False)
+    assert found.n == found.scored + found.invalid + found.failed == len(scores)
+    assert sum(part.n for part in found.categories.values()) == len(scores)
     numbers = [score for score in scores if not isinstance(score, str)]
-    assert (found["mean"] is None) == (not numbers)
+    assert (found.mean is None) == (not numbers)
     if numbers:
-        assert found["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=0.001)
-        assert found["mean_bounds"]["low"] <= found["mean"] + 0.001
-        assert found["mean"] <= found["mean_bounds"]["high"] + 0.001
+        assert found.mean == pytest.approx(sum(numbers) / len(numbers), abs=0.001)
+        assert found.mean_bounds.low <= found.mean + 0.001
+        assert found.mean <= found.mean_bounds.high + 0.001

@@ -1,0 +1,125 @@
+"""What the stage writes: the verdicts, their statistics, and the scores as a table and as a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.common.files import atomic_file
+from stages.common.records import ModelName, write_metrics, write_records
+from stages.common.results.judge import (
+    JUDGE_METRICS,
+    PAIRWISE,
+    SCORES,
+    SCORES_CSV,
+    SCORES_PLOT,
+    VERDICTS,
+    JudgeIdentity,
+    JudgeMetrics,
+    PairSelfTest,
+    PairVerdict,
+    SelfTest,
+    Verdict,
+)
+from stages.judge.answers import Answers
+from stages.judge.scores.calibration import calibrate
+from stages.judge.scores.headlines import headlines
+from stages.judge.scores.pairwise import summarise_pairs
+from stages.judge.scores.plot import plot_scores
+from stages.judge.scores.statistics import difference, summarise
+from stages.params.judge import Judge
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The answers, scored.
+
+    Attributes:
+        judge: the judge that scored.
+        self_test: its scores of answers whose quality is known.
+        verdicts: one verdict an answer, in the order of the questions.
+    """
+
+    judge: JudgeIdentity
+    self_test: SelfTest
+    verdicts: Sequence[Verdict]
+
+    def by_model(self) -> dict[ModelName, list[Verdict]]:
+        """The verdicts on each model's answers, the tuned model first."""
+        models = sorted({verdict.model for verdict in self.verdicts}, reverse=True)
+        return {model: [verdict for verdict in self.verdicts if verdict.model == model] for model in models}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The two models' answers, compared row by row.
+
+    Attributes:
+        judge: the judge that compared.
+        self_test: its verdicts on pairs whose better answer is known.
+        pairs: one verdict a row.
+    """
+
+    judge: JudgeIdentity
+    self_test: PairSelfTest
+    pairs: Sequence[PairVerdict]
+
+
+def write(answers: Answers, scored: Scored, compared: Compared | None, settings: Judge) -> None:
+    """Write all files of the stage, each whole or not at all."""
+    by_model = scored.by_model()
+    metrics = metrics_of(answers, scored, compared, settings)
+    write_records(VERDICTS, scored.verdicts)
+    _write_pairs(compared)
+    write_metrics(JUDGE_METRICS, metrics)
+    write_metrics(SCORES, headlines(metrics))
+    _write_table(answers.categories, by_model)
+    plot_scores(SCORES_PLOT, scored.verdicts, metrics)
+
+
+def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, settings: Judge) -> JudgeMetrics:
+    """All figures of the stage."""
+    resamples, seed = settings.bootstrap_resamples, settings.seed
+    by_model = scored.by_model()
+    models = {
+        model: summarise(
+            verdicts,
+            answers.categories,
+            answers.texts(model),
+            duplicates=answers.duplicates,
+            resamples=resamples,
+            seed=seed,
+        )
+        for model, verdicts in by_model.items()
+    }
+    return JudgeMetrics(
+        judge=scored.judge,
+        self_test=scored.self_test,
+        tuned=models["tuned"],
+        base=models.get("base"),
+        difference=difference(by_model["tuned"], by_model["base"], resamples=resamples, seed=seed)
+        if "base" in by_model
+        else None,
+        calibration=calibrate(scored.verdicts, answers.labels, seed=seed) if answers.labels else None,
+        pairwise=summarise_pairs(compared.pairs, compared.judge, compared.self_test, resamples=resamples, seed=seed)
+        if compared
+        else None,
+    )
+
+
+def _write_pairs(compared: Compared | None) -> None:
+    if compared is not None and compared.pairs:
+        write_records(PAIRWISE, compared.pairs)
+        return
+    with atomic_file(PAIRWISE) as stream:
+        stream.write("\n")  # DVC warns of an output that is empty
+
+
+def _write_table(categories: Mapping[str, str], by_model: Mapping[ModelName, Sequence[Verdict]]) -> None:
+    """Write the scores of each row as CSV, for `dvc plots`."""
+    with atomic_file(SCORES_CSV) as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["id", "category", *by_model])
+        columns = [[verdict.score for verdict in found] for found in by_model.values()]
+        table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))

@@ -1,0 +1,38 @@
+"""The comparisons of runs as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common.files import atomic_file
+from stages.judge.runs.results import RunsCompared
+
+
+def plot(path: Path, found: Sequence[RunsCompared]) -> None:
+    """Draw each difference with its interval, beside the range of differences that so many rows cannot show."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.8 + 0.5 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for height, one in enumerate(runs.comparison for runs in found):
+        if one.detectable is not None:
+            axes.barh(height, 2 * one.detectable, 0.6, left=-one.detectable, color="#e3e6e9", zorder=1)
+        if one.low is not None and one.high is not None:
+            axes.plot([one.low, one.high], [height, height], color="#1f6fb2", linewidth=3, zorder=2)
+        if one.difference is not None:
+            axes.scatter([one.difference], [height], color="#1f6fb2", s=40, zorder=3)
+    axes.axvline(0, color="#2b2f33", linewidth=1)
+    axes.set_yticks(range(len(found)), [_label(one) for one in found])
+    axes.set(xlabel="points more than A, with the 95 % interval; grey: too small to be found 4 times in 5")
+    axes.set_title(f"Compared with {found[0].a.name}", loc="left", fontsize=11)
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    with atomic_file(path, "wb") as stream:
+        FigureCanvasAgg(figure)
+        figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
+
+
+def _label(one: RunsCompared) -> str:
+    return f"{one.b.name}{'' if one.same_judge else ' (another judge)'}\n{one.comparison.verdict}"

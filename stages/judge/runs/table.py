@@ -1,0 +1,82 @@
+"""The comparisons of runs as text: a block for each, with the costs of faults and a warning if the judges differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stages.judge.runs.comparison import Comparison
+from stages.judge.runs.results import FaultCosts, RunsCompared
+
+#: Ids of rows that are named where there are more.
+MOST_NAMED = 5
+
+
+def table(found: Sequence[RunsCompared]) -> str:
+    """The comparisons, one block each."""
+    return "\n\n".join("\n".join(_block(one, len(found))) for one in found)
+
+
+def _block(one: RunsCompared, comparisons: int) -> list[str]:
+    return [
+        f"A {one.a.name}",
+        f"B {one.b.name}",
+        *_figures(one.comparison, comparisons),
+        f"result      {one.comparison.verdict}",
+        *_fault_lines(one.faults),
+        *_warning(one),
+    ]
+
+
+def _figures(one: Comparison, comparisons: int) -> list[str]:
+    lines = [_rows(one)]
+    if one.mean_a is None or one.mean_b is None or one.difference is None:
+        return lines
+    lines.append(f"mean        A {one.mean_a:.1f}, B {one.mean_b:.1f}")
+    lines.append(f"B minus A   {one.difference:+.1f}{_interval(one)}")
+    lines.append(f"row by row  B better {one.wins}, equal {one.ties}, A better {one.losses}")
+    if one.p is not None and one.p_holm is not None:
+        corrected = f", {one.p_holm:.4f} by Holm over {comparisons}" if comparisons > 1 else ""
+        lines.append(f"p           {one.p:.4f}{corrected} (permutation test)")
+    if one.detectable is not None:
+        lines.append(f"detectable  a true difference of {one.detectable:.1f} would be found 4 times in 5")
+    elif one.p is not None:
+        lines.append("detectable  not known: all instructions differ by the same number")
+    return lines
+
+
+def _rows(one: Comparison) -> str:
+    """How many rows are compared, and which are not."""
+    absent = {"without a score": one.left_out, "in A alone": one.only_in_a, "in B alone": one.only_in_b}
+    left_out = [f"{count} {where}" for where, count in absent.items() if count]
+    if count := len(one.another_row):
+        named = ", ".join(one.another_row[:MOST_NAMED]) + (", ..." if count > MOST_NAMED else "")
+        left_out.append(f"{count} with another instruction in B ({named})")
+    rows = f"rows        {one.n} scored in both, of {one.clusters} instructions"
+    return f"{rows}; left out: {', '.join(left_out)}" if left_out else rows
+
+
+def _interval(one: Comparison) -> str:
+    if one.low is None or one.high is None:
+        return f", 95 % interval {one.method}"
+    exact = f", {one.method}" if one.method and one.method.startswith("exact") else ""
+    return f" [{one.low:+.1f}, {one.high:+.1f}], 95 % interval{exact}"
+
+
+def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
+    """The faults in A and in B, a line each."""
+    lines: list[str] = []
+    for name, costs in found.items():
+        a, b = costs.a, costs.b
+        points = f"{a.points_lost:.1f} → {b.points_lost:.1f} points lost"
+        lines.append(f"{'' if lines else 'faults':<12}{name:<17}{a.n} → {b.n} answers, {points}")
+    return lines
+
+
+def _warning(one: RunsCompared) -> list[str]:
+    """What to say where the scores come from two judges."""
+    if one.same_judge:
+        return []
+    a, b = one.a.judge.model_dump(), one.b.judge.model_dump()
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    differing = [f"{key} {a.get(key)} / {b.get(key)}" for key in keys if key != "fingerprint"]
+    return [f"WARNING     not the same judge, so that the difference may be the judges': {'; '.join(differing)}"]

@@ -1,0 +1,107 @@
+"""Human labels of test answers: scores by people or a stronger judge, from the file that judge.calibration names.
+
+A label belongs to the text that was labelled, not to its row: another training gives every row another answer, of which
+the old label says nothing. So each line of the file holds the answer; labels of other answers are counted and left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.common.errors import ConfigError, DataError
+from stages.common.paths import local_path
+from stages.common.records import ModelName, Record, read_records
+from stages.common.results.generate import RESPONSES
+from stages.judge.judges.protocol import Question
+from stages.params.judge import Calibration
+
+KEY = "judge.calibration"
+#: The least number of labelled answers from which anything is fitted.
+LEAST = 10
+
+
+class LabelRow(Record):
+    """A row of the file: the score that a person or a stronger judge gives an answer, from 0 to 100.
+
+    ``answer`` is the text that was labelled; white space around it does not count. A line without a score has not been
+    labelled yet, and is skipped.
+    """
+
+    id: str
+    model: ModelName = "tuned"
+    answer: str
+    score: Annotated[float, Field(ge=0, le=100)] | None
+
+
+@dataclass(frozen=True)
+class HumanLabels:
+    """The human labels of this run's answers.
+
+    Attributes:
+        scores: labels by id and model.
+        sha256: SHA-256 of the file.
+        rows: labels in the file.
+        stale: labels of test rows to which the model now gives another answer.
+    """
+
+    scores: Mapping[tuple[str, str], float]
+    sha256: str
+    rows: int
+    stale: int
+
+
+def read(settings: Calibration) -> list[LabelRow]:
+    """The rows of the file that have a label.
+
+    Raises:
+        ConfigError: the file is not there.
+        DataError: it is not the one whose SHA-256 params.yaml names, a line is not a row, or two rows label the same
+            answer.
+    """
+    path = local_path(settings.source)
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{KEY}.source: {settings.source}: {error.strerror}", "correct params.yaml") from None
+    if found != settings.sha256:
+        raise DataError(
+            f"{KEY}.sha256: {settings.source} has {found}, params.yaml says {settings.sha256}",
+            f"set {KEY}.sha256 to {found} if the file is the one you mean",
+        )
+    fix = f"correct {settings.source}: each line needs id, answer (the text that was labelled) and score"
+    rows = [row for row in read_records(Path(path), LabelRow, made_by=fix) if row.score is not None]
+    counts = Counter((row.id, row.model, row.answer.strip()) for row in rows)
+    if twice := sorted(key for key, count in counts.items() if count > 1):
+        raise DataError(
+            f"{settings.source}: more than one score for one answer to {twice[0][0]} ({twice[0][1]})",
+            "keep one of them",
+        )
+    return rows
+
+
+def of_these_answers(rows: Sequence[LabelRow], questions: Sequence[Question], settings: Calibration) -> HumanLabels:
+    """The labels whose text is that of an answer that is judged in this run.
+
+    Raises:
+        DataError: they are fewer than `LEAST`.
+    """
+    answers = {(question.id, question.model): question.answer.strip() for question in questions}
+    known = [row for row in rows if (row.id, row.model) in answers]
+    fresh = [row for row in known if row.answer.strip() == answers[row.id, row.model]]
+    stale = len(known) - len(fresh)
+    if len(fresh) < LEAST:
+        of_others = f", {stale} label another answer than the model now gives to the row" if stale else ""
+        raise DataError(
+            f"{settings.source}: {len(fresh)} of its {len(rows)} rows label a test answer{of_others}; "
+            f"{LEAST} are needed",
+            f"label answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
+        )
+    scores: dict[tuple[str, str], float] = {(row.id, row.model): row.score for row in fresh if row.score is not None}
+    return HumanLabels(scores, settings.sha256, len(rows), stale)

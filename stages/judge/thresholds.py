@@ -1,0 +1,46 @@
+"""When a result may not stand: judge.max_invalid, the share of answers that may lack a score or an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.results.judge import PAIRWISE, VERDICTS, PairVerdict, Verdict
+
+
+def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
+    """Refuse a result in which too many answers of one model have no score.
+
+    Args:
+        verdicts: the verdicts on one model's answers.
+        max_invalid: the largest share of them that may lack a score.
+
+    Raises:
+        ServiceUnavailable: some of them failed, so that running the stage again may score them.
+        ConfigError: the judge has answered for all of them, but without a score.
+    """
+    without = [verdict for verdict in verdicts if verdict.status != "scored"]
+    what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
+    _require(without, len(verdicts), max_invalid, what, VERDICTS)
+
+
+def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
+    """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
+    without = [pair for pair in pairs if pair.outcome is None]
+    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", PAIRWISE)
+
+
+def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:
+    if len(without) <= max_invalid * count:
+        return
+    failed = [one for one in without if one.status == "failed"]
+    example = (failed or without)[0]
+    message = (
+        f"{len(without)} {what} ({len(without) - len(failed)} invalid, {len(failed)} failed), more than "
+        f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}; all are in {file}"
+    )
+    if failed:
+        raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
+    fix = "set another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict, in params.yaml"
+    raise ConfigError(message, fix)
