@@ -9,7 +9,7 @@ import pytest
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import write_json
-from stages.common.records import read_records, write_metrics, write_records
+from stages.common.records import read_metrics, read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
@@ -19,6 +19,8 @@ from stages.common.results.judge import (
     SCORES_CSV,
     SCORES_PLOT,
     VERDICTS,
+    Headlines,
+    JudgeMetrics,
     Verdict,
 )
 from stages.common.results.split import (
@@ -165,6 +167,38 @@ def test_what_is_written(folder):
         f"c,spelling,100.0,{next(v.score for v in verdicts() if (v.id, v.model) == ('c', 'base'))}",
     ]
     assert SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("mode", ["score", "pairwise"])
+def test_what_is_written_is_what_the_contract_names(folder, mode):
+    """Read as the models of stages.common.results and written again, the files are the same bytes."""
+    configure(mode=mode)
+    main()
+    for path, kind in ((JUDGE_METRICS, JudgeMetrics), (SCORES, Headlines)):
+        write_metrics(Path("again.json"), read_metrics(path, kind, made_by=""))
+        assert Path("again.json").read_bytes() == path.read_bytes()
+
+
+def test_the_headlines(folder):
+    main()
+    found, scores = metrics(), json.loads(SCORES.read_text())
+    assert list(scores) == ["judge", "tuned", "base", "difference"]
+    assert scores["tuned"] == {
+        "score": found["tuned"]["mean"],
+        "ci95_low": found["tuned"]["interval"]["low"],
+        "ci95_high": found["tuned"]["interval"]["high"],
+        "scored": 3,
+        "invalid": 0,
+        "failed": 0,
+    }
+    assert list(scores["base"]) == list(scores["difference"]) == ["score", "ci95_low", "ci95_high"]
+
+
+def test_no_other_stage_depends_on_what_the_judge_writes():
+    """So a field more in it makes nothing but the judge run again."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    contract = "stages/common/results/judge.py"
+    assert [name for name, stage in stages.items() if contract in stage["deps"]] == ["judge"]
 
 
 def test_the_tuned_model_alone(folder):

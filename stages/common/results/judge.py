@@ -134,7 +134,7 @@ class FaultExample(Metrics):
     """An answer that has a fault."""
 
     id: str
-    score: float | None
+    score: float
     answer: str
 
 

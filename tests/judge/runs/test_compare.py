@@ -16,7 +16,7 @@ from stages.common.files import write_json
 from stages.common.records import write_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
 from stages.judge.runs import compare as program
-from stages.judge.runs.comparison import compare, holm, permutation_p
+from stages.judge.runs.comparison import Comparison, compare, holm, permutation_p
 from stages.judge.runs.results import compare_runs
 from stages.judge.runs.sources import Run, find_run
 from stages.judge.runs.table import table
@@ -30,14 +30,14 @@ def verdicts(*scores, clusters=None, model="tuned"):
     """A row for each score; None is invalid. Clusters are the rows' instructions, each its own unless said."""
     return [
         Verdict(
-            id=f"r{place}",
+            id=f"r{index}",
             model=model,
             status="invalid" if value is None else "scored",
             score=None if value is None else float(value),
             detail="",
-            cluster=clusters[place] if clusters else f"c{place}",
+            cluster=clusters[index] if clusters else f"c{index}",
         )
-        for place, value in enumerate(scores)
+        for index, value in enumerate(scores)
     ]
 
 
@@ -61,7 +61,7 @@ def test_rows_of_one_instruction_are_not_independent():
     """Twenty rows, better by 10 or worse by 2: alone each counts, as two instructions they say nothing."""
     a, b = [50] * 20, [60] * 15 + [48] * 5
     alone = compare(verdicts(*a), verdicts(*b), resamples=2000)
-    together = [f"c{int(place >= 15)}" for place in range(20)]
+    together = [f"c{int(index >= 15)}" for index in range(20)]
     clustered = compare(verdicts(*a, clusters=together), verdicts(*b, clusters=together), resamples=2000)
     assert (alone.verdict, clustered.verdict) == ("B is better", "no detectable difference")
     assert clustered.high - clustered.low > alone.high - alone.low
@@ -152,7 +152,7 @@ def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     assert found.difference == 4
     text = told(there=there, here=here)
     assert "of 2 instructions; left out: 2 with another instruction in B (r1, r2)\n" in text
-    many = [verdicts(*range(9), clusters=[f"{run}{place}" for place in range(9)]) for run in "ab"]
+    many = [verdicts(*range(9), clusters=[f"{run}{index}" for index in range(9)]) for run in "ab"]
     text = told(a=many[0], b=many[1])
     assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
     assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
@@ -273,6 +273,9 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
         in second
     )
     found = json.loads(Path("found.json").read_text())
+    assert list(found) == ["a", "model", "comparisons"]
+    assert found["a"] == {"name": "a", "judge": JUDGE.model_dump()}
+    assert list(found["comparisons"][0]) == ["b", "same_judge", "verdict", *Comparison.model_fields, "faults"]
     assert [one["same_judge"] for one in found["comparisons"]] == [True, False]
     assert found["comparisons"][0]["p_holm"] == pytest.approx(40 / 512, abs=1e-6)
     assert Path("found.png").read_bytes().startswith(b"\x89PNG")

@@ -10,7 +10,7 @@ SCORES = (0.0, 100.0)
 
 
 def interval(values, clusters=None, resamples=2000, seed=1, bounds=SCORES):
-    names = clusters or [str(place) for place in range(len(values))]
+    names = clusters or [str(index) for index in range(len(values))]
     return mean_interval(np.array(values, dtype=float), names, bounds=bounds, resamples=resamples, seed=seed)
 
 
@@ -22,7 +22,7 @@ def test_with_one_row_an_instruction_it_is_scipy_s(count):
         (values,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(123)
     ).confidence_interval
     # Names whose order is the rows'.
-    found = interval(values, [f"{place:03}" for place in range(count)], seed=123)
+    found = interval(values, [f"{index:03}" for index in range(count)], seed=123)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
@@ -89,7 +89,7 @@ def test_fewer_than_two_instructions_give_none_and_say_so(values, count):
     ],
 )
 def test_equal_instructions_leave_room_for_what_never_came(values, bounds, low, high):
-    names = [str(place * 10 // len(values)) for place in range(len(values))]
+    names = [str(index * 10 // len(values)) for index in range(len(values))]
     found = interval(values, names, bounds=bounds)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.005)
     assert found.method == "exact (Clopper and Pearson): the mean of all 10 instructions is the same"

@@ -1,19 +1,10 @@
-"""A judge beside human labels: agreement against scipy and by hand, the fit, and what the stage makes of it."""
-
-import hashlib
-import json
-from pathlib import Path
+"""A judge beside human labels: agreement against scipy and by hand, the fit, and the corrected mean."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common.errors import ConfigError, DataError
-from stages.common.records import write_records
-from stages.common.results.generate import RESPONSES
-from stages.common.results.judge import JUDGE_FOLDER, CalibratedMean, Verdict
-from stages.common.results.split import Example, split_file
-from stages.judge.__main__ import main
+from stages.common.results.judge import CalibratedMean, Verdict
 from stages.judge.scores.calibration import (
     Pairs,
     agreement,
@@ -23,11 +14,7 @@ from stages.judge.scores.calibration import (
     fit,
     weighted_kappa,
 )
-from stages.judge.scores.labels import HumanLabels, read
-from stages.params.judge import Calibration
-from tests.judge.test_stage import configure, folder, metrics, outputs, respond  # noqa: F401 a fixture
-
-SETTINGS = Calibration(source="labels.jsonl", sha256="0" * 64)
+from stages.judge.scores.labels import HumanLabels
 
 
 def array(*values):
@@ -101,8 +88,8 @@ def test_rows_of_one_instruction_are_left_out_together():
 
 def verdicts(ours, model="tuned"):
     return [
-        Verdict(id=f"r{place}", model=model, status="scored", score=float(score), detail="", exact=score == 100)
-        for place, score in enumerate(ours)
+        Verdict(id=f"r{index}", model=model, status="scored", score=float(score), detail="", exact=score == 100)
+        for index, score in enumerate(ours)
     ]
 
 
@@ -127,17 +114,6 @@ def test_the_mean_of_a_generous_judge_is_put_right():
     assert calibrate(judged, labels, seed=1) == calibrate(judged, labels, seed=1)
 
 
-def test_lines_without_a_score_are_not_labelled_yet(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    lines = [{"id": "a", "model": "tuned", "answer": "x", "score": score} for score in (None, 5.0)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    Path("labels.jsonl").write_text(text)
-
-    [row] = read(Calibration(source="labels.jsonl", sha256=hashlib.sha256(text.encode()).hexdigest()))
-
-    assert row.score == 5.0
-
-
 def test_too_few_scored_pairs_fit_nothing():
     judged = verdicts(range(9))
     found = calibrate(judged, labels_of(judged, lambda _: 1.0), seed=1)
@@ -154,7 +130,7 @@ def test_the_calibrated_mean_draws_whole_instructions():
     """Twelve instructions, each ten times: the interval is that of twelve rows, not of a hundred and twenty."""
     random = np.random.default_rng(6)
     ours, labels = random.uniform(0, 100, (2, 12))
-    names = [f"c{place}" for place in range(12)]
+    names = [f"c{index}" for index in range(12)]
 
     def width(times, clusters):
         scores = np.repeat(ours, times)
@@ -163,90 +139,4 @@ def test_the_calibrated_mean_draws_whole_instructions():
 
     once, again = width(1, names), width(10, list(np.repeat(names, 10)))
     assert again == pytest.approx(once, rel=0.01)
-    assert width(10, [str(place) for place in range(120)]) < once / 2
-
-
-def labels_file(rows, sha256=None):
-    Path("labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"source": "labels.jsonl", "sha256": sha256 or hashlib.sha256(Path("labels.jsonl").read_bytes()).hexdigest()}
-
-
-def twelve_answers():
-    """Test rows r0 to r11, of which every second answer is wrong, and the stage's parameters; returns the answers."""
-    rows = [Example(id=f"r{n}", instruction=f"Say {n}.", input="", output=str(n), category="x") for n in range(12)]
-    write_records(split_file("test"), rows)
-    answers = {row.id: row.output * (1 + n % 2) for n, row in enumerate(rows)}
-    write_records(RESPONSES, respond({(id, "tuned"): answer for id, answer in answers.items()}))
-    return answers
-
-
-def label(answers):
-    return [{"id": id, "answer": text, "score": 90.0 - 80 * (n % 2)} for n, (id, text) in enumerate(answers.items())]
-
-
-def test_what_the_stage_makes_of_it(folder):  # noqa: F811
-    source = labels_file(label(twelve_answers()))
-    configure(models=["tuned"], calibration=source)
-    main()
-    found = metrics()["calibration"]
-    assert (found["rows"], found["stale"], found["matched"], found["sha256"]) == (12, 0, 12, source["sha256"])
-    assert found["means"]["tuned"]["calibrated"] == 50.0
-
-
-def test_labels_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noqa: F811
-    """The ids are the same after another training; that two labels belong to other texts can be seen only by these.
-    A label of the earlier text may stand beside one of the present text, and white space does not count.
-    """
-    answers = twelve_answers()
-    rows = label(answers | {"r0": f" {answers['r0']}\n"})
-    rows[2:4] = [rows[2] | {"answer": "earlier", "score": 0.0}, rows[3] | {"answer": "earlier", "score": 100.0}]
-    rows += [{"id": "r0", "answer": "earlier", "score": 0.0}, {"id": "none", "answer": "x", "score": 50.0}]
-    configure(models=["tuned"], calibration=labels_file(rows))
-    main()
-    found = metrics()["calibration"]
-    assert (found["rows"], found["stale"], found["matched"]) == (14, 3, 10)
-    assert found["means"]["tuned"]["calibrated"] == 50.0
-    assert "judge.calibration: 3 of 14 rows label other answers, and are left out" in capsys.readouterr().out
-
-
-def test_labels_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
-    answers = twelve_answers()
-    source = labels_file(label(answers))
-    write_records(RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
-    configure(models=["tuned"], calibration=source)
-    with pytest.raises(DataError, match=r"0 of its 12 rows label a test answer, 12 label another answer") as caught:
-        main()
-    assert "label answers of artifacts/generate/responses.jsonl" in caught.value.fix
-    assert not JUDGE_FOLDER.exists()
-
-
-def row(id, score=1.0, **fields):
-    return {"id": id, "answer": "x", "score": score} | fields
-
-
-@pytest.mark.parametrize(
-    ("rows", "sha256", "error", "message"),
-    [
-        ([], "0" * 64, DataError, r"judge.calibration.sha256: labels.jsonl has e3b0c4.*, params.yaml says 0000"),
-        ([row("a", 101.0)], None, DataError, r"labels.jsonl, line 1: score: Input should be less than"),
-        ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: Field required\n.*each line needs id, answer"),
-        (
-            [row("a"), row("a", 2.0, answer="x ")],
-            None,
-            DataError,
-            r"labels.jsonl: more than one score for one answer to a \(tuned\)",
-        ),
-        ([row("other")], None, DataError, "0 of its 1 rows label a test answer; 10 are needed"),
-    ],
-)
-def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
-    configure(calibration=labels_file(rows, sha256))
-    with pytest.raises(error, match=message):
-        main()
-    assert not JUDGE_FOLDER.exists()
-
-
-def test_a_missing_file_is_said(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"judge.calibration.source: labels.jsonl: No such file or directory"):
-        read(SETTINGS)
+    assert width(10, [str(index) for index in range(120)]) < once / 2

@@ -20,7 +20,7 @@ SHARES = np.array([0.06, 0.14, 0.08, 0.08, 0.14, 0.12, 0.08, 0.08, 0.06, 0.16])
 def test_the_interval_of_the_mean_covers(count):
     truth = SCORES @ SHARES
     random = np.random.default_rng(count)
-    names = [str(place) for place in range(count)]
+    names = [str(index) for index in range(count)]
     held = 0
     for seed in range(ROUNDS):
         scores = random.choice(SCORES, count, p=SHARES)
@@ -49,7 +49,7 @@ def test_the_interval_of_a_mean_covers_where_rows_share_instructions():
 def test_the_interval_of_a_win_rate_covers():
     """A hundred rows, of which 65 % are won, 10 % tied and the others lost: 70 %."""
     random = np.random.default_rng(7)
-    names = [str(place) for place in range(100)]
+    names = [str(index) for index in range(100)]
     held = 0
     for seed in range(ROUNDS):
         outcomes = random.choice([1.0, 0.5, 0.0], 100, p=[0.65, 0.10, 0.25])

@@ -14,7 +14,7 @@ from stages.judge.scores.length_control import RIDGE, fit, length_controlled, le
 
 
 def rate(preferences, differences, clusters=None, resamples=100):
-    names = clusters or [str(place) for place in range(len(preferences))]
+    names = clusters or [str(index) for index in range(len(preferences))]
     return length_controlled(
         np.array(preferences, dtype=float), np.array(differences, dtype=float), names, resamples=resamples, seed=1
     )
@@ -138,7 +138,7 @@ def test_rows_of_one_instruction_are_drawn_together():
     """Forty instructions, each ten times: the interval is that of forty rows, not of four hundred."""
     random = np.random.default_rng(4)
     differences, preferences = random.integers(-30, 40, 40), random.integers(0, 2, 40)
-    names = [str(place) for place in range(40)]
+    names = [str(index) for index in range(40)]
     once = rate(preferences, differences, names, 500)
     again = rate(np.repeat(preferences, 10), np.repeat(differences, 10), list(np.repeat(names, 10)), 500)
     apart = rate(np.repeat(preferences, 10), np.repeat(differences, 10), None, 500)

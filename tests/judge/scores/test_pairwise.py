@@ -138,7 +138,7 @@ def test_the_better_base_model_wins(folder, monkeypatch):
     assert metrics()["pairwise"]["win_rate"]["mean"] == 0.1667
 
 
-def test_a_judge_that_prefers_the_place_makes_no_winner(folder, monkeypatch):
+def test_a_judge_that_prefers_the_position_makes_no_winner(folder, monkeypatch):
     run(monkeypatch, always_first)
     assert found("wins", "ties", "losses", "inconsistent") == (0, 3, 0, 3)
     assert found("consistency", "first_position_share") == (0.0, 1.0)
@@ -159,12 +159,12 @@ def test_a_judge_that_prefers_the_longer_wins_nothing_at_equal_length(folder, mo
     """Of 60 pairs of nonsense 48 are longer after fine-tuning, by 20 characters and more."""
     numbers = random.Random(7)
     rows, answers = [], {}
-    for place in range(60):
-        name, longer = f"r{place:02}", place % 5 > 0
-        rows.append(Example(id=name, instruction=f"Say {place}.", input="", output="Yes.", category="nonsense"))
+    for index in range(60):
+        name, longer = f"r{index:02}", index % 5 > 0
+        rows.append(Example(id=name, instruction=f"Say {index}.", input="", output="Yes.", category="nonsense"))
         lengths = numbers.randint(20, 40), numbers.randint(60, 80)
         for model, length in zip(("base", "tuned") if longer else ("tuned", "base"), lengths, strict=True):
-            answers[name, model] = f"{model} {place} ".ljust(length, "x")
+            answers[name, model] = f"{model} {index} ".ljust(length, "x")
     write_records(split_file("test"), rows)
     write_records(RESPONSES, respond(answers))
 
@@ -429,10 +429,10 @@ def test_one_model_alone_cannot_be_compared(folder):
         whole.load()
 
 
-def pair_verdict(place, outcome, cluster, lengths=(10, 10)):
+def pair_verdict(index, outcome, cluster, lengths=(10, 10)):
     said = {"win": "tuned", "loss": "base"}.get(outcome, "tie")
     return PairVerdict(
-        id=f"r{place}",
+        id=f"r{index}",
         status="judged",
         outcome=outcome,
         tuned_first=said,
@@ -453,9 +453,9 @@ def summary(rows, resamples, seed):
 
 def test_the_interval_draws_whole_instructions():
     """Twenty instructions with ten rows each that win or lose together, and two hundred rows that do so apart."""
-    outcomes = ["win" if place % 3 else "loss" for place in range(20)]
-    together = [pair_verdict(place, outcomes[place // 10], f"c{place // 10}") for place in range(200)]
-    apart = [pair_verdict(place, outcomes[place // 10], f"c{place}") for place in range(200)]
+    outcomes = ["win" if index % 3 else "loss" for index in range(20)]
+    together = [pair_verdict(index, outcomes[index // 10], f"c{index // 10}") for index in range(200)]
+    apart = [pair_verdict(index, outcomes[index // 10], f"c{index}") for index in range(200)]
     widths = []
     for rows in (together, apart):
         found = summary(rows, resamples=2000, seed=1).win_rate
@@ -469,14 +469,14 @@ def test_the_interval_draws_whole_instructions():
 @pytest.mark.parametrize(("outcome", "low", "high"), [("win", 0.926, 1.0), ("loss", 0.0, 0.074), ("tie", 0.463, 0.537)])
 def test_what_never_came_may_still_come(outcome, low, high):
     """48 instructions, one of which has two rows: 0.025^(1/48) = 0.92603."""
-    rows = [pair_verdict(place, outcome, f"c{min(place, 47)}") for place in range(49)]
+    rows = [pair_verdict(index, outcome, f"c{min(index, 47)}") for index in range(49)]
     found = summary(rows, resamples=100, seed=1).win_rate.interval
     method = "exact (Clopper and Pearson): the mean of all 48 instructions is the same"
     assert found == Interval(level=0.95, low=low, high=high, method=method)
 
 
 def test_what_was_won_throughout_has_no_interval_at_equal_length():
-    rows = [pair_verdict(place, "win", f"c{place}", (10 + place % 7, 13)) for place in range(60)]
+    rows = [pair_verdict(index, "win", f"c{index}", (10 + index % 7, 13)) for index in range(60)]
     found = summary(rows, resamples=100, seed=1).length_controlled
     assert found.win_rate > 0.98
     method = "none: all rows have the same outcome, and so would all resamples"

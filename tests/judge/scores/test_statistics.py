@@ -13,10 +13,10 @@ from stages.judge.scores.statistics import difference, summarise
 def verdicts(*scores, model="tuned"):
     """A number is a score, "invalid" and "failed" are themselves."""
     return [
-        Verdict(id=f"r{place}", model=model, status=value, score=None, detail="")
+        Verdict(id=f"r{index}", model=model, status=value, score=None, detail="")
         if isinstance(value, str)
-        else Verdict(id=f"r{place}", model=model, status="scored", score=float(value), detail="")
-        for place, value in enumerate(scores)
+        else Verdict(id=f"r{index}", model=model, status="scored", score=float(value), detail="")
+        for index, value in enumerate(scores)
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_summary_worked_by_hand():
 def test_an_interval_draws_whole_instructions_and_says_so():
     """Twenty rows in two instructions: between the two means, whatever the rows say."""
     rows = [
-        row.model_copy(update={"cluster": "xy"[place >= 15]}) for place, row in enumerate(verdicts(*range(0, 60, 3)))
+        row.model_copy(update={"cluster": "xy"[index >= 15]}) for index, row in enumerate(verdicts(*range(0, 60, 3)))
     ]
     found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), {}, resamples=200, seed=1)
     assert found.interval == Interval(
@@ -97,7 +97,7 @@ def test_the_difference_is_over_rows_scored_in_both_joined_by_id():
 def test_the_interval_of_the_difference_is_paired():
     """Each row is 10 to 12 points better, though rows differ by 90: unpaired, no difference would be seen."""
     base = verdicts(*range(0, 90, 3), model="base")
-    tuned = verdicts(*[score + 10 + place % 3 for place, score in enumerate(range(0, 90, 3))])
+    tuned = verdicts(*[score + 10 + index % 3 for index, score in enumerate(range(0, 90, 3))])
     found = difference(tuned, base, resamples=500, seed=1)
     assert found.mean == 11.0
     assert 10.5 < found.interval.low < 11 < found.interval.high < 11.5
