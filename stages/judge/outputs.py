@@ -17,8 +17,10 @@ from stages.common.results.judge import (
     VERDICTS,
     JudgeIdentity,
     JudgeMetrics,
+    ModelScores,
     PairSelfTest,
     PairVerdict,
+    PairwiseMetrics,
     SelfTest,
     Verdict,
 )
@@ -82,29 +84,24 @@ def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, sett
     """All figures of the stage."""
     resamples, seed = settings.bootstrap_resamples, settings.seed
     by_model = scored.by_model()
-    models = {
-        model: summarise(
-            verdicts,
-            answers.categories,
-            answers.texts(model),
-            duplicates=answers.duplicates,
-            resamples=resamples,
-            seed=seed,
-        )
-        for model, verdicts in by_model.items()
-    }
+    tuned, base = by_model["tuned"], by_model.get("base")
+
+    def scores(model: ModelName) -> ModelScores:
+        texts, duplicates = answers.texts(model), answers.duplicates
+        found = by_model[model]
+        return summarise(found, answers.categories, texts, duplicates=duplicates, resamples=resamples, seed=seed)
+
+    def pairwise(found: Compared) -> PairwiseMetrics:
+        return summarise_pairs(found.pairs, found.judge, found.self_test, resamples=resamples, seed=seed)
+
     return JudgeMetrics(
         judge=scored.judge,
         self_test=scored.self_test,
-        tuned=models["tuned"],
-        base=models.get("base"),
-        difference=difference(by_model["tuned"], by_model["base"], resamples=resamples, seed=seed)
-        if "base" in by_model
-        else None,
+        tuned=scores("tuned"),
+        base=scores("base") if base else None,
+        difference=difference(tuned, base, resamples=resamples, seed=seed) if base else None,
         calibration=calibrate(scored.verdicts, answers.labels, seed=seed) if answers.labels else None,
-        pairwise=summarise_pairs(compared.pairs, compared.judge, compared.self_test, resamples=resamples, seed=seed)
-        if compared
-        else None,
+        pairwise=pairwise(compared) if compared else None,
     )
 
 

@@ -170,7 +170,8 @@ class ModelScores(Metrics):
         quartiles: quartiles of the scores.
         share_80_or_more: share of the scores that are 80 or more.
         not_equal_to_reference: mean over the answers that are not equal to their reference.
-        without_twin_in_train: mean over the rows whose instruction and input do not occur in train.
+        without_twin_in_train: mean over the rows that are no duplicates of train: whose instruction and input do not
+            occur there.
         mean_spread: mean standard deviation of a row's repeated judgements; absent where each was asked for once.
         categories: mean of each category.
         faults: answers by fault, the largest loss of points first.

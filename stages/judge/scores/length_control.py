@@ -5,8 +5,8 @@ concise or verbose). Dubois, Galambosi, Liang and Hashimoto (2024, arXiv 2404.04
 
     P(tuned is better) = logistic(theta + phi * tanh((length of tuned - length of base) / their standard deviation))
 
-with lengths in characters, and take what it says at a length difference of 0: logistic(theta). Theirs has another term,
-how hard each instruction is, which comes of many models' answers to a fixed set of instructions.
+with lengths in characters, and take its value at a length difference of 0: logistic(theta). AlpacaEval's model has
+another term, how hard each instruction is, which needs many models' answers to a fixed set of instructions.
 
 Where the length tells wins from losses without an error, or all rows are won, no finite theta and phi fit best
 (separation). AlpacaEval bounds them by an L1 penalty and by added rows that a baseline loses. Here a ridge does, that
