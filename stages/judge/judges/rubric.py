@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.common.errors import ConfigError
 from stages.common.files import sha256
 from stages.judge.judges.protocol import Question
+from stages.tokenize.prompt import STYLES
 
 FOLDER = Path(__file__).parent / "rubrics"
 
 #: What a judge replies: a JSON object with a score, the same with a reason after it, or a bare whole number; where it
 #: compares two answers, a JSON object that says which is better.
-Reply = Literal["score", "score and reason", "integer", "better"]
+ReplyFormat = Literal["score", "score and reason", "integer", "better"]
 #: The rubric by which answers are compared, and what each of its verdicts is on the scale of the answer shown first.
 COMPARING = "pairwise-v1"
 BETTER = {"first": 2, "tie": 1, "second": 0}
@@ -43,7 +44,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reply: Reply = "score"
+    reply: ReplyFormat = "score"
     scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [0, 100]
     system: list[str] = []
     user: list[str]
@@ -71,7 +72,7 @@ class Rubric:
     sha256: str
     system: str
     user: Template
-    reply: Reply = "score"
+    reply: ReplyFormat = "score"
     lowest: int = 0
     highest: int = 100
 
@@ -172,12 +173,8 @@ def fence(*texts: str) -> str:
 
 
 def _task(instruction: str, input: str) -> str:
-    """Instruction and input in the Alpaca format, as chapter 7.2 of the book has it."""
-    opening = (
-        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-    )
-    task = f"{opening}\n\n### Instruction:\n{instruction}"
-    return f"{task}\n\n### Input:\n{input}" if input else task
+    """The alpaca prompt without its last heading, which the book gives to its judge (``format_input``, chapter 7.2)."""
+    return STYLES["alpaca"].prompt(instruction, input).removesuffix("\n\n### Response:\n")
 
 
 def _parse_integer(text: str) -> int:

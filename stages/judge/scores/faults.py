@@ -19,9 +19,9 @@ from stages.common.files import read_json
 from stages.common.records import StopReason
 from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
-from stages.common.texts import TEMPLATE, leaks_template
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.transport import excerpt
+from stages.tokenize.leaks import TEMPLATE, leaks_template
 
 WRONG_BUT_FLUENT = "wrong but fluent"
 #: A score below this is of a wrong answer.
