@@ -37,7 +37,7 @@ from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from stages.judge.panel import judge_each
-from stages.params.judge import Judge as JudgeParams
+from stages.params.judge import Judge
 from stages.running import program
 
 MODEL = "llama3"
@@ -181,7 +181,7 @@ def ours(url: str, items: int, slots: int, memory: Memory) -> int:
         "calibration": None, "mode": "score",
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, VerdictCache(Path(folder, "verdicts.jsonl")) as cache:
-        judge = open_ollama_judge(JudgeParams.model_validate(values))
+        judge = open_ollama_judge(Judge.model_validate(values))
         asked = questions(items)
         memory.start()
         found = judge_each(judge, asked, parallel=slots, cache=cache, on_progress=memory.progress)

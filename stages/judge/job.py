@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file, read_json, sha256, write_json
-from stages.common.records import ModelName, read_records, write_records
+from stages.common.records import ModelName, read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
@@ -26,8 +26,8 @@ from stages.common.results.judge import (
 )
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.cache import VerdictCache, cache_path
-from stages.judge.judges.protocol import Judge as OpenJudge
-from stages.judge.judges.protocol import Question, fingerprint, open_judge
+from stages.judge.judges.opening import open_judge
+from stages.judge.judges.protocol import JudgeBackend, Question, fingerprint
 from stages.judge.panel import judge_aloud
 from stages.judge.scores import calibration
 from stages.judge.scores.calibration import Grades, calibrate
@@ -38,7 +38,7 @@ from stages.judge.scores.statistics import difference, summarise
 from stages.judge.self_test import pair_test, self_test
 from stages.params.judge import Judge
 from stages.running import console, summary
-from stages.running.costs import JUDGING_COSTS
+from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.tracking import tracker
 
 GENERATE = "dvc repro --force generate"
@@ -147,14 +147,14 @@ def better_scores(questions: Sequence[Question], settings: Judge) -> Grades | No
     return found
 
 
-def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> dict[str, Any]:
+def try_out(judge: JudgeBackend, comparing: JudgeBackend | None, settings: Judge) -> dict[str, Any]:
     """Who judges and how its scores are made, with the results of its tests: sections of metrics.json.
 
     The fingerprint there is that of the scores: how often each is asked for, and whether exact answers are, counts too.
     """
-    kept = None if settings.backend == "reference" else JUDGE_CACHE / "self-test"
+    kept = JUDGE_CACHE / "self-test" if judge.cacheable else None
     identity = judge.identity()
-    if settings.backend != "reference":  # which says the same again, and gives the reference itself 100
+    if not judge.deterministic:
         identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
     about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
     about["self_test"] = self_test(judge, settings, kept)
@@ -167,36 +167,36 @@ def try_out(judge: OpenJudge, comparing: OpenJudge | None, settings: Judge) -> d
     return about
 
 
-def ask(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[Verdict]:
+def ask(judge: JudgeBackend, questions: Sequence[Question], settings: Judge) -> list[Verdict]:
     """A verdict on every question."""
-    repeats = 1 if settings.backend == "reference" else settings.repeats
+    repeats = 1 if judge.deterministic else settings.repeats
     return _judged(judge, questions, settings, "judging", repeats=repeats, skip_exact=settings.exact_match == "skip")
 
 
-def compare_answers(judge: OpenJudge, questions: Sequence[Question], settings: Judge) -> list[PairVerdict]:
+def compare_answers(judge: JudgeBackend, questions: Sequence[Question], settings: Judge) -> list[PairVerdict]:
     """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
     return settle(questions, _judged(judge, in_both_orders(questions), settings, "comparing"))
 
 
 def _judged(
-    judge: OpenJudge, questions: Sequence[Question], settings: Judge, what: str, **options: Any
+    judge: JudgeBackend, questions: Sequence[Question], settings: Judge, what: str, **options: Any
 ) -> list[Verdict]:
     with contextlib.ExitStack() as stack:
         cache = None
-        if settings.backend != "reference":  # which is as quick as reading its verdicts would be
+        if judge.cacheable:
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
         return judge_aloud(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
 
 
-def account(costs: dict[str, float], run: tracker.StageRun, *, written: bool) -> None:
+def account(costs: JudgingCosts | None, run: tracker.StageRun, *, written: bool) -> None:
     """Keep and tell what the judging has taken, where no result of the stage depends on it.
 
     Only costs of verdicts that are ``written`` are told as theirs in the summary.
     """
-    if costs:
-        about = {"verdicts": sha256(VERDICTS)} if written else {}
-        write_json(JUDGING_COSTS, about | costs)
-        run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
+    if costs is not None:
+        known = costs.model_dump(exclude_unset=True)
+        run.log_metrics({f"cost/judge_{name}": value for name, value in known.items()}, step=0)
+        write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if written else costs)
 
 
 def write(

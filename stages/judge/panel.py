@@ -12,7 +12,7 @@ from typing import Any
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
-from stages.judge.judges.protocol import TRIAL, Judge, JudgeChanged, Judgement, Question
+from stages.judge.judges.protocol import TRIAL, JudgeBackend, JudgeChanged, Judgement, Question
 from stages.running import console
 
 #: After so many answers in a row without any word from the judge it is asked `TRIAL`: either it is gone, and the rest
@@ -30,13 +30,13 @@ MOST_WAITING = 10_000
 _Waiting = tuple[Question, Sequence[str]]
 
 
-def judge_all(judge: Judge, questions: Sequence[Question], **options: Any) -> list[Verdict]:
+def judge_all(judge: JudgeBackend, questions: Sequence[Question], **options: Any) -> list[Verdict]:
     """All that `judge_each` yields."""
     return list(judge_each(judge, questions, **options))
 
 
 def judge_aloud(
-    judge: Judge, questions: Sequence[Question], *, what: str, parallel: int, **options: Any
+    judge: JudgeBackend, questions: Sequence[Question], *, what: str, parallel: int, **options: Any
 ) -> list[Verdict]:
     """As `judge_all`, with a progress bar, or where no terminal shows it a forecast; ``what`` is under way."""
     with console.progress(total=len(questions), unit="verdict", what=what) as bar:
@@ -53,7 +53,7 @@ def judge_aloud(
 
 
 def judge_each(
-    judge: Judge,
+    judge: JudgeBackend,
     questions: Sequence[Question],
     *,
     parallel: int = 1,
@@ -158,7 +158,7 @@ class _Watch:
         seen: where the cache ended when the judge was last seen to be the same.
     """
 
-    def __init__(self, judge: Judge, cache: VerdictCache | None, seconds: float) -> None:
+    def __init__(self, judge: JudgeBackend, cache: VerdictCache | None, seconds: float) -> None:
         self._judge, self._cache, self._seconds = judge, cache, seconds
         self.seen = self._end()
         self._checked = time.monotonic()
@@ -188,7 +188,7 @@ class _Watch:
         return 0 if self._cache is None else self._cache.mark()
 
 
-def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> None:
+def _require_alive(judge: JudgeBackend, last: Judgement, pool: ThreadPoolExecutor) -> None:
     """Ask the judge what it can answer, behind all that the pool has begun.
 
     Beside it, the question would be one more than the server takes at a time, and wait there while its deadline runs.
@@ -205,7 +205,7 @@ def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> N
 
 
 def _in_order(
-    judge: Judge,
+    judge: JudgeBackend,
     questions: Iterator[_Waiting],
     parallel: int,
     kept: _Kept,

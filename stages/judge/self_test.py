@@ -32,9 +32,9 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_json
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
-from stages.judge.judges.protocol import Judge, Judgement, Question, fingerprint
+from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
 from stages.judge.panel import judge_aloud
-from stages.params.judge import Judge as JudgeParams
+from stages.params.judge import Judge
 from stages.running import console
 
 PROBES = Path(__file__).with_name("probes.json")
@@ -101,7 +101,7 @@ def pair_probes() -> list[tuple[str, Question]]:
     return found
 
 
-def self_test(judge: Judge, settings: JudgeParams, folder: Path | None = None) -> dict[str, Any]:
+def self_test(judge: JudgeBackend, settings: Judge, folder: Path | None = None) -> dict[str, Any]:
     """Try a judge on the probes, unless this very judge has passed these before.
 
     Args:
@@ -130,7 +130,7 @@ def self_test(judge: Judge, settings: JudgeParams, folder: Path | None = None) -
         lambda result: require(result, settings),
     )
     weak = [kind for kind in HARD if result["separations"][kind] < EACH_KIND * settings.min_separation]
-    if weak and settings.backend != "reference":  # of which the summary says that it measures likeness
+    if weak and not judge.deterministic:  # what a fixed measure does not see is known, and the summary says it
         kinds = ", ".join(f"{kind!r} ({result['kinds'][kind]:g})" for kind in weak)
         console.say(
             f"the judge gives hardly less to wrong answers of the kind {kinds} than to right ones "
@@ -139,7 +139,7 @@ def self_test(judge: Judge, settings: JudgeParams, folder: Path | None = None) -
     return {**result, "weak_on": weak}
 
 
-def pair_test(judge: Judge, settings: JudgeParams, folder: Path | None = None) -> dict[str, Any]:
+def pair_test(judge: JudgeBackend, settings: Judge, folder: Path | None = None) -> dict[str, Any]:
     """Try a judge that compares, in the same way.
 
     Returns:
@@ -161,7 +161,7 @@ def pair_test(judge: Judge, settings: JudgeParams, folder: Path | None = None) -
     )
 
 
-def require(result: Mapping[str, Any], settings: JudgeParams) -> None:
+def require(result: Mapping[str, Any], settings: Judge) -> None:
     """Refuse a judge whose scores mean nothing.
 
     Raises:
@@ -244,7 +244,7 @@ def require_named(result: Mapping[str, Any]) -> None:
 
 
 def _once(
-    judge: Judge,
+    judge: JudgeBackend,
     folder: Path | None,
     asked: Sequence[Question],
     measure: Callable[[VerdictCache | None], dict[str, Any]],
@@ -275,8 +275,8 @@ def _once(
     return result
 
 
-def _ask(judge: Judge, settings: JudgeParams, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
-    if settings.backend != "reference":  # which is as quick as saying so
+def _ask(judge: JudgeBackend, settings: Judge, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
+    if judge.cacheable:  # another judge is as quick as saying so
         console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
     verdicts = judge_aloud(judge, asked, what="trying the judge", parallel=settings.parallel, cache=cache)
     _require_answers(verdicts)
@@ -292,7 +292,7 @@ def _require_answers(found: Sequence[Verdict | Judgement]) -> None:
 
 
 def _measure(
-    judge: Judge, settings: JudgeParams, asked: Sequence[tuple[str, Question]], cache: VerdictCache | None
+    judge: JudgeBackend, settings: Judge, asked: Sequence[tuple[str, Question]], cache: VerdictCache | None
 ) -> dict[str, Any]:
     if ignored := judge.ignored():
         raise ConfigError(
@@ -320,7 +320,7 @@ def _measure(
 
 
 def _measure_pairs(
-    judge: Judge, settings: JudgeParams, asked: Sequence[tuple[str, Question]], cache: VerdictCache | None
+    judge: JudgeBackend, settings: Judge, asked: Sequence[tuple[str, Question]], cache: VerdictCache | None
 ) -> dict[str, Any]:
     verdicts = _ask(judge, settings, [question for _, question in asked], cache)
     right = dict.fromkeys(COMPARED, 0)
@@ -335,11 +335,11 @@ def _measure_pairs(
     }
 
 
-def _unstable(judge: Judge, asked: Sequence[tuple[str, Question]], same: float) -> float:
+def _unstable(judge: JudgeBackend, asked: Sequence[tuple[str, Question]], same: float) -> float:
     """The share of negated answers whose scores are more than ``same`` points apart, asked for in the same words.
 
-    Sent by `Judge.judge` itself, since `judge_all` sends equal requests once. The first answers were given with a cold
-    cache of the prompt, which can tip a score; these are compared with one another only.
+    They are sent by `JudgeBackend.judge` itself, since `judge_all` sends equal requests once. The first answers were
+    given with a cold cache of the prompt, which can tip a score; these are compared with one another only.
     """
     questions = [question for kind, question in asked if kind == "negated"]
     rounds = [[judge.judge(question) for question in questions] for _ in range(REPEATS)]

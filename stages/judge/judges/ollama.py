@@ -33,8 +33,8 @@ from stages.judge.judges.transport import (
     excerpt,
     parse,
 )
-from stages.judge.judges.usage import Costs
-from stages.params.judge import Judge as JudgeParams
+from stages.judge.judges.usage import Usage
+from stages.params.judge import Judge
 
 #: Reading a large model from a cold disk can take minutes; the server itself gives up after five.
 LOAD_SECONDS = 600.0
@@ -74,16 +74,16 @@ class OllamaJudge(ChatJudge):
 
     def __init__(
         self,
-        params: JudgeParams,
+        settings: Judge,
         rubric: Rubric,
         client: Client,
-        costs: Costs,
+        usage: Usage,
         model: Model,
         *,
         look_up: float = LOOK_UP_SECONDS,
         stall: float | None = STALL_SECONDS,
     ) -> None:
-        super().__init__(params, rubric, client, costs, stall=stall)
+        super().__init__(settings, rubric, client, usage, stall=stall)
         self._model = model
         self._look_up = look_up
 
@@ -94,34 +94,34 @@ class OllamaJudge(ChatJudge):
         """
         return {
             "backend": "ollama",
-            "model": self._params.model,
+            "model": self._settings.model,
             **self._model.installed,
             **self._model.shown,
             "rubric": self._rubric.name,
             "rubric_sha256": self._rubric.sha256,
-            "options": json.dumps(_options(self._params), sort_keys=True),
-            "score": "expected value" if self._params.expected_value else "as said",
+            "options": json.dumps(_options(self._settings), sort_keys=True),
+            "score": "expected value" if self._settings.expected_value else "as said",
             "long_prompts": "refused" if self._model.refuses else "cut",
         }
 
     def _look(self) -> Mapping[str, str]:
         deadline = Deadline(self._look_up)
-        attempt = functools.partial(_installed, self._client, self._params.model, deadline)
-        return self._client.repeated(attempt, deadline, retries=self._params.retries)
+        attempt = functools.partial(_installed, self._client, self._settings.model, deadline)
+        return self._client.repeated(attempt, deadline, retries=self._settings.retries)
 
     def _shortened(self, request: dict[str, Any]) -> dict[str, Any]:
         return {**request, "options": request["options"] | {"num_predict": 1}}
 
     def _request(self, question: Question, repeat: int) -> dict[str, Any]:
         schema = self._rubric.schema()
-        logprobs = {"logprobs": True, "top_logprobs": TOP} if self._params.expected_value else {}
+        logprobs = {"logprobs": True, "top_logprobs": TOP} if self._settings.expected_value else {}
         return {
-            "model": self._params.model,
+            "model": self._settings.model,
             "messages": self._rubric.messages(question),
             "stream": True,
             **({"format": schema} if schema else {}),
             **({"think": False} if self._model.thinks else {}),  # only these have the field
-            "options": _options(self._params, repeat),
+            "options": _options(self._settings, repeat),
             "truncate": False,
             "keep_alive": KEEP_ALIVE,
             **logprobs,
@@ -133,15 +133,15 @@ class OllamaJudge(ChatJudge):
     def _problem(self, request: dict[str, Any], reply: Reply) -> str | None:
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in request["messages"])
         return super()._problem(request, reply) or prompt_problem(
-            size, reply.prompt_tokens, self._params, refuses=self._model.refuses
+            size, reply.prompt_tokens, self._settings, refuses=self._model.refuses
         )
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
-        return _unavailable(self._client.url, self._params.model, fault)
+        return _unavailable(self._client.url, self._settings.model, fault)
 
 
 def open_ollama_judge(
-    params: JudgeParams,
+    settings: Judge,
     *,
     first_wait: float = FIRST_WAIT,
     look_up: float = LOOK_UP_SECONDS,
@@ -150,7 +150,7 @@ def open_ollama_judge(
     """Find the server and the model, and have the model loaded, before anything is judged.
 
     Args:
-        params: the model, the rubric and the options.
+        settings: the model, the rubric and the options.
         first_wait: seconds before a failed call is repeated for the first time.
         look_up: the longest time for the server to say its version and its models, in seconds.
         stall: the longest silence of a verdict that has begun, in seconds.
@@ -160,53 +160,53 @@ def open_ollama_judge(
         ConfigError: OLLAMA_HOST is no address, the server does not have the model, the model takes less context than
             judge.num_ctx, or there is no such rubric.
     """
-    rubric = scoring_rubric(params)
-    client = Client(ollama_url(), connections=params.parallel, first_wait=first_wait)
+    rubric = scoring_rubric(settings)
+    client = Client(ollama_url(), connections=settings.parallel, first_wait=first_wait)
     try:
-        model, costs = _open(client, params, look_up)
+        model, usage = _open(client, settings, look_up)
     except Fault as fault:
         client.close()
-        raise _unavailable(client.url, params.model, fault) from fault
+        raise _unavailable(client.url, settings.model, fault) from fault
     except ConfigError:
         client.close()
         raise
-    return OllamaJudge(params, rubric, client, costs, model, look_up=look_up, stall=stall)
+    return OllamaJudge(settings, rubric, client, usage, model, look_up=look_up, stall=stall)
 
 
-def _open(client: Client, params: JudgeParams, look_up: float) -> tuple[Model, Costs]:
+def _open(client: Client, settings: Judge, look_up: float) -> tuple[Model, Usage]:
     """What the server says of the model, and what it says once it has loaded it."""
     deadline = Deadline(look_up)
 
     def look() -> tuple[Mapping[str, str], dict[str, Any]]:
-        installed = _installed(client, params.model, deadline)
-        return installed, as_object(_call(client, "POST", "/api/show", deadline, {"model": params.model}))
+        installed = _installed(client, settings.model, deadline)
+        return installed, as_object(_call(client, "POST", "/api/show", deadline, {"model": settings.model}))
 
-    installed, shown = client.repeated(look, deadline, retries=params.retries)
-    about = _shown(shown, params)
-    _load(client, params)
-    costs = Costs(_running(client, params, installed["digest"], look_up))
+    installed, shown = client.repeated(look, deadline, retries=settings.retries)
+    about = _shown(shown, settings)
+    _load(client, settings)
+    usage = Usage(_running(client, settings, installed["digest"], look_up))
     thinks = "thinking" in _list(shown.get("capabilities"))
-    return Model(installed, about, thinks, _refuses_long_prompts(client, params)), costs
+    return Model(installed, about, thinks, _refuses_long_prompts(client, settings)), usage
 
 
-def prompt_problem(size: int, count: Any, params: JudgeParams, *, refuses: bool) -> str | None:
+def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> str | None:
     """Say how the judge can have seen only a part of the prompt; None if it has seen all of it.
 
     Args:
         size: the prompt's length in bytes, which is at least that in tokens.
         count: ``prompt_eval_count``, the tokens that the server says it read. Some servers do not say it.
-        params: for the context, which the prompt and the verdict share.
+        settings: for the context, which the prompt and the verdict share.
         refuses: whether the server refuses prompts that are too long.
     """
-    room = params.num_ctx - params.num_predict
-    remedy = f"(judge.num_ctx {params.num_ctx}, judge.num_predict {params.num_predict})"
+    room = settings.num_ctx - settings.num_predict
+    remedy = f"(judge.num_ctx {settings.num_ctx}, judge.num_predict {settings.num_predict})"
     if type(count) is int and count > room:
         return f"the prompt of {count} tokens leaves no room for a verdict {remedy}"
     if refuses or size <= room:
         return None
     if type(count) is not int:
         return f"the server does not say whether the prompt of {size} bytes fitted {remedy}"
-    if count >= params.num_ctx // 2:  # no cut leaves fewer
+    if count >= settings.num_ctx // 2:  # no cut leaves fewer
         return (
             f"the server read {count} tokens of a prompt of {size} bytes, and cuts prompts that are too long in "
             f"silence: it may have cut this one; a newer Ollama refuses them {remedy}"
@@ -214,12 +214,12 @@ def prompt_problem(size: int, count: Any, params: JudgeParams, *, refuses: bool)
     return None
 
 
-def _options(params: JudgeParams, repeat: int = 0) -> dict[str, float | int]:
+def _options(settings: Judge, repeat: int = 0) -> dict[str, float | int]:
     return {
-        "temperature": params.temperature,
-        "seed": params.seed + repeat,
-        "num_ctx": params.num_ctx,
-        "num_predict": params.num_predict,
+        "temperature": settings.temperature,
+        "seed": settings.seed + repeat,
+        "num_ctx": settings.num_ctx,
+        "num_predict": settings.num_predict,
     }
 
 
@@ -236,7 +236,7 @@ def _installed(client: Client, model: str, deadline: Deadline) -> dict[str, str]
     return _find(models, model, client.url) | {"server_version": version}
 
 
-def _shown(shown: Mapping[str, Any], params: JudgeParams) -> dict[str, str]:
+def _shown(shown: Mapping[str, Any], settings: Judge) -> dict[str, str]:
     """The hash of the prompt template and the longest context, in the answer of /api/show.
 
     Raises:
@@ -245,17 +245,17 @@ def _shown(shown: Mapping[str, Any], params: JudgeParams) -> dict[str, str]:
     template, info = shown.get("template"), as_object(shown.get("model_info"))
     lengths = [value for name, value in info.items() if name.endswith(".context_length") and type(value) is int]
     if lengths:
-        _require_context(lengths[0], params, "takes")
+        _require_context(lengths[0], settings, "takes")
     return {
         "template_sha256": hashlib.sha256(template.encode()).hexdigest() if isinstance(template, str) else "unknown",
         "context_length": str(lengths[0]) if lengths else "unknown",
     }
 
 
-def _require_context(length: int, params: JudgeParams, verb: str) -> None:
-    if length < params.num_ctx:
+def _require_context(length: int, settings: Judge, verb: str) -> None:
+    if length < settings.num_ctx:
         raise ConfigError(
-            f"judge.num_ctx ({params.num_ctx}) is more than {params.model} {verb} ({length} tokens)",
+            f"judge.num_ctx ({settings.num_ctx}) is more than {settings.model} {verb} ({length} tokens)",
             f"set judge.num_ctx to {length} or less in params.yaml",
         )
 
@@ -285,25 +285,25 @@ def _no_model(url: str, name: str, there: Sequence[str] | None = None) -> Config
     return ConfigError(f"judge.model: Ollama at {url} has no model {name!r}{has}", f"ollama pull {name}")
 
 
-def _load(client: Client, params: JudgeParams) -> None:
+def _load(client: Client, settings: Judge) -> None:
     """Have the model loaded, with the options with which it will be asked: no messages, no answer."""
     body = {
-        "model": params.model,
+        "model": settings.model,
         "messages": [],
         "stream": False,
-        "options": _options(params),
+        "options": _options(settings),
         "keep_alive": KEEP_ALIVE,
     }
     deadline = Deadline(LOAD_SECONDS)
 
     def load() -> None:
         if "error" in (said := as_object(_call(client, "POST", "/api/chat", deadline, body))):
-            raise Fault(f"it does not load {params.model}: {excerpt(str(said['error']))}")
+            raise Fault(f"it does not load {settings.model}: {excerpt(str(said['error']))}")
 
-    client.repeated(load, deadline, retries=params.retries)
+    client.repeated(load, deadline, retries=settings.retries)
 
 
-def _running(client: Client, params: JudgeParams, digest: str, look_up: float) -> dict[str, int]:
+def _running(client: Client, settings: Judge, digest: str, look_up: float) -> dict[str, int]:
     """The GPU's memory that the loaded model takes, in bytes, and its context; what an old server does not say is left
     out.
 
@@ -318,20 +318,20 @@ def _running(client: Client, params: JudgeParams, digest: str, look_up: float) -
     about = {name: model.get(name) for model in models[:1] for name in ("size_vram", "context_length")}
     found = {name: value for name, value in about.items() if type(value) is int}
     if "context_length" in found:
-        _require_context(found["context_length"], params, "has been loaded with")
+        _require_context(found["context_length"], settings, "has been loaded with")
     return found
 
 
-def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
+def _refuses_long_prompts(client: Client, settings: Judge) -> bool:
     """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it reads no token then.
 
     Raises:
         Fault: it does neither that nor answer. To guess would make every long prompt's verdict invalid.
     """
-    long = {"role": "user", "content": "7 3 " * params.num_ctx}
-    options = _options(params) | {"num_predict": 1}
-    body = {"model": params.model, "messages": [long], "stream": False, "options": options, "truncate": False}
-    deadline = Deadline(params.deadline_seconds, key=DEADLINE)
+    long = {"role": "user", "content": "7 3 " * settings.num_ctx}
+    options = _options(settings) | {"num_predict": 1}
+    body = {"model": settings.model, "messages": [long], "stream": False, "options": options, "truncate": False}
+    deadline = Deadline(settings.deadline_seconds, key=DEADLINE)
 
     def refuses() -> bool:
         try:
@@ -342,7 +342,7 @@ def _refuses_long_prompts(client: Client, params: JudgeParams) -> bool:
             raise
         return False
 
-    return client.repeated(refuses, deadline, retries=params.retries)
+    return client.repeated(refuses, deadline, retries=settings.retries)
 
 
 def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:

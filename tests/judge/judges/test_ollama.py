@@ -23,7 +23,7 @@ from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import Client, Fault, excerpt
 from stages.judge.panel import judge_all
-from stages.params.judge import Judge as JudgeParams
+from stages.params.judge import Judge
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
 
@@ -51,7 +51,7 @@ def settings(**changes):
         "bootstrap_resamples": 100,
         "calibration": None,
     }
-    return JudgeParams.model_validate(values | changes)
+    return Judge.model_validate(values | changes)
 
 
 @pytest.fixture
@@ -495,10 +495,10 @@ def test_a_model_that_can_think_is_asked_not_to(opened):
 def test_what_it_costs_is_counted(opened):
     with FakeOllama([score(85), server_error(503), score(85)]) as server:
         judge = opened(server)
-        assert judge.costs() == {}
+        assert judge.costs() is None
         judge.judge(QUESTION)
         judge.judge(QUESTION)
-    costs = judge.costs()
+    costs = judge.costs().model_dump(exclude_unset=True)
     assert costs.pop("seconds") > 0
     assert costs.pop("load_seconds") == pytest.approx(2 * 0.000856218)
     assert costs.pop("prompt_seconds") == pytest.approx(2 * 0.281467)

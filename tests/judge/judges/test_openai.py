@@ -13,7 +13,8 @@ from stages.judge.__main__ import main
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.chat_judge import scoring_rubric
 from stages.judge.judges.openai import OpenAIJudge, open_openai_judge
-from stages.judge.judges.protocol import JudgeChanged, open_judge
+from stages.judge.judges.opening import open_judge
+from stages.judge.judges.protocol import JudgeChanged
 from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import Client
 from stages.judge.panel import judge_all
@@ -213,7 +214,7 @@ def test_tokens_are_counted(opened):
         judge = opened(server)
         judge.judge(QUESTION)
         judge.judge(QUESTION)
-    costs = judge.costs()
+    costs = judge.costs().model_dump(exclude_unset=True)
     assert costs.pop("seconds") > 0
     assert costs == {"replies": 2, "prompt_tokens": 400, "reply_tokens": 16}
 
