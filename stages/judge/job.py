@@ -28,7 +28,7 @@ from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.opening import open_judge
 from stages.judge.judges.protocol import JudgeBackend, Question, fingerprint
-from stages.judge.panel import judge_aloud
+from stages.judge.panel import judge_with_progress_bar
 from stages.judge.scores import calibration
 from stages.judge.scores.calibration import Grades, calibrate
 from stages.judge.scores.faults import faults, points_lost, with_fluent, words_of_rows, words_of_tokenizer
@@ -157,12 +157,12 @@ def try_out(judge: JudgeBackend, comparing: JudgeBackend | None, settings: Judge
     if not judge.deterministic:
         identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
     about: dict[str, Any] = {"judge": {"fingerprint": fingerprint(identity), **identity}}
-    about["self_test"] = self_test(judge, settings, kept)
+    about["self_test"] = self_test(judge, settings, kept).model_dump(exclude_unset=True)
     if comparing is not None:
         identity = comparing.identity()
         about["pairwise"] = {
             "judge": {"fingerprint": fingerprint(identity), **identity},
-            "self_test": pair_test(comparing, settings, kept),
+            "self_test": pair_test(comparing, settings, kept).model_dump(exclude_unset=True),
         }
     return about
 
@@ -185,7 +185,7 @@ def _judged(
         cache = None
         if judge.cacheable:
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        return judge_aloud(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
+        return judge_with_progress_bar(judge, questions, what=what, parallel=settings.parallel, cache=cache, **options)
 
 
 def account(costs: JudgingCosts | None, run: tracker.StageRun, *, written: bool) -> None:

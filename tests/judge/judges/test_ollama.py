@@ -22,10 +22,10 @@ from stages.judge.judges.ollama import OllamaJudge, open_ollama_judge, prompt_pr
 from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import Client, Fault, excerpt
-from stages.judge.panel import judge_all
 from stages.params.judge import Judge
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
+from tests.judge.judging import judge_all
 
 QUESTION = Question("row-1", "tuned", "Name the author.", "", "Jane Austen.", "Jane Austin.")
 
