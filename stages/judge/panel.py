@@ -104,8 +104,8 @@ def judge_each(
         repeats: number of judgements of each answer; the score is their mean. If one has no score, there is none.
         skip_exact: whether answers that are equal to their reference get 100 without being judged.
         cache: cache that keeps verdicts as they come.
-        progress: is told how many judgements there will be, and of each when it is there.
-        check_seconds: see `CHECK_SECONDS`.
+        progress: receiver of the number of judgements, and of each when it is there.
+        check_seconds: seconds as in `CHECK_SECONDS`.
 
     Yields:
         One verdict a question, in the order of the questions. Use them only when all have come: until then it may turn

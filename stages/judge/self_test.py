@@ -70,7 +70,7 @@ def self_test(judge: JudgeBackend, settings: Judge, folder: Path | None = None) 
 
     Args:
         judge: the judge.
-        settings: for ``expected_value``, ``min_separation`` and ``parallel``.
+        settings: settings; ``expected_value``, ``min_separation`` and ``parallel`` are used.
         folder: folder that keeps verdicts as they come, and in the end the result of a judge that has passed.
 
     Raises:

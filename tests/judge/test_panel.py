@@ -20,8 +20,7 @@ from stages.judge.judges.protocol import TRIAL, Judgement, Question
 from stages.judge.panel import FAILURES_IN_A_ROW
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
-from tests.judge.judges.test_ollama import settings
-from tests.judge.judging import Told, judge_all
+from tests.judge.judging import Told, judge_all, settings
 
 
 def questions(count):
@@ -210,8 +209,7 @@ from pathlib import Path
 from stages.running import program
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
-from tests.judge.judges.test_ollama import settings
-from tests.judge.judging import judge_all
+from tests.judge.judging import judge_all, settings
 from tests.judge.test_panel import questions
 
 def main():

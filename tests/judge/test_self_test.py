@@ -16,7 +16,7 @@ from stages.judge.self_test import pair_test, self_test
 from tests.fake_ollama import FakeOllama, better, careful, hashed, is_right, pair, parts, score, server_error, text
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 
 KINDS = [
     "reference",

@@ -25,7 +25,7 @@ from stages.running.costs import JudgingCosts
 #: Why a reply ended, where the model ended it and where the limit on its length did.
 BY_ITSELF, AT_THE_LIMIT = "stop", "length"
 
-#: Statuses that concern one request and not its like. Any other that cannot be repeated ends the judging.
+#: HTTP statuses of a request that is refused for what is in it. Any other that cannot be repeated ends the judging.
 REFUSED = frozenset({400, 413, 422})
 
 
@@ -34,12 +34,12 @@ class Reply:
     """A whole reply of a model.
 
     Attributes:
-        content: what it says.
+        content: its text.
         reason: why it ended; "stop" when it ended by itself.
-        prompt_tokens: how many tokens of the prompt the server read, where it says so.
-        reply_tokens: how many tokens it made, where it says so.
-        logprobs: the reply's tokens with their alternatives, where they were asked for and the server gives them.
-        seconds: what the server says of the time it took, by the names in `stages.judge.judges.usage`.
+        prompt_tokens: tokens of the prompt that the server read, where it says so.
+        reply_tokens: tokens of the reply, where the server says so.
+        logprobs: tokens of the reply with their alternatives, where they were asked for and the server gives them.
+        seconds: times that the server says it took, by the names in `stages.judge.judges.usage`.
     """
 
     content: str
@@ -70,10 +70,10 @@ class ChatJudge(ABC):
     """Asks one model with one rubric.
 
     Args:
-        settings: the options.
-        rubric: what is asked.
-        client: who carries it to the server.
-        usage: counts what each reply took.
+        settings: the section judge of params.yaml.
+        rubric: the rubric, which makes the messages and reads the replies.
+        client: connections to the server.
+        usage: counter of what each reply took.
         stall: the longest silence of an answer that has begun, in seconds; None where answers come at once as a whole.
     """
 
@@ -98,7 +98,7 @@ class ChatJudge(ABC):
 
     @abstractmethod
     def _look(self) -> Mapping[str, str]:
-        """What the server now says of the parts of `identity` that can change behind the model's name.
+        """The parts of `identity` that can change behind the model's name, as the server says them at this moment.
 
         Raises:
             Fault: it says nothing.

@@ -1,4 +1,4 @@
-"""A language model behind Ollama as judge, by POST /api/chat. Measured behaviour of the server that this answers to:
+"""A language model behind Ollama as judge, by POST /api/chat. It allows for measured behaviour of the server:
 
 - Unknown keys at the top of a request are ignored in silence: what steers sampling is in ``options``.
 - A prompt that is too long is cut in its middle in silence, unless ``truncate`` is false; old servers ignore that. What
@@ -126,8 +126,8 @@ def open_ollama_judge(
     Args:
         settings: the model, the rubric and the options.
         first_wait: seconds before a failed call is repeated for the first time.
-        look_up: the longest time for the server to say its version and its models, in seconds.
-        stall: the longest silence of a verdict that has begun, in seconds.
+        look_up: longest time for the server to say its version and its models, in seconds.
+        stall: longest silence of a verdict that has begun, in seconds.
 
     Raises:
         ServiceUnavailable: nobody answers at OLLAMA_HOST, it is not Ollama, or it does not load the model.
@@ -148,12 +148,12 @@ def open_ollama_judge(
 
 
 def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> str | None:
-    """Say how the judge can have seen only a part of the prompt; None if it has seen all of it.
+    """How the judge may have seen only a part of the prompt, in words; None if it has seen all of it.
 
     Args:
-        size: the prompt's length in bytes, which is at least that in tokens.
+        size: length of the prompt in bytes, which is at least its length in tokens.
         count: ``prompt_eval_count``, the tokens that the server says it read. Some servers do not say it.
-        settings: for the context, which the prompt and the verdict share.
+        settings: settings with the context, which the prompt and the verdict share.
         refuses: whether the server refuses prompts that are too long.
     """
     room = settings.num_ctx - settings.num_predict

@@ -13,7 +13,7 @@ from stages.judge.judges.protocol import DEADLINE
 from stages.judge.judges.transport import Client, Fault, as_object, excerpt, parse
 from stages.params.judge import Judge
 
-#: Reading a large model from a cold disk can take minutes; the server itself gives up after five.
+#: The longest time to load a model, in seconds: reading a large one from a cold disk can take minutes.
 LOAD_SECONDS = 600.0
 #: What llama.cpp says of a prompt that is too long: Ollama passes it on with 400, an adapter before it with 502.
 TOO_LONG = "exceeds the available context size"
@@ -143,7 +143,7 @@ def no_model(url: str, name: str, there: Sequence[str] | None = None) -> ConfigE
 
 
 def _load(client: Client, settings: Judge) -> None:
-    """Have the model loaded, with the options with which it will be asked: no messages, no answer."""
+    """Have the model loaded with the options of later requests: without messages it is loaded and does not answer."""
     body = {
         "model": settings.model,
         "messages": [],
@@ -161,8 +161,7 @@ def _load(client: Client, settings: Judge) -> None:
 
 
 def _running(client: Client, settings: Judge, digest: str, look_up: float) -> dict[str, int]:
-    """The GPU's memory that the loaded model takes, in bytes, and its context; what an old server does not say is left
-    out.
+    """GPU memory of the loaded model in bytes, and its context in tokens, where the server says them.
 
     Raises:
         ConfigError: it has been loaded with a shorter context than judge.num_ctx.
@@ -180,10 +179,10 @@ def _running(client: Client, settings: Judge, digest: str, look_up: float) -> di
 
 
 def _refuses_long_prompts(client: Client, settings: Judge) -> bool:
-    """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it reads no token then.
+    """Whether the server refuses a prompt of twice its context, as ``truncate: false`` asks; it then reads no token.
 
     Raises:
-        Fault: it does neither that nor answer. To guess would make every long prompt's verdict invalid.
+        Fault: it neither refuses nor answers. A guess could make the verdict on every long prompt invalid.
     """
     long = {"role": "user", "content": "7 3 " * settings.num_ctx}
     options = sampling_options(settings) | {"num_predict": 1}

@@ -1,4 +1,4 @@
-"""What a judge is: something that gives one answer a score from 0 to 100, or says why it has none."""
+"""The contract of a judge: it gives one answer a score from 0 to 100, or says why it has none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ from stages.running.costs import JudgingCosts
 
 @dataclass(frozen=True)
 class Question:
-    """One answer to be judged, with all that a judge may know. ``id`` and ``model`` say whose it is.
+    """One answer to be judged, with all that a judge may know.
 
-    ``other`` is there where two answers are compared: it is the one that is shown second.
+    Attributes:
+        id: id of the test row.
+        model: model that gave the answer.
+        instruction: the row's instruction.
+        input: the row's input, which may be empty.
+        reference: the row's own answer.
+        answer: the answer to be judged; of two answers that are compared, the one that is shown first.
+        other: the answer that is shown second; None where one answer is judged.
     """
 
     id: str
@@ -67,14 +74,14 @@ class Judgement:
         )
 
 
-#: The key of params.yaml that says how long one verdict may take.
+#: The key of params.yaml that bounds the time of one verdict.
 DEADLINE = "judge.deadline_seconds"
-#: A question that any judge that works answers: what it says does not matter. It is one about two answers too.
+#: A question that every working judge answers, whatever its verdict. It is about one answer and about two.
 TRIAL = Question("trial", "tuned", "Say whether two is a number.", "", "Two is a number.", "It is.", other="It is not.")
 
 
 class JudgeChanged(ServiceUnavailable):
-    """The judge is no longer the one that it was when the judging began: the last scores may be another's."""
+    """The judge is not the one with which the judging began: the last scores may come from another."""
 
 
 class JudgeBackend(Protocol):

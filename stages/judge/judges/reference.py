@@ -1,4 +1,4 @@
-"""The built-in judge: how like the reference an answer is, by measures that need no model and give no two results.
+"""The built-in judge: likeness of an answer to its reference, by measures that are deterministic and need no model.
 
 It measures likeness, not quality. A right answer in other words scores low ("Jane Austen." for "The author is Jane
 Austen."), and a wrong one that differs in one word scores high (cumulus for cumulonimbus). It tells whether a

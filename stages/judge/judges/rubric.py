@@ -24,7 +24,7 @@ ReplyFormat = Literal["score", "score and reason", "integer", "better"]
 #: The rubric by which answers are compared, and what each of its verdicts is on the scale of the answer shown first.
 COMPARING = "pairwise-v1"
 BETTER = {"first": 2, "tie": 1, "second": 0}
-#: Longer scales are given to the server as bounds; of shorter ones it gets every value, which backends hold to better.
+#: Scales of fewer steps are given to the server as a list of values, which servers enforce better than bounds.
 LONGEST_ENUM = 11
 
 _TEXTS = frozenset({"instruction", "input", "reference", "answer"})
@@ -63,7 +63,7 @@ class Rubric:
     """Templates of the messages to the judge, and what it is to reply.
 
     The system message is the same for every question: servers then read it once and keep what they have computed.
-    The fields of the user's are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them;
+    The fields of the user's are $instruction, $input, $reference, $answer; $fence, a mark that occurs in none of them;
     and $task, instruction and input as chapter 7 of the book puts them to the model. Where two answers are compared
     $answer is the first and $other the second. Scores run from ``lowest`` to ``highest``.
     """
@@ -128,8 +128,8 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
     """Read a rubric.
 
     Args:
-        name: its file's, without the ending.
-        folder: where the file is.
+        name: name of its file without the ending.
+        folder: folder of the rubrics.
         comparing: whether it is to compare two answers, and not to score one.
 
     Raises:
@@ -160,9 +160,9 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
 
 
 def fence(*texts: str) -> str:
-    """A mark that stands in none of the texts.
+    """A mark that occurs in none of the texts.
 
-    It is made from their hash: the same each time, and not to be foreseen by whoever writes one of them.
+    It is made from their hash: it is the same each time, and who writes one of them cannot guess it.
     """
     seed = json.dumps(texts).encode()
     while True:

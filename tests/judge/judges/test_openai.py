@@ -19,8 +19,7 @@ from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import Client
 from tests.fake_ollama import is_right
 from tests.fake_openai import FakeOpenAI, error, score, text
-from tests.judge.judges.test_ollama import QUESTION, settings
-from tests.judge.judging import judge_all
+from tests.judge.judging import QUESTION, judge_all, settings
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
 
 KEY = "sk-very-secret"

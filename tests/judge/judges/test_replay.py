@@ -11,7 +11,7 @@ import pytest
 from stages.common.errors import ConfigError
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 from tests.root import ROOT
 
 RECORDED = json.loads((ROOT / "tests" / "fixtures" / "ollama_0_32_15.json").read_text())

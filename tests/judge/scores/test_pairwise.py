@@ -28,7 +28,7 @@ from tests.fake_ollama import FakeOllama, better, careful, pair, server_error, t
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import text as openai_text
 from tests.judge import test_stage as stage
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 from tests.judge.test_stage import ANSWERS, configure, metrics, outputs, respond
 from tests.root import ROOT
 
