@@ -1,11 +1,11 @@
 """The judge that params.yaml names."""
 
-from typing import get_args
-
 import pytest
 
+from stages.judge.judges.ollama import OllamaJudge
+from stages.judge.judges.openai import OpenAIJudge
 from stages.judge.judges.opening import open_judge
-from stages.params.judge import Judge
+from stages.judge.judges.reference import ReferenceJudge
 from tests.fake_ollama import FakeOllama, score
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
@@ -21,12 +21,19 @@ def servers(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("backend", get_args(Judge.model_fields["backend"].annotation))
+@pytest.mark.parametrize(
+    ("backend", "model", "kind", "cacheable", "deterministic"),
+    [
+        ("reference", "any", ReferenceJudge, False, True),
+        ("ollama", "llama3", OllamaJudge, True, False),
+        ("openai", "judge-8b", OpenAIJudge, True, False),
+    ],
+)
 @pytest.mark.usefixtures("servers")
-def test_every_backend_opens_and_says_which_it_is(backend):
-    model = {"openai": "judge-8b"}.get(backend, "llama3")
+def test_a_backend_says_of_itself_what_it_is(backend, model, kind, cacheable, deterministic):
     judge = open_judge(settings(backend=backend, model=model))
     judge.close()
 
+    assert type(judge) is kind
     assert judge.identity()["backend"] == backend
-    assert (judge.cacheable, judge.deterministic) == ((False, True) if backend == "reference" else (True, False))
+    assert (judge.cacheable, judge.deterministic) == (cacheable, deterministic)
