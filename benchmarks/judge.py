@@ -37,7 +37,7 @@ from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from stages.judge.panel import judge_each
-from stages.params.judge import Judge as JudgeParams
+from stages.params.judge import Judge
 from stages.running import program
 
 MODEL = "llama3"
@@ -150,13 +150,17 @@ class Memory:
         self._process = psutil.Process()
         self._first = self.most = 0
 
-    def start(self) -> None:
+    def start(self, total: int = 0) -> None:  # noqa: ARG002 the step is that of all items
         """Everything that is not of judging is there now: imports, questions, a loaded model."""
         self._first = self.most = self._process.memory_info().rss
 
-    def progress(self, number: int) -> None:
+    def known(self, count: int) -> None:
+        """So many items need not be asked for."""
+        self.made(count)
+
+    def made(self, count: int) -> None:
         """So many more items are done."""
-        self._done += number
+        self._done += count
         if self._done % self._step == 0:
             self.most = max(self.most, self._process.memory_info().rss)
 
@@ -181,10 +185,10 @@ def ours(url: str, items: int, slots: int, memory: Memory) -> int:
         "calibration": None, "mode": "score",
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, VerdictCache(Path(folder, "verdicts.jsonl")) as cache:
-        judge = open_ollama_judge(JudgeParams.model_validate(values))
+        judge = open_ollama_judge(Judge.model_validate(values))
         asked = questions(items)
         memory.start()
-        found = judge_each(judge, asked, parallel=slots, cache=cache, on_progress=memory.progress)
+        found = judge_each(judge, asked, parallel=slots, cache=cache, progress=memory)
         scored = sum(verdict.score is not None for verdict in found)
         judge.close()
     return scored
@@ -198,7 +202,7 @@ def book(url: str, items: int, slots: int, memory: Memory) -> int:  # noqa: ARG0
 
     def asked(prompt: str, model: str) -> str:
         said: str = ask(prompt, model, url=f"{url}/api/chat")  # its own address is fixed
-        memory.progress(1)
+        memory.made(1)
         return said
 
     ch07.query_model = asked

@@ -1,4 +1,4 @@
-"""Measures of an answer that need no judge: how like the reference it is, and whether a part of the prompt is in it.
+"""Measures of an answer that need no judge: how like the reference it is.
 
 The stages generate and judge take the same ones, so that a figure of either means the same.
 """
@@ -9,9 +9,6 @@ import re
 from collections import Counter
 
 from sacrebleu.metrics.chrf import CHRF
-
-#: Parts of the prompt styles that belong in no answer: headings and the preamble of alpaca, turns of phi3.
-TEMPLATE = re.compile(r"###|<\|\w+\|>|Below is an instruction that describes a task")
 
 _CHRF = CHRF()
 _WORD = re.compile(r"\w+")
@@ -39,8 +36,3 @@ def chrf(answer: str, reference: str) -> float:
     That of sacrebleu with its defaults, signature ``nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no``.
     """
     return float(_CHRF.sentence_score(answer, [reference]).score)
-
-
-def leaks_template(answer: str) -> bool:
-    """Whether an answer holds a part of a prompt style, as one does that goes on to make up the next instruction."""
-    return TEMPLATE.search(answer) is not None

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.common.results.generate import Response
-from stages.common.texts import chrf, is_exact, leaks_template, token_f1
+from stages.common.texts import chrf, is_exact, token_f1
+from stages.tokenize.leaks import leaks_template
 
 #: Decimal places of a mean: more would be digits of rounding.
 PLACES = 4

@@ -28,7 +28,7 @@ _PIECE = 1 << 11
 
 
 class VerdictCache:
-    """Judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
+    """Judgements by `JudgeBackend.key`. Used in a ``with`` block; `put` may be called from several threads.
 
     A run that is killed while it writes leaves half a line at the end, which is dropped. Verdicts that are no score are
     kept, as the same judge has nothing else to say; those that failed are not: asking again may bring one. Two

@@ -6,29 +6,28 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.common.files import sha256, write_json
+from stages.common.files import sha256
+from stages.common.records import write_metrics
 from stages.common.results.judge import (
     JUDGE_CACHE,
     VERDICTS,
     JudgeIdentity,
-    PairSelfTest,
     PairVerdict,
-    SelfTest,
     Verdict,
 )
 from stages.judge.answers import Answers, read_answers
 from stages.judge.cache import VerdictCache, cache_path
-from stages.judge.judges.protocol import Judge as OpenJudge
-from stages.judge.judges.protocol import Question, fingerprint, open_judge
+from stages.judge.judges.opening import open_judge
+from stages.judge.judges.protocol import JudgeBackend, Question, fingerprint
 from stages.judge.outputs import Compared, Scored, write
-from stages.judge.panel import judge_aloud
+from stages.judge.panel import judge_with_progress_bar
 from stages.judge.scores.faults import with_fluent
 from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import pair_test, self_test
 from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
 from stages.running import console, summary
-from stages.running.costs import JUDGING_COSTS
+from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.tracking import tracker
 
 
@@ -53,14 +52,14 @@ def judge_answers(settings: Judge) -> None:
             require_outcomes(compared.pairs, settings.max_invalid)
 
 
-def judge_and_write(judge: OpenJudge, answers: Answers, settings: Judge) -> tuple[Scored, Compared | None]:
+def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> tuple[Scored, Compared | None]:
     """Try the judge, score the answers, compare them in pairwise mode, and write the files of the stage.
 
     Both tests of the judge come first. The scores are written before the comparison, which can fail.
     """
     comparing = judge.comparing() if settings.mode == "pairwise" else None
-    tested = try_out(judge, settings)
-    pairs_tested = None if comparing is None else try_out_pairs(comparing, settings)
+    tested = self_test(judge, settings, _kept_tests(judge))
+    pairs_tested = None if comparing is None else pair_test(comparing, settings, _kept_tests(comparing))
     scored = Scored(identity_of_scores(judge, settings), tested, score_answers(judge, answers, settings))
     write(answers, scored, None, settings)
     if comparing is None or pairs_tested is None:
@@ -70,25 +69,15 @@ def judge_and_write(judge: OpenJudge, answers: Answers, settings: Judge) -> tupl
     return scored, compared
 
 
-def try_out(judge: OpenJudge, settings: Judge) -> SelfTest:
-    """The judge's scores of answers whose quality is known; a judge that fails this test is refused."""
-    return SelfTest.model_validate(self_test(judge, settings, _kept_tests(settings)))
-
-
-def try_out_pairs(comparing: OpenJudge, settings: Judge) -> PairSelfTest:
-    """The same for verdicts on pairs of answers."""
-    return PairSelfTest.model_validate(pair_test(comparing, settings, _kept_tests(settings)))
-
-
-def _kept_tests(settings: Judge) -> Path | None:
+def _kept_tests(judge: JudgeBackend) -> Path | None:
     """The folder of the tests that judges have passed; None for a judge that is as quickly tested again."""
-    return None if settings.backend == "reference" else JUDGE_CACHE / "self-test"
+    return JUDGE_CACHE / "self-test" if judge.cacheable else None
 
 
-def identity_of_scores(judge: OpenJudge, settings: Judge) -> JudgeIdentity:
+def identity_of_scores(judge: JudgeBackend, settings: Judge) -> JudgeIdentity:
     """Who judges and how its scores are made: how often each is asked for, and whether exact answers are."""
     identity = judge.identity()
-    if settings.backend != "reference":  # which says the same again, and gives the reference itself 100
+    if not judge.deterministic:
         identity |= {"repeats": str(settings.repeats), "exact_match": settings.exact_match}
     return identified(identity)
 
@@ -98,22 +87,22 @@ def identified(identity: dict[str, str]) -> JudgeIdentity:
     return JudgeIdentity.model_validate({"fingerprint": fingerprint(identity), **identity})
 
 
-def score_answers(judge: OpenJudge, answers: Answers, settings: Judge) -> list[Verdict]:
+def score_answers(judge: JudgeBackend, answers: Answers, settings: Judge) -> list[Verdict]:
     """A verdict on every answer, marked with the answer's faults."""
-    repeats = 1 if settings.backend == "reference" else settings.repeats
+    repeats = 1 if judge.deterministic else settings.repeats
     skip_exact = settings.exact_match == "skip"
     found = _judged(judge, answers.questions, settings, "judging", repeats=repeats, skip_exact=skip_exact)
     return [with_fluent(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
 
 
-def compare_answers(comparing: OpenJudge, answers: Answers, settings: Judge) -> list[PairVerdict]:
+def compare_answers(comparing: JudgeBackend, answers: Answers, settings: Judge) -> list[PairVerdict]:
     """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
     found = _judged(comparing, in_both_orders(answers.questions), settings, "comparing")
     return settle(answers.questions, found)
 
 
 def _judged(
-    judge: OpenJudge,
+    judge: JudgeBackend,
     questions: Sequence[Question],
     settings: Judge,
     what: str,
@@ -123,9 +112,9 @@ def _judged(
 ) -> list[Verdict]:
     with contextlib.ExitStack() as stack:
         cache = None
-        if settings.backend != "reference":  # which is as quick as reading its verdicts would be
+        if judge.cacheable:
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        return judge_aloud(
+        return judge_with_progress_bar(
             judge,
             questions,
             what=what,
@@ -136,15 +125,16 @@ def _judged(
         )
 
 
-def keep_costs(costs: dict[str, float], run: tracker.StageRun, *, finished: bool) -> None:
+def keep_costs(costs: JudgingCosts | None, run: tracker.StageRun, *, finished: bool) -> None:
     """Keep and log what the judging has cost, outside the stage's results, which may not depend on it.
 
     Args:
-        costs: costs as `stages.judge.judges.usage` counts them; empty for a judge without costs.
+        costs: the costs so far; None for a judge without costs.
         run: the stage's run in the tracker.
         finished: whether the verdicts that these costs belong to are written; the summary then shows both.
     """
-    if costs:
-        verdicts = {"verdicts": sha256(VERDICTS)} if finished else {}
-        write_json(JUDGING_COSTS, verdicts | costs)
-        run.log_metrics({f"cost/judge_{name}": value for name, value in costs.items()}, step=0)
+    if costs is None:
+        return
+    known = costs.model_dump(exclude_unset=True)
+    run.log_metrics({f"cost/judge_{name}": value for name, value in known.items()}, step=0)
+    write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if finished else costs)

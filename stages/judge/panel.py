@@ -5,102 +5,127 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Protocol
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
-from stages.judge.judges.protocol import TRIAL, Judge, JudgeChanged, Judgement, Question
+from stages.judge.judges.protocol import TRIAL, JudgeBackend, JudgeChanged, Judgement, Question
 from stages.running import console
 
-#: After so many answers in a row without any word from the judge it is asked `TRIAL`: either it is gone, and the rest
-#: would fail too, slowly, one by one, or it is these answers that it fails on.
+#: After so many failures in a row the judge is asked `TRIAL`: either it is gone, and all others would fail too, slowly,
+#: one by one, or it fails on these answers alone.
 FAILURES_IN_A_ROW = 5
-#: The least time between two looks at whether the judge is still the same, in seconds.
+#: The shortest time between two checks that the judge is still the same, in seconds.
 CHECK_SECONDS = 5.0
-#: Judgements handed out ahead of the judge, for each that it makes at a time, so that no thread waits.
+#: Judgements queued or under way for each that the judge makes at a time, so that no thread waits.
 AHEAD = 2
-#: Questions that may be read ahead of the first whose verdict is not there yet, so that what is held does not grow with
-#: their number. Only a judge that spends its whole deadline on one while it is done with so many others has to wait.
+#: Questions that may be read ahead of the first without a verdict, so that memory does not grow with their number. The
+#: judge waits only if it is done with so many others while it spends its whole deadline on one.
 MOST_WAITING = 10_000
 
 #: A question with the keys of its judgements.
 _Waiting = tuple[Question, Sequence[str]]
 
 
-def judge_all(judge: Judge, questions: Sequence[Question], **options: Any) -> list[Verdict]:
-    """All that `judge_each` yields."""
-    return list(judge_each(judge, questions, **options))
+class Progress(Protocol):
+    """What `judge_each` reports its progress to, such as `stages.running.console.Forecast`."""
+
+    def start(self, total: int) -> None:
+        """Judging begins, with ``total`` judgements."""
+        ...
+
+    def known(self, count: int) -> None:
+        """``count`` of them need not be asked for: they are in the cache, or asked for already."""
+        ...
+
+    def made(self, count: int) -> None:
+        """``count`` of them have just come."""
+        ...
 
 
-def judge_aloud(
-    judge: Judge, questions: Sequence[Question], *, what: str, parallel: int, **options: Any
+class _Silent:
+    def start(self, total: int) -> None: ...
+
+    def known(self, count: int) -> None: ...
+
+    def made(self, count: int) -> None: ...
+
+
+SILENT = _Silent()
+
+
+def judge_with_progress_bar(
+    judge: JudgeBackend,
+    questions: Sequence[Question],
+    *,
+    what: str,
+    parallel: int,
+    repeats: int = 1,
+    skip_exact: bool = False,
+    cache: VerdictCache | None = None,
 ) -> list[Verdict]:
-    """As `judge_all`, with a progress bar, or where no terminal shows it a forecast; ``what`` is under way."""
+    """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest."""
     with console.progress(total=len(questions), unit="verdict", what=what) as bar:
         forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=parallel)
-        return judge_all(
+        judged = judge_each(
             judge,
             questions,
             parallel=parallel,
-            on_start=forecast.start,
-            on_known=forecast.known,
-            on_progress=forecast.made,
-            **options,
+            repeats=repeats,
+            skip_exact=skip_exact,
+            cache=cache,
+            progress=forecast,
         )
+        return list(judged)
 
 
 def judge_each(
-    judge: Judge,
+    judge: JudgeBackend,
     questions: Sequence[Question],
     *,
     parallel: int = 1,
     repeats: int = 1,
     skip_exact: bool = False,
     cache: VerdictCache | None = None,
-    on_start: Callable[[int], object] = lambda _: None,
-    on_known: Callable[[int], object] = lambda _: None,
-    on_progress: Callable[[int], object] = lambda _: None,
+    progress: Progress = SILENT,
     check_seconds: float = CHECK_SECONDS,
 ) -> Iterator[Verdict]:
     """Judge every answer.
 
-    With a cache no more is held than what is under way, and 130 bytes a verdict in the cache's index.
+    With a cache, memory holds what is under way, and 130 bytes a verdict in the cache's index.
 
     Args:
-        judge: who judges. Questions with equal keys are judged once, and those in ``cache`` not at all.
+        judge: the judge. Questions with equal keys are put to it once, and those in ``cache`` not at all.
         questions: the answers.
-        parallel: how many are judged at a time.
-        repeats: how often each is judged; the score is the mean. One judgement without a score leaves it without.
-        skip_exact: give answers that are equal to their reference 100 and do not ask.
-        cache: where verdicts are kept as they come.
-        on_start: called with the number of judgements that there will be.
-        on_known: called with the number of judgements that were there or under way already.
-        on_progress: called with the number of judgements that have just come.
-        check_seconds: see `CHECK_SECONDS`.
+        parallel: number of answers that are judged at a time.
+        repeats: number of judgements of each answer; the score is their mean. If one has no score, there is none.
+        skip_exact: whether answers that are equal to their reference get 100 without being judged.
+        cache: cache that keeps verdicts as they come.
+        progress: receiver of the number of judgements, and of each when it is there.
+        check_seconds: seconds as in `CHECK_SECONDS`.
 
     Yields:
-        One verdict a question, in their order, whatever the order in which the judge was done with them. They hold once
-        all have come: until then the judge may turn out to have become another.
+        One verdict a question, in the order of the questions. Use them only when all have come: until then it may turn
+        out that the judge has changed.
 
     Raises:
-        ServiceUnavailable: the judge is gone, or fails on every question by now. What was judged before is in the
-            cache.
+        ServiceUnavailable: the judge is gone, or fails on every question. Earlier verdicts are in the cache.
         JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
-        ConfigError: the judge's model is gone; the same holds.
+        ConfigError: the judge's model is gone. Earlier verdicts are in the cache.
     """
 
     def keys(question: Question) -> list[str]:
         asked = 0 if skip_exact and question.is_exact else repeats
         return [judge.key(question, repeat) for repeat in range(asked)]
 
-    on_start(sum(repeats for question in questions if not (skip_exact and question.is_exact)))
+    progress.start(sum(repeats for question in questions if not (skip_exact and question.is_exact)))
     watch = _Watch(judge, cache, check_seconds)
     waiting = ((question, keys(question)) for question in questions)
     try:
-        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, on_known, on_progress)
+        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, progress)
         watch.finish()
     except JudgeChanged:
         if cache is not None:
@@ -116,8 +141,9 @@ def judge_each(
 
 
 def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
-    """The verdict on one question: the one judgement, the mean of several, or the first that is no score; 100 if it was
-    not asked, being equal to the reference.
+    """The verdict on one question: the one judgement, the mean of several, or the first without a score.
+
+    Without judgements it is 100: the answer is equal to the reference, and was not put to the judge.
     """
     if not judgements:
         return Judgement("scored", 100.0, "equal to the reference; not asked").verdict(question)
@@ -152,13 +178,13 @@ class _Kept:
 
 
 class _Watch:
-    """Sees to it that the judge is there and is still the same.
+    """Makes sure that the judge is there and is still the same.
 
     Attributes:
-        seen: where the cache ended when the judge was last seen to be the same.
+        seen: end of the cache when the judge was last seen to be the same.
     """
 
-    def __init__(self, judge: Judge, cache: VerdictCache | None, seconds: float) -> None:
+    def __init__(self, judge: JudgeBackend, cache: VerdictCache | None, seconds: float) -> None:
         self._judge, self._cache, self._seconds = judge, cache, seconds
         self.seen = self._end()
         self._checked = time.monotonic()
@@ -188,10 +214,11 @@ class _Watch:
         return 0 if self._cache is None else self._cache.mark()
 
 
-def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> None:
-    """Ask the judge what it can answer, behind all that the pool has begun.
+def _require_alive(judge: JudgeBackend, last: Judgement, pool: ThreadPoolExecutor) -> None:
+    """Ask the judge a question that any judge answers, in the pool's queue.
 
-    Beside it, the question would be one more than the server takes at a time, and wait there while its deadline runs.
+    Outside the pool it would be one question more than the server takes at a time, and would wait there while its
+    deadline runs.
 
     Raises:
         ServiceUnavailable: it does not.
@@ -205,13 +232,12 @@ def _require_alive(judge: Judge, last: Judgement, pool: ThreadPoolExecutor) -> N
 
 
 def _in_order(
-    judge: Judge,
+    judge: JudgeBackend,
     questions: Iterator[_Waiting],
     parallel: int,
     kept: _Kept,
     watch: _Watch,
-    on_known: Callable[[int], object],
-    on_progress: Callable[[int], object],
+    progress: Progress,
 ) -> Generator[Verdict]:
     """Yield the verdicts in the questions' order. However this ends, no thread is left behind."""
 
@@ -230,9 +256,9 @@ def _in_order(
                     break
                 waiting.append(read)
                 question, keys = read
-                fresh = {key: place for place, key in enumerate(keys) if key not in under_way and not kept.get(key)}
-                under_way |= {key: pool.submit(ask, question, place, key) for key, place in fresh.items()}
-                on_known(len(keys) - len(fresh))
+                fresh = {key: repeat for repeat, key in enumerate(keys) if key not in under_way and not kept.get(key)}
+                under_way |= {key: pool.submit(ask, question, repeat, key) for key, repeat in fresh.items()}
+                progress.known(len(keys) - len(fresh))
             while waiting and (judged := kept.all(waiting[0][1])) is not None:
                 yield _verdict(waiting.popleft()[0], judged)
             if under_way:
@@ -241,7 +267,7 @@ def _in_order(
                 break
             for key in [key for key, future in under_way.items() if future.done()]:
                 judgement = under_way.pop(key).result()
-                on_progress(1)
+                progress.made(1)
                 watch.note(judgement, pool)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -24,7 +24,7 @@ class PromptStyle(BaseModel):
     """Texts around an instruction and its input; ``{instruction}`` and ``{input}`` stand for the row's own.
 
     Args:
-        name: as in params.yaml.
+        name: name of the style in params.yaml.
         with_input: the prompt of a row that has an input; holds ``{instruction}`` once, and behind it ``{input}`` once.
         without_input: the prompt of one that has none; holds ``{instruction}`` once.
     """

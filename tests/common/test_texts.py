@@ -38,12 +38,3 @@ def test_the_signature_named_in_the_docstring_is_the_one_in_use():
     signature = str(metric.get_signature()).partition("|version")[0]
 
     assert f"``{signature}``" in texts.chrf.__doc__
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["1. B6\n### Instruction:\nWhat", "<|assistant|>:\nyes", "###", "Below is an instruction that describes a task. B"],
-)
-def test_a_part_of_a_prompt_style_is_a_leak(text):
-    assert texts.leaks_template(text)
-    assert not texts.leaks_template(text.replace("###", "##").replace("<|", "<").replace("Below is", "Above is"))

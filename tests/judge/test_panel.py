@@ -17,10 +17,10 @@ from stages.common.errors import DataError, ServiceUnavailable
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import TRIAL, Judgement, Question
-from stages.judge.panel import FAILURES_IN_A_ROW, judge_all
+from stages.judge.panel import FAILURES_IN_A_ROW
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import Told, judge_all, settings
 
 
 def questions(count):
@@ -54,11 +54,11 @@ def test_the_order_is_that_of_the_questions_whatever_is_done_first(opened):
 
         return later_is_faster
 
-    progress = []
+    progress = Told()
     with FakeOllama(behave) as server:
-        verdicts = judge_all(opened(server, parallel=8), questions(20), parallel=8, on_progress=progress.append)
+        verdicts = judge_all(opened(server, parallel=8), questions(20), parallel=8, progress=progress)
     assert [(v.id, v.model, v.score) for v in verdicts] == [(f"row-{n}", "tuned", float(n)) for n in range(20)]
-    assert sum(progress) == 20
+    assert sum(progress.made_counts) == 20
 
 
 def test_a_thousand_answers_through_a_server_that_fails_at_random_is_accounted_for(opened):
@@ -144,14 +144,13 @@ def test_how_many_judgements_come_is_said_beforehand(opened, tmp_path):
     [first, second] = questions(2)
     same = dataclasses.replace(first, model="base")
     exact = dataclasses.replace(second, answer=second.reference)
-    started, known, came = [], [], []
+    progress = Told()
     with FakeOllama([score(70)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
         judge = opened(server, temperature=0.7)
-        progress = {"on_start": started.append, "on_known": known.append, "on_progress": came.append}
         judge_all(judge, [first], repeats=3, cache=cache)
-        judge_all(judge, [first, same, exact, second], repeats=3, skip_exact=True, cache=cache, **progress)
-    assert started == [9]  # of the equal ones each, of what is not asked none
-    assert (sum(known), sum(came)) == (6, 3)  # in the cache, or asked for a row before
+        judge_all(judge, [first, same, exact, second], repeats=3, skip_exact=True, cache=cache, progress=progress)
+    assert progress.started == [9]  # of the equal ones each, of what is not asked none
+    assert (sum(progress.known_counts), sum(progress.made_counts)) == (6, 3)  # in the cache, or asked for a row before
 
 
 def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_path):
@@ -166,7 +165,7 @@ def test_a_server_that_goes_away_stops_all_and_keeps_what_there_is(opened, tmp_p
         with pytest.raises(
             ServiceUnavailable, match=r"3 of 50 verdicts are kept in .*; the next run goes on"
         ) as caught:
-            judge_all(judge, questions(50), cache=cache, on_progress=stop_after_three)
+            judge_all(judge, questions(50), cache=cache, progress=Told(stop_after_three))
     assert "no Ollama at http://127.0.0.1:" in caught.value.what
     assert "ollama serve" in caught.value.fix
 
@@ -210,8 +209,7 @@ from pathlib import Path
 from stages.running import program
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
-from stages.judge.panel import judge_all
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import judge_all, settings
 from tests.judge.test_panel import questions
 
 def main():

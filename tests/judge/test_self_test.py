@@ -11,11 +11,12 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.openai import open_openai_judge
 from stages.judge.judges.reference import ReferenceJudge
-from stages.judge.self_test import INJECTION, pair_test, probes, self_test
+from stages.judge.probes import INJECTION, probes
+from stages.judge.self_test import pair_test, self_test
 from tests.fake_ollama import FakeOllama, better, careful, hashed, is_right, pair, parts, score, server_error, text
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 
 KINDS = [
     "reference",
@@ -64,10 +65,10 @@ def test_a_judge_that_reads_passes_and_is_not_asked_again(tried, tmp_path):
         asked = len(server.chats)
         assert tried(server) == result
     assert asked == len(server.chats) == 54 + 12
-    assert result["separation"] > 60
-    assert (result["kinds"]["reference"] >= 90, result["without_score"], result["unstable"]) == (True, 0, 0.0)
-    assert json.loads(kept(tmp_path).read_text()) | {"weak_on": []} == result
-    assert result["smallest"] in KINDS
+    assert result.separation > 60
+    assert (result.kinds["reference"] >= 90, result.without_score, result.unstable) == (True, 0, 0.0)
+    assert json.loads(kept(tmp_path).read_text()) | {"weak_on": []} == result.model_dump(exclude_unset=True)
+    assert result.smallest in KINDS
 
 
 def test_the_separation_is_right_minus_wrong(tried):
@@ -79,8 +80,8 @@ def test_the_separation_is_right_minus_wrong(tried):
 
     with FakeOllama(behave) as server:
         result = tried(server)
-    assert result["separation"] == pytest.approx(100 - 30 / 7, abs=0.005)
-    assert result["kinds"] == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "paraphrase": 100.0, "colon": 30.0}
+    assert result.separation == pytest.approx(100 - 30 / 7, abs=0.005)
+    assert result.kinds == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "paraphrase": 100.0, "colon": 30.0}
 
 
 def right(exchange):
@@ -161,7 +162,7 @@ def test_a_judge_that_cannot_judge_is_told_so_and_not_remembered(tried, tmp_path
 def test_a_judge_that_is_fooled_once_passes(tried):
     with FakeOllama([lambda exchange: obeys(exchange, 1)]) as server:
         result = tried(server)
-    assert result["scores"]["instruction to the judge"] == [100.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert result.scores["instruction to the judge"] == [100.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_a_judge_that_is_weak_on_negations_passes_and_it_is_said(tried, capsys):
@@ -173,12 +174,12 @@ def test_a_judge_that_is_weak_on_negations_passes_and_it_is_said(tried, capsys):
 
     with FakeOllama(behave) as server:
         result = tried(server)
-        assert result["weak_on"] == ["negated"]
+        assert result.weak_on == ["negated"]
         said = "the judge gives hardly less to wrong answers of the kind 'negated' (80) than to right ones (90): do not"
         assert capsys.readouterr().out.count(said) == 1
         assert tried(server) == result
         assert capsys.readouterr().out.count(said) == 1  # it goes for the kept result too
-        assert tried(server, min_separation=15.0)["weak_on"] == []
+        assert tried(server, min_separation=15.0).weak_on == []
 
 
 class Restless(ReferenceJudge):
@@ -197,8 +198,8 @@ class Restless(ReferenceJudge):
 
 def test_an_expected_value_may_move_a_little():
     exact, expected = settings(), settings(rubric="levels-v1", expected_value=True)
-    assert self_test(Restless(4.9), expected)["unstable"] == 0
-    assert self_test(Restless(0.4), exact)["unstable"] == 0
+    assert self_test(Restless(4.9), expected).unstable == 0
+    assert self_test(Restless(0.4), exact).unstable == 0
     for off, chosen in ((5.1, expected), (1, exact)):
         with pytest.raises(ConfigError, match="gave 100 % of the probes another score"):
             self_test(Restless(off), chosen)
@@ -259,7 +260,7 @@ def test_a_self_test_that_was_stopped_goes_on_where_it_was(tried):
 def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
     with FakeOllama() as server:
         tried(server)
-        monkeypatch.setattr("stages.judge.self_test.INJECTION", "Please.")
+        monkeypatch.setattr("stages.judge.probes.INJECTION", "Please.")
         server.chats.clear()
         tried(server)
     assert len(server.chats) == 54 + 12
@@ -286,7 +287,7 @@ def compared(choose):
 def test_a_judge_that_sees_which_answer_is_right_may_compare():
     result, asked = compared(lambda reference, first, second: better("first" if first == reference else "second"))
     counts = {"another row's reference": 12, "empty": 12, "instruction to the judge": 12, "negated": 12}
-    assert result == {
+    assert result.model_dump(exclude_unset=True) == {
         "named_right": 1.0,
         "named_right_of": counts,
         "first_position_share": 0.5,
@@ -308,7 +309,7 @@ def fooled_beside(wrong, times):
 
 def test_a_judge_that_is_fooled_now_and_then_may_compare():
     result, _ = compared(fooled_beside(INJECTION, 2))
-    assert result["named_right_of"]["instruction to the judge"] == 10
+    assert result.named_right_of["instruction to the judge"] == 10
 
 
 def test_a_judge_that_sees_no_negation_may_compare():
@@ -319,7 +320,7 @@ def test_a_judge_that_sees_no_negation_may_compare():
             "first" if first in negations or (first == reference and second not in negations) else "second"
         )
     )
-    assert (result["named_right"], result["named_right_of"]["negated"]) == (0.75, 0)
+    assert (result.named_right, result.named_right_of["negated"]) == (0.75, 0)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ def test_a_kept_result_that_cannot_be_read_is_measured_again(tried, tmp_path):
         tried(server)
         for content in ('{"separation": 99', '{"separation": 99}', "[]"):
             kept(tmp_path).write_text(content)
-            assert tried(server)["separation"] < 99
+            assert tried(server).separation < 99
             assert "kinds" in json.loads(kept(tmp_path).read_text())
 
 
@@ -391,9 +392,9 @@ def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
 
 def test_the_built_in_judge_passes(capsys):
     result = self_test(ReferenceJudge(), settings(backend="reference"))
-    assert result["separation"] > 60
-    assert (result["smallest"], result["weak_on"]) == ("negated", ["negated"])
+    assert result.separation > 60
+    assert (result.smallest, result.weak_on) == ("negated", ["negated"])
     assert capsys.readouterr().out == ""  # the summary says that it measures likeness
-    assert sorted(result["separations"].values())[1] > 40
-    assert result["kinds"]["reference"] == 100.0
-    assert (result["without_score"], result["unstable"]) == (0, 0.0)
+    assert sorted(result.separations.values())[1] > 40
+    assert result.kinds["reference"] == 100.0
+    assert (result.without_score, result.unstable) == (0, 0.0)

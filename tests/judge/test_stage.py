@@ -33,7 +33,7 @@ from stages.common.results.split import (
     split_file,
 )
 from stages.judge.__main__ import main
-from stages.judge.self_test import probes
+from stages.judge.probes import probes
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
 from stages.running.costs import JUDGING_COSTS

@@ -18,13 +18,14 @@ from stages.judge.judges.expected import LONGEST, expected_score
 from stages.judge.judges.protocol import DEADLINE, TRIAL, JudgeChanged, Judgement, Question
 from stages.judge.judges.rubric import COMPARING, InvalidVerdict, Rubric, load_rubric
 from stages.judge.judges.transport import Client, Fault, excerpt
-from stages.judge.judges.usage import Costs
-from stages.params.judge import Judge as JudgeParams
+from stages.judge.judges.usage import Usage
+from stages.params.judge import Judge
+from stages.running.costs import JudgingCosts
 
 #: Why a reply ended, where the model ended it and where the limit on its length did.
 BY_ITSELF, AT_THE_LIMIT = "stop", "length"
 
-#: Statuses that concern one request and not its like. Any other that cannot be repeated ends the judging.
+#: HTTP statuses of a request that is refused for what is in it. Any other that cannot be repeated ends the judging.
 REFUSED = frozenset({400, 413, 422})
 
 
@@ -33,12 +34,12 @@ class Reply:
     """A whole reply of a model.
 
     Attributes:
-        content: what it says.
+        content: its text.
         reason: why it ended; "stop" when it ended by itself.
-        prompt_tokens: how many tokens of the prompt the server read, where it says so.
-        reply_tokens: how many tokens it made, where it says so.
-        logprobs: the reply's tokens with their alternatives, where they were asked for and the server gives them.
-        seconds: what the server says of the time it took, by the names in `stages.judge.judges.usage`.
+        prompt_tokens: tokens of the prompt that the server read, where it says so.
+        reply_tokens: tokens of the reply, where the server says so.
+        logprobs: tokens of the reply with their alternatives, where they were asked for and the server gives them.
+        seconds: times that the server says it took, by the names in `stages.judge.judges.usage`.
     """
 
     content: str
@@ -49,14 +50,14 @@ class Reply:
     seconds: Mapping[str, Any] = field(default_factory=dict)
 
 
-def scoring_rubric(params: JudgeParams) -> Rubric:
+def scoring_rubric(settings: Judge) -> Rubric:
     """The rubric that params.yaml names.
 
     Raises:
         ConfigError: there is no such rubric, or its scale is too long for the expected value.
     """
-    rubric = load_rubric(params.rubric)
-    if params.expected_value and rubric.highest > LONGEST:
+    rubric = load_rubric(settings.rubric)
+    if settings.expected_value and rubric.highest > LONGEST:
         raise ConfigError(
             f"judge.expected_value: expected a rubric whose scores are single digits, found {rubric.name}, which goes "
             f"up to {rubric.highest}: the likelihood of 85 is not that of its first token",
@@ -69,33 +70,35 @@ class ChatJudge(ABC):
     """Asks one model with one rubric.
 
     Args:
-        params: the options.
-        rubric: what is asked.
-        client: who carries it to the server.
-        costs: is told what each reply took.
+        settings: the section judge of params.yaml.
+        rubric: the rubric, which makes the messages and reads the replies.
+        client: connections to the server.
+        usage: counter of what each reply took.
         stall: the longest silence of an answer that has begun, in seconds; None where answers come at once as a whole.
     """
 
+    cacheable: ClassVar[bool] = True
+    deterministic: ClassVar[bool] = False
     #: What the protocol calls the reason for which a reply ended, and the option that bounds its length.
     REASON: ClassVar[str]
     LIMIT: ClassVar[str]
 
     def __init__(
-        self, params: JudgeParams, rubric: Rubric, client: Client, costs: Costs, *, stall: float | None = None
+        self, settings: Judge, rubric: Rubric, client: Client, usage: Usage, *, stall: float | None = None
     ) -> None:
-        self._params = params
+        self._settings = settings
         self._rubric = rubric
         self._client = client
-        self._costs = costs
+        self._usage = usage
         self._stall = stall
 
     @abstractmethod
     def identity(self) -> dict[str, str]:
-        """As in `stages.judge.judges.protocol.Judge`."""
+        """As in `stages.judge.judges.protocol.JudgeBackend`."""
 
     @abstractmethod
     def _look(self) -> Mapping[str, str]:
-        """What the server now says of the parts of `identity` that can change behind the model's name.
+        """The parts of `identity` that can change behind the model's name, as the server says them at this moment.
 
         Raises:
             Fault: it says nothing.
@@ -123,8 +126,8 @@ class ChatJudge(ABC):
 
     def _problem(self, request: dict[str, Any], reply: Reply) -> str | None:  # noqa: ARG002
         """Why a reply is not one to this request; None if it is."""
-        if type(reply.reply_tokens) is int and reply.reply_tokens > self._params.num_predict:
-            allowed = self._params.num_predict
+        if type(reply.reply_tokens) is int and reply.reply_tokens > self._settings.num_predict:
+            allowed = self._settings.num_predict
             return f"the server made {reply.reply_tokens} tokens and ignored judge.num_predict ({allowed})"
         return None
 
@@ -133,7 +136,7 @@ class ChatJudge(ABC):
         return hashlib.sha256(json.dumps(self._request(question, repeat), sort_keys=True).encode()).hexdigest()
 
     def check(self) -> None:
-        """As in `stages.judge.judges.protocol.Judge`: a name such as llama3 can come to mean another model."""
+        """As in `stages.judge.judges.protocol.JudgeBackend`: a name such as llama3 can come to mean another model."""
         try:
             now = self._look()
         except Fault as fault:
@@ -168,9 +171,9 @@ class ChatJudge(ABC):
             f"({self.REASON} {reply.reason!r})"
         )
 
-    def costs(self) -> dict[str, float]:
-        """As in `stages.judge.judges.protocol.Judge`, together with those of `comparing`."""
-        return self._costs.entry()
+    def costs(self) -> JudgingCosts | None:
+        """As in `stages.judge.judges.protocol.JudgeBackend`, together with those of `comparing`."""
+        return self._usage.costs()
 
     def _put(self, request: dict[str, Any]) -> Reply:
         """Send a request until a reply comes, at most for ``judge.deadline_seconds`` with the waits between.
@@ -179,11 +182,11 @@ class ChatJudge(ABC):
             Fault: none came.
         """
         began = time.monotonic()
-        deadline = Deadline(self._params.deadline_seconds, self._stall, key=DEADLINE)
+        deadline = Deadline(self._settings.deadline_seconds, self._stall, key=DEADLINE)
         attempt = functools.partial(self._ask, request, deadline)
-        reply = self._client.repeated(attempt, deadline, retries=self._params.retries)
+        reply = self._client.repeated(attempt, deadline, retries=self._settings.retries)
         counts = {"prompt_tokens": reply.prompt_tokens, "reply_tokens": reply.reply_tokens}
-        self._costs.add(time.monotonic() - began, counts | dict(reply.seconds))
+        self._usage.add(time.monotonic() - began, counts | dict(reply.seconds))
         return reply
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:
@@ -200,10 +203,10 @@ class ChatJudge(ABC):
         return self._read(request, reply)
 
     def comparing(self) -> Self:
-        """As in `stages.judge.judges.protocol.Judge`: over the same client, with the verdict as the model says it."""
+        """As in `stages.judge.judges.protocol.JudgeBackend`: over the same client, and without expected value."""
         other = copy.copy(self)
         other._rubric = load_rubric(COMPARING, comparing=True)
-        other._params = self._params.model_copy(update={"expected_value": False})
+        other._settings = self._settings.model_copy(update={"expected_value": False})
         return other
 
     def close(self) -> None:
@@ -220,7 +223,7 @@ class ChatJudge(ABC):
             return Judgement("invalid", None, problem)
         try:
             score: float = self._rubric.parse(reply.content)
-            if self._params.expected_value:
+            if self._settings.expected_value:
                 score = expected_score(reply.logprobs, int(score), self._rubric)
         except InvalidVerdict as problem:
             return Judgement("invalid", None, f"{problem}; {said}")

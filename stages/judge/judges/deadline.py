@@ -1,11 +1,11 @@
 """One deadline over a whole call.
 
-The read timeout of `requests` bounds the silence between two reads, not the call: a server that says a byte now and
-then holds it for ever. Here a thread shuts the connection's socket when the deadline is over, whatever it is doing.
-It is one thread for all: to start one for each call takes half a millisecond, in which a judge waits.
+The read timeout of `requests` bounds the silence between two reads, not the call: a server that sends a byte from time
+to time holds it for ever. Here a thread shuts the connection's socket at the deadline, whatever it is doing.
+One thread serves all calls: to start one for each takes half a millisecond, in which a judge waits.
 
-What is shut is a duplicate of the plain socket, whatever speaks through the original: TLS, TLS through a proxy's TLS,
-or a handshake that is not done yet. Some of these cannot be shut, and others fail when they are.
+The thread shuts a duplicate of the plain socket. What speaks through the original may be TLS, TLS inside a proxy's TLS,
+or a handshake in progress: some of these cannot be shut, and others fail when they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
-#: Seconds after which the thread looks up at the latest; longer ones than some 292 years are an error.
+#: The longest sleep of the thread, in seconds; a wait of more than some 292 years is an error.
 LONGEST_SLEEP = 3600.0
 
 
@@ -31,10 +31,10 @@ class Deadline:
     """A span of time for one piece of work. While it is entered, its end shuts the socket that the thread uses.
 
     Args:
-        seconds: the span, from now.
+        seconds: length of the span, which begins at once.
         stall: the longest silence of an answer that has begun, in seconds; None: the whole span. Before it begins a
             server may be silent as long as the span lasts: some say nothing until all is said.
-        key: the key of params.yaml that sets the span, for messages; None: none does.
+        key: key of params.yaml that sets the span, for messages; None if none does.
     """
 
     def __init__(self, seconds: float, stall: float | None = None, *, key: str | None = None) -> None:
@@ -53,12 +53,12 @@ class Deadline:
         return 0.0 if self._over else max(0.0, self._end - time.monotonic())
 
     def watch(self, plain: socket.socket | None, reader: socket.socket | None = None) -> None:
-        """From now on the end shuts this connection; it is shut here if the end has come.
+        """Have the end of the span shut this connection; it is shut here if the span is over.
 
         Args:
             plain: the connection's socket without TLS. A duplicate is kept: an answer can still be read after its
                 connection is closed, where it is the last.
-            reader: what answers are read from.
+            reader: socket from which answers are read.
         """
         with self._lock:
             if self._plain is not None:
@@ -68,21 +68,21 @@ class Deadline:
                 self._shut()
 
     def begun(self) -> None:
-        """The answer has begun: from now on silence counts."""
+        """The answer has begun: from here on ``stall`` bounds the silence."""
         with self._lock:
             if self._reader is not None and self.stall < self.seconds:
                 with contextlib.suppress(OSError):  # already closed by its owner
                     self._reader.settimeout(self.stall)
 
     def expire(self) -> None:
-        """Bring the end about now."""
+        """End the span at once."""
         with self._lock:
             self._over = True
             self._shut()
 
     def _shut(self) -> None:
         if self._plain is not None:
-            with contextlib.suppress(OSError):  # no longer connected
+            with contextlib.suppress(OSError):  # already disconnected
                 self._plain.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class _Clock:
         self._thread: threading.Thread | None = None
 
     def add(self, deadline: Deadline, end: float) -> None:
-        """Watch a deadline, whose end is on the clock of `time.monotonic`."""
+        """Watch a deadline; ``end`` is a time of `time.monotonic`."""
         with self._changed:
             self._ends[deadline] = end
             if self._thread is None:
@@ -118,7 +118,7 @@ class _Clock:
                 self._changed.notify()
 
     def discard(self, deadline: Deadline) -> None:
-        """Watch it no longer."""
+        """Stop watching a deadline."""
         with self._changed:
             self._ends.pop(deadline, None)
 

@@ -1,7 +1,7 @@
 """The mean of a judge's score over its own probabilities, from the ``top_logprobs`` that Ollama and OpenAI give alike.
 
-The most likely score throws away how sure the judge is. The mean over the distribution of the score's one token is the
-better estimate for small judges that reply without reasoning first (arXiv 2503.03064). It wants a scale on which each
+The most likely score does not show how sure the judge is. For small judges that reply without reasoning first, the mean
+over the distribution of the score's token is the better estimate (arXiv 2503.03064). It needs a scale on which each
 score is a single token, such as 0 to 5.
 """
 
@@ -26,16 +26,16 @@ def expected_score(tokens: Sequence[Any], score: int, rubric: Rubric) -> float:
 
     Args:
         tokens: the reply's tokens in order, each ``{"token", "logprob", "top_logprobs": [{"token", "logprob"}]}``.
-        score: what the reply says as a whole, by which the token that holds it is found.
-        rubric: for the scale.
+        score: the score in the whole reply, by which its token is found.
+        rubric: rubric with the scale.
 
     Raises:
         InvalidVerdict: no token is the score, no alternatives came with it, they are mostly no scores, or their
             logarithms are none of probabilities.
     """
-    place = _place(tokens, score, rubric)
+    index = _score_index(tokens, score, rubric)
     weights: dict[int, float] = {}
-    for text, probability in _alternatives(tokens[place].get("top_logprobs")):
+    for text, probability in _alternatives(tokens[index].get("top_logprobs")):
         if len(text) == 1 and text.isascii() and text.isdigit() and rubric.lowest <= int(text) <= rubric.highest:
             weights[int(text)] = weights.get(int(text), 0.0) + probability
     mass = sum(weights.values())
@@ -56,14 +56,14 @@ def _alternatives(found: Any) -> Iterator[tuple[str, float]]:
         yield str(one.get("token")).strip(), math.exp(logprob)
 
 
-def _place(tokens: Sequence[Any], score: int, rubric: Rubric) -> int:
-    """The first token that is the score: after the key in a JSON object."""
+def _score_index(tokens: Sequence[Any], score: int, rubric: Rubric) -> int:
+    """The index of the first token that is the score; in a JSON object, of the first after the key."""
     said = ""
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if not isinstance(token, dict):
             break
         text = str(token.get("token"))
         if text.strip() == str(score) and (rubric.reply == "integer" or '"score"' in said):
-            return place
+            return index
         said += text
     raise InvalidVerdict("no token of its own for the score in the server's logprobs")

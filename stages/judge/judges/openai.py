@@ -24,8 +24,8 @@ from stages.judge.judges.expected import TOP
 from stages.judge.judges.protocol import DEADLINE, TRIAL, Question
 from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import FIRST_WAIT, LOOK_UP_SECONDS, Client, Fault, as_object, excerpt, parse
-from stages.judge.judges.usage import Costs
-from stages.params.judge import Judge as JudgeParams
+from stages.judge.judges.usage import Usage
+from stages.params.judge import Judge
 
 URL, KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -46,9 +46,9 @@ class OpenAIJudge(ChatJudge):
     REASON, LIMIT = "finish_reason", MAX_TOKENS
 
     def __init__(
-        self, params: JudgeParams, rubric: Rubric, client: Client, served: str, *, look_up: float = LOOK_UP_SECONDS
+        self, settings: Judge, rubric: Rubric, client: Client, served: str, *, look_up: float = LOOK_UP_SECONDS
     ) -> None:
-        super().__init__(params, rubric, client, Costs())
+        super().__init__(settings, rubric, client, Usage())
         self._served = served
         self._look_up = look_up
         self._limit = MAX_TOKENS
@@ -58,13 +58,13 @@ class OpenAIJudge(ChatJudge):
         """The model by its name and what the server says of it, the rubric by its hash, and the options."""
         return {
             "backend": "openai",
-            "model": self._params.model,
+            "model": self._settings.model,
             "served_sha256": self._served,
             **self._replying,
             "rubric": self._rubric.name,
             "rubric_sha256": self._rubric.sha256,
             "options": json.dumps(self._options(), sort_keys=True),
-            "score": "expected value" if self._params.expected_value else "as said",
+            "score": "expected value" if self._settings.expected_value else "as said",
         }
 
     def introduce(self) -> None:
@@ -76,10 +76,10 @@ class OpenAIJudge(ChatJudge):
         """
         for limit in (MAX_TOKENS, NEWER_MAX_TOKENS):
             self._limit = limit
-            deadline = Deadline(self._params.deadline_seconds, key=DEADLINE)
+            deadline = Deadline(self._settings.deadline_seconds, key=DEADLINE)
             ask = functools.partial(self._complete, self._request(TRIAL, 0), deadline)
             try:
-                self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._params.retries))
+                self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._settings.retries))
                 return
             except Fault as fault:
                 if fault.status not in REFUSED:
@@ -91,25 +91,25 @@ class OpenAIJudge(ChatJudge):
 
     def _look(self) -> Mapping[str, str]:
         deadline = Deadline(self._look_up)
-        attempt = functools.partial(_served, self._client, self._params.model, deadline)
-        return {"served_sha256": self._client.repeated(attempt, deadline, retries=self._params.retries)}
+        attempt = functools.partial(_served, self._client, self._settings.model, deadline)
+        return {"served_sha256": self._client.repeated(attempt, deadline, retries=self._settings.retries)}
 
     def _shortened(self, request: dict[str, Any]) -> dict[str, Any]:
         return request | {self._limit: 1}
 
     def _options(self, repeat: int = 0) -> dict[str, float | int]:
-        params = self._params
-        return {"temperature": params.temperature, "seed": params.seed + repeat, self._limit: params.num_predict}
+        settings = self._settings
+        return {"temperature": settings.temperature, "seed": settings.seed + repeat, self._limit: settings.num_predict}
 
     def _request(self, question: Question, repeat: int) -> dict[str, Any]:
         schema = self._rubric.schema()
         wanted = {"name": "verdict", "strict": True, "schema": schema}
         return {
-            "model": self._params.model,
+            "model": self._settings.model,
             "messages": self._rubric.messages(question),
             **self._options(repeat),
             **({"response_format": {"type": "json_schema", "json_schema": wanted}} if schema else {}),
-            **({"logprobs": True, "top_logprobs": TOP} if self._params.expected_value else {}),
+            **({"logprobs": True, "top_logprobs": TOP} if self._settings.expected_value else {}),
         }
 
     def _complete(self, request: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
@@ -140,16 +140,16 @@ class OpenAIJudge(ChatJudge):
         return {name: said if isinstance(said, str) else "unknown" for name, said in named.items()}
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
-        return _unavailable(self._client.url, self._params.model, fault)
+        return _unavailable(self._client.url, self._settings.model, fault)
 
 
 def open_openai_judge(
-    params: JudgeParams, *, first_wait: float = FIRST_WAIT, look_up: float = LOOK_UP_SECONDS
+    settings: Judge, *, first_wait: float = FIRST_WAIT, look_up: float = LOOK_UP_SECONDS
 ) -> OpenAIJudge:
     """Find the server and the model, and ask it a first question, before anything is judged.
 
     Args:
-        params: the model, the rubric and the options. Such servers set the context themselves: ``num_ctx`` is not used.
+        settings: the model, the rubric and the options. ``num_ctx`` is not used: such servers set the context.
         first_wait: seconds before a failed call is repeated for the first time.
         look_up: the longest time for the server to say its models, in seconds.
 
@@ -158,18 +158,18 @@ def open_openai_judge(
         ConfigError: OPENAI_BASE_URL is no address, the key is none or is refused, the server does not have the model or
             does not take the request, or there is no such rubric.
     """
-    rubric = scoring_rubric(params)
-    client = Client(_url(), connections=params.parallel, first_wait=first_wait, key=_key())
+    rubric = scoring_rubric(settings)
+    client = Client(_url(), connections=settings.parallel, first_wait=first_wait, key=_key())
     deadline = Deadline(look_up)
     try:
         served = client.repeated(
-            functools.partial(_served, client, params.model, deadline), deadline, retries=params.retries
+            functools.partial(_served, client, settings.model, deadline), deadline, retries=settings.retries
         )
-        judge = OpenAIJudge(params, rubric, client, served, look_up=look_up)
+        judge = OpenAIJudge(settings, rubric, client, served, look_up=look_up)
         judge.introduce()
     except Fault as fault:
         client.close()
-        raise _unavailable(client.url, params.model, fault) from fault
+        raise _unavailable(client.url, settings.model, fault) from fault
     except (ConfigError, ServiceUnavailable):
         client.close()
         raise

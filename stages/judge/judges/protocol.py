@@ -1,4 +1,4 @@
-"""What a judge is: something that gives one answer a score from 0 to 100, or says why it has none."""
+"""The contract of a judge: it gives one answer a score from 0 to 100, or says why it has none."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from stages.common.errors import ServiceUnavailable
 from stages.common.records import ModelName
 from stages.common.results.judge import Verdict, VerdictStatus
 from stages.common.texts import is_exact
-from stages.params.judge import Judge as JudgeParams
+from stages.running.costs import JudgingCosts
 
 
 @dataclass(frozen=True)
 class Question:
-    """One answer to be judged, with all that a judge may know. ``id`` and ``model`` say whose it is.
+    """One answer to be judged, with all that a judge may know.
 
-    ``other`` is there where two answers are compared: it is the one that is shown second.
+    Attributes:
+        id: id of the test row.
+        model: model that gave the answer.
+        instruction: the row's instruction.
+        input: the row's input, which may be empty.
+        reference: the row's own answer.
+        answer: the answer to be judged; of two answers that are compared, the one that is shown first.
+        other: the answer that is shown second; None where one answer is judged.
     """
 
     id: str
@@ -43,7 +50,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A judge's word on one answer; the fields are those of `Verdict`. It holds no time, count of attempts or host."""
+    """A judge's verdict on one answer, before it is known whose it is; the fields are those of `Verdict`.
+
+    It holds nothing that differs from run to run, such as a time, a number of attempts or a host.
+    """
 
     status: VerdictStatus
     score: float | None
@@ -64,18 +74,27 @@ class Judgement:
         )
 
 
-#: The key of params.yaml that says how long one verdict may take.
+#: The key of params.yaml that bounds the time of one verdict.
 DEADLINE = "judge.deadline_seconds"
-#: A question that any judge that works answers: what it says does not matter. It is one about two answers too.
+#: A question that every working judge answers, whatever its verdict. It is about one answer and about two.
 TRIAL = Question("trial", "tuned", "Say whether two is a number.", "", "Two is a number.", "It is.", other="It is not.")
 
 
 class JudgeChanged(ServiceUnavailable):
-    """The judge is no longer the one that it was when the judging began: the last scores may be another's."""
+    """The judge is not the one with which the judging began: the last scores may come from another."""
 
 
-class Judge(Protocol):
-    """What `stages.judge.panel` needs of a judge. ``judge`` is called from several threads at a time."""
+class JudgeBackend(Protocol):
+    """A judge: what `judge.backend` of params.yaml names. `judge` is called from several threads at a time.
+
+    Attributes:
+        cacheable: asking costs more than reading a kept verdict, so that verdicts are kept.
+        deterministic: it is a fixed measure. The same question always gets the same verdict, and an answer equal to
+            its reference gets 100, so that there is nothing to repeat or to skip.
+    """
+
+    cacheable: ClassVar[bool]
+    deterministic: ClassVar[bool]
 
     def identity(self) -> dict[str, str]:
         """Everything that tells this judge from another: scores of two judges are comparable only if it is equal."""
@@ -90,11 +109,11 @@ class Judge(Protocol):
 
         Args:
             question: the answer.
-            repeat: which of several judgements of it this is, from 0: each is sampled with a seed of its own.
+            repeat: number of the judgement among several of the same answer, from 0. Each has a seed of its own.
 
         Raises:
             ServiceUnavailable: no further answer can be judged either.
-            ConfigError: nor later, until what params.yaml names is there.
+            ConfigError: the same, until what params.yaml names is there.
         """
         ...
 
@@ -107,7 +126,7 @@ class Judge(Protocol):
         """
         ...
 
-    def comparing(self) -> Judge:
+    def comparing(self) -> JudgeBackend:
         """The same judge, asked which of a question's two answers is better.
 
         It gives the answer that is shown first 100 if that is the better one, 50 if neither is, and 0 if the other is.
@@ -126,8 +145,8 @@ class Judge(Protocol):
         """
         ...
 
-    def costs(self) -> dict[str, float]:
-        """What asking has cost so far, as `judges.usage.Costs.entry` says; empty for a judge without costs."""
+    def costs(self) -> JudgingCosts | None:
+        """What asking has cost so far, without ``verdicts``; None if nothing was asked, or asking costs nothing."""
         ...
 
     def close(self) -> None:
@@ -139,23 +158,3 @@ def fingerprint(identity: Mapping[str, str]) -> str:
     """32 hexadecimal digits that two judges share only if their identities are equal."""
     text = json.dumps(dict(identity), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def open_judge(params: JudgeParams) -> Judge:
-    """The judge that params.yaml names, ready to judge: what it needs has been checked.
-
-    Raises:
-        ServiceUnavailable: its server does not answer.
-        ConfigError: its model, its rubric or its server's address is wrong.
-    """
-    if params.backend == "reference":
-        from stages.judge.judges.reference import ReferenceJudge
-
-        return ReferenceJudge()
-    if params.backend == "openai":
-        from stages.judge.judges.openai import open_openai_judge
-
-        return open_openai_judge(params)
-    from stages.judge.judges.ollama import open_ollama_judge
-
-    return open_ollama_judge(params)

@@ -1,4 +1,4 @@
-"""The built-in judge: how like the reference an answer is, by measures that need no model and give no two results.
+"""The built-in judge: likeness of an answer to its reference, by measures that are deterministic and need no model.
 
 It measures likeness, not quality. A right answer in other words scores low ("Jane Austen." for "The author is Jane
 Austen."), and a wrong one that differs in one word scores high (cumulus for cumulonimbus). It tells whether a
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import ClassVar
 
 from rapidfuzz.distance import Levenshtein
 
 from stages.common.texts import chrf, token_f1
 from stages.judge.judges.protocol import Judgement, Question
+from stages.running.costs import JudgingCosts
 
 #: Parts of the score of an answer that is not the reference. Equal, as none is the better judge and each misses what
 #: another sees: chrF (character 1- to 6-grams, recall counts double) takes part-right words and no order beyond six
@@ -48,6 +50,9 @@ def likeness(answer: str, reference: str) -> Likeness:
 class ReferenceJudge:
     """100 for the reference itself, 0 for an empty answer, otherwise the mean likeness."""
 
+    cacheable: ClassVar[bool] = False  # computing a score is as quick as reading it
+    deterministic: ClassVar[bool] = True
+
     def identity(self) -> dict[str, str]:
         """The measures and the versions of the libraries that compute them."""
         return {
@@ -74,7 +79,7 @@ class ReferenceJudge:
         return Judgement("scored", round(found.mean, 2), detail)
 
     def comparing(self) -> ReferencePairJudge:
-        """As in `stages.judge.judges.protocol.Judge`."""
+        """As in `stages.judge.judges.protocol.JudgeBackend`."""
         return ReferencePairJudge()
 
     def check(self) -> None:
@@ -84,9 +89,9 @@ class ReferenceJudge:
         """It has no options."""
         return None
 
-    def costs(self) -> dict[str, float]:
+    def costs(self) -> JudgingCosts | None:
         """Nothing worth counting."""
-        return {}
+        return None
 
     def close(self) -> None:
         """Nothing to let go of."""

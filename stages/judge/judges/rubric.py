@@ -14,16 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.common.errors import ConfigError
 from stages.common.files import sha256
 from stages.judge.judges.protocol import Question
+from stages.tokenize.prompt import STYLES
 
 FOLDER = Path(__file__).parent / "rubrics"
 
 #: What a judge replies: a JSON object with a score, the same with a reason after it, or a bare whole number; where it
 #: compares two answers, a JSON object that says which is better.
-Reply = Literal["score", "score and reason", "integer", "better"]
+ReplyFormat = Literal["score", "score and reason", "integer", "better"]
 #: The rubric by which answers are compared, and what each of its verdicts is on the scale of the answer shown first.
 COMPARING = "pairwise-v1"
 BETTER = {"first": 2, "tie": 1, "second": 0}
-#: Longer scales are given to the server as bounds; of shorter ones it gets every value, which backends hold to better.
+#: Scales of fewer steps are given to the server as a list of values, which servers enforce better than bounds.
 LONGEST_ENUM = 11
 
 _TEXTS = frozenset({"instruction", "input", "reference", "answer"})
@@ -43,7 +44,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reply: Reply = "score"
+    reply: ReplyFormat = "score"
     scale: Annotated[list[int], Field(min_length=2, max_length=2)] = [0, 100]
     system: list[str] = []
     user: list[str]
@@ -62,7 +63,7 @@ class Rubric:
     """Templates of the messages to the judge, and what it is to reply.
 
     The system message is the same for every question: servers then read it once and keep what they have computed.
-    The fields of the user's are $instruction, $input, $reference, $answer; $fence, a mark that stands in none of them;
+    The fields of the user's are $instruction, $input, $reference, $answer; $fence, a mark that occurs in none of them;
     and $task, instruction and input as chapter 7 of the book puts them to the model. Where two answers are compared
     $answer is the first and $other the second. Scores run from ``lowest`` to ``highest``.
     """
@@ -71,7 +72,7 @@ class Rubric:
     sha256: str
     system: str
     user: Template
-    reply: Reply = "score"
+    reply: ReplyFormat = "score"
     lowest: int = 0
     highest: int = 100
 
@@ -127,8 +128,8 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
     """Read a rubric.
 
     Args:
-        name: its file's, without the ending.
-        folder: where the file is.
+        name: name of its file without the ending.
+        folder: folder of the rubrics.
         comparing: whether it is to compare two answers, and not to score one.
 
     Raises:
@@ -159,9 +160,9 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
 
 
 def fence(*texts: str) -> str:
-    """A mark that stands in none of the texts.
+    """A mark that occurs in none of the texts.
 
-    It is made from their hash: the same each time, and not to be foreseen by whoever writes one of them.
+    It is made from their hash: it is the same each time, and who writes one of them cannot guess it.
     """
     seed = json.dumps(texts).encode()
     while True:
@@ -172,12 +173,8 @@ def fence(*texts: str) -> str:
 
 
 def _task(instruction: str, input: str) -> str:
-    """Instruction and input in the Alpaca format, as chapter 7.2 of the book has it."""
-    opening = (
-        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
-    )
-    task = f"{opening}\n\n### Instruction:\n{instruction}"
-    return f"{task}\n\n### Input:\n{input}" if input else task
+    """The alpaca prompt without its last heading, which the book gives to its judge (``format_input``, chapter 7.2)."""
+    return STYLES["alpaca"].prompt(instruction, input).removesuffix("\n\n### Response:\n")
 
 
 def _parse_integer(text: str) -> int:

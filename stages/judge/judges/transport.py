@@ -40,11 +40,11 @@ class Fault(Exception):
     """A call that brought no answer.
 
     Args:
-        what: the reason, without address or time, as it may end in an artifact.
+        what: the reason, without address or time, since it may go into an artifact.
         status: the HTTP status, where there is one and it is not 200.
-        unreachable: nobody listens at the address.
-        repeatable: the same call may succeed later.
-        wait: the seconds after which the server asks to be called again.
+        unreachable: whether nobody listens at the address.
+        repeatable: whether the same call may succeed later.
+        wait: seconds after which the server asks to be called again.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class Client:
     """Persistent connections to one server, for several threads.
 
     Args:
-        url: the server's base URL. A proxy from the environment is used unless the host is this machine.
-        connections: verdicts under way at a time. There is one connection more, so that a look-up waits for none.
-        first_wait: see `FIRST_WAIT`.
-        key: sent as a bearer token; it is taken out of what a server says.
+        url: base URL of the server. A proxy from the environment is used unless the host is this machine.
+        connections: number of verdicts under way at a time. One connection more keeps look-ups from waiting.
+        first_wait: seconds as in `FIRST_WAIT`.
+        key: API key, sent as a bearer token. It is removed from messages that quote the server.
     """
 
     def __init__(self, url: str, *, connections: int, first_wait: float = FIRST_WAIT, key: str | None = None) -> None:
@@ -151,7 +151,7 @@ class Client:
         return Fault(f"{type(error).__name__}: {error}", repeatable=False)
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
-        """Call ``attempt`` until it brings a result, a fault that repeating does not mend, or the deadline.
+        """Call ``attempt`` until it brings a result, a fault that repeating does not fix, or the deadline.
 
         Before a repetition it waits as long as the server asks for, up to `LONGEST_ASKED`, and at least as `FIRST_WAIT`
         says.
@@ -171,7 +171,7 @@ class Client:
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """End every call and every wait now; later ones fail at once."""
+        """End every call and every wait. Later calls fail at once."""
         self._closed.set()
         with self._lock:
             for deadline in self._under_way:

@@ -18,10 +18,10 @@ from stages.common.files import read_json
 from stages.common.records import StopReason
 from stages.common.results.judge import FaultCount, FaultExample, Verdict
 from stages.common.results.split import Example
-from stages.common.texts import TEMPLATE, leaks_template
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.transport import excerpt
 from stages.judge.scores.figures import POINTS
+from stages.tokenize.leaks import TEMPLATE, leaks_template
 
 WRONG_BUT_FLUENT = "wrong but fluent"
 #: An answer with a lower score is wrong.

@@ -1,72 +1,24 @@
 """The Ollama judge against a real server on loopback: for every fault no wrong score, no lost item, no hang."""
 
-import contextlib
 import dataclasses
 import hashlib
 import math
 import os
-import socket
-import ssl
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.cache import VerdictCache
-from stages.judge.judges.deadline import Deadline, _clock
-from stages.judge.judges.ollama import OllamaJudge, open_ollama_judge, prompt_problem
+from stages.judge.judges.ollama import prompt_problem
 from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
-from stages.judge.judges.transport import Client, Fault, excerpt
-from stages.judge.panel import judge_all
-from stages.params.judge import Judge as JudgeParams
+from stages.judge.judges.transport import excerpt
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
-
-QUESTION = Question("row-1", "tuned", "Name the author.", "", "Jane Austen.", "Jane Austin.")
-
-
-def settings(**changes):
-    values = {
-        "mode": "score",
-        "backend": "ollama",
-        "model": "llama3",
-        "rubric": "graded-v1",
-        "temperature": 0.0,
-        "seed": 123,
-        "num_ctx": 2048,
-        "num_predict": 64,
-        "repeats": 1,
-        "expected_value": False,
-        "exact_match": "ask",
-        "min_separation": 40.0,
-        "deadline_seconds": 5.0,
-        "retries": 2,
-        "parallel": 1,
-        "max_invalid": 0.02,
-        "bootstrap_resamples": 100,
-        "calibration": None,
-    }
-    return JudgeParams.model_validate(values | changes)
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """Open a judge on a server; judges are closed at the end of the test."""
-    judges = []
-
-    def open_(server, stall=30.0, **changes) -> OllamaJudge:
-        monkeypatch.setenv("OLLAMA_HOST", server.address)
-        judges.append(open_ollama_judge(settings(**changes), first_wait=0.01, stall=stall))
-        return judges[-1]
-
-    yield open_
-    for judge in judges:
-        judge.close()
+from tests.judge.judging import QUESTION, judge_all, settings
 
 
 @pytest.fixture
@@ -495,10 +447,10 @@ def test_a_model_that_can_think_is_asked_not_to(opened):
 def test_what_it_costs_is_counted(opened):
     with FakeOllama([score(85), server_error(503), score(85)]) as server:
         judge = opened(server)
-        assert judge.costs() == {}
+        assert judge.costs() is None
         judge.judge(QUESTION)
         judge.judge(QUESTION)
-    costs = judge.costs()
+    costs = judge.costs().model_dump(exclude_unset=True)
     assert costs.pop("seconds") > 0
     assert costs.pop("load_seconds") == pytest.approx(2 * 0.000856218)
     assert costs.pop("prompt_seconds") == pytest.approx(2 * 0.281467)
@@ -522,49 +474,6 @@ def test_the_expected_value_wants_a_short_scale(opened, rubric):
         opened(server, rubric=rubric, expected_value=True)
 
 
-def test_a_proxy_is_held_to_the_deadline_too(monkeypatch):
-    """The proxy is the fake itself, which lets a byte drop now and then."""
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeOllama([fake.drip]) as server:
-        monkeypatch.setenv("HTTP_PROXY", server.url)
-        client = Client("http://judge.invalid", connections=1)
-        body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
-        begin = time.monotonic()
-        with pytest.raises(Fault, match=r"no complete answer within 0\.3 s"):
-            client.call("POST", "/api/chat", body, Deadline(0.3))
-        assert time.monotonic() - begin < 5
-        client.close()
-    assert server.chats == [body]
-
-
-@pytest.mark.parametrize(("asked", "waited"), [("1", 1.0), ("Wed, 25 Nov 2026 18:00:00 GMT", 0.0), ("soon", 0.0)])
-def test_a_server_says_when_to_come_again(monkeypatch, asked, waited):
-    def busy(exchange):
-        exchange.handler.send_response(503)
-        exchange.handler.send_header("Retry-After", asked)
-        exchange.handler.send_header("Content-Length", "0")
-        exchange.handler.end_headers()
-
-    body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
-    with FakeOllama([busy]) as server, contextlib.closing(Client(server.url, connections=1)) as client:
-        with pytest.raises(Fault) as caught:
-            client.call("POST", "/api/chat", body, Deadline(5.0))
-        assert caught.value.wait == waited
-
-    begin = time.monotonic()
-    faults = iter([Fault("busy", wait=0.2)])
-
-    def attempt():
-        if (fault := next(faults, None)) is not None:
-            raise fault
-        return "answer"
-
-    client = Client("http://127.0.0.1:9", connections=1, first_wait=0.001)
-    assert client.repeated(attempt, Deadline(5.0), retries=1) == "answer"
-    assert time.monotonic() - begin >= 0.2
-
-
 def test_what_is_not_ollama_is_said(opened, monkeypatch):
     with FakeOllama() as server:
         monkeypatch.setattr(server, "address", f"{server.address}/elsewhere")
@@ -576,137 +485,6 @@ def test_what_is_not_ollama_is_said(opened, monkeypatch):
 def test_an_unknown_rubric_is_said(opened):
     with FakeOllama() as server, pytest.raises(ConfigError, match="no rubric 'nope'; there is book, graded-v1"):
         opened(server, rubric="nope")
-
-
-def test_a_proxy_is_not_asked_for_this_machine(opened, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeOllama([score(85)]) as server:
-        assert opened(server).judge(QUESTION).score == 85
-
-
-def test_one_connection_serves_all_calls_of_a_thread(opened):
-    with FakeOllama([score(85)]) as server:
-        judge = opened(server)
-        for _ in range(5):
-            judge.judge(QUESTION)
-    assert len(server.connections) == 1
-
-
-def test_closing_ends_a_call_under_way(opened):
-    with FakeOllama([fake.talk]) as server:
-        judge = opened(server, deadline_seconds=600.0)
-        judgements = []
-        thread = threading.Thread(target=lambda: judgements.append(judge.judge(QUESTION)))
-        thread.start()
-        while not server.chats:
-            time.sleep(0.005)
-        judge.close()
-        thread.join(timeout=10)
-        assert not thread.is_alive()
-    assert judgements[0].status == "failed"
-
-
-def test_deadlines_end_with_their_calls(opened):
-    held = []
-
-    def behave(exchange):
-        held.append(len(_clock))
-        score(85)(exchange)
-
-    with FakeOllama([behave]) as server:
-        opened(server, deadline_seconds=600.0).judge(QUESTION)
-    assert held == [1]
-    assert len(_clock) == 0
-
-
-def test_a_deadline_that_cannot_end_its_call_keeps_no_other_from_its_end():
-    class Broken(Deadline):
-        def expire(self):
-            raise AttributeError("shutdown")
-
-    ours, theirs = socket.socketpair()
-    with ours, theirs, Broken(0.01), Deadline(0.05) as deadline:
-        deadline.watch(ours, ours)
-        theirs.settimeout(5)
-        assert theirs.recv(1) == b""  # shut
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A key and its certificate for localhost, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(
-        [*command, *names, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True
-    )
-    with path.open("a") as file:
-        file.write(path.with_suffix(".crt").read_text())
-    return path
-
-
-@contextlib.contextmanager
-def tunnel(server, context):
-    """A proxy that speaks TLS and lets one connection through, whatever it carries; yields its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def carry(source, target):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(1 << 16):
-                target.sendall(piece)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def serve():
-        with contextlib.suppress(OSError):
-            outside = context.wrap_socket(listener.accept()[0], server_side=True)
-            while not outside.recv(1 << 16).endswith(b"\r\n\r\n"):
-                pass
-            inside = socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])))
-            outside.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            other = threading.Thread(target=carry, args=(inside, outside))
-            other.start()
-            carry(outside, inside)
-            other.join()
-            outside.close()
-            inside.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"https://localhost:{listener.getsockname()[1]}"
-    finally:
-        thread.join()
-        listener.close()
-
-
-@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "through a proxy's TLS"])
-def test_what_drips_through_tls_is_ended_and_so_is_the_next(certificate, proxied):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
-    with contextlib.ExitStack() as stack:
-        server = FakeOllama([fake.drip])
-        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
-        stack.enter_context(server)
-        client = stack.enter_context(
-            contextlib.closing(Client(server.url.replace("http://127.0.0.1", "https://localhost"), connections=1))
-        )
-        client._session.verify = str(certificate)
-        for _ in range(2):
-            with contextlib.ExitStack() as once:
-                if proxied:
-                    client._session.proxies = {"https": once.enter_context(tunnel(server, context))}
-                begin = time.monotonic()
-                with pytest.raises(Fault, match=r"no complete answer within 0\.2 s"):
-                    client.call("POST", "/api/chat", body, Deadline(0.2))
-                assert time.monotonic() - begin < 1
-    assert len(server.chats) == 2
-    assert len(_clock) == 0
 
 
 def test_the_key_is_that_of_the_whole_request(opened):

@@ -13,13 +13,13 @@ from stages.judge.__main__ import main
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.chat_judge import scoring_rubric
 from stages.judge.judges.openai import OpenAIJudge, open_openai_judge
-from stages.judge.judges.protocol import JudgeChanged, open_judge
+from stages.judge.judges.opening import open_judge
+from stages.judge.judges.protocol import JudgeChanged
 from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import Client
-from stages.judge.panel import judge_all
 from tests.fake_ollama import is_right
 from tests.fake_openai import FakeOpenAI, error, score, text
-from tests.judge.judges.test_ollama import QUESTION, settings
+from tests.judge.judging import QUESTION, judge_all, settings
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
 
 KEY = "sk-very-secret"
@@ -213,7 +213,7 @@ def test_tokens_are_counted(opened):
         judge = opened(server)
         judge.judge(QUESTION)
         judge.judge(QUESTION)
-    costs = judge.costs()
+    costs = judge.costs().model_dump(exclude_unset=True)
     assert costs.pop("seconds") > 0
     assert costs == {"replies": 2, "prompt_tokens": 400, "reply_tokens": 16}
 

@@ -20,9 +20,8 @@ import requests
 from stages.common.errors import ConfigError
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.openai import open_openai_judge
-from stages.judge.panel import judge_all
 from stages.judge.self_test import self_test
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import judge_all, settings
 from tests.judge.test_panel import questions
 
 PYTHON = os.environ.get("REAL_JUDGE_PYTHON")

@@ -11,7 +11,7 @@ import pytest
 from stages.common.errors import ConfigError
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 from tests.root import ROOT
 
 RECORDED = json.loads((ROOT / "tests" / "fixtures" / "ollama_0_32_15.json").read_text())
@@ -81,8 +81,8 @@ def test_what_the_real_server_says_of_its_model_is_the_identity(judged):
     assert found["template_sha256"] == hashlib.sha256(template.encode()).hexdigest()
     assert (judgement.status, judgement.score) == ("scored", 0.0)
     costs = judge.costs()
-    assert (costs["prompt_tokens"], costs["reply_tokens"], costs["reply_seconds"]) == (21, 10, 0.474565)
-    assert (costs["size_vram"], costs["context_length"]) == (0, 2048)
+    assert (costs.prompt_tokens, costs.reply_tokens, costs.reply_seconds) == (21, 10, 0.474565)
+    assert (costs.size_vram, costs.context_length) == (0, 2048)
 
 
 @pytest.mark.parametrize(

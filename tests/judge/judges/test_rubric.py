@@ -1,16 +1,13 @@
-"""What a language model is asked, how its answer is read, and where its server is."""
+"""What a language model is asked, and how its answer is read."""
 
 import dataclasses
 import json
-import math
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError
-from stages.judge.judges.address import is_loopback, parse_host
-from stages.judge.judges.expected import expected_score
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
 
@@ -155,53 +152,6 @@ def test_a_reason_comes_after_the_score_or_not_at_all():
             rubric.parse(text)
 
 
-def tokens(*pairs):
-    """Tokens as servers give them: the text, and the probabilities of the alternatives there."""
-    return [
-        {
-            "token": text,
-            "logprob": 0.0,
-            "top_logprobs": [{"token": token, "logprob": math.log(p)} for token, p in alternatives.items()],
-        }
-        for text, alternatives in pairs
-    ]
-
-
-def test_the_expected_score_is_the_mean_over_the_score_s_own_token():
-    rubric = load_rubric("levels-v1")
-    found = tokens(
-        ('{"', {}), ("score", {}), ('":', {}), (" 4", {" 4": 0.5, " 5": 0.25, "3": 0.15, "!": 0.1}), ("}", {})
-    )
-    # (4 x .5 + 5 x .25 + 3 x .15) / .9
-    assert expected_score(found, 4, rubric) == pytest.approx(3.7 / 0.9)
-    # a 4 before the key is not the score
-    assert expected_score(tokens(("4", {"4": 1.0})) + found, 4, rubric) == pytest.approx(3.7 / 0.9)
-
-
-@pytest.mark.parametrize(
-    ("found", "message"),
-    [
-        ([], "no token of its own"),
-        ([{"token": '"score": '}, {"token": "4", "top_logprobs": 5}], "are no list"),
-        ([{"token": '"score": '}, {"token": "4", "top_logprobs": ["4"]}], "no logarithm of a probability"),
-        *(
-            (
-                [{"token": '"score": '}, {"token": "4", "top_logprobs": [{"token": "4", "logprob": wrong}]}],
-                "no logarithm",
-            )
-            for wrong in (None, "x", math.nan, math.inf, 0.5, -(10**400))
-        ),
-        ([None], "no token of its own"),
-        (tokens(("8", {"8": 1.0}), ("5", {"5": 1.0})), "no token of its own"),
-        (tokens(('{"score"', {}), ("4", {})), "probability of 0.00"),
-        (tokens(('{"score"', {}), ("4", {"4": 0.3, "9": 0.7})), "probability of 0.30"),
-    ],
-)
-def test_an_expected_score_that_cannot_be_had_is_no_score(found, message):
-    with pytest.raises(InvalidVerdict, match=message):
-        expected_score(found, 4, load_rubric("levels-v1"))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -221,61 +171,3 @@ def test_a_wrong_rubric_is_said(tmp_path, content, message):
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(ConfigError, match=message):
         load_rubric("bad", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("value", "url"),
-    [
-        ("", "http://127.0.0.1:11434"),
-        ("  ", "http://127.0.0.1:11434"),
-        ("gpu-box", "http://gpu-box:11434"),
-        ("gpu-box:8080", "http://gpu-box:8080"),
-        (":8080", "http://127.0.0.1:8080"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
-        ('"192.168.1.2"', "http://192.168.1.2:11434"),
-        ("http://gpu-box", "http://gpu-box:80"),
-        ("http://gpu-box:11434/", "http://gpu-box:11434"),
-        ("https://judge.example", "https://judge.example:443"),
-        ("https://judge.example:8443/ollama/", "https://judge.example:8443/ollama"),
-        ("HTTPS://judge.example", "https://judge.example:443"),
-        ("::1", "http://[::1]:11434"),
-        ("[::1]:8080", "http://[::1]:8080"),
-        ("[::]", "http://[::1]:11434"),
-        ("http://[fe80::1]/x", "http://[fe80::1]:80/x"),
-    ],
-)
-def test_every_form_of_ollama_host(value, url):
-    assert parse_host(value) == url
-
-
-@pytest.mark.parametrize(
-    "value", ["box:", "box:port", "box:0", "box:65536", "box:-1", "ftp://box", "a b", "-box", "://box"]
-)
-def test_what_is_no_address_is_said(value):
-    with pytest.raises(ConfigError, match="OLLAMA_HOST: expected host, host:port or a URL"):
-        parse_host(value)
-
-
-def test_a_password_is_not_repeated():
-    with pytest.raises(ConfigError) as caught:
-        parse_host("http://me:secret@box:port")
-    assert "secret" not in str(caught.value)
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_every_value_is_an_address_or_is_said(value):
-    try:
-        url = parse_host(value)
-    except ConfigError:
-        return
-    assert url.startswith(("http://", "https://"))
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("localhost", True), ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("box", False), ("10.0.0.1", False)],
-)
-def test_loopback(host, loopback):
-    assert is_loopback(host) == loopback

@@ -28,15 +28,15 @@ from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
+from stages.judge.probes import probes
 from stages.judge.scores.pairwise import in_both_orders, summarise_pairs
-from stages.judge.self_test import probes
 from stages.params import whole
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, better, careful, pair, server_error, text
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import text as openai_text
 from tests.judge import test_stage as stage
-from tests.judge.judges.test_ollama import settings
+from tests.judge.judging import settings
 from tests.judge.test_stage import ANSWERS, configure, metrics, outputs, respond
 from tests.root import ROOT
 

@@ -1,0 +1,25 @@
+"""Opens the judge that params.yaml names."""
+
+from __future__ import annotations
+
+from stages.judge.judges.ollama import open_ollama_judge
+from stages.judge.judges.openai import open_openai_judge
+from stages.judge.judges.protocol import JudgeBackend
+from stages.judge.judges.reference import ReferenceJudge
+from stages.params.judge import Judge
+
+
+def open_judge(settings: Judge) -> JudgeBackend:
+    """Open the judge that ``judge.backend`` names; what it needs has been checked when this returns.
+
+    Raises:
+        ServiceUnavailable: its server does not answer.
+        ConfigError: its model, its rubric or its server's address is wrong.
+    """
+    match settings.backend:
+        case "reference":
+            return ReferenceJudge()
+        case "ollama":
+            return open_ollama_judge(settings)
+        case "openai":
+            return open_openai_judge(settings)

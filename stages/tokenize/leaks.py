@@ -1,0 +1,46 @@
+"""Parts of the prompt styles in an answer: a model that leaks them goes on to write the next prompt.
+
+The patterns are derived from `STYLES`, so that a new style is looked for as soon as it is there. The stages generate
+and judge use the same ones, so that their counts agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from stages.tokenize.prompt import STYLES, PromptStyle
+
+#: A special token such as <|user|>. A model that leaks one makes up others too, so that any counts.
+_SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
+#: The beginning of a Markdown heading; any heading of that level or below counts. One sign is too common elsewhere.
+_HEADING = re.compile(r"##+")
+_FIELD_OR_LINE_END = re.compile(r"\{instruction\}|\{input\}|\n")
+
+
+def leak_pattern(styles: Iterable[PromptStyle]) -> re.Pattern[str]:
+    """A pattern for every line of the styles' own text.
+
+    A heading gives its signs alone, and a special token gives any name. Other text gives its first sentence, since a
+    model often goes on from there in its own words, and its last one if that is a label such as ``USER:``.
+    """
+    texts = [template for style in styles for template in (style.with_input, style.without_input)]
+    lines = [line.strip() for text in texts for line in _FIELD_OR_LINE_END.split(text) if re.search(r"\w", line)]
+    return re.compile("|".join(dict.fromkeys(mark for line in lines for mark in _marks(line))))
+
+
+def _marks(line: str) -> list[str]:
+    if _SPECIAL_TOKEN.match(line):
+        return [_SPECIAL_TOKEN.pattern]
+    if heading := _HEADING.match(line):
+        return [re.escape(heading[0])]
+    first, *rest = line.split(". ")
+    return [re.escape(first), *(re.escape(last) for last in rest[-1:] if last.endswith(":"))]
+
+
+TEMPLATE = leak_pattern(STYLES.values())
+
+
+def leaks_template(answer: str) -> bool:
+    """Whether an answer holds a part of a prompt style."""
+    return TEMPLATE.search(answer) is not None

@@ -1,0 +1,48 @@
+"""A part of a prompt style in an answer is a leak, whichever style it is of."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from stages.common.records import PromptStyleName
+from stages.tokenize.leaks import TEMPLATE, leak_pattern, leaks_template
+from stages.tokenize.prompt import STYLES, PromptStyle
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1. B6\n### Instruction:\nWhat", "<|assistant|>:\nyes", "###", "Below is an instruction that describes a task. B"],
+)
+def test_a_part_of_a_prompt_style_is_a_leak(text):
+    assert leaks_template(text)
+    assert not leaks_template(text.replace("###", "##").replace("<|", "<").replace("Below is", "Above is"))
+
+
+def test_the_patterns_are_those_of_the_styles():
+    assert TEMPLATE.pattern == r"Below\ is\ an\ instruction\ that\ describes\ a\ task|\#\#\#|<\|\w+\|>"
+
+
+def test_a_new_style_is_looked_for():
+    vicuna = PromptStyle(
+        name="vicuna",
+        with_input="A chat. Be polite. USER: {instruction}: {input} ASSISTANT:",
+        without_input="[INST] {instruction} [/INST]",
+    )
+
+    found = leak_pattern([vicuna])
+
+    assert [text for text in ("A chat", "USER:", "ASSISTANT:", "[INST]", "[/INST]") if not found.search(text)] == []
+    assert found.search("Sorted: a, b [1]") is None
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_every_line_of_a_style_is_a_leak(name):
+    style = STYLES[name]
+    own = style.prompt("", "").splitlines() + style.with_input.splitlines()
+
+    assert [line for line in own if re.search(r"\w", re.sub(r"\{\w+\}", "", line)) and not leaks_template(line)] == []
+
+
+def test_params_yaml_may_name_every_style_and_no_other():
+    assert set(get_args(PromptStyleName)) == set(STYLES)
