@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stages.common import paths
-from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_json
-from stages.common.records import read_metrics, read_records, write_metrics, write_records
+from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import (
@@ -19,8 +19,6 @@ from stages.common.results.judge import (
     SCORES_CSV,
     SCORES_PLOT,
     VERDICTS,
-    Headlines,
-    JudgeMetrics,
     Verdict,
 )
 from stages.common.results.split import (
@@ -169,68 +167,11 @@ def test_what_is_written(folder):
     assert SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("mode", ["score", "pairwise"])
-def test_what_is_written_is_what_the_contract_names(folder, mode):
-    """Read as the models of stages.common.results and written again, the files are the same bytes."""
-    configure(mode=mode)
-    main()
-    for path, kind in ((JUDGE_METRICS, JudgeMetrics), (SCORES, Headlines)):
-        write_metrics(Path("again.json"), read_metrics(path, kind, made_by=""))
-        assert Path("again.json").read_bytes() == path.read_bytes()
-
-
-def test_the_headlines(folder):
-    main()
-    found, scores = metrics(), json.loads(SCORES.read_text())
-    assert list(scores) == ["judge", "tuned", "base", "difference"]
-    assert scores["tuned"] == {
-        "score": found["tuned"]["mean"],
-        "ci95_low": found["tuned"]["interval"]["low"],
-        "ci95_high": found["tuned"]["interval"]["high"],
-        "scored": 3,
-        "invalid": 0,
-        "failed": 0,
-    }
-    assert list(scores["base"]) == list(scores["difference"]) == ["score", "ci95_low", "ci95_high"]
-
-
-def test_no_other_stage_depends_on_what_the_judge_writes():
-    """So a field more in it makes nothing but the judge run again."""
-    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
-    contract = "stages/common/results/judge.py"
-    assert [name for name, stage in stages.items() if contract in stage["deps"]] == ["judge"]
-
-
 def test_the_tuned_model_alone(folder):
     configure(models=["tuned"])
     write_records(RESPONSES, respond({key: answer for key, answer in ANSWERS.items() if key[1] == "tuned"}))
     main()
     assert list(metrics()) == ["judge", "self_test", "tuned"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda rows: rows[1:], "no answer: a (tuned)"),
-        (lambda rows: [*rows, rows[2]], "more than one answer: c (tuned)"),
-        (lambda rows: [*rows, rows[0].model_copy(update={"id": "z"})], "answers to no test row: z (tuned)"),
-    ],
-)
-def test_answers_that_do_not_fit_the_rows_are_named_and_nothing_is_changed(folder, change, message):
-    before = earlier_results()
-    write_records(RESPONSES, change(respond(ANSWERS)))
-    with pytest.raises(DataError) as caught:
-        main()
-    assert caught.value.what == f"{RESPONSES} does not fit artifacts/split/test.jsonl: {message}"
-    assert outputs() == before
-
-
-def test_answers_of_no_model_are_said(folder):
-    write_records(RESPONSES, [])
-    with pytest.raises(DataError) as caught:
-        main()
-    assert caught.value.what == f"{RESPONSES}: no answer by the model tuned"
-    assert not JUDGE_FOLDER.exists()
 
 
 def test_the_headlines_name_the_judge_so_that_a_diff_of_two_judges_shows_it(folder, monkeypatch):
@@ -242,13 +183,6 @@ def test_the_headlines_name_the_judge_so_that_a_diff_of_two_judges_shows_it(fold
         ollama(monkeypatch, server)
         main()
     assert json.loads(SCORES.read_text())["judge"] == f"llama3 {metrics()['judge']['fingerprint'][:12]}"
-
-
-def test_two_rows_with_one_id_are_named(folder):
-    write_records(split_file("test"), [*EXAMPLES, EXAMPLES[0]])
-    with pytest.raises(DataError, match="more than one row: a") as caught:
-        main()
-    assert caught.value.fix == "dvc repro --force split"
 
 
 def ollama(monkeypatch, server):
