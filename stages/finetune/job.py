@@ -31,7 +31,7 @@ from stages.finetune.progress import Progress, StepRecord
 from stages.finetune.team import ALONE, Team
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
-from stages.gpt2.runtime import Place
+from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.finetune import Finetune
 from stages.running import environment, out_of_memory, signals, summary
@@ -106,7 +106,7 @@ class Job:
     form: Format
     rows: dict[str, list[Encoded]]
     steps: int
-    place: Place
+    place: Compute
 
 
 def finetune(recipe: Finetune, run: tracker.StageRun | None, team: Team | None = None) -> None:
@@ -132,7 +132,7 @@ def finetune(recipe: Finetune, run: tracker.StageRun | None, team: Team | None =
             "has reached finetune.learning_rate",
             f"set finetune.warmup_steps to less than {steps}, or train longer, in params.yaml",
         )
-    place = Place(device, runtime.dtype_for(recipe.precision, device))
+    place = Compute(device, runtime.dtype_for(recipe.precision, device))
     job = Job(recipe, run, team, form, rows, steps, place)
     demand = memory.Demand(
         sizes,

@@ -727,7 +727,7 @@ def test_sigkill_at_a_few_moments_and_run_again_gives_the_same_files(prepared):
 def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys):
     monkeypatch.chdir(prepared[0])
     model = weights.initialise(TINY, seed=0)
-    place = runtime.Place(torch.device("cpu"), torch.float32)
+    place = runtime.Compute(torch.device("cpu"), torch.float32)
     form = Format.model_validate_json(Path(TOKENS_FORMAT).read_text())
     made = job.Job(whole.load().finetune, None, ALONE, form, rows={}, steps=1, place=place)
     bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())

@@ -25,7 +25,7 @@ from stages.finetune.team import ALONE, Team
 from stages.gpt2 import graphs
 from stages.gpt2.graphs import VARIABLE
 from stages.gpt2.model import GPT2Config
-from stages.gpt2.packed import KEPT_WEIGHTS
+from stages.gpt2.packed import keeps_weights
 from stages.params.finetune import Finetune, Lora
 from stages.running.out_of_memory import explained, size
 
@@ -205,10 +205,10 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
     layer = shape.computed * 13 * width * item
     seen = sizes.n_head * (shape.prefix + shape.longest)
     pairs = seen * shape.grid
-    chunks = math.ceil(shape.prefix / shape.longest)  # the common tokens are rows too
-    kept = pairs + seen * chunks * shape.longest
-    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS and chunks <= shape.rows:
-        layer += shape.computed * 3 * width * item + 4 * kept
+    kept = keeps_weights(shape.prefix, shape.rows, shape.longest, sizes.n_head)
+    if device.type == "cpu" and not settings.dropout and kept:
+        chunks = math.ceil(shape.prefix / shape.longest)  # the shared tokens are rows too
+        layer += shape.computed * 3 * width * item + 4 * (pairs + seen * chunks * shape.longest)
     elif shape.layout.padded:
         layer += 4 * (shape.grid + shape.rows * shape.prefix) * width * item
     else:

@@ -20,7 +20,7 @@ from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.schedule import evaluated, parts_of, steps_of
 from stages.finetune.team import Team
 from stages.gpt2.model import GPT2Config
-from stages.gpt2.runtime import Place
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune, Lora
 from stages.tokenize.encoding import first_target
 
@@ -251,7 +251,7 @@ def plan(
     *,
     steps: int,
     evaluation_batch: int,
-    place: Place,
+    place: Compute,
     processes: int = 1,
 ) -> Plan:
     """Count a run of ``steps`` steps at a place, whose evaluations take ``evaluation_batch`` rows at a time.

@@ -16,7 +16,7 @@ from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.team import Team
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
-from stages.gpt2.runtime import Place
+from stages.gpt2.runtime import Compute
 from stages.params import whole
 from stages.params.finetune import Lora
 from tests.root import ROOT
@@ -172,7 +172,7 @@ def test_a_team_computes_what_its_processes_share_out(processes):
 
 def test_two_processes_compute_the_common_beginning_twice_and_see_the_rows_once():
     recipe = RECIPE.model_copy(update={"batch_size": 3, "max_steps": 1})
-    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "place": Place(torch.device("cpu"), torch.float32)}
+    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "place": Compute(torch.device("cpu"), torch.float32)}
     alone = work.plan(ROWS, ROWS, recipe, SIZES, **about)
     both = work.plan(ROWS, ROWS, recipe, SIZES, **about, processes=2)
 
