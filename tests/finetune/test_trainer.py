@@ -427,7 +427,7 @@ def test_a_run_follows_torch_s_schedules(name):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_that_fill_no_batch_are_refused_with_the_mend():
+def test_rows_that_fill_no_batch_are_refused_with_the_fix():
     with pytest.raises(ConfigError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
         fit(changed(batch_size=15))
 
