@@ -17,7 +17,7 @@ from torch import Tensor
 from stages.common.errors import ConfigError
 from stages.finetune.batches import Batch
 from stages.gpt2 import runtime
-from stages.gpt2.graphs import VARIABLE, Recorder, Repeater
+from stages.gpt2.graphs import VARIABLE, GraphRunner, Replayer
 from stages.gpt2.packed import PaddedRows
 
 #: How far the loss and the norm of a recorded step may be from those of the same step done plainly, as a share: the
@@ -77,20 +77,20 @@ class RecordedLosses:
 
     Args:
         loss_of: computes one, a scalar in fp32, without gradients.
-        recorder: of the device.
+        runner: runner of the device.
         device: where it is computed.
     """
 
-    def __init__(self, loss_of: Callable[[Batch], Tensor], recorder: Recorder, device: torch.device) -> None:
+    def __init__(self, loss_of: Callable[[Batch], Tensor], runner: GraphRunner, device: torch.device) -> None:
         self._loss_of = loss_of
-        self._repeater = Repeater(recorder, "evaluations")
+        self._replayer = Replayer(runner, "evaluations")
         self._held = _Held(device)
         self._loss = torch.zeros((), device=device)
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of a batch in main memory, whose rows are filled up; the next one takes its place."""
         shape, [held] = self._held.take([batch])
-        self._repeater.do(shape, lambda: self._loss.copy_(self._loss_of(held)))
+        self._replayer.run(shape, lambda: self._loss.copy_(self._loss_of(held)))
         return self._loss
 
 
@@ -104,7 +104,7 @@ class RecordedSteps:
         step_of: does one.
         gradient_of: computes the same numbers, and updates nothing.
         forget: forgets the gradients of a step that was broken off.
-        recorder: of the device.
+        runner: runner of the device.
         device: where the steps are done.
     """
 
@@ -113,13 +113,13 @@ class RecordedSteps:
         step_of: StepOf,
         gradient_of: GradientOf,
         forget: Callable[[], None],
-        recorder: Recorder,
+        runner: GraphRunner,
         device: torch.device,
     ) -> None:
         self._step_of = step_of
         self._gradient_of = gradient_of
         self._forget = forget
-        self._repeater = Repeater(recorder, "training steps", forget)
+        self._replayer = Replayer(runner, "training steps", forget)
         self._held = _Held(device)
         self._controls = torch.zeros(2, device=device)
         self._results = torch.zeros(3, device=device)
@@ -133,9 +133,9 @@ class RecordedSteps:
         """
         shape, held = self._held.take(batches)
         runtime.put(self._controls, torch.tensor([controls.learning_rate, controls.after], dtype=torch.float32))
-        compared = self._compared or not self._repeater.records_next(shape)
+        compared = self._compared or not self._replayer.captures_next(shape)
         expected = None if compared else self._plain(held)
-        self._repeater.do(shape, functools.partial(self._do, held))
+        self._replayer.run(shape, functools.partial(self._do, held))
         if expected is not None:
             self._compare(expected)
         return self._results.clone()
@@ -147,7 +147,7 @@ class RecordedSteps:
         """Loss and norm of a step, done plainly and without an update; draws no random number from the generators."""
         found: list[Tensor] = []
         with torch.random.fork_rng():
-            self._repeater.plainly(lambda: found.extend(self._gradient_of(held)))
+            self._replayer.run_eagerly(lambda: found.extend(self._gradient_of(held)))
         self._forget()
         return [number.item() for number in found]
 

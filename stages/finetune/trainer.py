@@ -167,12 +167,12 @@ class _Run:
         self._recorded: RecordedSteps | None = None
         losses: RecordedLosses | None = None
         # Gradients that are summed over processes are not recorded.
-        if (recorder := graphs.recorder(self._device)) and team.size == 1:
-            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), recorder, self._device)
+        if (runner := graphs.runner(self._device)) and team.size == 1:
+            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), runner, self._device)
             # Nor are activations that are computed again, for which the generators' states are read.
             if not settings.activation_checkpointing:
                 forget = self._weights.forget
-                self._recorded = RecordedSteps(self._learn, self._gradient, forget, recorder, self._device)
+                self._recorded = RecordedSteps(self._learn, self._gradient, forget, runner, self._device)
         evaluation = Evaluation(self._working, self.val, self.loss_on, team, self._check, losses)
         self._evaluation = self.meter.timed("evaluation", evaluation) if self.meter else evaluation
         self._launched: list[_Launched] = []

@@ -15,6 +15,7 @@ from stages.common.results.generate import Response
 from stages.common.results.tokenize import Encoded
 from stages.gpt2 import decoding, runtime, tokenizer, weights
 from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.sampling import Sampling
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.params.generate import Generate
 from stages.running.out_of_memory import explained, size
@@ -94,9 +95,9 @@ def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) 
     return sizes.n_layer * 2 * rows * length * sizes.n_embd * width
 
 
-def sampling(temperature: float, top_k: int | None, top_p: float | None) -> decoding.Sampling | None:
+def sampling(temperature: float, top_k: int | None, top_p: float | None) -> Sampling | None:
     """How to draw tokens; at temperature 0 they are not drawn, and it is None."""
-    return decoding.Sampling(temperature, top_k, top_p) if temperature > 0 else None
+    return Sampling(temperature, top_k, top_p) if temperature > 0 else None
 
 
 def answer(

@@ -175,7 +175,7 @@ def estimate(
         kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
     )
     if team.size == 1:
-        if graphs.recorded(device) and not settings.activation_checkpointing:
+        if graphs.enabled(device) and not settings.activation_checkpointing:
             return replace(found, recordings=max(kept, found.gradients))
         return found
     if not team.sharded:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
-from stages.finetune.batches import batches_of, common_prefix
+from stages.finetune.batches import batches_of
 from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.schedule import evaluated, parts_of, steps_of
 from stages.finetune.team import Team
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.packed import shared_prefix_length
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune, Lora
 from stages.tokenize.encoding import first_target
@@ -133,7 +134,7 @@ class Shape:
             layout: how they lie in the line.
             share_prefix: whether the common beginning is computed once.
         """
-        prefix = layout.prefix(common_prefix(rows)) if share_prefix else 0
+        prefix = layout.prefix(shared_prefix_length([row.ids for row in rows], leaving=2)) if share_prefix else 0
         inputs = tuple(len(row.ids) - 1 for row in rows)
         common: set[tuple[int, int]] = set()
         targets = 0
