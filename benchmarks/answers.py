@@ -121,7 +121,7 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
                 max_new_tokens=lengths,
                 end_of_text=-1,
                 batch_size=batch_size,
-                lookahead=lookahead,
+                speculative=lookahead,
             )
         )
         return [made[number].ids for number in range(len(prompts))]

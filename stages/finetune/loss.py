@@ -131,6 +131,6 @@ class _Group:
             block.copy_((block.float() - self._largest).exp_().mul_(factors))
         # Less one in fp32: of a softmax already rounded to bf16 nothing may be left.
         at_target = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
-        with runtime.each_place_once(self._logits.device):
+        with runtime.distinct_indices(self._logits.device):
             self._logits[self._targets] = at_target
         return self._logits

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
-from stages.finetune.batches import batches_of, collate, epoch_order, shared_prefix
+from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.layout import Layout, bucket
 from stages.gpt2.packed import PaddedRows
 from stages.gpt2.runtime import Compute
@@ -61,21 +61,6 @@ def test_the_end_of_text_is_a_target_and_so_is_one_inside_a_row():
     batch = collate([row([END, 5, END, END], prompt_length=2)], "response")
 
     assert batch.targets.tolist() == [END, END]
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([[1, 2, 3]], 0),
-        ([[1, 2, 3], [1, 2, 3]], 1),
-        ([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6], [1, 2, 3, 7, 5]], 3),
-        ([[1, 2, 3, 4], [5, 2, 3, 4]], 0),
-        ([[1, 2], [1, 2, 3, 4]], 0),
-        ([[1, 2, 3], [1, 2, 3, 4, 5]], 1),
-    ],
-)
-def test_shared_prefix_leaves_every_row_an_input_of_its_own(rows, expected):
-    assert shared_prefix([row(ids) for ids in rows]) == expected
 
 
 @st.composite
