@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROFILE ?= quick
 VENV := .venv
 RUN := $(VENV)/bin/python
-# What no tool that we start shall send anywhere (flows/environment.py says the same to whoever starts it by hand).
+# What no tool that we start shall send anywhere (flows/tool_settings.py says the same to whoever starts it by hand).
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -37,7 +37,7 @@ format: $(VENV)/installed-dev  ## let ruff lay out the code
 	@$(RUN) -m ruff format .
 
 profile: $(VENV)/installed  ## put a profile's values into params.yaml: make profile PROFILE=gpt2-medium
-	@$(RUN) -m flows.profile $(PROFILE)
+	@$(RUN) -m flows.profiles $(PROFILE)
 
 ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine alone
 	@$(RUN) -m flows.servers

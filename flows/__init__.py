@@ -3,6 +3,6 @@
 Importing the package sets the environment that Prefect, DVC and MLflow read when they are imported.
 """
 
-from flows.environment import set_defaults
+from flows.tool_settings import set_defaults
 
 set_defaults()

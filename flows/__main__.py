@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 
 if len(sys.argv) < 2:
     sys.exit("usage: python -m flows COMMAND [ARGUMENT ...]")

@@ -16,7 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.environment import set_defaults
+from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.finetune import TUNED_MODEL

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from typing import NoReturn
 
-from flows.environment import search_path
-from flows.run import check_server
+from flows import prefect_server
+from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 
 _POOL = "local"
@@ -26,7 +26,7 @@ def main() -> None:
             "PREFECT_API_URL is not set: no server to deploy to",
             "make ui, then in another shell export PREFECT_API_URL as it says",
         )
-    check_server()
+    prefect_server.check()
     _prefect("work-pool", "create", _POOL, "--type", "process", "--overwrite")
     _prefect("--no-prompt", "deploy", "--all")
     schedule = json.loads(_prefect("deployment", "inspect", _DEPLOYMENT, "--output", "json"))["schedules"][0]["id"]

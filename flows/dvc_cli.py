@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, TemporaryFailure
 
 #: The DVC of this interpreter, whatever PATH says.
@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a DVC command that ends soon in ``root`` and return its exit code and output."""
-    mend_rwlock(root)
+    repair_rwlock(root)
     command = [*COMMAND, *arguments]
     return subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
 
@@ -79,7 +79,7 @@ def parse_dot(text: str) -> list[str]:
     return order
 
 
-def mend_rwlock(root: Path) -> None:
+def repair_rwlock(root: Path) -> None:
     """Remove DVC's lock file if a killed DVC left it half written, which makes every command fail.
 
     Raises:

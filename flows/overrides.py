@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model, model_serializer, model_validator
 
-from flows.profile import nested
+from flows.profiles import nested
 from stages.params import whole
 from stages.params.section import Section
 

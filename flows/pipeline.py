@@ -20,17 +20,16 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import profile as profiles
-from flows import workspace
-from flows.comparison import Comparison, with_last_commit
+from flows import profiles, waits, workspace
 from flows.dvc_cli import stages_in_order
+from flows.last_commit import Compared, with_last_commit
+from flows.mlflow_run import MlflowRun, mlflow_run
 from flows.overrides import Overrides
-from flows.stage_run import StageFailed, StageRun, run_stage
-from flows.tracked import TrackedRun, tracked
+from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
 from stages.params import whole
-from stages.running import environment, summary
+from stages.running import summary
 
 #: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
 Profile = Literal["current", "quick", "gpt2-medium"]
@@ -39,8 +38,6 @@ Profile = Literal["current", "quick", "gpt2-medium"]
 NOTHING = Overrides()
 
 _RETRIES = 3
-#: The first wait before a stage is run again, in seconds; each further one is twice as long.
-_FIRST_WAIT = environment.seconds("PIPELINE_RETRY_SECONDS", 15.0)
 
 
 def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
@@ -54,7 +51,6 @@ def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any])
     task_run_name="{stage}",
     cache_policy=NO_CACHE,
     retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_WAIT),
     retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
 )
@@ -68,7 +64,7 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
     except StageFailed as error:
         attempt = this_task_run.run_count
         if error.exit_code in RETRYABLE_EXIT_CODES and attempt <= _RETRIES:
-            wait = _FIRST_WAIT * 2 ** (attempt - 1)
+            wait = waits.first_retry() * 2 ** (attempt - 1)
             logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
         return Failed(message=error.message, data=error)
     if done.outcome == "ran":
@@ -96,7 +92,7 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
                 given = profiles.givers(tree, profile, overrides.tree())
             order = stages_in_order(tree)
             # The files of the comparison stay until the run's end has published them.
-            with contextlib.ExitStack() as stack, tracked(root, tree, str(this_flow_run.id)) as run:
+            with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run)
@@ -135,13 +131,14 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]
             yield tree
 
 
-def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list[StageRun]:
+def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[StageResult]:
     """Run the stages one after the other and return what each did, or raise the StageFailed of the first to fail."""
-    done: list[StageRun] = []
+    done: list[StageResult] = []
+    task_of_stage = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
     for stage in order:
         # Called, not submitted: the process of a submitted task outlives a cancelled flow.
-        state = bring_up_to_date(stage, str(tree), force, run.variables, return_state=True)
-        result = cast("StageRun | Exception", state.result(raise_on_failure=False))
+        state = task_of_stage(stage, str(tree), force, run.variables, return_state=True)
+        result = cast("StageResult | Exception", state.result(raise_on_failure=False))
         if isinstance(result, Exception):
             raise result
         done.append(result)
@@ -150,7 +147,7 @@ def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list
     return done
 
 
-def _report(tree: Path, done: list[StageRun], compared: Comparison, *, isolated: bool) -> str:
+def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
     """Keep what happened and the results as an artifact of the run, and return the results."""
     rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
     results = summary.text(tree, places=not isolated)

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.running.tracking import tracker
 

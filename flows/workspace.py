@@ -10,23 +10,24 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_cli, profile
+from flows import dvc_cli, profiles
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
+from stages.running import git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
 #: The identity of the process that a workspace belongs to.
 _OWNER = "owner"
 _POLL_SECONDS = 0.5
+_FIX = "commit the project: a run with a profile or overrides works on a copy of the last commit"
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def isolated(
     """
     root = root.resolve()
     prune(root, log=log)
-    if changed := _git(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines():
+    if changed := git.do(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", fix=_FIX).splitlines():
         log(f"this run is of the last commit: {len(changed)} changed or new file(s) in {root} are not part of it")
     (root / _FOLDER).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=root / _FOLDER))
@@ -54,9 +55,9 @@ def isolated(
     try:
         with atomic_file(folder / _OWNER) as stream:
             stream.write(execution.identity())
-        _git(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
+        git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
         _share_caches(root, tree)
-        text = profile.to_text(profile.overlaid(tree, profile_name, overrides))
+        text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides))
         with atomic_file(tree / paths.PARAMS) as stream:
             stream.write(text)
         yield tree
@@ -117,16 +118,4 @@ def _share_caches(root: Path, tree: Path) -> None:
 
 def _remove(root: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # does not follow the link to .cache
-    _git(root, "worktree", "prune")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    # A hook or a `git rebase --exec` around us would point git to another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ConfigError(
-            f"{root}: git {arguments[0]} failed: {done.stderr.strip()}",
-            "commit the project: a run with a profile or overrides works on a copy of the last commit",
-        )
-    return done.stdout
+    git.do(root, "worktree", "prune", fix=_FIX)

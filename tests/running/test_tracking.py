@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows.stage_run import StageFailed
-from flows.tracked import tracked
+from flows.mlflow_run import mlflow_run
+from flows.stage_process import StageFailed
 from stages.common.files import write_json, write_jsonl
 from stages.common.results.download import DATASET
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
@@ -289,7 +289,7 @@ def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
 ) -> None:
     run_id = tracker.create_run(project)
     assert run_id is not None
-    for name, value in tracker.environment(run_id).items():
+    for name, value in tracker.stage_variables(run_id).items():
         monkeypatch.setenv(name, value)
     with tracker.stage("finetune") as run:
         for step in range(2500):
@@ -428,7 +428,7 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
 def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in tracker.environment(None).items():
+    for name, value in tracker.stage_variables(None).items():
         monkeypatch.setenv(name, value)
     with tracker.stage("judge") as run:
         run.log_metrics({"train/loss": 1.0}, step=1)
@@ -452,7 +452,7 @@ def test_what_is_missing_is_skipped_and_said(
 
 
 def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(StageFailed), tracked(project, project, "1234") as run:  # noqa: PT012 as the flow does it
+    with pytest.raises(StageFailed), mlflow_run(project, project, "1234") as run:  # noqa: PT012 as the flow does it
         run.ran.update({"data.dvc", "download", "split"})
         raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
     (found,) = runs(client)

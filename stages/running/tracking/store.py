@@ -10,7 +10,6 @@ import platform
 import re
 import socket
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import reading, whole
+from stages.running import git
 from stages.running.console import say
 from stages.running.tracking import execution
 from stages.running.tracking.execution import Execution
@@ -89,7 +89,7 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
     """Create a run with the parameters and what is known beforehand; set the runs of dead owners KILLED."""
     tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git.ask(root, "rev-parse", "HEAD")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     run = mlflow.create_run(
         _experiment(mlflow, tree.profile, root),
@@ -287,14 +287,5 @@ def _git_tags(root: Path, commit: str) -> dict[str, str]:
     if not commit:
         return {}
     # params.yaml is in the run's parameters and files; dvc.lock is what the pipeline makes, not what it is made of.
-    dirty = _git(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
+    dirty = git.ask(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
     return {"git.commit": commit, "git.dirty": str(bool(dirty)).lower(), "mlflow.source.git.commit": commit}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git says, or nothing where there is no git or no repository."""
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""

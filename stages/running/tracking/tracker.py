@@ -2,7 +2,7 @@
 
 An execution is one run of the Prefect flow, one `dvc repro`, or one stage started by hand. Its run has one owner:
 
-- Under the flow the flow creates the run, passes its id to the stages (`environment`), and at the end calls `publish`
+- Under the flow the flow creates the run, passes its id to the stages (`stage_variables`), and at the end calls `publish`
   and `end`. Stages log to it live and leave its status alone.
 - Under plain `dvc repro` no process of ours lasts as long as the execution. Each tracked stage finds the run by the
   identity of the dvc process above it, or creates it, and owns it while it works: the run is RUNNING just then, and
@@ -30,11 +30,11 @@ __all__ = [
     "create_run",
     "download",
     "end",
-    "environment",
     "publish",
     "shown_uri",
     "stage",
     "stage_over",
+    "stage_variables",
     "tag_stages",
     "uri",
 ]
@@ -110,7 +110,7 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | No
     return _safely(create, CREATE_SECONDS)
 
 
-def environment(run_id: str | None) -> dict[str, str]:
+def stage_variables(run_id: str | None) -> dict[str, str]:
     """The variables by which stages log to the flow's run, or, where it has none, know not to open one of their own."""
     return {RUN_ID_VARIABLE: run_id or NO_RUN}
 

@@ -20,7 +20,7 @@ _SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """What `python -m stages.judge.runs.compare` said, the files that it wrote, and its figure as Markdown.
 
     Where it could not compare, the text says why, and there is no more.
@@ -32,13 +32,13 @@ class Comparison:
 
 
 @contextmanager
-def with_last_commit(root: Path, tree: Path) -> Iterator[Comparison]:
+def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
     """Compare the scores in ``tree`` with those of the last commit of ``root``; the files last as long as the block.
 
     It never fails a run: where there is nothing to compare, the text says why.
     """
     if not (tree / VERDICTS).exists():
-        yield Comparison("There are no scores to compare.")
+        yield Compared("There are no scores to compare.")
         return
     with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
         table, figure = Path(folder, "comparison.json"), Path(folder, "comparison.png")
@@ -48,10 +48,10 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Comparison]:
         try:
             done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=_SECONDS)
         except subprocess.TimeoutExpired:
-            yield Comparison(f"Nothing compared: no result within {_SECONDS:g} s")
+            yield Compared(f"Nothing compared: no result within {_SECONDS:g} s")
             return
         if done.returncode != 0:
-            yield Comparison(f"Nothing compared: {done.stderr.strip()}")
+            yield Compared(f"Nothing compared: {done.stderr.strip()}")
             return
         drawn = base64.b64encode(figure.read_bytes()).decode()
-        yield Comparison(done.stdout.strip(), (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")
+        yield Compared(done.stdout.strip(), (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")

@@ -1,4 +1,4 @@
-"""Put a profile's values over params.yaml: `python -m flows.profile PROFILE`.
+"""Put a profile's values over params.yaml: `python -m flows.profiles PROFILE`.
 
 Comments stay. What would come out is checked before a byte is written.
 """
@@ -148,7 +148,7 @@ def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Merge a profile into params.yaml of the working directory and print what has changed, key by key."""
-    parser = argparse.ArgumentParser(prog="python -m flows.profile", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m flows.profiles", description=__doc__)
     parser.add_argument("profile", metavar="PROFILE", help="a file of profiles/, without .yaml")
     profile = parser.parse_args(arguments).profile
     root = Path()

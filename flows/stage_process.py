@@ -18,18 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from flows import dvc_cli
+from flows import dvc_cli, waits
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
-from stages.running import environment
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
 _GUARD = Path(__file__).with_name("guard.py")
 #: How often a wait looks up, in seconds, so that a cancellation is seen.
 _POLL_SECONDS = 0.5
-#: How long a stage may take to end when it is stopped, in seconds: a step of a large fine-tuning, and a checkpoint of
-#: several GB. PIPELINE_GRACE_SECONDS says another time.
-_GRACE_SECONDS = 60.0
 #: Longer than the guard takes for its further signals.
 _GUARD_SECONDS = 15.0
 #: Lines of output kept for an error's message.
@@ -62,8 +58,8 @@ _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lo
 
 
 @dataclass(frozen=True)
-class StageRun:
-    """What one successful run of a stage did: its outcome, and how long it took in seconds."""
+class StageResult:
+    """What one successful run of a stage did, and how long it took in seconds."""
 
     stage: str
     outcome: Outcome
@@ -96,7 +92,7 @@ def run_stage(
     log: Callable[[str], None],
     force: bool = False,
     variables: Mapping[str, str] | None = None,
-) -> StageRun:
+) -> StageResult:
     """Bring one stage up to date with `dvc repro --single-item` and return what was done.
 
     Args:
@@ -109,7 +105,7 @@ def run_stage(
     Raises:
         StageFailed: the stage or DVC failed.
     """
-    dvc_cli.mend_rwlock(root)
+    dvc_cli.repair_rwlock(root)
     command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()
     lines: list[str] = []
@@ -121,13 +117,13 @@ def run_stage(
         code = guard.wait()
     if code != 0:
         raise _failure(stage, code, lines)
-    return StageRun(stage, _outcome("\n".join(lines)), time.monotonic() - started)
+    return StageResult(stage, _outcome("\n".join(lines)), time.monotonic() - started)
 
 
 @contextlib.contextmanager
 def _process_group(command: list[str], root: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Start ``command`` under its guard; when the block ends, in whatever way, wait until the group is gone."""
-    grace = environment.seconds("PIPELINE_GRACE_SECONDS", _GRACE_SECONDS)
+    grace = waits.grace()
     guard = subprocess.Popen(
         [sys.executable, "-P", str(_GUARD), str(grace), *command],
         cwd=root,
