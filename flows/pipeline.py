@@ -150,7 +150,7 @@ def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[
 def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
     """Keep what happened and the results as an artifact of the run, and return the results."""
     rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
-    results = summary.text(tree, places=not isolated)
+    results = summary.text(tree, name_files=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
     beside = f"Beside the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
     create_markdown_artifact(

@@ -39,7 +39,7 @@ from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS
 from stages.running.run_key import run_key
-from stages.running.tracking import mirror, tracker
+from stages.running.tracking import figures, tracker
 from stages.tokenize import prompt
 from stages.tokenize.encoding import Format, answer_text
 
@@ -261,8 +261,7 @@ def _checkpoints(job: Job, model: GPT2) -> Checkpoints:
 def _tell(job: Job, record: StepRecord) -> None:
     """Log a step, and say its losses if it was evaluated."""
     assert job.run
-    values = {name: getattr(record, field) for field, name in mirror.CURVES.items()}
-    job.run.log_metrics({name: float(value) for name, value in values.items() if value is not None}, step=record.step)
+    job.run.log_metrics(figures.of_step(record), step=record.step)
     if record.val_loss is not None:
         train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
         say(f"step {record.step}/{job.steps}: {train_loss}validation loss {record.val_loss:.3f}")
