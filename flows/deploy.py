@@ -1,10 +1,11 @@
-"""`python -m flows.deploy`: register the flow with the Prefect server, ready for a worker to run.
+"""Register the flow with the Prefect server of PREFECT_API_URL, ready for a worker: `python -m flows.deploy`.
 
-It makes the work pool, deploys prefect.yaml and says what comes next. Doing it again changes nothing.
+It creates the work pool, deploys prefect.yaml and prints the next commands. A second time changes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -20,7 +21,13 @@ _DEPLOYMENT = "instruct-pipeline/nightly"
 
 
 def main() -> None:
-    """Make the work pool, deploy, and print the next commands."""
+    """Create the work pool, deploy, and print the next commands.
+
+    Raises:
+        ConfigError: PREFECT_API_URL is not set.
+        ServiceUnavailable: the server does not answer, or Prefect fails.
+    """
+    argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
             "PREFECT_API_URL is not set: no server to deploy to",
@@ -40,7 +47,7 @@ switch it off again:        {run} deployment schedule pause {_DEPLOYMENT} {sched
 
 
 def _prefect(*arguments: str) -> str:
-    """Run a command of Prefect's and return what it prints."""
+    """Run a command of Prefect and return its output."""
     done = subprocess.run(
         ["prefect", *arguments],
         env={**os.environ, "PATH": search_path()},

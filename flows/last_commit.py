@@ -1,4 +1,4 @@
-"""The run just made beside the last commit's, for the flow's artifact and the MLflow run."""
+"""The run just made, compared with the last commit's, for the flow's artifact and the MLflow run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from pathlib import Path
 
 from stages.common.results.judge import VERDICTS
 
-#: What the results are compared with.
+#: The revision to compare with.
 REVISION = "HEAD"
-#: The longest time for it, in seconds: it reads two files a run.
+#: Seconds that the comparison may take at most; it reads two files of each run.
 _SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What `python -m stages.judge.runs.compare` said, the files that it wrote, and its figure as Markdown.
+    """The output of `python -m stages.judge.runs.compare`.
 
-    Where it could not compare, the text says why, and there is no more.
+    Args:
+        text: its table, or the reason why nothing was compared.
+        files: the files that it wrote; none where nothing was compared.
+        picture: its figure as Markdown.
     """
 
     text: str
@@ -33,9 +36,14 @@ class Compared:
 
 @contextmanager
 def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
-    """Compare the scores in ``tree`` with those of the last commit of ``root``; the files last as long as the block.
+    """Compare the scores in ``tree`` with those of the last commit of ``root``. It never fails a run.
 
-    It never fails a run: where there is nothing to compare, the text says why.
+    Args:
+        root: the user's repository.
+        tree: folder that the stages ran in.
+
+    Yields:
+        The comparison, whose files are removed after the block.
     """
     if not (tree / VERDICTS).exists():
         yield Compared("There are no scores to compare.")
@@ -43,7 +51,7 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
     with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
         table, figure = Path(folder, "comparison.json"), Path(folder, "comparison.png")
         command = [sys.executable, "-m", "stages.judge.runs.compare", REVISION, str(tree.resolve())]
-        # A folder's path says nothing in files that outlive it.
+        # The folder's path would mean nothing in files that outlive the folder.
         command += ["--as", "this run", "--json", str(table), "--figure", str(figure)]
         try:
             done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=_SECONDS)

@@ -1,7 +1,6 @@
 """The flow: DVC's stages in DVC's order, one Prefect task each.
 
-`python -m flows.run` is the command; prefect.yaml deploys the flow for schedules and for runs
-started by hand.
+`python -m flows.run` runs it from the command line. prefect.yaml deploys it for schedules and for Prefect's page.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputE
 from stages.params import whole
 from stages.running import summary
 
-#: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
+#: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
 Profile = Literal["current", "quick", "gpt2-medium"]
 
 #: The default of the flow's ``overrides``.
@@ -41,12 +40,12 @@ _RETRIES = 3
 
 
 def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failed stage's exit code says that running it again can help."""
+    """Whether the failed stage's exit code means that running it again can help."""
     return isinstance(state.data, StageFailed) and state.data.exit_code in RETRYABLE_EXIT_CODES
 
 
-# The task returns its states and does not raise: for an exception Prefect logs a traceback, which helps nobody who has
-# a typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
+# The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
+# typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
 @task(
     task_run_name="{stage}",
     cache_policy=NO_CACHE,
@@ -55,7 +54,14 @@ def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any])
     retry_condition_fn=may_be_retried,
 )
 def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str]) -> State[Any]:
-    """Run one DVC stage, unless DVC finds that nothing has changed."""
+    """Run one DVC stage, unless DVC finds that nothing has changed.
+
+    Args:
+        stage: name of the stage.
+        tree: folder of dvc.yaml.
+        force: whether to run it even if nothing has changed.
+        variables: environment variables for the stage.
+    """
     logger = get_run_logger()
     try:
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
@@ -78,8 +84,8 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
     """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
 
     Args:
-        profile: The values of params.yaml as it is ("current"), or with those of a file in profiles/ put over it.
-        overrides: Single values put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
+        profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.
+        overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
     """
@@ -88,10 +94,10 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
     try:
         with _tree(root, profile, overrides.tree()) as tree:
             if isolated := tree != root:
-                # Of the commit's profile, which the run takes; the user may change or remove his own meanwhile.
+                # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
             order = stages_in_order(tree)
-            # The files of the comparison stay until the run's end has published them.
+            # The files of the comparison exist until the end of the MLflow run has published them.
             with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
@@ -111,7 +117,7 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
 
 
 def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
-    """Of the values that a stage finds wrong, those that are not in the user's params.yaml, as lines of a message."""
+    """Lines for a message: which of the values that a stage finds wrong are not from the user's params.yaml."""
     if error.exit_code != ConfigError.exit_code:
         return ""
     wrong = profiles.named(givers, error.message)
@@ -120,7 +126,7 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]:
-    """The folder that the stages run in: the user's own, unless other parameters are asked for."""
+    """The folder that the stages run in: the user's own, or a copy of the last commit for a run with other values."""
     if profile == profiles.CURRENT and not overrides:
         whole.load(root / "params.yaml")
         with workspace.alone(root, log=get_run_logger().info):
@@ -132,11 +138,15 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]
 
 
 def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[StageResult]:
-    """Run the stages one after the other and return what each did, or raise the StageFailed of the first to fail."""
+    """Run the stages one after the other and return what each did.
+
+    Raises:
+        StageFailed: a stage has failed; the later ones were not run.
+    """
     done: list[StageResult] = []
     task_of_stage = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
     for stage in order:
-        # Called, not submitted: the process of a submitted task outlives a cancelled flow.
+        # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
         state = task_of_stage(stage, str(tree), force, run.variables, return_state=True)
         result = cast("StageResult | Exception", state.result(raise_on_failure=False))
         if isinstance(result, Exception):
@@ -148,11 +158,11 @@ def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[
 
 
 def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
-    """Keep what happened and the results as an artifact of the run, and return the results."""
+    """Store what each stage did and the results as an artifact of the Prefect run, and return the results."""
     rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
     results = summary.text(tree, name_files=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    beside = f"Beside the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
+    beside = f"Compared with the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
     create_markdown_artifact(
         f"{table}\n\n```\n{results}\n```\n\n{beside}", key="pipeline", description="What the run did"
     )

@@ -1,7 +1,7 @@
 """An isolated copy of the repository for one run with other parameters: a git worktree under .cache/workspaces.
 
-The user's own files stay as they are. DVC's cache and .cache are shared with them, so that after `make profile` a
-`dvc repro` in the user's tree takes the run's results from the cache.
+The user's own files stay as they are. The copy shares DVC's cache and .cache with them: after `make profile`, a
+`dvc repro` in the user's folder takes the results from the cache.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ _FIX = "commit the project: a run with a profile or overrides works on a copy of
 def isolated(
     root: Path, profile_name: str, overrides: Mapping[str, Any], *, log: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Give a clean checkout of the last commit whose params.yaml holds the values asked for; it goes with the block.
+    """Give a clean checkout of the last commit whose params.yaml holds the values asked for.
 
     Args:
         root: the user's repository.
-        profile_name: a profile's name, or "current".
+        profile_name: name of a profile, or "current".
         overrides: values by dotted key.
-        log: called with what the user should know.
+        log: function that is called with messages for the user.
+
+    Yields:
+        The folder, which is removed after the block.
 
     Raises:
         ConfigError: ``root`` has no commit, or the values are wrong; nothing is left behind.
@@ -67,9 +70,13 @@ def isolated(
 
 @contextlib.contextmanager
 def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
-    """Wait until no other flow runs in the folder itself, and keep others waiting for as long as the block lasts.
+    """Wait until no other flow runs in the folder itself, and let others wait until the end of the block.
 
     The kernel frees the lock however a flow ends.
+
+    Args:
+        root: the folder.
+        log: function that is called with messages for the user.
     """
     (root / paths.CACHE).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root / paths.CACHE / "in-place.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
@@ -90,19 +97,24 @@ def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
 
 
 def prune(root: Path, *, log: Callable[[str], None]) -> None:
-    """Remove the workspaces of runs that were killed."""
+    """Remove the workspaces of runs that were killed.
+
+    Args:
+        root: the user's repository.
+        log: function that is called with messages for the user.
+    """
     for folder in sorted((root / _FOLDER).glob("run-*")):
         try:
             owner = (folder / _OWNER).read_text(encoding="utf-8")
         except FileNotFoundError:
-            continue  # Being made or removed at this moment by another run.
+            continue  # another run is creating or removing it
         if execution.is_gone(owner):
             log(f"removing {folder.name}, the workspace of a run that was killed")
             _remove(root, folder)
 
 
 def _share_caches(root: Path, tree: Path) -> None:
-    """Let the worktree use the user's DVC settings and cache, and what stages keep in .cache."""
+    """Let the worktree use the user's DVC settings and cache, and the stages' files in .cache."""
     settings = root / ".dvc" / "config.local"
     if settings.exists():
         shutil.copy(settings, tree / ".dvc" / "config.local")

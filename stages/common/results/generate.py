@@ -11,7 +11,7 @@ GENERATE_METRICS = GENERATE_FOLDER / "metrics.json"
 
 
 class Response(Record):
-    """One model's answer to one test row. ``tokens`` counts the ids made, an end-of-text included."""
+    """One model's answer to one test row. ``tokens`` is the number of generated ids, with the end-of-text."""
 
     id: str
     model: ModelName
@@ -25,7 +25,7 @@ class AnswerMetrics(Metrics):
 
     Args:
         rows: answers.
-        tokens: tokens made for them, end-of-text included.
+        tokens: generated tokens, with those of end-of-text.
         end_of_text: answers that stopped at an end-of-text.
         max_new_tokens: answers cut at generate.max_new_tokens.
         context: answers cut where the model's context was full.
@@ -38,8 +38,8 @@ class AnswerMetrics(Metrics):
         length_ratio: mean over the rows of the answer's tokens to the reference's.
         end_of_text_rate: share of answers that stopped at an end-of-text.
         cap_hit_rate: share of answers cut at generate.max_new_tokens.
-        bf16_changed: share of the rows compared whose answer in fp32 is another; absent where fp32 was used.
-        bf16_compared: rows compared.
+        bf16_changed: share of the compared rows whose answer in fp32 is different; absent where fp32 was used.
+        bf16_compared: rows that were answered in both.
     """
 
     rows: int

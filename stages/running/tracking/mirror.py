@@ -1,4 +1,4 @@
-"""The files that the stages wrote, mirrored into an MLflow run. What is there already is not written again."""
+"""Mirrors the files of the stages into an MLflow run. Mirroring them a second time changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Metrics)
 
-#: A file of each stage: where it is missing, the stage has not been run.
+#: A file of each stage; where it is missing, the stage has not run.
 STAGES = {
     "download": DATASET,
     "split": SPLIT_METRICS,
@@ -41,7 +41,7 @@ STAGES = {
 }
 LAST_STAGE = "judge"
 
-#: Files kept in the run, and the folder each goes to there. Weights stay with DVC.
+#: Files kept in the run, and the folder of each there. Weights stay with DVC.
 FILES = (
     (paths.PARAMS, None),
     (Path("dvc.yaml"), None),
@@ -95,9 +95,9 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
 
 
 def lineage(lock: dict[str, Any]) -> str:
-    """SHA-256 of dvc.lock without the last stage's entry, as sorted JSON: all that the scores rest on.
+    """SHA-256 of dvc.lock without the last stage's entry, as sorted JSON: everything that the scores depend on.
 
-    The hash of the whole file cannot be known in the last stage, and the run is to be the same by every door.
+    The last stage cannot know the hash of the whole file, and the run is to be the same however it was started.
     """
     stages = {name: entry for name, entry in lock.get("stages", {}).items() if name != LAST_STAGE}
     return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()
@@ -165,7 +165,7 @@ def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str
     if lock_is_final:
         mlflow.log_artifact(run_id, str(path))
         return
-    # What the file says of the last stage is from an earlier run.
+    # The file's entry of the last stage is of an earlier run.
     lock.get("stages", {}).pop(LAST_STAGE, None)
     text = io.StringIO()
     yaml.dump(lock, text)
