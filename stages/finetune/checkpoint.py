@@ -33,7 +33,7 @@ from stages.finetune.progress import Progress
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
 #: Raised whenever what is in a checkpoint changes.
-FORMAT = 2
+FORMAT = 3
 
 #: Whole checkpoints kept: the newest, and one to fall back on.
 KEPT = 2

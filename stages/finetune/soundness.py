@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from stages.finetune.progress import StepRecord
+from stages.common.results.finetune import StepRecord
 
 LOSS_FACTOR = 2.0
 NORM_FACTOR = 1000.0

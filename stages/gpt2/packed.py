@@ -24,6 +24,18 @@ from stages.gpt2.model import mix
 KEPT_WEIGHTS = 1 << 21
 
 
+def keeps_weights(prefix: int, rows: int, width: int, heads: int) -> bool:
+    """Whether a CPU keeps the attention weights of ``rows`` rows of ``width`` own tokens behind a shared prefix.
+
+    It does where they are few, and where the shared tokens, cut into rows of ``width``, make no more rows than there
+    are. Each of these rows has copies of all shared keys and values. For a long prefix before short rows PyTorch's own
+    attention makes one copy only.
+    """
+    chunks = -(-prefix // width)
+    weights = (rows + chunks) * heads * width * (prefix + width)
+    return weights <= KEPT_WEIGHTS and chunks <= rows
+
+
 @dataclass(frozen=True)
 class PackedRows:
     """How the tokens of a line attend to one another: first the P common ones, then each row's own.
@@ -54,15 +66,6 @@ class PackedRows:
         """Rows of T tokens, the last one perhaps shorter, that the common ones make."""
         return -(-self.prefix // self.width)
 
-    def keeps_weights(self, heads: int) -> bool:
-        """Whether a CPU keeps the weights: where they are few, and the common tokens make no more rows than there are.
-
-        Each such row has copies of all common keys and values; of a long beginning before short rows PyTorch's own
-        attention makes one.
-        """
-        weights = (self.rows + self.chunks) * heads * self.width * (self.prefix + self.width)
-        return weights <= KEPT_WEIGHTS and self.chunks <= self.rows
-
     @functools.cached_property
     def mask(self) -> Tensor:
         """[T, S] bool: an own token sees the whole prefix, and its own row up to itself."""
@@ -72,7 +75,7 @@ class PackedRows:
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
         """Mix the values of one layer: [N, 3, H, D] to [N, H, D]."""
         heads = qkv.shape[2]
-        if qkv.device.type == "cpu" and not self.dropout and self.keeps_weights(heads):
+        if qkv.device.type == "cpu" and not self.dropout and keeps_weights(self.prefix, self.rows, self.width, heads):
             mixed: Tensor = _Attention.apply(qkv, self._places(heads, len(qkv)))
             return mixed
         return self._by_pytorch(*qkv.unbind(1))

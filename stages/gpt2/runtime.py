@@ -48,8 +48,8 @@ def _keep_freed_memory() -> None:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where matrix products are made, and in which dtype."""
+class Compute:
+    """The device on which matrix products are computed, and their dtype."""
 
     device: torch.device
     dtype: torch.dtype

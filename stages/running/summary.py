@@ -18,7 +18,7 @@ from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.finetune import (
     FINETUNE_METRICS,
     HISTORY,
-    LOSS_PLOT,
+    LOSS_CSV,
     TUNED_MODEL,
     FinetuneMetrics,
     StepRecord,
@@ -38,14 +38,14 @@ from stages.running.tracking import tracker
 M = TypeVar("M", bound=Metrics)
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
-#: The files that the summary names.
+#: The files that the summary names, and how each is shown.
 _FILES = (
-    ("model", TUNED_MODEL),
-    ("history", HISTORY),
-    ("loss curve", LOSS_PLOT),
-    ("answers", RESPONSES),
-    ("verdicts", VERDICTS),
-    ("score plot", SCORES_PLOT),
+    ("model", TUNED_MODEL, ""),
+    ("history", HISTORY, ""),
+    ("loss curve", LOSS_CSV, " (dvc plots show)"),
+    ("answers", RESPONSES, ""),
+    ("verdicts", VERDICTS, ""),
+    ("score plot", SCORES_PLOT, ""),
 )
 
 
@@ -179,7 +179,7 @@ class _Summary:
             yield from entry("example", lines)
 
     def _files(self) -> list[str]:
-        return [f"{name:<12}{path}" for name, path in _FILES if (self._root / path).exists()]
+        return [f"{name:<12}{path}{how}" for name, path, how in _FILES if (self._root / path).exists()]
 
 
 def main() -> None:

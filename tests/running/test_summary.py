@@ -13,7 +13,7 @@ import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.records import write_metrics
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
 from stages.common.results.judge import (
     JUDGE_METRICS,
@@ -70,7 +70,7 @@ example     Spell: it
             fine-tuned  line one line two   (5 of 100)
 files       model       artifacts/finetune/model
             history     artifacts/finetune/history.jsonl
-            loss curve  artifacts/finetune/loss.png
+            loss curve  artifacts/finetune/loss.csv (dvc plots show)
             answers     artifacts/generate/responses.jsonl
             verdicts    artifacts/judge/verdicts.jsonl
             score plot  artifacts/judge/scores.png
@@ -119,7 +119,7 @@ def fill(root: Path) -> None:
     ours = {"history": sha256(root / HISTORY)}
     write_metrics(root / TRAINING_COSTS, results.training_costs(**ours, **times, **speeds, **memory))
     (root / TUNED_MODEL).mkdir()
-    (root / LOSS_PLOT).touch()
+    (root / LOSS_CSV).touch()
     rows = [
         ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
         ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),

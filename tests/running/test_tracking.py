@@ -24,7 +24,7 @@ from flows.stage_process import StageFailed
 from stages.common.files import write_json, write_jsonl
 from stages.common.records import write_metrics
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS, CalibratedMean, Mean
 from stages.common.results.split import SPLIT_METRICS, split_file
@@ -70,7 +70,6 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_json(TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
     write_metrics(FINETUNE_METRICS, results.finetune_metrics(val_loss=4.5, last_val_loss=5.0, kept_step=1))
     write_jsonl(HISTORY, STEPS)
-    LOSS_PLOT.write_bytes(b"png")
     tuned = results.answer_metrics(tokens=7, exact_match=0.5, chrf=40.0, bf16_changed=0.25)
     write_metrics(GENERATE_METRICS, GenerateMetrics(tuned=tuned, base=results.answer_metrics(tokens=9)))
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}

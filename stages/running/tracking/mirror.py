@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,12 +16,13 @@ from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, FinetuneMetrics, StepRecord
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, FinetuneMetrics, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics, Response
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, JudgeMetrics, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
+from stages.running import curves
 from stages.running.console import say
 from stages.running.tracking import figures, store
 
@@ -49,12 +50,13 @@ FILES = (
     (TOKENS_METRICS, "tokenize"),
     (FINETUNE_METRICS, "finetune"),
     (HISTORY, "finetune"),
-    (LOSS_PLOT, "finetune"),
     (GENERATE_METRICS, "generate"),
     (JUDGE_METRICS, "judge"),
     (VERDICTS, "judge"),
     (SCORES_PLOT, "judge"),
 )
+#: The picture of the losses: drawn for the run from history.jsonl, so that no result of a stage depends on its looks.
+LOSS_PLOT = "finetune/loss.png"
 ANSWERS = "judge/answers.json"
 ANSWERS_ROWS = 2000
 
@@ -79,7 +81,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     metrics = figures.of_run(trained, answered, judged)
     now = time.time_ns() // 1_000_000
     points = [(name, value, 0) for name, value in metrics.items() if there.metrics.get(name) != value]
-    points += _missing_points(mlflow, run_id, root)
+    history = _history(root)
+    points += _missing_points(mlflow, run_id, history)
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
     if judged and (note := _note(judged)):
@@ -90,6 +93,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     for name, value in tags.items():
         mlflow.set_tag(run_id, name, value)
     _log_files(mlflow, run_id, root)
+    if history:
+        mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
     if judged and judged.pairwise and (root / PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
 
@@ -129,17 +134,23 @@ def _stage_tags(ran: Collection[str], root: Path, there: Collection[str]) -> dic
     return tags
 
 
-def _missing_points(mlflow: MlflowClient, run_id: str, root: Path) -> Iterator[tuple[str, float, int]]:
-    """The points of history.jsonl that were not logged live: all of them when DVC restored the training."""
+def _history(root: Path) -> list[StepRecord]:
+    """The steps of the training; none where the file is missing, or, which is said, not what it should be."""
     if not (root / HISTORY).exists():
-        return
+        return []
     try:
-        rows = list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
+        return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
     except DataError as error:
         _say_left_out(error)
-        return
+        return []
+
+
+def _missing_points(
+    mlflow: MlflowClient, run_id: str, history: Sequence[StepRecord]
+) -> Iterator[tuple[str, float, int]]:
+    """The points of the curves that were not logged live: all of them when DVC restored the training."""
     logged: dict[str, set[int]] = {}
-    for row in rows:
+    for row in history:
         for name, value in figures.of_step(row).items():
             if name not in logged:
                 logged[name] = {point.step for point in mlflow.get_metric_history(run_id, name)}
