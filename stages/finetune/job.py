@@ -31,7 +31,7 @@ from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
-from stages.running.tracking import mirror, tracker
+from stages.running.tracking import figures, tracker
 from stages.tokenize.encoding import Format
 from stages.tokenize.prompt import PromptStyle
 
@@ -214,9 +214,7 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
 def _tell(job: Job, record: StepRecord) -> None:
     """Log a step, and say its losses if it was evaluated."""
     assert job.tracked
-    values = {name: getattr(record, field) for field, name in mirror.CURVES.items()}
-    measured = {name: float(value) for name, value in values.items() if value is not None}
-    job.tracked.log_metrics(measured, step=record.step)
+    job.tracked.log_metrics(figures.of_step(record), step=record.step)
     if record.val_loss is not None:
         train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
         say(f"step {record.step}/{job.run.steps}: {train_loss}validation loss {record.val_loss:.3f}")
@@ -240,5 +238,5 @@ def _keep_costs(job: Job, costs: TrainingCosts, step: int) -> None:
     assert job.tracked
     found = costs.model_dump()
     job.tracked.log_metrics({f"cost/{k}": value for k, value in found.items() if isinstance(value, int | float)}, step)
-    for line in summary.costs(found):
+    for line in summary.costs(costs):
         say(line)

@@ -13,7 +13,7 @@ GENERATE_METRICS = GENERATE_FOLDER / "metrics.json"
 
 
 class Response(Record):
-    """One model's answer to one test row. ``tokens`` counts the ids made, an end-of-text included."""
+    """One model's answer to one test row. ``tokens`` is the number of generated ids, with the end-of-text."""
 
     id: str
     model: ModelName
@@ -27,7 +27,7 @@ class AnswerMetrics(Metrics):
 
     Args:
         rows: answers.
-        tokens: tokens made for them, end-of-text included.
+        tokens: generated tokens, with those of end-of-text.
         end_of_text: answers that stopped at an end-of-text.
         max_new_tokens: answers cut at generate.max_new_tokens.
         context: answers cut where the model's context was full.
