@@ -610,6 +610,9 @@ def test_a_run_depends_on_the_code_that_it_trains_with_and_not_on_what_tells_of_
         "stages/generate/conversation.py",
         "stages/generate/journal.py",
         "stages/finetune/costs/ledger.py",
+        "stages/gpt2/decoding.py",
+        "stages/gpt2/inference.py",
+        "stages/running/curves.py",
         "stages/running/gpu.py",
     }
 
