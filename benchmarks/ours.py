@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.clock import Clock
+from benchmarks.results import Training
 from benchmarks.task import Task
 from stages.finetune import passes, progress, trainer
 from stages.finetune.costs.clock import Meter, P, T
@@ -35,7 +35,7 @@ class _Evaluations(Meter):
         return wrapped
 
 
-def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str, Any]:
+def train(task: Task, model_folder: Path, device: str, clock: Clock) -> Training:
     """Run `trainer.fit` for the task's steps."""
     found = runtime.prepare()
     assert found.type == device, f"expected {device}, found {found.type}"
@@ -50,6 +50,7 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
         if record.step == 0:
             clock.begin()
             return
+        assert record.train_loss is not None  # only step 0 has none
         clock.step(record.train_loss, record.tokens_seen - seen)
         seen = record.tokens_seen
 
@@ -64,6 +65,8 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
         on_epoch=lambda _: {},
         meter=_Evaluations(clock, found),
     )
-    measured = clock.result()
+    timing = clock.result()
     final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
-    return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}
+    return Training(
+        timing=timing, precision=runtime.name_of(dtype), evaluations=task.evaluations(), final_loss=final_loss
+    )
