@@ -65,8 +65,8 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> Training
         on_epoch=lambda _: {},
         meter=_Evaluations(clock, found),
     )
-    timing = clock.result()
+    measured = clock.result()
     final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
     return Training(
-        timing=timing, precision=runtime.name_of(dtype), evaluations=task.evaluations(), final_loss=final_loss
+        timing=measured, precision=runtime.name_of(dtype), evaluations=task.evaluations(), final_loss=final_loss
     )
