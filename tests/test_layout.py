@@ -21,7 +21,7 @@ OF_MORE_THAN_A_MODULE = {
 }
 
 
-def tested(path: str) -> list[Path]:
+def candidates(path: str) -> list[Path]:
     """The modules and packages that a test file may stand for, whether they exist or not."""
     folder, name = Path(path).parent, Path(path).stem.removeprefix("test_")
     if name == "stage":
@@ -37,22 +37,22 @@ def files() -> list[str]:
 
 @pytest.mark.parametrize("path", files())
 def test_a_test_file_has_the_path_of_what_it_tests(path):
-    assert path in OF_MORE_THAN_A_MODULE or any(found.is_file() for found in tested(path))
+    assert path in OF_MORE_THAN_A_MODULE or any(found.is_file() for found in candidates(path))
 
 
 def test_exceptions_are_needed():
     missing = [path for path in OF_MORE_THAN_A_MODULE if not (TESTS / path).is_file()]
-    mirroring = [path for path in OF_MORE_THAN_A_MODULE if any(found.is_file() for found in tested(path))]
+    mirroring = [path for path in OF_MORE_THAN_A_MODULE if any(found.is_file() for found in candidates(path))]
 
     assert (missing, mirroring) == ([], [])
 
 
 def test_what_a_test_file_may_stand_for():
-    found = [path.relative_to(ROOT).as_posix() for path in tested("finetune/costs/test_work.py")]
+    found = [path.relative_to(ROOT).as_posix() for path in candidates("finetune/costs/test_work.py")]
 
     assert found[0] == "stages/finetune/costs/work.py"
-    assert "flows/run.py" in [path.relative_to(ROOT).as_posix() for path in tested("flows/test_run.py")]
-    assert tested("split/test_stage.py") == [ROOT / "stages" / "split" / "__main__.py"]
+    assert "flows/run.py" in [path.relative_to(ROOT).as_posix() for path in candidates("flows/test_run.py")]
+    assert candidates("split/test_stage.py") == [ROOT / "stages" / "split" / "__main__.py"]
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.relative_to(TESTS).as_posix())
