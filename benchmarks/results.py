@@ -1,4 +1,4 @@
-"""What the benchmarks measure and report, as typed models; times are in seconds unless a name says otherwise."""
+"""What the benchmarks measure and report, as typed models."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class Timing(Metrics):
     """What the clock measured of one training.
 
     Args:
-        setup_s: from the start of the process to the first step.
-        warmup_s: each step of the warm-up.
-        step_s: each measured step.
-        window_s: all measured steps together.
+        setup_s: seconds from the start of the process to the first step.
+        warmup_s: seconds of each step of the warm-up.
+        step_s: seconds of each measured step.
+        window_s: seconds of all measured steps together.
         cores_of_others: cores that other processes kept busy meanwhile.
         tokens: target tokens of each step, those of the warm-up first.
         losses: mean loss of each step before its update, those of the warm-up first.
-        evaluation_s: each evaluation.
+        evaluation_s: seconds of each evaluation.
         peak_memory_bytes: peak memory of the process, or on a GPU of torch's allocator.
     """
 
@@ -140,12 +140,12 @@ class TrainingFigures(Metrics):
         precision: dtype of the matrix products.
         versions: versions of the packages that it needs.
         tokens_per_s: target tokens a second.
-        step_s: a measured step.
-        evaluation_s: an evaluation.
+        step_s: seconds of a measured step.
+        evaluation_s: seconds of an evaluation.
         evaluations: evaluations in the whole recipe.
-        estimated_s: the whole recipe, estimated.
+        estimated_s: seconds of the whole recipe, estimated.
         cores_of_others: cores that other processes kept busy, at most.
-        setup_s: from the start of the process to the first step.
+        setup_s: seconds from the start of the process to the first step.
         peak_memory_bytes: peak memory.
         model_tflops_per_s: TFLOP/s as MFU counts them.
         mfu: MFU (model FLOPs utilisation): those over the machine's fastest matrix product.
@@ -212,8 +212,8 @@ class Answering(Metrics):
         versions: versions of the packages that it needs.
         rows: prompts answered.
         tokens: tokens generated.
-        seconds: time for all rows.
-        setup_s: from the start of the process to the first row.
+        seconds: seconds for all rows.
+        setup_s: seconds from the start of the process to the first row.
         cores_of_others: cores that other processes kept busy meanwhile.
         peak_memory_bytes: peak memory of the process, or on a GPU of torch's allocator.
     """
@@ -244,9 +244,9 @@ class AnsweringFigures(Metrics):
         precision: dtype of the matrix products.
         versions: versions of the packages that it needs.
         rows_answered: prompts answered; the seconds of fewer than all are scaled to all.
-        seconds: time for all rows.
+        seconds: seconds for all rows.
         tokens_per_s: tokens a second.
-        setup_s: from the start of the process to the first row.
+        setup_s: seconds from the start of the process to the first row.
         peak_memory_bytes: peak memory.
         cores_of_others: cores that other processes kept busy, at most.
         same_answers: share of the answers that equal ours to the last token.

@@ -129,7 +129,7 @@ def test_prompts_are_those_of_the_recipe_whatever_params_yaml_says(tmp_path, mon
 
 
 def test_in_bf16_the_first_answers_are_checked_in_fp32(tmp_path, monkeypatch):
-    """A contender that gives other tokens is found out, although nothing is said of its bf16 answering."""
+    """A contender that gives other tokens is found out, although nothing is said of its bf16 answers."""
 
     def start(module, name="", *arguments, **_):
         given = dict(zip(arguments[::2], arguments[1::2], strict=True)) if module == "benchmarks.answering" else {}
@@ -185,6 +185,7 @@ def test_the_program_writes_and_prints_its_report(tmp_path, capsys):
     found = read_metrics(path, AnsweringReport, made_by="the program")
     assert found.job.tokens == sum(answering.LENGTHS[:4])
     assert {"ours", "transformers, batch 4"} <= set(found.contenders)
-    assert "| ours | fp32 |" in (said := capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert f"| ours | {found.contenders['ours'].precision} | " in said
     if importlib.util.find_spec("llms_from_scratch") is None:
         assert "book did not run: the package llms-from-scratch is not installed" in said
