@@ -11,13 +11,17 @@ import torch
 
 from benchmarks.clock import Clock
 from benchmarks.task import Task
-from stages.finetune import passes, progress, trainer
-from stages.finetune.costs.clock import Meter, P, T
+from stages.common.results.finetune import StepRecord
+from stages.finetune import passes, trainer
+from stages.finetune.costs import clock as costs_clock
+from stages.finetune.costs.clock import P, T
+from stages.finetune.run import Run
 from stages.gpt2 import runtime, weights
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune
 
 
-class _Evaluations(Meter):
+class _Evaluations(costs_clock.Clock):
     """Takes the time of evaluations by the benchmark's clock."""
 
     def __init__(self, clock: Clock, device: torch.device) -> None:
@@ -45,7 +49,7 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
     settings = Finetune.model_validate(task.recipe.model_dump() | {"max_steps": every})
     seen = 0
 
-    def on_step(record: progress.StepRecord) -> None:
+    def on_step(record: StepRecord) -> None:
         nonlocal seen
         if record.step == 0:
             clock.begin()
@@ -53,17 +57,8 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
         clock.step(record.train_loss, record.tokens_seen - seen)
         seen = record.tokens_seen
 
-    trainer.fit(
-        model,
-        task.train,
-        task.val,
-        settings,
-        loss_on="all",
-        dtype=dtype,
-        on_step=on_step,
-        on_epoch=lambda _: {},
-        meter=_Evaluations(clock, found),
-    )
+    run = Run(settings, task.train, task.val, "all", Compute(found, dtype))
+    trainer.fit(model, run, on_step=on_step, clock=_Evaluations(clock, found))
     measured = clock.result()
     final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
     return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}

@@ -9,7 +9,7 @@ from stages.finetune import trainer
 from stages.finetune.progress import StepRecord
 from stages.gpt2 import decoding, graphs, runtime, weights
 from stages.gpt2.model import GPT2Config
-from tests.finetune.test_trainer import VAL, changed, made_rows
+from tests.finetune.test_trainer import a_run, changed, made_rows
 from tests.gpt2.test_captured_decoding import PROMPTS, SIZES
 
 pytestmark = [
@@ -34,7 +34,7 @@ def repeatable():
 def fit(device: str, recipe=RECIPE, dtype=torch.float32) -> tuple[list[torch.Tensor], list[StepRecord]]:
     model = weights.initialise(MODEL, seed=0).to(device)
     history: list[StepRecord] = []
-    trainer.fit(model, TRAIN, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=lambda _: {})
+    trainer.fit(model, a_run(recipe, train=TRAIN, dtype=dtype, device=device), on_step=history.append)
     return [parameter.detach().cpu() for parameter in model.parameters()], history
 
 

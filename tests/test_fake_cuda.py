@@ -35,23 +35,22 @@ PREPARE = f"""
 import math, torch
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2Config
-from stages.finetune import captured_steps, trainer
-from tests.finetune.test_trainer import VAL, changed, made_rows
+from stages.finetune import captured_steps, optimizer_step, trainer
+from tests.finetune.test_trainer import a_run, changed, made_rows
 
 device = runtime.prepare()
 assert torch.cuda.get_device_name(device) == "Fake H100"
 model = weights.initialise(GPT2Config({LAYERS}, 2, 128, 64, 40), seed=0).to(device)
-read = trainer._Launched.read
-trainer._Launched.read = lambda launched: (read(launched)[0], False)
+read = trainer._Enqueued.read
+trainer._Enqueued.read = lambda enqueued: (read(enqueued)[0], False)
 math.isfinite = lambda _: True
 captured_steps.TOLERANCE = math.inf
 """
 TRAIN = """
 history = []
-trainer.fit(
-    model, made_rows(24), VAL, changed(**{{"epochs": 6}} | {changes}), loss_on="all", dtype=torch.{dtype},
-    on_step=history.append, on_epoch=lambda _: {{}},
-)
+recipe = changed(**{{"epochs": 6}} | {changes})
+run = a_run(recipe, train=made_rows(24), dtype=torch.{dtype}, device="cuda")
+trainer.fit(model, run, on_step=history.append)
 print(len(history) - 1, sum(record.val_loss is not None for record in history))
 """
 ANSWER = """
@@ -175,8 +174,8 @@ def test_evaluations_alone_are_captured_where_activations_are_recomputed(runtime
 
 
 LOOKING = """
-step = trainer._Run._gradient
-trainer._Run._gradient = lambda run, batches: [number + 0 * number.item() for number in step(run, batches)]
+gradient = optimizer_step.OptimizerStep.gradient
+optimizer_step.OptimizerStep.gradient = lambda *arguments: [one + 0 * one.item() for one in gradient(*arguments)]
 captured_steps.TOLERANCE = math.inf
 """
 

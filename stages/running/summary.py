@@ -13,7 +13,7 @@ from typing import Any
 from stages.common import paths
 from stages.common.files import read_json, read_jsonl, sha256
 from stages.common.records import read_records
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
@@ -130,8 +130,8 @@ def costs(entry: dict[str, Any]) -> list[str]:
     Args:
         entry: as `stages.finetune.costs.ledger` makes it.
     """
-    foretold = entry["predicted_seconds"]
-    parts = [duration(entry["seconds"]) + ("" if foretold is None else f", foretold {duration(foretold)}")]
+    estimated = entry["estimated_seconds"]
+    parts = [duration(entry["seconds"]) + ("" if estimated is None else f", estimated {duration(estimated)}")]
     if entry["seconds_to_first_step"] is not None:
         parts.append(f"first step after {duration(entry['seconds_to_first_step'])}")
     parts.append(f"{entry['peak_memory_bytes'] / 2**30:.1f} GiB at most")
@@ -308,12 +308,13 @@ def _places(root: Path) -> list[str]:
     named = [
         ("model", TUNED_MODEL),
         ("history", HISTORY),
-        ("loss curve", LOSS_PLOT),
+        ("loss curve", LOSS_CSV),
         ("answers", RESPONSES),
         ("verdicts", VERDICTS),
         ("score plot", SCORES_PLOT),
     ]
-    return [f"{name:<12}{path}" for name, path in named if (root / path).exists()]
+    lines = [f"{name:<12}{path}" for name, path in named if (root / path).exists()]
+    return [f"{line} (dvc plots show)" if line.endswith(".csv") else line for line in lines]
 
 
 def _tracker(root: Path) -> list[str]:

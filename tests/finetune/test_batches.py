@@ -12,6 +12,7 @@ from stages.finetune import layout
 from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.layout import Layout, bucket
 from stages.gpt2.packed import PaddedRows
+from stages.gpt2.runtime import Compute
 
 END = 50256
 
@@ -90,12 +91,12 @@ def test_a_batch_holds_every_input_and_target_of_its_rows(rows, loss_on, share_p
 def test_a_line_is_filled_up_with_tokens_of_no_row_and_targets_that_count_nothing():
     # [1, 2] and [1, 3], [3]: the line [1, 2, 3] predicts 2, 3, 4 and 4.
     batch = collate([row([1, 2, 4]), row([1, 3, 4])], "all")
-    filled = collate([row([1, 2, 4]), row([1, 3, 4])], "all", Layout(line=4))
+    filled = collate([row([1, 2, 4]), row([1, 3, 4])], "all", Layout(multiple=4))
 
     assert (batch.ids.tolist(), len(batch.targets)) == ([1, 2, 3], 4)
     assert (filled.ids.tolist(), filled.positions.tolist()) == ([1, 2, 3, 0], [0, 1, 1, 0])
     assert filled.targets.tolist() == batch.targets.tolist()
-    assert collate([row([1, 2, 4])], "all", Layout(line=4)).weights.tolist() == [1, 1, 0, 0]
+    assert collate([row([1, 2, 4])], "all", Layout(multiple=4)).weights.tolist() == [1, 1, 0, 0]
     assert filled.attend.grid.tolist() == batch.attend.grid.tolist() == [0, 1]
     assert filled.count == 4
 
@@ -134,17 +135,17 @@ def test_little_is_filled_up(length, least):
     ("device", "dtype", "expected"),
     [
         ("cpu", torch.float32, (Layout(), Layout())),
-        ("cpu", torch.bfloat16, (Layout(line=32), Layout())),
+        ("cpu", torch.bfloat16, (Layout(multiple=32), Layout())),
         ("cuda", torch.bfloat16, (Layout(padded=True), Layout(padded=True))),
     ],
 )
 def test_the_layout_is_that_of_the_device(device, dtype, expected):
-    there = torch.device(device)
-    assert (layout.training(there, dtype), layout.evaluation(there)) == expected
+    compute = Compute(torch.device(device), dtype)
+    assert (layout.training(compute), layout.evaluation(compute.device)) == expected
 
 
 def test_a_batch_without_targets_is_one():
-    batch = collate([row([1, 2], prompt_length=2), row([3, 4, 5], prompt_length=3)], "response", Layout(line=4))
+    batch = collate([row([1, 2], prompt_length=2), row([3, 4, 5], prompt_length=3)], "response", Layout(multiple=4))
 
     assert batch.ids.tolist() == [1, 3, 4, 0]
     assert (batch.where.tolist(), batch.targets.tolist(), batch.weights.tolist(), batch.count) == ([], [], [], 0)

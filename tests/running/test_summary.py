@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
@@ -28,7 +28,7 @@ model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weight
 training    1 epoch, 660 steps, 1,234,567 tokens, fp32
             train loss       10.500 → 0.900 (of the last step's batch)
             validation loss  11.000 → 2.500 (best 2.250 at step 550)
-            time             1 min 5 s, foretold 58 s; first step after 6 s; 1.5 GiB at most
+            time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
             speed            6,250 tokens/s, 42 % of the 0.15 TFLOP/s of matrix products here
 score       of 100, mean and 95 % interval, by the built-in reference judge
             before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
@@ -57,7 +57,7 @@ example     Spell: it
             fine-tuned  line one line two   (5 of 100)
 files       model       artifacts/finetune/model
             history     artifacts/finetune/history.jsonl
-            loss curve  artifacts/finetune/loss.png
+            loss curve  artifacts/finetune/loss.csv (dvc plots show)
             answers     artifacts/generate/responses.jsonl
             verdicts    artifacts/judge/verdicts.jsonl
             score plot  artifacts/judge/scores.png
@@ -93,12 +93,12 @@ def fill(root: Path) -> None:
     counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
     write_json(root / FINETUNE_METRICS, counts | losses)
     write_jsonl(root / HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
-    times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
+    times = {"seconds": 65.2, "estimated_seconds": 57.9, "seconds_to_first_step": 6.0}
     speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
     memory = {"peak_memory_bytes": 3 << 29}
     write_json(root / TRAINING_COSTS, {"history": sha256(root / HISTORY)} | times | speeds | memory)
     (root / TUNED_MODEL).mkdir()
-    (root / LOSS_PLOT).touch()
+    (root / LOSS_CSV).touch()
     rows = [
         ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
         ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),
@@ -267,6 +267,6 @@ def test_the_costs_of_another_training_are_not_shown(root: Path):
 
 
 def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
-    entry = {"seconds": 4.0, "predicted_seconds": None, "seconds_to_first_step": None, "tokens_per_second": None}
+    entry = {"seconds": 4.0, "estimated_seconds": None, "seconds_to_first_step": None, "tokens_per_second": None}
 
     assert summary.costs(entry | {"peak_memory_bytes": 1 << 30}) == ["time             4 s; 1.0 GiB at most"]

@@ -23,7 +23,7 @@ from flows.stage_run import StageFailed
 from flows.tracked import tracked
 from stages.common.files import write_json, write_jsonl
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
@@ -86,7 +86,6 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_json(TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
     write_json(FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
     write_jsonl(HISTORY, STEPS)
-    LOSS_PLOT.write_bytes(b"png")
     measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
     write_json(GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}

@@ -17,12 +17,13 @@ from stages.common import paths
 from stages.common.files import read_json, read_jsonl
 from stages.common.records import read_records
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
+from stages.running import curves
 from stages.running.console import say
 from stages.running.tracking import store
 
@@ -73,12 +74,13 @@ FILES = (
     (TOKENS_METRICS, "tokenize"),
     (FINETUNE_METRICS, "finetune"),
     (HISTORY, "finetune"),
-    (LOSS_PLOT, "finetune"),
     (GENERATE_METRICS, "generate"),
     (JUDGE_METRICS, "judge"),
     (VERDICTS, "judge"),
     (SCORES_PLOT, "judge"),
 )
+#: The picture of the losses: drawn for the run from history.jsonl, so that no result of a stage depends on its looks.
+LOSS_PLOT = "finetune/loss.png"
 ANSWERS = "judge/answers.json"
 ANSWERS_ROWS = 2000
 
@@ -119,6 +121,9 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     for file, folder in FILES:
         if (root / file).exists():
             mlflow.log_artifact(run_id, str(root / file), folder)
+    if (root / HISTORY).exists():
+        history = list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
+        mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
     if "judge_pairwise/n_wins" in metrics and (root / PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
     if missing:
