@@ -20,7 +20,7 @@ from stages.common.files import read_json, sha256, write_json
 from stages.common.results.tokenize import Encoded
 from stages.download import bpe, dataset
 from stages.finetune.batches import epoch_order
-from stages.finetune.costs.work import Costs
+from stages.finetune.costs.work import FlopCounter
 from stages.finetune.schedule import planned_steps
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
@@ -103,7 +103,8 @@ def model_flops(model: str, rows: list[Encoded]) -> float:
     shared prefix once needs fewer, so that its MFU may exceed 1.
     """
     layers, heads, width = SIZES[model]
-    return float(Costs(GPT2Config(layers, heads, width, POSITIONS)).plain_flop([len(row.ids) - 1 for row in rows]))
+    counter = FlopCounter(GPT2Config(layers, heads, width, POSITIONS))
+    return float(counter.plain_flop([len(row.ids) - 1 for row in rows]))
 
 
 def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> None:
