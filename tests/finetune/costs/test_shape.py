@@ -26,11 +26,11 @@ def test_the_shape_of_three_rows_worked_by_hand():
 
     assert (shape.prefix, shape.rows, shape.longest) == (2, 3, 2)
     assert shape.tokens == 2 + 2 + 1 + 1
-    # After 1 comes 2 in all rows, after 2 a 3 twice and a 5 once: three places. Then 4, 9; 9; 9.
+    # After 1 comes 2 in all rows, after 2 a 3 twice and a 5 once: three indices. Then 4, 9; 9; 9.
     assert shape.targets == 3 + 4
     assert shape.inputs == (4, 3, 3)
     assert shape.grid == 3 * 2
-    # The beginning: 1 + 2 pairs. Six places of the grid meet 2 + 2 keys each.
+    # The prefix: 1 + 2 pairs. Six queries of the grid meet 2 + 2 keys each.
     assert shape.pairs == 3 + 6 * 4
 
 
@@ -61,14 +61,14 @@ def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, layou
     rows = [row(*begin, *ids, prompt=min(common + prompt, common + len(ids) - 1)) for ids, prompt in made]
 
     batch = collate(rows, loss_on, PLAIN, share_prefix=share)
-    filled = collate(rows, loss_on, layout, share_prefix=share)
+    padded = collate(rows, loss_on, layout, share_prefix=share)
     shape = Shape.of(rows, loss_on, layout, share_prefix=share)
 
-    assert shape.tokens == len(batch.ids) + (len(rows) - 1) * (batch.attend.prefix - filled.attend.prefix)
-    assert shape.targets == int(filled.weights.count_nonzero())
-    assert shape.computed == len(filled.ids) == len(filled.positions)
-    assert shape.logits == len(filled.where) == len(filled.targets) == len(filled.weights)
-    attend = filled.attend
+    assert shape.tokens == len(batch.ids) + (len(rows) - 1) * (batch.attend.prefix - padded.attend.prefix)
+    assert shape.targets == int(padded.weights.count_nonzero())
+    assert shape.computed == len(padded.ids) == len(padded.positions)
+    assert shape.logits == len(padded.where) == len(padded.targets) == len(padded.weights)
+    attend = padded.attend
     assert (shape.prefix, shape.rows, shape.longest) == (attend.prefix, attend.rows, attend.width)
     assert shape.padding == attend.rows * attend.width - sum(length - attend.prefix for length in shape.inputs)
 
