@@ -3,7 +3,7 @@ PYTHON ?= python3
 PROFILE ?= quick
 VENV := .venv
 RUN := $(VENV)/bin/python
-# What no tool that we start shall send anywhere (flows/environment.py says the same to whoever starts it by hand).
+# No telemetry of the tools that we start; flows/tool_settings.py sets the same for programs started by hand.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -37,18 +37,18 @@ format: $(VENV)/installed-dev  ## let ruff lay out the code
 	@$(RUN) -m ruff format .
 
 profile: $(VENV)/installed  ## put a profile's values into params.yaml: make profile PROFILE=gpt2-medium
-	@$(RUN) -m flows.profile $(PROFILE)
+	@$(RUN) -m flows.profiles $(PROFILE)
 
 ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine alone
 	@$(RUN) -m flows.servers
 
-deploy: $(VENV)/installed  ## make the nightly deployment known to the Prefect server of `make ui`
+deploy: $(VENV)/installed  ## register the nightly deployment with the Prefect server of `make ui`
 	@$(RUN) -m flows.deploy
 
-dataset:          ## make assets/data/instructions.json anew from its tables
+dataset:          ## make assets/data/instructions.json from its tables
 	@$(PYTHON) -m assets.dataset.build
 
-lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files anew (wants uv)
+lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files (needs uv)
 	@$(RUN) tools/lock.py
 
 clean:            ## remove what the pipeline made; the MLflow runs and .venv stay

@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.clock import Clock
+from benchmarks.results import Training
 from benchmarks.task import Task
-from stages.finetune import passes, progress, trainer
-from stages.finetune.costs.clock import Meter, P, T
+from stages.common.results.finetune import StepRecord
+from stages.finetune import passes, trainer
+from stages.finetune.costs import clock as costs_clock
+from stages.finetune.costs.clock import P, T
+from stages.finetune.run import Run
 from stages.gpt2 import runtime, weights
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune
 
 
-class _Evaluations(Meter):
+class _Evaluations(costs_clock.Clock):
     """Takes the time of evaluations by the benchmark's clock."""
 
     def __init__(self, clock: Clock, device: torch.device) -> None:
@@ -35,7 +39,7 @@ class _Evaluations(Meter):
         return wrapped
 
 
-def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str, Any]:
+def train(task: Task, model_folder: Path, device: str, clock: Clock) -> Training:
     """Run `trainer.fit` for the task's steps."""
     found = runtime.prepare()
     assert found.type == device, f"expected {device}, found {found.type}"
@@ -45,25 +49,19 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
     settings = Finetune.model_validate(task.recipe.model_dump() | {"max_steps": every})
     seen = 0
 
-    def on_step(record: progress.StepRecord) -> None:
+    def on_step(record: StepRecord) -> None:
         nonlocal seen
         if record.step == 0:
             clock.begin()
             return
+        assert record.train_loss is not None  # only step 0 has none
         clock.step(record.train_loss, record.tokens_seen - seen)
         seen = record.tokens_seen
 
-    trainer.fit(
-        model,
-        task.train,
-        task.val,
-        settings,
-        loss_on="all",
-        dtype=dtype,
-        on_step=on_step,
-        on_epoch=lambda _: {},
-        meter=_Evaluations(clock, found),
-    )
+    run = Run(settings, task.train, task.val, "all", Compute(found, dtype))
+    trainer.fit(model, run, on_step=on_step, clock=_Evaluations(clock, found))
     measured = clock.result()
     final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
-    return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}
+    return Training(
+        timing=measured, precision=runtime.name_of(dtype), evaluations=task.evaluations(), final_loss=final_loss
+    )

@@ -1,8 +1,15 @@
-"""When, where and how often the pipeline runs: Prefect around DVC's stages, of which it knows only the names.
+"""When, where and how often the pipeline runs: a Prefect flow around DVC's stages, of which it knows only the names.
 
-Importing the package sets the environment that Prefect, DVC and MLflow read when they are imported.
+    run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
+    pipeline        the flow; stage_process runs one stage, dvc_cli and guard are below it
+    workspace       the copy of the repository for a run with other values; profiles and overrides give the values
+    mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
+    servers, deploy the pages of MLflow and Prefect, and the flow's deployment to a Prefect server
+    chat            a conversation with a trained model
+
+Importing the package sets the environment variables that Prefect, DVC and MLflow read when they are imported.
 """
 
-from flows.environment import set_defaults
+from flows.tool_settings import set_defaults
 
 set_defaults()

@@ -1,14 +1,14 @@
-"""`python -m flows COMMAND ...` runs a command in the project's environment: `prefect worker start --pool local`."""
+"""Run a command with the project's settings of Prefect, DVC and MLflow: `python -m flows prefect worker start ...`."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 
 if len(sys.argv) < 2:
-    sys.exit("usage: python -m flows COMMAND [ARGUMENT ...]")
+    sys.exit("usage: python -m flows COMMAND [ARGUMENT ...], such as python -m flows prefect config view")
 os.environ["PATH"] = search_path()
 try:
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - the user's own command line

@@ -1,7 +1,7 @@
 """Talk to a trained model: `python -m flows.chat --model MODEL`, where MODEL is a folder or an MLflow run.
 
-Finds the model and starts `stages.generate.conversation` in this process's place: flows knows runs and caches, not
-torch. A run's model is what its dvc.lock names, taken from DVC's cache.
+It finds the model and then replaces this process by `stages.generate.conversation`: flows imports no stage and no
+torch. The model of a run is the one that the run's dvc.lock names, taken from DVC's cache.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.environment import set_defaults
+from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.finetune import TUNED_MODEL
@@ -42,8 +42,8 @@ def model_folder(name: str) -> Path:
         name: a folder, or the id or name of an MLflow run.
 
     Raises:
-        ConfigError: it is neither, or a run without a model.
-        DataError: the model is not there yet, or the run's is not in DVC's cache.
+        ConfigError: the name is neither, or the run has no model.
+        DataError: the folder is missing, or the run's model is not in DVC's cache.
         ServiceUnavailable: MLflow cannot be asked.
     """
     if Path(name).is_dir():
@@ -58,7 +58,16 @@ def model_folder(name: str) -> Path:
 
 
 def of_lock(name: str, lock: Path) -> Path:
-    """A folder of links to the model that a dvc.lock names, in DVC's cache."""
+    """A folder of links into DVC's cache, to the model that a dvc.lock names.
+
+    Args:
+        name: name of the run, for messages.
+        lock: the dvc.lock.
+
+    Raises:
+        ConfigError: the dvc.lock names no model.
+        DataError: the model is not in DVC's cache.
+    """
     try:
         outs = YAML(typ="safe").load(lock)["stages"]["finetune"]["outs"]
         digest = next(str(out["md5"]) for out in outs if out["path"] == str(TUNED_MODEL))

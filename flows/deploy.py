@@ -1,18 +1,19 @@
-"""`python -m flows.deploy`: register the flow with the Prefect server, ready for a worker to run.
+"""Register the flow with the Prefect server of PREFECT_API_URL, ready for a worker: `python -m flows.deploy`.
 
-It makes the work pool, deploys prefect.yaml and says what comes next. Doing it again changes nothing.
+It creates the work pool, deploys prefect.yaml and prints the next commands. A second time changes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from typing import NoReturn
 
-from flows.environment import search_path
-from flows.run import check_server
+from flows import prefect_server
+from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 
 _POOL = "local"
@@ -20,13 +21,19 @@ _DEPLOYMENT = "instruct-pipeline/nightly"
 
 
 def main() -> None:
-    """Make the work pool, deploy, and print the next commands."""
+    """Create the work pool, deploy, and print the next commands.
+
+    Raises:
+        ConfigError: PREFECT_API_URL is not set.
+        ServiceUnavailable: the server does not answer, or Prefect fails.
+    """
+    argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
             "PREFECT_API_URL is not set: no server to deploy to",
             "make ui, then in another shell export PREFECT_API_URL as it says",
         )
-    check_server()
+    prefect_server.check()
     _prefect("work-pool", "create", _POOL, "--type", "process", "--overwrite")
     _prefect("--no-prompt", "deploy", "--all")
     schedule = json.loads(_prefect("deployment", "inspect", _DEPLOYMENT, "--output", "json"))["schedules"][0]["id"]
@@ -40,7 +47,7 @@ switch it off again:        {run} deployment schedule pause {_DEPLOYMENT} {sched
 
 
 def _prefect(*arguments: str) -> str:
-    """Run a command of Prefect's and return what it prints."""
+    """Run a command of Prefect and return its output."""
     done = subprocess.run(
         ["prefect", *arguments],
         env={**os.environ, "PATH": search_path()},

@@ -1,4 +1,4 @@
-"""What the flow asks DVC, by its public command line: the order of the stages, and whether anything is to be done."""
+"""What the flow asks DVC by its command line: the order of the stages, and whether everything is up to date."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, TemporaryFailure
 
 #: The DVC of this interpreter, whatever PATH says.
 COMMAND = (sys.executable, "-m", "dvc")
 
 
-#: DVC rewrites its lock file in place, so it is read this often, so many seconds apart, before it counts as broken.
+#: DVC overwrites its lock file. It is read this many times, this many seconds apart, before it counts as broken.
 _READS = 20
 _READ_SECONDS = 0.1
 
@@ -31,8 +31,8 @@ def environment() -> dict[str, str]:
 
 
 def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command that ends soon in ``root`` and return its exit code and output."""
-    mend_rwlock(root)
+    """Run a short DVC command in ``root`` and return its exit code and output."""
+    repair_rwlock(root)
     command = [*COMMAND, *arguments]
     return subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
 
@@ -59,9 +59,9 @@ def stages_in_order(root: Path) -> list[str]:
 
 
 def parse_dot(text: str) -> list[str]:
-    """The nodes of a graph in DOT as `dvc dag --dot` writes it, each after those with an edge to it.
+    """The nodes of a graph in DOT as `dvc dag --dot` writes it, each after the nodes that have an edge to it.
 
-    ``"a" -> "b"`` means that b depends on a:
+    ``"a" -> "b"`` means that b depends on a.
 
     >>> parse_dot('strict digraph  {"b"; "a"; "c"; "a" -> "b"; "b" -> "c";}')
     ['a', 'b', 'c']
@@ -79,11 +79,11 @@ def parse_dot(text: str) -> list[str]:
     return order
 
 
-def mend_rwlock(root: Path) -> None:
-    """Remove DVC's lock file if a killed DVC left it half written, which makes every command fail.
+def repair_rwlock(root: Path) -> None:
+    """Remove DVC's lock file if a killed DVC left it half written: every DVC command would fail.
 
     Raises:
-        TemporaryFailure: the file is half written and a DVC is alive in ``root``, which may be writing it.
+        TemporaryFailure: the file is half written, and a DVC runs in ``root`` that may be writing it.
     """
     path = root / ".dvc" / "tmp" / "rwlock"
     for _ in range(_READS):
@@ -102,7 +102,7 @@ def mend_rwlock(root: Path) -> None:
 
 
 def _living_dvc(root: Path) -> int | None:
-    """The id of a DVC that works in ``root``, started there or in a folder below it."""
+    """The process id of a DVC that works in ``root``, started there or in a folder below it."""
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
         names = {Path(word).name for word in process.info["cmdline"] or []}
         if "dvc" in names and process.info["cwd"] and _repository(Path(process.info["cwd"])) == root.resolve():
@@ -111,5 +111,5 @@ def _living_dvc(root: Path) -> int | None:
 
 
 def _repository(folder: Path) -> Path | None:
-    """The root that DVC takes when it is started in a folder: an isolated run below the project has its own."""
+    """The root that DVC uses when it is started in a folder. An isolated run below the project has one of its own."""
     return next((above for above in (folder, *folder.parents) if os.path.isdir(above / ".dvc")), None)  # noqa: PTH112

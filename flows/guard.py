@@ -1,9 +1,9 @@
-"""Run a command as the leader of its process group, and end the whole group when the command or its owner is gone.
+"""Run a command in a process group of its own, and end the whole group when the command or its owner has ended.
 
 `python -P guard.py SECONDS COMMAND ...`, started in a new session with a pipe on standard input. SECONDS is how long
-the group may take to end after SIGINT, before SIGTERM and then SIGKILL follow. The owner never writes to
-the pipe: it holds the other end, and the kernel closes that end when the owner dies, of SIGKILL too. So a killed flow
-leaves no DVC behind, and a killed DVC no training. A process that starts a session of its own is out of reach.
+the group may take to end after SIGINT, before SIGTERM and then SIGKILL follow. The owner only holds the other end of
+the pipe, which the kernel closes when the owner dies, even by SIGKILL. So a killed flow leaves no DVC behind, and a
+killed DVC no training. A process that starts a session of its own is out of reach.
 
 The exit code is the command's, or 128 + the signal that ended it. The file is a script and imports nothing of ours.
 """
@@ -20,15 +20,23 @@ import time
 
 import psutil
 
-#: How long the group may take to end after each further signal, in seconds. A stage saves its work on the first one.
+#: Seconds that the group may take to end after each further signal. A stage saves its work after the first one.
 _FURTHER = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 _POLL_SECONDS = 0.05
 
 
 def main(grace: float, command: list[str]) -> int:
-    """Run ``command`` until it ends or standard input does, and end what is left of the group."""
+    """Run a command until it or standard input ends, then end what is left of the group.
+
+    Args:
+        grace: seconds that the group may take to end after SIGINT.
+        command: the command and its arguments.
+
+    Returns:
+        The exit code.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Not SIG_IGN, which the command would inherit.
+        # Not SIG_IGN: the command would inherit it.
         signal.signal(number, lambda *_: None)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     while child.poll() is None and not select.select([0], [], [], _POLL_SECONDS)[0]:
@@ -48,7 +56,7 @@ def main(grace: float, command: list[str]) -> int:
 
 
 def _others() -> list[int]:
-    """The living members of this process's group, itself left out."""
+    """The process ids of the living members of this process's group, without its own."""
     found = []
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):

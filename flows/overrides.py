@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model, model_serializer, model_validator
 
-from flows.profile import nested
+from flows.profiles import nested
 from stages.params import whole
 from stages.params.section import Section
 
 
 class _Given(Section):
-    """A section of which only the fields that were given are written.
+    """A section that is serialised with only the fields that were given.
 
-    Prefect stores a run's parameters as JSON and takes them from there again ("copy to new run"): a field that nobody
-    gave must not come back as a null.
+    Prefect stores a run's parameters as JSON and reads them again for "copy to new run": a field that nobody gave must
+    not come back as a null.
     """
 
     @model_serializer
@@ -26,9 +26,13 @@ class _Given(Section):
 
 
 def _partial(section: type[BaseModel], name: str) -> Any:
-    """A model with the fields of a section of params.yaml, every one optional and checked alone.
+    """A model with the fields of a section of params.yaml, each of them optional and checked alone.
 
-    What values must fulfil together is checked on the whole, once they are merged.
+    Rules that concern several values are checked on the merged whole.
+
+    Args:
+        section: class of the section.
+        name: name of the model.
     """
     fields: dict[str, Any] = {}
     for key, field in section.model_fields.items():
@@ -37,7 +41,7 @@ def _partial(section: type[BaseModel], name: str) -> Any:
             kind = _partial(kind, f"{name}{key.title()}")
         elif field.metadata:
             kind = Annotated[(kind, *field.metadata)]
-        # Never a value by default, and none shown: what is left out of the form is left as it is.
+        # No default, and none shown: a value that is left out of the form stays as it is.
         fields[key] = (kind, Field(default=None, json_schema_extra=_without_default))
     return create_model(name, __base__=_Given, **fields)
 

@@ -1,7 +1,6 @@
 """The flow: DVC's stages in DVC's order, one Prefect task each.
 
-`python -m flows.run` is the command; prefect.yaml deploys the flow for schedules and for runs
-started by hand.
+`python -m flows.run` runs it from the command line. prefect.yaml deploys it for schedules and for Prefect's page.
 """
 
 from __future__ import annotations
@@ -20,46 +19,49 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import profile as profiles
-from flows import workspace
-from flows.comparison import Comparison, with_last_commit
+from flows import profiles, waits, workspace
 from flows.dvc_cli import stages_in_order
+from flows.last_commit import Compared, with_last_commit
+from flows.mlflow_run import MlflowRun, mlflow_run
 from flows.overrides import Overrides
-from flows.stage_run import StageFailed, StageRun, run_stage
-from flows.tracked import TrackedRun, tracked
+from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
 from stages.params import whole
-from stages.running import environment, summary
+from stages.running import summary
 
-#: profiles/*.yaml, spelled out so that Prefect's form offers them; a test compares.
+#: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
 Profile = Literal["current", "quick", "gpt2-medium"]
 
 #: The default of the flow's ``overrides``.
 NOTHING = Overrides()
 
 _RETRIES = 3
-#: The first wait before a stage is run again, in seconds; each further one is twice as long.
-_FIRST_WAIT = environment.seconds("PIPELINE_RETRY_SECONDS", 15.0)
 
 
 def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failed stage's exit code says that running it again can help."""
+    """Whether the failed stage's exit code means that running it again can help."""
     return isinstance(state.data, StageFailed) and state.data.exit_code in RETRYABLE_EXIT_CODES
 
 
-# The task returns its states and does not raise: for an exception Prefect logs a traceback, which helps nobody who has
-# a typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
+# The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
+# typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
 @task(
     task_run_name="{stage}",
     cache_policy=NO_CACHE,
     retries=_RETRIES,
-    retry_delay_seconds=exponential_backoff(_FIRST_WAIT),
     retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
 )
 def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str]) -> State[Any]:
-    """Run one DVC stage, unless DVC finds that nothing has changed."""
+    """Run one DVC stage, unless DVC finds that nothing has changed.
+
+    Args:
+        stage: name of the stage.
+        tree: folder of dvc.yaml.
+        force: whether to run it even if nothing has changed.
+        variables: environment variables for the stage.
+    """
     logger = get_run_logger()
     try:
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
@@ -68,7 +70,7 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
     except StageFailed as error:
         attempt = this_task_run.run_count
         if error.exit_code in RETRYABLE_EXIT_CODES and attempt <= _RETRIES:
-            wait = _FIRST_WAIT * 2 ** (attempt - 1)
+            wait = waits.first_retry() * 2 ** (attempt - 1)
             logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
         return Failed(message=error.message, data=error)
     if done.outcome == "ran":
@@ -82,8 +84,8 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
     """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
 
     Args:
-        profile: The values of params.yaml as it is ("current"), or with those of a file in profiles/ put over it.
-        overrides: Single values put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
+        profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.
+        overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
     """
@@ -92,11 +94,11 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
     try:
         with _tree(root, profile, overrides.tree()) as tree:
             if isolated := tree != root:
-                # Of the commit's profile, which the run takes; the user may change or remove his own meanwhile.
+                # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
             order = stages_in_order(tree)
-            # The files of the comparison stay until the run's end has published them.
-            with contextlib.ExitStack() as stack, tracked(root, tree, str(this_flow_run.id)) as run:
+            # The files of the comparison exist until the end of the MLflow run has published them.
+            with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run)
@@ -115,7 +117,7 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
 
 
 def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
-    """Of the values that a stage finds wrong, those that are not in the user's params.yaml, as lines of a message."""
+    """Lines for a message: which of the values that a stage finds wrong are not from the user's params.yaml."""
     if error.exit_code != ConfigError.exit_code:
         return ""
     wrong = profiles.named(givers, error.message)
@@ -124,7 +126,7 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]:
-    """The folder that the stages run in: the user's own, unless other parameters are asked for."""
+    """The folder that the stages run in: the user's own, or a copy of the last commit for a run with other values."""
     if profile == profiles.CURRENT and not overrides:
         whole.load(root / "params.yaml")
         with workspace.alone(root, log=get_run_logger().info):
@@ -135,13 +137,18 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]
             yield tree
 
 
-def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list[StageRun]:
-    """Run the stages one after the other and return what each did, or raise the StageFailed of the first to fail."""
-    done: list[StageRun] = []
+def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[StageResult]:
+    """Run the stages one after the other and return what each did.
+
+    Raises:
+        StageFailed: a stage has failed; the later ones were not run.
+    """
+    done: list[StageResult] = []
+    task_of_stage = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
     for stage in order:
-        # Called, not submitted: the process of a submitted task outlives a cancelled flow.
-        state = bring_up_to_date(stage, str(tree), force, run.variables, return_state=True)
-        result = cast("StageRun | Exception", state.result(raise_on_failure=False))
+        # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
+        state = task_of_stage(stage, str(tree), force, run.variables, return_state=True)
+        result = cast("StageResult | Exception", state.result(raise_on_failure=False))
         if isinstance(result, Exception):
             raise result
         done.append(result)
@@ -150,12 +157,12 @@ def _run_all(order: list[str], tree: Path, force: bool, run: TrackedRun) -> list
     return done
 
 
-def _report(tree: Path, done: list[StageRun], compared: Comparison, *, isolated: bool) -> str:
-    """Keep what happened and the results as an artifact of the run, and return the results."""
+def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
+    """Store what each stage did and the results as an artifact of the Prefect run, and return the results."""
     rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
-    results = summary.text(tree, places=not isolated)
+    results = summary.text(tree, name_files=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    beside = f"Beside the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
+    beside = f"Compared with the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
     create_markdown_artifact(
         f"{table}\n\n```\n{results}\n```\n\n{beside}", key="pipeline", description="What the run did"
     )

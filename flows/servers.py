@@ -1,7 +1,7 @@
-"""`python -m flows.servers`: MLflow's and Prefect's pages on this machine, until Ctrl-C.
+"""Show the pages of MLflow and Prefect on this machine, until Ctrl-C: `python -m flows.servers`.
 
-They listen on the loopback interface alone. What `make run` without a server has stored is there to see. Where
-MLFLOW_TRACKING_URI names an MLflow server, its pages are MLflow's, and none are started.
+They listen on the loopback interface only, and show the runs of earlier `make run` too. Where MLFLOW_TRACKING_URI names
+an MLflow server, no other is started.
 """
 
 from __future__ import annotations
@@ -22,23 +22,30 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from flows.environment import search_path
+from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.running.tracking import tracker
 
 HOST = "127.0.0.1"
 
 _GUARD = Path(__file__).with_name("guard.py")
-#: A first start makes the databases' tables, which takes long on a busy machine.
+#: Seconds that a start may take. The first one creates the databases' tables, which is slow on a busy machine.
 _START_SECONDS = 180.0
-#: How long a server may take to end by itself.
+#: Seconds that a server may take to end.
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server: its name, its address, the path that answers when it is up, and its process."""
+    """A server that was started.
+
+    Args:
+        name: its name.
+        address: its address, without a path.
+        health: path that answers with 200 when it is ready.
+        process: its process, under a guard.
+    """
 
     name: str
     address: str
@@ -46,7 +53,7 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def answers(self) -> bool:
-        """True if the health path answers with 200."""
+        """Whether the health path answers with 200."""
         try:
             with urllib.request.urlopen(self.address + self.health, timeout=5) as answer:  # noqa: S310 - http
                 return bool(answer.status == 200)
@@ -55,10 +62,14 @@ class Server:
 
 
 def free_port(wanted: int) -> int:
-    """``wanted`` if nothing listens there, or else a port that is free now."""
+    """The port ``wanted`` if nothing listens on it, else a free one.
+
+    Raises:
+        ServiceUnavailable: no port is free.
+    """
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            # As the servers do: a port whose last connections are still closing is free.
+            # As the servers do: a port whose last connections are still closing counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             return int(probe.getsockname()[1])
@@ -67,8 +78,8 @@ def free_port(wanted: int) -> int:
 
 def start_mlflow(port: int) -> Server:
     """Start MLflow's pages on the project's tracking database (MLFLOW_TRACKING_URI)."""
-    # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The database goes
-    # by the environment: everybody on the machine can read a command line, with a password in it.
+    # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The address of the
+    # database is passed in the environment: it may hold a password, and everybody on the machine sees command lines.
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracker.uri()}
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     return Server("MLflow", f"http://{HOST}:{port}", "/health", _start("mlflow", "ui", *options, variables=variables))
@@ -77,7 +88,7 @@ def start_mlflow(port: int) -> Server:
 def start_prefect(port: int) -> Server:
     """Start Prefect's server and pages on the project's database."""
     address = f"http://{HOST}:{port}"
-    # Its pages ask the server at this address, and not where another server may have been configured.
+    # Its pages ask the server at this address, not at one that may be configured.
     variables = {"PREFECT_UI_API_URL": f"{address}/api", "PREFECT_API_URL": f"{address}/api"}
     process = _start("prefect", "server", "start", "--host", HOST, "--port", str(port), variables=variables)
     return Server("Prefect", address, "/api/health", process)
@@ -85,10 +96,10 @@ def start_prefect(port: int) -> Server:
 
 @contextlib.contextmanager
 def running(*servers: Server) -> Iterator[None]:
-    """Wait until the servers answer; end them, and everything they have started, with the block.
+    """Wait until the servers answer; after the block end them and everything that they have started.
 
     Raises:
-        ServiceUnavailable: one ended or did not answer in time.
+        ServiceUnavailable: a server ended or did not answer in time.
     """
     try:
         deadline = time.monotonic() + _START_SECONDS
@@ -98,7 +109,7 @@ def running(*servers: Server) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise ServiceUnavailable(f"{server.name} has not answered at {server.address} in time")
                 time.sleep(_POLL_SECONDS)
-        _check(*servers)  # Who answered was not another program that has taken the port.
+        _check(*servers)  # another program may have taken the port and answered
         yield
     finally:
         for server in servers:
@@ -130,13 +141,21 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main(arguments: list[str]) -> None:
-    """Start the servers, print their addresses and wait for Ctrl-C."""
+    """Start the servers, print their addresses and wait for Ctrl-C.
+
+    Args:
+        arguments: the command line.
+
+    Raises:
+        ServiceUnavailable: a server ended or did not answer in time.
+    """
     parser = argparse.ArgumentParser(prog="python -m flows.servers", description=__doc__)
-    parser.add_argument("--mlflow-port", type=int, default=5000)
-    parser.add_argument("--prefect-port", type=int, default=4200)
+    free = "a free one if it is taken, or with 0; default %(default)s"
+    parser.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT", help=f"port of MLflow: {free}")
+    parser.add_argument("--prefect-port", type=int, default=4200, metavar="PORT", help=f"port of Prefect: {free}")
     wanted = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    # Where runs go to an MLflow server, its pages are there; one of our own could not show them.
+    # Runs that go to an MLflow server are on its own pages; a second server could not show them.
     remote = tracker.uri().lower().startswith(("http://", "https://"))
     starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
     starts["Prefect"] = (start_prefect, wanted.prefect_port)

@@ -1,7 +1,7 @@
 """An isolated copy of the repository for one run with other parameters: a git worktree under .cache/workspaces.
 
-The user's own files stay as they are. DVC's cache and .cache are shared with them, so that after `make profile` a
-`dvc repro` in the user's tree takes the run's results from the cache.
+The user's own files stay as they are. The copy shares DVC's cache and .cache with them: after `make profile`, a
+`dvc repro` in the user's folder takes the results from the cache.
 """
 
 from __future__ import annotations
@@ -10,43 +10,47 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_cli, profile
+from flows import dvc_cli, profiles
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
+from stages.running import git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
 #: The identity of the process that a workspace belongs to.
 _OWNER = "owner"
 _POLL_SECONDS = 0.5
+_FIX = "commit the project: a run with a profile or overrides works on a copy of the last commit"
 
 
 @contextlib.contextmanager
 def isolated(
     root: Path, profile_name: str, overrides: Mapping[str, Any], *, log: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Give a clean checkout of the last commit whose params.yaml holds the values asked for; it goes with the block.
+    """Give a clean checkout of the last commit whose params.yaml holds the values asked for.
 
     Args:
         root: the user's repository.
-        profile_name: a profile's name, or "current".
+        profile_name: name of a profile, or "current".
         overrides: values by dotted key.
-        log: called with what the user should know.
+        log: function that is called with messages for the user.
+
+    Yields:
+        The folder, which is removed after the block.
 
     Raises:
         ConfigError: ``root`` has no commit, or the values are wrong; nothing is left behind.
     """
     root = root.resolve()
     prune(root, log=log)
-    if changed := _git(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines():
+    if changed := git.do(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", fix=_FIX).splitlines():
         log(f"this run is of the last commit: {len(changed)} changed or new file(s) in {root} are not part of it")
     (root / _FOLDER).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=root / _FOLDER))
@@ -54,9 +58,9 @@ def isolated(
     try:
         with atomic_file(folder / _OWNER) as stream:
             stream.write(execution.identity())
-        _git(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
+        git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
         _share_caches(root, tree)
-        text = profile.to_text(profile.overlaid(tree, profile_name, overrides))
+        text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides))
         with atomic_file(tree / paths.PARAMS) as stream:
             stream.write(text)
         yield tree
@@ -66,9 +70,13 @@ def isolated(
 
 @contextlib.contextmanager
 def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
-    """Wait until no other flow runs in the folder itself, and keep others waiting for as long as the block lasts.
+    """Wait until no other flow runs in the folder itself, and let others wait until the end of the block.
 
     The kernel frees the lock however a flow ends.
+
+    Args:
+        root: the folder.
+        log: function that is called with messages for the user.
     """
     (root / paths.CACHE).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root / paths.CACHE / "in-place.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
@@ -89,19 +97,24 @@ def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
 
 
 def prune(root: Path, *, log: Callable[[str], None]) -> None:
-    """Remove the workspaces of runs that were killed."""
+    """Remove the workspaces of runs that were killed.
+
+    Args:
+        root: the user's repository.
+        log: function that is called with messages for the user.
+    """
     for folder in sorted((root / _FOLDER).glob("run-*")):
         try:
             owner = (folder / _OWNER).read_text(encoding="utf-8")
         except FileNotFoundError:
-            continue  # Being made or removed at this moment by another run.
+            continue  # another run is creating or removing it
         if execution.is_gone(owner):
             log(f"removing {folder.name}, the workspace of a run that was killed")
             _remove(root, folder)
 
 
 def _share_caches(root: Path, tree: Path) -> None:
-    """Let the worktree use the user's DVC settings and cache, and what stages keep in .cache."""
+    """Let the worktree use the user's DVC settings and cache, and the stages' files in .cache."""
     settings = root / ".dvc" / "config.local"
     if settings.exists():
         shutil.copy(settings, tree / ".dvc" / "config.local")
@@ -117,16 +130,4 @@ def _share_caches(root: Path, tree: Path) -> None:
 
 def _remove(root: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # does not follow the link to .cache
-    _git(root, "worktree", "prune")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    # A hook or a `git rebase --exec` around us would point git to another repository.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ConfigError(
-            f"{root}: git {arguments[0]} failed: {done.stderr.strip()}",
-            "commit the project: a run with a profile or overrides works on a copy of the last commit",
-        )
-    return done.stdout
+    git.do(root, "worktree", "prune", fix=_FIX)

@@ -1,15 +1,15 @@
-"""The six stages of the pipeline, one program each, in the order in which DVC runs them.
+"""The pipeline: six stages, a folder and a program each, in the order in which DVC runs them.
 
-    download   the dataset, a GPT-2 and its tokenizer, each checked against its SHA-256
-    split      the dataset into train, val and test rows with stable ids
-    tokenize   every row into prompt ids and response ids
-    finetune   the GPT-2 on the train rows, validated on the val rows
-    generate   an answer to every test prompt, by the base and by the tuned model
-    judge      a score from 0 to 100 for every answer, and their mean with its interval
+    download   fetch the dataset, a GPT-2 and its tokenizer, and check each against its SHA-256
+    split      divide the dataset into train, val and test rows with stable ids
+    tokenize   turn every row into the token ids of its prompt and of its response
+    finetune   train the GPT-2 on the train rows, and evaluate it on the val rows
+    generate   answer every test prompt, with the base and with the fine-tuned model
+    judge      score every answer from 0 to 100, and give the mean with its interval
 
-Each is run as ``python -m stages.NAME`` from the root of the repository, never as a script by
-its path: a script's folder comes first on ``sys.path``, and there ``tokenize.py`` would hide the
-standard library's module of that name.
+Beside them: common (what stages write, errors, files), params (params.yaml), running (what starts and watches a stage,
+and changes no result) and gpt2 (the model). Each stage runs as ``python -m stages.NAME`` from the root of the
+repository. A stage imports the folders of earlier stages, never of later ones.
 """
 
 import importlib.util

@@ -121,14 +121,14 @@ def main() -> None:
 
     os.environ |= program.torch_settings("finetune")
     from stages.finetune import __main__ as finetune
-    from stages.finetune import checkpoint, job, optimizer, passes
+    from stages.finetune import checkpoint, optimizer, outputs, passes
 
     passes.backward = _marked("step", passes.backward)
     passes.summed_loss = _marked("forward", passes.summed_loss)
     passes.Evaluation.__call__ = _marked("evaluation", passes.Evaluation.__call__)  # type: ignore[method-assign]
     optimizer.MasterWeights.step = _marked("update", optimizer.MasterWeights.step)  # type: ignore[method-assign]
     checkpoint.Checkpoints.save = _marked("save", checkpoint.Checkpoints.save)  # type: ignore[method-assign]
-    job._write = _marked("model", job._write)
+    outputs.write = _marked("model", outputs.write)
     checkpoint.SHARE = 1.0  # of a second's training a twenty-fifth would hardly ever hold one
     for _ in sys.stdin:
         pid = os.fork()

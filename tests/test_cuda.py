@@ -1,4 +1,4 @@
-"""On a GPU: the same numbers as on a CPU, and the same from recordings as without. Skipped where torch sees none."""
+"""On a GPU: the same numbers as on a CPU, with CUDA graphs and without. Skipped where torch sees none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from stages.finetune import trainer
 from stages.finetune.progress import StepRecord
 from stages.gpt2 import decoding, graphs, runtime, weights
 from stages.gpt2.model import GPT2Config
-from tests.finetune.test_trainer import VAL, changed, made_rows
+from tests.finetune.test_trainer import a_run, changed, made_rows
 from tests.gpt2.test_captured_decoding import PROMPTS, SIZES
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
-    pytest.mark.filterwarnings("error:.*not recorded as CUDA graphs"),
+    pytest.mark.filterwarnings("error:.*not captured as CUDA graphs"),
 ]
 
 #: Heads of 64, as GPT-2's, for which there are kernels of all kinds.
@@ -25,7 +25,7 @@ TRAIN = made_rows(24)
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """Ask torch for results that repeat, as the stages do; other tests do not."""
+    """Make torch deterministic, as the stages do; other tests do not."""
     before = torch.are_deterministic_algorithms_enabled()
     yield runtime.prepare()
     torch.use_deterministic_algorithms(before)
@@ -34,7 +34,7 @@ def repeatable():
 def fit(device: str, recipe=RECIPE, dtype=torch.float32) -> tuple[list[torch.Tensor], list[StepRecord]]:
     model = weights.initialise(MODEL, seed=0).to(device)
     history: list[StepRecord] = []
-    trainer.fit(model, TRAIN, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=lambda _: {})
+    trainer.fit(model, a_run(recipe, train=TRAIN, dtype=dtype, device=device), on_step=history.append)
     return [parameter.detach().cpu() for parameter in model.parameters()], history
 
 
@@ -58,7 +58,7 @@ def test_training_in_bf16_learns_as_in_fp32():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.1}, {"accumulate": 2}])
-def test_training_repeats_and_recordings_change_nothing(changes, dtype, monkeypatch):
+def test_training_repeats_and_cuda_graphs_change_nothing(changes, dtype, monkeypatch):
     recipe = RECIPE.model_copy(update=changes)
     first, history = fit("cuda", recipe, dtype)
     again, same = fit("cuda", recipe, dtype)

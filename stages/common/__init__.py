@@ -1,1 +1,1 @@
-"""What every stage and the flow share: parameters, paths, records, errors, tracking. No torch."""
+"""What every stage and the flow share: errors, files, paths, records, and the results of each stage. No torch."""

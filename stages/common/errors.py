@@ -1,18 +1,18 @@
-"""The errors that a user can cause or mend, and the exit code each one ends a program with.
+"""The errors that a user can cause or fix, and the exit code with which each ends a program.
 
-    PipelineError               70  a fault of ours, or one nobody foresaw
-    ├── DataError               65  what is in a file, row or download is not what it should be, or a result is missing
+    PipelineError               70  a fault in this project, or one that nobody expected
+    ├── DataError               65  a file, row or download does not hold what it should, or a result is missing
     ├── ServiceUnavailable      69  something over the network does not answer
-    ├── InputOutputError        74  the system does not read or write a file
-    │   └── NoSpace                 because the disk is too small for it
+    ├── InputOutputError        74  the operating system cannot read or write a file
+    │   └── NoSpace                 because the disk is full
     ├── TemporaryFailure        75  the same command may succeed if it is run again
     └── ConfigError             78  params.yaml, an option or the environment is wrong
 
-Where a value and the data do not fit one another, as a batch larger than the rows there are, or a value or an option
-names nothing, as an address at which nothing is, a file or a run, the value or option is wrong: another one mends it.
-Bytes of another SHA-256 than the pinned one are data, and so is a result that is not there: its command mends it.
+An error that another value or option fixes is a ConfigError: a batch larger than the data, or the name of a file, an
+address or a run that does not exist. An error that a command fixes is a DataError: bytes with another SHA-256 than the
+pinned one, or a result that is missing.
 
-The codes are those of BSD's sysexits.h. Prefect retries 69 and 75 and nothing else.
+The codes are those of BSD's sysexits.h. Prefect retries only 69 and 75.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Self
 
 
 class PipelineError(Exception):
-    """An error that is told to the user in one message, without a traceback.
+    """An error that the user sees as one message, without a traceback.
 
     Args:
-        what: what is wrong: the file, row, field or key, what was expected and what was found.
-        fix: the command or the edit that mends it.
+        what: the problem: the file, row, field or key, what was expected and what was found.
+        fix: the command or the edit that fixes it.
     """
 
     exit_code = 70
@@ -37,7 +37,7 @@ class PipelineError(Exception):
 
 
 class DataError(PipelineError):
-    """What is in a file, a row or a download is not what it should be, or a stage's result is not there."""
+    """A file, a row or a download does not hold what it should, or a stage's result is missing."""
 
     exit_code = 65
 
@@ -49,22 +49,22 @@ class ServiceUnavailable(PipelineError):
 
 
 class InputOutputError(PipelineError):
-    """The system does not read or write a file."""
+    """The operating system cannot read or write a file."""
 
     exit_code = 74
 
     @classmethod
     def of(cls, error: OSError) -> Self:
-        """The system's own error, which names the path, as one of ours."""
+        """One of our errors for one of the operating system's; it names the path."""
         return cls(f"{error.filename or 'input/output'}: {error.strerror or error}")
 
 
 class NoSpace(InputOutputError):
-    """A disk has no room for what is to be written."""
+    """The disk is too full for what is to be written."""
 
 
 class TemporaryFailure(PipelineError):
-    """The work was interrupted and goes on if the same command is run again."""
+    """The work was interrupted; the same command continues it."""
 
     exit_code = 75
 

@@ -1,6 +1,7 @@
-"""The folders of the project and its files that are no stage's results, relative to the root of the repository.
+"""The project's folders, and its files that are no results of a stage, relative to the root of the repository.
 
-Programs run with the root as their working directory, as DVC starts them.
+Programs run with the root as their working directory, as DVC starts them. The paths of a stage's results are in
+`stages.common.results`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ PROFILES = Path("profiles")
 DATA = Path("data")
 ARTIFACTS = Path("artifacts")
 
-#: What must outlive a killed stage. Not under artifacts/: DVC deletes a stage's outputs before it runs the stage.
+#: Files that must outlive a killed stage. Not under artifacts/: DVC deletes a stage's outputs before it runs the stage.
 CACHE = Path(".cache")
 
-#: The environment variable that holds the absolute root of the user's repository where a stage runs in another folder,
-#: a copy of it: relative paths that lead out of the repository start there.
+#: The environment variable that holds the absolute root of the user's repository, for a stage that runs in a copy of
+#: it. Relative paths that lead out of the repository start there.
 ROOT_VARIABLE = "PIPELINE_ROOT"
 
 
 def local_path(source: str) -> Path:
     """The path that a source in params.yaml names.
 
-    In a copy of the repository a relative path that leads out of it starts at the repository itself
-    (`ROOT_VARIABLE`): where the copy lies is nothing that whoever wrote the path could know.
+    In a copy of the repository, a relative path that leads out of it starts at the repository itself
+    (`ROOT_VARIABLE`): the author of the path did not know the folder of the copy.
     """
     path = Path(source)
     leads_out = not path.is_absolute() and Path(os.path.normpath(path)).parts[:1] == (os.pardir,)

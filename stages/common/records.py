@@ -1,6 +1,6 @@
-"""The rows that pass from stage to stage, how they are read and written, and the words that several stages share.
+"""The base of all rows and metrics of stages, how they are read and written, and the types that several stages share.
 
-Rows of different stages belong together by their ``id``, never by their position in a file.
+Rows of different stages are joined by their ``id``, never by their position in a file.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stages.common.errors import DataError
 from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
 
-#: Which model an answer comes from: the one downloaded, or the one fine-tuned here.
+#: The model that an answer is from: the downloaded one, or the fine-tuned one.
 ModelName = Literal["base", "tuned"]
-#: Why an answer ended: at an end-of-text, at the longest length asked for, or where the model's context is full.
+#: Why an answer ended: at an end-of-text, at generate.max_new_tokens, or where the model's context was full.
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
 PromptStyleName = Literal["alpaca", "phi3"]
-#: Which tokens of a row count in the loss.
+#: The target tokens of a row in the loss; the label mask leaves out the others.
 LossOn = Literal["all", "response"]
 #: The dtype of matrix products; auto: bf16 where the machine has units for it, else fp32.
 Precision = Literal["auto", "fp32", "bf16"]
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
 
 class Metrics(Record):
-    """What a stage counted and measured. What could not be measured is null; what was not asked for is absent."""
+    """The figures of a stage. A figure that could not be measured is null; one that was not asked for is absent."""
 
 
 R = TypeVar("R", bound=Record)
@@ -44,8 +44,8 @@ def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
 
     Args:
         path: the file.
-        kind: the class of its rows.
-        made_by: the command that makes the file, told to the user when it is missing or broken.
+        kind: class of its rows.
+        made_by: command that makes the file, for the message when it is missing or broken.
 
     Raises:
         DataError: the file is missing, or a line is not a row of that kind.
@@ -60,7 +60,7 @@ def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
 
 
 def write_records(path: Path, rows: Iterable[Record]) -> int:
-    """Write rows as JSONL, whole or not at all, and return their number."""
+    """Write rows as JSONL, completely or not at all, and return their number."""
     return write_jsonl(path, (row.model_dump() for row in rows))
 
 
@@ -69,8 +69,8 @@ def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
 
     Args:
         path: the file.
-        kind: what it holds.
-        made_by: the command that makes the file, told to the user when it is missing or broken.
+        kind: class of its metrics.
+        made_by: command that makes the file, for the message when it is missing or broken.
 
     Raises:
         DataError: the file is missing, or does not hold that kind of metrics.
@@ -84,5 +84,5 @@ def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:
-    """Write metrics as JSON, whole or not at all; fields that were never given are left out."""
+    """Write metrics as JSON, completely or not at all; fields that were never given are left out."""
     write_json(path, metrics.model_dump(exclude_unset=True))

@@ -2,8 +2,7 @@
 
 Reads artifacts/tokenize/{train,val}.jsonl and artifacts/download/. Writes under artifacts/finetune/: model/ (what
 `transformers` loads, with the tokenizer and the prompt style; with LoRA the adapter too), history.jsonl (a line a
-step), samples.jsonl (an answer after each epoch, the last one by the model that is kept), metrics.json, loss.csv and
-loss.png.
+step), metrics.json, and loss.csv (for `dvc plots`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
-from stages.gpt2.packed import PackedRows, PaddedRows
+from stages.gpt2.packed import PackedRows, PaddedRows, shared_prefix_length
 from stages.tokenize.encoding import first_target
 
 Item = TypeVar("Item")
@@ -24,17 +23,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of token ids in one line, their common beginning once, and what the model must predict.
+    """Rows of token ids packed one behind another, their shared prefix once, and what the model must predict.
 
     Args:
-        ids: [N] int64: the common beginning, then each row's own ids; a row's last id is only ever a target. What fills
-            the line or a row up is 0, belongs to no row and comes after all that does.
+        ids: [N] int64: the shared prefix, then each row's own ids. A row's last id is only ever a target. Padding is 0,
+            belongs to no row and comes after all that does.
         positions: [N] int64, each token's position in its row.
-        attend: how the tokens belong together.
-        where: [M] int64, the places in the line whose next id is a target.
+        attend: how the tokens attend to one another.
+        where: [M] int64, the indices of the tokens whose next id is a target. Where others give the remaining ones the
+            label ``ignore_index``, they are left out here (the label mask).
         targets: [M] int64, those next ids.
-        weights: [M] fp32, how often each counts: a target within the common beginning stands for one in every row.
-        count: targets in all rows, which is the sum of the weights that `collate` gives.
+        weights: [M] fp32, how often each counts: a target within the shared prefix stands for one in every row.
+        count: target tokens in all rows, which is the sum of the weights that `collate` gives.
     """
 
     ids: Tensor
@@ -46,17 +46,17 @@ class Batch:
     count: int
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device; on its way to a GPU it waits for nothing that the GPU has to do."""
+        """The same batch on a device. The copy to a GPU does not wait for what is enqueued there."""
         if device.type == self.ids.device.type == "cpu":
             return self
         attend = self.attend
         if isinstance(attend, PackedRows):
             attend = replace(attend, grid=runtime.sent(attend.grid, device))
-        there: dict[str, Any] = {name: runtime.sent(tensor, device) for name, tensor in self.tensors().items()}
-        return replace(self, attend=attend, **there)
+        tensors: dict[str, Any] = {name: runtime.sent(tensor, device) for name, tensor in self.tensors().items()}
+        return replace(self, attend=attend, **tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a batch has besides how its tokens belong together."""
+        """All of a batch but how its tokens attend to one another."""
         return {
             "ids": self.ids,
             "positions": self.positions,
@@ -66,14 +66,14 @@ class Batch:
         }
 
     def weighted(self, factor: float) -> Batch:
-        """The same with every target counting ``factor`` times as much; ``count`` stays."""
+        """The same with every target token counting ``factor`` times as much; ``count`` stays."""
         return replace(self, weights=self.weights * factor)
 
-    def filled(self, *, tokens: int, targets: int) -> Batch:
-        """The same with line and targets filled up to so many.
+    def padded(self, *, tokens: int, targets: int) -> Batch:
+        """The same with tokens and target tokens padded to these lengths.
 
-        The tokens at the end belong to no row, and the targets at the end count nothing: the loss and all gradients
-        are those of the batch as it was, but for dropout, which draws for the tokens at the end too.
+        Padded tokens belong to no row, and padded targets have the weight 0: the loss and all gradients are those of
+        the batch as it was. Only dropout differs, which draws for padded tokens too.
         """
         tokens, targets = tokens - len(self.ids), targets - len(self.where)
         return replace(
@@ -94,31 +94,32 @@ def collate(
     share_prefix: bool = True,
     dropout: float = 0.0,
 ) -> Batch:
-    """Put rows in one line. Places and targets come from lengths, never from ids.
+    """Pack rows. Indices and targets come from lengths, never from ids.
 
     Rows [1, 2, 3, 4] and [1, 2, 5] with ``loss_on="all"`` begin alike, but a row must keep an input of its own, so the
-    common beginning is [1]. The line is ids [1, 2, 3, 2], with positions [0, 1, 2, 1]; targets: 2 after place 0, twice;
-    3 after place 1, 4 after 2, 5 after 3.
+    shared prefix is [1]. The ids are [1, 2, 3, 2] with positions [0, 1, 2, 1]. Targets are 2 after index 0, twice, then
+    3 after index 1, 4 after 2 and 5 after 3.
 
     Args:
-        rows: at least one; each has at least two ids.
+        rows: the rows, at least one; each has at least two ids.
         loss_on: which ids are targets.
-        layout: how they lie in the line; no layout changes the loss or, but for rounding, a gradient.
-        share_prefix: compute the common beginning once; without, each row has all its own ids.
+        layout: how the rows are laid out; no layout changes the loss or, but for rounding, a gradient.
+        share_prefix: compute the shared prefix once; without, each row has all its own ids.
         dropout: the share of attention weights dropped at random.
     """
-    prefix = layout.prefix(common_prefix(rows)) if share_prefix else 0
+    # Each row keeps an input of its own, and the target after it.
+    prefix = layout.prefix(shared_prefix_length([row.ids for row in rows], leaving=2)) if share_prefix else 0
     ids = [*rows[0].ids[:prefix]]
     positions = [*range(prefix)]
     width = layout.width(max(len(row.ids) for row in rows) - 1 - prefix)
     grid: list[int] = []
     counted: Counter[tuple[int, int]] = Counter()
     for number, row in enumerate(rows):
-        start = len(ids) - prefix  # place of position p in the line: p within the prefix, start + p after it
+        start = len(ids) - prefix  # the token at position p has index p within the prefix, and start + p after it
         own = row.ids[prefix:-1]
-        filling = [0] * (width - len(own) if layout.padded else 0)
-        ids += own + filling
-        positions += [*range(prefix, prefix + len(own)), *filling]
+        padding = [0] * (width - len(own) if layout.padded else 0)
+        ids += own + padding
+        positions += [*range(prefix, prefix + len(own)), *padding]
         grid += range(number * width, number * width + len(own))
         for position in range(first_target(row, loss_on), len(row.ids)):
             before = position - 1
@@ -129,22 +130,11 @@ def collate(
         attend=PaddedRows(prefix, len(rows), width, dropout)
         if layout.padded
         else PackedRows(prefix, len(rows), width, torch.tensor(grid), dropout),
-        where=torch.tensor([place for place, _ in counted], dtype=torch.int64),
+        where=torch.tensor([index for index, _ in counted], dtype=torch.int64),
         targets=torch.tensor([target for _, target in counted], dtype=torch.int64),
         weights=torch.tensor(list(counted.values()), dtype=torch.float32),
         count=counted.total(),
-    ).filled(tokens=layout.tokens(len(ids)), targets=layout.targets(len(counted)))
-
-
-def common_prefix(rows: Sequence[Encoded]) -> int:
-    """How many ids all rows begin with alike, leaving each an input of its own; 0 for a single row."""
-    if len(rows) < 2:
-        return 0
-    # Of sequences in order, the first and the last differ earliest.
-    first, last = min(row.ids for row in rows), max(row.ids for row in rows)
-    longest = min(len(row.ids) for row in rows) - 2
-    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return max(min(sum(1 for _ in alike), longest), 0)
+    ).padded(tokens=layout.tokens(len(ids)), targets=layout.targets(len(counted)))
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The lengths that a batch's tensors are filled up to: a device is faster where it meets few shapes."""
+"""Padding and bucketing: the lengths that a batch's tensors are padded to, since a device is faster with few shapes."""
 
 from __future__ import annotations
 
@@ -6,64 +6,67 @@ from dataclasses import dataclass
 
 import torch
 
-#: What a training batch's line and targets are filled up to a multiple of where a CPU makes matrix products in bf16:
-#: oneDNN, which does them, makes a kernel for every shape that it meets, and no two batches have the same. Made anew
-#: each time these took as long as half the products (docs/decisions.md).
-LINE = 32
-#: On a GPU: the shortest lengths of a row's own tokens and of the targets, and what the common beginning is cut down
-#: to a multiple of. `bucket` makes of rows of 1 to 66 tokens, as the book's have behind their beginning, five shapes.
+from stages.gpt2.runtime import Compute
+
+#: Where a CPU computes matrix products in bf16, the tokens and the target tokens of a training batch are padded to a
+#: multiple of this. oneDNN, which computes them, makes a kernel for every shape that it meets, and no two batches have
+#: the same. To make them each time took as long as half the products (docs/decisions.md).
+MULTIPLE = 32
+#: On a GPU: the shortest buckets for a row's own tokens and for the target tokens, and what the shared prefix is cut
+#: down to a multiple of. Rows of 1 to 66 own tokens, as the book's have behind their prefix, make five shapes.
 ROW, TARGETS, PREFIX = 16, 64, 8
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows lie in a batch, and what they are filled up to.
+    """How the rows of a batch are laid out, and what they are padded to.
 
     Args:
-        line: rows lie behind one another, and line and targets are filled up to a multiple of so many.
-        padded: each row's own tokens take the same length instead, one of a few, and the line and its targets too.
+        multiple: rows are packed, one behind another, and tokens and target tokens padded to a multiple of this.
+        padded: each row's own tokens are padded to one bucket instead, and so are the target tokens.
     """
 
-    line: int = 1
+    multiple: int = 1
     padded: bool = False
 
-    def prefix(self, common: int) -> int:
-        """How many of the tokens that all rows begin with are there once."""
-        return common - common % PREFIX if self.padded else common
+    def prefix(self, shared: int) -> int:
+        """How many of the tokens with which all rows begin are in the batch once."""
+        return shared - shared % PREFIX if self.padded else shared
 
     def width(self, longest: int) -> int:
-        """The length that a row's own tokens take, where the longest row has so many."""
+        """The padded length of a row's own tokens, where the longest row has ``longest``."""
         return bucket(longest, ROW) if self.padded else longest
 
     def tokens(self, count: int) -> int:
-        """The length of a line of so many tokens."""
-        return count if self.padded else count + -count % self.line
+        """The padded length of ``count`` packed tokens."""
+        return count if self.padded else count + -count % self.multiple
 
     def targets(self, count: int) -> int:
-        """How many targets so many are filled up to."""
-        return bucket(count, TARGETS) if self.padded else count + -count % self.line
+        """The padded length of ``count`` target tokens."""
+        return bucket(count, TARGETS) if self.padded else count + -count % self.multiple
 
 
-#: Nothing is filled up.
+#: Without padding.
 PLAIN = Layout()
 
 
-def training(device: torch.device, dtype: torch.dtype) -> Layout:
-    """The layout of training batches on a device, with matrix products in ``dtype``."""
-    if device.type == "cuda":
+def training(compute: Compute) -> Layout:
+    """The layout of training batches on a device, with matrix products in a dtype."""
+    if compute.device.type == "cuda":
         return Layout(padded=True)
-    return Layout(line=LINE) if dtype == torch.bfloat16 else PLAIN
+    return Layout(multiple=MULTIPLE) if compute.dtype == torch.bfloat16 else PLAIN
 
 
 def evaluation(device: torch.device) -> Layout:
-    """The layout of validation batches, which come again at every evaluation as they are."""
+    """The layout of validation batches, which are the same at every evaluation."""
     return Layout(padded=device.type == "cuda")
 
 
 def bucket(length: int, least: int) -> int:
-    """The smallest of a few lengths that is no shorter: multiples of ``least``, and further apart the longer they are.
+    """The padded length: the smallest bucket that is no shorter.
 
-    By 16: 16, 32, 48, ..., 256, then 288, 320, ..., 512, then 576, ...: from 128 on less than an eighth is filling.
+    Buckets are multiples of ``least``, and further apart the longer they are. By 16 they are 16, 32, 48, ..., 256, then
+    288, 320, ..., 512, then 576, ...: from 128 on less than an eighth is padding.
     """
     step = max(least, 1 << max((length - 1).bit_length() - 4, 0))
     return -(-length // step) * step

@@ -15,44 +15,45 @@ from stages.finetune import layout, schedule
 from stages.finetune.batches import Batch, batches_of, collate
 from stages.finetune.loss import summed_cross_entropy
 from stages.finetune.optimizer import MasterWeights
+from stages.finetune.run import Run
 from stages.finetune.team import ALONE, LossOf, Team
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
-from stages.params.finetune import Finetune
 from stages.tokenize.encoding import targets_of
 
 
-def parts(
-    rows: Sequence[Encoded], settings: Finetune, loss_on: LossOn, rows_lie: layout.Layout, team: Team = ALONE
-) -> list[Batch]:
-    """A batch's rows in as many parts as the recipe asks, in main memory, and of each what this process computes.
+def micro_batches(rows: Sequence[Encoded], run: Run) -> list[Batch]:
+    """The rows of a step as micro-batches in main memory: of each, the rows that this process computes.
 
-    Targets are weighted so that the sum of all parts' losses, in all processes, is the mean over the whole batch's
-    targets: how it is divided makes no difference but for rounding.
+    The weights of the target tokens are such that the losses of all micro-batches, in all processes, add up to the mean
+    over the target tokens of the whole batch. How the batch is divided makes no difference but for rounding.
 
     Raises:
-        DataError: no row has a target.
+        DataError: no row has a target token.
     """
-    count = _targets(rows, loss_on)
+    recipe = run.recipe
+    count = _targets(rows, run.loss_on)
+    shape = layout.training(run.compute)
     found = []
-    for part in schedule.parts_of(rows, settings.accumulate):
-        own, counts = team.share(part)
-        batch = collate(own, loss_on, rows_lie, share_prefix=not settings.dropout, dropout=settings.dropout)
+    for micro_batch in schedule.micro_batches_of(rows, recipe.accumulate):
+        own, counts = run.team.share(micro_batch)
+        batch = collate(own, run.loss_on, shape, share_prefix=not recipe.dropout, dropout=recipe.dropout)
         found.append(batch.weighted(counts / count))
     return found
 
 
 @contextlib.contextmanager
-def dropout_of(settings: Finetune, step: int, team: Team = ALONE) -> Iterator[None]:
-    """Within the block dropout draws from a generator that depends on the seed, the step and the process alone."""
-    with torch.random.fork_rng(enabled=settings.dropout > 0):
-        if settings.dropout:
-            torch.manual_seed(runtime.seed_for(settings.seed, "dropout", step, *[team.rank] * (team.rank > 0)))
+def dropout_of(run: Run, step: int) -> Iterator[None]:
+    """Within the block dropout draws from a generator that depends on the seed, the step and the rank alone."""
+    dropout, rank = run.recipe.dropout, run.team.rank
+    with torch.random.fork_rng(enabled=dropout > 0):
+        if dropout:
+            torch.manual_seed(runtime.seed_for(run.recipe.seed, "dropout", step, *[rank] * (rank > 0)))
         yield
 
 
 def backward(loss_of: LossOf, weights: MasterWeights, batches: Sequence[Batch]) -> Tensor:
-    """Compute the loss of what `parts` gave, on its device, and its gradient into ``weights``.
+    """Compute the loss of micro-batches on the device, and its gradient into ``weights``.
 
     Returns:
         The loss: a scalar in fp32.
@@ -72,9 +73,9 @@ def backward(loss_of: LossOf, weights: MasterWeights, batches: Sequence[Batch]) 
 
 
 def summed_loss(model: GPT2, batch: Batch) -> Tensor:
-    """Cross-entropy in nats, weighted and summed over the batch's targets: a scalar in fp32.
+    """Cross-entropy in nats, weighted and summed over the batch's target tokens: a scalar in fp32.
 
-    Logits are made only at targets.
+    Logits are computed at the positions before target tokens alone, where others mask labels with ``ignore_index``.
     """
     hidden = model(batch.ids, batch.positions, batch.attend)  # [N, C]
     at_targets = hidden.index_select(0, batch.where)  # [M, C]
@@ -85,15 +86,14 @@ class Evaluation:
     """Mean loss in nats over all target tokens of rows, each token counting the same; again at every call.
 
     Args:
-        model: in evaluation mode.
-        rows: at least one.
+        model: the model, in evaluation mode.
+        rows: the rows, at least one.
         loss_on: which tokens count.
         team: the processes that evaluate together.
-        check: is called before each batch, and may end the evaluation by raising.
-        loss_of: `summed_loss` of the model and a batch in main memory.
+        loss_of: computes `summed_loss` of the model and a batch in main memory; None does it plainly.
 
     Raises:
-        DataError: no row has a target.
+        DataError: no row has a target token.
     """
 
     def __init__(
@@ -102,12 +102,10 @@ class Evaluation:
         rows: Sequence[Encoded],
         loss_on: LossOn,
         team: Team = ALONE,
-        check: Callable[[], None] = lambda: None,
         loss_of: Callable[[Batch], Tensor] | None = None,
     ) -> None:
         self._device = device = model.wte.weight.device
         self._team = team
-        self._check = check
         self._loss_of = loss_of or (lambda batch: summed_loss(model, batch.to(device)))
         self._count = _targets(rows, loss_on)
         by_length = sorted(rows, key=lambda row: len(row.ids))
@@ -117,19 +115,23 @@ class Evaluation:
             self._batches.append(collate(own, loss_on, layout.evaluation(device)).weighted(float(counts)))
 
     @torch.no_grad()
-    def __call__(self) -> float:
-        """Evaluate the model as it is now."""
+    def __call__(self, check: Callable[[], None] = lambda: None) -> float:
+        """Evaluate the model as it is.
+
+        Args:
+            check: called before each batch; it may end the evaluation by raising.
+        """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for batch in self._batches:
-            self._check()
+            check()
             total += self._loss_of(batch)
         return self._team.sum(total).item() / self._count
 
 
 def _targets(rows: Sequence[Encoded], loss_on: LossOn) -> int:
-    """How many targets rows have together."""
+    """How many target tokens rows have together."""
     count = sum(targets_of(row, loss_on) for row in rows)
     if count == 0:
         names = ", ".join(row.id for row in rows)
-        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or mend the rows")
+        raise DataError(f"no token to learn from in the rows {names}", "set tokenize.loss_on: all, or fix the rows")
     return count

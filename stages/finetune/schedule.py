@@ -15,7 +15,7 @@ from stages.params.finetune import Finetune
 
 Item = TypeVar("Item")
 
-#: Rows in a validation batch; they are taken by length, so that little of a batch is padding.
+#: Rows in a validation batch. Rows are taken by length, so that little of a batch is padding.
 EVALUATION_BATCH = 32
 
 
@@ -24,18 +24,16 @@ class Step:
     """One optimiser step.
 
     Args:
-        number: from 1.
-        epoch: from 1.
-        rows: that it learns from.
+        number: its number, from 1.
+        epoch: its epoch, from 1.
+        rows: the rows that it learns from.
         evaluated: whether an evaluation follows it.
-        ends_epoch: whether its epoch ends with it, or the run.
     """
 
     number: int
     epoch: int
     rows: list[Encoded]
     evaluated: bool
-    ends_epoch: bool
 
 
 def planned_steps(rows: int, settings: Finetune) -> int:
@@ -55,13 +53,13 @@ def planned_steps(rows: int, settings: Finetune) -> int:
 
 
 def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: int = 0) -> Iterator[Step]:
-    """A run's ``steps`` steps but for those ``done`` already.
+    """The steps of a run, but for those done already.
 
     Args:
-        train: the rows.
+        train: the train rows.
         settings: the recipe. How often the rows are gone through follows from ``steps`` alone.
-        steps: in all, as `planned_steps` gives them.
-        done: the first ones, which are left out.
+        steps: the number of all steps, as `planned_steps` gives it.
+        done: how many of the first steps are left out.
     """
     number = 0
     for epoch in itertools.count(1):
@@ -74,22 +72,17 @@ def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: 
                 return
             number += 1
             if number > done:
-                yield Step(
-                    number,
-                    epoch,
-                    [train[index] for index in batch],
-                    evaluated=evaluated(number, steps, settings.eval_every),
-                    ends_epoch=batch is batches[-1] or number == steps,
-                )
+                rows = [train[index] for index in batch]
+                yield Step(number, epoch, rows, evaluated(number, steps, settings.eval_every))
 
 
-def parts_of(rows: Sequence[Item], parts: int) -> list[Sequence[Item]]:
-    """Rows cut into so many parts, or into single rows if there are fewer; two parts differ by one row at most.
+def micro_batches_of(rows: Sequence[Item], count: int) -> list[Sequence[Item]]:
+    """A batch's rows cut into ``count`` micro-batches, or into single rows if there are fewer rows.
 
-    Eight rows in five parts are 1, 2, 1, 2 and 2 rows.
+    Two micro-batches differ by one row at most: eight rows in five micro-batches are 1, 2, 1, 2 and 2 rows.
     """
-    parts = min(parts, len(rows))
-    ends = [number * len(rows) // parts for number in range(parts + 1)]
+    count = min(count, len(rows))
+    ends = [number * len(rows) // count for number in range(count + 1)]
     return [rows[start:end] for start, end in itertools.pairwise(ends)]
 
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from stages.common.errors import ConfigError, DataError
-from stages.common.records import LossOn
-from stages.common.results.tokenize import Encoded
-from stages.finetune import layout, passes, schedule
-from stages.finetune.batches import Batch
-from stages.finetune.captured_steps import Controls, RecordedLosses, RecordedSteps
+from stages.common.results.finetune import StepRecord
+from stages.finetune import passes, schedule
+from stages.finetune.captured_steps import CapturedLosses, CapturedSteps
 from stages.finetune.checkpoint import Checkpoints
-from stages.finetune.costs.clock import Meter
+from stages.finetune.costs.clock import Clock
 from stages.finetune.optimizer import MasterWeights
+from stages.finetune.optimizer_step import Controls, OptimizerStep, StepOf
 from stages.finetune.passes import Evaluation
-from stages.finetune.progress import Progress, StepRecord, best_evaluation
+from stages.finetune.progress import Progress, best_evaluation
+from stages.finetune.run import Run
 from stages.finetune.schedule import Step
 from stages.finetune.soundness import Soundness
-from stages.finetune.team import ALONE, Team
 from stages.gpt2 import graphs, runtime
 from stages.gpt2.model import GPT2
 from stages.params.finetune import Finetune
@@ -34,88 +32,67 @@ from stages.running.signals import DeferredInterruption, Interrupted, deferred_i
 
 def fit(
     model: GPT2,
-    train: Sequence[Encoded],
-    val: Sequence[Encoded],
-    settings: Finetune,
+    run: Run,
     *,
-    loss_on: LossOn,
-    dtype: torch.dtype,
     on_step: Callable[[StepRecord], None],
-    on_epoch: Callable[[int], dict[str, Any]],
     checkpoints: Checkpoints | None = None,
-    meter: Meter | None = None,
-    team: Team = ALONE,
+    clock: Clock | None = None,
 ) -> Progress:
     """Fine-tune ``model`` in place.
 
-    The order of rows depends on ``settings.seed`` and the epoch alone, so evaluating, logging, sampling or saving at
-    other times changes no weight. A run that goes on from a checkpoint ends with the same bits as one left alone.
+    The order of rows depends on the recipe's seed and the epoch alone, so evaluating, logging or saving at other times
+    changes no weight. A run that goes on from a checkpoint ends with the same bits as one left alone.
 
     Args:
-        model: on its device, in fp32; it is left there in fp32 with the weights that the run keeps.
-        train: the rows to learn from.
-        val: the rows to evaluate on, all of them each time.
-        settings: the recipe.
-        loss_on: which tokens count in the loss.
-        dtype: of the matrix products; the weights that are updated are fp32 whatever it is.
-        on_step: is given a record of the untrained model and of every step done here, in order; on a GPU one step late,
-            except where an evaluation, a sample or a checkpoint follows, so that the loop never waits for the GPU.
-        on_epoch: is given the number of each epoch when it is over, with the model as it is then, at the run's end with
-            the weights that it keeps; returns a sample.
+        model: on its device, in fp32; it is left there in fp32 with the weights that the run keeps. Where each process
+            has a share of the weights only, ``model`` is in main memory, and all of them are gathered there at the end.
+        run: what is trained how, and on what.
+        on_step: is given a record of the untrained model and of every step done here, in order, in the process of rank
+            0. On a GPU a record comes one step late, except where an evaluation or a checkpoint follows, so that the
+            loop never waits for the GPU.
         checkpoints: where to go on from and to save to.
-        meter: takes the time of evaluations.
-        team: the processes that train the model together, all with the same arguments; its leader alone calls
-            ``on_step`` and ``on_epoch`` and saves. If each has a share of the weights only, ``model`` is where all of
-            them are gathered at the end of an epoch.
+        clock: takes the time of evaluations.
 
     Returns:
         Everything from the run's beginning on, whenever that was.
 
     Raises:
-        DataError: the rows have nothing to learn from, or the model is no good before any training.
+        DataError: the rows have nothing to learn from, or the loss of the untrained model is not finite.
         ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.finetune.soundness`);
-            what is kept of it is said.
+            the message says which weights are kept.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
-    run = _Run(model, train, val, settings, loss_on, dtype, on_step, on_epoch, checkpoints, meter, team)
-    with deferred_interruption() as run.interruption:
+    training = _Training(model, run, on_step, checkpoints, clock)
+    with deferred_interruption() as training.interruption:
         try:
-            run.begin()
-            for step in schedule.steps_of(train, settings, run.steps, done=run.progress.step):
-                run.update(step)
+            training.begin()
+            for step in schedule.steps_of(run.train, run.recipe, training.steps, done=training.progress.step):
+                training.update(step)
                 if step.evaluated:
-                    run.evaluate(step)
-                if step.ends_epoch and not run.over:
-                    run.sample(step.epoch)
-                run.save_if_due()
-                if run.over:
+                    training.evaluate(step)
+                training.save_if_due()
+                if training.over:
                     break
-            run.finish()
+            training.finish()
         except _Stopped:
-            run.save()
-            raise Interrupted((run.interruption.signal or signal.SIGTERM).name) from None
-        finally:
-            run.release()
-        run.interruption.raise_if_pending()
-    return run.progress
-
-
-def _over() -> float:
-    raise RuntimeError("the run is over, and evaluates no more")
+            training.save()
+            raise Interrupted((training.interruption.signal or signal.SIGTERM).name) from None
+        training.interruption.raise_if_pending()
+    return training.progress
 
 
 def steps_ahead(device: torch.device) -> int:
-    """How many more steps a device is asked for before the numbers of one are read, so that a GPU need not idle."""
+    """How many more steps are enqueued on a device before the numbers of one are read, so that a GPU need not idle."""
     return 1 if device.type == "cuda" else 0
 
 
 class _Stopped(Exception):
-    """A signal has come to this process or another of its team; all raise this at the same place."""
+    """A signal has come to this process or to another one; all processes raise this at the same point of the run."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Launched:
-    """A step that has been asked of the device, which may not have done it yet."""
+@dataclass(frozen=True)
+class _Enqueued:
+    """A step that is enqueued on the device, which may not have done it yet."""
 
     step: Step
     tokens_seen: int
@@ -136,57 +113,44 @@ class _Launched:
         return record, lost > 0
 
 
-@dataclasses.dataclass(eq=False)
-class _Run:
-    """A run under way, and what its loop is made of. The arguments are those of `fit`."""
+class _Training:
+    """A run under way. The arguments are those of `fit`."""
 
-    model: GPT2
-    train: Sequence[Encoded]
-    val: Sequence[Encoded]
-    settings: Finetune
-    loss_on: LossOn
-    dtype: torch.dtype
-    on_step: Callable[[StepRecord], None]
-    on_epoch: Callable[[int], dict[str, Any]]
-    checkpoints: Checkpoints | None
-    meter: Meter | None
-    team: Team
-
-    def __post_init__(self) -> None:
-        model, settings, team = self.model, self.settings, self.team
-        #: Of the whole run; fewer once it stops early.
-        self.steps = schedule.planned_steps(len(self.train), settings)
+    def __init__(
+        self,
+        model: GPT2,
+        run: Run,
+        on_step: Callable[[StepRecord], None],
+        checkpoints: Checkpoints | None,
+        clock: Clock | None,
+    ) -> None:
         self.interruption = DeferredInterruption()
-        model.set_dropout(settings.dropout)
-        model.recompute = settings.activation_checkpointing
-        self._working = team.working_model(model, self.dtype)
-        self._weights = MasterWeights(self._working, self.dtype, settings, team)
-        self._loss_of = team.distributed(self._working, passes.summed_loss)
+        self._model, self._run, self._team = model, run, run.team
+        self._on_step, self._checkpoints = on_step, checkpoints
+        self._working = _working_model(model, run)
         self._device = self._working.wte.weight.device
-        self._layout = layout.training(self._device, self.dtype)
-        self._recorded: RecordedSteps | None = None
-        losses: RecordedLosses | None = None
-        # Gradients that are summed over processes are not recorded.
-        if (recorder := graphs.recorder(self._device)) and team.size == 1:
-            losses = RecordedLosses(functools.partial(passes.summed_loss, self._working), recorder, self._device)
-            # Nor are activations that are computed again, for which the generators' states are read.
-            if not settings.activation_checkpointing:
-                forget = self._weights.forget
-                self._recorded = RecordedSteps(self._learn, self._gradient, forget, recorder, self._device)
-        evaluation = Evaluation(self._working, self.val, self.loss_on, team, self._check, losses)
-        self._evaluation = self.meter.timed("evaluation", evaluation) if self.meter else evaluation
-        self._launched: list[_Launched] = []
-        # Whether a save was due and a signal had come, in any process, of the steps since.
+        self._weights = MasterWeights(self._working, run.compute.dtype, run.recipe, run.team)
+        loss_of = run.team.distributed(self._working, passes.summed_loss)
+
+        self.progress = self._resumed()
+        self._tokens_seen = self.progress.history[-1].tokens_seen if self.progress.history else 0
+        #: The newest step's record, while the evaluation that follows it is to come.
+        self._unevaluated = self.progress.history.pop() if _lacks_evaluation(self.progress, run) else None
+        #: The last step of the run; an earlier one once it stops early.
+        self.steps = self.progress.step if _out_of_patience(self.progress, run.recipe) else run.steps
+        #: Steps that are enqueued and not yet in the history.
+        self._enqueued: list[_Enqueued] = []
+        #: For each of the newest steps, whether a save was due and whether a signal had come, in any process.
         self._asked: list[Callable[[], list[bool]]] = []
-        # The newest step's record, while the evaluation that follows it is to come.
-        self._unevaluated: StepRecord | None = None
-        self.progress = _go_on(self.checkpoints, self._weights, team, self._device)
-        if _lacks_evaluation(self.progress, self.steps, settings):
-            self._unevaluated = self.progress.history.pop()
-        if _out_of_patience(self.progress, settings):
-            self.steps = self.progress.step
-        self._tokens_seen = (self._unevaluated or self.progress.history[-1]).tokens_seen if self.progress.history else 0
+
         self._soundness = Soundness(model.config.vocab_size, self.progress.history, self._device)
+        step = OptimizerStep(loss_of, self._weights, self._soundness)
+        # Gradients that are summed over processes are not captured. Nor are steps that compute activations again, for
+        # which the states of the random number generators are read.
+        runner = graphs.runner(self._device) if run.team.size == 1 else None
+        self._step: StepOf = CapturedSteps(step, runner) if runner and not model.recompute else step
+        evaluation = _evaluation(self._working, run, runner)
+        self._evaluation = clock.timed("evaluation", evaluation) if clock else evaluation
 
     @property
     def over(self) -> bool:
@@ -194,10 +158,10 @@ class _Run:
         return self.progress.step == self.steps
 
     def begin(self) -> None:
-        """Evaluate the untrained model, unless the run goes on."""
+        """Evaluate the untrained model, unless the run goes on from a checkpoint."""
         if self.progress.history:
             return
-        val_loss = self._evaluation()
+        val_loss = self._evaluation(self._check)
         if not math.isfinite(val_loss):
             raise DataError(
                 f"before any training the validation loss is {val_loss}: the model itself is no good",
@@ -206,65 +170,44 @@ class _Run:
         self._record(StepRecord(step=0, epoch=0, tokens_seen=0, val_loss=val_loss))
 
     def update(self, step: Step) -> None:
-        """Forward, backward and an update of the weights, unless a run before this one has done just that."""
+        """Forward, backward and an update of the weights, unless the checkpoint holds this very step."""
         if self._unevaluated is not None:
             return
-        learning_rate = self.settings.learning_rate * schedule.rate_factor(step.number, self.steps, self.settings)
-        controls = Controls(learning_rate, float(step.number - 1))
-        batches = passes.parts(step.rows, self.settings, self.loss_on, self._layout, self.team)
-        self._working.train(self.settings.dropout > 0)
-        with passes.dropout_of(self.settings, step.number, self.team):
-            if self._recorded is not None:
-                numbers = self._recorded(batches, controls)
-            else:
-                numbers = self._learn([batch.to(self._device) for batch in batches], controls)
+        recipe = self._run.recipe
+        learning_rate = recipe.learning_rate * schedule.rate_factor(step.number, self.steps, recipe)
+        batches = passes.micro_batches(step.rows, self._run)
+        self._working.train(recipe.dropout > 0)
+        with passes.dropout_of(self._run, step.number):
+            numbers = self._step(batches, Controls(learning_rate, float(step.number - 1)))
         self._working.eval()
 
         self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
-        self._launched.append(_Launched(step, self._tokens_seen, learning_rate, runtime.fetched(numbers)))
+        self._enqueued.append(_Enqueued(step, self._tokens_seen, learning_rate, runtime.fetched(numbers)))
         self._read(leave=steps_ahead(self._device))
-
-    def _learn(self, batches: Sequence[Batch], controls: Controls) -> Tensor:
-        """Forward, backward and update; the loss, the gradient's norm before clipping, and 1 if the step is lost."""
-        loss, norm = self._gradient(batches)
-        lost = self._soundness.lost(loss, norm, controls.after)
-        self._weights.step(controls.learning_rate, norm, controls.after, lost)
-        return torch.stack([loss, norm, lost])
-
-    def _gradient(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        loss = passes.backward(self._loss_of, self._weights, batches)
-        return loss, self._weights.norm()
 
     def evaluate(self, step: Step) -> None:
         """Evaluate after a step. With patience, keep the best weights, and end the run where these are long ago."""
         self._read()
         assert self._unevaluated is not None
-        val_loss = self._evaluation()
+        val_loss = self._evaluation(self._check)
         if not math.isfinite(val_loss):
             self._fail(step, f"val_loss after it is {val_loss}")
-        made = dataclasses.replace(self._unevaluated, val_loss=val_loss)
+        made = self._unevaluated.model_copy(update={"val_loss": val_loss})
         self._unevaluated = None
         self._record(made)
-        if self.settings.patience is not None:
+        patience = self._run.recipe.patience
+        if patience is not None:
             best, since = best_evaluation(self.progress.history)
             if best is made:
                 self._weights.keep_best()
-            if since >= self.settings.patience:
+            if since >= patience:
                 self.steps = step.number
-
-    def sample(self, epoch: int) -> None:
-        """Have the model as it is now answer."""
-        self._read()
-        if self.team.sharded:
-            self._weights.restore(self.model)
-        if self.team.leads:
-            self.progress.samples.append(self.on_epoch(epoch))
 
     def save_if_due(self) -> None:
         """Save if it is time; stop if a signal has come. On several GPUs a step after it was so, as `steps_ahead`."""
-        due = self.checkpoints is not None and self.team.leads and self.checkpoints.due()
-        self._asked.append(self.team.ask(due, self.interruption.signal is not None, device=self._device))
-        if len(self._asked) <= (steps_ahead(self._device) if self.team.size > 1 else 0):
+        due = self._checkpoints is not None and self._team.leads and self._checkpoints.due()
+        self._asked.append(self._team.ask(due, self.interruption.signal is not None, device=self._device))
+        if len(self._asked) <= (steps_ahead(self._device) if self._team.size > 1 else 0):
             return
         due, stopped = self._asked.pop(0)()
         if stopped:
@@ -277,65 +220,66 @@ class _Run:
         """Save a checkpoint of the newest step; of the untrained model there is none to save."""
         self._read()
         unevaluated = [] if self._unevaluated is None else [self._unevaluated]
-        progress = dataclasses.replace(self.progress, history=[*self.progress.history, *unevaluated])
-        if self.checkpoints is None or progress.step <= 0:
+        progress = replace(self.progress, history=[*self.progress.history, *unevaluated])
+        if self._checkpoints is None or progress.step <= 0:
             return
-        [held] = self.team.any(self.checkpoints.held, device=self._device)
+        [held] = self._team.any(self._checkpoints.held, device=self._device)
         if not held:
             return
         tensors = self._weights.tensors()
-        if self.team.leads:
-            self.checkpoints.save(progress.step, self._weights.shapes(), tensors, progress)
-        for _ in tensors:  # each may be gathered from all processes, and the leader's disk be full
+        if self._team.leads:
+            self._checkpoints.save(progress.step, self._weights.shapes(), tensors, progress)
+        for _ in tensors:  # each may be gathered from all processes, and rank 0's disk be full
             pass
 
     def finish(self) -> None:
-        """Leave the model with the weights that the run keeps, and have it answer."""
-        self.release()
+        """Leave the model with the weights that the run keeps."""
         self.progress.kept_step = self.progress.step
-        if self.settings.patience is not None:
+        if self._run.recipe.patience is not None:
             self.progress.kept_step = best_evaluation(self.progress.history)[0].step
             self._weights.take_best()
-        self._weights.restore(self.model)
-        if self.team.leads:
-            self.progress.samples.append(self.on_epoch(self.progress.history[-1].epoch))
+        self._weights.restore(self._model)
 
-    def release(self) -> None:
-        """Give back what only steps and evaluations need, recordings' memory on a GPU among it.
-
-        They hold the run in turn, which therefore goes only when Python looks for such circles.
-        """
-        self._recorded = None
-        self._evaluation = _over
+    def _resumed(self) -> Progress:
+        """Take the newest whole checkpoint, which rank 0 finds, or begin from scratch."""
+        if self._checkpoints is None:
+            return Progress()
+        saved = self._checkpoints.newest() if self._team.leads else None
+        step = self._team.told(saved.progress.step if saved else 0, self._device)
+        if step == 0:
+            return Progress()
+        saved = saved or self._checkpoints.at(step)
+        self._weights.take(saved.tensors)
+        return saved.progress
 
     def _record(self, made: StepRecord) -> None:
         self._soundness.passed(made)
         self.progress.history.append(made)
-        if self.team.leads:
-            self.on_step(made)
+        if self._team.leads:
+            self._on_step(made)
 
     def _read(self, leave: int = 0) -> None:
-        """Record the steps launched but for so many of the newest; one that an evaluation follows waits for that."""
-        while len(self._launched) > leave:
-            launched = self._launched.pop(0)
-            made, lost = launched.read()
+        """Record the enqueued steps but for the newest ``leave``; one that is to be evaluated waits for that."""
+        while len(self._enqueued) > leave:
+            enqueued = self._enqueued.pop(0)
+            made, lost = enqueued.read()
             if lost:
-                self._launched.clear()
+                self._enqueued.clear()
                 self.save()  # neither its update was made nor any after it
-                self._fail(launched.step, self._soundness.fault(made) or f"train_loss is {made.train_loss:.4g}")
-            if launched.step.evaluated:
+                self._fail(enqueued.step, self._soundness.fault(made) or f"train_loss is {made.train_loss:.4g}")
+            if enqueued.step.evaluated:
                 self._unevaluated = made
             else:
                 self._record(made)
 
     def _check(self) -> None:
-        if any(self.team.any(self.interruption.signal is not None, device=self._device)):
+        if any(self._team.any(self.interruption.signal is not None, device=self._device)):
             raise _Stopped
 
     def _fail(self, step: Step, fault: str) -> NoReturn:
         """Stop a run that spoils its model, and say which weights are kept where."""
         names = ", ".join(row.id for row in step.rows)
-        folders = sorted(self.checkpoints.folder.glob("step-*"), reverse=True) if self.checkpoints else []
+        folders = sorted(self._checkpoints.folder.glob("step-*"), reverse=True) if self._checkpoints else []
         kept = ", ".join(f"after step {int(folder.name.removeprefix('step-'))} in {folder}" for folder in folders)
         raise ConfigError(
             f"step {step.number}: {fault}; the rows of this step: {names}\n"
@@ -344,26 +288,27 @@ class _Run:
         )
 
 
-def _go_on(checkpoints: Checkpoints | None, weights: MasterWeights, team: Team, device: torch.device) -> Progress:
-    """Take the newest whole checkpoint, which the leader finds, or begin anew."""
-    if checkpoints is None:
-        return Progress()
-    saved = checkpoints.newest() if team.leads else None
-    step = team.told(saved.progress.step if saved else 0, device)
-    if step == 0:
-        return Progress()
-    saved = saved or checkpoints.at(step)
-    weights.take(saved.tensors)
-    return saved.progress
+def _working_model(model: GPT2, run: Run) -> GPT2:
+    """The model that computes, set up as the recipe says."""
+    model.set_dropout(run.recipe.dropout)
+    model.recompute = run.recipe.activation_checkpointing
+    return run.team.working_model(model, run.compute.dtype)
 
 
-def _lacks_evaluation(progress: Progress, steps: int, settings: Finetune) -> bool:
+def _evaluation(model: GPT2, run: Run, runner: graphs.GraphRunner | None) -> Evaluation:
+    """An evaluation on the validation rows, its batches as CUDA graphs where there is a runner."""
+    loss_of = functools.partial(passes.summed_loss, model)
+    captured = CapturedLosses(loss_of, runner, model.wte.weight.device) if runner else None
+    return Evaluation(model, run.val, run.loss_on, run.team, captured)
+
+
+def _lacks_evaluation(progress: Progress, run: Run) -> bool:
     """Whether a run was stopped between its newest step and the evaluation that follows it."""
-    due = progress.step > 0 and schedule.evaluated(progress.step, steps, settings.eval_every)
+    due = progress.step > 0 and schedule.evaluated(progress.step, run.steps, run.recipe.eval_every)
     return due and progress.history[-1].val_loss is None
 
 
-def _out_of_patience(progress: Progress, settings: Finetune) -> bool:
+def _out_of_patience(progress: Progress, recipe: Finetune) -> bool:
     """Whether a run that goes on had stopped early already."""
     evaluated = any(record.val_loss is not None and record.step > 0 for record in progress.history)
-    return settings.patience is not None and evaluated and best_evaluation(progress.history)[1] >= settings.patience
+    return recipe.patience is not None and evaluated and best_evaluation(progress.history)[1] >= recipe.patience

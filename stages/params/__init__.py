@@ -1,1 +1,1 @@
-"""The schema of params.yaml: one file a section, and the whole."""
+"""The schema of params.yaml: section.py is the base, one file for each stage's section, whole.py all of them."""

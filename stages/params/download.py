@@ -1,4 +1,4 @@
-"""The section download: the dataset, the GPT-2 and the tokenizer that a run starts from."""
+"""The section ``download``: the dataset, the GPT-2 and the tokenizer that a run starts from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stages.params.section import Count, Section, Seed, Sha256
 
 
 class DataSource(Section):
-    """Where the instruction dataset comes from."""
+    """The source of the instruction dataset, and its checksum."""
 
     source: Annotated[str, Field(min_length=1)]
     sha256: Sha256 | None
 
 
 class ModelSource(Section):
-    """Which GPT-2 the run starts from. For ``weights: hub`` the sizes are what config.json must say."""
+    """The GPT-2 that the run starts from. With ``weights: hub`` its config.json must have these sizes."""
 
     weights: Literal["scratch", "hub"]
     n_layer: Count
@@ -42,7 +42,7 @@ class ModelSource(Section):
 
 
 class TokenizerSource(Section):
-    """Where GPT-2's two BPE files come from; their SHA-256 are fixed in stages/gpt2/tokenizer.py."""
+    """The source of GPT-2's two BPE files, whose SHA-256 are fixed in stages/gpt2/tokenizer.py."""
 
     source: Annotated[str, Field(min_length=1)]
 

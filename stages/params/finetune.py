@@ -1,4 +1,4 @@
-"""The section finetune: the training recipe."""
+"""The section ``finetune``: the training recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.params.section import Count, Section, Seed
 
 
 class Lora(Section):
-    """Low-rank updates that are trained instead of the weights themselves."""
+    """LoRA: low-rank updates that are trained instead of the weights (Hu et al. 2021)."""
 
     rank: Count
     alpha: Annotated[float, Field(gt=0)]

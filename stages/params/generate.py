@@ -1,4 +1,4 @@
-"""The section generate: how test prompts are answered."""
+"""The section ``generate``: whose answers, and how they are sampled."""
 
 from __future__ import annotations
 

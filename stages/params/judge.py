@@ -1,4 +1,4 @@
-"""The section judge: who scores the answers, and how the scores are summarised."""
+"""The section ``judge``: who scores the answers, and how the scores are summarised."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stages.params.section import Count, Section, Sha256
 
 
 class Calibration(Section):
-    """A file of better scores of test answers: rows of id, answer, score and, if it is not the tuned one, model."""
+    """A file of human labels of test answers: rows of id, answer, score and, unless it is the tuned one, model."""
 
     source: Annotated[str, Field(min_length=1)]
     sha256: Sha256
 
 
 class Judge(Section):
-    """Who scores the answers, and how the scores are summed up."""
+    """Who scores the answers, and how the scores are summarised."""
 
     mode: Literal["score", "pairwise"]
     backend: Literal["reference", "ollama", "openai"]

@@ -1,4 +1,4 @@
-"""params.yaml as a tree: read, merged, flattened, and its problems put into words. Knows no section."""
+"""params.yaml as a tree: reading, merging and flattening it, and the messages for its errors. Knows no section."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from stages.params.section import Section
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 file, in which 5e-5 is a number (YAML 1.1 takes it for text), with its comments kept.
+    """Read a YAML 1.2 file, keeping its comments. In YAML 1.2, unlike 1.1, 5e-5 is a number.
 
     Raises:
-        ConfigError: the file is missing or not YAML.
+        ConfigError: the file is missing or is not YAML.
     """
     try:
         return YAML().load(read_text(path, made_by=f"git checkout -- {path}"))
@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
-    """Put an overlay's values over those of ``base`` in place: mappings are merged, anything else is replaced."""
+    """Put the values of an overlay over those of ``base``, in place: mappings are merged, other values replaced."""
     for key, value in overlay.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
             merge(base[key], value)
@@ -45,7 +45,15 @@ def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
+    """Nested mappings as one mapping with dotted keys.
+
+    Args:
+        tree: the mappings.
+        prefix: text before every key.
+
+    >>> flatten({"a": {"b": 1}})
+    {'a.b': 1}
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -56,7 +64,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key that a section may hold, nested sections and values."""
+    """Every dotted key that a section may hold: those of its values and of its nested sections.
+
+    Args:
+        section: class of the section.
+        prefix: text before every key, such as ``"download."``.
+    """
     keys: list[str] = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
@@ -66,6 +79,7 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _section_of(field: FieldInfo) -> type[Section] | None:
+    """The nested section that a field holds, also one that may be null; None for a value."""
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, Section):
             return kind
@@ -73,7 +87,7 @@ def _section_of(field: FieldInfo) -> type[Section] | None:
 
 
 def plain(value: Any) -> Any:
-    """Ruamel's round-trip containers and scalars as the built-in types that strict validation asks for."""
+    """Ruamel's containers and scalars, which keep comments, as the built-in types that strict validation needs."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -85,11 +99,11 @@ def plain(value: Any) -> Any:
 
 
 def describe(problem: Any, known: list[str]) -> str:
-    """What is wrong, in words.
+    """The message for one error, such as ``judge.seed: unknown key; did you mean ...?``.
 
     Args:
         problem: one of pydantic's errors.
-        known: every dotted key that there is, for the nearest one to a wrong key.
+        known: every dotted key of the schema, to suggest the nearest one.
     """
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of: a frozen, strict mapping, and the kinds of value that recur."""
+"""The base of every section of params.yaml, and the types of value that several sections use."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A mapping in params.yaml: immutable, with exactly the keys named, and no value converted from another type."""
+    """A mapping in params.yaml: immutable, with exactly these keys, and no value converted from another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

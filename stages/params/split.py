@@ -1,4 +1,4 @@
-"""The section split: how rows are divided."""
+"""The section ``split``: how rows are divided."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stages.params.section import Fraction, Section, Seed
 
 
 class Split(Section):
-    """How rows are divided; val gets what train and test leave."""
+    """How rows are divided; val gets the rows that train and test leave."""
 
     method: Literal["order", "shuffle"]
     seed: Seed

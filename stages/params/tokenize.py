@@ -1,4 +1,4 @@
-"""The section tokenize: how a row becomes token ids."""
+"""The section ``tokenize``: how a row becomes token ids."""
 
 from __future__ import annotations
 

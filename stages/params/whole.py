@@ -1,7 +1,7 @@
-"""params.yaml as one frozen tree: every value that changes a result, one section a stage.
+"""params.yaml as one frozen tree: every value that changes a result, in one section for each stage.
 
-Environment variables never stand in for a value here: they say where and how (addresses, caches,
-devices), and DVC, which decides by params.yaml what is fresh, does not see them.
+No environment variable takes the place of a value: DVC decides by params.yaml what is fresh, and does not see
+environment variables. They only say where and how a stage runs (addresses, caches, devices).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stages.params.tokenize import Tokenize
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml, with the rules that concern several sections."""
 
     profile: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     download: Download
@@ -60,20 +60,20 @@ def load(path: Path = paths.PARAMS) -> Params:
 
 
 def known_keys() -> list[str]:
-    """Every dotted key that params.yaml may hold, sections and values."""
+    """Every dotted key that params.yaml may hold: those of its sections and of its values."""
     return reading.known_keys(Params)
 
 
 def check(tree: Any, path: Path | str = paths.PARAMS, *, given_by: Callable[[str, str], str] | None = None) -> Params:
-    """Turn a mapping into `Params`.
+    """Check a mapping against the schema.
 
     Args:
-        tree: the mapping.
-        path: what it was read from.
-        given_by: is given a wrong key and what is wrong with it, and says what is to be corrected; None: ``path``.
+        tree: the mapping, as read from YAML.
+        path: file that it was read from, for the message.
+        given_by: function from a wrong key and its message to the file or option to correct; None means ``path``.
 
     Raises:
-        ConfigError: lists every problem.
+        ConfigError: keys are unknown or missing, or values are wrong; every problem is listed.
     """
     if not isinstance(tree, Mapping):
         sections = ", ".join(Params.model_fields)

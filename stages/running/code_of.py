@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: What is in these folders changes no output of a stage: it starts, watches and tells of stages, or counts their costs.
-#: Nothing else is left out of a stage's code, and what is imported from there alone is left out with it.
+#: The code in these folders changes no output of a stage: it starts, watches and reports stages, or counts their costs.
+#: Nothing else is left out of a stage's code. A module that only these folders import is left out with them.
 NO_INFLUENCE = ("stages/running/", "stages/finetune/costs/")
 
 
@@ -43,7 +43,7 @@ def files_of(module: str) -> frozenset[Path]:
 
 
 def closure(path: Path) -> set[Path]:
-    """A module and every module of ours that it imports, directly or through others, but for `NO_INFLUENCE`."""
+    """A module and every module of ours that it imports, directly or through others, without `NO_INFLUENCE`."""
     reached = {path}
     waiting = [path]
     while waiting:

@@ -1,4 +1,4 @@
-"""What a stage tells the person in front of it."""
+"""What a stage prints for people: messages, progress bars, forecasts and durations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from stages.running import environment
 
-#: A forecast waits for so many units of each that is worked on at a time, and for so many seconds of them.
+#: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
 SECONDS_BEFORE = 2.0
 
 
 def say(message: str) -> None:
-    """Print one line at once, without breaking a progress bar that is on the screen.
+    """Print one line at once, without breaking a progress bar on the screen.
 
-    Of several processes that do one thing together only the first speaks.
+    In a process group only rank 0 prints.
     """
     if _silent():
         return
@@ -31,10 +31,10 @@ def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
     """A progress bar with an ETA on standard error. It shows nothing where that is not a terminal.
 
     Args:
-        total: how many units there are.
-        unit: the name of one, such as "step" or "row".
-        what: what is under way.
-        done: units that were done before, of which the ETA knows no time.
+        total: number of units.
+        unit: name of one unit, such as "step" or "row".
+        what: name of the work.
+        done: units that were done earlier; the ETA leaves them out.
     """
     return tqdm(
         total=total, initial=done, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False
@@ -45,11 +45,11 @@ class Forecast:
     """Moves a progress bar and, where no terminal shows it, says once about how long the rest will take.
 
     Args:
-        bar: as `progress` gives it.
-        unit: the name of more than one unit, such as "verdicts".
-        what: what is under way.
-        at_a_time: how many units are worked on at a time.
-        now: the clock, in seconds.
+        bar: bar of `progress`.
+        unit: plural name of the units, such as "verdicts".
+        what: name of the work.
+        at_a_time: units worked on at a time.
+        now: clock, in seconds.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class Forecast:
         self._began = now()
 
     def start(self, total: int) -> None:
-        """The work begins, or other work with the same bar, with so many units."""
+        """Begin work on this many units; the same bar may serve for one work after the other."""
         self._bar.reset(total)
         self._told = not self._bar.disable
         self._known = self._made = 0
         self._total, self._began = total, self._now()
 
     def known(self, count: int) -> None:
-        """So many units took no time, as they had been made before."""
+        """Count units that took no time, since they had been made earlier."""
         self._bar.update(count)
         self._known += count
 
     def made(self, count: int) -> None:
-        """So many units have just been made."""
+        """Count units that have just been made, and say the forecast once there is enough to go by."""
         self._bar.update(count)
         self._made += count
         seconds = self._now() - self._began
@@ -88,7 +88,7 @@ class Forecast:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 42 s, 3 min 5 s, 2 h 7 min."""
+    """Seconds as text: 42 s, 3 min 5 s, 2 h 7 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -96,5 +96,5 @@ def duration(seconds: float) -> str:
 
 
 def _silent() -> bool:
-    place = environment.worker()
-    return place is not None and place[0] > 0
+    worker = environment.worker()
+    return worker is not None and worker.rank > 0

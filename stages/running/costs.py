@@ -24,13 +24,13 @@ class TrainingCosts(Metrics):
         evaluations: evaluations.
         useful_tokens: tokens of the rows, without padding.
         computed_tokens: tokens that went through the network; a shared prefix counts once.
-        padded_tokens: tokens that it would take if each batch were padded to its longest row.
+        padded_tokens: padding in the [rows, longest row] of attention.
         evaluation_tokens: tokens of the evaluations.
         training_tflop: operations done in training, in 10^12.
-        plain_training_tflop: operations that padded batches would take.
+        plain_training_tflop: operations of the same rows one by one, with logits of every token.
         evaluation_tflop: operations done in evaluations.
         peak_tflop_per_second: rate of matrix products measured on the device.
-        share_of_peak: MFU (model FLOPs utilisation): rate of the run over that peak.
+        share_of_peak: operations a second over that peak; as MFU, but of the operations really done.
         tokens_per_second: useful tokens a second.
         seconds: duration of the stage.
         estimated_seconds: the duration that the stage announced after its first steps.

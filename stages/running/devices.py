@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from stages.common.errors import ConfigError
 from stages.running.console import say
 
-#: Seconds that nvidia-smi may take: the driver of a machine that just woke up needs several.
+#: Seconds that nvidia-smi may take. The driver of a machine that has just started needs several.
 _NVIDIA_SMI_TIMEOUT = 60
 
 
@@ -35,7 +35,7 @@ def visible_devices() -> list[str]:
 
 
 def _devices_of_nvidia_smi() -> list[list[str]]:
-    """For every card, in the order of the PCI bus, the UUIDs to choose from: its own, or those of its MIG instances."""
+    """The UUIDs of every card, in the order of the PCI bus: its own, or those of its MIG instances."""
     try:
         listing = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT, check=False
@@ -55,8 +55,8 @@ def _devices_of_nvidia_smi() -> list[list[str]]:
 def parse_listing(listing: str) -> list[list[str]]:
     """The UUIDs in the output of ``nvidia-smi -L``, by card.
 
-    ``GPU 0: NVIDIA H200 (UUID: GPU-5f)`` gives ``[["GPU-5f"]]``. A card that is cut into MIG instances, which follow it
-    on lines of their own, gives theirs instead, as CUDA does not compute on the card itself then.
+    ``GPU 0: NVIDIA H200 (UUID: GPU-5f)`` gives ``[["GPU-5f"]]``. A card that is cut into MIG instances gives theirs
+    instead of its own, since CUDA then does not compute on the card itself. They follow it on lines of their own.
     """
     cards: list[list[str]] = []
     for line in listing.splitlines():
@@ -72,9 +72,9 @@ def parse_listing(listing: str) -> list[list[str]]:
 
 
 def _within(cards: Sequence[Sequence[str]], mask: str | None) -> list[str]:
-    """The UUIDs that a mask leaves, in its order: indices in PCI order, UUIDs or the start of one, as CUDA reads them.
+    """The UUIDs that a mask names, in the mask's order.
 
-    As in CUDA, -1 ends the list.
+    Entries are indices in PCI order, UUIDs, or the start of a UUID. As in CUDA, -1 ends the list.
     """
     if mask is None:
         return [uuid for card in cards for uuid in card]

@@ -1,25 +1,37 @@
-"""Values of environment variables, which say where and how the project runs and never what it computes."""
+"""Values of environment variables. They say where and how the project runs, never what it computes."""
 
 from __future__ import annotations
 
 import math
 import os
+from typing import NamedTuple
 
 from stages.common.errors import ConfigError
 
 
-def worker() -> tuple[int, int] | None:
-    """This process's number and the number of all, if torchrun has started it as one of several; else None."""
+class Worker(NamedTuple):
+    """A process of a process group: its rank, and the world size."""
+
+    rank: int
+    world_size: int
+
+
+def worker() -> Worker | None:
+    """Which process of a group this one is, if torchrun has started it; else None."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return Worker(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def seconds(name: str, default: float) -> float:
-    """The span of time that a variable holds, in seconds; ``default`` where it is not set, or empty.
+    """A duration in seconds.
+
+    Args:
+        name: the variable.
+        default: the duration where the variable is not set, or is empty.
 
     Raises:
-        ConfigError: it is not a finite number from 0.
+        ConfigError: the variable is not a finite number from 0.
     """
     text = os.environ.get(name, "").strip()
     if not text:

@@ -1,15 +1,15 @@
 """One process a card: a kernel lock on every GPU that a stage uses.
 
-The lock is `flock` on one file a device UUID, in one folder a machine, taken by the process that computes before its
-torch starts CUDA. So `dvc repro`, Prefect runs and programs started by hand exclude each other, and the kernel frees a
-card at any death of its holder: there is nothing to expire and nothing to clean up. What is written in a lock file is
-for people; only the lock counts.
+The lock is `flock` on a file for each device UUID, in one folder of the machine. The process that computes takes it
+before its torch starts CUDA. So `dvc repro`, Prefect runs and programs started by hand exclude each other. The kernel
+frees a card however its holder dies: nothing expires and nothing has to be cleaned up. The text in a lock file is for
+people; only the lock counts.
 
-PIPELINE_GPU_LOCKS names the folder of the lock files. Without it, it is in /run/lock where every user may write there,
-else in /tmp: the choice hangs on the machine alone, so that all its users meet. Containers that share cards need one
-folder mounted in each.
+PIPELINE_GPU_LOCKS names the folder of the lock files. The default is in /run/lock where every user may write there,
+else in /tmp: it depends on the machine alone, so that all its users share one folder. Containers that share cards need
+one folder mounted in each.
 
-Without a GPU all of this does nothing. A card's id appears in no parameter, command or output.
+Without a GPU none of this does anything. A card's id appears in no parameter, command or output.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from stages.running.console import say
 from stages.running.devices import visible_devices
 
 _FOLDER = "instruct-pipeline-gpu"
-#: Seconds between two looks at busy cards (each wait is 0.5 to 1.5 times this), and between two messages about them.
+#: Seconds between two attempts to lock busy cards (each wait is 0.5 to 1.5 times this), and between two messages.
 _POLL = 1.0
 _REPORT = 60.0
 #: Open lock files by UUID: the cards that this process holds.
@@ -43,11 +43,11 @@ _last_lease: tuple[str, ...] = ()
 def lease(count: int = 1) -> Iterator[tuple[str, ...]]:
     """Hold ``count`` GPUs for the length of the block, and show torch only these, as cuda:0 and up.
 
-    Waits until so many of the visible cards are free; takes all or none. Must be entered before the first call into
+    Waits until that many of the visible cards are free; takes all or none. Must be entered before the first call into
     ``torch.cuda``, since CUDA reads its mask once in a process. Without a GPU the block runs at once.
 
     Args:
-        count: how many cards.
+        count: number of cards.
 
     Yields:
         The UUIDs held; none where there is no GPU.
@@ -90,7 +90,7 @@ def last_lease() -> tuple[str, ...]:
 
 
 def lock_folder() -> Path:
-    """The folder of the lock files, made if need be, such that every user of the machine can lock there.
+    """The folder of the lock files, in which every user of the machine can lock; made where it is missing.
 
     Raises:
         ConfigError: it cannot be made, or is not a folder.

@@ -1,4 +1,11 @@
-"""How a stage runs as a program: signals become exceptions, errors become a message and an exit code."""
+"""How a stage runs as a program.
+
+A stage's ``__main__.py`` reads its section of params.yaml by `section` and ends in `run`, which turns
+
+- SIGINT and SIGTERM into an exception,
+- an error that the user can fix into one message and its exit code (`stages.common.errors`),
+- the end, good or bad, into a note for the tracker.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +28,13 @@ S = TypeVar("S", bound=Section)
 
 
 def section(kind: type[S]) -> S:
-    """A stage's section of params.yaml, ``program.section(Split)`` for the section ``split``.
+    """A stage's section of params.yaml: ``section(Split)`` is the section ``split``.
 
-    The whole file is checked first: a mistake in a later stage's section is told before any stage works. A stage's code
-    reads its own section and depends on its own schema alone, so that an option of the judge retrains nothing.
+    The whole file is checked first, so that a mistake in a later stage's section is told before any stage works. The
+    stage itself depends on its own section's schema alone: a new option of the judge makes no training stale.
+
+    Args:
+        kind: class of the section, which has the section's name.
 
     Raises:
         ConfigError: params.yaml is missing or not YAML, or holds unknown keys or wrong values; every problem is listed.
@@ -35,14 +45,18 @@ def section(kind: type[S]) -> S:
 
 
 def torch_settings(stage: str) -> dict[str, str]:
-    """What torch is to find in a stage's environment when it is loaded (measured in docs/decisions.md)."""
-    # Threads wait for one another in busy loops, by default for so long that a step takes many times as long wherever
-    # another process wants the core too.
+    """Environment variables that torch reads when it is loaded (measured in docs/decisions.md).
+
+    Args:
+        stage: the stage's name.
+    """
+    # Threads wait for one another in busy loops. With the default, a step takes many times as long where another
+    # process wants the core too.
     settings = {"GOMP_SPINCOUNT": "1000"}
     if stage == "finetune":
-        # Large tensors come in pages of 2 MB, where the system gives these to who asks. Every step allocates gigabytes,
-        # and the first touch of each page of 4 kB takes longer than to fill it. In generation places of the
-        # KV cache that nobody reaches would take memory too.
+        # Large tensors come in pages of 2 MB, where the system gives these on request. Every step allocates gigabytes,
+        # and the first touch of a page of 4 kB takes longer than filling it. Not in generation: there unused slots of
+        # the KV cache would take memory too.
         settings["THP_MEM_ALLOC_ENABLE"] = "1"
     return settings
 
@@ -72,7 +86,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         message = "out of memory; end what else uses this machine's, and run the same command again"
         _end(stage, message, TemporaryFailure.exit_code)
     except OSError as error:
-        # A full disk, a folder that may not be written: the user's to mend, and the message says which path.
+        # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
         _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
     except Exception:
         if environment.worker() is None:
@@ -80,8 +94,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         traceback.print_exc()
         _leave_at_once(1)
     finally:
-        # A second signal ends the wait for the tracker, not the way out. Of several processes the one that started the
-        # others tells.
+        # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
         if environment.worker() is None:
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, succeeded=succeeded)
@@ -89,10 +102,10 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
 
 
 def _refuse_arguments(stage: str) -> None:
-    """End a stage that is given arguments: it would do its whole work, and none of what they say."""
+    """End a stage that is given arguments: it would do all its work and ignore them."""
     program, given = sys.modules["__main__"], sys.argv[1:]
     if not given or program.__spec__ is None or program.__spec__.name != f"stages.{stage}.__main__":
-        return  # who runs it otherwise may have arguments of their own
+        return  # another program may have arguments of its own
     usage = "it takes no arguments: params.yaml says what it does, and python -m flows.run --set KEY=VALUE for once"
     if given[0] in ("-h", "--help"):
         print(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
@@ -103,24 +116,24 @@ def _refuse_arguments(stage: str) -> None:
 
 def _end(stage: str, message: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    if (place := environment.worker()) is not None:
-        stage += f", process {place[0]} of {place[1]}"
-        ignore()  # what started this process ends all when one fails, also those that are on their way out
+    if (worker := environment.worker()) is not None:
+        stage += f", rank {worker.rank} of {worker.world_size}"
+        ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
     elif os.environ.get("DVC_STAGE") == stage and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     print(f"{stage}: {message}", file=sys.stderr, flush=True)
-    if place is not None:
+    if worker is not None:
         _leave_at_once(code)
     sys.exit(code)
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End one process of a team that has failed, without Python's way out.
+    """End one process of a process group that has failed, without Python's own shutdown.
 
-    There torch joins gloo's thread and holds the interpreter's lock, for which that thread may be waiting since the
-    collective that broke off: the process then hung until it was killed half a minute later (docs/decisions.md).
+    There torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
+    thread may wait for the lock: the process hung until it was killed half a minute later (docs/decisions.md).
     """
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # the reader is gone
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)

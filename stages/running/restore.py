@@ -1,8 +1,8 @@
-"""A failed stage's earlier results, brought back.
+"""Restores the earlier results of a stage that has failed.
 
-DVC deletes a stage's outputs before it runs the stage, so a mistake that the program finds would cost the results of
-the last run that succeeded. They are still in DVC's cache, and dvc.lock says under which names. `dvc checkout` cannot
-be used here: the `dvc repro` around the program holds the lock on the outputs.
+DVC deletes a stage's outputs before it runs the stage, so that a mistake in params.yaml would cost the results of the
+last successful run. They are still in DVC's cache, and dvc.lock has their names there. `dvc checkout` cannot be used:
+the `dvc repro` around the program holds the lock on the outputs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LOCK = Path("dvc.lock")
 
 
 def restore(stage: str) -> bool:
-    """Put a stage's outputs of its last success back, if it has left none of its own.
+    """Restore a stage's outputs of its last success, if the failed program has left none.
 
     Args:
-        stage: its name in dvc.lock of the working directory.
+        stage: name of the stage in dvc.lock of the working directory.
 
     Returns:
-        Whether they are back. They are not if there was no success, if the cache lacks any of them, or if the failed
-        program has written outputs, which then stay.
+        Whether they are restored. They are not if the stage never succeeded, if the cache lacks one of them, or if the
+        failed program has written outputs, which then stay.
     """
     outputs = _locked(stage)
     if not outputs or any(path.exists() for path, _ in outputs):
@@ -48,7 +48,7 @@ def _locked(stage: str) -> list[tuple[Path, str]]:
         tree: Any = YAML(typ="safe").load(LOCK)
         return [(Path(out["path"]), str(out["md5"])) for out in tree["stages"][stage]["outs"]]
     except (OSError, YAMLError, KeyError, TypeError):
-        return []  # no success is on record
+        return []  # dvc.lock has no success of it
 
 
 def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
@@ -61,7 +61,7 @@ def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
 
 
 def cached(digest: str) -> Path:
-    """Where DVC's cache has, or would have, a file by its MD5 in dvc.lock."""
+    """The path in DVC's cache of a file with this MD5 in dvc.lock, whether it is there or not."""
     return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
 
 

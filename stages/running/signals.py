@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception, at once or at a moment that suits."""
+"""SIGINT and SIGTERM as an exception: at once, or deferred to the end of a step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM has come. Not an Exception, so that no handler takes it for a fault."""
+    """SIGINT or SIGTERM has come. Not an Exception: no handler of errors is to catch it."""
 
 
 class DeferredInterruption:
@@ -33,7 +33,7 @@ class DeferredInterruption:
 
 
 def raise_at_once() -> None:
-    """From now on a signal raises `Interrupted` wherever the program is."""
+    """Let signals raise `Interrupted` wherever the program is."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 
@@ -52,17 +52,17 @@ def end_with_parent(parent: int) -> None:
 
 
 def ignore() -> None:
-    """From now on a signal does nothing."""
+    """Let signals do nothing."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def deferred_interruption() -> Iterator[DeferredInterruption]:
-    """Let a first signal wait within the block until it is asked for; a second one interrupts at once.
+    """Hold back a first signal within the block; a second one interrupts at once.
 
-    For work that can stop between two steps only. Outside the main thread, where Python takes no signals, it does
-    nothing.
+    For work that can stop only between two steps, which then calls ``raise_if_pending``. Outside the main thread, where
+    Python handles no signals, it does nothing.
     """
     pending = DeferredInterruption()
 

@@ -18,6 +18,7 @@ from stages.finetune.batches import batches_of, epoch_order
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.params import whole
+from tests.finetune.test_trainer import a_run
 from tests.root import ROOT
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
@@ -45,7 +46,7 @@ class NextBatches:
     """A run's batches for training, and meanwhile for evaluations those that have not been trained on.
 
     The book's loop tells losses only of evaluations, after a step, and an evaluation begins to read the training
-    batches anew. Read from here, its first batch is that of the next step: its loss is that step's, before its update.
+    batches again. Read from here, its first batch is that of the next step: its loss is that step's, before its update.
     """
 
     def __init__(self, batches: list[Batch]) -> None:
@@ -111,16 +112,8 @@ def test_fifty_steps_follow_the_book_s_own_loop(capsys):
         start_context="",
         tokenizer=Silent(),
     )
-    history = trainer.fit(
-        weights.initialise(TINY, seed=0),
-        train,
-        val,
-        RECIPE,
-        loss_on="all",
-        dtype=torch.float32,
-        on_step=lambda _: None,
-        on_epoch=lambda _: {},
-    ).history
+    run = a_run(RECIPE, train=train, val=val)
+    history = trainer.fit(weights.initialise(TINY, seed=0), run, on_step=lambda _: None).history
 
     assert capsys.readouterr().out.count("Train loss") == STEPS
     assert [record.train_loss for record in history[2:]] == pytest.approx(train_losses[:-1], abs=1e-4)

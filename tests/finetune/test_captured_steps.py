@@ -1,4 +1,4 @@
-"""Recorded optimiser steps, on a tape that records and repeats on a CPU what a CUDA graph does on a GPU."""
+"""Captured optimiser steps, on a tape that captures and replays on a CPU what a CUDA graph does on a GPU."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import pytest
 import torch
 
 from stages.common.errors import ConfigError
+from stages.common.results.finetune import StepRecord
 from stages.finetune import layout, loss, trainer
+from stages.finetune.captured_steps import CapturedSteps
 from stages.finetune.layout import Layout
 from stages.finetune.optimizer import MasterWeights
-from stages.finetune.progress import StepRecord
 from stages.gpt2 import graphs, weights
-from tests.finetune.test_trainer import RECIPE, TINY, VAL, changed, made_rows
+from tests.finetune.test_trainer import RECIPE, TINY, a_run, changed, made_rows
 from tests.tapes import Tapes
 
 TRAIN = made_rows(24)
-#: With 24 rows, six steps an epoch, of which those of one shape are done from its recording.
+#: With 24 rows, six steps an epoch, of which those of one shape are replayed from its graph.
 LONG = changed(epochs=6, eval_every=100)
 
 
 @pytest.fixture
-def rows_filled_up(monkeypatch):
+def padded_rows(monkeypatch):
     """Train in the layout of a GPU, with its way to the embeddings' gradients, and not looking at the loss's own."""
     monkeypatch.setattr(loss, "_seen_to_be_one", lambda _: False)
     monkeypatch.setattr(layout, "training", lambda *_: Layout(padded=True))
@@ -39,8 +40,8 @@ def rows_filled_up(monkeypatch):
 
 
 @pytest.fixture
-def tapes(rows_filled_up, monkeypatch):
-    """Record steps on tapes."""
+def tapes(padded_rows, monkeypatch):
+    """Capture steps on tapes."""
     runs = []
 
     def kept(*arguments):
@@ -49,14 +50,14 @@ def tapes(rows_filled_up, monkeypatch):
 
     monkeypatch.setattr(trainer, "MasterWeights", kept)
     made = Tapes(lambda: [*runs[-1].parameters.values(), *runs[-1].master, *runs[-1].exp_avg, *runs[-1].exp_avg_sq])
-    monkeypatch.setattr(graphs, "recorder", lambda _: made)
+    monkeypatch.setattr(graphs, "runner", lambda _: made)
     return made
 
 
 def fit(recipe=LONG, dtype=torch.float32):
     model = weights.initialise(TINY, seed=0)
     history: list[StepRecord] = []
-    trainer.fit(model, TRAIN, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=lambda _: {})
+    trainer.fit(model, a_run(recipe, train=TRAIN, dtype=dtype), on_step=history.append)
     return list(model.parameters()), history
 
 
@@ -73,11 +74,11 @@ def test_captured_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monk
     found, of_tapes = fit(recipe, dtype)
 
     passes = len(of_tapes) - 1 + sum(record.val_loss is not None for record in of_tapes)
-    recordings = tapes.done.count("recorded")
-    # The first of each shape is done plainly, and once more one to compare the first recording with.
-    assert tapes.done.count("again") == passes - (tapes.done.count("plainly") - 1)
-    assert tapes.done.count("again") > passes / 2
-    assert 2 <= recordings <= 9
+    captures = tapes.done.count("captured")
+    # The first of each shape is run eagerly, and once more one to compare the first captured one with.
+    assert tapes.done.count("replayed") == passes - (tapes.done.count("eager") - 1)
+    assert tapes.done.count("replayed") > passes / 2
+    assert 2 <= captures <= 9
     monkeypatch.setattr(graphs, "MOST", 0)
     expected, history = fit(recipe, dtype)
     assert of_tapes == history
@@ -99,21 +100,21 @@ def test_captured_steps_follow_those_of_a_cpu(tapes, monkeypatch):
                 assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-3), ours.step
 
 
-def test_shapes_beyond_the_most_are_done_plainly(tapes, monkeypatch):
+def test_shapes_beyond_the_most_are_run_eagerly(tapes, monkeypatch):
     expected, history = fit()
-    shapes = tapes.done.count("recorded")
+    shapes = tapes.done.count("captured")
     assert shapes > 1
     monkeypatch.setattr(graphs, "MOST", 1)
     tapes.done.clear()
 
     found, of_fewer = fit()
 
-    assert tapes.done.count("recorded") == 2, "one of the steps and one of the evaluations"
+    assert tapes.done.count("captured") == 2, "one of the steps and one of the evaluations"
     assert of_fewer == history
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_what_cannot_be_recorded_is_warned_of_once_and_done_plainly(tapes, monkeypatch):
+def test_what_cannot_be_captured_is_warned_of_once_and_run_eagerly(tapes, monkeypatch):
     recipe = LONG.model_copy(update={"accumulate": 2})
     expected, history = fit(recipe)
     gather = MasterWeights.gather
@@ -125,68 +126,66 @@ def test_what_cannot_be_recorded_is_warned_of_once_and_done_plainly(tapes, monke
     monkeypatch.setattr(MasterWeights, "gather", looking)
     tapes.done.clear()
 
-    with pytest.warns(UserWarning, match="training steps are not recorded as CUDA graphs, and take longer: operation"):
-        found, plainly = fit(recipe)
+    with pytest.warns(UserWarning, match="training steps are not captured as CUDA graphs, and take longer: operation"):
+        found, eager = fit(recipe)
 
-    assert tapes.done.count("recorded") == 2, "of the evaluations one has worked"
-    assert tapes.done.count("again") == 1
-    assert plainly == history
+    assert tapes.done.count("captured") == 2, "of the evaluations one has worked"
+    assert tapes.done.count("replayed") == 1
+    assert eager == history
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_recording_whose_numbers_are_others_ends_the_run(tapes, monkeypatch):
-    results = []
-    of_run = trainer._Run.begin
-    monkeypatch.setattr(trainer._Run, "begin", lambda run: results.append(run._recorded._results) or of_run(run))
-    record = tapes.record
+def kept_steps(monkeypatch):
+    """References to the captured steps of the runs to come, which keep nothing alive."""
+    made = []
+
+    def kept(*arguments):
+        steps = CapturedSteps(*arguments)
+        made.append(weakref.ref(steps))
+        return steps
+
+    monkeypatch.setattr(trainer, "CapturedSteps", kept)
+    return made
+
+
+def test_a_captured_step_whose_numbers_are_others_ends_the_run(tapes, monkeypatch):
+    made = kept_steps(monkeypatch)
+    capture = tapes.capture
 
     def wrong(work):
-        replay = record(work)
-        return lambda: (replay(), results[0].mul_(1.5))
+        replay = capture(work)
+        return lambda: (replay(), made[0]()._results.mul_(1.5))
 
-    tapes.record = wrong
+    tapes.capture = wrong
 
-    with pytest.raises(ConfigError, match=r"a CUDA graph has a loss of .* and done plainly of") as error:
+    with pytest.raises(ConfigError, match=r"a CUDA graph has a loss of .* and run eagerly of") as error:
         fit()
 
     assert "PIPELINE_CUDA_GRAPHS=0" in error.value.fix
 
 
-def test_all_that_only_steps_need_goes_before_the_last_sample_and_when_the_run_ends(tapes, monkeypatch):
-    kept = []
-    of_run = trainer._Run.begin
-    monkeypatch.setattr(trainer._Run, "begin", lambda run: kept.append(weakref.ref(run._recorded)) or of_run(run))
+def test_all_that_only_steps_need_goes_when_the_run_ends(tapes, monkeypatch):
+    made = kept_steps(monkeypatch)
     gc.disable()
     try:
-        model = weights.initialise(TINY, seed=0)
-        alive = []
-        trainer.fit(
-            model,
-            TRAIN,
-            VAL,
-            LONG.model_copy(update={"epochs": 1}),
-            loss_on="all",
-            dtype=torch.bfloat16,
-            on_step=lambda _: None,
-            on_epoch=lambda _: alive.append(kept[0]() is not None) or {},
-        )
-        assert alive == [False]
+        fit(LONG.model_copy(update={"epochs": 1}), torch.bfloat16)
+        assert [steps() for steps in made] == [None]
     finally:
         gc.enable()
 
 
-def test_steps_are_not_recorded_where_activations_are_computed_again(tapes):
+def test_steps_are_not_captured_where_activations_are_computed_again(tapes):
     _, history = fit(RECIPE.model_copy(update={"activation_checkpointing": True}))
 
     evaluations = sum(record.val_loss is not None for record in history)
-    assert tapes.done == ["plainly", "recorded", *["again"] * (evaluations - 1)]
+    assert tapes.done == ["eager", "captured", *["replayed"] * (evaluations - 1)]
 
 
 @pytest.mark.parametrize(("value", "there"), [("0", None), ("1", None), ("", None), ("no", "refused")])
-def test_the_variable_is_0_or_1_and_a_cpu_records_nothing(value, there, monkeypatch):
+def test_the_variable_is_0_or_1_and_a_cpu_captures_nothing(value, there, monkeypatch):
     monkeypatch.setenv(graphs.VARIABLE, value)
     if there == "refused":
         with pytest.raises(ConfigError, match=f"PIPELINE_CUDA_GRAPHS: expected 0 or 1, found '{value}'"):
-            graphs.recorder(torch.device("cpu"))
+            graphs.runner(torch.device("cpu"))
     else:
-        assert graphs.recorder(torch.device("cpu")) is there
+        assert graphs.runner(torch.device("cpu")) is there

@@ -25,21 +25,19 @@ from safetensors.torch import load_file
 
 from stages.common.errors import NoSpace
 from stages.common.files import sha256
-from stages.common.results.finetune import FINETUNE_FOLDER
-from stages.common.results.tokenize import TOKENS_FORMAT
+from stages.common.results.finetune import FINETUNE_FOLDER, StepRecord
 from stages.finetune import checkpoint, job, lora, trainer
 from stages.finetune.costs import disk
-from stages.finetune.costs.clock import Meter
-from stages.finetune.progress import Progress, StepRecord
-from stages.finetune.team import ALONE
-from stages.gpt2 import runtime, weights
+from stages.finetune.costs.clock import Clock
+from stages.finetune.optimizer import MasterWeights
+from stages.finetune.progress import Progress
+from stages.gpt2 import weights
 from stages.params import whole
 from stages.params.finetune import Lora
 from stages.running import run_key, signals
 from stages.running.code_of import code_of
-from stages.tokenize.encoding import Format
 from tests import killing, small_pipeline
-from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, VAL
+from tests.finetune.test_trainer import RECIPE, TINY, a_run
 from tests.killing import Life, Runs
 from tests.root import ROOT
 
@@ -56,8 +54,7 @@ def fit(
     dtype=torch.float32,
     said=None,
     recipe=RECIPE,
-    meter=None,
-    on_epoch=None,
+    clock=None,
     low_rank=None,
 ):
     """Train with a checkpoint after every step; die after one."""
@@ -79,18 +76,8 @@ def fit(
             say = (lambda _: None) if said is None else said.append
             checkpoints = stack.enter_context(checkpoint.Checkpoints(folder, seconds=0, say=say))
             checkpoints.due = lambda: True
-        progress = trainer.fit(
-            model,
-            TRAIN,
-            VAL,
-            recipe,
-            loss_on="all",
-            dtype=dtype,
-            on_step=on_step,
-            on_epoch=on_epoch or (lambda epoch: {"epoch": epoch, "sample": model.wte.weight.float().sum().item()}),
-            checkpoints=checkpoints,
-            meter=meter,
-        )
+        run = a_run(recipe, dtype=dtype)
+        progress = trainer.fit(model, run, on_step=on_step, checkpoints=checkpoints, clock=clock)
     return model, progress, steps
 
 
@@ -111,7 +98,7 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("die_after", [0, 1, 3, 4, 6])
-def test_a_run_that_goes_on_ends_with_the_same_bits_history_and_samples(tmp_path, die_after, dtype):
+def test_a_run_that_goes_on_ends_with_the_same_bits_and_history(tmp_path, die_after, dtype):
     expected = fit(None, dtype=dtype)
     with pytest.raises(Killed):
         fit(tmp_path / "run", die_after=die_after, dtype=dtype)
@@ -144,7 +131,7 @@ def test_a_signal_in_any_step_the_last_too_is_heard_and_the_run_goes_on(tmp_path
     assert_equal(fit(tmp_path / "run", recipe=recipe), expected)
 
 
-class Interrupting(Meter):
+class Interrupting(Clock):
     """Sends a signal when the n-th evaluation begins."""
 
     def __init__(self, evaluation: int) -> None:
@@ -166,13 +153,13 @@ class Interrupting(Meter):
     "option", [{}, {"patience": 1, "eval_every": 1, "learning_rate": 0.5}, {"eval_every": 1, "dropout": 0.1}]
 )
 @pytest.mark.parametrize("evaluation", [2, 3])
-def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, evaluation, option, dtype):
+def test_a_signal_ends_an_evaluation_which_the_next_run_makes_again(tmp_path, evaluation, option, dtype):
     recipe = RECIPE.model_copy(update=option)
     expected = fit(None, recipe=recipe, dtype=dtype)
     evaluated = [record.step for record in expected[1].history if record.val_loss is not None][evaluation - 1]
     said = []
     with pytest.raises(signals.Interrupted, match="SIGTERM"):
-        fit(tmp_path / "run", recipe=recipe, dtype=dtype, meter=Interrupting(evaluation))
+        fit(tmp_path / "run", recipe=recipe, dtype=dtype, clock=Interrupting(evaluation))
     assert sorted(path.name for path in (tmp_path / "run").iterdir())[-1] == f"step-{evaluated:08d}"
 
     found = fit(tmp_path / "run", recipe=recipe, dtype=dtype, said=said)
@@ -184,7 +171,7 @@ def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, eva
 
 def test_a_signal_in_the_first_evaluation_leaves_nothing_to_go_on_from(tmp_path):
     with pytest.raises(signals.Interrupted):
-        fit(tmp_path / "run", meter=Interrupting(1))
+        fit(tmp_path / "run", clock=Interrupting(1))
 
     assert fit(tmp_path / "run")[2] == list(range(7))
 
@@ -198,11 +185,15 @@ def test_the_last_step_is_saved_before_the_model_is_written(tmp_path):
     assert_equal(found, expected)
 
 
-def test_a_signal_after_the_last_step_is_heard(tmp_path):
+def test_a_signal_after_the_last_step_is_heard(tmp_path, monkeypatch):
     expected = fit(tmp_path / "run")
+    restore = MasterWeights.restore
+    stopped = lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), restore(*arguments))  # noqa: E731
+    monkeypatch.setattr(MasterWeights, "restore", stopped)
 
     with pytest.raises(signals.Interrupted, match="SIGTERM"):
-        fit(tmp_path / "run", on_epoch=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        fit(tmp_path / "run")
+    monkeypatch.undo()
 
     assert_equal(fit(tmp_path / "run"), expected)
 
@@ -297,12 +288,12 @@ def damage(folder: Path, how: str) -> None:
         ("a link in a circle", "Too many levels of symbolic links"),
         ("no history", "progress.json: 'progress' is missing"),
         ("no hash", "progress.json: 'sha256' is missing"),
-        ("a list", "format: expected 2, found None"),
+        ("a list", "format: expected 3, found None"),
         ("an unknown field", "not readable: "),
         ("a step less", "progress.json: expected step 3, found 2"),
         ("another step's", "step: expected 3, found 2"),
         ("foreign", "key: expected 'run', found 'another'"),
-        ("newer format", "format: expected 2, found 99"),
+        ("newer format", "format: expected 3, found 99"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_with_a_reason_and_the_one_before_it_used(tmp_path, undisturbed, how, reason):
@@ -330,7 +321,7 @@ def undisturbed(tmp_path_factory):
     return fit(None), folder
 
 
-def test_where_no_checkpoint_can_be_used_the_run_begins_anew_and_says_so(tmp_path, undisturbed):
+def test_where_no_checkpoint_can_be_used_the_run_begins_from_scratch_and_says_so(tmp_path, undisturbed):
     shutil.copytree(undisturbed[1], tmp_path / "run")
     for folder in (tmp_path / "run").iterdir():
         damage(folder, "one bit")
@@ -339,7 +330,7 @@ def test_where_no_checkpoint_can_be_used_the_run_begins_anew_and_says_so(tmp_pat
     found = fit(tmp_path / "run", said=said)
 
     assert_equal(found, undisturbed[0])
-    assert said[-1] == "no checkpoint can be used: beginning anew"
+    assert said[-1] == "no checkpoint can be used: beginning from scratch"
 
 
 def test_a_refused_checkpoint_does_not_stand_in_the_place_of_one_to_fall_back_on(tmp_path):
@@ -546,7 +537,7 @@ def test_the_disk_that_a_run_takes_is_told_and_what_does_not_fit_left_out():
     assert found.value.exit_code == 74
 
 
-def test_the_size_of_a_checkpoint_is_foretold(tmp_path):
+def test_the_size_of_a_checkpoint_is_estimated(tmp_path):
     for recipe in (RECIPE, RECIPE.model_copy(update={"patience": 3, "eval_every": 1})):
         with pytest.raises(Killed):
             fit(tmp_path / "run", die_after=3, recipe=recipe)
@@ -619,6 +610,9 @@ def test_a_run_depends_on_the_code_that_it_trains_with_and_not_on_what_tells_of_
         "stages/generate/conversation.py",
         "stages/generate/journal.py",
         "stages/finetune/costs/ledger.py",
+        "stages/gpt2/decoding.py",
+        "stages/gpt2/inference.py",
+        "stages/running/curves.py",
         "stages/running/gpu.py",
     }
 
@@ -727,14 +721,12 @@ def test_sigkill_at_a_few_moments_and_run_again_gives_the_same_files(prepared):
 def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys):
     monkeypatch.chdir(prepared[0])
     model = weights.initialise(TINY, seed=0)
-    place = runtime.Place(torch.device("cpu"), torch.float32)
-    form = Format.model_validate_json(Path(TOKENS_FORMAT).read_text())
-    made = job.Job(whole.load().finetune, None, ALONE, form, rows={}, steps=1, place=place)
+    run = a_run(whole.load().finetune)
     bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())
     found = {}
     for free in (11 * bytes_of_it, 5 * bytes_of_it):
         monkeypatch.setattr(disk, "_free", lambda _, free=free: free)
-        with job._checkpoints(made, model) as checkpoints:
+        with job._checkpoints(run, model) as checkpoints:
             found[free] = checkpoints._periodic
             checkpoints.clear()
     monkeypatch.setattr(disk, "_free", lambda _: bytes_of_it - 1)
@@ -742,7 +734,7 @@ def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys
     assert list(found.values()) == [True, False]
     assert "going on without checkpoints" in capsys.readouterr().out
     with pytest.raises(NoSpace, match="the trained model takes"):
-        job._checkpoints(made, model)
+        job._checkpoints(run, model)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

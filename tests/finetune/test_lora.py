@@ -14,7 +14,7 @@ from stages.finetune import lora, trainer
 from stages.gpt2 import weights
 from stages.params.finetune import Lora
 from tests import small_pipeline
-from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, VAL
+from tests.finetune.test_trainer import RECIPE, TINY, a_run
 
 SETTINGS = Lora(rank=2, alpha=8.0, targets=["c_attn", "c_fc"])
 IDS = torch.arange(10)[None]
@@ -28,16 +28,7 @@ def logits(model):
 def trained(dtype=torch.float32):
     model = weights.initialise(TINY, seed=0)
     lora.attach(model, SETTINGS, seed=1)
-    trainer.fit(
-        model,
-        TRAIN,
-        VAL,
-        RECIPE.model_copy(update={"lora": SETTINGS}),
-        loss_on="all",
-        dtype=dtype,
-        on_step=lambda _: None,
-        on_epoch=lambda _: {},
-    )
+    trainer.fit(model, a_run(RECIPE.model_copy(update={"lora": SETTINGS}), dtype=dtype), on_step=lambda _: None)
     return model
 
 

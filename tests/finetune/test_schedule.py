@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.finetune.progress import StepRecord
-from stages.finetune.schedule import parts_of, steps_of
+from stages.finetune.schedule import micro_batches_of, steps_of
 from stages.finetune.soundness import Soundness
 from tests.finetune.test_trainer import TRAIN, changed
 
@@ -19,13 +19,13 @@ from tests.finetune.test_trainer import TRAIN, changed
     ("rows", "parts", "sizes"),
     [(8, 1, [8]), (8, 5, [1, 2, 1, 2, 2]), (8, 3, [2, 3, 3]), (8, 8, [1] * 8), (3, 8, [1, 1, 1]), (9, 2, [4, 5])],
 )
-def test_parts(rows, parts, sizes):
-    assert [len(part) for part in parts_of(range(rows), parts)] == sizes
+def test_micro_batches(rows, parts, sizes):
+    assert [len(part) for part in micro_batches_of(range(rows), parts)] == sizes
 
 
 @given(st.integers(1, 60), st.integers(1, 60))
-def test_parts_are_as_many_as_asked_and_hold_every_row_once(rows, parts):
-    found = parts_of(range(rows), parts)
+def test_micro_batches_are_as_many_as_asked_and_hold_every_row_once(rows, parts):
+    found = micro_batches_of(range(rows), parts)
 
     assert len(found) == min(rows, parts)
     assert [row for part in found for row in part] == list(range(rows))
@@ -39,7 +39,6 @@ def test_the_steps_of_a_run_and_of_one_that_goes_on():
     assert [step.number for step in every] == [1, 2, 3, 4, 5, 6, 7]
     assert [step.epoch for step in every] == [1, 1, 1, 2, 2, 2, 3]
     assert [step.number for step in every if step.evaluated] == [2, 4, 6, 7]
-    assert [step.number for step in every if step.ends_epoch] == [3, 6, 7]
     assert len({row.id for step in every[:3] for row in step.rows}) == 12
     assert list(steps_of(TRAIN, recipe, 7, done=4)) == every[4:]
     assert list(steps_of(TRAIN, recipe, 7, done=7)) == []
@@ -108,7 +107,7 @@ def test_the_device_judges_as_the_numbers_do(steps, known):
         told.passed(one)
     known = min(known, len(history) - 1)
 
-    # From the beginning, and going on from a checkpoint; one step is asked for after another, before any is read.
+    # From the beginning, and going on from a checkpoint; one step is taken after another, before any is read.
     for begun in (0, known):
         soundness = Soundness(50257, history[:begun], CPU)
         found = [lost(soundness, one.train_loss, one.grad_norm, one.step - 1) for one in history[begun:]]

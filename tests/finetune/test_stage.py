@@ -10,13 +10,11 @@ import pytest
 
 from stages.common.errors import ConfigError
 from stages.common.records import read_records
-from stages.common.results.download import TOKENIZER
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, SAMPLES, TUNED_MODEL
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, TUNED_MODEL
 from stages.common.results.tokenize import Encoded, tokens_file
-from stages.finetune import job, passes
+from stages.finetune import passes
 from stages.finetune.__main__ import main
 from stages.gpt2 import weights
-from stages.gpt2.tokenizer import Tokenizer
 from stages.running.tracking import tracker
 from tests import small_pipeline
 
@@ -71,9 +69,6 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
     model = weights.load(TUNED_MODEL, made_by="x")
     rows = list(read_records(tokens_file("val"), Encoded, made_by="x"))
     assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
-    # The last sample is that model's answer.
-    last = jsonl(SAMPLES)[-1]
-    assert job._sample(last["epoch"], model, rows[0], Tokenizer(TOKENIZER)) == last
 
 
 def test_the_best_weights_of_a_run_that_goes_to_its_end_are_no_early_stop(run, capsys):

@@ -29,7 +29,7 @@ from stages.params.finetune import Finetune
 from stages.gpt2 import weights
 from stages.finetune import lora, team, trainer
 from stages.finetune.checkpoint import Checkpoints
-from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, VAL
+from tests.finetune.test_trainer import RECIPE, TINY, TRAIN, a_run
 
 options = json.loads(sys.argv[1]) | {"batch_size": 5, "drop_last": False}
 recipe = Finetune.model_validate(RECIPE.model_dump() | options)
@@ -52,10 +52,8 @@ for mode, member in {
     if checkpoints:
         checkpoints.due = lambda: True
     with checkpoints if checkpoints and member.leads else contextlib.nullcontext():
-        trained = trainer.fit(
-            model, rows, VAL, recipe, loss_on="all", dtype=getattr(torch, sys.argv[2]),
-            on_step=lambda _: None, on_epoch=lambda _: {}, team=member, checkpoints=checkpoints,
-        )
+        run = a_run(recipe, train=rows, dtype=getattr(torch, sys.argv[2]), team=member)
+        trained = trainer.fit(model, run, on_step=lambda _: None, checkpoints=checkpoints)
     if both.rank == 0:
         norm = sum(weight.square().sum() for weight in model.parameters()).item()
         history = [{k: v for k, v in vars(record).items() if v is not None} for record in trained.history]

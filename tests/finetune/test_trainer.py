@@ -13,16 +13,20 @@ from safetensors.torch import load_file
 from torch.optim import lr_scheduler
 
 from stages.common.errors import ConfigError, DataError
+from stages.common.records import LossOn
+from stages.common.results.finetune import StepRecord
 from stages.common.results.tokenize import Encoded
 from stages.finetune import optimizer, passes, trainer
 from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.optimizer import MasterWeights
-from stages.finetune.progress import StepRecord
+from stages.finetune.run import Run
 from stages.finetune.schedule import rate_factor
+from stages.finetune.team import ALONE, Team
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=32, vocab_size=40)
@@ -61,15 +65,29 @@ def made_rows(count: int, seed: int = 0) -> list[Encoded]:
 
 
 #: Every way in which rows lie in a batch.
-LAYOUTS = [PLAIN, Layout(line=32), Layout(padded=True)]
+LAYOUTS = [PLAIN, Layout(multiple=32), Layout(padded=True)]
 TRAIN, VAL = made_rows(14), made_rows(5, seed=1)
 
 
-def fit(recipe=RECIPE, *, dtype=torch.float32, train=TRAIN, on_epoch=lambda _: {}):
+def a_run(
+    recipe: Finetune = RECIPE,
+    *,
+    train: list[Encoded] = TRAIN,
+    val: list[Encoded] = VAL,
+    loss_on: LossOn = "all",
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    team: Team = ALONE,
+) -> Run:
+    """A run on the CPU in fp32 over the rows above, unless it is said otherwise."""
+    return Run(recipe, train, val, loss_on, Compute(torch.device(device), dtype), team)
+
+
+def fit(recipe=RECIPE, *, dtype=torch.float32, train=TRAIN):
     """The weights after training, and the history."""
     model = weights.initialise(TINY, seed=0)
     history: list[StepRecord] = []
-    trainer.fit(model, train, VAL, recipe, loss_on="all", dtype=dtype, on_step=history.append, on_epoch=on_epoch)
+    trainer.fit(model, a_run(recipe, train=train, dtype=dtype), on_step=history.append)
     return model, history
 
 
@@ -107,7 +125,7 @@ def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, rows
 
 @pytest.mark.parametrize("loss_on", ["all", "response"])
 @pytest.mark.parametrize("common", [0, 1, 3, 6])
-def test_a_shared_beginning_changes_neither_the_loss_nor_any_gradient(loss_on, common):
+def test_a_shared_prefix_changes_neither_the_loss_nor_any_gradient(loss_on, common):
     # In fp64, so that what is left is the order of summation.
     prefix = [7, 3, 9, 7, 1, 2][:common]
     rows = [row.model_copy(update={"ids": [*prefix, *row.ids], "prompt_length": common + 2}) for row in TRAIN[:5]]
@@ -137,12 +155,12 @@ def test_filling_up_changes_neither_the_loss_nor_any_gradient(loss_on, common, r
     prefix = [7, 3, 9, 7, 1, 2, 2, 5, 6, 6, 1, 0, 4][:common]
     rows = [row.model_copy(update={"ids": prefix + row.ids, "prompt_length": common + 2}) for row in TRAIN[:5]]
     batch = collate(rows, loss_on)
-    filled = collate(rows, loss_on, rows_lie)
-    assert (batch.attend.prefix, filled.attend.prefix) == (common, common // 8 * 8 if rows_lie.padded else common)
-    assert len(filled.ids) > len(batch.ids)
-    assert len(filled.targets) > len(batch.targets)
+    padded = collate(rows, loss_on, rows_lie)
+    assert (batch.attend.prefix, padded.attend.prefix) == (common, common // 8 * 8 if rows_lie.padded else common)
+    assert len(padded.ids) > len(batch.ids)
+    assert len(padded.targets) > len(batch.targets)
     losses, gradients = [], []
-    for each in (batch, filled):
+    for each in (batch, padded):
         model = weights.initialise(TINY, seed=0).double()
         hidden = model(each.ids, each.positions, each.attend)
         logits = model.logits(hidden[each.where])
@@ -219,22 +237,21 @@ def test_training_twice_gives_the_same_weights_and_history():
 
 
 @pytest.mark.parametrize("eval_every", [1, 2, 100])
-def test_evaluating_and_sampling_at_other_times_changes_no_weight(eval_every):
+def test_evaluating_and_drawing_at_other_times_changes_no_weight(eval_every):
     # With dropout, so that a number drawn in between could change what is dropped.
     expected, _ = fit(changed(dropout=0.3))
+    found = weights.initialise(TINY, seed=0)
 
-    found, _ = fit(changed(dropout=0.3, eval_every=eval_every), on_epoch=lambda _: torch.rand(3))
+    trainer.fit(found, a_run(changed(dropout=0.3, eval_every=eval_every)), on_step=lambda _: torch.rand(3))
 
     assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
 
 
 def test_max_steps_ends_the_run_with_an_evaluation():
-    epochs = []
-    _, history = fit(changed(max_steps=4), on_epoch=epochs.append)
+    _, history = fit(changed(max_steps=4))
 
     assert history[-1].step == 4
     assert history[-1].val_loss is not None
-    assert epochs == [1, 2]
 
 
 def test_evaluation_counts_every_token_the_same():
@@ -410,7 +427,7 @@ def test_a_run_follows_torch_s_schedules(name):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_that_fill_no_batch_are_refused_with_the_mend():
+def test_rows_that_fill_no_batch_are_refused_with_the_fix():
     with pytest.raises(ConfigError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
         fit(changed(batch_size=15))
 
@@ -434,13 +451,8 @@ def spoilt(factor: float, folder, *, step: int = 3):
     with Checkpoints(folder, seconds=1000, say=print) as checkpoints, pytest.raises(ConfigError) as error:
         trainer.fit(
             model,
-            TRAIN,
-            VAL,
-            changed(eval_every=100),
-            loss_on="all",
-            dtype=torch.float32,
+            a_run(changed(eval_every=100)),
             on_step=lambda record: steps.append(record.step),
-            on_epoch=lambda _: {},
             checkpoints=checkpoints,
         )
     return str(error.value), model, steps
@@ -489,13 +501,12 @@ def test_a_model_that_is_no_good_before_training_is_refused():
     model = weights.initialise(TINY, seed=0)
     with torch.no_grad():
         model.ln_f.weight[0] = math.nan
-    nothing = {"on_step": lambda _: None, "on_epoch": lambda _: {}}
 
     with pytest.raises(DataError, match="before any training the validation loss is nan"):
-        trainer.fit(model, TRAIN, VAL, RECIPE, loss_on="all", dtype=torch.float32, **nothing)
+        trainer.fit(model, a_run(), on_step=lambda _: None)
 
 
-def test_parts_without_a_target_count_nothing_and_a_batch_without_one_names_its_rows():
+def test_micro_batches_without_a_target_count_nothing_and_a_batch_without_one_names_its_rows():
     empty = [row.model_copy(update={"prompt_length": len(row.ids)}) for row in TRAIN[:2]]
     rows = [*empty, *TRAIN[2:4]]
     gradients = []
@@ -503,21 +514,21 @@ def test_parts_without_a_target_count_nothing_and_a_batch_without_one_names_its_
         model = weights.initialise(TINY, seed=0)
         recipe = changed(accumulate=accumulate)
         kept = MasterWeights(model, torch.float32, recipe)
-        parts = passes.parts(rows, recipe, "response", PLAIN)
-        passes.backward(functools.partial(passes.summed_loss, model), kept, parts)
+        micro_batches = passes.micro_batches(rows, a_run(recipe, loss_on="response"))
+        passes.backward(functools.partial(passes.summed_loss, model), kept, micro_batches)
         gradients.append(kept.sums or [parameter.grad for parameter in model.parameters()])
 
-    for parts in gradients[1:]:
-        for ours, theirs in zip(parts, gradients[0], strict=True):
+    for found in gradients[1:]:
+        for ours, theirs in zip(found, gradients[0], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
         passes.Evaluation(model, empty, "response")()
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
-        passes.parts(empty, recipe, "response", PLAIN)
+        passes.micro_batches(empty, a_run(recipe, loss_on="response"))
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4])
-def test_a_batch_in_parts_makes_the_same_steps(accumulate):
+def test_gradient_accumulation_makes_the_same_steps(accumulate):
     whole, expected = fit(changed(epochs=4))
     parts, found = fit(changed(epochs=4, accumulate=accumulate))
 
@@ -568,16 +579,8 @@ def test_dropout_leaves_the_global_generator_alone():
 
 def test_patience_stops_when_validation_stops_falling_and_keeps_the_best_weights():
     model = weights.initialise(TINY, seed=0)
-    progress = trainer.fit(
-        model,
-        TRAIN,
-        VAL,
-        changed(epochs=100, eval_every=5, patience=2),
-        loss_on="all",
-        dtype=torch.float32,
-        on_step=lambda _: None,
-        on_epoch=lambda _: {},
-    )
+    run = a_run(changed(epochs=100, eval_every=5, patience=2))
+    progress = trainer.fit(model, run, on_step=lambda _: None)
 
     evaluated = [(record.step, record.val_loss) for record in progress.history if record.val_loss and record.step]
     losses = [loss for _, loss in evaluated]

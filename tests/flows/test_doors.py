@@ -190,7 +190,7 @@ def test_a_stage_that_ignores_signals_is_killed(project: Project) -> None:
     (project.root / "stage.py").write_text(stubborn + code)
     project.dvc("repro", "-q", "data.dvc")
     project.tell("zeta", "hang")
-    run = "from pathlib import Path; from flows.stage_run import run_stage; run_stage('zeta', Path(), log=print)"
+    run = "from pathlib import Path; from flows.stage_process import run_stage; run_stage('zeta', Path(), log=print)"
     with project.start("-c", run) as caller:
         stage = project.hanging("zeta")
         caller.kill()

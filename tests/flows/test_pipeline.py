@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from flows import profile, servers
+from flows import profiles, servers
 from tests import flow_project
 from tests.flow_project import Project
 from tests.root import ROOT
@@ -141,10 +141,10 @@ def test_a_users_mistake_is_told_before_anything_runs(
 
 def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be_given() -> None:
     from flows.pipeline import _given_here
-    from flows.stage_run import StageFailed
+    from flows.stage_process import StageFailed
 
     overrides = {"finetune": {"batch_size": 4000, "epochs": 2}, "judge": {"model": "x"}}
-    given = profile.givers(ROOT, "gpt2-medium", overrides)
+    given = profiles.givers(ROOT, "gpt2-medium", overrides)
     wrong = (
         "finetune: rows do not fill finetune.batch_size 4000\n  to fix it: lower finetune.batch_size, in params.yaml"
     )
@@ -160,7 +160,7 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
 def test_the_form_offers_the_profiles_there_are() -> None:
     from flows.pipeline import Profile
 
-    assert sorted(get_args(Profile)) == sorted([profile.CURRENT, *profile.known(ROOT)])
+    assert sorted(get_args(Profile)) == sorted([profiles.CURRENT, *profiles.known(ROOT)])
 
 
 def test_the_form_describes_every_parameter() -> None:

@@ -65,7 +65,7 @@ def test_its_results_come_to_the_users_tree_from_the_cache(project: Project) -> 
     params_file = project.root / "params.yaml"
     before = params_file.read_text()
     params_file.write_text(
-        workspace.profile.to_text(workspace.profile.overlaid(project.root, "current", {"judge.seed": 6}))
+        workspace.profiles.to_text(workspace.profiles.overlaid(project.root, "current", {"judge.seed": 6}))
     )
     assert "Stage 'alpha' is cached - skipping run" in project.dvc("repro")
     assert project.calls("alpha") == calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,24 @@ from typing import Any
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT, TUNED_MODEL
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES
-from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
+from stages.common.records import write_metrics
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
+from stages.common.results.judge import (
+    JUDGE_METRICS,
+    SCORES_PLOT,
+    VERDICTS,
+    CalibratedMean,
+    JudgeIdentity,
+    Mean,
+    ModelScores,
+    PairwiseMetrics,
+)
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
 from stages.running.costs import TRAINING_COSTS
+from stages.running.summary_parts import layout
+from tests import results
 from tests.root import ROOT
 
 LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
@@ -28,8 +41,8 @@ model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weight
 training    1 epoch, 660 steps, 1,234,567 tokens, fp32
             train loss       10.500 → 0.900 (of the last step's batch)
             validation loss  11.000 → 2.500 (best 2.250 at step 550)
-            time             1 min 5 s, foretold 58 s; first step after 6 s; 1.5 GiB at most
-            speed            6,250 tokens/s, 42 % of the 0.15 TFLOP/s of matrix products here
+            time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
+            speed            6,250 tokens/s, MFU 42 % of 0.15 TFLOP/s measured here
 score       of 100, mean and 95 % interval, by the built-in reference judge
             before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
             fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
@@ -40,7 +53,7 @@ score       of 100, mean and 95 % interval, by the built-in reference judge
             the machine works, not that the model is good.
 answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
             ended by itself 0 → 75 %, cut at the cap 100 → 0 %
-            with parts of the prompt's form 50 → 0 %, length ratio 4.20 → 0.98
+            with parts of the prompt's template 50 → 0 %, length ratio 4.20 → 0.98
             1 prompt leaves no room for an answer: too long for the model
             bf16 changes 50 → 3 % of the first 32 answers
 example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
@@ -57,7 +70,7 @@ example     Spell: it
             fine-tuned  line one line two   (5 of 100)
 files       model       artifacts/finetune/model
             history     artifacts/finetune/history.jsonl
-            loss curve  artifacts/finetune/loss.png
+            loss curve  artifacts/finetune/loss.csv (dvc plots show)
             answers     artifacts/generate/responses.jsonl
             verdicts    artifacts/judge/verdicts.jsonl
             score plot  artifacts/judge/scores.png
@@ -73,32 +86,40 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def statistics(mean: float | None, scored: int, categories: dict[str, Any]) -> dict[str, Any]:
-    low, high = (None, None) if mean is None else (mean - 5, mean + 5)
-    interval = {"low": low, "high": high}
-    counts = {"n": 4, "scored": scored, "invalid": 4 - scored, "failed": 0}
-    lost = {"wrong but fluent": 31.25, "too long": 4.0, "misspelt": 1.0, "cut off": 0.5, "empty": 0.25}
-    faults = {name: {"n": 2, "mean": 10.0, "points_lost": points} for name, points in lost.items()}
-    return counts | {"mean": mean, "interval": interval, "categories": categories, "faults": faults}
+FAULTS = {"wrong but fluent": 31.25, "too long": 4.0, "misspelt": 1.0, "cut off": 0.5, "empty": 0.25}
 
 
-def judged(judge: dict[str, str], **parts: Any) -> dict[str, Any]:
-    return {"judge": judge} | parts
+def scores(mean: float | None, scored: int, categories: dict[str, float | None] | None = None) -> ModelScores:
+    return results.model_scores(mean, scored=scored, n=4, categories=categories, faults=FAULTS)
+
+
+REFERENCE = results.identity()
+LLAMA = results.identity(backend="ollama", model="llama3")
+
+
+def write_judged(root: Path, judge: JudgeIdentity, tuned: ModelScores, **parts: Any) -> None:
+    write_metrics(root / JUDGE_METRICS, results.judge_metrics(judge, tuned, **parts))
+
+
+def write_history(root: Path, first: float) -> None:
+    before = {"step": 0, "epoch": 0, "tokens_seen": 0, "val_loss": 11.0}
+    write_jsonl(root / HISTORY, [before, {"step": 1, "epoch": 1, "tokens_seen": 9, "train_loss": first}])
 
 
 def fill(root: Path) -> None:
     """What the six stages write, as far as the summary reads it."""
-    write_json(root / SPLIT_METRICS, {"rows": {"all": 1059, "train": 1000, "test": 4, "val": 55}})
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
     losses = {"train_loss": 0.9, "val_loss_before": 11.0, "val_loss": 2.5, "best_val_loss": 2.25, "best_step": 550}
     counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
-    write_json(root / FINETUNE_METRICS, counts | losses)
-    write_jsonl(root / HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.5}])
-    times = {"seconds": 65.2, "predicted_seconds": 57.9, "seconds_to_first_step": 6.0}
+    write_metrics(root / FINETUNE_METRICS, results.finetune_metrics(**counts, **losses))
+    write_history(root, first=10.5)
+    times = {"seconds": 65.2, "estimated_seconds": 57.9, "seconds_to_first_step": 6.0}
     speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
     memory = {"peak_memory_bytes": 3 << 29}
-    write_json(root / TRAINING_COSTS, {"history": sha256(root / HISTORY)} | times | speeds | memory)
+    ours = {"history": sha256(root / HISTORY)}
+    write_metrics(root / TRAINING_COSTS, results.training_costs(**ours, **times, **speeds, **memory))
     (root / TUNED_MODEL).mkdir()
-    (root / LOSS_PLOT).touch()
+    (root / LOSS_CSV).touch()
     rows = [
         ("a", "Spell:", "colour", "c-o-l-o-u-r", "c-o-l-o-r", 90.0),
         ("b", LONG, "", "The song is sung.", "The song is sung.", 100.0),
@@ -125,25 +146,19 @@ def fill(root: Path) -> None:
     measures = {model: dict(zip(names, found, strict=True)) | {"no_room": 1} for model, found in figures.items()}
     measures["base"] |= {"bf16_compared": 32, "bf16_changed": 0.5}
     measures["tuned"] |= {"bf16_compared": 32, "bf16_changed": 0.0312}
-    write_json(root / GENERATE_METRICS, measures)
-    categories = {"active/passive": {"mean": 30.0}, "empty": {"mean": None}, "spelling": {"mean": 90.0}}
-    difference = {"n": 3, "mean": 40.0, "interval": {"low": 30.0, "high": 50.0}}
-    write_json(
-        root / JUDGE_METRICS,
-        judged(
-            {"backend": "reference"},
-            tuned=statistics(60.0, 3, categories),
-            base=statistics(20.0, 4, categories),
-            difference=difference,
-        ),
-    )
+    answered = GenerateMetrics(**{model: results.answer_metrics(**found) for model, found in measures.items()})
+    write_metrics(root / GENERATE_METRICS, answered)
+    categories = {"active/passive": 30.0, "empty": None, "spelling": 90.0}
+    difference = Mean(n=3, mean=40.0, interval=results.interval(30.0, 50.0))
+    base = scores(20.0, 4, categories)
+    write_judged(root, REFERENCE, scores(60.0, 3, categories), base=base, difference=difference)
     (root / SCORES_PLOT).touch()
 
 
 def test_the_whole_summary(root: Path) -> None:
     fill(root)
     assert summary.text(root) == EXPECTED
-    assert max(map(len, EXPECTED.splitlines())) <= summary.WIDTH
+    assert max(map(len, EXPECTED.splitlines())) <= layout.WIDTH
 
 
 def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
@@ -162,7 +177,7 @@ def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
 def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
     fill(root)
     kept, _ = EXPECTED.split("files ")
-    assert summary.text(root, places=False).splitlines() == [
+    assert summary.text(root, name_files=False).splitlines() == [
         *kept.splitlines(),
         "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from",
         "            there",
@@ -173,9 +188,8 @@ def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
 
 def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
     fill(root)
-    categories = {f"category {number}": {"mean": float(number)} for number in range(10)}
-    tuned = statistics(51.25, 4, categories)
-    write_json(root / JUDGE_METRICS, judged({"backend": "ollama", "model": "llama3"}, tuned=tuned))
+    categories: dict[str, float | None] = {f"category {number}": float(number) for number in range(10)}
+    write_judged(root, LLAMA, scores(51.25, 4, categories))
     lines = summary.text(root).splitlines()
     assert lines[8:12] == [
         "score       of 100, mean and 95 % interval, by llama3",
@@ -186,10 +200,9 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
     assert not any("built-in" in line for line in lines)
 
 
-def side_by_side(mean: float | None, low: float | None, controlled: float | None) -> dict[str, Any]:
-    counts = {"rows": 4, "wins": 2, "ties": 1, "losses": 0, "invalid": 1, "failed": 0, "consistency": 2 / 3}
-    rate = {"mean": mean, "interval": {"low": low, "high": low and 0.975}}
-    return counts | {"win_rate": rate, "length_controlled": {"win_rate": controlled}}
+def side_by_side(mean: float | None, low: float | None, controlled: float | None, **changes: Any) -> PairwiseMetrics:
+    around = results.interval(low, low and 0.975)
+    return results.pairwise_metrics(mean, around, controlled, results.interval(None, None), **changes)
 
 
 @pytest.mark.parametrize(
@@ -201,45 +214,42 @@ def side_by_side(mean: float | None, low: float | None, controlled: float | None
             "           2 wins, 1 ties, 0 losses, 1 unjudged; the orders agree in 67 %",
         ),
         (
-            side_by_side(0.8333, None, None) | {"invalid": 0, "consistency": None},
+            side_by_side(0.8333, None, None, invalid=0, consistency=None),
             "pairwise   83.3 % won",
             "           2 wins, 1 ties, 0 losses",
         ),
     ],
 )
-def test_answers_side_by_side_are_two_lines(root: Path, found: dict[str, Any], first: str, second: str) -> None:
+def test_answers_side_by_side_are_two_lines(root: Path, found: PairwiseMetrics, first: str, second: str) -> None:
     fill(root)
-    tuned = statistics(60.0, 3, {})
-    write_json(root / JUDGE_METRICS, judged({"backend": "ollama", "model": "m"}, tuned=tuned, pairwise=found))
+    write_judged(root, LLAMA, scores(60.0, 3), pairwise=found)
     lines = summary.text(root).splitlines()
     assert lines[10:12] == [f"            {first}", f"            {second}"]
 
 
 def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
     fill(root)
-    found = judged({"backend": "reference"}, tuned=statistics(60.0, 3, {}), pairwise=side_by_side(None, None, None))
-    write_json(root / JUDGE_METRICS, found)
+    write_judged(root, REFERENCE, scores(60.0, 3), pairwise=side_by_side(None, None, None))
     assert "            pairwise   no verdict on 4 rows" in summary.text(root).splitlines()
 
 
-def test_a_mean_put_right_by_better_scores_is_two_lines(root: Path) -> None:
+def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     fill(root)
-    interval = {"level": 0.95, "low": 30.25, "high": 50.75}
-    found: dict[str, Any] = {"matched": 20, "stale": 3, "means": {"tuned": {"calibrated": 40.5, "interval": interval}}}
-    found["agreement"] = {"not_equal_to_reference": {"n": 12, "pearson": 0.654}}
-    metrics = judged({"backend": "ollama", "model": "m"}, tuned=statistics(60.0, 4, {}), calibration=found)
-    write_json(root / JUDGE_METRICS, metrics)
+    tuned = CalibratedMean(raw=60.0, calibrated=40.5, interval=results.interval(30.25, 50.75))
+    hard = results.agreement(12, 0.654)
+    found = results.calibration_metrics({"tuned": tuned}, matched=20, stale=3, hard=hard)
+    write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
     assert summary.text(root).splitlines()[10:12] == [
-        "            calibrated   40.5 [30.2, 50.8]   by 20 better scores, 3 of other answers left out",
+        "            calibrated   40.5 [30.2, 50.8]   by 20 human labels, 3 of other answers left out",
         "                       r 0.65 with them on the 12 not equal to the reference",
     ]
-    write_json(root / JUDGE_METRICS, metrics | {"calibration": found | {"matched": 4, "means": None}})
-    assert "            calibrated  not: 4 better scores are too few" in summary.text(root).splitlines()
+    write_judged(root, LLAMA, scores(60.0, 4), calibration=results.calibration_metrics(None, matched=4))
+    assert "            calibrated  not: 4 human labels are too few" in summary.text(root).splitlines()
 
 
 def test_no_score_at_all_is_said(root: Path) -> None:
     fill(root)
-    write_json(root / JUDGE_METRICS, judged({"backend": "reference"}, tuned=statistics(None, 0, {})))
+    write_judged(root, REFERENCE, scores(None, 0))
     assert "            fine-tuned no score   0 scored, 4 invalid, 0 failed" in summary.text(root).splitlines()
 
 
@@ -260,13 +270,30 @@ def test_as_a_program_it_prints_and_a_broken_file_is_one_message(root: Path) -> 
 
 def test_the_costs_of_another_training_are_not_shown(root: Path):
     fill(root)
-    write_jsonl(root / HISTORY, [{"step": 0, "val_loss": 11.0}, {"step": 1, "train_loss": 10.25}])
+    write_history(root, first=10.25)
 
     assert "tokens/s" not in summary.text(root)
     assert "train loss       10.250" in summary.text(root)
 
 
 def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
-    entry = {"seconds": 4.0, "predicted_seconds": None, "seconds_to_first_step": None, "tokens_per_second": None}
+    found = results.training_costs(seconds=4.0, peak_memory_bytes=1 << 30)
 
-    assert summary.costs(entry | {"peak_memory_bytes": 1 << 30}) == ["time             4 s; 1.0 GiB at most"]
+    assert summary.costs(found) == ["time             4 s; 1.0 GiB at most"]
+
+
+def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fill(root)
+    monkeypatch.chdir(root)
+    costs = json.loads(TRAINING_COSTS.read_text())
+    write_json(TRAINING_COSTS, costs | {"predicted_seconds": costs.pop("estimated_seconds")})
+    write_json(JUDGE_METRICS, {"judge": {"backend": "reference"}})
+    lines = summary.text().splitlines()
+
+    told = " ".join(line.strip() for line in lines)
+    assert f"{TRAINING_COSTS}: estimated_seconds: Field required; to fix it: dvc repro --force finetune" in told
+    assert f"{JUDGE_METRICS}: judge.fingerprint: Field required; to fix it: dvc repro judge" in told
+    assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
+    assert lines[-1] == "            compare     make ui"

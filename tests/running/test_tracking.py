@@ -19,18 +19,20 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from flows.stage_run import StageFailed
-from flows.tracked import tracked
+from flows.mlflow_run import mlflow_run
+from flows.stage_process import StageFailed
 from stages.common.files import write_json, write_jsonl
+from stages.common.records import write_metrics
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_PLOT
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS, CalibratedMean, Mean
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import whole
 from stages.running import gpu, program
-from stages.running.tracking import execution, live, mirror, store, tracker
+from stages.running.tracking import execution, figures, live, mirror, store, tracker
+from tests import results
 from tests.root import ROOT
 
 STEPS = [
@@ -38,24 +40,6 @@ STEPS = [
     {"step": 1, "train_loss": 8.0, "learning_rate": 0.1, "tokens_seen": 10, "epoch": 1},
     {"step": 2, "train_loss": 4.0, "val_loss": 5.0, "learning_rate": 0.05, "tokens_seen": 20, "epoch": 1},
 ]
-
-
-def statistics(mean: float) -> dict[str, Any]:
-    """One model's part of judge/metrics.json, as stages.judge.scores.statistics makes it."""
-    return {
-        "n": 2,
-        "scored": 1,
-        "invalid": 1,
-        "failed": 0,
-        "exact_matches": 1,
-        "mean": mean,
-        "interval": {"level": 0.95, "low": mean - 5, "high": mean + 5, "method": "BCa"},
-        "mean_bounds": {"low": mean / 2, "high": None},
-        "median": mean,
-        "quartiles": {"lower": mean, "upper": mean},
-        "share_80_or_more": 0.0,
-        "categories": {"active/passive (hard)": {"n": 2, "scored": 1, "mean": mean}},
-    }
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +66,12 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  split: {cmd: b}\n  judge: {cmd: old}\n")
     DATASET.parent.mkdir(parents=True)
     DATASET.write_text("[]")
-    write_json(SPLIT_METRICS, {"rows": {"train": 8, "test": 2}, "categories": {"spelling": {"train": 8}}})
+    write_metrics(SPLIT_METRICS, results.split_metrics(train=8, test=2))
     write_json(TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
-    write_json(FINETUNE_METRICS, {"val_loss": 4.5, "last_val_loss": 5.0, "kept_step": 1, "precision": "fp32"})
+    write_metrics(FINETUNE_METRICS, results.finetune_metrics(val_loss=4.5, last_val_loss=5.0, kept_step=1))
     write_jsonl(HISTORY, STEPS)
-    LOSS_PLOT.write_bytes(b"png")
-    measured = {"tokens": 7, "exact_match": 0.5, "chrf": 40.0, "bf16_changed": 0.25}
-    write_json(GENERATE_METRICS, {"tuned": measured, "base": {"tokens": 9, "exact_match": 0.0}})
+    tuned = results.answer_metrics(tokens=7, exact_match=0.5, chrf=40.0, bf16_changed=0.25)
+    write_metrics(GENERATE_METRICS, GenerateMetrics(tuned=tuned, base=results.answer_metrics(tokens=9)))
     example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
     write_jsonl(split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
     answer = {"stop_reason": "end_of_text", "tokens": 2}
@@ -102,13 +85,16 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         {"id": "a", "model": "base", "status": "scored", "score": 20.0, "detail": ""},
     ]
     write_jsonl(VERDICTS, verdicts)
-    difference = {"n": 1, "mean": 40.0, "interval": {"level": 0.95, "low": None, "high": None, "method": "none"}}
-    judge = {"backend": "reference", "measures": "chrF"}
-    write_json(
-        JUDGE_METRICS,
-        {"judge": judge, "tuned": statistics(60.0), "base": statistics(20.0), "difference": difference},
-    )
+    write_judged()
     return root
+
+
+def write_judged(**parts: Any) -> None:
+    """The judge's metrics in the working directory, with these parts besides the models' scores."""
+    tuned, base = (results.model_scores(mean, scored=1, n=2) for mean in (60.0, 20.0))
+    difference = Mean(n=1, mean=40.0, interval=results.interval(None, None))
+    judge = results.identity(measures="chrF")
+    write_metrics(JUDGE_METRICS, results.judge_metrics(judge, tuned, base=base, difference=difference, **parts))
 
 
 @pytest.fixture
@@ -161,11 +147,14 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     expected |= {"judge/difference": 40.0}
     assert scores == expected
     measures = {name: value for name, value in run.data.metrics.items() if name.startswith("generate")}
-    assert measures == {
+    zero = ("token_f1", "length_ratio", "end_of_text_rate", "cap_hit_rate", "template_leaks")
+    others = {f"{name}/{measure}": 0.0 for name in ("generate", "generate_base") for measure in zero}
+    assert measures == others | {
         "generate/exact_match": 0.5,
         "generate/chrf": 40.0,
         "generate/bf16_changed": 0.25,
         "generate_base/exact_match": 0.0,
+        "generate_base/chrf": 0.0,
     }
     tags = run.data.tags
     assert tags["profile"] == "quick"
@@ -189,12 +178,9 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
 
 
 def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: MlflowClient) -> None:
-    interval = {"level": 0.95, "low": 0.5, "high": None}
-    found = {"judge": {"fingerprint": "ab12", "backend": "reference"}, "rows": 2, "wins": 1, "ties": 0, "losses": 0}
-    found |= {"invalid": 1, "failed": 0, "consistency": 1.0, "first_position_share": 0.5, "identical": 0}
-    found |= {"win_rate": {"mean": 1.0, "interval": interval, "bounds": {"low": 0.5, "high": 1.0}}}
-    found |= {"length_controlled": {"win_rate": 0.75, "interval": interval, "length_effect": 1.5}}
-    write_json(JUDGE_METRICS, json.loads(JUDGE_METRICS.read_text()) | {"pairwise": found})
+    half = results.interval(0.5, None)
+    counts = {"wins": 1, "ties": 0, "consistency": 1.0}
+    write_judged(pairwise=results.pairwise_metrics(1.0, half, 0.75, half, **counts))
     PAIRWISE.write_text("{}\n")
     run_id = through_the_flow(project, {"judge"})
     run = client.get_run(run_id)
@@ -213,26 +199,42 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     }
     assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
     assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
-    found = json.loads(JUDGE_METRICS.read_text())
-    del found["pairwise"]
-    write_json(JUDGE_METRICS, found)
+    write_judged()
     PAIRWISE.write_text("\n")  # as where nothing was compared
     without = through_the_flow(project, {"judge"})
     assert "judge/pairwise.jsonl" not in {file.path for file in client.list_artifacts(without, "judge")}
 
 
-def test_means_put_right_by_better_scores_are_metrics(project: Path) -> None:
-    one = {"raw": 60.0, "calibrated": 41.5, "interval": {"level": 0.95, "low": 30.0, "high": 50.0}}
-    none = {"raw": None, "calibrated": None, "interval": None}
-    found = json.loads(JUDGE_METRICS.read_text())
-    write_json(JUDGE_METRICS, found | {"calibration": {"means": {"tuned": one, "base": none}}})
-    assert {name: value for name, value in mirror.final_metrics(project) if "calibrated" in name} == {
+def test_means_corrected_by_human_labels_are_metrics() -> None:
+    tuned = CalibratedMean(raw=60.0, calibrated=41.5, interval=results.interval(30.0, 50.0))
+    base = CalibratedMean(raw=None, calibrated=None, interval=None)
+
+    def found(means: dict[str, CalibratedMean] | None) -> dict[str, float]:
+        scores = results.model_scores(60.0, scored=1, n=2)
+        calibration = results.calibration_metrics(means)
+        judged = results.judge_metrics(results.identity(), scores, calibration=calibration)
+        return {name: value for name, value in figures.of_run(None, None, judged).items() if "calibrated" in name}
+
+    assert found({"tuned": tuned, "base": base}) == {
         "judge/calibrated_mean": 41.5,
         "judge/calibrated_ci95_low": 30.0,
         "judge/calibrated_ci95_high": 50.0,
     }
-    write_json(JUDGE_METRICS, found | {"calibration": {"means": None}})
-    assert not any("calibrated" in name for name, _ in mirror.final_metrics(project))
+    assert found(None) == {}
+
+
+def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_run(
+    project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(FINETUNE_METRICS, {"val_loss": 4.5})
+    write_jsonl(HISTORY, [{"step": 1, "loss": 8.0}])
+    run_id = through_the_flow(project, {"judge"})
+    said = capsys.readouterr().out.splitlines()
+    start = f"tracking: left out of the run: {project}/artifacts/finetune"
+    assert said[0] == f"{start}/metrics.json: parameters: Field required; to make it again: dvc repro finetune"
+    assert said[1].startswith(f"{start}/history.jsonl, line 1: epoch: Field required; to make it again: ")
+    assert client.get_run(run_id).data.metrics["judge/score_mean"] == 60.0
+    assert "val/kept_loss" not in client.get_run(run_id).data.metrics
 
 
 def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
@@ -289,7 +291,7 @@ def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
 ) -> None:
     run_id = tracker.create_run(project)
     assert run_id is not None
-    for name, value in tracker.environment(run_id).items():
+    for name, value in tracker.stage_variables(run_id).items():
         monkeypatch.setenv(name, value)
     with tracker.stage("finetune") as run:
         for step in range(2500):
@@ -428,7 +430,7 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
 def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in tracker.environment(None).items():
+    for name, value in tracker.stage_variables(None).items():
         monkeypatch.setenv(name, value)
     with tracker.stage("judge") as run:
         run.log_metrics({"train/loss": 1.0}, step=1)
@@ -452,7 +454,7 @@ def test_what_is_missing_is_skipped_and_said(
 
 
 def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(StageFailed), tracked(project, project, "1234") as run:  # noqa: PT012 as the flow does it
+    with pytest.raises(StageFailed), mlflow_run(project, project, "1234") as run:  # noqa: PT012 as the flow does it
         run.ran.update({"data.dvc", "download", "split"})
         raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
     (found,) = runs(client)

@@ -1,1 +1,1 @@
-"""What each stage writes, one file a stage: its paths, the rows of its files and its metrics."""
+"""What each stage writes, in one file for each stage: its paths, the rows of its files and its metrics."""

@@ -8,10 +8,8 @@ from stages.common.records import Metrics, Record
 FINETUNE_FOLDER = ARTIFACTS / "finetune"
 TUNED_MODEL = FINETUNE_FOLDER / "model"
 HISTORY = FINETUNE_FOLDER / "history.jsonl"
-SAMPLES = FINETUNE_FOLDER / "samples.jsonl"
 FINETUNE_METRICS = FINETUNE_FOLDER / "metrics.json"
 LOSS_CSV = FINETUNE_FOLDER / "loss.csv"
-LOSS_PLOT = FINETUNE_FOLDER / "loss.png"
 
 
 class StepRecord(Record):

@@ -30,14 +30,14 @@ class Example(Record):
 
 
 class Repeated(Metrics):
-    """Of rows that are equal: how many groups there are, and how many rows they make beyond the first of each."""
+    """Groups of equal rows: their number, and the number of rows beyond the first of each group."""
 
     groups: int
     rows_beyond_first: int
 
 
 class RepeatedPrompts(Repeated):
-    """Of rows with one instruction and input; of these groups, how many have different outputs."""
+    """Groups of rows with equal instruction and input, and the number of groups whose outputs differ."""
 
     groups_with_different_outputs: int
 
@@ -65,7 +65,7 @@ class TextLengths(Metrics):
 
 
 class SplitMetrics(Metrics):
-    """What the dataset's rows are, by split.
+    """The census of the dataset's rows, by split.
 
     Args:
         rows: number of rows in each split, and in ``all``.

@@ -10,23 +10,29 @@ from typing import ParamSpec, TypeVar
 import psutil
 import torch
 
+from stages.gpt2.runtime import Compute
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds that measuring the rate of matrix products may take, and the width of the square ones it makes: a GPU is busy
-#: with large ones alone.
+#: Seconds that measuring the rate of matrix products may take, and the width of the square ones that are multiplied:
+#: only large ones keep a GPU busy.
 RATE_SECONDS = 0.25
 RATE_SIZES = {"cpu": 1024, "cuda": 4096}
-#: Times that it multiplies at least, the first not counted, however slow the machine.
+#: Products that are timed at least, however slow the machine; the first is not counted.
 RATE_TIMES = 3
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = RATE_SECONDS) -> float:
-    """The operations a second that matrix products of a dtype reach here, by the fastest of those made in the time."""
+def matmul_rate(compute: Compute, seconds: float = RATE_SECONDS) -> float:
+    """Operations a second of matrix products on a device, in a dtype: the peak that MFU refers to.
+
+    It is that of the fastest product made within ``seconds``.
+    """
+    device = compute.device
     size = RATE_SIZES[device.type]
-    # Drawn apart, so that no other random number changes.
+    # With a generator of its own, so that no other random number changes.
     generator = torch.Generator(device).manual_seed(0)
-    a, b = (torch.randn(size, size, device=device, generator=generator).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, device=device, generator=generator).to(compute.dtype) for _ in range(2))
     out = torch.empty_like(a)
     taken: list[float] = []
     until = time.perf_counter() + seconds
@@ -44,15 +50,14 @@ def since_start() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-class Meter:
-    """Takes the time of a run's steps, and apart from them that of evaluations, samples and checkpoints.
+class Clock:
+    """Takes the time of a run's steps, and apart from them that of evaluations and checkpoints.
 
-    It draws no random number and touches no tensor of the run, so that a run with it and one without end with the same
-    bits.
+    It draws no random number and touches no tensor of the run: a run with it ends with the same bits as one without.
 
     Args:
-        device: of the run; on a GPU, times taken apart wait for its work to be done.
-        now: the clock, in seconds.
+        device: the device of the run; on a GPU, times taken apart wait for its work to be done.
+        now: the time in seconds.
     """
 
     def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
@@ -62,13 +67,13 @@ class Meter:
         self.apart: dict[str, float] = {}
         #: How often each was done.
         self.times: dict[str, int] = {}
-        #: When each step done here ended, by its number. All of this clock leaves out what was taken apart.
+        #: When each step done here ended, by its number; what was taken apart is left out.
         self.steps: dict[int, float] = {}
         #: Seconds from the process's beginning to the end of its first step.
         self.first_step_at: float | None = None
 
     def timed(self, what: str, function: Callable[P, T]) -> Callable[P, T]:
-        """The function, with its time taken under a name such as "evaluation" and left out of that of the steps."""
+        """The function, with its time taken under a name such as "evaluation", left out of that of the steps."""
 
         @functools.wraps(function, updated=())
         def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
@@ -84,14 +89,14 @@ class Meter:
         return wrapped
 
     def step(self, number: int) -> None:
-        """Step ``number`` is done."""
+        """Note that step ``number`` is done."""
         if self.first_step_at is None:
             self.first_step_at = since_start()
         self.steps[number] = self._now() - sum(self.apart.values())
 
     @property
     def steady(self) -> list[int]:
-        """The steps done here but for the first, which makes what later ones find ready."""
+        """The steps done here but for the first, which makes things that later steps use again."""
         return list(self.steps)[1:]
 
     @property

@@ -1,12 +1,10 @@
-"""The memory that fine-tuning wants, foretold from sizes, and what to lower where it is not there."""
+"""The memory that fine-tuning wants, estimated from sizes, and what to lower where it is not there."""
 
 from __future__ import annotations
 
-import functools
 import math
 import resource
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +12,16 @@ from pathlib import Path
 import psutil
 import torch
 
-from stages.common.records import LossOn
-from stages.common.results.tokenize import Encoded
-from stages.finetune import layout, loss
+from stages.finetune import loss
 from stages.finetune.costs import work
-from stages.finetune.costs.work import Shape
+from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
 from stages.finetune.optimizer import BLOCK_ON_GPU
-from stages.finetune.schedule import EVALUATION_BATCH
-from stages.finetune.team import ALONE, Team
+from stages.finetune.run import Run
 from stages.gpt2 import graphs
 from stages.gpt2.graphs import VARIABLE
 from stages.gpt2.model import GPT2Config
-from stages.gpt2.packed import KEPT_WEIGHTS
+from stages.gpt2.packed import keeps_weights
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune, Lora
 from stages.running.out_of_memory import explained, size
 
@@ -43,16 +39,16 @@ class Estimate:
     """Bytes that fine-tuning wants at its peak besides what the program takes before it begins.
 
     Args:
-        weights: of the model, in the dtype of the matrix products.
+        weights: weights of the model, in the dtype of the matrix products.
         masters: fp32 weights that are updated, where these are others than the model's; and the best so far.
         optimizer: AdamW's two moments.
-        gradients: all of them, as they are when the backward pass ends.
-        activations: what the forward pass keeps for the backward pass of one part of a batch.
+        gradients: all gradients, as they are when the backward pass ends.
+        activations: what the forward pass keeps for the backward pass of one micro-batch.
         logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
-        accumulated: whether gradients wait for those of the batch's next part.
-        buckets: in which several processes that each keep the whole model sum their gradients.
+        accumulated: whether gradients of one micro-batch wait for those of the next.
+        buckets: buckets in which several processes that each keep the whole model sum their gradients.
         evaluation: what the forward pass of a validation batch holds at a time.
-        recordings: what recorded steps keep for themselves on a GPU (`stages.finetune.captured_steps`).
+        captured: what CUDA graphs of steps keep for themselves on a GPU (`stages.finetune.captured_steps`).
         kernels: see `KERNELS`.
     """
 
@@ -65,7 +61,7 @@ class Estimate:
     accumulated: bool = False
     buckets: int = 0
     evaluation: int = 0
-    recordings: int = 0
+    captured: int = 0
     kernels: int = KERNELS
 
     @property
@@ -77,12 +73,12 @@ class Estimate:
         """The parts that meet at the peak.
 
         Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
-        where the backward pass ends, whichever is higher. In a batch of several parts the gradients of the first are
-        there when the next one's loss is computed. An evaluation is made between steps. A checkpoint takes no memory
-        of its own: tensors are written, and gathered from several processes, one at a time.
+        where the backward pass ends, whichever is higher. With gradient accumulation the gradients of the first
+        micro-batch are there when the loss of the next is computed. An evaluation is made between steps. A checkpoint
+        takes no memory of its own: tensors are written, and gathered from several processes, one at a time.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
-        parts |= {"buckets of gradients": self.buckets, "recordings": self.recordings}
+        parts |= {"buckets of gradients": self.buckets, "CUDA graphs": self.captured}
         at_the_loss = self.activations + self.logits
         between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
         if self.evaluation > between:
@@ -99,116 +95,116 @@ class Estimate:
         return f"{size(self.total)} ({', '.join(f'{name} {size(part)}' for name, part in parts.items() if part)})"
 
 
-def estimate(
-    sizes: GPT2Config,
-    train: Sequence[Encoded],
-    settings: Finetune,
-    *,
-    loss_on: LossOn,
-    steps: int,
-    dtype: torch.dtype,
-    device: torch.device,
-    team: Team = ALONE,
-    val: Sequence[Encoded] = (),
-) -> Estimate:
-    """The memory of a run's greediest step, in the process of a team that wants most.
+def estimate(sizes: GPT2Config, run: Run) -> Estimate:
+    """The memory of a run's largest step, in the process that wants most.
 
     With d bytes a number in the dtype of the products, W weights, of which T are trained:
 
     - weights d W; fp32 weights 4 W if d is 2, and 4 T more where early stopping keeps the best;
-    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole, to be summed over the parts of a
-      batch; on a GPU a block of them in fp32;
+    - optimiser 8 T; gradients d T, and 4 T more where they are turned to fp32 whole, to be accumulated over the
+      micro-batches; on a GPU a block of them in fp32;
     - activations, see `activations`;
-    - the loss (`stages.finetune.loss`): the logits of up to GROUP targets in d, which become their gradient, and the
-      head's gradient twice, V * C in d each, if the head is trained;
+    - the loss (`stages.finetune.loss`): the logits of up to GROUP target tokens in d, which become their gradient, and
+      the head's gradient twice, V * C in d each, if the head is trained;
     - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits;
-    - on a GPU the loss's logits twice more in fp32, and for recorded steps, which have memory of their own, again
+    - on a GPU the loss's logits twice more in fp32, and for captured steps, which have memory of their own, again
       activations and loss or the gradients.
 
-    Where N processes each keep the whole model (`stages.finetune.team`) gradients are summed in buckets, d T, in fp32,
-    4 T.
-    Where each keeps a share, 1/N of fp32 weights, moments and gradients are there, and whole in d, with their
-    gradients, the embeddings and two layers at a time. On a CPU all weights, 4 W, stay as well.
-
     Args:
-        sizes: of the model.
-        train: the rows.
-        settings: the recipe.
-        loss_on: which ids are targets.
-        steps: of the run.
-        dtype: of the matrix products.
-        device: of the model.
-        team: the processes that train it.
-        val: the rows of an evaluation.
+        sizes: sizes of the model.
+        run: what is trained how, and on what.
     """
+    recipe, dtype, device = run.recipe, run.compute.dtype, run.compute.device
     width, bf16 = dtype.itemsize, dtype != torch.float32
-    embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
-    layer = 12 * sizes.n_embd**2 + 13 * sizes.n_embd
-    updates = work.lora_weights(sizes, settings.lora)
-    weights = embeddings + sizes.n_layer * layer + updates
-    trained = updates if settings.lora else weights
-    block = 4 * min(BLOCK_ON_GPU, trained) if bf16 and device.type == "cuda" else 0
-    shapes = work.training_shapes(train, settings, loss_on, steps, layout.training(device, dtype), team.size)
-    parts = [part for step in shapes for part in step]
-    kept = max(
-        activations(part, sizes, settings, dtype, device) + _loss(part, sizes, settings, dtype, device)
-        for part in parts
-    )
-    at_the_loss = max(_loss(part, sizes, settings, dtype, device) for part in parts)
+    weights = _Weights.of(sizes, recipe)
+    block = 4 * min(BLOCK_ON_GPU, weights.trained) if bf16 and device.type == "cuda" else 0
+    micro_batches = [shape for shapes in training_shapes(run) for shape in shapes]
+    at_the_loss = max(_loss(shape, sizes, run) for shape in micro_batches)
+    kept = max(activations(shape, sizes, run) + _loss(shape, sizes, run) for shape in micro_batches)
     found = Estimate(
-        weights=width * weights,
-        masters=4 * (weights * bf16 + trained * (settings.patience is not None)),
-        optimizer=8 * trained,
-        gradients=trained * (width + 4 * (bf16 and settings.accumulate > 1)) + block,
+        weights=width * weights.all,
+        masters=4 * (weights.all * bf16 + weights.trained * (recipe.patience is not None)),
+        optimizer=8 * weights.trained,
+        gradients=weights.trained * (width + 4 * (bf16 and recipe.accumulate > 1)) + block,
         activations=kept - at_the_loss,
         logits=at_the_loss,
-        accumulated=settings.accumulate > 1,
-        evaluation=max(
-            (
-                _evaluation(shape, sizes, settings, dtype, device)
-                for shape in work.evaluation_shapes(
-                    val, loss_on, layout.evaluation(device), EVALUATION_BATCH, team.size
-                )
-            ),
-            default=0,
-        ),
+        accumulated=recipe.accumulate > 1,
+        evaluation=max((_evaluation(shape, sizes, run) for shape in evaluation_shapes(run)), default=0),
         kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
     )
-    if team.size == 1:
-        if graphs.recorded(device) and not settings.activation_checkpointing:
-            return replace(found, recordings=max(kept, found.gradients))
-        return found
-    if not team.sharded:
-        return replace(found, gradients=trained * (width + 4), buckets=trained * width)
-    at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
+    if run.team.size > 1:
+        return _of_one_process(found, weights, run)
+    if graphs.enabled(device) and not recipe.activation_checkpointing:
+        return replace(found, captured=max(kept, found.gradients))
+    return found
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Numbers of weights.
+
+    Args:
+        all: all weights of the model, low-rank updates included.
+        trained: those that are trained.
+        at_a_time: those that are whole at a time where each process has a share: the embeddings and two layers.
+    """
+
+    all: int
+    trained: int
+    at_a_time: int
+
+    @classmethod
+    def of(cls, sizes: GPT2Config, recipe: Finetune) -> _Weights:
+        embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
+        layer = 12 * sizes.n_embd**2 + 13 * sizes.n_embd
+        updates = work.lora_weights(sizes, recipe.lora)
+        every = embeddings + sizes.n_layer * layer + updates
+        at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
+        return cls(every, updates if recipe.lora else every, at_a_time)
+
+
+def _of_one_process(alone: Estimate, weights: _Weights, run: Run) -> Estimate:
+    """The estimate for one of N processes (`stages.finetune.team`).
+
+    Where each keeps the whole model, gradients are summed in buckets, d T, in fp32, 4 T. Where each keeps a share, 1/N
+    of fp32 weights, moments and gradients are there, and whole in d, with their gradients, the embeddings and two
+    layers at a time. On a CPU all weights, 4 W, stay as well.
+    """
+    width, trained, processes = run.compute.dtype.itemsize, weights.trained, run.team.size
+    if not run.team.sharded:
+        return replace(alone, gradients=trained * (width + 4), buckets=trained * width)
     return replace(
-        found,
-        weights=width * at_a_time + 4 * weights * (device.type == "cpu"),
-        masters=4 * (weights + trained * (settings.patience is not None)) // team.size,
-        optimizer=8 * trained // team.size,
-        gradients=4 * trained // team.size + (width + 4) * min(at_a_time, trained),
+        alone,
+        weights=width * weights.at_a_time + 4 * weights.all * (run.compute.device.type == "cpu"),
+        masters=4 * (weights.all + trained * (run.recipe.patience is not None)) // processes,
+        optimizer=8 * trained // processes,
+        gradients=4 * trained // processes + (width + 4) * min(weights.at_a_time, trained),
     )
 
 
-def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
-    """Bytes that a forward pass keeps of one part of a batch.
+def activations(shape: Shape, sizes: GPT2Config, run: Run) -> int:
+    """Bytes that a forward pass keeps of one micro-batch.
 
     Of a token, in each layer: both layer norms' inputs and outputs (4 C), what goes into the attention's second
-    projection (C), GELU's input and output (8 C). Attention that keeps its weights (`stages.gpt2.packed`) keeps these,
-    in fp32, and queries, keys and values of all tokens (3 C). PyTorch's own keeps queries, keys, values and its output
-    in the padded grid, the keys and values with the common beginning once a row, on a CPU in fp32; with a common
-    beginning queries, keys and values of all tokens stay as well. Where rows are filled up it keeps these four of each
-    row with the beginning, and nothing else. Dropout keeps two masks a token, and weights and mask
-    of every pair. With activation checkpointing a layer keeps its input alone, and one layer at a time all of this.
+    projection (C), GELU's input and output (8 C).
+
+    Attention that keeps its weights (`stages.gpt2.packed`) keeps these, in fp32, and queries, keys and values of all
+    tokens (3 C). PyTorch's own keeps queries, keys, values and its output in the padded grid, the keys and values with
+    the shared prefix once a row, on a CPU in fp32; with a shared prefix queries, keys and values of all tokens stay as
+    well. Where rows are padded it keeps these four of each row with the prefix, and nothing else.
+
+    Dropout keeps two masks a token, and weights and mask of every pair. With activation checkpointing a layer keeps its
+    input alone, and one layer at a time all of this.
     """
+    dtype, device, recipe = run.compute.dtype, run.compute.device, run.recipe
     item, width = dtype.itemsize, sizes.n_embd
     layer = shape.computed * 13 * width * item
     seen = sizes.n_head * (shape.prefix + shape.longest)
     pairs = seen * shape.grid
-    chunks = math.ceil(shape.prefix / shape.longest)  # the common tokens are rows too
-    kept = pairs + seen * chunks * shape.longest
-    if device.type == "cpu" and not settings.dropout and kept <= KEPT_WEIGHTS and chunks <= shape.rows:
-        layer += shape.computed * 3 * width * item + 4 * kept
+    kept = keeps_weights(shape.prefix, shape.rows, shape.longest, sizes.n_head)
+    if device.type == "cpu" and not recipe.dropout and kept:
+        chunks = math.ceil(shape.prefix / shape.longest)  # the shared tokens are rows too
+        layer += shape.computed * 3 * width * item + 4 * (pairs + seen * chunks * shape.longest)
     elif shape.layout.padded:
         layer += 4 * (shape.grid + shape.rows * shape.prefix) * width * item
     else:
@@ -217,33 +213,34 @@ def activations(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torc
         layer += (2 * shape.grid + 2 * keys) * width * attention_item
         if shape.prefix and attention_item == item:
             layer += shape.computed * 3 * width * item
-    if settings.dropout:
+    if recipe.dropout:
         layer += 2 * shape.computed * width + pairs * (item + 1)
     ends = (3 * shape.computed + 2 * shape.logits) * width * item
-    if settings.activation_checkpointing:
+    if recipe.activation_checkpointing:
         return ends + layer + sizes.n_layer * shape.computed * width * item
     return ends + layer * sizes.n_layer
 
 
-def _loss(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+def _loss(shape: Shape, sizes: GPT2Config, run: Run) -> int:
     """Bytes of the logits, which become their gradients, and of the head's gradient.
 
     The head's gradient is there twice until it has become the embedding's.
     """
-    head = 0 if settings.lora else 2 * sizes.vocab_size * sizes.n_embd * dtype.itemsize
-    return _logits(shape, sizes, dtype, device) + head
+    head = 0 if run.recipe.lora else 2 * sizes.vocab_size * sizes.n_embd * run.compute.dtype.itemsize
+    return _logits(shape, sizes, run.compute) + head
 
 
-def _logits(shape: Shape, sizes: GPT2Config, dtype: torch.dtype, device: torch.device) -> int:
-    """Bytes of the logits of up to GROUP targets; a GPU turns all of them to fp32 at a time, and back."""
-    return min(shape.logits, loss.GROUP) * sizes.vocab_size * (dtype.itemsize + 8 * (device.type == "cuda"))
+def _logits(shape: Shape, sizes: GPT2Config, compute: Compute) -> int:
+    """Bytes of the logits of up to GROUP target tokens; a GPU turns all of them to fp32 at a time, and back."""
+    a_logit = compute.dtype.itemsize + 8 * (compute.device.type == "cuda")
+    return min(shape.logits, loss.GROUP) * sizes.vocab_size * a_logit
 
 
-def _evaluation(shape: Shape, sizes: GPT2Config, settings: Finetune, dtype: torch.dtype, device: torch.device) -> int:
+def _evaluation(shape: Shape, sizes: GPT2Config, run: Run) -> int:
     """Bytes that the forward pass of a validation batch holds at its peak: one layer's, and the logits."""
-    plain = settings.model_copy(update={"dropout": 0.0, "activation_checkpointing": False})
-    one_layer = activations(shape, replace(sizes, n_layer=1), plain, dtype, device)
-    return one_layer + _logits(shape, sizes, dtype, device)
+    plain = run.recipe.model_copy(update={"dropout": 0.0, "activation_checkpointing": False})
+    one_layer = activations(shape, replace(sizes, n_layer=1), replace(run, recipe=plain))
+    return one_layer + _logits(shape, sizes, run.compute)
 
 
 def available(device: torch.device) -> int:
@@ -272,12 +269,12 @@ def _control_group_room() -> list[int]:
 
 
 def taken(device: torch.device) -> int:
-    """The memory, in bytes, that the process has now; on a GPU that torch has of it."""
+    """The memory, in bytes, that the process has now; on a GPU, what torch has of it."""
     return torch.cuda.memory_reserved(device) if device.type == "cuda" else psutil.Process().memory_info().rss
 
 
 def peak(device: torch.device) -> int:
-    """The most memory, in bytes, that the process has had at a time; on a GPU that torch has had of it."""
+    """The most memory, in bytes, that the process has had at a time; on a GPU, what torch has had of it."""
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_resident()
 
 
@@ -296,53 +293,31 @@ class Demand:
     """What a run wants, what there is, and what other values of the recipe would want.
 
     Args:
-        sizes: of the model.
-        train: the rows.
-        settings: the recipe.
-        loss_on: which ids are targets.
-        steps: of the run.
-        dtype: of the matrix products.
-        device: of the model.
-        there: bytes available to this process before the model is loaded.
-        team: the processes that train it.
-        val: the rows of an evaluation.
+        sizes: sizes of the model.
+        run: what is trained how, and on what.
+        free: bytes available to this process before the model is loaded.
     """
 
-    def __init__(
-        self,
-        sizes: GPT2Config,
-        train: Sequence[Encoded],
-        settings: Finetune,
-        loss_on: LossOn,
-        *,
-        steps: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        there: int,
-        team: Team = ALONE,
-        val: Sequence[Encoded] = (),
-    ) -> None:
-        self._estimate = functools.partial(
-            estimate, sizes, train, loss_on=loss_on, steps=steps, dtype=dtype, device=device, team=team, val=val
-        )
-        self._settings = settings
-        self.there = there
-        self.wanted: Estimate = self._estimate(settings=settings)
+    def __init__(self, sizes: GPT2Config, run: Run, free: int) -> None:
+        self._sizes = sizes
+        self._run = run
+        self.free = free
+        self.wanted = estimate(sizes, run)
 
     @property
     def fits(self) -> bool:
         """Whether what is wanted is there."""
-        return self.wanted.total <= self.there
+        return self.wanted.total <= self.free
 
     def __str__(self) -> str:
         """What a person is told before training."""
-        found = f"memory: about {self.wanted} besides the program itself; {size(self.there)} are free"
+        found = f"memory: about {self.wanted} besides the program itself; {size(self.free)} are free"
         return found if self.fits else f"{found}. That may not be enough. {self.advice()}"
 
     def advice(self) -> str:
         """What to lower, with the memory that it wants then."""
         listed = [
-            f"  - {change}: about {size(count)}{'' if count <= self.there else ', still more than is free'}"
+            f"  - {change}: about {size(count)}{'' if count <= self.free else ', still more than is free'}"
             for change, count in self.others().items()
         ]
         last = "take a smaller model (download.model) or a machine with more memory"
@@ -353,19 +328,19 @@ class Demand:
 
         Of the numbers the mildest that fits, or else the strictest.
         """
-        now = self._settings
+        now = self._run.recipe
         found: dict[str, int] = {}
-        # Doubled and halved, to the ends: parts of one row, and one row.
-        parts = [*(1 << n for n in range(1, 32) if now.accumulate < 1 << n < now.batch_size), now.batch_size]
+        # Doubled and halved, to the ends: micro-batches of one row, and one row.
+        counts = [*(1 << n for n in range(1, 32) if now.accumulate < 1 << n < now.batch_size), now.batch_size]
         halves = [now.batch_size >> n for n in range(1, 32) if now.batch_size >> n]
-        for name, values in (("accumulate", parts), ("batch_size", halves)):
+        for name, values in (("accumulate", counts), ("batch_size", halves)):
             totals = {value: self._total(**{name: value}) for value in values}
             for value, total in totals.items():
-                if total <= self.there or value == values[-1]:
+                if total <= self.free or value == values[-1]:
                     found[f"finetune.{name}: {value}"] = total
                     break
-        if self.wanted.recordings:
-            found[f"{VARIABLE}=0, in the environment and not there"] = self.wanted.total - self.wanted.recordings
+        if self.wanted.captured:
+            found[f"{VARIABLE}=0, in the environment and not there"] = self.wanted.total - self.wanted.captured
         if not now.activation_checkpointing:
             found["finetune.activation_checkpointing: true"] = self._total(activation_checkpointing=True)
         if now.lora is None:
@@ -375,8 +350,10 @@ class Demand:
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn a shortage of memory that the block meets into a ConfigError that says what to lower."""
-        wants = f"fine-tuning wants about {self.wanted}, and {size(self.there)} were free before it"
+        wants = f"fine-tuning wants about {self.wanted}, and {size(self.free)} were free before it"
         return explained(lambda: (wants, self.advice()))
 
     def _total(self, **changed: object) -> int:
-        return self._estimate(settings=self._settings.model_copy(update=changed)).total
+        # No more steps than the run has: where batches are smaller, the rows that it sees are the same.
+        recipe = self._run.recipe.model_copy(update={"max_steps": self._run.steps} | changed)
+        return estimate(self._sizes, replace(self._run, recipe=recipe)).total

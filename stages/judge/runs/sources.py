@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
+from stages.running import git
 from stages.running.restore import cached
 from stages.running.tracking import tracker
 
@@ -98,10 +98,12 @@ def _in_folder(name: str) -> Run | None:
 
 def _in_git(name: str) -> Run | None:
     """A commit's verdicts: its dvc.lock names them, and DVC's cache has them."""
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}") or _experiment(name)
+    commit = git.ask(
+        Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+    ) or _experiment(name)
     if not commit:
         return None
-    lock = _git("show", f"{commit}:./dvc.lock")
+    lock = git.ask(Path(), "show", f"{commit}:./dvc.lock")
     try:
         outs: Any = YAML(typ="safe").load(lock or "")["stages"]["judge"]["outs"]
         digests = {Path(out["path"]): str(out["md5"]) for out in outs}
@@ -116,17 +118,8 @@ def _in_git(name: str) -> Run | None:
 
 def _experiment(name: str) -> str:
     """The commit of a DVC experiment; DVC keeps each under refs/exps/BASELINE'S FIRST TWO DIGITS/THE OTHERS/NAME."""
-    listed = _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    listed = git.ask(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     return next((line.split(" ")[0] for line in listed if line.rpartition("/")[2] == name), "")
-
-
-def _git(*arguments: str) -> str:
-    """The output of git without the line end; nothing where it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _in_mlflow(name: str) -> Run | None:

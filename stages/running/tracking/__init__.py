@@ -1,1 +1,1 @@
-"""MLflow: one flat run a pipeline execution, mirrored from files that are complete without it."""
+"""MLflow: one flat run for each execution of the pipeline, mirrored from files that are complete without it."""

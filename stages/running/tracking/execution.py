@@ -1,7 +1,7 @@
-"""Which pipeline execution a process belongs to, and which of its stages ran.
+"""Which execution of the pipeline a process belongs to, and which of its stages ran.
 
-An identity names a process so that another process can tell, now or later, whether it is still there: host, process id,
-start, and process namespace, since two containers can share a host name and not their process ids.
+An identity names a process so that another process can tell, now or later, whether it still runs. It is made of host,
+process id, start time and process namespace: two containers can have one host name and different process ids.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ import psutil
 from stages.common import paths
 from stages.common.files import atomic_file
 
-#: Marks that stages leave, one folder an execution. Each goes when its execution is gone and another one begins.
+#: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
 _RUN = "run"
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of the pipeline, by the process that spans it, and how it was started."""
+    """One execution of the pipeline.
+
+    Args:
+        identity: identity of the process that lasts as long as the execution.
+        door: how it was started.
+    """
 
     identity: str
     door: Literal["prefect", "dvc", "direct"]
@@ -45,14 +50,14 @@ def identity(pid: int | None = None) -> str:
     """The identity of a process, this one by default.
 
     Raises:
-        psutil.NoSuchProcess: it is gone.
+        psutil.NoSuchProcess: it has ended.
     """
     pid = pid or os.getpid()
     return f"{socket.gethostname()}:{pid}:{_start(pid)}:{_namespace()}"
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process of an identity has ended for certain: one of another machine or container may live."""
+    """Whether the process of an identity has certainly ended; of another machine's or container's nobody can tell."""
     host, pid, start, namespace = name.rsplit(":", 3)
     if (host, namespace) != (socket.gethostname(), _namespace()):
         return False
@@ -63,7 +68,7 @@ def is_gone(name: str) -> bool:
 
 
 def mark(execution: Execution, stage: str) -> None:
-    """Note that a stage ran in this execution."""
+    """Keep that a stage ran in this execution."""
     if not (MARKS / execution.identity).exists():
         for other in MARKS.glob("*:*:*:*"):
             if is_gone(other.name):
@@ -81,7 +86,7 @@ def marked(execution: Execution) -> set[str]:
 
 
 def mark_run(execution: Execution) -> None:
-    """Note that this execution has an MLflow run, so that a stage need not ask MLflow."""
+    """Keep that this execution has an MLflow run, so that a stage need not ask MLflow."""
     mark(execution, _RUN)
 
 

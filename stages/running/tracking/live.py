@@ -1,4 +1,4 @@
-"""What a stage logs to while it works: a thread carries it to MLflow, so that no slow server holds up a training."""
+"""What a stage logs to while it works. A thread sends it to MLflow, so that a slow server delays no training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 RUN_ID_VARIABLE = "PIPELINE_MLFLOW_RUN_ID"
 NO_RUN = "none"
 
-#: Seconds between two batches of metrics, and, while MLflow does not answer, at most.
+#: Seconds between two batches of metrics, and between two attempts while MLflow does not answer.
 FLUSH_SECONDS = 3.0
 RETRY_SECONDS = 60.0
-#: The longest that the end of the block waits, in seconds: to publish; to send the last metrics; and in a stage that is
-#: being stopped, for which somebody waits.
+#: Seconds that the end of the block waits at most: to publish, to send the last metrics, and in a stage that is being
+#: stopped, whose user is waiting.
 PUBLISH_SECONDS = 120.0
 CLOSE_SECONDS = 20.0
 FAILURE_SECONDS = 8.0
@@ -60,11 +60,11 @@ class StageRun:
         self._thread.start()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep values for the next batch.
+        """Add values to the next batch.
 
         Args:
             metrics: values by name, such as ``{"train/loss": 1.2}``.
-            step: the optimiser step that they belong to.
+            step: optimiser step of the values.
         """
         now = time.time_ns() // 1_000_000
         if self._thread is not None:
@@ -73,15 +73,19 @@ class StageRun:
 
     @property
     def under_flow(self) -> bool:
-        """Whether a flow spans the execution, and shows and publishes the results at its end."""
+        """Whether a flow runs the stages; it prints and publishes the results at its end."""
         return RUN_ID_VARIABLE in os.environ
 
     def publish(self) -> None:
-        """Mirror all files into the run at the end of the block. The flow does that itself for its own run."""
+        """Mirror all files into the run at the end of the block. Under a flow it does nothing: the flow does that."""
         self._publishing = not self._flow_run_id
 
     def close(self, *, failed: bool) -> None:
-        """Send what is left and, if this process owns the run, end it; wait for that for a bounded time."""
+        """Send what is left and, if this process owns the run, end the run; waits for a bounded time.
+
+        Args:
+            failed: whether the stage has failed.
+        """
         self._failed = failed
         self._closing.set()
         if self._thread is not None:
@@ -123,7 +127,7 @@ class StageRun:
             if not batch:
                 return
             store.log_metrics(client, self._run_id, batch)
-            # Only what has arrived is dropped: a batch that fails is sent again.
+            # Dropped only once it has arrived: a batch that fails is sent again.
             with self._lock:
                 del self._pending[: len(batch)]
 

@@ -1,4 +1,4 @@
-"""Where MLflow runs are kept, and how a run begins and ends there. The one module that imports mlflow."""
+"""MLflow's store: how a run is found, created, filled and ended there. The only module that imports mlflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import platform
 import re
 import socket
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import reading, whole
+from stages.running import git
 from stages.running.console import say
 from stages.running.tracking import execution
 from stages.running.tracking.execution import Execution
@@ -34,16 +34,16 @@ PROJECT = "instruct-pipeline"
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
 METRICS_BATCH = 1000
-#: Seconds that a locked sqlite file is waited for.
+#: Seconds to wait for a locked sqlite file.
 _SQLITE_SECONDS = 5.0
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    # MLflow's own: 120 seconds, and seven tries.
+    # MLflow's defaults are 120 seconds and seven attempts.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    # Below that it tells of every table it makes.
+    # With the default level it reports every table that it creates.
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -51,19 +51,23 @@ _DEFAULTS = {
 
 
 def uri(root: Path = Path()) -> str:
-    """Where runs are kept: MLFLOW_TRACKING_URI, or else mlflow.db in ``root``."""
+    """The address of the store: MLFLOW_TRACKING_URI, or else mlflow.db in ``root``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
 
 
 def load() -> None:
-    """Import mlflow, in the thread that calls: imports in two threads at once can meet half-made modules."""
+    """Import mlflow in the calling thread: of imports in two threads one can meet a module that is not complete."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
 
 
 def client(root: Path) -> MlflowClient:
-    """A client of the store. Raises what sqlite says when its file cannot be used."""
+    """A client of the store.
+
+    Raises:
+        sqlite3.Error: the database cannot be used.
+    """
     from mlflow import MlflowClient
 
     where = uri(root)
@@ -86,14 +90,15 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
 
 
 def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str]) -> str:
-    """Create a run with the parameters and what is known beforehand; set the runs of dead owners KILLED."""
+    """Create a run with its parameters and tags; set the runs of dead owners KILLED."""
     tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git.ask(root, "rev-parse", "HEAD")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     run = mlflow.create_run(
         _experiment(mlflow, tree.profile, root),
-        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),  # told apart when cut off
+        # The time first: pages cut long names, and their beginnings must differ.
+        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
@@ -128,7 +133,7 @@ def fail(own: Execution, stage: str) -> None:
 
 
 def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> None:
-    """Log the parameters that are not there yet; a value of another kind than text as JSON, as params.yaml has it."""
+    """Log the parameters that are not there yet; a value that is not text is logged as JSON."""
     from mlflow.entities import Param
 
     new = {}
@@ -147,7 +152,13 @@ def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], the
 
 
 def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
-    """Log (name, value, milliseconds since 1970, step)."""
+    """Log metrics in batches.
+
+    Args:
+        mlflow: the client.
+        run_id: id of the run.
+        points: name, value, milliseconds since 1970, and step of each.
+    """
     from mlflow.entities import Metric
 
     for start in range(0, len(points), METRICS_BATCH):
@@ -156,7 +167,7 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
 
 
 def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
-    """As `stages.running.tracking.download`."""
+    """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (root / "mlflow.db").exists():
         return None
     load()
@@ -177,8 +188,8 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
-    """The id of the run with this id or this name; of several with the name the newest."""
-    if "'" in name:  # MLflow's filters have no way to write it
+    """The id of the run with this id or this name, and of several with the name that of the newest."""
+    if "'" in name:  # MLflow's filters cannot express it
         return None
     field = "run_id" if re.fullmatch(r"[0-9a-f]{32}", name) else "run_name"
     experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
@@ -188,10 +199,14 @@ def _named(mlflow: MlflowClient, name: str) -> str | None:
 
 
 def bounded(action: Callable[[], T], seconds: float) -> T:
-    """Run an action in a thread and wait so long for it.
+    """Run an action in a thread and wait for it.
+
+    Args:
+        action: what to run.
+        seconds: longest wait.
 
     Raises:
-        TimeoutError: it takes longer. It goes on, and ends with the process.
+        TimeoutError: the action takes longer. Its thread ends with the process.
     """
     outcome: list[T] = []
     errors: list[Exception] = []
@@ -213,13 +228,13 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
 
 
 def warn(error: Exception) -> None:
-    """Say in one line that tracking does not work, without a password that an address may hold."""
+    """Say in one line that tracking does not work, without a password that the address may hold."""
     reason = " ".join(str(error).split()) or type(error).__name__
     say(_hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
 
 
 def shown_uri(root: Path = Path()) -> str:
-    """`uri` for people: without a password."""
+    """`uri` without a password."""
     return _hidden(uri(root))
 
 
@@ -228,7 +243,7 @@ def _hidden(text: str) -> str:
 
 
 def _check_sqlite(where: str) -> None:
-    """Take and leave the write lock: MLflow itself tries a broken or locked file for minutes before it says so."""
+    """Take and release the write lock: MLflow itself retries a broken or locked file for minutes before it says so."""
     name = where.removeprefix("sqlite:///").partition("?")[0]
     if not where.startswith("sqlite:///") or name in ("", ":memory:"):
         return
@@ -256,7 +271,7 @@ def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
     where = uri(root)
     artifacts = None
     if where.startswith("sqlite:///"):
-        # Beside the database. MLflow's default is the working directory, which for a flow is a folder that goes.
+        # Beside the database. MLflow's default is the working directory, which is removed after an isolated run.
         database = Path(where.removeprefix("sqlite:///").partition("?")[0])
         artifacts = (database.resolve().parent / "mlruns").as_uri()
     if (named := mlflow.get_experiment_by_name(name)) is None:
@@ -265,14 +280,14 @@ def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
             tags = {"mlflow.experimentKind": "custom_model_development"}
             return str(mlflow.create_experiment(name, artifact_location=artifacts, tags=tags))
         except MlflowException:
-            # Another process may have made it in between; if not, the reason stands.
+            # Another process may have created it in between; if not, the error is real.
             if (named := mlflow.get_experiment_by_name(name)) is None:
                 raise
     return str(named.experiment_id)
 
 
 def _reap(mlflow: MlflowClient) -> None:
-    """Set runs KILLED that an owner on this machine has left RUNNING: nobody else can know that it is dead."""
+    """Set runs KILLED that a dead owner on this machine has left RUNNING: no other machine can know that it is dead."""
     ours = mlflow.search_experiments(filter_string=f"name LIKE '{PROJECT}/%'")
     if not ours:
         return
@@ -286,15 +301,6 @@ def _reap(mlflow: MlflowClient) -> None:
 def _git_tags(root: Path, commit: str) -> dict[str, str]:
     if not commit:
         return {}
-    # params.yaml is in the run's parameters and files; dvc.lock is what the pipeline makes, not what it is made of.
-    dirty = _git(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
+    # params.yaml is in the run's parameters and files; dvc.lock is written by the pipeline.
+    dirty = git.ask(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
     return {"git.commit": commit, "git.dirty": str(bool(dirty)).lower(), "mlflow.source.git.commit": commit}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git says, or nothing where there is no git or no repository."""
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""

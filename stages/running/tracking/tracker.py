@@ -1,15 +1,15 @@
-"""One flat MLflow run a pipeline execution, mirrored from files that are complete without it.
+"""One flat MLflow run for each execution of the pipeline, mirrored from files that are complete without it.
 
 An execution is one run of the Prefect flow, one `dvc repro`, or one stage started by hand. Its run has one owner:
 
-- Under the flow the flow creates the run, passes its id to the stages (`environment`), and at the end calls `publish`
-  and `end`. Stages log to it live and leave its status alone.
+- Under the flow the flow creates the run, passes its id to the stages (`stage_variables`), and at the end calls
+  `publish` and `end`. Stages log to it live and leave its status alone.
 - Under plain `dvc repro` no process of ours lasts as long as the execution. Each tracked stage finds the run by the
-  identity of the dvc process above it, or creates it, and owns it while it works: the run is RUNNING just then, and
-  FINISHED or FAILED after. The last stage publishes.
+  identity of the dvc process above it, or creates it. It owns the run while it works: the run is RUNNING meanwhile, and
+  FINISHED or FAILED afterwards. The last stage publishes.
 
-Tracking never fails a stage and never holds it up for more than a bounded time: what goes wrong is said in one line.
-mlflow is imported in `store` alone, when something is tracked; a stage that is not tracked never pays for it.
+Tracking never fails a stage and delays it only for a bounded time: what goes wrong is said in one line. Only `store`
+imports mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = [
     "create_run",
     "download",
     "end",
-    "environment",
     "publish",
     "shown_uri",
     "stage",
     "stage_over",
+    "stage_variables",
     "tag_stages",
     "uri",
 ]
 
 T = TypeVar("T")
 
-#: The longest that each may take, in seconds. The first use of a database makes its tables, which takes several.
+#: Seconds that each may take at most. The first use of a database creates its tables, which takes several seconds.
 CREATE_SECONDS = 90.0
 END_SECONDS = 20.0
 
-#: Stages of this process whose failure their run knows of.
+#: Stages of this process whose failure is already in their run.
 _failed: set[str] = set()
 
 
@@ -54,10 +54,10 @@ def stage(name: str) -> Iterator[StageRun]:
     """Track a stage for the length of the block; an exception that leaves the block marks the stage as failed.
 
     Args:
-        name: the stage's name.
+        name: name of the stage.
 
     Yields:
-        What to log to. It is there, and does nothing, when tracking is down.
+        What to log to. While tracking is down it does nothing.
     """
     run = StageRun(name)
     try:
@@ -70,10 +70,14 @@ def stage(name: str) -> Iterator[StageRun]:
 
 
 def stage_over(name: str, *, succeeded: bool) -> None:
-    """Note how a stage ended, for the run of the `dvc repro` that it is part of. Elsewhere this does nothing.
+    """Keep how a stage ended, for the run of the `dvc repro` that it is part of; elsewhere this does nothing.
 
-    A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure fails the run that
-    an earlier stage of the same `dvc repro` has opened; where there is none, none is made.
+    A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure sets the run FAILED
+    that an earlier stage of the same `dvc repro` has created; where there is none, none is created.
+
+    Args:
+        name: name of the stage.
+        succeeded: whether it succeeded.
     """
     if os.environ.get(RUN_ID_VARIABLE) or name in _failed:
         return
@@ -93,14 +97,14 @@ def stage_over(name: str, *, succeeded: bool) -> None:
 def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
-    Runs of this machine whose owner has died without a word are set KILLED on the way.
+    Runs of this machine whose owner was killed are set KILLED.
 
     Args:
-        root: the folder that the stages run in, with params.yaml.
-        tags: more tags, such as ``prefect.flow_run_id``.
+        root: folder that the stages run in, with params.yaml.
+        tags: further tags, such as ``prefect.flow_run_id``.
 
     Returns:
-        The run's id, or None when tracking is down, which is said.
+        The run's id, or None, with a message, when tracking is down.
     """
 
     def create() -> str:
@@ -110,8 +114,8 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | No
     return _safely(create, CREATE_SECONDS)
 
 
-def environment(run_id: str | None) -> dict[str, str]:
-    """The variables by which stages log to the flow's run, or, where it has none, know not to open one of their own."""
+def stage_variables(run_id: str | None) -> dict[str, str]:
+    """The environment variables by which stages log to the flow's run, or create none where the flow has none."""
     return {RUN_ID_VARIABLE: run_id or NO_RUN}
 
 
@@ -119,10 +123,10 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
     Args:
-        root: the folder with params.yaml, dvc.lock and artifacts/.
-        run_id: what `create_run` gave; None does nothing.
-        ran: the stages that ran in this execution. The others were restored or left by DVC, and are tagged as cached.
-        files: more files for the run's folder judge.
+        root: folder with params.yaml, dvc.lock and artifacts/.
+        run_id: result of `create_run`; with None this does nothing.
+        ran: stages that ran in this execution. The others were up to date or restored by DVC, and are tagged as cached.
+        files: further files for the run's folder judge.
     """
     if run_id is not None:
 
@@ -136,9 +140,11 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
-    """Note how stages ended, such as ``{"split": "ran"}``, in a run that is not published; None does nothing.
+    """Tag how stages ended in a run that is not published.
 
-    Only the stages that `publish` knows: what DVC runs besides, such as a .dvc file, has no tag.
+    Args:
+        run_id: result of `create_run`; with None this does nothing.
+        states: outcome by stage, such as ``{"split": "ran"}``. A .dvc file, which DVC runs as a stage, gets no tag.
     """
     if run_id is None:
         return
@@ -154,7 +160,12 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
 
 
 def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-    """Set the state that the run ends in; None as the run does nothing."""
+    """Set the state that the run ends in.
+
+    Args:
+        run_id: result of `create_run`; with None this does nothing.
+        status: the state.
+    """
     if run_id is not None:
         _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
 
@@ -163,13 +174,13 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
     """Fetch files of a run.
 
     Args:
-        root: the folder with mlflow.db, where MLFLOW_TRACKING_URI does not say otherwise.
-        name: the run's id or its name.
-        files: their paths in the run.
-        folder: where to put them.
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+        files: paths of the files in the run.
+        folder: folder to put them into.
 
     Returns:
-        Where they are, in order; None where there is no such run.
+        Their paths, in the order of ``files``; None if there is no such run.
 
     Raises:
         ConfigError: the run lacks one of them.

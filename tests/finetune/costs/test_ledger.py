@@ -13,23 +13,28 @@ import torch
 from stages.common.results.finetune import FINETUNE_FOLDER, HISTORY
 from stages.finetune import job, trainer
 from stages.finetune.costs import work
-from stages.finetune.costs.clock import Meter, matmul_rate
-from stages.finetune.costs.ledger import Account
+from stages.finetune.costs.clock import Clock, matmul_rate
+from stages.finetune.costs.ledger import Ledger
 from stages.finetune.costs.work import Plan, Work
+from stages.finetune.run import Run
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.runtime import Compute
 from stages.params import whole
 from stages.running.console import duration
-from stages.running.costs import TRAINING_COSTS
+from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.tracking import tracker
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, random_rows
 
 CPU = torch.device("cpu")
+ON_CPU = Compute(CPU, torch.float32)
 SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
 
 
-class Clock:
+class Hand:
+    """Time that is set by hand."""
+
     def __init__(self) -> None:
         self.seconds = 0.0
 
@@ -46,59 +51,70 @@ def planned(steps: int) -> Plan:
     return Plan([step] * steps, Work(tokens=5, computed=5, flop=50, plain_flop=50), work.evaluations(steps, 2))
 
 
-def run(steps: int, done: int, said: list[str]) -> tuple[Account, Clock]:
+def run(steps: int, done: int, said: list[str]) -> tuple[Ledger, Hand]:
     """A run that begins 10 s after its process, whose first step takes 4 s, others 2 s, and evaluations 3 s."""
-    now = Clock()
+    now = Hand()
     now.wait(10)
-    clock = Meter(CPU, now)
-    account = Account(planned(steps), clock, peak=100.0, say=said.append, since_start=now)
+    clock = Clock(CPU, now)
+    ledger = Ledger(planned(steps), clock, peak=100.0, say=said.append, since_start=now)
     evaluate = clock.timed("evaluation", lambda: now.wait(3))
     evaluate()
     for step in range(1, done + 1):
         now.wait(4 if step == 1 else 2)
         if step in planned(steps).evaluated:
             evaluate()
-        account.step(step)
-    return account, now
+        ledger.step(step)
+    return ledger, now
+
+
+#: What the ledger is told at the end.
+ABOUT = {
+    "history": "abc",
+    "device": "cpu",
+    "precision": "fp32",
+    "peak_memory_bytes": 5,
+    "estimated_memory_bytes": 6,
+}
 
 
 def test_what_a_run_has_cost_worked_by_hand(monkeypatch):
     monkeypatch.setattr("stages.finetune.costs.clock.since_start", lambda: 17.0)
-    account, _ = run(steps=4, done=4, said=[])
+    ledger, _ = run(steps=4, done=4, said=[])
 
-    assert account.entry(peak_memory_bytes=5) == {
-        "steps": 4,
-        "evaluations": 3,
-        "useful_tokens": 40,
-        "computed_tokens": 32,
-        "padded_tokens": 8,
-        "evaluation_tokens": 15,
-        "training_tflop": 400e-12,
-        "plain_training_tflop": 600e-12,
-        "evaluation_tflop": 150e-12,
-        "peak_tflop_per_second": 100e-12,
-        # Three steps of 100 operations and 10 tokens in 6 seconds.
-        "share_of_peak": 0.5,
-        "tokens_per_second": 5.0,
-        "seconds": 10 + 4 + 3 * 2 + 3 * 3,
-        "predicted_seconds": None,
-        "seconds_to_first_step": 17.0,
-        "evaluation_seconds": 9.0,
-        "sample_seconds": 0.0,
-        "checkpoint_seconds": 0.0,
-        "peak_memory_bytes": 5,
-    }
+    assert ledger.costs(**ABOUT) == TrainingCosts(
+        **ABOUT
+        | {
+            "steps": 4,
+            "evaluations": 3,
+            "useful_tokens": 40,
+            "computed_tokens": 32,
+            "padded_tokens": 8,
+            "evaluation_tokens": 15,
+            "training_tflop": 400e-12,
+            "plain_training_tflop": 600e-12,
+            "evaluation_tflop": 150e-12,
+            "peak_tflop_per_second": 100e-12,
+            # Three steps of 100 operations and 10 tokens in 6 seconds.
+            "share_of_peak": 0.5,
+            "tokens_per_second": 5.0,
+            "seconds": 10 + 4 + 3 * 2 + 3 * 3,
+            "estimated_seconds": None,
+            "seconds_to_first_step": 17.0,
+            "evaluation_seconds": 9.0,
+            "checkpoint_seconds": 0.0,
+        }
+    )
 
 
-def test_the_whole_stage_s_time_is_foretold_once_from_the_first_steps():
+def test_the_whole_stage_s_time_is_estimated_once_from_the_first_steps():
     said: list[str] = []
-    account, now = run(steps=100, done=20, said=said)
+    ledger, now = run(steps=100, done=20, said=said)
 
     # After step 6: 10 + 4 + 5 * 2 + 4 evaluations of 3. Left: 94 steps of 2 and 47 evaluations of 3.
     assert said == ["step 6/100: the stage will take about 6 min 5 s, 5 min 29 s from now"]
-    assert account.predicted == 36 + 94 * 2 + 47 * 3
+    assert ledger.estimated == 36 + 94 * 2 + 47 * 3
     finished, now = run(steps=100, done=100, said=[])
-    assert now.seconds == finished.predicted
+    assert now.seconds == finished.estimated
 
 
 def test_an_evaluation_that_was_not_measured_goes_at_the_rate_of_the_steps():
@@ -106,22 +122,22 @@ def test_an_evaluation_that_was_not_measured_goes_at_the_rate_of_the_steps():
 
 
 def test_a_run_that_went_on_from_a_checkpoint_counts_its_own_steps():
-    now = Clock()
-    account = Account(planned(9), Meter(CPU, now), peak=1.0, say=[].append, since_start=now)
+    now = Hand()
+    ledger = Ledger(planned(9), Clock(CPU, now), peak=1.0, say=[].append, since_start=now)
     for step in (8, 9):
         now.wait(2)
-        account.step(step)
+        ledger.step(step)
 
-    entry = account.entry()
+    costs = ledger.costs(**ABOUT)
 
-    assert (entry["steps"], entry["useful_tokens"], entry["tokens_per_second"]) == (2, 20, 5.0)
+    assert (costs.steps, costs.useful_tokens, costs.tokens_per_second) == (2, 20, 5.0)
 
 
 def test_a_run_of_one_step_has_no_speed():
-    entry = run(steps=1, done=1, said=[])[0].entry()
+    costs = run(steps=1, done=1, said=[])[0].costs(**ABOUT)
 
-    assert entry["tokens_per_second"] is None
-    assert entry["share_of_peak"] is None
+    assert costs.tokens_per_second is None
+    assert costs.share_of_peak is None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +155,7 @@ def test_the_rate_of_matrix_products_is_that_of_one_timed_here():
     torch.mm(a, a)
     own = 2 * 1024**3 / (time.perf_counter() - started)
 
-    found = matmul_rate(CPU, torch.float32, seconds=0.05)
+    found = matmul_rate(ON_CPU, seconds=0.05)
 
     # The same product, on a machine that others use as well.
     assert 0.05 < found / own < 20
@@ -150,19 +166,14 @@ def test_measuring_changes_no_bit_of_the_weights():
 
     def trained(*, measured: bool) -> str:
         model = weights.initialise(SIZES, seed=0)
-        clock = Meter(CPU) if measured else None
+        clock = Clock(CPU) if measured else None
         if clock:
-            matmul_rate(CPU, torch.float32, seconds=0.01)
+            matmul_rate(ON_CPU, seconds=0.01)
         trainer.fit(
             model,
-            train,
-            val,
-            RECIPE.model_copy(update={"dropout": 0.1}),
-            loss_on="all",
-            dtype=torch.float32,
+            Run(RECIPE.model_copy(update={"dropout": 0.1}), train, val, "all", ON_CPU),
             on_step=lambda record: clock.step(record.step) if clock else None,
-            on_epoch=lambda _: {},
-            meter=clock,
+            clock=clock,
         )
         assert clock is None or clock.times == {"evaluation": 3}
         return hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest()
@@ -184,11 +195,11 @@ def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: P
 
     logged: dict[str, float] = {}
 
-    class Run:
+    class Tracked:
         def log_metrics(self, metrics: dict[str, float], step: int) -> None:
             logged.update(metrics)
 
-    job.finetune(whole.load().finetune, Run())
+    job.finetune(whole.load().finetune, Tracked())
 
     entry = json.loads(TRAINING_COSTS.read_text())
     history = [json.loads(line) for line in HISTORY.read_text().splitlines()]

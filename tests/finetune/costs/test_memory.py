@@ -8,21 +8,25 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from stages.common.errors import ConfigError
+from stages.common.results.tokenize import Encoded
 from stages.finetune.costs import memory
 from stages.finetune.costs.memory import KERNELS, Demand, Estimate
+from stages.finetune.run import Run
 from stages.finetune.team import ALONE, Team
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.runtime import Compute
 from stages.params.finetune import Lora
 from stages.running.out_of_memory import GIB, size
 from tests import small_pipeline
-from tests.finetune.costs.test_work import RECIPE, ROWS, SIZES
+from tests.finetune.costs.test_work import ON_CPU, RECIPE, ROWS, SIZES
 from tests.root import ROOT
 
 CPU = torch.device("cpu")
@@ -33,13 +37,24 @@ TOLERANCE = 0.25
 def estimate(
     dtype: torch.dtype = torch.float32, *, device: torch.device = CPU, team: Team = ALONE, **changed: object
 ) -> Estimate:
-    settings = RECIPE.model_copy(update={"batch_size": 3} | changed)
-    return memory.estimate(SIZES, ROWS, settings, loss_on="all", steps=1, dtype=dtype, device=device, team=team)
+    return memory.estimate(SIZES, a_run(ROWS, {"batch_size": 3} | changed, Compute(device, dtype), team=team))
+
+
+def a_run(
+    train: list[Encoded],
+    changed: dict[str, object],
+    compute: Compute = ON_CPU,
+    *,
+    val: Sequence[Encoded] = (),
+    team: Team = ALONE,
+) -> Run:
+    """A run of one step."""
+    return Run(RECIPE.model_copy(update={"max_steps": 1} | changed), train, val, "all", compute, team)
 
 
 def test_the_estimate_worked_by_hand():
     # 226 weights: (10 + 64 + 2) * 2 in embeddings and last norm, 12 * 4 + 13 * 2 in the layer. The three rows are six
-    # tokens with a common beginning of 2, which is a row too; 6 + 2 places in the grid, each with 4 keys, whose weights
+    # tokens with a shared prefix of 2, which is a row too; 6 + 2 queries in the grid, each with 4 keys, whose weights
     # are kept; 7 targets.
     count = sum(parameter.numel() for parameter in weights.initialise(SIZES, seed=0).parameters())
     layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + (6 + 2) * 4)
@@ -60,7 +75,7 @@ def test_the_estimate_worked_by_hand():
 
 
 def test_the_estimate_in_bf16_worked_by_hand():
-    # The line of 6 tokens and the 7 targets are filled up to 32 each. Attention's weights stay in fp32.
+    # The 6 tokens and the 7 target tokens are padded to 32 each. Attention's weights stay in fp32.
     assert estimate(torch.bfloat16) == Estimate(
         weights=2 * 226,
         masters=4 * 226,
@@ -71,38 +86,36 @@ def test_the_estimate_in_bf16_worked_by_hand():
     )
 
 
-def test_recordings_want_activations_and_loss_once_more_and_can_be_done_without(monkeypatch):
+def test_cuda_graphs_want_activations_and_loss_once_more_and_can_be_done_without(monkeypatch):
     def demand() -> Demand:
-        about = {"loss_on": "all", "steps": 1, "dtype": torch.bfloat16, "device": torch.device("cuda"), "there": 1}
-        return Demand(MIDDLE, LONG, RECIPE, **about)
+        return Demand(MIDDLE, a_run(LONG, {}, Compute(torch.device("cuda"), torch.bfloat16)), free=1)
 
-    recorded = demand()
+    captured = demand()
     monkeypatch.setenv("PIPELINE_CUDA_GRAPHS", "0")
     plain = demand()
 
-    assert recorded.wanted.recordings >= plain.wanted.activations + plain.wanted.logits
-    assert plain.wanted.recordings == 0
-    proposed = recorded.others()["PIPELINE_CUDA_GRAPHS=0, in the environment and not there"]
-    assert proposed == plain.wanted.total == recorded.wanted.total - recorded.wanted.recordings
+    assert captured.wanted.captured >= plain.wanted.activations + plain.wanted.logits
+    assert plain.wanted.captured == 0
+    proposed = captured.others()["PIPELINE_CUDA_GRAPHS=0, in the environment and not there"]
+    assert proposed == plain.wanted.total == captured.wanted.total - captured.wanted.captured
 
 
 def test_an_evaluation_worked_by_hand():
     # The same rows, one layer: what a training step keeps of them, but no gradient of the head.
-    about = {"loss_on": "all", "steps": 1, "dtype": torch.float32, "device": CPU}
-    three = memory.estimate(SIZES, ROWS, RECIPE.model_copy(update={"batch_size": 3}), **about, val=ROWS)
+    three = memory.estimate(SIZES, a_run(ROWS, {"batch_size": 3}, val=ROWS))
     assert three.evaluation == three.activations + 4 * 7 * 10
 
-    recipe = RECIPE.model_copy(update={"batch_size": 1, "activation_checkpointing": True, "dropout": 0.5})
-    many = memory.estimate(SIZES, ROWS, recipe, **about, val=ROWS * 40)
+    changed = {"batch_size": 1, "activation_checkpointing": True, "dropout": 0.5}
+    many = memory.estimate(SIZES, a_run(ROWS, changed, val=ROWS * 40))
     assert many.evaluation > many.gradients + many.activations + many.logits
     assert many.total == many.weights + many.optimizer + many.evaluation + KERNELS
     assert "evaluation" in str(many)
 
 
-def test_gradients_stay_between_the_parts_of_a_batch():
+def test_gradients_stay_between_micro_batches():
     found = estimate(torch.bfloat16, accumulate=3)
 
-    # In bf16 those of the parts before are summed in fp32.
+    # In bf16 those of the micro-batches before are summed in fp32.
     assert found.gradients == (2 + 4) * 226
     assert found.total == found.weights + found.masters + found.optimizer + found.gradients + (
         found.activations + found.logits + KERNELS
@@ -125,7 +138,7 @@ def test_two_whole_models_sum_gradients_in_buckets():
 
     assert (found.weights, found.masters, found.optimizer) == (alone.weights, alone.masters, alone.optimizer)
     assert (found.gradients, found.buckets) == ((2 + 4) * 226, 2 * 226)
-    # The greedier process has the rows of 3 and 4 inputs, five tokens after a beginning of 2, filled up to 32.
+    # The process that wants more has the rows of 3 and 4 inputs, five tokens after a prefix of 2, padded to 32.
     assert found.logits == alone.logits
 
 
@@ -152,6 +165,8 @@ from stages.finetune import trainer
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.team import join, leave
 from stages.common.results.tokenize import Encoded
+from stages.finetune.run import Run
+from stages.gpt2.runtime import Compute
 from tests.finetune.costs.test_work import RECIPE
 
 sizes = GPT2Config(**json.loads(sys.argv[1]))
@@ -163,19 +178,17 @@ lengths = torch.randint(60, 120, (16,), generator=generator).tolist()
 rows = [
     Encoded(id=str(n), ids=torch.randint(50257, (n,), generator=generator).tolist(), prompt_length=9) for n in lengths
 ]
-wanted = memory.estimate(
-    sizes, rows, recipe, loss_on="all", steps=2, dtype=dtype, device=torch.device("cpu"), team=team
-).total
+run = Run(recipe, rows, rows[:2], "all", Compute(torch.device("cpu"), dtype), team)
+wanted = memory.estimate(sizes, run).total
 before = memory.taken(torch.device("cpu"))
 model = weights.initialise(sizes, seed=0)
-nothing = {"on_step": lambda _: None, "on_epoch": lambda _: {}}
+checkpoints = None
 with contextlib.ExitStack() as stack:
     if team.size > 1:
         checkpoints = Checkpoints(Path(sys.argv[5]), seconds=0, say=print)
         if team.leads:
             stack.enter_context(checkpoints)
-        nothing["checkpoints"] = checkpoints
-    trainer.fit(model, rows, rows[:2], recipe, loss_on="all", dtype=dtype, team=team, **nothing)
+    trainer.fit(model, run, on_step=lambda _: None, checkpoints=checkpoints)
     assert team.size == 1 or list(Path(sys.argv[5]).iterdir())
 print(wanted, memory.peak_resident() - before, flush=True)
 leave()
@@ -237,14 +250,13 @@ def test_sizes_for_people(count, shown):
     assert size(count) == shown
 
 
-#: About 1.5 GiB in one part: 16 rows of 400 tokens.
+#: About 1.5 GiB in one micro-batch: 16 rows of 400 tokens.
 MIDDLE = GPT2Config(n_layer=12, n_head=4, n_embd=256, n_positions=512)
 LONG = [ROWS[0].model_copy(update={"id": str(n), "ids": [n, *range(399)]}) for n in range(16)]
 
 
 def demand(there: int, **changed: object) -> Demand:
-    settings = RECIPE.model_copy(update={"batch_size": 16} | changed)
-    return Demand(MIDDLE, LONG, settings, "all", steps=1, dtype=torch.float32, device=CPU, there=there)
+    return Demand(MIDDLE, a_run(LONG, {"batch_size": 16} | changed), free=there)
 
 
 def test_what_fits_is_told_in_one_line():
@@ -260,9 +272,9 @@ def test_what_does_not_fit_is_told_with_the_mildest_values_that_do():
     others = demand(wanted - GIB // 2).others()
     text = str(demand(wanted - GIB // 2))
 
-    by_parts = {value: demand(0, accumulate=value).wanted.total for value in (2, 4, 8, 16)}
-    fitting = next(value for value, total in by_parts.items() if total <= wanted - GIB // 2)
-    assert others[f"finetune.accumulate: {fitting}"] == by_parts[fitting]
+    by_micro_batches = {value: demand(0, accumulate=value).wanted.total for value in (2, 4, 8, 16)}
+    fitting = next(value for value, total in by_micro_batches.items() if total <= wanted - GIB // 2)
+    assert others[f"finetune.accumulate: {fitting}"] == by_micro_batches[fitting]
     assert others["finetune.batch_size: 8"] == demand(0, batch_size=8).wanted.total
     assert others["finetune.activation_checkpointing: true"] < wanted
     assert others["finetune.lora: {rank: 16, alpha: 16, targets: [c_attn]}"] < wanted
@@ -319,8 +331,8 @@ SHORT = """
 import resource
 from stages.finetune import __main__ as finetune
 from stages.running import program
-from stages.gpt2 import decoding, weights
-from stages.finetune import checkpoint, lora, curves as report, trainer
+from stages.gpt2 import weights
+from stages.finetune import checkpoint, lora, outputs, trainer
 from stages.finetune.costs import memory
 from stages.tokenize import prompt
 

@@ -1,28 +1,28 @@
-"""The ledger's counts, worked by hand and against the batches that training really makes."""
+"""The counts of work, worked by hand."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stages.common.results.tokenize import Encoded
-from stages.finetune import schedule, trainer
-from stages.finetune.batches import collate, epoch_order
 from stages.finetune.costs import work
-from stages.finetune.costs.work import Costs, Shape, Work
-from stages.finetune.layout import PLAIN, Layout
+from stages.finetune.costs.shape import Shape
+from stages.finetune.costs.work import FlopCounter, Work
+from stages.finetune.layout import Layout
+from stages.finetune.run import Run
 from stages.finetune.team import Team
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
-from stages.gpt2.runtime import Place
+from stages.gpt2.runtime import Compute
 from stages.params import whole
 from stages.params.finetune import Lora
 from tests.root import ROOT
 
 #: One layer of width 2, and a vocabulary of 10.
 SIZES = GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=64, vocab_size=10)
+ON_CPU = Compute(torch.device("cpu"), torch.float32)
 RECIPE = whole.load(ROOT / "params.yaml").finetune.model_copy(
     update={
         "epochs": 2,
@@ -41,40 +41,12 @@ def row(*ids: int, prompt: int = 1) -> Encoded:
     return Encoded(id=f"row{ids}", ids=list(ids), prompt_length=prompt)
 
 
-#: A common beginning of [1, 2]; own inputs [3, 4], [3], [5]; the ids 9 at the ends are only ever targets.
+#: A shared prefix of [1, 2]; own inputs [3, 4], [3], [5]; the ids 9 at the ends are only ever targets.
 ROWS = [row(1, 2, 3, 4, 9), row(1, 2, 3, 9), row(1, 2, 5, 9)]
 
 
-def test_the_shape_of_three_rows_worked_by_hand():
-    shape = Shape.of(ROWS, "all")
-
-    assert (shape.prefix, shape.rows, shape.longest) == (2, 3, 2)
-    assert shape.tokens == 2 + 2 + 1 + 1
-    # After 1 comes 2 in all rows, after 2 a 3 twice and a 5 once: three places. Then 4, 9; 9; 9.
-    assert shape.targets == 3 + 4
-    assert shape.inputs == (4, 3, 3)
-    assert shape.grid == 3 * 2
-    # The beginning: 1 + 2 pairs. Six places of the grid meet 2 + 2 keys each.
-    assert shape.pairs == 3 + 6 * 4
-
-
-def test_the_shape_without_a_common_beginning():
-    shape = Shape.of(ROWS, "all", share_prefix=False)
-
-    assert (shape.prefix, shape.longest, shape.tokens, shape.targets, shape.grid) == (0, 4, 10, 10, 12)
-    assert shape.pairs == 3 * (1 + 2 + 3 + 4)
-
-
-def test_only_the_response_is_a_target():
-    # Prompts of 3: the first response ids are 4, 9 and 9; nothing within the common beginning counts.
-    rows = [one.model_copy(update={"prompt_length": 3}) for one in ROWS]
-
-    assert Shape.of(rows, "response").targets == 2 + 1 + 1
-    assert Shape.of(rows, "response", share_prefix=False).targets == 4
-
-
 def test_the_operations_of_a_step_worked_by_hand():
-    found = work.work_of(Shape.of(ROWS, "all"), Costs(SIZES))
+    found = work.work_of(Shape.of(ROWS, "all"), FlopCounter(SIZES))
 
     # Weights in the layer: 12 * 2 * 2 = 48. Six tokens, 27 pairs of 4 * 2 each, 7 targets of 2 * 10 * 2 each.
     forward = 2 * 48 * 6 + 8 * 27 + 40 * 7
@@ -84,14 +56,14 @@ def test_the_operations_of_a_step_worked_by_hand():
 
 
 def test_an_evaluation_has_no_backward_pass():
-    step = work.work_of(Shape.of(ROWS, "all"), Costs(SIZES))
-    evaluation = work.work_of(Shape.of(ROWS, "all"), Costs(SIZES, train=False))
+    step = work.work_of(Shape.of(ROWS, "all"), FlopCounter(SIZES))
+    evaluation = work.work_of(Shape.of(ROWS, "all"), FlopCounter(SIZES, train=False))
 
     assert (3 * evaluation.flop, 3 * evaluation.plain_flop) == (step.flop, step.plain_flop)
 
 
 def test_recomputing_adds_a_forward_pass_of_the_layers():
-    flop = Costs(SIZES, recompute=True).flop(tokens=6, pairs=27, targets=7)
+    flop = FlopCounter(SIZES, recompute=True).flop(tokens=6, pairs=27, targets=7)
 
     assert flop == 4 * (2 * 48 * 6 + 8 * 27) + 3 * 40 * 7
 
@@ -99,7 +71,7 @@ def test_recomputing_adds_a_forward_pass_of_the_layers():
 def test_low_rank_updates_spare_the_frozen_weights_gradients():
     # Rank 3 on c_attn [2, 6] and both c_proj [2, 2] and [8, 2]: 3 * (8 + 4 + 10) weights.
     lora = Lora(rank=3, alpha=1.0, targets=["c_attn", "c_proj"])
-    flop = Costs(SIZES, lora).flop(tokens=6, pairs=27, targets=7)
+    flop = FlopCounter(SIZES, lora).flop(tokens=6, pairs=27, targets=7)
 
     assert work.lora_weights(SIZES, lora) == 66
     assert flop == 2 * (2 * 48 * 6) + 3 * (8 * 27 + 2 * 66 * 6) + 2 * 40 * 7
@@ -115,14 +87,9 @@ def test_the_weights_of_updates_are_those_that_lora_trains():
     assert work.lora_weights(SIZES, settings) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-made_rows = st.lists(
-    st.tuples(st.lists(st.integers(0, 2), min_size=2, max_size=9), st.integers(0, 6)), min_size=1, max_size=5
-)
-
-
-def test_what_fills_up_a_line_is_computed_too():
-    shape = Shape.of(ROWS, "all", Layout(line=4))
-    found = work.work_of(shape, Costs(SIZES, train=False))
+def test_padding_is_computed_too():
+    shape = Shape.of(ROWS, "all", Layout(multiple=4))
+    found = work.work_of(shape, FlopCounter(SIZES, train=False))
 
     # 6 tokens and 7 targets become 8 each; attention sees the 6 alone.
     assert (shape.tokens, shape.targets, shape.computed, shape.logits) == (6, 7, 8, 8)
@@ -130,51 +97,11 @@ def test_what_fills_up_a_line_is_computed_too():
     assert found.flop == 2 * 48 * 8 + 8 * 27 + 40 * 8
 
 
-@given(
-    made_rows,
-    st.sampled_from(["all", "response"]),
-    st.booleans(),
-    st.builds(Layout, st.integers(1, 9)) | st.just(Layout(padded=True)),
-    st.integers(0, 10),
-)
-def test_the_shape_is_that_of_the_batch_that_is_made(made, loss_on, share, layout, common):
-    begin = [0] * common
-    rows = [row(*begin, *ids, prompt=min(common + prompt, common + len(ids) - 1)) for ids, prompt in made]
-
-    batch = collate(rows, loss_on, PLAIN, share_prefix=share)
-    filled = collate(rows, loss_on, layout, share_prefix=share)
-    shape = Shape.of(rows, loss_on, layout, share_prefix=share)
-
-    assert shape.tokens == len(batch.ids) + (len(rows) - 1) * (batch.attend.prefix - filled.attend.prefix)
-    assert shape.targets == int(filled.weights.count_nonzero())
-    assert shape.computed == len(filled.ids) == len(filled.positions)
-    assert shape.logits == len(filled.where) == len(filled.targets) == len(filled.weights)
-    attend = filled.attend
-    assert (shape.prefix, shape.rows, shape.longest) == (attend.prefix, attend.rows, attend.width)
-    assert work.work_of(shape, Costs(SIZES)).padding == attend.rows * attend.width - sum(
-        length - attend.prefix for length in shape.inputs
-    )
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_a_team_computes_what_its_processes_share_out(processes):
-    train = random_rows(4, seed=1)
-    recipe = RECIPE.model_copy(update={"max_steps": 1})
-    [step] = work.training_shapes(train, recipe, "all", 1, PLAIN, processes)
-
-    batch = [train[index] for index in epoch_order(len(train), recipe.seed, 1)]
-    shares = [Team(rank, processes).share(batch) for rank in range(processes)]
-    assert step == [Shape.of(rows, "all") for rows, counts in shares if counts]
-    val = work.evaluation_shapes(ROWS, "all", PLAIN, 8, processes)
-    by_length = [ROWS[1], ROWS[2], ROWS[0]]
-    assert val == [Shape.of(by_length[rank::processes], "all") for rank in range(min(processes, 3))]
-
-
-def test_two_processes_compute_the_common_beginning_twice_and_see_the_rows_once():
+def test_two_processes_compute_the_shared_prefix_twice_and_see_the_rows_once():
     recipe = RECIPE.model_copy(update={"batch_size": 3, "max_steps": 1})
-    about = {"loss_on": "all", "steps": 1, "evaluation_batch": 8, "place": Place(torch.device("cpu"), torch.float32)}
-    alone = work.plan(ROWS, ROWS, recipe, SIZES, **about)
-    both = work.plan(ROWS, ROWS, recipe, SIZES, **about, processes=2)
+    run = Run(recipe, ROWS, ROWS, "all", ON_CPU)
+    alone = work.plan(run, SIZES)
+    both = work.plan(replace(run, team=Team(0, 2)), SIZES)
 
     for one, two in ((alone.steps[0], both.steps[0]), (alone.evaluation, both.evaluation)):
         assert (one.tokens, two.tokens) == (10, 10)
@@ -189,28 +116,3 @@ def random_rows(count: int, seed: int) -> list[Encoded]:
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(4, 20, (count,), generator=generator).tolist()
     return [row(*torch.randint(10, (length,), generator=generator).tolist()) for length in lengths]
-
-
-@pytest.mark.parametrize("changed", [{}, {"accumulate": 3}, {"drop_last": False}, {"max_steps": 4}])
-def test_the_tokens_are_those_that_training_has_seen_step_by_step(changed):
-    recipe = RECIPE.model_copy(update=changed)
-    train, val = random_rows(14, 0), random_rows(5, 1)
-    steps = schedule.planned_steps(len(train), recipe)
-
-    history = trainer.fit(
-        weights.initialise(SIZES, seed=0),
-        train,
-        val,
-        recipe,
-        loss_on="all",
-        dtype=torch.float32,
-        on_step=lambda _: None,
-        on_epoch=lambda _: {},
-    ).history
-    shapes = work.training_shapes(train, recipe, "all", steps, PLAIN)
-
-    seen = [0]
-    for parts in shapes:
-        seen.append(seen[-1] + sum(sum(part.inputs) for part in parts))
-    assert seen == [record.tokens_seen for record in history]
-    assert work.evaluations(steps, recipe.eval_every) == [r.step for r in history if r.val_loss is not None]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows import profile
+from flows import profiles
 from flows.overrides import Overrides
 from stages.common.errors import ConfigError
 from stages.params import reading, whole
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.profile", *arguments],
+        [sys.executable, "-m", "flows.profiles", *arguments],
         cwd=root,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -82,13 +82,13 @@ def test_a_wrong_profile_leaves_the_file_as_it_was(root: Path, name: str, messag
 
 
 def test_the_projects_own_profiles_are_valid() -> None:
-    assert {"quick", "gpt2-medium"} <= set(profile.known(ROOT))
-    for name in profile.known(ROOT):
-        profile.overlaid(ROOT, name, {})
+    assert {"quick", "gpt2-medium"} <= set(profiles.known(ROOT))
+    for name in profiles.known(ROOT):
+        profiles.overlaid(ROOT, name, {})
 
 
 def test_overrides_go_over_the_profile(root: Path) -> None:
-    tree = profile.overlaid(root, "tiny", {"finetune.epochs": 7, "judge.seed": 9})
+    tree = profiles.overlaid(root, "tiny", {"finetune.epochs": 7, "judge.seed": 9})
     checked = whole.check(tree)
     assert (checked.profile, checked.finetune.epochs, checked.judge.seed) == ("tiny", 7, 9)
 
@@ -105,13 +105,13 @@ def test_overrides_go_over_the_profile(root: Path) -> None:
     ],
 )
 def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
-    assert profile.parse_override(text) == ("a.b", value)
+    assert profiles.parse_override(text) == ("a.b", value)
 
 
 @pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1"])
 def test_a_malformed_override_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
-        profile.parse_override(text)
+        profiles.parse_override(text)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_malformed_override_is_refused(text: str) -> None:
 )
 def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], mend: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        profile.overlaid(root, name, given)
+        profiles.overlaid(root, name, given)
     assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {mend}"
 
 
@@ -143,12 +143,12 @@ def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) ->
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(re.sub(r"(\n  accumulate:) \d+", r"\1 999", text))
     with pytest.raises(ConfigError, match=r"to fix it: correct params\.yaml$"):
-        profile.overlaid(root, "current", {"finetune.epochs": 3})
+        profiles.overlaid(root, "current", {"finetune.epochs": 3})
 
 
 def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
     before = (root / "params.yaml").read_bytes()
-    command = f"ulimit -f 0; exec {sys.executable} -m flows.profile tiny"
+    command = f"ulimit -f 0; exec {sys.executable} -m flows.profiles tiny"
     done = subprocess.run(
         ["sh", "-c", command], cwd=root, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
 
 
 def test_dotted_keys_become_nested_ones() -> None:
-    assert profile.nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
+    assert profiles.nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 def test_typed_overrides_hold_what_was_given_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.comparison import with_last_commit
+from flows.last_commit import with_last_commit
 from stages.common.results.judge import JUDGE_FOLDER
 from tests.judge.runs.test_compare import commit, git, write
 from tests.root import ROOT

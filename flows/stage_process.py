@@ -1,4 +1,4 @@
-"""One DVC stage as one supervised process group: nothing of it outlives the call, however that ends."""
+"""Runs one DVC stage in a supervised process group: no process of it outlives the call, however the call ends."""
 
 from __future__ import annotations
 
@@ -18,33 +18,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from flows import dvc_cli
+from flows import dvc_cli, waits
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
-from stages.running import environment
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
 _GUARD = Path(__file__).with_name("guard.py")
-#: How often a wait looks up, in seconds, so that a cancellation is seen.
+#: Seconds between two looks while it waits, so that a cancellation is noticed.
 _POLL_SECONDS = 0.5
-#: How long a stage may take to end when it is stopped, in seconds: a step of a large fine-tuning, and a checkpoint of
-#: several GB. PIPELINE_GRACE_SECONDS says another time.
-_GRACE_SECONDS = 60.0
-#: Longer than the guard takes for its further signals.
+#: Seconds that the guard may take for its further signals, and more.
 _GUARD_SECONDS = 15.0
 #: Lines of output kept for an error's message.
 _TAIL_LINES = 30
 
 _STAGE_EXIT = re.compile(r"exited with (-?\d+)")
-# The texts are DVC 3.67's. A test runs it, so that a new DVC cannot change them unseen.
+# The messages of DVC 3.67. A test runs DVC, so that a new version cannot change them unnoticed.
 _UP_TO_DATE = re.compile(r"didn't change, skipping")
 _FROM_CACHE = re.compile(r"is cached - skipping run")
-#: Advice that DVC repeats after every stage; in an isolated run it is wrong, too.
+#: Advice that DVC repeats after every stage; in an isolated run it would be wrong.
 _ADVICE = re.compile(r"To track the changes with git|\s+git add |To enable auto staging|\s+dvc config |Use `dvc push` ")
-#: The number of an error of the system, as Python shows it, where DVC says why it fails itself: the disk that it copies
-#: to may be full. What a stage has printed may hold such numbers, too.
+#: The number of a system error in a message of DVC itself, whose disk may be full. Output of a stage may hold such
+#: numbers too, but not at the start of a line that begins with ERROR.
 _SYSTEM_ERROR = re.compile(r"^ERROR: .*?\[Errno (-?\d+)\]", re.MULTILINE)
-#: Those of the network: a host is not found or not reached, or does not answer.
+#: The numbers of network errors: a host is not found, not reached, or does not answer.
 _OF_NETWORK = frozenset(
     {
         socket.EAI_AGAIN,
@@ -62,8 +58,8 @@ _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lo
 
 
 @dataclass(frozen=True)
-class StageRun:
-    """What one successful run of a stage did: its outcome, and how long it took in seconds."""
+class StageResult:
+    """What one successful run of a stage did, and how long it took in seconds."""
 
     stage: str
     outcome: Outcome
@@ -74,9 +70,9 @@ class StageFailed(Exception):
     """A stage did not succeed.
 
     Attributes:
-        stage: its name.
-        exit_code: the stage's own code, or the one of `stages.common.errors` that fits what DVC says.
-        message: what the stage or DVC says about it.
+        stage: name of the stage.
+        exit_code: the stage's own exit code, or the one of `stages.common.errors` that fits DVC's message.
+        message: message of the stage or of DVC.
     """
 
     def __init__(self, stage: str, exit_code: int, message: str) -> None:
@@ -96,20 +92,23 @@ def run_stage(
     log: Callable[[str], None],
     force: bool = False,
     variables: Mapping[str, str] | None = None,
-) -> StageRun:
-    """Bring one stage up to date with `dvc repro --single-item` and return what was done.
+) -> StageResult:
+    """Bring one stage up to date with `dvc repro --single-item`.
 
     Args:
-        stage: the name of a stage, or a .dvc file.
-        root: the folder of dvc.yaml.
-        log: called with every line of output, at once.
-        force: run the stage even if nothing has changed.
+        stage: name of a stage, or a .dvc file.
+        root: folder of dvc.yaml.
+        log: function that is called with every line of output as it comes.
+        force: whether to run the stage even if nothing has changed.
         variables: environment variables for the stage, besides this process's own.
+
+    Returns:
+        What was done.
 
     Raises:
         StageFailed: the stage or DVC failed.
     """
-    dvc_cli.mend_rwlock(root)
+    dvc_cli.repair_rwlock(root)
     command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()
     lines: list[str] = []
@@ -121,13 +120,13 @@ def run_stage(
         code = guard.wait()
     if code != 0:
         raise _failure(stage, code, lines)
-    return StageRun(stage, _outcome("\n".join(lines)), time.monotonic() - started)
+    return StageResult(stage, _outcome("\n".join(lines)), time.monotonic() - started)
 
 
 @contextlib.contextmanager
 def _process_group(command: list[str], root: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start ``command`` under its guard; when the block ends, in whatever way, wait until the group is gone."""
-    grace = environment.seconds("PIPELINE_GRACE_SECONDS", _GRACE_SECONDS)
+    """Start a command under its guard; however the block ends, wait until the whole group has ended."""
+    grace = waits.grace()
     guard = subprocess.Popen(
         [sys.executable, "-P", str(_GUARD), str(grace), *command],
         cwd=root,
@@ -148,7 +147,7 @@ def _process_group(command: list[str], root: Path, variables: dict[str, str]) ->
             guard.stdin.close()
             guard.wait(grace + _GUARD_SECONDS)
         finally:
-            # The guard was killed or did not manage, or a second Ctrl-C has come.
+            # The guard was killed or did not finish, or a second Ctrl-C has come.
             if guard.returncode is None or guard.returncode < 0:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(guard.pid, signal.SIGKILL)
@@ -157,7 +156,7 @@ def _process_group(command: list[str], root: Path, variables: dict[str, str]) ->
 
 
 def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield lines of output as they come, until there can be no more."""
+    """Yield lines of output as they come, until no more can come."""
     arrived: queue.Queue[str | None] = queue.Queue()
 
     def read(stream: IO[str]) -> None:
@@ -174,7 +173,7 @@ def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
         except queue.Empty:
             if guard.poll() is None:
                 continue
-            return  # The guard is gone, and a process that it could not end holds the pipe.
+            return  # the guard has ended, and a process that it could not end holds the pipe
         if line is None:
             return
         if line and not _ADVICE.match(line):
@@ -204,13 +203,13 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
 
 
 def _signal_in(code: int) -> signal.Signals | None:
-    """The signal that ended a command, from its exit code: -9 where its shell gave way to it, else the shell's 137."""
+    """The signal that ended a command, from its exit code: for SIGKILL -9, or 137 where a shell ran the command."""
     number = -code if code < 0 else code - 128
     return signal.Signals(number) if number in set(signal.Signals) else None
 
 
 def _message(stage: str, lines: list[str]) -> str:
-    """What the stage said last under its own name, or else the end of the output."""
+    """The stage's last message under its own name, or else the end of the output."""
     said = [line for line in lines if not _STAGE_EXIT.search(line)]
     starts = [number for number, line in enumerate(said) if line.startswith(f"{stage}: ")]
     return "\n".join(said[starts[-1] :] if starts else said[-10:])

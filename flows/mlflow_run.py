@@ -1,4 +1,4 @@
-"""The flow's MLflow run: made before the first stage, ended whatever becomes of the flow."""
+"""The flow's MLflow run: created before the first stage, ended however the flow ends."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from flows.stage_run import StageFailed
+from flows.stage_process import StageFailed
 from stages.running.tracking import tracker
 
 
 @dataclass(frozen=True)
-class TrackedRun:
+class MlflowRun:
     """One execution of the pipeline, as tracking sees it.
 
-    Attributes:
+    Args:
         variables: environment variables by which the stages find the MLflow run.
-        ran: the stages that really ran, to be filled in the block. What the others would have logged is replayed.
-        files: more files for the run's folder judge, to be filled in the block, and there until its end.
+        ran: names of the stages that ran. The block adds them; the metrics of the others are logged from their files.
+        files: files for the run's folder judge. The block adds them and keeps them until its end.
     """
 
     variables: dict[str, str]
@@ -29,23 +29,22 @@ class TrackedRun:
 
 
 @contextlib.contextmanager
-def tracked(root: Path, tree: Path, prefect_run_id: str) -> Iterator[TrackedRun]:
+def mlflow_run(root: Path, tree: Path, prefect_run_id: str) -> Iterator[MlflowRun]:
     """Open an MLflow run for the block, publish what the stages have left in ``tree``, and end the run.
 
-    An error makes the run FAILED and publishes no more than which stages ran and which failed: some files would be an
-    earlier run's. A cancellation makes it KILLED. Where the flow is killed outright, `tracking` finds that out when the
-    next run begins.
+    After an error the run is FAILED. It then holds only which stages ran and which failed: some files would be those
+    of an earlier run. After a cancellation it is KILLED. Where the flow itself was killed, the next run sets that.
 
     Args:
         root: the user's repository, which has the tracking database.
-        tree: the folder that the stages run in.
-        prefect_run_id: the id of Prefect's run, put on the MLflow run as a tag.
+        tree: folder that the stages run in.
+        prefect_run_id: id of Prefect's run, put on the MLflow run as a tag.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
     run_id = tracker.create_run(tree, tags={"prefect.flow_run_id": prefect_run_id})
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    run = TrackedRun(tracker.environment(run_id))
+    run = MlflowRun(tracker.stage_variables(run_id))
     try:
         yield run
         tracker.publish(tree, run_id, ran=run.ran, files=run.files)

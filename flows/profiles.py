@@ -1,6 +1,6 @@
-"""Put a profile's values over params.yaml: `python -m flows.profile PROFILE`.
+"""Put a profile's values over params.yaml: `python -m flows.profiles NAME`.
 
-Comments stay. What would come out is checked before a byte is written.
+The comments of params.yaml stay. The merged values are checked before anything is written.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def known(root: Path) -> list[str]:
 
 
 def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
-    """The values of params.yaml in ``root`` with a profile's and then single values put over them, checked.
+    """The values of params.yaml with a profile's, and then single values, put over them; checked.
 
     Args:
-        root: the folder of params.yaml and profiles/.
-        profile: a profile's name, or `CURRENT`.
+        root: folder of params.yaml and profiles/.
+        profile: name of a profile, or `CURRENT`.
         overrides: values by dotted key, ``{"finetune.epochs": 3}``, or nested, ``{"finetune": {"epochs": 3}}``.
 
     Returns:
-        ruamel's tree, comments kept; `to_text` makes a file of it.
+        The tree of ruamel, with its comments; `to_text` writes it.
 
     Raises:
-        ConfigError: there is no such profile, a file is not YAML, a key is unknown or a value is wrong.
+        ConfigError: the profile does not exist, a file is not YAML, a key is unknown or a value is wrong.
     """
     tree = reading.read_yaml(root / paths.PARAMS)
     sources = [str(paths.PARAMS)]
@@ -68,7 +68,10 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
 
 
 def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """What gives each value that `overlaid` puts over params.yaml: by dotted key the profile's file, or the option."""
+    """The origin of each value that `overlaid` puts over params.yaml, by dotted key: the profile's file, or --set.
+
+    Arguments and errors are those of `overlaid`.
+    """
     found: dict[str, str] = {}
     if profile != CURRENT:
         path = paths.PROFILES / f"{profile}.yaml"
@@ -77,12 +80,20 @@ def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def named(keys: Iterable[str], text: str) -> list[str]:
-    """Those of the keys that a text names."""
+    """The keys that occur in a text."""
     return [key for key in keys if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.]*\w)", text)]
 
 
 def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
-    """Those of the keys that a problem is about: of the wrong key itself, or, of a section, those that it names.
+    """The keys that an error is about.
+
+    Those at or above the wrong key, and those below it; where the wrong key is a section, of those below it only the
+    ones that the message names.
+
+    Args:
+        keys: dotted keys that were given.
+        wrong: dotted key of the error; empty for params.yaml as a whole.
+        problem: the message.
 
     >>> _blamed(["judge.seed", "finetune.accumulate"], "finetune", "finetune: accumulate (9) cannot be more than ...")
     ['finetune.accumulate']
@@ -107,10 +118,10 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split ``key=value``; the value is YAML, so that 3, 5e-5, null and [tuned] are what they look like.
+    """Split ``key=value`` and read the value as YAML: 3 and 5e-5 are numbers, null is None, [tuned] is a list.
 
     Raises:
-        ConfigError: there is no "=", no key, or the value is not YAML.
+        ConfigError: the "=" or the key is missing, or the value is not YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -122,7 +133,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def to_text(tree: Any) -> str:
-    """A tree of ruamel's as YAML, with its comments."""
+    """A tree of ruamel as YAML, with its comments."""
     yaml = YAML()
     yaml.width = 120
     yaml.Representer = _Representer
@@ -132,7 +143,7 @@ def to_text(tree: Any) -> str:
 
 
 class _Representer(RoundTripRepresenter):
-    """ruamel's, but with null written out: it leaves nothing after the colon."""
+    """Writes null as ``null``; ruamel leaves it out."""
 
 
 _Representer.add_representer(
@@ -147,9 +158,9 @@ def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Merge a profile into params.yaml of the working directory and print what has changed, key by key."""
-    parser = argparse.ArgumentParser(prog="python -m flows.profile", description=__doc__)
-    parser.add_argument("profile", metavar="PROFILE", help="a file of profiles/, without .yaml")
+    """Put a profile's values over params.yaml of the working directory, and print every value that changes."""
+    parser = argparse.ArgumentParser(prog="python -m flows.profiles", description=__doc__)
+    parser.add_argument("profile", metavar="NAME", help="the profile: a file of profiles/, without .yaml")
     profile = parser.parse_args(arguments).profile
     root = Path()
     before = reading.flatten(reading.read_yaml(root / paths.PARAMS))

@@ -9,15 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import dvc_cli, stage_run
-from flows.stage_run import StageFailed, run_stage
+from flows import dvc_cli, stage_process
+from flows.stage_process import StageFailed, run_stage
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 
 _RUN = """\
 from pathlib import Path
-from flows.stage_run import run_stage
+from flows.stage_process import run_stage
 run_stage("zeta", Path(), log=print)
 """
 
@@ -108,7 +108,7 @@ def test_sigkill_of_the_caller_ends_stage_and_dvc(project: Project) -> None:
 
 def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # A stage that takes longer than the given grace for its work is ended; the default is longer than any step.
-    assert stage_run._GRACE_SECONDS >= 60
+    assert stage_process._GRACE_SECONDS >= 60
     slow = (
         "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open('saved', 'w'), exit(3)))\n"
     )
@@ -158,7 +158,7 @@ def test_a_number_that_a_stage_has_printed_is_not_why_dvc_fails(project: Project
 )
 def test_a_network_that_does_not_answer_dvc_is_no_fault_of_a_disk(said: str, kind: type[PipelineError]) -> None:
     lines = ["warned of [Errno 13] Permission denied: 'b'", f"ERROR: failed to reproduce 'zeta': {said}"]
-    assert stage_run._failure("zeta", 255, lines).exit_code == kind.exit_code
+    assert stage_process._failure("zeta", 255, lines).exit_code == kind.exit_code
 
 
 def test_a_stage_that_dvc_runs_elsewhere_is_a_temporary_failure(project: Project) -> None:

@@ -1,6 +1,6 @@
-"""The environment that Prefect, DVC and MLflow run in: state inside the project, and no telemetry.
+"""Settings of Prefect, DVC and MLflow, as environment variables: state inside the project, and no telemetry.
 
-A variable that is already set keeps its value. `python -m flows COMMAND ...` runs any command in this environment.
+A variable that is already set keeps its value. `python -m flows COMMAND ...` runs any command with these settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DEFAULTS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # The default, 20 seconds, is too short for the first start on a small, busy machine.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # The default, memory, leaves the slot of a killed holder taken for ever once the server has been restarted.
+    # With the default, memory, the slot of a killed holder stays taken for ever after a restart of the server.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -23,7 +23,7 @@ _DEFAULTS = {
 
 
 def set_defaults() -> None:
-    """Set what is unset. It must come before Prefect or MLflow is imported: they read it once."""
+    """Set the variables that are unset. Must be called before Prefect or MLflow is imported: they read them once."""
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)

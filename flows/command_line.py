@@ -1,0 +1,96 @@
+"""The command line of a run and how it ends: what `flows.run` and the process that it starts have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flows import profiles
+from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Args:
+        profile: the name of a profile, or `profiles.CURRENT`.
+        overrides: values by dotted key.
+        force: whether every stage is to run.
+    """
+
+    profile: str
+    overrides: dict[str, Any]
+    force: bool
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the run works in the project's folder, with params.yaml as it is."""
+        return self.profile == profiles.CURRENT and not self.overrides
+
+
+def parse(program: str, description: str) -> Request:
+    """Read the command line of a run.
+
+    Args:
+        program: name of the program in its help.
+        description: what the help says of it.
+
+    Raises:
+        ConfigError: a --set is not KEY=VALUE.
+        SystemExit: an option is unknown, or the help was asked for.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog="Exit codes: 0 success; 65 data, 69 a service, 74 files, 75 interrupted (run the command again), "
+        "78 params.yaml, an option or an environment variable.",
+    )
+    parser.add_argument(
+        "--profile",
+        default=profiles.CURRENT,
+        metavar="NAME",
+        help="run with the values of profiles/NAME.yaml over those of params.yaml, in a copy of the last commit",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="run with another value, such as finetune.epochs=3, in a copy of the last commit; may be given repeatedly",
+    )
+    parser.add_argument("--force", action="store_true", help="run every stage, even if nothing has changed")
+    found = parser.parse_args()
+    return Request(found.profile, dict(map(profiles.parse_override, found.set)), found.force)
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a program's ``main`` and end the process with the exit code that `stages.common.errors` gives."""
+    try:
+        main()
+    except PipelineError as error:
+        fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        fail("stopped; run the same command again to go on", TemporaryFailure.exit_code)
+    except BrokenPipeError:
+        # Whoever read the results, such as `head`, has seen enough. Python would flush what is left once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(str(InputOutputError.of(error)), InputOutputError.exit_code)
+    sys.exit(0)
+
+
+def succeed(message: str, results: str) -> None:
+    """Print how a run ended, and its results."""
+    print(f"{message}\n\n{results}", flush=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print what went wrong, and end the process with an exit code."""
+    sys.stdout.flush()
+    print(f"pipeline: {message}" if not message.startswith("pipeline:") else message, file=sys.stderr, flush=True)
+    sys.exit(code)

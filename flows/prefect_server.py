@@ -1,0 +1,28 @@
+"""The Prefect server that PREFECT_API_URL names: whether it answers."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+
+from stages.common.errors import ServiceUnavailable
+
+_SECONDS = 10
+
+
+def check() -> None:
+    """Ask the server if it is healthy, where one is configured: Prefect itself would show a traceback.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+    """
+    if not (address := os.environ.get("PREFECT_API_URL")):
+        return
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=_SECONDS):  # noqa: S310 - the user's own server
+            return
+    except (OSError, ValueError) as error:
+        raise ServiceUnavailable(
+            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {error}",
+            "start it (make ui), or unset PREFECT_API_URL to run without one",
+        ) from None

@@ -1,0 +1,38 @@
+"""How long the flow waits for a stage, and before it runs one again; environment variables say otherwise.
+
+Read when they are needed, not at import: a wrong variable is a user's mistake, and is told as one.
+"""
+
+from __future__ import annotations
+
+from stages.running import environment
+
+
+def grace() -> float:
+    """Seconds that a stage may take to end when it is stopped (PIPELINE_GRACE_SECONDS).
+
+    By default a minute: a step of a large fine-tuning, and a checkpoint of several GB.
+
+    Raises:
+        ConfigError: the variable is not a number of seconds.
+    """
+    return environment.seconds("PIPELINE_GRACE_SECONDS", 60.0)
+
+
+def first_retry() -> float:
+    """Seconds before a failed stage is run again (PIPELINE_RETRY_SECONDS); each further wait is twice as long.
+
+    Raises:
+        ConfigError: the variable is not a number of seconds.
+    """
+    return environment.seconds("PIPELINE_RETRY_SECONDS", 15.0)
+
+
+def check() -> None:
+    """Refuse a wrong variable before anything runs.
+
+    Raises:
+        ConfigError: a variable is not a number of seconds.
+    """
+    grace()
+    first_retry()

@@ -1,0 +1,1 @@
+"""Parts of the summary, each about one thing, as lines of text."""

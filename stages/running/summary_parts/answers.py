@@ -1,0 +1,98 @@
+"""The summary of the answers: the measures that need no judge, and three examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stages.common.results.generate import AnswerMetrics, GenerateMetrics, Response
+from stages.common.results.judge import Verdict
+from stages.common.results.split import Example
+from stages.running.summary_parts.layout import shortened
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A measure as the summary shows it.
+
+    Args:
+        label: name.
+        value: its value, as it is shown.
+        digits: decimal places.
+        unit: what follows the value.
+    """
+
+    label: str
+    value: Callable[[AnswerMetrics], float]
+    digits: int = 0
+    unit: str = ""
+
+    def text(self, models: Sequence[AnswerMetrics]) -> str:
+        """The label, and the value of each model."""
+        values = " → ".join(f"{self.value(found):.{self.digits}f}" for found in models)
+        return f"{self.label} {values}{self.unit}"
+
+
+#: One line of the summary each.
+_MEASURES = (
+    (
+        _Measure("exact", lambda found: 100 * found.exact_match, digits=1, unit=" %"),
+        _Measure("token F1", lambda found: found.token_f1, digits=2),
+        _Measure("chrF", lambda found: found.chrf, digits=1),
+    ),
+    (
+        _Measure("ended by itself", lambda found: 100 * found.end_of_text_rate, unit=" %"),
+        _Measure("cut at the cap", lambda found: 100 * found.cap_hit_rate, unit=" %"),
+    ),
+    (
+        _Measure("with parts of the prompt's template", lambda found: 100 * found.template_leaks, unit=" %"),
+        _Measure("length ratio", lambda found: found.length_ratio, digits=2),
+    ),
+)
+
+
+def answer_lines(found: GenerateMetrics) -> list[str]:
+    """The answers without a judge: before fine-tuning, if the base model answered too, and after."""
+    models = list(found.by_model().values())
+    lines = [", ".join(measure.text(models) for measure in measures) for measures in _MEASURES]
+    if found.tuned is not None and (blocked := found.tuned.no_room):
+        leave = "prompt leaves" if blocked == 1 else "prompts leave"
+        lines.append(f"{blocked:,} {leave} no room for an answer: too long for the model")
+    if found.tuned is not None and (compared := found.tuned.bf16_compared):
+        shares = " → ".join(f"{100 * one.bf16_changed:.0f}" for one in models if one.bf16_changed is not None)
+        lines.append(f"bf16 changes {shares} % of the first {compared} answers")
+    return lines
+
+
+def examples(rows: Sequence[Example], responses: Sequence[Response], verdicts: Sequence[Verdict]) -> list[list[str]]:
+    """The answers with the best, the middle and the worst score, each beside the reference and the base model's.
+
+    Args:
+        rows: the test rows.
+        responses: the answers of both models.
+        verdicts: their scores.
+
+    Returns:
+        The lines of each example.
+    """
+    answers: dict[tuple[str, str], str] = {(row.id, row.model): row.text for row in responses}
+    scores = {row.id: row.score for row in verdicts if row.model == "tuned" and row.score is not None}
+    found = []
+    for row in _chosen([row for row in rows if row.id in scores], scores):
+        lines = [shortened(f"{row.instruction} {row.input}"), f"reference   {shortened(row.output, 12)}"]
+        if (row.id, "base") in answers:
+            lines.append(f"before      {shortened(answers[row.id, 'base'], 12)}")
+        tuned = shortened(answers.get((row.id, "tuned"), ""), 29)
+        found.append([*lines, f"fine-tuned  {tuned}   ({scores[row.id]:.0f} of 100)"])
+    return found
+
+
+def _chosen(rows: Sequence[Example], scores: dict[str, float]) -> list[Example]:
+    """Rows at equal distances in the order of their scores, the best first; fewer where there are fewer rows."""
+    ranked = sorted(rows, key=lambda row: -scores[row.id])
+    if not ranked:
+        return []
+    indices = {round(number * (len(ranked) - 1) / (_EXAMPLES - 1)) for number in range(_EXAMPLES)}
+    return [ranked[index] for index in sorted(indices)]

@@ -1,0 +1,122 @@
+"""The summary of the judge's scores: means, comparison, human labels, categories, faults, and what a verdict cost."""
+
+from __future__ import annotations
+
+from stages.common.results.judge import (
+    CalibrationMetrics,
+    CategoryMean,
+    FaultCount,
+    Interval,
+    JudgeMetrics,
+    ModelScores,
+    PairwiseMetrics,
+)
+from stages.running.costs import JudgingCosts
+
+_CATEGORIES = 4
+_FAULTS = 3
+
+#: Of a judge that is no language model.
+REFERENCE_JUDGE = (
+    "The built-in judge measures how like the reference an answer is. Its score says that the machine works, "
+    "not that the model is good."
+)
+
+
+def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
+    """The scores of both models and all that belongs to them.
+
+    Args:
+        found: the figures of the judge.
+        costs: lines on what the verdicts cost.
+    """
+    judge = found.judge.model or "the built-in reference judge"
+    lines = [f"of 100, mean and 95 % interval, by {judge}"]
+    if found.base is not None:
+        lines.append(_model("before", found.base))
+    lines.append(_model("fine-tuned", found.tuned))
+    if (difference := found.difference) is not None:
+        mean = _mean(difference.mean, difference.interval, sign="+")
+        lines.append(f"difference {mean}   on {difference.n} rows")
+    if found.calibration is not None:
+        lines += _calibration(found.calibration)
+    if found.pairwise is not None:
+        lines += _pairwise(found.pairwise)
+    lines += _categories(found.tuned.categories) + _faults(found.tuned.faults) + costs
+    if found.judge.model is None:
+        lines.append(REFERENCE_JUDGE)
+    return lines
+
+
+def _model(label: str, found: ModelScores) -> str:
+    counts = f"{found.scored} scored, {found.invalid} invalid, {found.failed} failed"
+    return f"{label:<11}{_mean(found.mean, found.interval)}   {counts}"
+
+
+def _mean(mean: float | None, interval: Interval | None, sign: str = "") -> str:
+    if mean is None:
+        return "no score"
+    if interval is None or interval.low is None or interval.high is None:
+        return f"{mean:>{sign}6.1f} no interval"
+    return f"{mean:>{sign}6.1f} [{interval.low:{sign}.1f}, {interval.high:{sign}.1f}]"
+
+
+def _calibration(found: CalibrationMetrics) -> list[str]:
+    """The fine-tuned model's mean as human labels correct it, and how far the judge agrees with them."""
+    tuned = (found.means or {}).get("tuned")
+    if tuned is None or tuned.calibrated is None:
+        return [f"calibrated  not: {found.matched} human labels are too few"]
+    labels = f"by {found.matched} human labels"
+    if found.stale:
+        labels += f", {found.stale} of other answers left out"
+    lines = [f"{'calibrated':<11}{_mean(tuned.calibrated, tuned.interval)}   {labels}"]
+    hard = found.agreement.not_equal_to_reference
+    if hard.pearson is not None:
+        lines.append(f"           r {hard.pearson:.2f} with them on the {hard.n} not equal to the reference")
+    return lines
+
+
+def _pairwise(found: PairwiseMetrics) -> list[str]:
+    """The fine-tuned answers beside the base model's: how often they won, and how far the orders agree."""
+    mean, interval = found.win_rate.mean, found.win_rate.interval
+    if mean is None:
+        return [f"pairwise   no verdict on {found.rows} rows"]
+    won = f"{100 * mean:.1f} %"
+    if interval.low is not None and interval.high is not None:
+        won += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    won += " won"
+    if (controlled := found.length_controlled.win_rate) is not None:
+        won += f", {100 * controlled:.1f} % at equal length"
+    counts = [f"{found.wins} wins", f"{found.ties} ties", f"{found.losses} losses"]
+    if without := found.invalid + found.failed:
+        counts.append(f"{without} unjudged")
+    agree = "" if found.consistency is None else f"; the orders agree in {100 * found.consistency:.0f} %"
+    return [f"pairwise   {won}", f"           {', '.join(counts)}{agree}"]
+
+
+def _categories(found: dict[str, CategoryMean]) -> list[str]:
+    """The categories with the highest and the lowest means; with few of them, all in one line."""
+    scored = [(one.mean, name) for name, one in found.items() if one.mean is not None]
+    ranked = [f"{name} {mean:.0f}" for mean, name in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
+    if len(ranked) < 2:
+        return []
+    if len(ranked) <= 2 * _CATEGORIES:
+        return [f"categories: {', '.join(ranked)}"]
+    return [f"best: {', '.join(ranked[:_CATEGORIES])}", f"worst: {', '.join(ranked[-_CATEGORIES:])}"]
+
+
+def _faults(found: dict[str, FaultCount]) -> list[str]:
+    """The faults that take the most points from the mean; an answer may have several."""
+    largest = [
+        f"{name} {one.points_lost:.1f} (in\N{NO-BREAK SPACE}{one.n})"
+        for name, one in list(found.items())[:_FAULTS]
+        if one.points_lost >= 0.05
+    ]
+    return [f"points lost: {', '.join(largest)}"] if largest else []
+
+
+def verdict_cost_lines(costs: JudgingCosts) -> list[str]:
+    """The tokens and the seconds of a verdict, as far as the judge's server counts them."""
+    counted = [(costs.prompt_tokens, "read"), (costs.reply_tokens, "written")]
+    parts = [f"{count / costs.replies:,.0f} tokens {verb}" for count, verb in counted if count is not None]
+    return [f"a verdict  {', '.join([*parts, f'{costs.seconds / costs.replies:.2f} s'])}"]

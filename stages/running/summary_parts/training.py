@@ -1,0 +1,45 @@
+"""The summary of a fine-tuning: its length, its losses, and what it cost on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stages.common.results.finetune import FinetuneMetrics, StepRecord
+from stages.running.console import duration
+from stages.running.costs import TrainingCosts
+
+
+def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord]) -> list[str]:
+    """The length of a training, its precision and its losses.
+
+    Args:
+        found: its figures.
+        history: its steps, for the first train loss; may be empty.
+    """
+    counts = [_count(found.epochs, "epoch"), _count(found.steps, "step"), _count(found.tokens_seen, "token")]
+    lines = [", ".join([*counts, found.precision])]
+    if found.train_loss is not None:
+        first = next((row.train_loss for row in history if row.train_loss is not None), None)
+        start = "" if first is None else f"{first:.3f} → "
+        lines.append(f"train loss       {start}{found.train_loss:.3f} (of the last step's batch)")
+    best = f"best {found.best_val_loss:.3f} at step {found.best_step}"
+    lines.append(f"validation loss  {found.val_loss_before:.3f} → {found.val_loss:.3f} ({best})")
+    return lines
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit if number == 1 else f'{unit}s'}"
+
+
+def cost_lines(costs: TrainingCosts) -> list[str]:
+    """Two lines on what a fine-tuning cost: time and memory, speed and MFU."""
+    estimated = costs.estimated_seconds
+    parts = [duration(costs.seconds) + ("" if estimated is None else f", estimated {duration(estimated)}")]
+    if costs.seconds_to_first_step is not None:
+        parts.append(f"first step after {duration(costs.seconds_to_first_step)}")
+    parts.append(f"{costs.peak_memory_bytes / 2**30:.1f} GiB at most")
+    lines = [f"time             {'; '.join(parts)}"]
+    if costs.tokens_per_second is not None and costs.share_of_peak is not None:
+        mfu = f"MFU {100 * costs.share_of_peak:.0f} % of {costs.peak_tflop_per_second:.3g} TFLOP/s measured here"
+        lines.append(f"speed            {costs.tokens_per_second:,.0f} tokens/s, {mfu}")
+    return lines

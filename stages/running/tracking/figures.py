@@ -1,0 +1,136 @@
+"""The figures of a run in MLflow: those by which runs are compared, out of the metrics files of the stages.
+
+Everything else that the stages measured is in the run as files: among a hundred metrics nobody finds the loss curves.
+"""
+
+from __future__ import annotations
+
+from stages.common.results.finetune import FinetuneMetrics, StepRecord
+from stages.common.results.generate import AnswerMetrics, GenerateMetrics
+from stages.common.results.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+
+#: Figures by their names in MLflow; None where there is nothing to log.
+Figures = dict[str, float | None]
+
+
+def of_run(
+    trained: FinetuneMetrics | None, answered: GenerateMetrics | None, judged: JudgeMetrics | None
+) -> dict[str, float]:
+    """The figures of a run, by metric; None for a stage that has left no metrics."""
+    figures: Figures = {}
+    if trained is not None:
+        figures |= _of_training(trained)
+    if answered is not None:
+        figures |= _of_answers(answered)
+    if judged is not None:
+        figures |= _of_scores(judged)
+    return _without_gaps(figures)
+
+
+def of_step(row: StepRecord) -> dict[str, float]:
+    """The points of the curves at one step, by metric."""
+    points: Figures = {
+        "train/loss": row.train_loss,
+        "val/loss": row.val_loss,
+        "train/learning_rate": row.learning_rate,
+        "train/grad_norm": row.grad_norm,
+        "train/tokens_seen": row.tokens_seen,
+    }
+    return _without_gaps(points)
+
+
+def _of_training(found: FinetuneMetrics) -> Figures:
+    """The losses of the weights kept and of the best step."""
+    return {
+        "val/kept_loss": found.val_loss,
+        "val/kept_step": found.kept_step,
+        "val/best_loss": found.best_val_loss,
+        "val/best_step": found.best_step,
+    }
+
+
+def _of_answers(found: GenerateMetrics) -> Figures:
+    """The measures that need no judge: ``generate/...`` of the tuned model, ``generate_base/...`` of the base model."""
+    figures: Figures = {}
+    if found.tuned is not None:
+        figures |= _measures("generate", found.tuned)
+    if found.base is not None:
+        figures |= _measures("generate_base", found.base)
+    return figures
+
+
+def _measures(name: str, found: AnswerMetrics) -> Figures:
+    return {
+        f"{name}/exact_match": found.exact_match,
+        f"{name}/token_f1": found.token_f1,
+        f"{name}/chrf": found.chrf,
+        f"{name}/length_ratio": found.length_ratio,
+        f"{name}/end_of_text_rate": found.end_of_text_rate,
+        f"{name}/cap_hit_rate": found.cap_hit_rate,
+        f"{name}/template_leaks": found.template_leaks,
+        f"{name}/bf16_changed": found.bf16_changed,
+    }
+
+
+def _of_scores(found: JudgeMetrics) -> Figures:
+    """The scores: ``judge/...`` of the tuned model, ``judge_base/...`` of the base model.
+
+    ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels.
+    ``judge_pairwise/...`` is about the answers side by side, with rates from 0 to 1.
+    """
+    figures = _scores("judge", found.tuned)
+    if found.base is not None:
+        figures |= _scores("judge_base", found.base)
+    if found.difference is not None:
+        figures["judge/difference"] = found.difference.mean
+        figures |= _ends("judge/difference_ci95", found.difference.interval)
+    if found.calibration is not None:
+        figures |= _calibrated(found.calibration)
+    if found.pairwise is not None:
+        figures |= _pairwise(found.pairwise)
+    return figures
+
+
+def _scores(name: str, found: ModelScores) -> Figures:
+    return {
+        f"{name}/score_mean": found.mean,
+        f"{name}/n_scored": found.scored,
+        f"{name}/n_invalid": found.invalid,
+        f"{name}/n_failed": found.failed,
+        **_ends(f"{name}/ci95", found.interval),
+    }
+
+
+def _calibrated(found: CalibrationMetrics) -> Figures:
+    figures: Figures = {}
+    for model, mean in (found.means or {}).items():
+        name = "judge" if model == "tuned" else "judge_base"
+        figures[f"{name}/calibrated_mean"] = mean.calibrated
+        figures |= _ends(f"{name}/calibrated_ci95", mean.interval)
+    return figures
+
+
+def _pairwise(found: PairwiseMetrics) -> Figures:
+    name = "judge_pairwise"
+    return {
+        f"{name}/n_wins": found.wins,
+        f"{name}/n_ties": found.ties,
+        f"{name}/n_losses": found.losses,
+        f"{name}/n_invalid": found.invalid,
+        f"{name}/n_failed": found.failed,
+        f"{name}/consistency": found.consistency,
+        f"{name}/first_position_share": found.first_position_share,
+        f"{name}/win_rate": found.win_rate.mean,
+        **_ends(f"{name}/win_rate_ci95", found.win_rate.interval),
+        f"{name}/lc_win_rate": found.length_controlled.win_rate,
+        **_ends(f"{name}/lc_win_rate_ci95", found.length_controlled.interval),
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> Figures:
+    return {} if interval is None else {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _without_gaps(figures: Figures) -> dict[str, float]:
+    """The figures that there are, as floats."""
+    return {name: float(value) for name, value in figures.items() if value is not None}
