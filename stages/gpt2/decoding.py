@@ -193,11 +193,7 @@ def tokens(
             logits = decode([row.ids[-1] for row in grown], [row.position for row in grown])
             made = [[token] for token in _choose(logits, grown, sampling)]
         for row, new in zip(grown, made, strict=True):
-            for token in new:
-                row.ids.append(token)
-                yield Token(row.index, token, stop := _stop_reason(row, end_of_text, context))
-                if stop:
-                    break
+            yield from _extended(row, new, end_of_text, context)
         for slot in reversed(range(len(active))):
             if _stop_reason(active[slot], end_of_text, context):
                 cache.leave(slot)
@@ -325,6 +321,15 @@ def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> 
     draws = torch.stack([torch.rand((), generator=row.draws) for row in rows])
     # On the CPU whatever the model's device: an answer then depends on the logits alone.
     return sample(logits.cpu(), draws, sampling).tolist()
+
+
+def _extended(row: _Row, new: Sequence[int], end_of_text: int, context: int) -> Iterator[Token]:
+    """Append new tokens to a row's answer, up to the one that ends it."""
+    for token in new:
+        row.ids.append(token)
+        yield Token(row.index, token, stop := _stop_reason(row, end_of_text, context))
+        if stop:
+            return
 
 
 def _stop_reason(row: _Row, end_of_text: int, context: int) -> StopReason | None:

@@ -476,7 +476,7 @@ def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypa
         "generate": {"max_new_tokens": 1, "models": ["tuned"]},
     }
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay))
-    importlib.import_module("stages.download").main()
+    importlib.import_module("stages.download.__main__").main()
     shutil.copytree(BASE_MODEL, TUNED_MODEL)
     SPLIT_FOLDER.mkdir()
     TOKENS_FOLDER.mkdir()
