@@ -26,11 +26,12 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import environment, out_of_memory, signals, summary
+from stages.running import environment, out_of_memory, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
+from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import figures, tracker
 from stages.tokenize.encoding import Format
 from stages.tokenize.prompt import PromptStyle
@@ -238,5 +239,5 @@ def _keep_costs(job: Job, costs: TrainingCosts, step: int) -> None:
     assert job.tracked
     found = costs.model_dump()
     job.tracked.log_metrics({f"cost/{k}": value for k, value in found.items() if isinstance(value, int | float)}, step)
-    for line in summary.costs(costs):
+    for line in cost_lines(costs):
         say(line)

@@ -34,14 +34,14 @@ def section(kind: type[S]) -> S:
     stage itself depends on its own section's schema alone: a new option of the judge makes no training stale.
 
     Args:
-        kind: class of the section, which has the section's name.
+        kind: class of the section.
 
     Raises:
         ConfigError: params.yaml is missing or not YAML, or holds unknown keys or wrong values; every problem is listed.
     """
-    found = getattr(whole.load(), kind.__name__.lower())
-    assert isinstance(found, kind)
-    return found
+    params = whole.load()
+    sections = (getattr(params, name) for name in whole.Params.model_fields)
+    return next(found for found in sections if isinstance(found, kind))
 
 
 def torch_settings(stage: str) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
         stage += f", rank {worker.rank} of {worker.world_size}"
         ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
     elif os.environ.get("DVC_STAGE") == stage and restore(stage):
-        message += f"\n  the results of the last {stage} that succeeded are back in place"
+        message += f"\n  the results of the last {stage} that succeeded are restored"
     print(f"{stage}: {message}", file=sys.stderr, flush=True)
     if worker is not None:
         _leave_at_once(code)

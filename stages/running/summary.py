@@ -52,7 +52,7 @@ _FILES = (
 def text(root: Path = Path(), *, name_files: bool = True) -> str:
     """The summary, without a line end at its end.
 
-    A file that is not what it should be, as one of an earlier version is not, is told in place of what it holds.
+    Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
 
     Args:
         root: folder with params.yaml and artifacts/.
@@ -63,11 +63,6 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
         ConfigError: params.yaml is not what it should be.
     """
     return _Summary(root).text(name_files=name_files)
-
-
-def costs(found: TrainingCosts) -> list[str]:
-    """What a fine-tuning cost, in two lines for its program."""
-    return cost_lines(found)
 
 
 class _Summary:

@@ -134,18 +134,16 @@ def test_a_killed_flow_leaves_no_stage_and_the_next_ends_its_mlflow_run(project:
 
 
 _JUDGE = """
-from pathlib import Path
+from stages.common.records import write_metrics, write_records
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS, Verdict
 from stages.params import whole
-from stages.common.files import write_json
-from stages.common.records import write_records
-from stages.judge.scores.statistics import summarise
+from tests import results
 
 seed = whole.load().judge.seed
 rows = [Verdict(id=f"r{n}", model="tuned", status="scored", score=50.0 + seed * (n % 3), detail="") for n in range(12)]
-tuned = summarise(rows, {row.id: "one" for row in rows}, {}, resamples=100, seed=1)
 write_records(VERDICTS, rows)
-write_json(JUDGE_METRICS, {"judge": {"backend": "reference", "fingerprint": "ab"}, "tuned": tuned.model_dump()})
+scores = results.model_scores(50.0 + seed, scored=12, n=12)
+write_metrics(JUDGE_METRICS, results.judge_metrics(results.identity(), scores))
 """
 
 

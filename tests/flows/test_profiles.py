@@ -115,7 +115,7 @@ def test_a_malformed_override_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "mend"),
+    ("name", "given", "fix"),
     [
         ("current", {"judge.seed": -1}, "--set judge.seed=..."),
         ("current", {"judge": {"seed": -1}, "split.seed": 1}, "--set judge.seed=..."),
@@ -133,10 +133,10 @@ def test_a_malformed_override_is_refused(text: str) -> None:
         ("wrong", {"judge.seed": -1}, "profiles/wrong.yaml, --set judge.seed=..."),
     ],
 )
-def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], mend: str) -> None:
+def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], fix: str) -> None:
     with pytest.raises(ConfigError) as caught:
         profiles.overlaid(root, name, given)
-    assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {mend}"
+    assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {fix}"
 
 
 def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Numbers in environment variables."""
+"""Values of environment variables: durations, and the rank in a process group."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def test_anything_else_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text:
         environment.seconds("PIPELINE_TEST_SECONDS", 15.0)
     assert caught.value.what == f"PIPELINE_TEST_SECONDS: expected a number of seconds from 0, found {text!r}"
     assert caught.value.fix == "export PIPELINE_TEST_SECONDS=15, or unset it"
+
+
+def test_a_process_that_torchrun_has_started_knows_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert environment.worker() is None
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    assert environment.worker() == environment.Worker(rank=1, world_size=4)

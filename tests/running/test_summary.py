@@ -29,6 +29,7 @@ from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
 from stages.running.costs import TRAINING_COSTS
 from stages.running.summary_parts import layout
+from stages.running.summary_parts.training import cost_lines
 from tests import results
 from tests.root import ROOT
 
@@ -279,7 +280,7 @@ def test_the_costs_of_another_training_are_not_shown(root: Path):
 def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
     found = results.training_costs(seconds=4.0, peak_memory_bytes=1 << 30)
 
-    assert summary.costs(found) == ["time             4 s; 1.0 GiB at most"]
+    assert cost_lines(found) == ["time             4 s; 1.0 GiB at most"]
 
 
 def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_again(
