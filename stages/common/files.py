@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stages.common.errors import DataError
+from stages.common.locks import locked_if_possible
 
 _CHUNK = 1 << 20
 
@@ -66,11 +66,11 @@ def sweep(path: Path) -> None:
     A writer holds a lock on what it writes for as long as it lives, so that nobody takes it for a dead one's.
     """
     for old in _beside(path, _OLD):
-        with _locked(old) as ours:
+        with locked_if_possible(old) as ours:
             if ours and not path.exists():
                 os.replace(old, path)
     for left in (*_beside(path, _NEW), *_beside(path, _OLD)):
-        with _locked(left) as ours:
+        with locked_if_possible(left) as ours:
             if ours:
                 _remove(left)
 
@@ -93,7 +93,7 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         # Drawn, as a process's number means nothing in a folder that two containers share.
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_NEW}")
         make(temporary)
-        with _locked(temporary) as ours:
+        with locked_if_possible(temporary) as ours:
             if ours is False or not temporary.exists():  # swept before it was locked
                 continue
             try:
@@ -110,7 +110,7 @@ def _moved_aside(path: Path) -> Iterator[None]:
         yield
         return
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_OLD}")
-    with _locked(path):
+    with locked_if_possible(path):
         os.replace(path, old)
         try:
             yield
@@ -118,34 +118,6 @@ def _moved_aside(path: Path) -> Iterator[None]:
             os.replace(old, path)
             raise
         _remove(old)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool | None]:
-    """Lock a file or folder for the block, as far as that is possible; the kernel frees it at any death of its holder.
-
-    Yields:
-        Whether the lock is this process's and not another's; None where there is nothing to lock, or are no locks.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield _lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
 
 
 def _remove(path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import paths
+from stages.common.appended import remove_unless_open
 from stages.common.errors import DataError
 from stages.common.files import write_json
 from stages.common.records import ModelName, Precision, read_records, write_records
@@ -24,7 +25,7 @@ from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.split import Example, split_file
 from stages.common.results.tokenize import Encoded, tokens_file
 from stages.generate import answering
-from stages.generate.journal import Journal, remove_unless_open
+from stages.generate.journal import Journal
 from stages.generate.measures import PLACES, Measures
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2
