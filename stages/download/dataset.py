@@ -33,7 +33,7 @@ class Dataset:
     unknown: dict[str, int]
 
 
-def read(path: Path, *, name: str, mend: str) -> Dataset:
+def read(path: Path, *, name: str, fix: str) -> Dataset:
     """Read a dataset and check every row of it.
 
     A file whose first character is ``[`` is one JSON list; any other holds one JSON object a line. A byte order
@@ -43,7 +43,7 @@ def read(path: Path, *, name: str, mend: str) -> Dataset:
     Args:
         path: the file.
         name: what the user calls it, for messages.
-        mend: what the user can do about a mistake in it.
+        fix: what the user can do about a mistake in it.
 
     Raises:
         DataError: the file is not UTF-8 or not JSON, or rows are wrong (ten of them are named), or there are too few.
@@ -51,14 +51,14 @@ def read(path: Path, *, name: str, mend: str) -> Dataset:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})", mend) from None
+        raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})", fix) from None
     if not text.strip():
-        raise DataError(f"{name}: expected rows, found an empty file", mend)
+        raise DataError(f"{name}: expected rows, found an empty file", fix)
     rows: list[Row] = []
     problems: list[str] = []
     unknown: Counter[str] = Counter()
     total = 0
-    for where, value, mistake in _values(text, name, mend):
+    for where, value, mistake in _values(text, name, fix):
         total += 1
         row, wrong = ({}, [mistake]) if mistake else _check(value)
         rows.append(row)
@@ -66,18 +66,18 @@ def read(path: Path, *, name: str, mend: str) -> Dataset:
         if isinstance(value, dict):
             unknown.update(value.keys() - set(FIELDS))
     if problems:
-        raise DataError(_listing(name, total, problems), mend)
+        raise DataError(_listing(name, total, problems), fix)
     if total < FEWEST_ROWS:
-        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {total}", mend)
+        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {total}", fix)
     return Dataset(rows, dict(sorted(unknown.items())))
 
 
-def _values(text: str, name: str, mend: str) -> Iterator[tuple[str, Any, str | None]]:
+def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (where, value, what is wrong with its JSON) for every row."""
     if text.lstrip().startswith("["):
         values, mistake = _parse(text)
         if mistake:
-            raise DataError(f"{name}: {mistake}", mend)
+            raise DataError(f"{name}: {mistake}", fix)
         for index, value in enumerate(values):
             yield f"row {index} (number {index + 1})", value, None
         return

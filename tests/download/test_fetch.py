@@ -39,7 +39,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def get(source: str, target: Path, sha256: str | None = SHA256, retries: int = 2) -> None:
-    fetch(source, target, sha256, key=KEY, mend="the mend", waits=(0.0,) * retries)
+    fetch(source, target, sha256, key=KEY, fix="the fix", waits=(0.0,) * retries)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_wrong_bytes(web: FakeHub, target: Path) -> None:
     assert raised.value.what == (
         f"{web.url('rows.json')}: wrong SHA-256: expected {SHA256}, found {zeros} (10,240 bytes)"
     )
-    assert raised.value.fix == "the mend"
+    assert raised.value.fix == "the fix"
     assert len(web.requests) == 1
     assert_untouched(target)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from stages.common.errors import ConfigError
-from stages.download import __main__, bpe
+from stages.download import __main__, bpe, source
 from stages.gpt2 import tokenizer
 from stages.params import reading
 from stages.params.download import DataSource
@@ -188,8 +188,8 @@ def test_a_signal_leaves_nothing_behind(project: Project, tmp_path: Path) -> Non
     assert project.outputs() == {}
 
 
-def check(source: str, sha256: str | None = None) -> None:
-    __main__._check_watched(DataSource.model_validate({"source": source, "sha256": sha256}))
+def check(name: str, sha256: str | None = None) -> None:
+    source.require_sha256(DataSource.model_validate({"source": name, "sha256": sha256}))
 
 
 @pytest.fixture
@@ -230,10 +230,10 @@ def test_a_path_that_leads_out_of_a_copy_starts_at_the_repository(tmp_path: Path
     assert project.run()[0] == 78  # beside the copy there is nothing
 
 
-@pytest.mark.parametrize("source", ["other.json", "data/../other.json", "./other.json", "data/../data/../other.json"])
-def test_other_paths_need_one_and_are_told_it(in_project: Path, source: str) -> None:
+@pytest.mark.parametrize("path", ["other.json", "data/../other.json", "./other.json", "data/../data/../other.json"])
+def test_other_paths_need_one_and_are_told_it(in_project: Path, path: str) -> None:
     with pytest.raises(ConfigError, match=r"^download\.data\.sha256: needed for ") as raised:
-        check(source)
+        check(path)
     found = hashlib.sha256(b"[]").hexdigest()
     assert raised.value.fix == f"set download.data.sha256: {found} in params.yaml"
 

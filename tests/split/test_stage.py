@@ -1,4 +1,4 @@
-"""Ids, the division into splits, and the report on it."""
+"""Ids, the division into splits, and the census of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.common.results.split import Example
 from stages.download import dataset
 from stages.params.split import Split
 from stages.split import splits
-from stages.split.census import report
+from stages.split.census import take_census
 from tests.root import ROOT
 
 BOOK = ROOT / "../shared/data/instruction-data.json"
@@ -116,16 +116,16 @@ def test_every_row_is_in_one_split(data: list[dataset.Row], method: str, train: 
     assert sorted(ids(together)) == sorted(ids(examples))
     assert len(division["train"]) == int(len(data) * train)
     assert len(division["test"]) == int(len(data) * test)
-    assert set(report(division)["prompts_also_in_train"]["test"]["ids"]) <= set(ids(division["test"]))
+    assert set(take_census(division).prompts_also_in_train["test"].ids) <= set(ids(division["test"]))
 
 
-def test_report_by_hand() -> None:
+def test_census_by_hand() -> None:
     train = [row("a", "x"), row("a", "x"), row("b", "yy", "in"), row("c", "z", category="d")]
     test = [row("a", "w"), row("b", "yy")]
     val = [row("b", "yy", "in"), row("e", "z")]
     examples = splits.with_ids(train + test + val)
-    found = report({"train": examples[:4], "test": examples[4:6], "val": examples[6:]})
-    assert found == {
+    found = take_census({"train": examples[:4], "test": examples[4:6], "val": examples[6:]})
+    assert found.model_dump() == {
         "rows": {"all": 8, "train": 4, "test": 2, "val": 2},
         "repeated_rows": {"groups": 2, "rows_beyond_first": 2},
         "repeated_prompts": {"groups": 2, "rows_beyond_first": 3, "groups_with_different_outputs": 1},
@@ -155,14 +155,14 @@ def test_report_by_hand() -> None:
 def test_the_books_dataset() -> None:
     if not BOOK.is_file():
         pytest.skip(f"no copy of the book's dataset at {BOOK.relative_to(ROOT)}")
-    examples = splits.with_ids(dataset.read(BOOK, name="the book's", mend="").rows)
-    found = report(splits.divide(examples, choose()))
-    assert found["rows"] == {"all": 1100, "train": 935, "test": 110, "val": 55}
-    assert found["repeated_rows"]["groups"] == 0
-    assert found["repeated_prompts"]["groups"] == 20
-    assert found["repeated_prompts"]["rows_beyond_first"] == 25
-    assert found["prompts_also_in_train"]["test"]["count"] == 2
-    assert found["prompts_also_in_train"]["val"]["count"] == 4
+    examples = splits.with_ids(dataset.read(BOOK, name="the book's", fix="").rows)
+    found = take_census(splits.divide(examples, choose()))
+    assert found.rows == {"all": 1100, "train": 935, "test": 110, "val": 55}
+    assert found.repeated_rows.groups == 0
+    assert found.repeated_prompts.groups == 20
+    assert found.repeated_prompts.rows_beyond_first == 25
+    assert found.prompts_also_in_train["test"].count == 2
+    assert found.prompts_also_in_train["val"].count == 4
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
