@@ -45,14 +45,14 @@ ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine 
 deploy: $(VENV)/installed  ## make the nightly deployment known to the Prefect server of `make ui`
 	@$(RUN) -m flows.deploy
 
-dataset:          ## make assets/data/instructions.json anew from its tables
+dataset:          ## make assets/data/instructions.json again from its tables
 	@$(PYTHON) -m assets.dataset.build
 
-lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files anew (wants uv)
+lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files again (needs uv)
 	@$(RUN) tools/lock.py
 
 clean:            ## remove what the pipeline made; the MLflow runs and .venv stay
-	rm -rf artifacts data .cache .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts data .cache .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, the MLflow runs and Prefect's database too
