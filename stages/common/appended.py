@@ -1,4 +1,4 @@
-"""A file of lines that one process at a time appends to, and that outlives a kill: what is kept of unfinished work."""
+"""A file to which one process at a time appends lines, each of which survives a kill of the process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class AppendedFile(Generic[V]):
     """Entries by key, one line each, in the order in which they came. Used in a ``with`` block.
 
     A process that is killed while it writes leaves half a line at the end, which the next one drops. Two processes
-    never have the file open at a time: the second waits, and the kernel frees the file however the first one ends.
-    Several threads may use one object.
+    never have the file open at the same time: the second waits, and the kernel frees the file however the first one
+    ends. Several threads may use one object.
 
-    In memory is where each entry begins, about 130 bytes an entry. The entries are read when they are asked for. Of a
-    key that was kept twice the later entry counts.
+    An index in memory holds the offset of each entry, about 130 bytes an entry. The entries themselves are read from
+    the file on request. If a key was kept twice, the later entry counts.
 
     Args:
         path: path of the file.
@@ -55,7 +55,7 @@ class AppendedFile(Generic[V]):
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Wait for the file, and look through what is in it.
+        """Wait for the file, then index its lines.
 
         Raises:
             DataError: a line that is not the last cannot be read.
@@ -106,7 +106,7 @@ class AppendedFile(Generic[V]):
         """The value kept under a key; None if there is none.
 
         Raises:
-            DataError: the file ends in the middle of it: somebody else has cut it off.
+            DataError: the file ends in the middle of the entry, because somebody else has shortened it.
         """
         offset = self._offsets.get(_short(key))
         if offset is None:
@@ -122,14 +122,14 @@ class AppendedFile(Generic[V]):
         return self._parse(line)[1]
 
     def keep(self, key: str, line: bytes) -> None:
-        """Append an entry: on return it is in the file at ``path`` and survives the end of this process.
+        """Append an entry. On return it is in the file at ``path`` and survives the end of this process.
 
         Args:
             key: what `parse` finds in the line.
             line: the whole line with its line feed.
 
         Raises:
-            OSError: the disk is full, say. What was written of the line is taken back.
+            OSError: the disk is full, for example. No part of the line stays in the file.
             DataError: another process has put a file of its own at ``path``.
         """
         with self._writing:
@@ -140,7 +140,7 @@ class AppendedFile(Generic[V]):
     def _put_back(self) -> None:
         """Put a copy of this file at ``path``, from where somebody has removed it, and go on with the copy.
 
-        The open file still has all that was kept, and hours of work shall not end for a cache that was tidied away.
+        The open file still holds every entry, and hours of work should not end because a cache was cleaned up.
         """
         try:
             copy = open_locked(self.path)
@@ -151,15 +151,15 @@ class AppendedFile(Generic[V]):
                 raise self._replaced()
             self._say(f"{self.path} was removed while it was in use: writing it again; entries so far: {len(self):,}")
             _copy(self._descriptor, copy)
-            # At once: a thread that reads meanwhile finds the same bytes in either file.
+            # Atomic: a thread that reads at this moment finds the same bytes in either file.
             os.dup2(copy, self._descriptor, inheritable=False)
         finally:
             os.close(copy)
 
     def _replaced(self) -> DataError:
         return DataError(
-            f"{self.path}: another process has put a file in the place of the one that this process uses",
-            "run the same command again when the other one is done",
+            f"{self.path}: another process has replaced the file that this process uses",
+            "run the same command again when the other process is done",
         )
 
     def mark(self) -> int:

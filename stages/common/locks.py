@@ -1,4 +1,4 @@
-"""Locks on files and folders by `flock`: the kernel frees them however their holder ends, so none is ever left behind.
+"""Locks on files and folders by `flock`. The kernel frees them however their holder ends, so that none is left behind.
 
 A lock belongs to the open file, not to the process: it lasts until the last descriptor of it is closed, also one that
 a forked child has inherited. A program that is started from here holds none, as Python's descriptors close on exec.
@@ -14,10 +14,13 @@ from pathlib import Path
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file or folder, unless another process has locked it; whether it is locked for this one.
+    """Lock an open file or folder unless another process holds its lock.
+
+    Returns:
+        Whether this process holds the lock.
 
     Raises:
-        OSError: the file system has no locks, say.
+        OSError: the file system has no locks, for example.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,14 +30,14 @@ def try_lock(descriptor: int) -> bool:
 
 
 def open_locked(path: Path, *, on_busy: Callable[[], object] | None = None) -> int:
-    """Open a file to append to it, and lock it. The file and the folders on the way are made where they are missing.
+    """Open a file to append to it, and lock it. The file and the folders on the way are made if they are missing.
 
     The previous holder of the lock may have removed or replaced the file. Then the file that is at ``path`` is opened
     instead, so that two processes never hold the locks of two files of one name.
 
     Args:
         path: path of the file.
-        on_busy: called once before this process waits for another one; None: this process does not wait.
+        on_busy: function that is called once before this process waits for another one; None: do not wait.
 
     Returns:
         A descriptor to read and to append. Closing it frees the lock.
@@ -74,8 +77,8 @@ def locked_if_possible(path: Path) -> Iterator[bool | None]:
     """Lock an existing file or folder for the block, without waiting.
 
     Yields:
-        True: this process holds the lock. False: another one does. None: there is no such file, or no lock on its file
-        system.
+        True: this process holds the lock. False: another process does. None: the file is missing, or its file system
+        has no locks.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -87,7 +90,7 @@ def locked_if_possible(path: Path) -> Iterator[bool | None]:
             locked: bool | None = try_lock(descriptor)
         except OSError:
             locked = None
-        # Removed between opening and locking: the lock of that file protects nothing.
+        # If the file was removed between opening and locking, its lock protects nothing.
         yield locked if locked is not True or leads_to(path, descriptor) else None
     finally:
         os.close(descriptor)

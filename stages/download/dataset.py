@@ -1,4 +1,4 @@
-"""The instruction dataset: a JSON list, or JSON lines, of objects with text in known fields."""
+"""The instruction dataset: a JSON list or JSON lines, of objects with text in known fields."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from stages.common.errors import DataError
 
-#: One row: the fields `FIELDS`, each a string that can be written as UTF-8.
+#: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
 
 FIELDS = ("instruction", "input", "output", "category")
 NO_CATEGORY = "uncategorised"
 
-#: Each of the three splits needs a row.
+#: The fewest rows of a dataset: each of the three splits needs one.
 FEWEST_ROWS = 3
 
 _REQUIRED = ("instruction", "output")
@@ -27,7 +27,12 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Dataset:
-    """The rows in the file's order, and how many rows had each key that is not one of `FIELDS`."""
+    """The rows of a file.
+
+    Args:
+        rows: the rows in the file's order.
+        unknown: number of rows with each key that is not one of `FIELDS`.
+    """
 
     rows: list[Row]
     unknown: dict[str, int]
@@ -41,12 +46,12 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
     ``input`` and ``category`` may be missing, null or empty. Other keys are left out.
 
     Args:
-        path: the file.
-        name: what the user calls it, for messages.
-        fix: what the user can do about a mistake in it.
+        path: path of the file.
+        name: the user's name for the file, for messages.
+        fix: what the user can do about a mistake in the file.
 
     Raises:
-        DataError: the file is not UTF-8 or not JSON, or rows are wrong (ten of them are named), or there are too few.
+        DataError: the file is not UTF-8 or not JSON, has too few rows, or has wrong ones (the message names ten).
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -81,7 +86,7 @@ def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | No
         for index, value in enumerate(values):
             yield f"row {index} (number {index + 1})", value, None
         return
-    # Not splitlines: U+2028 and its like may stand in a JSON string.
+    # Not splitlines: a JSON string may hold U+2028 and other line separators.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     for index, (number, line) in enumerate(lines):
         value, mistake = _parse(line, number)
@@ -93,7 +98,7 @@ def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
         return json.loads(text), None
     except json.JSONDecodeError as error:
         return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg}"
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; brackets nested as deep
+    except (ValueError, RecursionError) as error:  # an integer with thousands of digits, or brackets nested as deeply
         return None, f"not JSON that can be read: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Answers that outlive a killed run: a file outside DVC's outputs to which each is appended as it is finished."""
+"""Answers that survive a killed run: a file outside DVC's outputs, to which each finished answer is appended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.running.console import say
 
 
 class Journal(AppendedFile[Response]):
-    """One run's answers by row id, in the order in which they were finished. Used in a ``with`` block.
+    """The answers of one run by row id, in the order in which they were finished. Used in a ``with`` block.
 
     Args:
         path: path of the file, which is named after everything that the answers depend on.
@@ -25,14 +25,14 @@ class Journal(AppendedFile[Response]):
         """The answer to a row.
 
         Raises:
-            DataError: there is none, or the file was cut off.
+            DataError: the row has no answer, or somebody has shortened the file.
         """
         if (response := super().get(row)) is None:
             raise DataError(f"{self.path}: no answer to the row {row}", f"rm {self.path}")
         return response
 
     def append(self, response: Response) -> None:
-        """Keep an answer: on return it survives the end of this process. The errors are those of `keep`."""
+        """Keep an answer. On return it survives the end of this process. The errors are those of `keep`."""
         self.keep(response.id, response.model_dump_json().encode() + b"\n")
 
 

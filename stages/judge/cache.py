@@ -1,4 +1,4 @@
-"""Verdicts that outlive a killed run: a JSONL file outside DVC's outputs to which each is appended as it comes."""
+"""Verdicts that survive a killed run: a JSONL file outside DVC's outputs, to which each verdict is appended."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from stages.running.console import say
 
 
 def cache_path(identity: Mapping[str, str], folder: Path = JUDGE_CACHE) -> Path:
-    """The file that holds the verdicts of one judge: another model, digest, server, rubric or option, another file."""
+    """The file with the verdicts of one judge. Another model, server, rubric or option has another file."""
     return folder / f"{fingerprint(identity)}.jsonl"
 
 
 class VerdictCache(AppendedFile[Judgement]):
     """Judgements by `Judge.key`. Used in a ``with`` block; `put` may be called from several threads.
 
-    Verdicts that are no score are kept, as the same judge has nothing else to say. Those that failed are not: asking
-    again may bring one. A second process that has the same judge waits, and need not ask what the first one has asked.
+    Invalid verdicts are kept, because the same judge would give them again. Failed ones are not, because the judge may
+    answer the next time. A second process with the same judge waits, and does not repeat the questions of the first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class VerdictCache(AppendedFile[Judgement]):
         super().__init__(path, parse=_parsed, entry="a cached verdict", busy=busy, say=say)
 
     def put(self, key: str, judgement: Judgement) -> bool:
-        """Keep a judgement unless it failed, and say whether it is kept. The errors are those of `keep`."""
+        """Keep a judgement unless it failed; return whether it is kept. The errors are those of `keep`."""
         if judgement.status == "failed":
             return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}

@@ -24,11 +24,11 @@ PROMPT = ["instruction", "input"]
 def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
     """Count and measure the rows of a division into train, test and val.
 
-    A prompt is a row's (instruction, input). A test row whose prompt occurs in train measures memory more than
-    skill, also where the outputs differ; it is reported, not removed.
+    A prompt is the (instruction, input) of a row. A test row whose prompt also occurs in train measures memory more
+    than skill, even if the outputs differ. Such rows are reported, not removed.
 
     Args:
-        division: the rows of every split.
+        division: rows of each split, by its name.
     """
     rows = _table(division)
     names = list(division)
@@ -50,7 +50,7 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
 
 
 def describe(census: SplitMetrics) -> Iterator[str]:
-    """Yield the lines about a division that are worth reading on a screen."""
+    """Yield the lines that the stage prints about a division."""
     rows, prompts = census.rows, census.repeated_prompts
     yield (
         f"{rows['all']:,} rows: {rows['train']:,} train, {rows['test']:,} test, {rows['val']:,} val; "

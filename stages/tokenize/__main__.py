@@ -1,4 +1,4 @@
-"""tokenize: every row of the splits as token ids, the prompt's and the response's.
+"""Turn every row of the splits into token ids: those of its prompt, then those of its response.
 
 Reads artifacts/split/*.jsonl and the tokenizer. Writes artifacts/tokenize/{train,test,val}.jsonl, format.json (how the
 ids were made) and metrics.json (how many tokens each split has, and which rows were too long).

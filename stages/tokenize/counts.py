@@ -13,7 +13,7 @@ def count(whole: Sequence[Encoded], kept: Sequence[Encoded], context_length: int
     Args:
         whole: all rows of the split, uncut; at least one.
         kept: the rows that are left, cut to the context.
-        context_length: tokens in the context.
+        context_length: length of the context in tokens.
     """
     kept_ids = {row.id for row in kept}
     return TokenCounts(

@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 
 class Format(BaseModel):
-    """How a folder of tokens was made: kept beside them, and handed on with the model trained on them."""
+    """How the token files of a folder were made. It is stored beside them, and beside the model trained on them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -36,9 +36,9 @@ class Format(BaseModel):
 
 
 def encode(example: Example, style: PromptStyle, tokenizer: Encoder) -> Encoded:
-    """Encode prompt and response apart, join them and put one end-of-text after them.
+    """Encode prompt and response separately, join them and append one end-of-text.
 
-    With a tokenizer that makes an id of every byte, "a" as the prompt and "b" as the response give
+    With a tokenizer that makes one id of each byte, the prompt "a" and the response "b" give
     ``Encoded(ids=[97, 98, 50256], prompt_length=1)``.
     """
     prompt = tokenizer.encode(style.prompt(example.instruction, example.input))
@@ -47,9 +47,9 @@ def encode(example: Example, style: PromptStyle, tokenizer: Encoder) -> Encoded:
 
 
 def cut(row: Encoded, context_length: int) -> Encoded | None:
-    """A row's first ``context_length`` ids, or None if no token of its response is among them.
+    """The first ``context_length`` ids of a row, or None if no token of its response is among them.
 
-    A row that is cut loses its end-of-text: its answer does not end there.
+    A row that is cut loses its end-of-text, because its answer does not end there.
     """
     if row.prompt_length >= context_length:
         return None

@@ -246,14 +246,14 @@ def test_a_removed_file_for_which_the_disk_has_no_room_is_told_and_not_half_ther
 HOLD = "with Pairs(Path(sys.argv[1])) as pairs: pairs.put('z'); print('open'); sys.stdin.read()"
 
 
-def test_a_file_that_another_process_has_put_in_the_place_is_let_be(path):
+def test_a_file_that_another_process_has_put_there_is_left_alone(path):
     with Pairs(path, []) as pairs:
         pairs.put("a")
         path.unlink()
         other = start(HOLD, path)
         assert other.stdout.readline() == "open\n"
         for _ in range(2):  # while it is held, and when it is only there
-            with pytest.raises(DataError, match="another process has put a file in the place"):
+            with pytest.raises(DataError, match="another process has replaced the file"):
                 pairs.put("b")
             other.communicate()
         assert "b" not in pairs
