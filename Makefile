@@ -45,10 +45,10 @@ ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine 
 deploy: $(VENV)/installed  ## make the nightly deployment known to the Prefect server of `make ui`
 	@$(RUN) -m flows.deploy
 
-dataset:          ## make assets/data/instructions.json again from its tables
+dataset:          ## make assets/data/instructions.json from its tables
 	@$(PYTHON) -m assets.dataset.build
 
-lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files again (needs uv)
+lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files (needs uv)
 	@$(RUN) tools/lock.py
 
 clean:            ## remove what the pipeline made; the MLflow runs and .venv stay
