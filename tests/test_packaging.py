@@ -157,7 +157,7 @@ def test_the_console_scripts_answer(outside):
 
 
 @pytest.mark.slow
-def test_stages_run_in_a_folder_with_params_and_data_alone(outside, tmp_path):
+def test_all_stages_run_in_a_folder_with_params_and_data_alone(outside, tmp_path):
     done = outside("python", "-m", "stages.download")
     assert (done.returncode, done.stderr.partition("\n")[0]) == (78, "download: params.yaml: no such file")
 
@@ -167,8 +167,10 @@ def test_stages_run_in_a_folder_with_params_and_data_alone(outside, tmp_path):
     rows = [{"instruction": f"Say {number}.", "output": str(number)} for number in range(20)]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rows.json").write_text(json.dumps(rows))
+    tree["finetune"] |= {"epochs": 1, "warmup_steps": 0}
     (tmp_path / "params.yaml").write_text(json.dumps(tree))
-    for stage in ("download", "split", "tokenize"):
+    for stage in ("download", "split", "tokenize", "finetune", "generate", "judge"):
         done = outside("python", "-m", f"stages.{stage}")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done.stderr
     assert (tmp_path / "artifacts/tokenize/train.jsonl").read_text().count("\n") == 17
+    assert json.loads((tmp_path / "artifacts/judge/metrics.json").read_text())["tuned"]["scored"] == 2
