@@ -76,7 +76,7 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
     (folder / "model").mkdir()
     bpe.fetch_files(settings.download.tokenizer.source, folder / "bpe", FILES)
     tokenizer = Tokenizer(folder / "bpe")
-    read = dataset.read(data, name=data.name, mend=f"correct {data}")
+    read = dataset.read(data, name=data.name, fix=f"correct {data}")
     test = splits.divide(splits.with_ids(read.rows), settings.split)["test"]
     if rows > len(test):
         raise ConfigError(f"--rows {rows}: the test split of {data.name} has {len(test)} rows")

@@ -121,7 +121,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
     (folder / "model").mkdir()
     bpe.fetch_files(settings.download.tokenizer.source, folder / "bpe", FILES)
     tokenizer = Tokenizer(folder / "bpe")
-    read = dataset.read(data, name=data.name, mend=f"correct {data}")
+    read = dataset.read(data, name=data.name, fix=f"correct {data}")
     style = STYLES[settings.tokenize.prompt_style]
     division = splits.divide(splits.with_ids(read.rows), settings.split)
     encoded = {name: [encode(row, style, tokenizer) for row in rows] for name, rows in division.items()}

@@ -7,7 +7,6 @@ The user's own files stay as they are. The copy shares DVC's cache and .cache wi
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from flows import dvc_cli, profiles
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
+from stages.common.locks import try_lock
 from stages.running import git
 from stages.running.tracking import execution
 
@@ -82,15 +82,11 @@ def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
     descriptor = os.open(root / paths.CACHE / "in-place.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         waiting = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waiting:
-                    log("another run is at work in this folder: waiting for it to end")
-                waiting = True
-                time.sleep(_POLL_SECONDS)
+        while not try_lock(descriptor):
+            if not waiting:
+                log("another run is at work in this folder: waiting for it to end")
+            waiting = True
+            time.sleep(_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)

@@ -1,9 +1,9 @@
-"""Which files of ours a stage's program is made of, and dvc.yaml held to that.
+"""Compares the code that dvc.yaml lists for each stage with the code that the stage imports.
 
-    python -m tools.dvc_deps           tells what dvc.yaml lacks or lists too much; exit code 1 if anything
-    python -m tools.dvc_deps --write   mends dvc.yaml
+    python -m tools.dvc_deps           names what is missing from dvc.yaml or superfluous in it; exit code 1 if anything
+    python -m tools.dvc_deps --write   fixes dvc.yaml
 
-DVC reruns a stage when one of its deps changes, and sees none that is not listed.
+DVC reruns a stage when one of its deps changes. A file that is not listed can change without a rerun.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def code_deps(stage: str) -> list[str]:
 
 
 def problems(tree: dict[str, Any]) -> list[str]:
-    """What is missing from the stages' deps, or superfluous among them."""
+    """The files that are missing from the stages' deps, or superfluous in them."""
     found = []
     for stage, body in tree["stages"].items():
         listed = {dep for dep in body["deps"] if dep.startswith("stages/")}
@@ -35,7 +35,7 @@ def problems(tree: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Check dvc.yaml, or with --write mend it."""
+    """Check dvc.yaml, or fix it with --write."""
     yaml = YAML()
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -1,11 +1,11 @@
 """Resolve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-cuda.lock with uv.
 
-requirements-book.lock is the book's package as pinned there, for `pip install --no-deps --ignore-requires-python`: of
-what it asks for the tests need nothing that is not there, and TensorFlow, Jupyter and an older numpy would come with
-it; and it calls itself fit for Python up to 3.13, which pip reads as 3.13.0.
+requirements-book.lock pins the book's package for `pip install --no-deps --ignore-requires-python`. The tests need none
+of its dependencies, which include TensorFlow, Jupyter and an older numpy. Its metadata allows Python up to 3.13, which
+pip reads as 3.13.0.
 
 One resolution serves Python 3.11 to 3.13 and every platform. torch's CUDA packages become constraints: they are
-installed only where the build of torch that pip picks asks for them, so a machine with a CPU build stays small.
+installed only if the build of torch that pip chooses needs them, so that a machine with a CPU build stays small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUN_HEADER = """\
 -c requirements-cuda.lock
 """
 DEV_HEADER = """\
-# What tests and linters need besides. Made by `make lock`.
+# What tests and linters need in addition. Made by `make lock`.
 -r requirements.lock
 """
 CUDA_HEADER = """\
@@ -31,7 +31,7 @@ CUDA_HEADER = """\
 """
 BOOK = "llms-from-scratch"
 BOOK_HEADER = """\
-# The book's own code, which a test compares our losses with; without its dependencies. Made by `make lock`.
+# The book's own code, with which a test compares our losses; without its dependencies. Made by `make lock`.
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stages.common.errors import DataError
+from stages.common.locks import locked_if_possible
 
 _CHUNK = 1 << 20
 
@@ -23,7 +23,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file for writing that appears at ``path`` only if the block ends without an error.
 
     Args:
-        path: where the file will be; folders on the way are made.
+        path: path of the file; missing folders on the way are made.
         mode: "w" for UTF-8 text with line feeds, "wb" for bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,16 +40,16 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which takes the place of ``path`` only if the block ends without an error.
+    """Give an empty folder to fill, which replaces ``path`` only if the block ends without an error.
 
-    A folder that is there already is moved aside first: at no moment is neither on the disk, and `sweep` puts the old
-    one back if this process dies in between.
+    An older folder at ``path`` is moved aside first and removed last, so that one of the two is always on disk. If this
+    process dies in between, `sweep` puts the old one back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     with _temporary(path, Path.mkdir) as temporary:
         yield temporary
-        for found in sorted(temporary.rglob("*"), reverse=True):  # what is in a folder before the folder
+        for found in sorted(temporary.rglob("*"), reverse=True):  # a folder after its contents
             if found.is_dir():
                 sync_folder(found)
             else:
@@ -61,39 +61,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep(path: Path) -> None:
-    """Remove what writers of ``path`` that were killed have left beside it, and put an old folder back in its place.
+    """Remove what killed writers of ``path`` have left beside it, and put an old folder back at ``path``.
 
-    A writer holds a lock on what it writes for as long as it lives, so that nobody takes it for a dead one's.
+    A living writer holds a lock on its temporary file or folder, which tells it from one that a killed writer left.
     """
     for old in _beside(path, _OLD):
-        with _locked(old) as ours:
+        with locked_if_possible(old) as ours:
             if ours and not path.exists():
                 os.replace(old, path)
     for left in (*_beside(path, _NEW), *_beside(path, _OLD)):
-        with _locked(left) as ours:
+        with locked_if_possible(left) as ours:
             if ours:
                 _remove(left)
 
 
-#: How the names end under which something new is written, and an old folder waits until the new one is in its place.
+#: Endings of temporary names: of what is being written, and of an old folder that is moved aside.
 _NEW, _OLD = ".tmp", ".old"
 
 
 def _beside(path: Path, end: str) -> list[Path]:
     try:
         return [at for at in path.parent.iterdir() if at.name.startswith(f".{path.name}.") and at.suffix == end]
-    except OSError:  # there is no such folder, or it may not be read
+    except OSError:  # the folder is missing, or may not be read
         return []
 
 
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """Something new beside ``path`` that is this process's own until the block ends, and then gone."""
+    """A new file or folder beside ``path``, locked for this process until the end of the block, and then removed."""
     while True:
-        # Drawn, as a process's number means nothing in a folder that two containers share.
+        # A random name: two containers that share the folder may have processes with the same number.
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_NEW}")
         make(temporary)
-        with _locked(temporary) as ours:
+        with locked_if_possible(temporary) as ours:
             if ours is False or not temporary.exists():  # swept before it was locked
                 continue
             try:
@@ -105,12 +105,12 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _moved_aside(path: Path) -> Iterator[None]:
-    """Within the block there is nothing at ``path``; what was there is back if the block fails, and else removed."""
+    """Move ``path`` aside for the block. It is put back if the block fails, and removed otherwise."""
     if not path.exists():
         yield
         return
     old = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_OLD}")
-    with _locked(path):
+    with locked_if_possible(path):
         os.replace(path, old)
         try:
             yield
@@ -120,36 +120,8 @@ def _moved_aside(path: Path) -> Iterator[None]:
         _remove(old)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool | None]:
-    """Lock a file or folder for the block, as far as that is possible; the kernel frees it at any death of its holder.
-
-    Yields:
-        Whether the lock is this process's and not another's; None where there is nothing to lock, or are no locks.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield _lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return None
-    return True
-
-
 def _remove(path: Path) -> None:
-    """Remove a file or folder as far as that is possible; it may be gone already."""
+    """Remove a file or folder as far as that is possible; it may be missing."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -192,8 +164,8 @@ def read_json(path: Path, *, made_by: str) -> Any:
     """Read a JSON file.
 
     Args:
-        path: the file.
-        made_by: the command that makes it, told to the user when it is missing or broken.
+        path: path of the file.
+        made_by: the command that makes the file, for the message when it is missing or broken.
 
     Raises:
         DataError: the file is missing, is not UTF-8 or is not JSON.
@@ -226,7 +198,17 @@ def read_text(path: Path, *, made_by: str) -> str:
 
 
 def parse_json(text: str, path: Path | str, *, made_by: str, line: int | None = None) -> Any:
-    """Parse JSON read from ``path``; a DataError names the file, the line and the column of a mistake."""
+    """Parse JSON that was read from ``path``.
+
+    Args:
+        text: the JSON.
+        path: what it was read from.
+        made_by: the command that makes the file.
+        line: number of the text's only line in the file, from 1; None: the text is the whole file.
+
+    Raises:
+        DataError: the text is not JSON; the message names the file, the line and the column.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

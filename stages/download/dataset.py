@@ -1,4 +1,4 @@
-"""The instruction dataset: a JSON list, or JSON lines, of objects with text in known fields."""
+"""The instruction dataset: a JSON list or JSON lines, of objects with text in known fields."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from stages.common.errors import DataError
 
-#: One row: the fields `FIELDS`, each a string that can be written as UTF-8.
+#: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
 
 FIELDS = ("instruction", "input", "output", "category")
 NO_CATEGORY = "uncategorised"
 
-#: Each of the three splits needs a row.
+#: The fewest rows of a dataset: each of the three splits needs one.
 FEWEST_ROWS = 3
 
 _REQUIRED = ("instruction", "output")
@@ -27,13 +27,18 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Dataset:
-    """The rows in the file's order, and how many rows had each key that is not one of `FIELDS`."""
+    """The rows of a file.
+
+    Args:
+        rows: the rows in the file's order.
+        unknown: number of rows with each key that is not one of `FIELDS`.
+    """
 
     rows: list[Row]
     unknown: dict[str, int]
 
 
-def read(path: Path, *, name: str, mend: str) -> Dataset:
+def read(path: Path, *, name: str, fix: str) -> Dataset:
     """Read a dataset and check every row of it.
 
     A file whose first character is ``[`` is one JSON list; any other holds one JSON object a line. A byte order
@@ -41,24 +46,24 @@ def read(path: Path, *, name: str, mend: str) -> Dataset:
     ``input`` and ``category`` may be missing, null or empty. Other keys are left out.
 
     Args:
-        path: the file.
-        name: what the user calls it, for messages.
-        mend: what the user can do about a mistake in it.
+        path: path of the file.
+        name: the user's name for the file, for messages.
+        fix: what the user can do about a mistake in the file.
 
     Raises:
-        DataError: the file is not UTF-8 or not JSON, or rows are wrong (ten of them are named), or there are too few.
+        DataError: the file is not UTF-8 or not JSON, has too few rows, or has wrong ones (the message names ten).
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})", mend) from None
+        raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})", fix) from None
     if not text.strip():
-        raise DataError(f"{name}: expected rows, found an empty file", mend)
+        raise DataError(f"{name}: expected rows, found an empty file", fix)
     rows: list[Row] = []
     problems: list[str] = []
     unknown: Counter[str] = Counter()
     total = 0
-    for where, value, mistake in _values(text, name, mend):
+    for where, value, mistake in _values(text, name, fix):
         total += 1
         row, wrong = ({}, [mistake]) if mistake else _check(value)
         rows.append(row)
@@ -66,22 +71,22 @@ def read(path: Path, *, name: str, mend: str) -> Dataset:
         if isinstance(value, dict):
             unknown.update(value.keys() - set(FIELDS))
     if problems:
-        raise DataError(_listing(name, total, problems), mend)
+        raise DataError(_listing(name, total, problems), fix)
     if total < FEWEST_ROWS:
-        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {total}", mend)
+        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {total}", fix)
     return Dataset(rows, dict(sorted(unknown.items())))
 
 
-def _values(text: str, name: str, mend: str) -> Iterator[tuple[str, Any, str | None]]:
+def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (where, value, what is wrong with its JSON) for every row."""
     if text.lstrip().startswith("["):
         values, mistake = _parse(text)
         if mistake:
-            raise DataError(f"{name}: {mistake}", mend)
+            raise DataError(f"{name}: {mistake}", fix)
         for index, value in enumerate(values):
             yield f"row {index} (number {index + 1})", value, None
         return
-    # Not splitlines: U+2028 and its like may stand in a JSON string.
+    # Not splitlines: a JSON string may hold U+2028 and other line separators.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     for index, (number, line) in enumerate(lines):
         value, mistake = _parse(line, number)
@@ -93,7 +98,7 @@ def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
         return json.loads(text), None
     except json.JSONDecodeError as error:
         return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg}"
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; brackets nested as deep
+    except (ValueError, RecursionError) as error:  # an integer with thousands of digits, or brackets nested as deeply
         return None, f"not JSON that can be read: {error}"
 
 

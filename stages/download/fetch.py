@@ -1,4 +1,4 @@
-"""One file from a path or over HTTP to a place on disk: whole and with the right SHA-256, or not at all."""
+"""One file copied from a path or downloaded over HTTP: whole and with the right SHA-256, or not at all."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
 
-#: Seconds to wait before each further attempt; half of it is left to chance, so that clients do not knock in step.
+#: Seconds to wait before each further attempt; half of it is random, so that clients do not all retry at once.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: The longest wait that a server may ask for, in seconds (its Retry-After header).
 LONGEST_WAIT = 60.0
 #: Seconds to connect, and seconds without a byte.
 TIMEOUT = (10.0, 30.0)
-#: Nothing that is fetched here comes near it; a server or a device that never ends would fill the disk.
+#: The largest file in bytes. No real one comes near it; a server that never stops sending would fill the disk.
 LARGEST = 1 << 30
 
 _CHUNK = 1 << 20
@@ -29,7 +29,7 @@ _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_M
 
 
 class _Transient(Exception):
-    """An attempt failed, and another may not. ``wait``: the seconds the server asks for."""
+    """An attempt failed, and another one may succeed. ``wait``: seconds to wait that the server asks for."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -40,8 +40,8 @@ def is_url(source: str, key: str) -> bool:
     """Whether a source is an http(s) URL; otherwise it is a path.
 
     Args:
-        source: the source.
-        key: the key in params.yaml that names it.
+        source: a path or a URL.
+        key: key in params.yaml that names it.
 
     Raises:
         ConfigError: a URL of another kind.
@@ -52,30 +52,28 @@ def is_url(source: str, key: str) -> bool:
     return bool(separator)
 
 
-def fetch(
-    source: str, target: Path, sha256: str | None, *, key: str, mend: str, waits: Sequence[float] = WAITS
-) -> None:
+def fetch(source: str, target: Path, sha256: str | None, *, key: str, fix: str, waits: Sequence[float] = WAITS) -> None:
     """Copy or download one file.
 
     Args:
         source: a path, or an http(s) URL.
-        target: where the file will be; it is left as it was if anything goes wrong.
-        sha256: what the file's SHA-256 must be; None where something else watches over the file.
-        key: the key in params.yaml that names the source, for messages.
-        mend: what the user can do about a wrong SHA-256.
-        waits: seconds between attempts; their number is the number of retries.
+        target: path of the copy; it stays as it was if anything goes wrong.
+        sha256: expected SHA-256 of the file; None: any, because DVC watches the file.
+        key: key in params.yaml that names the source, for messages.
+        fix: what the user can do about a wrong SHA-256.
+        waits: seconds before each retry; their number is the number of retries.
 
     Raises:
         DataError: not the file that was expected.
-        ServiceUnavailable: the server does not answer, or not with the file, at any attempt.
-        ConfigError: no such file or page, or not a URL that can be asked for.
+        ServiceUnavailable: the server has sent the file at no attempt.
+        ConfigError: there is no such file or page, or the URL is malformed.
     """
     if not is_url(source, key):
-        _write(_read(local_path(source), key), target, sha256, source=source, mend=mend)
+        _write(_read(local_path(source), key), target, sha256, source=source, fix=fix)
         return
     for wait in (*waits, None):
         try:
-            _write(_download(source, key), target, sha256, source=source, mend=mend)
+            _write(_download(source, key), target, sha256, source=source, fix=fix)
         except _Transient as failure:
             if wait is None:
                 raise ServiceUnavailable(
@@ -95,19 +93,19 @@ def check_file(path: Path, key: str) -> None:
         raise ConfigError(f"{path}: expected a file, found a folder", f"set {key} in params.yaml to a file")
 
 
-def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, mend: str) -> None:
+def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, fix: str) -> None:
     digest = hashlib.sha256()
     size = 0
     with atomic_file(target, "wb") as stream:
         for chunk in chunks:
             size += len(chunk)
             if size > LARGEST:
-                raise DataError(f"{source}: larger than {LARGEST:,} bytes, the most that is fetched", mend)
+                raise DataError(f"{source}: larger than {LARGEST:,} bytes, the most that is fetched", fix)
             digest.update(chunk)
             stream.write(chunk)
         if sha256 is not None and digest.hexdigest() != sha256:
             found = f"found {digest.hexdigest()} ({size:,} bytes)"
-            raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", mend)
+            raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", fix)
 
 
 def _read(path: Path, key: str) -> Iterator[bytes]:
@@ -119,20 +117,20 @@ def _read(path: Path, key: str) -> Iterator[bytes]:
 
 def _download(url: str, key: str) -> Iterator[bytes]:
     """Yield a page's bytes. A connection that ends before Content-Length bytes have come is an error (urllib3)."""
-    mend = f"correct {key} in params.yaml"
+    fix = f"correct {key} in params.yaml"
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-            _check_status(response, url, mend)
+            _check_status(response, url, fix)
             yield from response.iter_content(_CHUNK)
     except requests.TooManyRedirects as error:
-        raise ConfigError(f"{url}: redirects without end ({error})", mend) from error
+        raise ConfigError(f"{url}: too many redirects ({error})", fix) from error
     except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
-        raise ConfigError(f"{url}: not a URL that can be asked for: {error}", mend) from error
+        raise ConfigError(f"{url}: not a valid URL: {error}", fix) from error
     except requests.RequestException as error:
         raise _Transient(_root(error)) from error
 
 
-def _check_status(response: requests.Response, url: str, mend: str) -> None:
+def _check_status(response: requests.Response, url: str, fix: str) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
@@ -140,7 +138,7 @@ def _check_status(response: requests.Response, url: str, mend: str) -> None:
     if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         asked = response.headers.get("Retry-After", "")
         raise _Transient(answer, float(asked) if asked.isascii() and asked.isdigit() else 0.0)
-    raise ConfigError(f"{url}: {answer}", mend)
+    raise ConfigError(f"{url}: {answer}", fix)
 
 
 def _root(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """GPT-2's published weights from the Hugging Face hub, at one commit, checked by SHA-256 and by config.json.
 
-Where the hub and its cache are, and whether it may be asked at all, say huggingface_hub's own variables:
-HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. Its retries (of lookups, and of a broken transfer
-where it broke off) are the only ones.
+The variables of huggingface_hub itself say where the hub and its cache are, and whether the hub may be asked at all:
+HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The only retries are those of huggingface_hub, which also
+resume a broken transfer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 _SIZES = ("n_layer", "n_head", "n_embd", "n_positions")
-#: What our network computes; a key that config.json leaves out has this value in transformers as well.
+#: The network in stages/gpt2. A key that config.json leaves out has this value in transformers as well.
 _ARCHITECTURE = {
     "model_type": "gpt2",
     "vocab_size": 50257,
@@ -39,8 +39,8 @@ _NEEDED = ("model_type", "vocab_size")
 def fetch_model(source: ModelSource, folder: Path) -> None:
     """Put model.safetensors and config.json into a folder.
 
-    The weights are a hard link to the hub's cache where that is possible, so that they are on disk once. Neither
-    huggingface_hub nor DVC writes into a file that it has stored; DVC may make it read-only.
+    The weights are a hard link into the hub's cache where that is possible, so that they are on disk only once. Neither
+    huggingface_hub nor DVC writes into a file that it has stored; DVC may make the file read-only.
 
     Args:
         source: the section download.model of params.yaml, with ``weights: hub``.
@@ -49,8 +49,8 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
     Raises:
         DataError: a file is not the one expected.
         ServiceUnavailable: the hub does not answer.
-        ConfigError: the hub may not be asked (HF_HUB_OFFLINE), has no such file or does not hand it out, or the model
-            is of another architecture than params.yaml says.
+        ConfigError: the hub may not be asked (HF_HUB_OFFLINE), has no such file or refuses access to it, or the model
+            has another architecture than params.yaml says.
     """
     pinned = (source.repo, source.revision, source.config_sha256, source.sha256)
     repo, revision, config_sha256, weights_sha256 = (value or "" for value in pinned)
@@ -60,12 +60,12 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
     check_config(read_json(config, made_by="run the same command again"), source)
     weights = _cached(repo, revision, WEIGHTS)
     _check_hash(weights, weights_sha256, WEIGHTS, "sha256")
-    _place(config, folder / CONFIG)
-    _place(weights, folder / WEIGHTS)
+    _link_or_copy(config, folder / CONFIG)
+    _link_or_copy(weights, folder / WEIGHTS)
 
 
 def check_config(config: Any, source: ModelSource) -> None:
-    """Compare config.json with params.yaml and with the network that we compute.
+    """Compare config.json with params.yaml and with the network in stages/gpt2.
 
     Raises:
         ConfigError: names every key that differs, with what was expected and what was found.
@@ -94,7 +94,7 @@ def check_config(config: Any, source: ModelSource) -> None:
 
 def _cached(repo: str, revision: str, name: str) -> Path:
     """The path of a file in the hub's cache, downloaded first if it is not there."""
-    # Both are read when huggingface_hub is first imported. Xet adds a cache of its own and a second protocol; plain
+    # huggingface_hub reads both when it is first imported. Xet adds a cache of its own and a second protocol; plain
     # HTTP serves the same bytes.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
@@ -109,8 +109,8 @@ def _cached(repo: str, revision: str, name: str) -> Path:
     except (httpx2.HTTPError, httpx2.InvalidURL, LocalEntryNotFoundError) as error:
         raise _explain(error, hf_hub_url(repo, name, revision=revision)) from error
     except OSError as error:
-        # huggingface_hub raises a plain one, without a number, for a file that came shorter than announced. One with
-        # a number is the system's, such as a full disk.
+        # huggingface_hub raises an OSError without a number for a file that is shorter than announced. An error with a
+        # number comes from the operating system: a full disk, for example.
         if error.errno is not None:
             raise
         raise _explain(error, hf_hub_url(repo, name, revision=revision)) from error
@@ -150,15 +150,15 @@ def _first_line(error: BaseException) -> str:
 
 def _check_hash(path: Path, expected: str, name: str, key: str) -> None:
     if (found := sha256(path)) != expected:
-        # The snapshot's file is a link to a blob; as long as that is there, it is not downloaded again.
+        # The snapshot's file is a link to a blob. As long as the blob exists, the file is not downloaded again.
         raise DataError(
             f"{name} from the hub: wrong SHA-256: expected {expected}, found {found}",
             f"correct {KEY}.{key} in params.yaml, or, if the transfer went wrong: rm {path.resolve()}",
         )
 
 
-def _place(cached: Path, target: Path) -> None:
-    """Give a file in the hub's cache a second name, or copy it to another file system or from another owner."""
+def _link_or_copy(cached: Path, target: Path) -> None:
+    """Make a hard link to a file in the hub's cache; copy it if it is on another file system or has another owner."""
     blob = cached.resolve()
     if blob.stat().st_uid == os.geteuid():
         try:

@@ -9,7 +9,6 @@ run's weights depend on, so that no other run takes them for its own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json
+from stages.common.locks import open_locked
 from stages.finetune.progress import Progress
 
 STATE = "state.safetensors"
@@ -100,8 +100,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         """Take the run's lock, which the kernel gives back however the process ends."""
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._lock_file)
+            self._lock = open_locked(self._lock_file)
         except BlockingIOError:
             self._say("another process is training this very run: going on without checkpoints")
         except OSError as error:
@@ -306,24 +305,3 @@ def _write_hashed(stream: Any, parts: Iterable[bytes | memoryview]) -> str:
             digest.update(piece)
             stream.write(piece)
     return digest.hexdigest()
-
-
-def _lock(path: Path) -> int:
-    """Open and lock a file.
-
-    Raises:
-        BlockingIOError: another process has it.
-        OSError: it cannot be opened or locked.
-    """
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A run that has ended removes the file; who had opened it before holds another file's lock than the next.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)

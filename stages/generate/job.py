@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common import paths
+from stages.common.appended import remove_unless_open
 from stages.common.records import ModelName, Precision, write_metrics, write_records
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, AnswerMetrics, GenerateMetrics, Response
 from stages.common.results.tokenize import Encoded, tokens_file
 from stages.generate import answering, memory, rows
-from stages.generate.journal import Journal, remove_unless_open
+from stages.generate.journal import Journal
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
 from stages.gpt2 import runtime, weights

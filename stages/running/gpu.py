@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import random
 import re
@@ -27,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.common.errors import ConfigError, PipelineError
+from stages.common.locks import try_lock
 from stages.running.console import say
 from stages.running.devices import visible_devices
 
@@ -155,12 +155,13 @@ def _lock(folder: Path, uuid: str) -> bool:
     path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
     descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        ours = try_lock(descriptor)
+    except OSError:
         os.close(descriptor)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
         raise
+    if not ours:
+        os.close(descriptor)
+        return False
     _held[uuid] = descriptor
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()}: {_program()}\n".encode(), 0)

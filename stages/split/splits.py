@@ -17,10 +17,10 @@ _ID_DIGITS = 12
 
 
 def with_ids(rows: Sequence[Row]) -> list[Example]:
-    """Give every row its id: the first 12 hexadecimal digits of a SHA-256 of instruction, input and output.
+    """Give every row its id: the first 12 hexadecimal digits of the SHA-256 of instruction, input and output.
 
-    So a row keeps its id when rows are added, removed or reordered. The second row with the same digits gets
-    ``-2``, the third ``-3``, in the order of the rows.
+    A row keeps its id when other rows are added, removed or reordered. The second row with the same digits gets the
+    suffix ``-2``, the third ``-3``, in the order of the rows.
     """
     seen: Counter[str] = Counter()
     examples = []
@@ -40,8 +40,11 @@ def divide(examples: Sequence[Example], settings: Split) -> dict[str, list[Examp
     (chapter 7.2: 1,100 rows become 935, 110 and 55).
 
     Args:
-        examples: all rows.
-        settings: the section split of params.yaml.
+        examples: rows of the dataset.
+        settings: section split of params.yaml.
+
+    Returns:
+        The rows of each split, by its name, in the order of `SPLITS`.
 
     Raises:
         ConfigError: a split would have no row.
@@ -61,10 +64,10 @@ def divide(examples: Sequence[Example], settings: Split) -> dict[str, list[Examp
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The rows in a random order: sorted by one draw each of ``random.Random(seed).random()``.
+    """The rows in a random order: sorted by a draw of ``random.Random(seed).random()`` for each.
 
-    Of the standard library's draws only ``random()`` is promised to stay the same in later versions of Python
-    (https://docs.python.org/3/library/random.html#notes-on-reproducibility); ``shuffle`` and numpy's are not.
+    Python promises that ``random()`` gives the same numbers in later versions, and promises it of no other method
+    (https://docs.python.org/3/library/random.html#notes-on-reproducibility). numpy does not promise it of its shuffle.
     """
     generator = random.Random(seed)  # noqa: S311 not a secret
     draws = [generator.random() for _ in examples]

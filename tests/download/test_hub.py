@@ -167,7 +167,7 @@ def test_a_cut_connection_is_resumed_where_it_broke_off(fake: FakeHub, downloade
 
 
 @pytest.mark.parametrize(
-    ("method", "file", "fault", "code", "said", "mend"),
+    ("method", "file", "fault", "code", "said", "fix"),
     [
         ("HEAD", "config.json", "no repository", 78, "answered 404 Not Found", "download.model.repo and"),
         ("HEAD", "config.json", "no revision", 78, "answered 404 Not Found", "download.model.revision"),
@@ -187,17 +187,17 @@ def test_faults(
     fault: str,
     code: int,
     said: str,
-    mend: str,
+    fix: str,
 ) -> None:
     fake.script(method, file, fault)
     found, told = downloader.fetch(out)
     assert found == code
     assert f"{fake.url(file)}: {said}" in told
-    assert mend in told.split("to fix it: ")[1]
+    assert fix in told.split("to fix it: ")[1]
     assert not list(out.iterdir())
 
 
-def test_wrong_bytes_and_how_to_mend_them(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+def test_wrong_bytes_and_how_to_fix_them(fake: FakeHub, downloader: Downloader, out: Path) -> None:
     fake.script("GET", "model.safetensors", "wrong bytes")
     code, told = downloader.fetch(out)
     assert code == 65

@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 
-from stages.common.errors import ConfigError
 from stages.download import __main__, bpe
 from stages.gpt2 import tokenizer
 from stages.params import reading
-from stages.params.download import DataSource
 from tests.fake_hub import serving
 from tests.root import ROOT
 
@@ -188,25 +186,6 @@ def test_a_signal_leaves_nothing_behind(project: Project, tmp_path: Path) -> Non
     assert project.outputs() == {}
 
 
-def check(source: str, sha256: str | None = None) -> None:
-    __main__._check_watched(DataSource.model_validate({"source": source, "sha256": sha256}))
-
-
-@pytest.fixture
-def in_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    Project(tmp_path)
-    (tmp_path / "other.json").write_text("[]")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_data_that_dvc_watches_needs_no_hash(in_project: Path) -> None:
-    check("data/rows.json")
-    check("./data/../data/rows.json")
-    check(str(in_project / "data/rows.json"))
-    check("other.json", sha256="0" * 64)
-
-
 def test_a_path_that_leads_out_of_a_copy_starts_at_the_repository(tmp_path: Path) -> None:
     copy = tmp_path / "repository" / ".cache" / "tree"
     copy.mkdir(parents=True)
@@ -228,23 +207,3 @@ def test_a_path_that_leads_out_of_a_copy_starts_at_the_repository(tmp_path: Path
     written = b"".join(path.read_bytes() for path in (copy / "artifacts").rglob("*") if path.is_file())
     assert str(tmp_path).encode() not in written
     assert project.run()[0] == 78  # beside the copy there is nothing
-
-
-@pytest.mark.parametrize("source", ["other.json", "data/../other.json", "./other.json", "data/../data/../other.json"])
-def test_other_paths_need_one_and_are_told_it(in_project: Path, source: str) -> None:
-    with pytest.raises(ConfigError, match=r"^download\.data\.sha256: needed for ") as raised:
-        check(source)
-    found = hashlib.sha256(b"[]").hexdigest()
-    assert raised.value.fix == f"set download.data.sha256: {found} in params.yaml"
-
-
-def test_sources_without_a_hash_that_have_none(in_project: Path) -> None:
-    with pytest.raises(ConfigError, match="needed for a URL") as raised:
-        check("https://host.invalid/rows.json")
-    assert "sha256sum" in str(raised.value.fix)
-    with pytest.raises(ConfigError, match="no such file"):
-        check("nowhere.json")
-    with pytest.raises(ConfigError, match=r"data/nowhere\.json: no such file\n.*dvc repro download"):
-        check("data/nowhere.json")
-    with pytest.raises(ConfigError, match="found a folder"):
-        check("..")

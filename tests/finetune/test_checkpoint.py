@@ -486,7 +486,7 @@ def test_a_lock_that_cannot_be_had_costs_the_checkpoints_alone(tmp_path, monkeyp
     def refused(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(checkpoint.fcntl, "flock", refused)
+    monkeypatch.setattr(fcntl, "flock", refused)
     said: list[str] = []
 
     assert_equal(fit(tmp_path / "run", said=said), expected)
@@ -513,7 +513,7 @@ def test_the_lock_of_a_run_that_ends_is_not_that_of_the_next(tmp_path, monkeypat
             path.unlink()  # by its holder, between opening and locking
         flock(descriptor, how)
 
-    monkeypatch.setattr(checkpoint.fcntl, "flock", too_late)
+    monkeypatch.setattr(fcntl, "flock", too_late)
     first, second = (checkpoint.Checkpoints(tmp_path / "run", seconds=0, say=print) for _ in range(2))
     with first, second:
         assert (first.held, second.held) == (True, False)

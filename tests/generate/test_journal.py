@@ -10,9 +10,10 @@ import threading
 
 import pytest
 
+from stages.common.appended import remove_unless_open
 from stages.common.errors import DataError
 from stages.common.results.generate import Response
-from stages.generate.journal import Journal, remove_unless_open
+from stages.generate.journal import Journal
 from tests.root import ROOT
 
 
@@ -60,9 +61,8 @@ def test_half_a_line_is_dropped(path, cut):
 
 def test_a_line_that_is_no_answer_is_told_and_the_file_given_back(path):
     path.write_bytes(path.read_bytes().replace(b'"id":"a"', b'"id":7', 1))
-    first = path.read_bytes().index(b"\n") + 1
     for _ in range(2):
-        with pytest.raises(DataError, match=rf"base\.jsonl, byte {first}: not an answer") as caught, Journal(path):
+        with pytest.raises(DataError, match=r"base\.jsonl, line 2: not an answer") as caught, Journal(path):
             pass
 
     assert caught.value.fix == f"rm {path}"
@@ -106,7 +106,7 @@ def test_a_second_process_takes_over_the_answers_of_the_first(path, capsys):
     assert "another process gives the same answers" in capsys.readouterr().out
 
 
-def test_a_second_process_begins_anew_where_the_first_has_removed_its_file(path):
+def test_a_second_process_begins_from_scratch_where_the_first_has_removed_its_file(path):
     first = Journal(path).__enter__()
     found = []
 

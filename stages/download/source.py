@@ -1,0 +1,70 @@
+"""The dataset from where params.yaml says: fetched, held to its SHA-256, and every row checked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from stages.common import files, paths
+from stages.common.errors import ConfigError
+from stages.download import dataset
+from stages.download.fetch import check_file, fetch, is_url
+from stages.params.download import DataSource
+from stages.running.console import say
+
+SOURCE = "download.data.source"
+SHA256 = "download.data.sha256"
+
+#: The most keys that no stage uses of which the names are printed.
+_SHOWN = 10
+
+
+def fetch_rows(settings: DataSource) -> list[dataset.Row]:
+    """Fetch the dataset, and print how many rows it has and which of their keys no stage uses.
+
+    Raises:
+        ConfigError: the SHA-256 is needed and missing, or there is no such file or page.
+        DataError: the file has another SHA-256, or a row is wrong.
+        ServiceUnavailable: the server does not answer.
+    """
+    require_sha256(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / "dataset"
+        fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
+        fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
+        found = dataset.read(local, name=settings.source, fix=f"correct the file, or {SOURCE} in params.yaml")
+    if found.unknown:
+        keys = ", ".join(f"{key!r} ({count:,} rows)" for key, count in list(found.unknown.items())[:_SHOWN])
+        more = f" and {len(found.unknown) - _SHOWN:,} more" if len(found.unknown) > _SHOWN else ""
+        say(f"{settings.source}: left out keys that no stage uses: {keys}{more}")
+    say(f"dataset: {len(found.rows):,} rows from {settings.source}")
+    return found.rows
+
+
+def require_sha256(settings: DataSource) -> None:
+    """Demand a SHA-256 for a dataset that DVC does not watch: one that is not under data/.
+
+    Raises:
+        ConfigError: it is missing, or there is no such file.
+    """
+    if settings.sha256 is not None:
+        return
+    if is_url(settings.source, SOURCE):
+        raise ConfigError(
+            f"{SHA256}: needed for a URL, since DVC cannot see when what is there changes; found null",
+            f"set {SHA256} in params.yaml to what this prints: curl -sL '{settings.source}' | sha256sum",
+        )
+    # By name, so that data/../x is outside; not by what links lead to, since DVC may link data/ into its cache.
+    path = Path(os.path.abspath(paths.local_path(settings.source)))  # noqa: PTH100 Path.absolute keeps the ..
+    if path.is_relative_to(Path(os.path.abspath(paths.DATA))):  # noqa: PTH100
+        if not path.exists():
+            fix = f"dvc repro download, which brings {paths.DATA}/ in first; or correct {SOURCE} in params.yaml"
+            raise ConfigError(f"{settings.source}: no such file", fix)
+        return
+    check_file(path, SOURCE)
+    raise ConfigError(
+        f"{SHA256}: needed for {settings.source}, which is not under {paths.DATA}/, since DVC cannot see when it "
+        "changes; found null",
+        f"set {SHA256}: {files.sha256(path)} in params.yaml",
+    )

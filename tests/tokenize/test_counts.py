@@ -1,0 +1,30 @@
+"""The token counts of a split, by hand."""
+
+from stages.common.results.tokenize import Encoded, TokenCounts
+from stages.tokenize.counts import count, describe
+from stages.tokenize.encoding import cut_rows
+
+
+def row(id: str, length: int, prompt_length: int) -> Encoded:
+    return Encoded(id=id, ids=list(range(length)), prompt_length=prompt_length)
+
+
+WHOLE = [row("fits", 4, 2), row("is cut", 9, 3), row("is dropped", 7, 5)]
+
+
+def test_counts_by_hand():
+    found = count(WHOLE, cut_rows(WHOLE, 5), context_length=5)
+
+    assert found == TokenCounts(
+        rows=2, tokens=9, prompt_tokens=5, longest=9, over_context=["is cut", "is dropped"], dropped=["is dropped"]
+    )
+    assert describe(found) == (
+        "2 rows, 9 tokens, the longest 9; 2 longer than tokenize.context_length; 1 dropped, their prompts alone fill it"
+    )
+
+
+def test_rows_that_fit_are_only_counted():
+    found = count(WHOLE, WHOLE, context_length=9)
+
+    assert (found.tokens, found.over_context, found.dropped) == (20, [], [])
+    assert describe(found) == "3 rows, 20 tokens, the longest 9"
