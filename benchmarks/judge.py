@@ -209,11 +209,11 @@ class Memory:
         self._first = self.most = 0
 
     def start(self) -> None:
-        """Judging begins: imports, questions and a loaded model are there."""
+        """Everything that is not of judging is there now: imports, questions, a loaded model."""
         self._first = self.most = self._process.memory_info().rss
 
     def progress(self, number: int) -> None:
-        """This many more items are done."""
+        """So many more items are done."""
         self._done += number
         if self._done % self._step == 0:
             self.most = max(self.most, self._process.memory_info().rss)
