@@ -83,10 +83,10 @@ def _figures(contenders: Mapping[str, TrainingFigures]) -> list[str]:
         "target tokens/s",
         "s a step (low–high)",
         "s an evaluation",
-        "s for the recipe, estimated",
+        "s for the recipe",
         "peak memory, GiB",
         "others' cores",
-        "model TFLOP/s (MFU)",
+        "useful TFLOP/s (MFU)",
         "loss after",
     )
     for name, found in contenders.items():
