@@ -83,10 +83,10 @@ def _figures(contenders: Mapping[str, TrainingFigures]) -> list[str]:
         "target tokens/s",
         "s a step (low–high)",
         "s an evaluation",
-        "s for the recipe",
+        "s for the recipe, estimated",
         "peak memory, GiB",
         "others' cores",
-        "useful TFLOP/s (MFU)",
+        "model TFLOP/s (MFU)",
         "loss after",
     )
     for name, found in contenders.items():
