@@ -55,7 +55,10 @@ def run(code: Path, *jobs: Job, **variables: str) -> list[int]:
             ROOT / "tests" / "stage_forks.py",
             json.dumps([dataclasses.asdict(job) for job in jobs]),
         ],
-        env=os.environ | {"PYTHONPATH": str(code), "PIPELINE_CHECKPOINT_SECONDS": "3600"} | variables,
+        # On the CPU, wherever the tests run: the forks have torch loaded before they would lease a GPU.
+        env=os.environ
+        | {"PYTHONPATH": str(code), "PIPELINE_CHECKPOINT_SECONDS": "3600", "CUDA_VISIBLE_DEVICES": ""}
+        | variables,
         cwd=code,
         capture_output=True,
         text=True,
@@ -120,6 +123,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     )
     assert codes == [0, 0, 0]
     return Runs(*folders, journals=kept)
+
+
+def test_what_is_altered_worked_by_hand():
+    source = """\
+WAIT_SECONDS = 2.5
+NAME = "PIPELINE_SECONDS"
+
+def rate(x: float) -> float:
+    return x + 1
+
+def tell(step: int) -> None:
+    say(f"step {step}: about 3 more minutes")
+"""
+    altered = """\
+WAIT_SECONDS = 5.0
+NAME = 'PIPELINE_SECONDS'
+
+def rate(x: float) -> float:
+    return 2 * (x + 1)
+
+def tell(step: int) -> None:
+    say(f'step {step}: ABOUT 3 MORE MINUTES')"""
+
+    assert altered_code.alter(source) == altered
 
 
 @pytest.mark.parametrize("stage", STAGES)
