@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+from collections.abc import Set
 from pathlib import Path
 
 from stages.running.code_of import NO_INFLUENCE
 from tests.root import ROOT
+
+#: The folder whose functions give estimates and counts. Whole numbers elsewhere may be file descriptors.
+COSTS = "stages/finetune/costs/"
 
 #: These name a run by what it depends on, so that their texts are part of a checkpoint's name.
 NAMING = ("stages/running/run_key.py", "stages/running/code_of.py")
@@ -44,7 +48,8 @@ def copy(folder: Path, *, altered: bool = False) -> Path:
         for part in NO_INFLUENCE:
             for path in sorted((folder / part).rglob("*.py")):
                 if path.relative_to(folder).as_posix() not in NAMING:
-                    path.write_text(alter(path.read_text(encoding="utf-8")), encoding="utf-8")
+                    numbers = {"int", "float"} if part == COSTS else {"float"}
+                    path.write_text(alter(path.read_text(encoding="utf-8"), numbers), encoding="utf-8")
         tracker = folder / "stages" / "running" / "tracking" / "live.py"
         assert "class StageRun" in tracker.read_text(encoding="utf-8")
         with open(tracker, "a", encoding="utf-8") as file:
@@ -52,9 +57,14 @@ def copy(folder: Path, *, altered: bool = False) -> Path:
     return folder
 
 
-def alter(source: str) -> str:
-    """A module's source with other messages, constants and measured numbers."""
-    tree = _Altered().visit(ast.parse(source))
+def alter(source: str, numbers: Set[str] = frozenset({"float"})) -> str:
+    """A module's source with other messages, constants and measured numbers.
+
+    Args:
+        source: the source.
+        numbers: the names of return types that make a number a measured one.
+    """
+    tree = _Altered(numbers).visit(ast.parse(source))
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign) else None
         if isinstance(value, ast.Constant) and type(value.value) in (int, float):
@@ -65,13 +75,16 @@ def alter(source: str) -> str:
 class _Altered(ast.NodeTransformer):
     """Swaps the case of every text of at least two words, and doubles what functions that give a number return."""
 
+    def __init__(self, numbers: Set[str]) -> None:
+        self.numbers = numbers
+
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         is_message = isinstance(node.value, str) and _TWO_WORDS.search(node.value)
         return ast.Constant(node.value.swapcase()) if is_message else node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         self.generic_visit(node)
-        if isinstance(node.returns, ast.Name) and node.returns.id in ("int", "float"):
+        if isinstance(node.returns, ast.Name) and node.returns.id in self.numbers:
             for inner in _statements(node):
                 if isinstance(inner, ast.Return) and inner.value:
                     inner.value = ast.BinOp(ast.Constant(2), ast.Mult(), inner.value)

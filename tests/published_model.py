@@ -1,4 +1,4 @@
-"""A model folder in the form in which OpenAI's GPT-2 stands on the hub, with random weights.
+"""A model folder as OpenAI's GPT-2 has on the hub, with random weights.
 
     python -m tests.published_model --size gpt2-medium --folder DIR
 

@@ -44,6 +44,13 @@ def run(**changed):
     )
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark") / "task"
+    task.make(folder, model="tiny", data=task.DATA, warmup=1, steps=2)
+    return folder
+
+
 def spread(median, low, high):
     return Spread(median=median, low=low, high=high)
 
@@ -85,21 +92,36 @@ def test_ratios_are_above_one_where_we_are_better_and_pair_the_repeats():
     assert found.memory == 3.0
 
 
-def test_the_peak_is_the_fastest_product_of_any_dtype():
-    machine = Machine(
-        cpu="a CPU",
-        cores=2,
-        threads=2,
-        instructions=["avx2"],
-        memory_gib=8.0,
-        system="Linux",
-        python="3.12",
-        torch="2.13",
-        tflops_per_s={"bf16": {"1024": 0.7, "4096": 0.8}, "fp32": {"1024": 0.2}},
-    )
+MACHINE = Machine(
+    cpu="a CPU",
+    cores=2,
+    threads=2,
+    instructions=["avx2"],
+    memory_gib=8.0,
+    system="Linux",
+    python="3.12",
+    torch="2.13",
+    tflops_per_s={"bf16": {"1024": 0.7, "4096": 0.8}, "fp32": {"1024": 0.2}},
+)
 
-    assert machine.peak_tflops == 0.8
-    assert machine.hardware == "2 cores of a CPU (avx2)"
+
+def test_the_peak_is_the_fastest_product_of_any_dtype():
+    assert MACHINE.peak_tflops == 0.8
+    assert MACHINE.hardware == "2 cores of a CPU (avx2)"
+
+
+def test_the_report_names_every_figure_that_the_readme_explains(tiny):
+    given = task.read(tiny)
+
+    said = report.tables(finetune.summed_up("cpu", given, MACHINE, {"ours": [run()], "book": [run()]}, {"trl": "why"}))
+
+    readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    table = readme.split("| figure | what it means |")[1].split("\n\n")[0]
+    explained = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
+    assert len(explained) == 9
+    assert [figure for figure in explained if figure not in said] == []
+    assert "| book | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) | 1.00 |" in said
+    assert "trl did not run: why" in said
 
 
 def test_the_operations_of_a_row_worked_by_hand():
@@ -154,13 +176,6 @@ def test_a_peer_that_is_not_installed_is_not_started():
         contenders.missing(CONTENDERS["trl"].packages) == "the package trl is not installed (pip install -e '.[bench]')"
     )
     assert contenders.missing(CONTENDERS["ours"].packages) is None
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("benchmark") / "task"
-    task.make(folder, model="tiny", data=task.DATA, warmup=1, steps=2)
-    return folder
 
 
 def test_the_recipe_is_the_book_s(tiny):
