@@ -9,6 +9,7 @@ import pytest
 
 from tests.docs import pages
 from tests.root import ROOT
+from tools import decisions_index
 
 #: The longest average sentence of a page, in words.
 AVERAGE = 20
@@ -91,8 +92,6 @@ def test_the_glossary_has_a_line_a_term_in_order_of_the_alphabet():
 
 
 def test_the_decisions_index_is_that_of_the_decisions():
-    from tools import decisions_index
-
     source = pages.text("docs/decisions.md")
 
     assert decisions_index.with_index(source) == source, "python -m tools.decisions_index --write"
