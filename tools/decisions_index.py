@@ -18,9 +18,9 @@ END = "<!-- end of the index -->"
 
 
 def entries(text: str) -> dict[str, list[str]]:
-    """The titles of the decisions, by the heading that they stand under.
+    r"""The titles of the decisions, by the heading that they stand under.
 
-    >>> entries("## 2026-01-02\\n\\n**A is B** (`c.py`). Since D.\\n\\n**Not E.** F.")
+    >>> entries("## 2026-01-02\n\n**A is B** (`c.py`). Since D.\n\n**Not E.** F.")
     {'2026-01-02': ['A is B', 'Not E']}
     """
     found: dict[str, list[str]] = {}
@@ -65,7 +65,9 @@ def main() -> None:
     if "--write" in sys.argv:
         DECISIONS.write_text(wanted, encoding="utf-8")
     elif wanted != text:
-        sys.exit("docs/decisions.md: its index is not that of its text\n  to fix it: python -m tools.decisions_index --write")
+        sys.exit(
+            "docs/decisions.md: its index is not that of its text\n  to fix it: python -m tools.decisions_index --write"
+        )
 
 
 if __name__ == "__main__":

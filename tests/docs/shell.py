@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _problem_of_python(arguments: list[str]) -> str | None:
         return f"{module}: no such module"
     if unknown := {word for word in rest if word.startswith("--")} - options(module):
         return f"{module}: unknown {', '.join(sorted(unknown))}"
-    return _problem_of_values([value for option, value in zip(rest, rest[1:], strict=False) if option == "--set"])
+    return _problem_of_values([value for option, value in pairwise(rest) if option == "--set"])
 
 
 def _problem_of_values(values: list[str]) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import small_pipeline
-from tests.docs import pages
+from tests.docs import pages, summaries
 from tests.root import ROOT
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,14 @@ def test_a_page_s_commands_run(committed, page):
     for block in pages.blocks(page):
         if block.needs is None:
             type_in(committed, block)
+
+
+def test_the_summary_has_the_labels_that_the_documentation_explains(committed):
+    (block,) = pages.blocks("docs/summary.md")
+    printed = summaries.labels(type_in(committed, block))
+
+    assert printed >= summaries.labels(summaries.sample("README.md"))
+    assert printed <= summaries.explained() | {"categories"}
 
 
 def test_an_experiment_changes_params_yaml_and_is_undone(committed):
