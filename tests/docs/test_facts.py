@@ -63,6 +63,14 @@ def test_files_that_are_named_exist(page):
             assert (ROOT / name).exists(), f"{page}: {name}"
 
 
+def test_pages_that_the_code_names_exist():
+    folders = [ROOT / name for name in ("stages", "flows", "tools", "benchmarks", "profiles")]
+    files = [path for folder in folders for path in folder.rglob("*.*") if path.suffix in (".py", ".yaml")]
+    for path in [*files, ROOT / "Makefile", ROOT / "params.yaml", ROOT / "dvc.yaml", ROOT / "pyproject.toml"]:
+        for name in re.findall(r"docs/[\w-]+\.md", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)}: {name}"
+
+
 @pytest.mark.parametrize("page", pages.GUIDES)
 def test_keys_that_are_named_exist(page):
     known = whole.known_keys()
