@@ -196,6 +196,12 @@ def test_the_changelog_s_newest_release_is_the_package_s_version():
     assert [date for _, date in released] == sorted((date for _, date in released), reverse=True)
 
 
+def test_the_console_scripts_are_those_of_the_package():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+
+    assert {name for name in pages.inline("README.md") if name.startswith("instruct-pipeline")} == set(scripts)
+
+
 def test_make_help_lists_every_target_that_the_documentation_names():
     done = subprocess.run(["make", "help"], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
     named = {
