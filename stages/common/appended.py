@@ -33,10 +33,10 @@ class AppendedFile(Generic[V]):
 
     Args:
         path: path of the file.
-        parse: gives the key and the value of a line, or raises a ValueError.
-        entry: what a line holds, for messages: "an answer".
-        busy: what to say before waiting for another process.
-        say: prints a message.
+        parse: function that returns the key and the value of a line, or raises a ValueError.
+        entry: name of what a line holds, for messages: "an answer".
+        busy: message before waiting for another process.
+        say: function that prints a message.
     """
 
     def __init__(
@@ -62,15 +62,17 @@ class AppendedFile(Generic[V]):
         """
         self._descriptor = open_locked(self.path, on_busy=lambda: self._say(self._busy))
         try:
-            self._index()
+            self._offsets = self._index()
         except BaseException:
             self._close()
             raise
         return self
 
-    def _index(self) -> None:
-        self._offsets = {}
+    def _index(self) -> dict[bytes, int]:
+        """The offset of each entry. Half a line at the end is cut off."""
+        offsets: dict[bytes, int] = {}
         offset = 0
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
         with open(self._descriptor, "rb", closefd=False) as lines:
             for number, line in enumerate(lines, 1):
                 if not line.endswith(b"\n"):
@@ -81,8 +83,9 @@ class AppendedFile(Generic[V]):
                 except ValueError:
                     what = f"{self.path}, line {number}: not {self._entry}"
                     raise DataError(what, f"rm {self.path}") from None
-                self._offsets[_short(key)] = offset
+                offsets[_short(key)] = offset
                 offset += len(line)
+        return offsets
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -170,8 +173,8 @@ class AppendedFile(Generic[V]):
     def forget_since(self, mark: int) -> None:
         """Drop what was kept after `mark` was called."""
         with self._writing:
-            self._offsets = {key: offset for key, offset in self._offsets.items() if offset < mark}
             os.ftruncate(self._descriptor, mark)
+            self._offsets = self._index()  # a key may have an earlier entry too
 
     def clear(self) -> None:
         """Remove the file: what it held is kept elsewhere."""

@@ -140,6 +140,7 @@ def test_what_was_kept_after_a_mark_can_be_dropped(path):
         pairs.put("a", "1")
         mark = pairs.mark()
         pairs.put("b", "2")
+        pairs.put("a", "3")
         pairs.forget_since(mark)
         assert (len(pairs), pairs.get("a"), pairs.get("b")) == (1, "1", None)
         pairs.put("c", "3")
