@@ -38,8 +38,8 @@ class AnswerMetrics(Metrics):
         length_ratio: mean over the rows of the answer's tokens to the reference's.
         end_of_text_rate: share of answers that stopped at an end-of-text.
         cap_hit_rate: share of answers cut at generate.max_new_tokens.
-        bf16_changed: share of the compared rows whose answer in fp32 is different; absent where fp32 was used.
-        bf16_compared: rows that were answered in both.
+        bf16_changed: share of the rows compared whose answer in fp32 is another; absent where fp32 was used.
+        bf16_compared: rows compared.
     """
 
     rows: int
