@@ -16,6 +16,7 @@ from llms_from_scratch.ch07 import custom_collate_fn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.clock import EVALUATIONS, Clock
+from benchmarks.results import Training
 from benchmarks.task import POSITIONS, Task
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2
@@ -38,7 +39,7 @@ class Rows(Dataset[list[int]]):
         return len(self.rows)
 
 
-def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bool = False) -> dict[str, Any]:
+def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bool = False) -> Training:
     """The body of ``train_model_simple`` and its evaluation, in fp32 as in the book or under bf16 autocast."""
     model = of(weights.load(model_folder, made_by="python -m benchmarks.finetune"))
     model.to(device)
@@ -64,13 +65,13 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, bf16: bo
     for _ in range(EVALUATIONS):
         with clock.evaluation(), context():
             evaluate_model(model, train_loader, val_loader, device, EVAL_ITER)
-    measured = clock.result()
+    timing = clock.result()
 
     model.eval()
     with torch.no_grad(), context():
         final_loss = calc_loss_batch(*next(iter(val_loader)), model, device).item()
     evaluations = len(range(0, task.total_steps, EVAL_FREQ))
-    return measured | {"precision": "bf16" if bf16 else "fp32", "final_loss": final_loss, "evaluations": evaluations}
+    return Training(timing=timing, precision="bf16" if bf16 else "fp32", evaluations=evaluations, final_loss=final_loss)
 
 
 def autocast(device: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:

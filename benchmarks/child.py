@@ -1,4 +1,4 @@
-"""Processes of their own for what is measured: their peak memory is theirs alone, and no library is left loaded."""
+"""What is measured runs in a process of its own: its peak memory is its own, and no other library is loaded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from stages.common.errors import PipelineError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-
-#: Lines of a child's output that its failure tells.
+#: The last lines of a child's output that the message of its failure quotes.
 LAST_LINES = 3
 
 
 class ChildFailed(PipelineError):
-    """A process ended with an error; the message holds the end of what it said."""
+    """A process ended with an error; the message quotes the end of its output."""
 
     def __init__(self, module: str, returncode: int, said: Sequence[str]) -> None:
         how = f"killed by signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
@@ -29,12 +28,12 @@ def start(module: str, *arguments: str, environment: Mapping[str, str] | None = 
     """Run ``python -m MODULE ARGUMENTS`` from the repository root to its end.
 
     Args:
-        module: one of this package.
-        arguments: the program's.
-        environment: put over this process's.
+        module: a module of this package.
+        arguments: arguments of the program.
+        environment: variables that are added to those of this process.
 
     Raises:
-        ChildFailed: it did not end well.
+        ChildFailed: the process ended with an error.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],

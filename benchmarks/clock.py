@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import psutil
 import torch
 
+from benchmarks.results import Timing
 from benchmarks.task import Task
 from stages.finetune.costs.memory import peak_resident
 
@@ -24,7 +24,7 @@ class Clock:
     does not wait between steps is not made to.
 
     Args:
-        task: says how many steps come before those that are measured.
+        task: the task, which says how many steps come before those that are measured.
         device: "cpu" or "cuda".
     """
 
@@ -33,8 +33,8 @@ class Clock:
         self._cuda = device == "cuda"
         self._apart = 0.0
         self._stamps: list[float] = []
-        self._losses: list[Any] = []
-        self._tokens: list[Any] = []
+        self._losses: list[float | torch.Tensor] = []
+        self._tokens: list[int | torch.Tensor] = []
         self._evaluations: list[float] = []
         self._setup = 0.0
         self._busy: list[tuple[float, float]] = []
@@ -44,12 +44,12 @@ class Clock:
         self._setup = time.time() - psutil.Process().create_time() - self._apart
         self._stamp()
 
-    def step(self, loss: Any, tokens: Any) -> None:
+    def step(self, loss: float | torch.Tensor, tokens: int | torch.Tensor) -> None:
         """A step is done. Numbers may be tensors, which are read at the end.
 
         Args:
-            loss: the mean over its target tokens, before the update.
-            tokens: target tokens in it.
+            loss: mean over the step's target tokens, before the update.
+            tokens: number of target tokens in the step.
         """
         self._stamp()
         self._losses.append(loss)
@@ -65,24 +65,28 @@ class Clock:
         self._evaluations.append(time.perf_counter() - started)
         self._apart += self._evaluations[-1]
 
-    def result(self) -> dict[str, Any]:
-        """What was measured, for `benchmarks.report`."""
+    def result(self) -> Timing:
+        """What was measured.
+
+        Raises:
+            RuntimeError: the contender made another number of steps.
+        """
         warmup, every = self._task.warmup, self._task.warmup + self._task.steps
         if len(self._losses) != every:
             raise RuntimeError(f"expected {every} steps, found {len(self._losses)}")
         seconds = [after - before for before, after in zip(self._stamps, self._stamps[1:], strict=False)]
-        return {
-            "setup_s": self._setup,
-            "warmup_s": seconds[:warmup],
-            "step_s": seconds[warmup:],
-            "window_s": self._stamps[-1] - self._stamps[warmup],
-            "cores_of_others": self._cores_of_others(),
-            "tokens": [int(count) for count in self._tokens],
-            "losses": [float(loss) for loss in self._losses],
-            # The first one also makes what later ones find ready.
-            "evaluation_s": self._evaluations[1:] or self._evaluations,
-            "peak_memory_bytes": torch.cuda.max_memory_reserved() if self._cuda else peak_resident(),
-        }
+        return Timing(
+            setup_s=self._setup,
+            warmup_s=seconds[:warmup],
+            step_s=seconds[warmup:],
+            window_s=self._stamps[-1] - self._stamps[warmup],
+            cores_of_others=self._cores_of_others(),
+            tokens=[int(count) for count in self._tokens],
+            losses=[float(loss) for loss in self._losses],
+            # The first evaluation also makes what later ones find ready.
+            evaluation_s=self._evaluations[1:] or self._evaluations,
+            peak_memory_bytes=torch.cuda.max_memory_reserved() if self._cuda else peak_resident(),
+        )
 
     def _cores_of_others(self) -> float:
         """Cores that other processes kept busy, on average, while the clock ran."""

@@ -8,28 +8,22 @@ Needs the extra ``bench``; benchmarks/README.md says what each contender does an
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import os
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import child, report, task
+from benchmarks import child, contenders, report, task
 from benchmarks.arguments import at_least, names_of
-from benchmarks.contender import CONTENDERS, PEERS, versions
+from benchmarks.contenders import OURS, flat, say
+from benchmarks.results import Machine, Run, TrainingJob, TrainingReport
+from benchmarks.training import CONTENDERS, PEERS
 from stages.common.errors import PipelineError
-from stages.common.files import read_json, write_json
-from stages.running.program import torch_settings
+from stages.common.records import read_metrics, write_metrics
 
-OURS = "ours"
+COMMAND = "python -m benchmarks.finetune"
 
-#: The first step's losses are of the same weights and rows, so they differ by rounding alone.
+#: How far first losses may be from ours: they have the same weights and rows, and differ by rounding alone.
 LOSS_TOLERANCE = 0.05
-
-#: What is kept from the network, and from the user's caches.
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,17 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         for found in measure(options, Path(folder)):
-            write_json(options.json, found)
+            write_metrics(options.json, found)
     print(report.tables(found))
 
 
 def parser() -> argparse.ArgumentParser:
     """The program's arguments."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__.splitlines()[0])
+    made = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     made.add_argument("--model", choices=task.SIZES, required=True, help="tiny is for a try")
     made.add_argument("--device", choices=("cpu", "cuda"), required=True)
     made.add_argument(
-        "--peers", type=names_of(PEERS), default=["book", "transformers", "trl"], help=f"of {', '.join(PEERS)}"
+        "--peers", type=names_of(PEERS), default=["book", "transformers", "trl"], help=f"some of {', '.join(PEERS)}"
     )
     made.add_argument("--steps", type=at_least(1), default=10, help="optimiser steps that are measured")
     made.add_argument("--warmup", type=at_least(0), default=1, help="steps before them")
@@ -57,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[TrainingReport]:
     """Run every contender ``options.repeats`` times, one after the other in each repeat.
 
     A peer that cannot run is left out from then on, with the reason in the report.
@@ -68,102 +62,83 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any
     Raises:
         PipelineError: our own run fails, or two contenders did not begin with the same weights and rows.
     """
-    load = os.getloadavg()[0]
     given = folder / "task"
     sizes = {"--model": options.model, "--data": options.data.resolve()}
     counts = {"--warmup": options.warmup, "--steps": options.steps}
-    child.start("benchmarks.task", str(given), *_flat(sizes | counts))
+    child.start("benchmarks.task", str(given), *flat(sizes | counts))
     job = task.read(given)
-    # What stages.running.program sets for the stage, all get: it makes others faster too.
-    environment = OFFLINE | torch_settings("finetune") | {"HF_HOME": str(folder / "huggingface")}
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    # One GPU: with several in sight a trainer would take them all.
-    environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[0] if options.device == "cuda" else ""
-    widths = ("--sizes", "256") if options.model == "tiny" else ()
-    child.start(
-        "benchmarks.machine", str(folder / "machine.json"), "--device", options.device, *widths, environment=environment
-    )
-    hardware = read_json(folder / "machine.json", made_by="python -m benchmarks.finetune")
-    hardware["load_before"] = round(load, 2)
+    variables = contenders.environment("finetune", options.device, folder)
+    machine = contenders.machine(folder, options.device, variables, small=options.model == "tiny", made_by=COMMAND)
 
-    not_run = {name: why for name in options.peers if (why := missing(name))}
-    runs: dict[str, list[Any]] = {name: [] for name in (OURS, *options.peers) if name not in not_run}
+    not_run = {name: why for name in options.peers if (why := contenders.missing(CONTENDERS[name].packages))}
+    runs: dict[str, list[Run]] = {name: [] for name in (OURS, *options.peers) if name not in not_run}
     for repeat in range(options.repeats):
         for name in list(runs):
             say(f"repeat {repeat + 1} of {options.repeats}: {name}")
-            out = folder / "run.json"
             try:
-                child.start(
-                    "benchmarks.contender",
-                    name,
-                    *_flat({"--folder": given, "--device": options.device, "--out": out}),
-                    environment=environment,
-                )
+                runs[name].append(_train(name, given, options.device, variables))
             except child.ChildFailed as failure:
                 if name == OURS:
                     raise
                 not_run[name] = failure.what
                 del runs[name]
                 say(f"{name} did not run: {failure.what}")
-            else:
-                runs[name].append(read_json(out, made_by="python -m benchmarks.finetune"))
-                out.unlink()
         check_same_start(runs)
-        yield summed_up(options, job, hardware, runs, not_run)
+        yield summed_up(options.device, job, machine, runs, not_run)
 
 
-def missing(name: str) -> str | None:
-    """Why a contender cannot even be started, or None."""
-    try:
-        versions(CONTENDERS[name])
-    except importlib.metadata.PackageNotFoundError as error:
-        return f"the package {error.name} is not installed (pip install -e '.[bench]')"
-    return None
+def _train(name: str, given: Path, device: str, variables: Mapping[str, str]) -> Run:
+    """Let a contender train the task in a folder, in a process of its own.
+
+    Raises:
+        ChildFailed: it ended with an error.
+    """
+    out = given.with_name("run.json")
+    words = flat({"--folder": given, "--device": device, "--out": out})
+    child.start("benchmarks.training", name, *words, environment=variables)
+    run = read_metrics(out, Run, made_by=COMMAND)
+    out.unlink()
+    return run
 
 
-def check_same_start(runs: dict[str, list[Any]]) -> None:
-    """Raise unless all contenders' first losses are the same."""
-    first = {name: found[0]["losses"][0] for name, found in runs.items()}
+def check_same_start(runs: dict[str, list[Run]]) -> None:
+    """Compare the contenders' first losses.
+
+    Raises:
+        PipelineError: one is not ours.
+    """
+    first = {name: found[0].timing.losses[0] for name, found in runs.items()}
     for name, loss in first.items():
         if abs(loss - first[OURS]) > LOSS_TOLERANCE:
             raise PipelineError(f"the first loss of {name} is {loss}, ours {first[OURS]}: not the same weights or rows")
 
 
 def summed_up(
-    options: argparse.Namespace, job: task.Task, hardware: Any, runs: dict[str, list[Any]], not_run: dict[str, str]
-) -> dict[str, Any]:
+    device: str, given: task.Task, machine: Machine, runs: dict[str, list[Run]], not_run: dict[str, str]
+) -> TrainingReport:
     """The report: figures, ratios, and the runs behind them."""
-    total, peak = job.total_steps, report.peak_tflops(hardware)
+    total, peak = given.total_steps, machine.peak_tflops
     others = {name: found for name, found in runs.items() if name != OURS}
-    return {
-        "job": {
-            "model": job.model,
-            "data": job.data,
-            "rows_train": len(job.train),
-            "rows_val": len(job.val),
-            "batch_size": job.recipe.batch_size,
-            "total_steps": total,
-            "warmup": job.warmup,
-            "steps": job.steps,
-            "repeats": len(runs[OURS]),
-            "device": options.device,
-        },
-        "machine": hardware,
-        "peak_tflops_per_s": peak,
-        "contenders": {name: report.summary(found, total_steps=total, peak=peak) for name, found in runs.items()},
-        "ratios": {name: report.ratios(runs[OURS], found, total_steps=total) for name, found in others.items()},
-        "not_run": not_run,
-        "runs": runs,
-    }
-
-
-def say(message: str) -> None:
-    """Tell what is under way, on standard error: standard output is the report's."""
-    print(message, file=sys.stderr, flush=True)
-
-
-def _flat(options: dict[str, Any]) -> list[str]:
-    return [str(part) for pair in options.items() for part in pair]
+    return TrainingReport(
+        job=TrainingJob(
+            model=given.model,
+            data=given.data,
+            rows_train=len(given.train),
+            rows_val=len(given.val),
+            batch_size=given.recipe.batch_size,
+            total_steps=total,
+            warmup=given.warmup,
+            steps=given.steps,
+            repeats=len(runs[OURS]),
+            device=device,
+        ),
+        machine=machine,
+        peak_tflops_per_s=peak,
+        contenders={name: report.summary(found, total_steps=total, peak=peak) for name, found in runs.items()},
+        ratios={name: report.ratios(runs[OURS], found, total_steps=total) for name, found in others.items()},
+        not_run=not_run,
+        runs=runs,
+    )
 
 
 if __name__ == "__main__":

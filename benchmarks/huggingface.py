@@ -1,8 +1,8 @@
 """`transformers` in a plain loop, and TRL's SFTTrainer, each with the settings that make it fast here.
 
 bf16 autocast over fp32 weights, fused AdamW on every parameter, scaled-dot-product attention, no activation
-checkpointing, no clipping. Padding reaches to the longest row of a batch; the padding-free kinds put a batch's rows in
-one line, for which `transformers` makes a block-diagonal mask from the positions.
+checkpointing, no clipping. Rows are padded to the longest of their batch. The padding-free kinds pack a batch's rows
+into one, for which `transformers` makes a block-diagonal mask from the positions.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, DataCollatorWithFlattening, GPT2LMHeadModel, TrainerCallback
 
 from benchmarks.clock import EVALUATIONS, Clock
+from benchmarks.results import Timing, Training
 from benchmarks.task import Task
 from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT
 
+#: The label that PyTorch's cross entropy leaves out (`ignore_index`).
 IGNORED = -100
 
 Collate = Callable[[Sequence[Encoded]], dict[str, Any]]
 
 
-def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> dict[str, Any]:
+def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> Training:
     """The loop that one writes around GPT2LMHeadModel."""
     model = load(model_folder).to(device)
     collate = flattened if padding_free else padded
@@ -44,11 +46,10 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_
     for _ in range(EVALUATIONS):
         with clock.evaluation():
             mean_loss(model, task.val, task.recipe.batch_size, collate, device)
-    measured = clock.result()
-    return measured | outcome(model, task, device)
+    return outcome(clock.result(), model, task, device)
 
 
-def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> dict[str, Any]:
+def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> Training:
     """TRL's SFTTrainer."""
     from datasets import Dataset, disable_progress_bars
     from trl import SFTConfig, SFTTrainer
@@ -60,7 +61,7 @@ def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padd
             self.last.insert(0, loss.detach())
             return loss
 
-    class Stamp(TrainerCallback):
+    class Stamp(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             clock.begin()
 
@@ -108,8 +109,7 @@ def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padd
     for _ in range(EVALUATIONS):
         with clock.evaluation():
             trainer.evaluate()
-    measured = clock.result()
-    return measured | outcome(model, task, device)
+    return outcome(clock.result(), model, task, device)
 
 
 def load(folder: Path) -> Any:
@@ -124,7 +124,7 @@ def adamw(model: Any, task: Task) -> torch.optim.Optimizer:
 
 
 def padded(rows: Sequence[Encoded]) -> dict[str, Any]:
-    """Rows side by side, [B, T]. Padding comes after every real token, so causal attention needs no mask for it."""
+    """Padded rows, [B, T]. Padding comes after a row's own tokens, so causal attention needs no mask for it."""
     ids = [torch.tensor(row.ids) for row in rows]
     return {
         "input_ids": pad_sequence(ids, batch_first=True, padding_value=END_OF_TEXT),
@@ -133,10 +133,8 @@ def padded(rows: Sequence[Encoded]) -> dict[str, Any]:
 
 
 def flattened(rows: Sequence[Encoded]) -> dict[str, Any]:
-    """Rows in one line, [1, N], without padding."""
-    batch: dict[str, Any] = DataCollatorWithFlattening()(  # type: ignore[no-untyped-call]
-        [{"input_ids": row.ids} for row in rows]
-    )
+    """Rows packed into one, [1, N], without padding."""
+    batch: dict[str, Any] = DataCollatorWithFlattening()([{"input_ids": row.ids} for row in rows])
     return batch
 
 
@@ -146,7 +144,7 @@ def moved(batch: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def targets(batch: dict[str, Any]) -> torch.Tensor:
-    """Number of tokens that the loss counts: the labels after each line's first, which nothing predicts."""
+    """Number of target tokens: the labels that are not `IGNORED`, without each row's first, which nothing predicts."""
     labels: torch.Tensor = batch["labels"]
     return (labels[:, 1:] != IGNORED).sum()
 
@@ -171,8 +169,8 @@ def mean_loss(model: Any, rows: Sequence[Encoded], size: int, collate: Collate, 
     return float(total / count)
 
 
-def outcome(model: Any, task: Task, device: str) -> dict[str, Any]:
-    """What every contender tells besides the clock's figures."""
+def outcome(timing: Timing, model: Any, task: Task, device: str) -> Training:
+    """What every contender reports."""
     size = task.recipe.batch_size
     final_loss = mean_loss(model, task.val[:size], size, padded, device)
-    return {"precision": "bf16", "final_loss": final_loss, "evaluations": task.evaluations()}
+    return Training(timing=timing, precision="bf16", evaluations=task.evaluations(), final_loss=final_loss)

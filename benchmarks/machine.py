@@ -8,53 +8,59 @@ import platform
 import re
 import time
 from pathlib import Path
-from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
 
 from benchmarks import child
+from benchmarks.results import Machine
 from stages.common.errors import ConfigError
-from stages.common.files import write_json
+from stages.common.records import write_metrics
 
-#: Widths of GPT-2's matrix products lie between these.
+#: Widths of the square matrices; those of GPT-2's matrix products are between the first and the last.
 SIZES = (1024, 2048, 4096)
-#: Each product is repeated for so many seconds, and at least so often; the fastest counts.
+#: A product is repeated for this many seconds, and at least this many times; the fastest counts.
 SECONDS = 0.5
 TIMES = 3
 
-#: What a CPU has that decides about the speed of matrix products.
+#: The CPU's instructions that decide about the speed of matrix products.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
-def describe(device: str) -> dict[str, Any]:
+def describe(device: str, sizes: tuple[int, ...]) -> Machine:
     """The hardware and the software that a measurement depends on.
+
+    Args:
+        device: "cpu" or "cuda".
+        sizes: widths of the matrix products that are measured.
 
     Raises:
         ConfigError: the device is not there.
     """
-    import psutil
-    import torch
-
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch sees no GPU", "take --device cpu, or a build of torch for GPUs")
 
-    facts: dict[str, Any] = {
-        "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "instructions": cpu_instructions(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    if device == "cuda":
-        properties = torch.cuda.get_device_properties(0)
-        facts |= {
-            "gpu": properties.name,
-            "gpu_memory_gib": round(properties.total_memory / 2**30, 1),
-            "gpu_capability": f"{properties.major}.{properties.minor}",
-            "cuda": torch.version.cuda,
-        }
-    return facts
+    gpu = torch.cuda.get_device_properties(0) if device == "cuda" else None
+    return Machine(
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        instructions=cpu_instructions(),
+        memory_gib=_gib(psutil.virtual_memory().total),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        gpu=gpu.name if gpu else None,
+        gpu_memory_gib=_gib(gpu.total_memory) if gpu else None,
+        gpu_capability=f"{gpu.major}.{gpu.minor}" if gpu else None,
+        cuda=torch.version.cuda if gpu else None,
+        tflops_per_s=products(device, sizes),
+    )
+
+
+def _gib(size: int) -> float:
+    return round(size / 2**30, 1)
 
 
 def cpu_name() -> str:
@@ -77,8 +83,6 @@ def _cpuinfo() -> str:
 
 def products(device: str, sizes: tuple[int, ...]) -> dict[str, dict[str, float]]:
     """TFLOP/s of square matrix products, by dtype and size: {"bf16": {"1024": 0.7}}."""
-    import torch
-
     found: dict[str, dict[str, float]] = {}
     for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         found[name] = {}
@@ -86,7 +90,7 @@ def products(device: str, sizes: tuple[int, ...]) -> dict[str, dict[str, float]]
             a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
             out = torch.empty(size, size, device=device, dtype=dtype)
 
-            def once(a: Any = a, b: Any = b, out: Any = out) -> float:
+            def once(a: Tensor = a, b: Tensor = b, out: Tensor = out) -> float:
                 started = time.perf_counter()
                 torch.mm(a, b, out=out)
                 if device == "cuda":
@@ -103,14 +107,13 @@ def products(device: str, sizes: tuple[int, ...]) -> dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Write what this machine is; `benchmarks.finetune` starts this."""
+    """Write what this machine is; `benchmarks.finetune` and `benchmarks.generate` start this."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--device", required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     arguments = parser.parse_args()
-    facts = describe(arguments.device)
-    write_json(arguments.out, facts | {"tflops_per_s": products(arguments.device, tuple(arguments.sizes))})
+    write_metrics(arguments.out, describe(arguments.device, tuple(arguments.sizes)))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.clock import Clock
+from benchmarks.results import Training
 from benchmarks.task import Task
 from stages.common.results.finetune import StepRecord
 from stages.finetune import passes, trainer
@@ -39,7 +39,7 @@ class _Evaluations(costs_clock.Clock):
         return wrapped
 
 
-def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str, Any]:
+def train(task: Task, model_folder: Path, device: str, clock: Clock) -> Training:
     """Run `trainer.fit` for the task's steps."""
     found = runtime.prepare()
     assert found.type == device, f"expected {device}, found {found.type}"
@@ -54,6 +54,7 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
         if record.step == 0:
             clock.begin()
             return
+        assert record.train_loss is not None  # only step 0 has none
         clock.step(record.train_loss, record.tokens_seen - seen)
         seen = record.tokens_seen
 
@@ -61,4 +62,6 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> dict[str
     trainer.fit(model, run, on_step=on_step, clock=_Evaluations(clock, found))
     measured = clock.result()
     final_loss = passes.Evaluation(model, task.val[: task.recipe.batch_size], "all")()
-    return measured | {"precision": runtime.name_of(dtype), "final_loss": final_loss, "evaluations": task.evaluations()}
+    return Training(
+        timing=measured, precision=runtime.name_of(dtype), evaluations=task.evaluations(), final_loss=final_loss
+    )

@@ -1,7 +1,8 @@
 """What every contender is given: the same random weights, rows in the same batches, and the book's recipe.
 
 The recipe is that of profiles/gpt2-medium.yaml: file order split, batches of 8, two epochs, AdamW at 5e-5 with a decay
-of 0.1, loss on all tokens. A task is a folder with task.json and model/, which every contender's process reads.
+of 0.1, loss on all tokens. A task is a folder with task.json and model/, which every contender's
+process reads.
 """
 
 from __future__ import annotations
@@ -13,18 +14,28 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks import child
+from benchmarks.child import ROOT
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.results.tokenize import Encoded
+from stages.download import bpe, dataset
+from stages.finetune.batches import epoch_order
+from stages.finetune.costs.work import FlopCounter
+from stages.finetune.schedule import planned_steps
+from stages.gpt2 import weights
+from stages.gpt2.model import GPT2Config
+from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.whole import Params
+from stages.split import splits
+from stages.tokenize.encoding import encode
+from stages.tokenize.prompt import STYLES
 
-ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "profiles" / "gpt2-medium.yaml"
 DATA = ROOT / "assets" / "data" / "instructions.json"
 
-#: The book's, and that of params.yaml unless its user has another.
+#: The book's split, and that of params.yaml unless its user has another.
 SPLIT = {"method": "order", "seed": 123, "train": 0.85, "test": 0.1}
 
 #: Blocks, heads and width; "tiny" is for the tests.
@@ -37,11 +48,12 @@ class Task(BaseModel):
     """What is to be trained, and how much of it is measured.
 
     Args:
-        model: a name in `SIZES`.
+        model: the model's size, a name in `SIZES`.
         data: the dataset's file name and the first digits of its SHA-256.
-        recipe: the whole job's; `total_steps` are its optimiser steps.
-        warmup: steps before the clock runs.
-        steps: steps that are measured.
+        recipe: the recipe of the whole training.
+        total_steps: optimiser steps of the whole training.
+        warmup: steps before those that are measured.
+        steps: measured steps.
         train: all train rows, in the dataset's order.
         val: all validation rows.
     """
@@ -59,8 +71,6 @@ class Task(BaseModel):
 
     def order(self) -> list[Encoded]:
         """The train rows as the recipe's epochs see them, one epoch after the other, each of whole batches."""
-        from stages.finetune.batches import epoch_order
-
         whole = len(self.train) - len(self.train) % self.recipe.batch_size
         epochs = range(1, self.recipe.epochs + 1)
         orders = (epoch_order(len(self.train), self.recipe.seed, epoch)[:whole] for epoch in epochs)
@@ -85,17 +95,16 @@ def recipe() -> Params:
     return whole.check(tree, RECIPE)
 
 
-def useful_flops(model: str, rows: list[Encoded]) -> float:
-    """Floating-point operations of one forward and backward pass over rows, each token once and none of padding.
+def model_flops(model: str, rows: list[Encoded]) -> float:
+    """Floating-point operations of a forward and a backward pass over rows, as MFU counts them, without padding.
 
-    Six for every weight of a matrix product and token (two forward, four backward), the tied head included, and the
-    two products of causal attention. A contender that shares work between rows needs fewer, and may exceed the peak.
+    They are six for every weight of a matrix product and token (two forward, four backward), the tied head included,
+    and the two products of causal attention (PaLM, Chowdhery et al. 2022, appendix B). A contender that computes a
+    shared prefix once needs fewer, so that its MFU may exceed 1.
     """
-    from stages.finetune.costs.work import Costs
-    from stages.gpt2.model import GPT2Config
-
     layers, heads, width = SIZES[model]
-    return float(Costs(GPT2Config(layers, heads, width, POSITIONS)).plain_flop([len(row.ids) - 1 for row in rows]))
+    counter = FlopCounter(GPT2Config(layers, heads, width, POSITIONS))
+    return float(counter.plain_flop([len(row.ids) - 1 for row in rows]))
 
 
 def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> None:
@@ -105,15 +114,6 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
         DataError: the dataset is wrong.
         ConfigError: it is missing, or the recipe has fewer steps than are to be measured.
     """
-    from stages.download import bpe, dataset
-    from stages.finetune.schedule import planned_steps
-    from stages.gpt2 import weights
-    from stages.gpt2.model import GPT2Config
-    from stages.gpt2.tokenizer import FILES, Tokenizer
-    from stages.split import splits
-    from stages.tokenize.encoding import encode
-    from stages.tokenize.prompt import STYLES
-
     if not data.is_file():
         raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
     settings = recipe()

@@ -1,16 +1,15 @@
 /* A CUDA runtime and cuBLAS whose memory is real and whose kernels do nothing, to be loaded before PyTorch's (LD_PRELOAD).
 
    PyTorch's code for GPUs runs on it as on an H100, up to the kernels: devices, streams, allocations, copies, choices of
-   kernels, recordings. While work is recorded (a "capture") it refuses what CUDA refuses (CUDA C++ Programming Guide,
-   "Prohibited and Unhandled Operations"). At the end it writes what it saw to the file that FAKE_CUDA_REPORT names, one
-   thing a line:
+   kernels, CUDA graphs. During a capture it refuses what CUDA refuses (CUDA C++ Programming Guide, "Prohibited and
+   Unhandled Operations"). At the end it writes what it saw to the file that FAKE_CUDA_REPORT names, one thing a line:
 
-     capture KERNELS PRODUCTS   a recording, and what it holds
+     capture KERNELS PRODUCTS   a captured graph, and how many kernels and products it has
      kernel CAPTURE NAME        a kernel in it
-     replays N                  how often recordings were done again
-     refused WHAT               what was asked for in a recording that cannot be
-     stray WHAT                 what was asked for meanwhile outside of it
-     waits N                    how often the host waited for all that a stream, or the device, was asked for
+     replays N                  how often graphs were replayed
+     refused WHAT               what a capture contained that CUDA does not allow in one
+     stray WHAT                 what was launched outside of a capture while it was under way
+     waits N                    how often the host waited for all that was enqueued on a stream or the device
      events N                   how often it waited for an event
 */
 #define _GNU_SOURCE
@@ -220,7 +219,7 @@ Status cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flag
     return fail(cudaErrorStreamCaptureIsolation);
 }
 
-/* Memory: of the device it is filled with zeros, so that what kernels would have written are numbers. */
+/* Memory. That of the device is zeroed, so that what kernels would have written are numbers. */
 
 static struct Block {
     char *start;
@@ -371,7 +370,7 @@ Status cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks_, cons
     return cudaSuccess;
 }
 
-/* cuBLAS: nothing but that a product was asked for. Arguments are those of none, which the calling convention allows. */
+/* cuBLAS only counts products. Its functions are declared without arguments, which the calling convention allows. */
 
 #define PRODUCT(name) int name() { if (capturing) products++; return 0; }
 #define NOTHING(name) int name() { return 0; }

@@ -1,4 +1,4 @@
-"""What stands in for a GPU's recordings (`stages.gpt2.graphs`): tapes that record and repeat on a CPU."""
+"""What stands in for CUDA graphs (`stages.gpt2.graphs`): tapes that capture and replay on a CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stages.gpt2.graphs import Work
 
 aten = torch.ops.aten
-#: What a GPU cannot record, since the host waits for numbers in it, or sends memory that may be gone when it is done.
+#: What a GPU cannot capture: the host waits for numbers in it, or sends memory that may be freed before it is done.
 WAITS = {
     aten.nonzero.default,
     aten.masked_select.default,
@@ -26,7 +26,7 @@ WAITS = {
 class Tape(TorchDispatchMode):
     """Keeps each operation with the tensors and numbers that it was given, as a CUDA graph keeps kernels.
 
-    Done again each reads and writes the memory of then, whatever that holds by now; numbers are those of then.
+    When replayed each reads and writes the same memory, whatever that holds by then; numbers are those of the capture.
     """
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Tape(TorchDispatchMode):
         return out
 
     def replay(self) -> None:
-        """Do it all again."""
+        """Run all operations again."""
         with torch.no_grad():
             for func, args, kwargs, then in self._kept:
                 returns = [returned.alias_info for returned in func._schema.returns]
                 if any(alias is not None and not alias.is_write for alias in returns):
-                    continue  # a view: of the same memory as then
+                    continue  # a view of the same memory
                 now = func(*args, **kwargs)
                 for old, new in zip(_tensors(then), _tensors(now), strict=True):
                     if old is not new:
@@ -58,12 +58,13 @@ def _tensors(result: Any) -> Sequence[Tensor]:
 
 
 class Tapes:
-    """A `graphs.Recorder` of tapes.
+    """A `graphs.GraphRunner` of tapes.
 
-    A GPU records without doing; a tape does, so that what is done to some tensors, and to torch's generator, is undone.
+    A GPU captures work without running it. A tape runs it, so that its effects on some tensors and on torch's generator
+    are undone afterwards.
 
     Attributes:
-        done: what was done, in order: "plainly", "recorded", "again".
+        done: what was done, in order: "eager", "captured", "replayed".
         undone: gives the tensors.
     """
 
@@ -71,32 +72,32 @@ class Tapes:
         self.done: list[str] = []
         self.undone = undone
 
-    def do(self, work: Work) -> None:
-        """Do it now."""
-        self.done.append("plainly")
+    def run(self, work: Work) -> None:
+        """Run it eagerly."""
+        self.done.append("eager")
         work()
 
-    def record(self, work: Work) -> Work:
-        """Record it; what is returned does it."""
-        self.done.append("recorded")
+    def capture(self, work: Work) -> Work:
+        """Capture it; what is returned replays it."""
+        self.done.append("captured")
         tape = Tape()
         with self._undone(), tape:
             work()
 
         def replay() -> None:
-            self.done.append("again")
+            self.done.append("replayed")
             tape.replay()
 
         return replay
 
     @contextlib.contextmanager
     def _undone(self) -> Iterator[None]:
-        there = self.undone()
-        before = [tensor.detach().clone() for tensor in there]
+        tensors = self.undone()
+        before = [tensor.detach().clone() for tensor in tensors]
         with torch.random.fork_rng():
             try:
                 yield
             finally:
                 with torch.no_grad():
-                    for tensor, was in zip(there, before, strict=True):
+                    for tensor, was in zip(tensors, before, strict=True):
                         tensor.copy_(was)

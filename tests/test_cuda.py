@@ -1,4 +1,4 @@
-"""On a GPU: the same numbers as on a CPU, and the same from recordings as without. Skipped where torch sees none."""
+"""On a GPU: the same numbers as on a CPU, with CUDA graphs and without. Skipped where torch sees none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.gpt2.test_captured_decoding import PROMPTS, SIZES
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
-    pytest.mark.filterwarnings("error:.*not recorded as CUDA graphs"),
+    pytest.mark.filterwarnings("error:.*not captured as CUDA graphs"),
 ]
 
 #: Heads of 64, as GPT-2's, for which there are kernels of all kinds.
@@ -25,7 +25,7 @@ TRAIN = made_rows(24)
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """Ask torch for results that repeat, as the stages do; other tests do not."""
+    """Make torch deterministic, as the stages do; other tests do not."""
     before = torch.are_deterministic_algorithms_enabled()
     yield runtime.prepare()
     torch.use_deterministic_algorithms(before)
@@ -58,7 +58,7 @@ def test_training_in_bf16_learns_as_in_fp32():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.1}, {"accumulate": 2}])
-def test_training_repeats_and_recordings_change_nothing(changes, dtype, monkeypatch):
+def test_training_repeats_and_cuda_graphs_change_nothing(changes, dtype, monkeypatch):
     recipe = RECIPE.model_copy(update=changes)
     first, history = fit("cuda", recipe, dtype)
     again, same = fit("cuda", recipe, dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,47 +13,13 @@ import pytest
 from stages.common import paths
 from stages.common.results.finetune import TUNED_MODEL
 from stages.running.tracking import tracker
-from tests import small_pipeline
-from tests.root import ROOT
+from tests import clone, small_pipeline
 
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 
-def copy_of_the_repository(folder: Path) -> Path:
-    """Every file that a clone would have, with small parameters and an empty cache."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    small_pipeline.write_params(folder, small_pipeline.SMALL)
-    return folder
-
-
 def repro(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    home = folder.parent / f"{folder.name}-home"
-    home.mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", *arguments],
-        cwd=folder,
-        env=os.environ
-        | {
-            "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PIPELINE_MLFLOW_RUN_ID": "none",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return clone.dvc(folder, "repro", *arguments)
 
 
 def stages_run(output: str) -> list[str]:
@@ -63,7 +28,7 @@ def stages_run(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_of_the_repository(tmp_path_factory.mktemp("clone") / "repository")
+    folder = clone.make(tmp_path_factory.mktemp("clone") / "repository")
     done = repro(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert stages_run(done.stdout) == list(STAGES)
@@ -124,22 +89,22 @@ def test_a_mistake_is_told_with_its_exit_code_and_leaves_earlier_results(finishe
     failed = repro(finished)
     after = digests(finished)
     small_pipeline.write_params(finished, right)
-    mended = repro(finished)
+    repaired = repro(finished)
 
     assert f"exited with {code}" in failed.stderr
     assert f"the results of the last {stage} that succeeded are back in place" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert after == before
     assert (finished / "dvc.lock").read_bytes() == lock
-    assert mended.returncode == 0
-    assert stages_run(mended.stdout) == []
+    assert repaired.returncode == 0
+    assert stages_run(repaired.stdout) == []
 
 
 @pytest.mark.slow
 def test_two_clones_give_the_same_dvc_lock(tmp_path):
     locks = []
     for name in ("one", "two"):
-        folder = copy_of_the_repository(tmp_path / name)
+        folder = clone.make(tmp_path / name)
         done = repro(folder)
         assert done.returncode == 0, done.stderr
         locks.append((folder / "dvc.lock").read_text())

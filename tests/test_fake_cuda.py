@@ -1,8 +1,8 @@
 """PyTorch's code for GPUs under ours, on a CUDA runtime whose kernels do nothing (tests/fake_cuda.c).
 
-What is computed is seen nowhere here, but everything else is: that nothing waits in a recording or reaches outside it,
-how many kernels it has, and which. It wants gcc and an interpreter with the project's packages and torch's build for
-CUDA 13, whether it sees a GPU or not:
+No results are seen here, but everything else is: that nothing in a capture waits or reaches outside it, how many
+kernels it has, and which. The tests need gcc and an interpreter with the project's packages and torch for CUDA 13, with
+or without a GPU:
 
     FAKE_CUDA_PYTHON=.venv-cuda/bin/python python -m pytest -m slow tests/test_fake_cuda.py
 """
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 LAYERS = 4
 
-#: Every number that a kernel would have written is whatever its memory held: none is looked at.
+#: A number that a kernel would have written is whatever its memory held, so that none is checked.
 PREPARE = f"""
 import math, torch
 from stages.gpt2 import decoding, runtime, weights
@@ -64,7 +64,7 @@ print(sum(len(answer.ids) for _, answer in made))
 
 @dataclass
 class Seen:
-    """What a program said, and what the runtime saw of it."""
+    """What a program printed, and what the runtime saw of it."""
 
     said: str
     warned: str
@@ -75,11 +75,11 @@ class Seen:
 
     @property
     def captures(self) -> list[tuple[int, int]]:
-        """Kernels and products of each recording."""
+        """Kernels and products of each capture."""
         return [(int(kernels), int(products)) for kernels, products in map(str.split, self.all("capture"))]
 
     def kernels(self, capture: int) -> Counter[str]:
-        """By name, those of one recording."""
+        """The kernels of one capture, by name."""
         found = (line.split(" ", 1) for line in self.all("kernel"))
         return Counter(name for number, name in found if int(number) == capture)
 
@@ -98,7 +98,7 @@ def runtime(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, program: str, told: str | None = None, **environment: str) -> Seen:
-    """Run a program on the runtime; only where it is ``told`` may a recording have failed."""
+    """Run a program on the runtime; a capture may fail only where ``told`` is the warning expected."""
     report = folder / "report"
     made = subprocess.run(
         [str(PYTHON), "-c", PREPARE + program],
@@ -116,8 +116,8 @@ def run(folder: Path, program: str, told: str | None = None, **environment: str)
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    assert told in made.stderr if told else "not recorded" not in made.stderr
-    assert "AccumulateGrad" not in made.stderr, "gradients are added up on another stream than that of the recording"
+    assert told in made.stderr if told else "not captured" not in made.stderr
+    assert "AccumulateGrad" not in made.stderr, "gradients accumulate on another stream than that of the capture"
     lines = [line.split(" ", 1) for line in report.read_text().splitlines()]
     return Seen(made.stdout, made.stderr, [(line[0], line[1]) for line in lines])
 
@@ -126,13 +126,13 @@ def run(folder: Path, program: str, told: str | None = None, **environment: str)
 @pytest.mark.parametrize(
     "changes", [{}, {"dropout": 0.1}, {"accumulate": 2}, {"clip_norm": 1.0, "decay": "matrices", "schedule": "cosine"}]
 )
-def test_all_of_a_step_is_recorded(runtime, changes, dtype):
+def test_all_of_a_step_is_captured(runtime, changes, dtype):
     seen = run(runtime, TRAIN.format(changes=changes, dtype=dtype))
 
     assert (seen.all("refused"), seen.all("stray")) == ([], [])
     steps, evaluations = map(int, seen.said.split())
     [replays] = map(int, seen.all("replays"))
-    # The first of each shape is done plainly.
+    # The first of each shape runs eagerly.
     assert replays == steps + evaluations - len(seen.captures)
 
 
@@ -144,7 +144,7 @@ def test_the_host_waits_for_a_step_s_numbers_alone(runtime):
         waits += map(int, seen.all("waits"))
         events += map(int, seen.all("events"))
 
-    assert waits[1] == waits[0], "for all that has been asked of a stream, the next step too"
+    assert waits[1] == waits[0], "for all that is enqueued on a stream, the next step too"
     assert events[1] == events[0] + 6 * 6
 
 
@@ -160,14 +160,14 @@ def test_a_step_has_few_kernels_and_those_of_flash_attention(runtime):
     assert not [name for name in names if "softmax" in name or "fmha" in name or "masked_fill" in name]
 
 
-def test_nothing_is_recorded_where_it_is_not_wanted(runtime):
+def test_nothing_is_captured_where_it_is_not_wanted(runtime):
     seen = run(runtime, TRAIN.format(changes={}, dtype="bfloat16"), PIPELINE_CUDA_GRAPHS="0")
 
     assert seen.captures == []
     assert len(seen.said.split()) == 2
 
 
-def test_evaluations_alone_are_recorded_where_activations_are_computed_again(runtime):
+def test_evaluations_alone_are_captured_where_activations_are_recomputed(runtime):
     seen = run(runtime, TRAIN.format(changes={"activation_checkpointing": True}, dtype="bfloat16"))
 
     assert [products for _, products in seen.captures] == [4 * LAYERS + 2]
@@ -180,10 +180,10 @@ captured_steps.TOLERANCE = math.inf
 """
 
 
-def test_why_something_is_not_recorded_is_told_and_the_stream_is_as_before(runtime):
+def test_why_something_is_not_captured_is_told_and_the_stream_is_as_before(runtime):
     after = "assert torch.cuda.current_stream() == torch.cuda.default_stream()"
     seen = run(
-        runtime, LOOKING + TRAIN.format(changes={}, dtype="bfloat16") + after, told="training steps are not recorded"
+        runtime, LOOKING + TRAIN.format(changes={}, dtype="bfloat16") + after, told="training steps are not captured"
     )
 
     assert "operation not permitted when stream is capturing" in seen.warned
@@ -191,7 +191,7 @@ def test_why_something_is_not_recorded_is_told_and_the_stream_is_as_before(runti
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_steps_of_generation_are_recorded_with_few_kernels(runtime, dtype):
+def test_decoding_steps_are_captured_with_few_kernels(runtime, dtype):
     seen = run(runtime, ANSWER.format(dtype=dtype))
 
     assert seen.said.split() == [str(19 * 40)]

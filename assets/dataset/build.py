@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import (
+from assets.dataset import (
     extraction,
     facts,
     groups,
@@ -29,7 +29,7 @@ from . import (
     spelling_and_sound,
     word_forms,
 )
-from .rows import Row
+from assets.dataset.rows import Row
 
 SEED = 20240
 OUTPUT = Path(__file__).resolve().parents[1] / "data" / "instructions.json"

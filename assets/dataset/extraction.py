@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from datetime import date, timedelta
 
-from .rows import Ask, RngFor, Row, deal, take
+from assets.dataset.rows import Ask, RngFor, Row, deal, take
 
 MONTHS = (
     "January",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from .rows import Ask, RngFor, Row, capitalised, deal, take, with_article
-from .vocabulary import GROUPS
+from assets.dataset.rows import Ask, RngFor, Row, capitalised, deal, take, with_article
+from assets.dataset.vocabulary import GROUPS
 
 # --- capitals: the answer is one sentence, asked from the country or from the city ---
 

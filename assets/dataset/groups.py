@@ -6,8 +6,8 @@ import random
 from itertools import combinations
 from typing import Any
 
-from .rows import Ask, RngFor, Row, capitalised, deal, take, with_article
-from .vocabulary import GROUPS
+from assets.dataset.rows import Ask, RngFor, Row, capitalised, deal, take, with_article
+from assets.dataset.vocabulary import GROUPS
 
 SINGLES_PER_GROUP = 4
 TRIOS_PER_GROUP = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .rows import Ask, RngFor, Row, capitalised, deal, take, with_article
+from assets.dataset.rows import Ask, RngFor, Row, capitalised, deal, take, with_article
 
 # --- synonyms and antonyms: every pair is asked both ways, and no word is in two pairs of a table ---
 

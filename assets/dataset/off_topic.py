@@ -6,7 +6,7 @@ own refusal, so that the same sort of question is always met in the same way.
 
 from __future__ import annotations
 
-from .rows import Ask, RngFor, Row, deal
+from assets.dataset.rows import Ask, RngFor, Row, deal
 
 # What the assistant says when it declines, and the questions it says it to.
 REFUSALS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from .rows import Ask, RngFor, Row, deal, take
+from assets.dataset.rows import Ask, RngFor, Row, deal, take
 
 # --- arithmetic ---
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from .meanings import both_ways
-from .rows import Ask, RngFor, Row, deal, take
-from .vocabulary import GROUPS
+from assets.dataset.meanings import both_ways
+from assets.dataset.rows import Ask, RngFor, Row, deal, take
+from assets.dataset.vocabulary import GROUPS
 
 # --- spelling ---
 

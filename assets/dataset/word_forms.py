@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .rows import Ask, RngFor, Row, deal, take
+from assets.dataset.rows import Ask, RngFor, Row, deal, take
 
 # --- verb_tenses ---
 

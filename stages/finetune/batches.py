@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
-from stages.gpt2.packed import PackedRows, PaddedRows
+from stages.gpt2.packed import PackedRows, PaddedRows, shared_prefix_length
 from stages.tokenize.encoding import first_target
 
 Item = TypeVar("Item")
@@ -108,7 +107,8 @@ def collate(
         share_prefix: compute the shared prefix once; without, each row has all its own ids.
         dropout: the share of attention weights dropped at random.
     """
-    prefix = layout.prefix(shared_prefix(rows)) if share_prefix else 0
+    # Each row keeps an input of its own, and the target after it.
+    prefix = layout.prefix(shared_prefix_length([row.ids for row in rows], leaving=2)) if share_prefix else 0
     ids = [*rows[0].ids[:prefix]]
     positions = [*range(prefix)]
     width = layout.width(max(len(row.ids) for row in rows) - 1 - prefix)
@@ -135,17 +135,6 @@ def collate(
         weights=torch.tensor(list(counted.values()), dtype=torch.float32),
         count=counted.total(),
     ).padded(tokens=layout.tokens(len(ids)), targets=layout.targets(len(counted)))
-
-
-def shared_prefix(rows: Sequence[Encoded]) -> int:
-    """The number of ids with which all rows begin, while each keeps an input of its own; 0 for a single row."""
-    if len(rows) < 2:
-        return 0
-    # Of sequences in order, the first and the last differ earliest.
-    first, last = min(row.ids for row in rows), max(row.ids for row in rows)
-    longest = min(len(row.ids) for row in rows) - 2
-    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    return max(min(sum(1 for _ in alike), longest), 0)
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:

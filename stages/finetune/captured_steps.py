@@ -18,10 +18,10 @@ from stages.common.errors import ConfigError
 from stages.finetune.batches import Batch
 from stages.finetune.optimizer_step import Controls, OptimizerStep
 from stages.gpt2 import runtime
-from stages.gpt2.graphs import VARIABLE, Recorder, Repeater
+from stages.gpt2.graphs import VARIABLE, GraphRunner, Replayer
 from stages.gpt2.packed import PaddedRows
 
-#: How far the loss and the gradient's norm of a captured step may be from those of the same step done plainly, as a
+#: How far the loss and the gradient's norm of a captured step may be from those of the same step run eagerly, as a
 #: share: the order of sums in bf16 products may differ, and no more.
 TOLERANCE = 0.02
 
@@ -30,19 +30,19 @@ Shape = tuple[tuple[PaddedRows, int], ...]
 
 
 class CapturedSteps:
-    """Makes optimiser steps: the first of each shape plainly, those after it by replaying a CUDA graph.
+    """Makes optimiser steps: the first of each shape eagerly, those after it by replaying a CUDA graph.
 
-    The first step that is captured is compared with the same step done plainly, by its loss and its gradient's norm.
+    The first step that is captured is compared with the same step run eagerly, by its loss and its gradient's norm.
     The run ends if they differ.
 
     Args:
         step: makes one step.
-        recorder: captures work on the device.
+        runner: runs and captures work on the device.
     """
 
-    def __init__(self, step: OptimizerStep, recorder: Recorder) -> None:
+    def __init__(self, step: OptimizerStep, runner: GraphRunner) -> None:
         self._step = step
-        self._repeater = Repeater(recorder, "training steps", step.forget)
+        self._replayer = Replayer(runner, "training steps", step.forget)
         self._inputs = _StaticInputs(step.device)
         self._controls = torch.zeros(2, device=step.device)
         self._results = torch.zeros(3, device=step.device)
@@ -52,13 +52,13 @@ class CapturedSteps:
         """Make the step of micro-batches in main memory, with padded rows; returns the same as `OptimizerStep`.
 
         Raises:
-            ConfigError: the first captured step, whose update is made by then, has other numbers than the plain one.
+            ConfigError: the first captured step, whose update is made by then, has other numbers than the eager one.
         """
         shape, inputs = self._inputs.fill(batches)
         runtime.put(self._controls, torch.tensor([controls.learning_rate, controls.after], dtype=torch.float32))
-        compared = self._compared or not self._repeater.records_next(shape)
-        expected = None if compared else self._plain(inputs)
-        self._repeater.do(shape, functools.partial(self._do, inputs))
+        compared = self._compared or not self._replayer.captures_next(shape)
+        expected = None if compared else self._eager(inputs)
+        self._replayer.run(shape, functools.partial(self._do, inputs))
         if expected is not None:
             self._compare(expected)
         return self._results.clone()
@@ -66,46 +66,46 @@ class CapturedSteps:
     def _do(self, inputs: list[Batch]) -> None:
         self._results.copy_(self._step.on_device(inputs, Controls(*self._controls.unbind())))
 
-    def _plain(self, inputs: list[Batch]) -> list[float]:
-        """Loss and norm of a step, done plainly and without an update; draws no random number from the generators."""
+    def _eager(self, inputs: list[Batch]) -> list[float]:
+        """Loss and norm of a step, run eagerly and without an update; the random number generators stay as they are."""
         found: list[Tensor] = []
         with torch.random.fork_rng():
-            self._repeater.plainly(lambda: found.extend(self._step.gradient(inputs)))
+            self._replayer.run_eagerly(lambda: found.extend(self._step.gradient(inputs)))
         self._step.forget()
         return [number.item() for number in found]
 
     def _compare(self, expected: list[float]) -> None:
         self._compared = True
         found = self._results[:2].tolist()
-        for name, ours, plain in zip(("loss", "norm of the gradient"), found, expected, strict=True):
+        for name, ours, eager in zip(("loss", "norm of the gradient"), found, expected, strict=True):
             # NaN and infinity stop the run elsewhere, with words about the recipe.
-            if math.isfinite(plain) and not math.isclose(ours, plain, rel_tol=TOLERANCE):
+            if math.isfinite(eager) and not math.isclose(ours, eager, rel_tol=TOLERANCE):
                 raise ConfigError(
-                    f"a training step captured as a CUDA graph has a {name} of {ours:.6g}, and done plainly of "
-                    f"{plain:.6g}: the graphs of this GPU cannot be relied on",
+                    f"a training step captured as a CUDA graph has a {name} of {ours:.6g}, and run eagerly of "
+                    f"{eager:.6g}: the graphs of this GPU cannot be relied on",
                     f"export {VARIABLE}=0, and run it again",
                 )
 
 
 class CapturedLosses:
-    """Computes losses of validation batches: the first of each shape plainly, those after it from a CUDA graph.
+    """Computes losses of validation batches: the first of each shape eagerly, those after it from a CUDA graph.
 
     Args:
         loss_of: computes the loss of a batch on the device, a scalar in fp32, without gradients.
-        recorder: captures work on the device.
+        runner: runs and captures work on the device.
         device: the device.
     """
 
-    def __init__(self, loss_of: Callable[[Batch], Tensor], recorder: Recorder, device: torch.device) -> None:
+    def __init__(self, loss_of: Callable[[Batch], Tensor], runner: GraphRunner, device: torch.device) -> None:
         self._loss_of = loss_of
-        self._repeater = Repeater(recorder, "evaluations")
+        self._replayer = Replayer(runner, "evaluations")
         self._inputs = _StaticInputs(device)
         self._loss = torch.zeros((), device=device)
 
     def __call__(self, batch: Batch) -> Tensor:
         """The loss of a batch in main memory, with padded rows; the next call overwrites it."""
         shape, [on_device] = self._inputs.fill([batch])
-        self._repeater.do(shape, lambda: self._loss.copy_(self._loss_of(on_device)))
+        self._replayer.run(shape, lambda: self._loss.copy_(self._loss_of(on_device)))
         return self._loss
 
 

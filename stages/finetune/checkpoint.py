@@ -2,7 +2,7 @@
 
 A checkpoint is a folder ``step-00000123`` with the tensors in state.safetensors and the rest in progress.json, which
 holds the SHA-256 of both. It is written under another name, flushed to disk and renamed, so it is whole or absent; the
-one before stays until the next is whole. All of a run's checkpoints lie in a folder named after everything that the
+one before stays until the next is whole. All checkpoints of a run are in a folder named after everything that the
 run's weights depend on, so that no other run takes them for its own.
 """
 
@@ -37,9 +37,9 @@ FORMAT = 3
 
 #: Whole checkpoints kept: the newest, and one to fall back on.
 KEPT = 2
-#: What checkpoints may take of the time, the first one too: the next one waits until it is paid for.
+#: The share of the time that checkpoints may take, the first one too: the next one waits until there is time for it.
 SHARE = 0.04
-#: Bytes written to foretell what the first one takes, and how many times as long a large file takes in proportion.
+#: Bytes written to estimate what the first one takes, and how many times as long a large file takes in proportion.
 PROBE = 32 << 20
 SLOWER = 2
 #: Bytes hashed and written at a time.
@@ -58,15 +58,15 @@ class Checkpoints:
     """The checkpoints of one run, held by one process at a time.
 
     A second process that trains the same run at the same time does so without checkpoints, and so does one that cannot
-    lock them. A checkpoint that cannot be written is told and costs nothing but itself.
+    lock them. A checkpoint that cannot be written is reported, and training goes on.
 
     Args:
         folder: the run's own, named by `stages.running.run_key.run_key`.
         seconds: the shortest time between two checkpoints; it is longer where they would take more than `SHARE`.
         say: is told why a checkpoint is refused.
-        size: bytes of one, by which the time that the first takes is foretold.
-        periodic: whether there are any but the one that `save` is asked for when the run is told to stop.
-        now: the clock, in seconds.
+        size: bytes of one checkpoint, from which the time of the first is estimated.
+        periodic: whether there are checkpoints besides the one that is saved when the run is told to stop.
+        now: the time in seconds.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Checkpoints:
         self._now = now
         self._began = self._last = now()
         self._lock: int | None = None
-        #: Seconds that the next one is expected to take.
+        #: Estimated seconds of the next one.
         self._cost: float | None = None
         #: Seconds that checkpoints have taken so far.
         self.spent = 0.0
@@ -122,11 +122,11 @@ class Checkpoints:
         if not (self.held and self._periodic) or self._now() - self._last < self._seconds:
             return False
         if self._cost is None:
-            self._cost = self._foretold()
+            self._cost = self._estimated()
         return self.spent + self._cost <= SHARE * (self._now() - self._began)
 
-    def _foretold(self) -> float:
-        """Seconds that a first checkpoint may take: those of a part of it, in proportion."""
+    def _estimated(self) -> float:
+        """Seconds that a first checkpoint may take, in proportion to a part of it that is written."""
         count = min(self._size, PROBE)
         if count == 0:
             return 0.0
@@ -153,10 +153,10 @@ class Checkpoints:
         """Write a checkpoint, and remove all but the one before it.
 
         Args:
-            step: steps done.
-            shapes: of the tensors by name, in their order.
-            tensors: in fp32, each with its name, taken one at a time.
-            progress: the rest.
+            step: number of steps done.
+            shapes: shapes of the tensors by name, in their order.
+            tensors: the tensors in fp32, each with its name, taken one at a time.
+            progress: the rest of the checkpoint.
         """
         if not self.held:
             return
@@ -193,7 +193,7 @@ class Checkpoints:
                 self._say(f"going on from {folder}")
                 return checkpoint
         if found:
-            self._say("no checkpoint can be used: beginning anew")
+            self._say("no checkpoint can be used: beginning from scratch")
         return None
 
     def at(self, step: int) -> Checkpoint:
@@ -227,28 +227,28 @@ class Checkpoints:
         return sorted(named, reverse=True)
 
     def _read(self, folder: Path, *, check: bool) -> Checkpoint:
-        mend = f"rm -r {folder}"
+        fix = f"rm -r {folder}"
         try:
-            tree = read_json(folder / PROGRESS, made_by=mend)
+            tree = read_json(folder / PROGRESS, made_by=fix)
             expected = {"format": FORMAT, "key": self.folder.name, "step": _step(folder)}
             for name, value in expected.items():
                 found = tree.get(name) if isinstance(tree, dict) else None
                 if found != value:
-                    raise DataError(f"{PROGRESS}: {name}: expected {value!r}, found {found!r}", mend)
+                    raise DataError(f"{PROGRESS}: {name}: expected {value!r}, found {found!r}", fix)
             if (hashed := _hash_of(tree["progress"])) != tree["sha256"]["progress"]:
-                raise DataError(f"{PROGRESS}: expected SHA-256 {tree['sha256']['progress']}, found {hashed}", mend)
+                raise DataError(f"{PROGRESS}: expected SHA-256 {tree['sha256']['progress']}, found {hashed}", fix)
             if check and (hashed := sha256(folder / STATE)) != tree["sha256"][STATE]:
-                raise DataError(f"{STATE}: expected SHA-256 {tree['sha256'][STATE]}, found {hashed}", mend)
+                raise DataError(f"{STATE}: expected SHA-256 {tree['sha256'][STATE]}, found {hashed}", fix)
             progress = Progress.from_json(tree["progress"])
             if progress.step != _step(folder):
-                raise DataError(f"{PROGRESS}: expected step {_step(folder)}, found {progress.step}", mend)
+                raise DataError(f"{PROGRESS}: expected step {_step(folder)}, found {progress.step}", fix)
             return Checkpoint(_Tensors(folder / STATE), progress)
         except OSError as error:
-            raise DataError(f"{error.filename or folder}: {error.strerror or error}", mend) from None
+            raise DataError(f"{error.filename or folder}: {error.strerror or error}", fix) from None
         except KeyError as error:
-            raise DataError(f"{PROGRESS}: {error} is missing", mend) from None
+            raise DataError(f"{PROGRESS}: {error} is missing", fix) from None
         except (SafetensorError, TypeError, ValueError) as error:
-            raise DataError(f"not readable: {error}", mend) from None
+            raise DataError(f"not readable: {' '.join(str(error).split())}", fix) from None
 
 
 class _Tensors(Mapping[str, Tensor]):

@@ -1,4 +1,4 @@
-"""Several processes of one program on this machine, under torchrun's agent: all live, or all end."""
+"""Several processes of one program on this machine, under torchrun's agent: if one ends, all end."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SOONER = 5.0
 
 
 def run(module: str, processes: int, *, gpus: bool) -> None:
-    """Run ``python -m module`` in so many processes, and wait for them.
+    """Run ``python -m module`` in several processes, and wait for them.
 
     They find one another by a file and talk over the loopback interface alone. With GPUs each sees one of those that
     this process may use. If this process dies, they are told to end.
 
     Args:
-        module: of the program.
-        processes: how many.
-        gpus: whether each has a GPU of its own.
+        module: name of the program's module.
+        processes: the world size.
+        gpus: whether each process has a GPU of its own.
 
     Raises:
         Interrupted: SIGINT or SIGTERM has come, and the processes have ended.
@@ -41,7 +41,7 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
     """
     # The agent's own report of a failure repeats in forty lines what the process has said in two.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    # As many as fit beside each other, unless the user says otherwise: the sums of a product depend on their number.
+    # As many threads as there are cores for, unless the user says otherwise: the sums of a product depend on it.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(_cores() // processes, 1)))
     killed_before = _killed_for_memory()
     with tempfile.TemporaryDirectory(prefix="instruct-pipeline-") as folder:
@@ -89,10 +89,10 @@ def _killed_for_memory() -> int:
 
 
 def _failure(codes: dict[int, int], processes: int, *, memory_short: bool = False) -> PipelineError:
-    """What the processes' ends come to, from their exit codes by number.
+    """The error that follows from the exit codes of the processes, given by rank.
 
     When one fails the others end with 75, since it has left them, or by the agent's SIGTERM. Where the kernel has
-    killed one because memory was short, the same would happen again: that is for the user to mend.
+    killed one because memory was short, the same would happen again: that is for the user to fix.
     """
     own = {rank: code for rank, code in codes.items() if code > 0 and code != TemporaryFailure.exit_code}
     killed = {rank: code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
@@ -101,8 +101,8 @@ def _failure(codes: dict[int, int], processes: int, *, memory_short: bool = Fals
     if code == -signal.SIGKILL and memory_short:
         return ConfigError(
             f"{who} was killed by the kernel as memory was short, and the others ended with it",
-            "lower finetune.devices, or take what the line on memory above says that it wants, in params.yaml; "
-            "what was saved is gone on from if the recipe stays the same",
+            "lower finetune.devices, or set what the line on memory above proposes, in params.yaml; "
+            "with the same recipe the run goes on from what was saved",
         )
     if code < 0:
         return TemporaryFailure(

@@ -2,7 +2,7 @@
 
 A projection ``x W + b`` becomes ``x W + b + (alpha / rank) (x A^T) B^T`` with A [rank, in] random and B [out, rank]
 zero, so that training begins at the model as it was. Only A and B are trained; `merge` adds their product to W. The
-adapter is saved in the form of Hugging Face's PEFT.
+adapter is saved in the format of Hugging Face's PEFT.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LoraProjection(nn.Module):
     Args:
         base: the projection; its parameters are frozen.
         settings: rank and alpha.
-        generator: of A's random numbers.
+        generator: generator of A's random numbers.
     """
 
     def __init__(self, base: Projection, settings: Lora, generator: torch.Generator) -> None:
@@ -86,8 +86,8 @@ def save_adapter(tensors: dict[str, Tensor], settings: Lora, folder: Path, *, ba
     Args:
         tensors: what `adapter_tensors` gave.
         settings: rank, alpha and targets.
-        folder: of the model.
-        base: the model that it is an adapter of, as PEFT is to find it: a folder, from where PEFT is started.
+        folder: the model's folder.
+        base: the model that the adapter belongs to, as PEFT is to find it: a path relative to where PEFT is started.
     """
     own = folder / ADAPTER
     own.mkdir()

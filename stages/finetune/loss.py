@@ -1,8 +1,9 @@
 """The loss over the vocabulary: the largest single piece of work in fine-tuning a small GPT-2, done in one pass.
 
 Plain PyTorch writes the [M, V] logits, their fp32 copy, their log-softmax and two gradients of the same size to memory
-and reads them back: at 50,257 words a token that traffic costs more than the arithmetic. Here the logits are written
-once, in the model's dtype, and become losses and then, in place, gradients, a block at a time in the cache in fp32.
+and reads them back. With a vocabulary of 50,257 that traffic takes longer than the arithmetic. Here the logits are
+written once, in the model's dtype. They become losses and then, in place, gradients: a block at a time, in the cache,
+in fp32.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from torch import Tensor
 
 from stages.gpt2 import runtime
 
-#: Tokens whose logits are there at a time, until one matrix product takes their gradients: 103 MB in bf16.
+#: Target tokens whose logits are in memory at a time, until a matrix product takes their gradients: 103 MB in bf16.
 GROUP = 1024
 #: Logits that are turned to fp32 at a time on a CPU: 1 MB, so that they stay in the cache. A GPU takes all at once.
 BLOCK = 1 << 18
-#: Words of the vocabulary that a CPU multiplies at a time: oneDNN's product of 50,257 takes a quarter longer.
+#: Tokens of the vocabulary that a CPU multiplies at a time: oneDNN's product of 50,257 takes a quarter longer.
 WORDS = 1 << 13
 
 
@@ -82,7 +83,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 
 def _seen_to_be_one(scale: Tensor) -> bool:
-    """Whether a scalar is 1; on a GPU it is not looked at, which would wait for all that has been asked of it."""
+    """Whether a scalar is 1; on a GPU it is not looked at, which would wait for all work that is enqueued there."""
     return not scale.is_cuda and bool(scale == 1)
 
 
@@ -110,8 +111,8 @@ class _Group:
     def __init__(self, h: Tensor, head: Tensor, targets: Tensor) -> None:
         self._logits = _by_words(head, h.t())
         self._blocks = self._logits.split(max(BLOCK // len(h), 1) if h.device.type == "cpu" else len(head))
-        self._place = (targets, torch.arange(len(h), device=h.device))
-        # After Milakov and Gimelshein 2018 (arXiv 1805.02867): the sum is scaled anew wherever a larger logit comes.
+        self._targets = (targets, torch.arange(len(h), device=h.device))
+        # After Milakov and Gimelshein 2018 (arXiv 1805.02867): the sum is scaled again wherever a larger logit comes.
         self._largest = torch.full((len(h),), -torch.inf, device=h.device)
         self._sums = torch.zeros(len(h), device=h.device)
         for block in self._blocks:
@@ -119,7 +120,7 @@ class _Group:
             largest = torch.maximum(self._largest, logits.amax(dim=0))
             self._sums.mul_((self._largest - largest).exp_()).add_((logits - largest).exp_().sum(dim=0))
             self._largest = largest
-        self._at_target = self._logits[self._place].float() - self._largest
+        self._at_target = self._logits[self._targets].float() - self._largest
         #: [m] fp32, in nats.
         self.losses = self._sums.log() - self._at_target
 
@@ -130,6 +131,6 @@ class _Group:
             block.copy_((block.float() - self._largest).exp_().mul_(factors))
         # Less one in fp32: of a softmax already rounded to bf16 nothing may be left.
         at_target = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
-        with runtime.each_place_once(self._logits.device):
-            self._logits[self._place] = at_target
+        with runtime.distinct_indices(self._logits.device):
+            self._logits[self._targets] = at_target
         return self._logits

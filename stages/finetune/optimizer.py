@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from stages.finetune.team import ALONE, Team, local, share_of, whole
+from stages.finetune.team import ALONE, Team, local, shard_of, whole
 from stages.gpt2.model import GPT2
 from stages.params.finetune import Finetune
 
 #: Elements, of one weight or several, that are updated at a time behind a bf16 model, so that no fp32 gradient of the
 #: model's size ever exists. On a CPU their gradient, weight and state stay in the cache from the conversion to fp32
-#: until the weight goes back; on a GPU every block costs some kernels more.
+#: until the weight goes back. On a GPU every block needs some kernels more.
 BLOCK, BLOCK_ON_GPU = 1 << 20, 1 << 25
 #: The longest pieces of a gradient whose squares are summed in one go.
 PIECE = 1 << 10
@@ -32,11 +32,11 @@ class MasterWeights:
     turns the gradients to fp32, updates the fp32 weights by them and gives these to the model.
 
     Args:
-        model: in fp32; from then on in ``dtype``.
-        dtype: of the matrix products.
+        model: the model, in fp32; it is turned to ``dtype``.
+        dtype: dtype of the matrix products.
         settings: the recipe.
-        team: the processes that train the model. Where its weights are shared out the model stays in fp32, and turns
-            to the dtype of its products layer by layer by itself; what is kept here is this process's share.
+        team: the processes that train the model. Where weights are sharded the model stays in fp32 and turns to
+            ``dtype`` by itself, layer by layer; what is kept here is this rank's shard.
     """
 
     def __init__(self, model: GPT2, dtype: torch.dtype, settings: Finetune, team: Team = ALONE) -> None:
@@ -55,12 +55,12 @@ class MasterWeights:
         self.working = [self.parameters[name].detach() for name in self.names] if self.apart else self.master
         self.exp_avg = [torch.zeros_like(master) for master in self.master]
         self.exp_avg_sq = [torch.zeros_like(master) for master in self.master]
-        # A block's gradient in fp32, where weights are updated by the block: memory that is used again and again, since
+        # The gradient of a block in fp32, where weights are updated by the block. It is used again and again, since
         # fresh memory is slow to write.
         device = self.master[0].device
         most = min(BLOCK_ON_GPU if device.type == "cuda" else BLOCK, sum(map(torch.numel, self.master)))
         self._block = torch.empty(most, device=device) if self.apart else None
-        # Sums of the gradients of a batch's parts, while it is computed in several.
+        # The accumulated gradients of a batch's micro-batches, in fp32.
         self.sums: list[Tensor] = []
         self.best: list[Tensor] = []
         self.clip_norm = settings.clip_norm
@@ -71,7 +71,7 @@ class MasterWeights:
         self._parts = self._divided()
 
     def gather(self) -> None:
-        """Add the model's gradients to a sum in fp32: for a step whose gradient comes in several parts."""
+        """Accumulate the model's gradients in fp32, for a step of several micro-batches."""
         gradients = _in_fp32(self._gradients())
         self._release()
         if self.sums:
@@ -104,11 +104,11 @@ class MasterWeights:
         """Update the weights by the gradients, give them to the model, and forget the gradients.
 
         Args:
-            learning_rate: of this step; perhaps a scalar in fp32 on the weights' device.
+            learning_rate: learning rate of this step, a number or a scalar in fp32 on the weights' device.
             norm: what `norm` gave.
-            after: how many steps were made before; perhaps a scalar likewise.
-            lost: a scalar in fp32, on the weights' device: where it is 1 nothing is updated, which on a GPU is found
-                out there, so that nothing waits for it.
+            after: number of steps made before, a number or a scalar likewise.
+            lost: a scalar in fp32, on the weights' device. Where it is 1 nothing is updated; a GPU looks at it by
+                itself, so that nothing waits for it.
         """
         # As torch.nn.utils.clip_grad_norm_, which never multiplies by more than 1.
         scale = None if self.clip_norm is None else (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -138,8 +138,8 @@ class MasterWeights:
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Weights, optimiser state and the best weights if remembered, in fp32, each with its name.
 
-        They are whole, and where each process has a share of them every process must take them all: each is gathered
-        when it is asked for, so that never all of them are there.
+        They are whole. Where they are sharded every process must take them all: each is gathered when it is asked for,
+        so that they are never all in memory.
         """
         for kind, values in self._state().items():
             for name, value in self._named(values):
@@ -152,12 +152,12 @@ class MasterWeights:
             self.keep_best()
         for kind, values in self._state().items():
             for name, value in self._named(values):
-                value.copy_(share_of(tensors[f"{kind}.{name}"], self.parameters[name]))
+                value.copy_(shard_of(tensors[f"{kind}.{name}"], self.parameters[name]))
         self._give_back()
 
     @torch.no_grad()
     def restore(self, model: GPT2) -> None:
-        """Make a model hold the fp32 weights: the one given at first, or where that is shared out another like it."""
+        """Make a model hold the fp32 weights: the one given at first, or where that is sharded another like it."""
         masters = dict(self._named(self.master)) | self.frozen
         for name, weight in model.named_parameters():
             if self.team.sharded:
@@ -172,8 +172,8 @@ class MasterWeights:
         best = {"best": self.best} if self.best else {}
         return {"weight": self.master, "exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq} | best
 
-    def _whole(self, name: str, share: Tensor) -> Tensor:
-        return whole(share, self.parameters[name])
+    def _whole(self, name: str, shard: Tensor) -> Tensor:
+        return whole(shard, self.parameters[name])
 
     def _gradients(self) -> list[Tensor]:
         found = []
@@ -198,25 +198,25 @@ class MasterWeights:
             torch._foreach_copy_(self.working, self.master)
 
     def _divided(self) -> list[_Part]:
-        """What is updated together: all weights of one decay, or behind a bf16 model so many elements."""
+        """What is updated in one call: all weights of one decay, or behind a bf16 model a block of elements."""
         rows = list(zip(self.master, self.working, self.exp_avg, self.exp_avg_sq, strict=True))
         parts = []
         for decay in dict.fromkeys(self.decay):
             sizes = {number: row[0].numel() for number, row in enumerate(rows) if self.decay[number] == decay}
-            for places in _blocks(sizes, sum(sizes.values()) if self._block is None else len(self._block)):
-                pieces = ([tensor.view(-1)[where] for tensor in rows[number]] for number, where in places)
+            for block in _blocks(sizes, sum(sizes.values()) if self._block is None else len(self._block)):
+                pieces = ([tensor.view(-1)[where] for tensor in rows[number]] for number, where in block)
                 masters, working, exp_avg, exp_avg_sq = map(list, zip(*pieces, strict=True))
-                parts.append(_Part(decay, places, masters, working if self.apart else masters, exp_avg, exp_avg_sq))
+                parts.append(_Part(decay, block, masters, working if self.apart else masters, exp_avg, exp_avg_sq))
         return parts
 
 
-#: Some of a weight's elements: its number, and where they are in it.
-_Place = tuple[int, slice]
+#: Some of a weight's elements: the number of the weight, and the slice of its flat tensor.
+_Elements = tuple[int, slice]
 
 
-def _blocks(sizes: Mapping[int, int], most: int) -> Iterator[list[_Place]]:
+def _blocks(sizes: Mapping[int, int], most: int) -> Iterator[list[_Elements]]:
     """Cut weights, given by number with their sizes, into blocks of ``most`` elements; the last one may have fewer."""
-    block: list[_Place] = []
+    block: list[_Elements] = []
     room = most
     for number, size in sizes.items():
         start = 0
@@ -234,34 +234,34 @@ def _blocks(sizes: Mapping[int, int], most: int) -> Iterator[list[_Place]]:
 
 @dataclass(frozen=True)
 class _Part:
-    """Elements of weights that are updated in one call, as flat tensors of one length at each place.
+    """Elements of weights that are updated in one call. At each index the four lists have flat tensors of one length.
 
     Args:
-        decay: of the weights.
-        places: which elements they are.
+        decay: weight decay.
+        elements: which elements they are.
         masters: fp32 weights.
-        working: the model's weights; where these are the fp32 ones, that very list.
+        working: the model's weights; where these are the fp32 ones, the same list.
         exp_avg: AdamW's first moments.
-        exp_avg_sq: its second ones.
+        exp_avg_sq: AdamW's second moments.
     """
 
     decay: float
-    places: list[_Place]
+    elements: list[_Elements]
     masters: list[Tensor]
     working: list[Tensor]
     exp_avg: list[Tensor]
     exp_avg_sq: list[Tensor]
 
     def of(self, gradients: list[Tensor]) -> list[Tensor]:
-        """What belongs to the part of whole gradients."""
-        return [gradients[number].reshape(-1)[where] for number, where in self.places]
+        """The gradients of these elements, from whole gradients."""
+        return [gradients[number].reshape(-1)[where] for number, where in self.elements]
 
     def update(
         self, gradients: list[Tensor], after: float | Tensor, learning_rate: float | Tensor, lost: Tensor | None
     ) -> None:
-        """One step of AdamW by gradients in fp32, after so many others, unless ``lost`` is 1.
+        """One step of AdamW by gradients in fp32, unless ``lost`` is 1; the model gets the new weights.
 
-        The model's weights become the new ones.
+        Arguments are those of `MasterWeights.step`.
         """
         counts = torch.empty(len(self.masters), device=self.masters[0].device)
         counts.copy_(after) if isinstance(after, Tensor) else counts.fill_(after)
@@ -306,8 +306,8 @@ def _gathered(tensors: list[Tensor], memory: Tensor) -> Tensor:
 def _square(gradient: Tensor) -> Tensor:
     """The square of the L2 norm, in fp32.
 
-    It is summed from those of short pieces: on a CPU one norm or one dot product of millions of numbers adds them up in
-    so long rows that in the worst case measured the square was 0.5 % too small (docs/decisions.md).
+    It is the sum over short pieces. On a CPU one norm or one dot product of millions of numbers adds them up in such
+    long runs that in the worst case measured the square was 0.5 % too small (docs/decisions.md).
     """
     blocks = [block.float() for block in gradient.reshape(-1).split(BLOCK)]
     pieces = (block.view(-1, math.gcd(len(block), PIECE)) for block in blocks)

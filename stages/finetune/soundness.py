@@ -1,8 +1,8 @@
-"""Whether a step is that of a run that still learns: what stops a run before its weights are spoilt.
+"""Whether a step is that of a run that still learns: stops a run before its weights are spoilt.
 
 A step is unsound if
 
-- its loss or the norm of its gradient is no number, or infinite;
+- its loss or the norm of its gradient is NaN or infinite;
 - its loss is more than twice that of guessing (the logarithm of the vocabulary's size) and more than twice the first
   step's;
 - the norm of its gradient is more than 1,000 times the largest of all steps before.
@@ -29,13 +29,13 @@ NO_LIMIT = torch.finfo(torch.float32).max
 class Soundness:
     """The limits, which the sound steps so far set, and whether any step has passed them.
 
-    They are kept twice: on the device, where a step is judged before its update is made, and as numbers, to tell what
+    They are kept twice: on the device, where a step is judged before its update is made, and as numbers, to say what
     was wrong with it.
 
     Args:
-        vocabulary: words that the model chooses from.
-        history: the steps so far.
-        device: where steps are judged.
+        vocabulary: size of the model's vocabulary.
+        history: records of the steps so far.
+        device: device on which steps are judged.
     """
 
     def __init__(self, vocabulary: int, history: Iterable[StepRecord], device: torch.device) -> None:
@@ -44,8 +44,8 @@ class Soundness:
         for record in history:
             self.passed(record)
         # In fp32, and written in place: a captured step (`captured_steps`) has the same tensors each time.
-        self._limit_there = torch.full((), self._loss_limit, device=device)
-        self._largest_there = torch.full((), self._largest_norm, device=device)
+        self._limit_on_device = torch.full((), self._loss_limit, device=device)
+        self._largest_on_device = torch.full((), self._largest_norm, device=device)
         self._lost = torch.zeros((), device=device)
 
     @property
@@ -62,21 +62,21 @@ class Soundness:
     def lost(self, loss: Tensor, norm: Tensor, after: float | Tensor) -> Tensor:
         """Whether this step or one before is unsound: 1.0 or 0.0 in fp32, on the device, without waiting for it.
 
-        Once it is 1.0 it stays so: on a GPU later steps are asked for before anybody looks.
+        Once it is 1.0 it stays so: on a GPU later steps are enqueued before anybody looks.
 
         Args:
-            loss: of the step, a scalar.
-            norm: of its gradient before clipping, a scalar.
-            after: how many steps were made before; perhaps a scalar on the device.
+            loss: loss of the step, a scalar.
+            norm: norm of its gradient before clipping, a scalar.
+            after: number of steps made before, a number or a scalar on the device.
         """
-        largest = self._largest_there
+        largest = self._largest_on_device
         norm_limit = torch.where(largest > 0, (NORM_FACTOR * largest).clamp(max=NO_LIMIT), NO_LIMIT)
         first = torch.as_tensor(after, device=loss.device) == 0
         # The first step is held to the limit as it is before it; nothing compares with NaN.
-        sound = (loss <= self._limit_there) & (norm <= norm_limit)
+        sound = (loss <= self._limit_on_device) & (norm <= norm_limit)
         self._lost.copy_(torch.maximum(self._lost, 1.0 - sound.float()))
-        self._limit_there.copy_(
-            torch.where(first & sound, torch.maximum(self._limit_there, LOSS_FACTOR * loss), self._limit_there)
+        self._limit_on_device.copy_(
+            torch.where(first & sound, torch.maximum(self._limit_on_device, LOSS_FACTOR * loss), self._limit_on_device)
         )
         largest.copy_(torch.where(sound, torch.maximum(largest, norm), largest))
         return self._lost

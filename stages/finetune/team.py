@@ -1,11 +1,11 @@
-"""The processes that train one model together: each computes its share of every batch, and gradients are summed.
+"""The process group that trains one model: each process computes its share of every batch, and gradients are summed.
 
-Every process runs the same loop over the same rows in the same order. Alone, a process is a team of one, and everything
-here hands back what it is given.
+Every process runs the same loop over the same rows in the same order; ranks count from 0. With a world size of 1
+everything here hands back what it is given.
 
-In a team of several either each process keeps the whole model (`torch.nn.parallel.DistributedDataParallel`) or only a
-share of the fp32 weights and of the optimiser's state (FSDP2, `torch.distributed.fsdp.fully_shard`): with N processes
-about 1/N of 12 bytes a weight, and besides one layer at a time in the dtype of the matrix products.
+With a larger world size each process keeps either the whole model (`torch.nn.parallel.DistributedDataParallel`) or a
+shard of the fp32 weights and of the optimiser's state (FSDP2, `torch.distributed.fsdp.fully_shard`). A shard is about
+1/N of 12 bytes a weight with N processes; besides it there is one layer at a time in the dtype of the matrix products.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: The file by which the processes find one another; torchrun by itself offers a network port instead.
 RENDEZVOUS_VARIABLE = "PIPELINE_RENDEZVOUS"
-#: The process that has started them all.
+#: The process that has started all others.
 LAUNCHER_VARIABLE = "PIPELINE_LAUNCHER"
 
 Row = TypeVar("Row")
@@ -48,12 +48,12 @@ class LossOf(Protocol):
 
 
 class Team:
-    """This process among those that train the model.
+    """The process group, as one of its processes sees it.
 
     Args:
-        rank: this process's number, from 0.
-        size: how many processes there are.
-        sharded: whether each keeps only a share of the weights.
+        rank: rank of this process, from 0.
+        size: the world size: how many processes there are.
+        sharded: whether each keeps only a shard of the weights.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, *, sharded: bool = False) -> None:
@@ -63,11 +63,11 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that talks, saves and writes."""
+        """Whether this is rank 0, the process that reports, saves and writes."""
         return self.rank == 0
 
     def share(self, rows: Sequence[Row]) -> tuple[Sequence[Row], bool]:
-        """This process's part of a batch, and whether it counts.
+        """The rows of a batch that this process computes, and whether they count.
 
         Where there are fewer rows than processes, some compute a row that does not count: all must take part when
         gradients are summed.
@@ -83,17 +83,17 @@ class Team:
         return value
 
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
-        """Put its sum over all processes in the place of each tensor, where each process keeps the whole model."""
+        """Sum each tensor over all processes in place, where each process keeps the whole model."""
         if self.size > 1 and not self.sharded:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
     @contextlib.contextmanager
     def unsummed(self, loss_of: LossOf, *, when: bool) -> Iterator[None]:
-        """Within the block backward passes of a loss leave each process its own gradients, if it has the whole model.
+        """Within the block backward passes leave each process its own gradients, if it has the whole model.
 
-        For a batch in several parts, so that `sum_in_place` sends the sum of their gradients once. Where each process
-        has a share of the weights, only its share of the gradients has room, and they are summed part by part.
+        This is for gradient accumulation: `sum_in_place` then sends the sum over the micro-batches once. Where weights
+        are sharded there is room for a shard of the gradients only, and they are summed after each micro-batch.
 
         Args:
             loss_of: what `distributed` gave.
@@ -107,24 +107,24 @@ class Team:
         return self.ask(*flags, device=device)()
 
     def ask(self, *flags: bool, device: torch.device) -> Callable[[], list[bool]]:
-        """As `any`, but it is what is returned that waits for the others."""
+        """As `any`, but only the function returned waits for the other processes."""
         if self.size == 1:
             return lambda: list(flags)
         counts = runtime.fetched(self.sum(runtime.sent(torch.tensor(flags, dtype=torch.float32), device)))
         return lambda: [count > 0 for count in counts()]
 
     def told(self, value: int, device: torch.device) -> int:
-        """The value that the leader gives."""
+        """The value that rank 0 gives."""
         if self.size == 1:
             return value
         return int(self.sum(torch.tensor(value if self.leads else 0, device=device)).item())
 
     def home(self, device: torch.device) -> torch.device:
-        """Where the whole model stays: on the device that computes, or in main memory where that has only a share."""
+        """The device of the whole model: the one that computes, or the CPU where that has only a shard."""
         return torch.device("cpu") if self.sharded else device
 
     def working_model(self, model: GPT2, dtype: torch.dtype) -> GPT2:
-        """The model that computes: the one given, or where weights are shared out a copy that holds this process's."""
+        """The model that computes: the one given, or where weights are sharded a copy that holds this rank's shard."""
         if self.size > 1:
             # Gradients are summed as soon as they are complete, which autograd alone tells.
             model.wte.through_autograd = model.wpe.through_autograd = True
@@ -132,14 +132,14 @@ class Team:
             return model
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        # The modules anew over the weights of the model, and these copied block by block as they are shared out.
+        # New modules over the weights of the model; these are copied block by block when they are sharded.
         working = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for block in (*working.h, working):
             _own_weights(block)
-            # It goes to the GPU when it is shared out, so that never all of the model is there.
+            # A block goes to the GPU when it is sharded, so that the whole model is never there.
             shard = fully_shard(block, mp_policy=policy)
-            # The loss is divided by the whole batch's targets, so that gradients are summed and not averaged.
+            # The loss is divided by the target tokens of the whole batch, so that gradients are summed, not averaged.
             shard.set_gradient_divide_factor(1.0)
             shard.set_force_sum_reduction_for_comms(True)
         return working
@@ -159,12 +159,12 @@ class Team:
         return wrapped
 
 
-#: A process that trains by itself.
+#: A world size of 1.
 ALONE = Team()
 
 
 def join(devices: int, *, sharded: bool) -> Team:
-    """The team that torchrun has started this process for, or a team of one.
+    """The process group for which torchrun has started this process, or `ALONE`.
 
     Raises:
         ConfigError: torchrun has started another number of processes than the recipe says.
@@ -194,7 +194,7 @@ def join(devices: int, *, sharded: bool) -> Team:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Within the block the end of another process of the team ends this one with a word.
+    """Within the block, if another process ends, this one ends with a message.
 
     Raises:
         TemporaryFailure: another process has ended.
@@ -217,41 +217,41 @@ def leave() -> None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's share of a tensor, in its own memory; all of one that is not shared out."""
-    return tensor.to_local() if _is_shared_out(tensor) else tensor
+    """This rank's shard of a tensor, in its own memory; a tensor that is not sharded as it is."""
+    return tensor.to_local() if _is_sharded(tensor) else tensor
 
 
-def whole(share: Tensor, like: Tensor) -> Tensor:
-    """All of a tensor of which this process has a share as it has of ``like``; every process must ask."""
-    if not _is_shared_out(like):
-        return share
+def whole(shard: Tensor, like: Tensor) -> Tensor:
+    """The whole of a tensor that is sharded like ``like``; every process must ask."""
+    if not _is_sharded(like):
+        return shard
     from torch.distributed.tensor import DTensor
 
-    shared_out = DTensor.from_local(
-        share, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    sharded = DTensor.from_local(
+        shard, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
     )
-    return shared_out.full_tensor()
+    return sharded.full_tensor()
 
 
-def share_of(tensor: Tensor, like: Tensor) -> Tensor:
-    """This process's share of a whole tensor, as it has of ``like``."""
-    if not _is_shared_out(like):
+def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
+    """This rank's shard of a whole tensor that is to be sharded like ``like``."""
+    if not _is_sharded(like):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    there = tensor.to(like.device)
-    return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None).to_local()
+    on_device = tensor.to(like.device)
+    return distribute_tensor(on_device, like.device_mesh, like.placements, src_data_rank=None).to_local()
 
 
 def _own_weights(module: nn.Module) -> None:
-    """Give a module copies of the weights that have not been shared out yet."""
+    """Give a module copies of the weights that are not sharded yet."""
     for part in module.modules():
         for name, weight in part.named_parameters(recurse=False):
-            if not _is_shared_out(weight):
+            if not _is_sharded(weight):
                 setattr(part, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
 
 
-def _is_shared_out(tensor: Tensor) -> TypeGuard[DTensor]:
+def _is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
     # The module of DTensor takes a second to import, and is there wherever one has been made.
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
@@ -269,13 +269,13 @@ class _Loss(nn.Module):
         return self._loss_of(self.model, batch)
 
 
-# No annotations: DistributedDataParallel wants its own there, and not as the texts that they are in this file.
+# No annotations: DistributedDataParallel checks for its own, and in this file annotations are texts.
 def _sum_in_fp32(_, bucket):  # type: ignore[no-untyped-def]
     """Sum gradients over all processes in fp32, whatever they are kept in.
 
-    Each weight's by itself: the order of a sum over more than two processes depends on an element's place in what is
-    summed, and DistributedDataParallel packs its buckets anew after the first step, which a run that goes on from a
-    checkpoint has at another time.
+    Each weight's gradient is summed by itself. The order of a sum over more than two processes depends on an element's
+    index in the tensor that is summed. DistributedDataParallel packs its buckets again after the first step, and a run
+    that goes on from a checkpoint has its first step at another time.
     """
     gradients = bucket.gradients()
     sums = [gradient.to(torch.float32, copy=True) for gradient in gradients]

@@ -147,9 +147,9 @@ class _Training:
         step = OptimizerStep(loss_of, self._weights, self._soundness)
         # Gradients that are summed over processes are not captured. Nor are steps that compute activations again, for
         # which the states of the random number generators are read.
-        recorder = graphs.recorder(self._device) if run.team.size == 1 else None
-        self._step: StepOf = CapturedSteps(step, recorder) if recorder and not model.recompute else step
-        evaluation = _evaluation(self._working, run, recorder)
+        runner = graphs.runner(self._device) if run.team.size == 1 else None
+        self._step: StepOf = CapturedSteps(step, runner) if runner and not model.recompute else step
+        evaluation = _evaluation(self._working, run, runner)
         self._evaluation = clock.timed("evaluation", evaluation) if clock else evaluation
 
     @property
@@ -295,10 +295,10 @@ def _working_model(model: GPT2, run: Run) -> GPT2:
     return run.team.working_model(model, run.compute.dtype)
 
 
-def _evaluation(model: GPT2, run: Run, recorder: graphs.Recorder | None) -> Evaluation:
-    """An evaluation on the validation rows, its batches as CUDA graphs where there is a recorder."""
+def _evaluation(model: GPT2, run: Run, runner: graphs.GraphRunner | None) -> Evaluation:
+    """An evaluation on the validation rows, its batches as CUDA graphs where there is a runner."""
     loss_of = functools.partial(passes.summed_loss, model)
-    captured = CapturedLosses(loss_of, recorder, model.wte.weight.device) if recorder else None
+    captured = CapturedLosses(loss_of, runner, model.wte.weight.device) if runner else None
     return Evaluation(model, run.val, run.loss_on, run.team, captured)
 
 

@@ -1,7 +1,7 @@
 """generate: an answer to every test prompt, by each model that params.yaml names.
 
-Reads artifacts/tokenize/test.jsonl (the ids of the prompts, and how many the references have), the references in
-artifacts/split/test.jsonl and the models. Writes artifacts/generate/responses.jsonl, the models in turn and each one's
+Reads the token ids of prompts and references in artifacts/tokenize/test.jsonl, the texts of the references in
+artifacts/split/test.jsonl, and the models. Writes artifacts/generate/responses.jsonl, the models in turn and each one's
 answers in the order of the test rows, and metrics.json.
 """
 
@@ -12,10 +12,10 @@ from stages.running import gpu, program
 
 
 def main() -> None:
-    """Run the stage, on a GPU of its own where there is one."""
+    """Run the stage, with the lease of a GPU where there is one."""
     settings = program.section(Generate)
     with gpu.lease():
-        # torch looks for GPUs when it is imported, so that the lease comes first.
+        # torch looks for GPUs when it is imported, so the lease must come first.
         from stages.generate import job
 
         job.generate(settings)

@@ -1,9 +1,8 @@
-"""A model that answers prompts: loaded and checked, and put to work on rows."""
+"""A model that answers prompts: how it is loaded and checked, and how it answers rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -14,10 +13,10 @@ from stages.common.records import ModelName
 from stages.common.results.generate import Response
 from stages.common.results.tokenize import Encoded
 from stages.gpt2 import decoding, runtime, tokenizer, weights
-from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.model import GPT2
+from stages.gpt2.sampling import Sampling
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.params.generate import Generate
-from stages.running.out_of_memory import explained, size
 from stages.tokenize.encoding import Encoder, answer_text
 
 
@@ -25,20 +24,20 @@ def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device
     """Load a model whose tokenizer is GPT-2's, ready to generate.
 
     Args:
-        folder: holds config.json and model.safetensors, and maybe the tokenizer's files.
+        folder: folder with config.json and model.safetensors, and perhaps the tokenizer's files.
         made_by: the command that makes the folder.
-        dtype: of the parameters in memory.
-        device: where they go.
+        dtype: dtype of the parameters in memory.
+        device: device of the parameters.
 
     Raises:
-        DataError: as `weights.load`; or the weights have another vocabulary, or another tokenizer lies beside them.
+        DataError: as `weights.load`; or the weights have another vocabulary, or the folder has another tokenizer.
     """
     _check_vocabulary(folder, made_by)
     return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device))
 
 
 def check(folder: Path, *, made_by: str) -> None:
-    """Look for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
+    """Check for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
     _check_vocabulary(folder, made_by)
     weights.check(folder, made_by=made_by)
 
@@ -62,41 +61,9 @@ def _check_vocabulary(folder: Path, made_by: str) -> None:
     tokenizer.check_fast_file(folder, made_by=made_by)
 
 
-def shortage_explained(
-    sizes: GPT2Config, settings: Generate, *, rows: int, longest: int
-) -> AbstractContextManager[None]:
-    """Turn a shortage of memory that the block meets into a ConfigError that says what to lower.
-
-    Args:
-        sizes: of the model.
-        settings: how it answers.
-        rows: that there are to answer.
-        longest: tokens of the longest of their prompts.
-    """
-
-    def explain() -> tuple[str, str]:
-        places = min(settings.batch_size, rows)
-        taken = size(cache_bytes(sizes, settings, places, longest))
-        advice = "take a smaller model (download.model) or a machine with more memory"
-        if (half := places // 2) > 0:
-            less = size(cache_bytes(sizes, settings, half, longest))
-            advice = f"set generate.batch_size: {half} in params.yaml, whose cache takes up to {less}; or {advice}"
-        them = "a row" if places == 1 else f"{places} rows at a time"
-        return f"besides the model, the keys and values of {them} take up to {taken}", advice
-
-    return explained(explain)
-
-
-def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:
-    """Bytes of the keys and values of so many rows at their longest, in fp32 unless bf16 is asked for."""
-    width = 2 if settings.precision == "bf16" else 4
-    length = min(longest + settings.max_new_tokens, sizes.n_positions)
-    return sizes.n_layer * 2 * rows * length * sizes.n_embd * width
-
-
-def sampling(temperature: float, top_k: int | None, top_p: float | None) -> decoding.Sampling | None:
-    """How to draw tokens; at temperature 0 they are not drawn, and it is None."""
-    return decoding.Sampling(temperature, top_k, top_p) if temperature > 0 else None
+def sampling(temperature: float, top_k: int | None, top_p: float | None) -> Sampling | None:
+    """How to draw tokens; None at temperature 0, where the most likely token is taken."""
+    return Sampling(temperature, top_k, top_p) if temperature > 0 else None
 
 
 def answer(
@@ -110,7 +77,7 @@ def answer(
         end_of_text=END_OF_TEXT,
         batch_size=settings.batch_size,
         sampling=sampling(settings.temperature, settings.top_k, settings.top_p),
-        # Of the row alone: who shares its batch, and where it stands in the file, changes no draw.
+        # From the row's id alone: neither its batch mates nor its position in the file change a draw.
         seeds=[runtime.seed_for(settings.seed, "sampling", row.id) for row in rows],
     ):
         yield Response(

@@ -1,7 +1,7 @@
-"""A conversation at the terminal with a trained model: a line is an instruction, its answer comes as it is made.
+"""A conversation with a trained model at the terminal: each line is an instruction, answered token by token.
 
-`python -m flows.chat` finds the model and starts this. Every line is answered for itself: the model was trained on
-single instructions, so earlier lines are not put before it.
+`python -m flows.chat` finds the model and starts this. The model was trained on single instructions, so that earlier
+lines are no part of a line's prompt.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import string
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -31,29 +32,50 @@ from stages.running.signals import Interrupted
 from stages.tokenize.encoding import Encoder
 from stages.tokenize.prompt import STYLE_FILE, PromptStyle, load_style
 
-#: What a byte sequence that is not UTF-8, such as the beginning of a character, is decoded to.
+#: What bytes that are not UTF-8 are decoded to, such as the first ones of a character.
 REPLACEMENT = "\ufffd"
-#: A line that begins with this word holds the input of the next instruction.
+#: First word of a line that holds the input of the next instruction.
 INPUT = "/input"
 HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; \\ at a line's end goes on in the next."
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the arguments of the program say, see `parser`; ``input`` is the text of the file."""
+
+    model: Path
+    input: str
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+
+    @classmethod
+    def of(cls, arguments: Sequence[str] | None = None) -> Options:
+        """The options of a command line, by default that of this process.
+
+        Raises:
+            ConfigError: options contradict one another, or a file does not exist.
+            DataError: a file is not UTF-8.
+        """
+        given = parser().parse_args(arguments)
+        given.input = _text_of(given.input)
+        options = cls(**vars(given))
+        if options.temperature == 0 and (options.top_k or options.top_p):
+            raise ConfigError("--top-k and --top-p change nothing at temperature 0", "give --temperature too")
+        return options
+
+
 def main() -> None:
-    """Load the model that the arguments name, and talk until the input ends."""
-    options = parser().parse_args()
-    if options.temperature == 0 and (options.top_k or options.top_p):
-        raise ConfigError("--top-k and --top-p change nothing at temperature 0", "give --temperature too")
-    folder: Path = options.model
+    """Load the model that the arguments name, and answer until the input ends."""
+    options = Options.of()
+    folder = options.model
     another = f"--model FOLDER with one that the stage finetune has written, such as {TUNED_MODEL}"
     if folder != TUNED_MODEL and not (folder / STYLE_FILE).is_file():
-        raise ConfigError(
-            f"{folder}: no {STYLE_FILE}: in which words this model expects an instruction is not known", another
-        )
+        raise ConfigError(f"{folder}: no {STYLE_FILE}: the prompt style of this model is not known", another)
     made_by = "dvc repro --force finetune" if folder == TUNED_MODEL else another
     style = load_style(folder, made_by=made_by)
-    if options.input and (options.input.is_dir() or not options.input.exists()):
-        raise ConfigError(f"--input {options.input}: no such file", "--input with a text file")
-    options.input = read_text(options.input, made_by="--input with a text file").strip() if options.input else ""
     with gpu.lease():
         device = runtime.prepare()
         tokenizer = Tokenizer(folder, made_by=made_by)
@@ -64,6 +86,15 @@ def main() -> None:
             talk(model, tokenizer, style, options, decoded(sys.stdin.buffer), sys.stdout)
         except Interrupted:
             say("")
+
+
+def _text_of(path: Path | None) -> str:
+    """The text of a file, without white space around it; empty without a file."""
+    if path is None:
+        return ""
+    if path.is_dir() or not path.exists():
+        raise ConfigError(f"--input {path}: no such file", "--input with a text file")
+    return read_text(path, made_by="--input with a text file").strip()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,33 +108,33 @@ def parser() -> argparse.ArgumentParser:
         default=TUNED_MODEL,
         help="a model folder, or an MLflow run's id or name (default: %(default)s)",
     )
-    made.add_argument("--input", type=Path, metavar="FILE", help="a text that is the input of every instruction")
+    made.add_argument("--input", type=Path, metavar="FILE", help="a text file that is the input of every instruction")
     made.add_argument(
         "--max-new-tokens",
         type=bounded("max_new_tokens"),
         default=256,
         metavar="N",
-        help="the longest answer in tokens (default: %(default)s)",
+        help="length of the longest answer in tokens (default: %(default)s)",
     )
     made.add_argument(
         "--temperature",
         type=bounded("temperature"),
         default=0.0,
         metavar="X",
-        help="0 takes the likeliest token (default: %(default)s)",
+        help="0 takes the most likely token (default: %(default)s)",
     )
-    made.add_argument("--top-k", type=bounded("top_k"), metavar="N", help="draw from so many likeliest tokens")
+    made.add_argument("--top-k", type=bounded("top_k"), metavar="N", help="draw from the N most likely tokens")
     made.add_argument(
-        "--top-p", type=bounded("top_p"), metavar="X", help="draw from the fewest whose probabilities sum to this"
+        "--top-p", type=bounded("top_p"), metavar="X", help="draw from the fewest whose probabilities sum to X"
     )
     made.add_argument(
-        "--seed", type=bounded("seed"), default=123, metavar="N", help="of the draws (default: %(default)s)"
+        "--seed", type=bounded("seed"), default=123, metavar="N", help="seed of the draws (default: %(default)s)"
     )
     return made
 
 
 def bounded(name: str) -> Callable[[str], Any]:
-    """A type for argparse with the bounds that params.yaml has for ``generate.NAME``."""
+    """An argparse type with the bounds that params.yaml has for ``generate.NAME``."""
     field = Generate.model_fields[name]
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
 
@@ -117,16 +148,16 @@ def bounded(name: str) -> Callable[[str], Any]:
 
 
 def talk(
-    model: GPT2, tokenizer: Encoder, style: PromptStyle, options: argparse.Namespace, ask: Iterable[str], tell: TextIO
+    model: GPT2, tokenizer: Encoder, style: PromptStyle, options: Options, ask: Iterable[str], tell: TextIO
 ) -> None:
-    """Answer every instruction among the lines of ``ask`` on ``tell``."""
+    """Read lines from ``ask``, and write the answers to their instructions to ``tell``."""
     sampling = answering.sampling(options.temperature, options.top_k, options.top_p)
     endings = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
     context = model.config.n_positions
     for number, (instruction, input) in enumerate(instructions(prompted(ask, tell), options.input)):
         ids = tokenizer.encode(style.prompt(instruction, input))
         if len(ids) >= context:
-            message = f"(not answered: with its prompt it takes {len(ids):,} tokens; there is room for {context - 1:,})"
+            message = f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
             print(message, file=tell, flush=True)
             continue
         made = decoding.tokens(
@@ -148,7 +179,7 @@ def decoded(lines: Iterable[bytes]) -> Iterator[str]:
     """Lines as text.
 
     Raises:
-        DataError: one is not UTF-8. Those before it have been given.
+        DataError: one is not UTF-8; those before it have been yielded.
     """
     for number, line in enumerate(lines, 1):
         try:
@@ -159,7 +190,7 @@ def decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def prompted(ask: Iterable[str], tell: TextIO) -> Iterator[str]:
-    """The lines, each asked for where a person gives them."""
+    """The lines, with a "> " before each at a terminal."""
     lines = iter(ask)
     while True:
         if tell.isatty():
@@ -171,35 +202,35 @@ def prompted(ask: Iterable[str], tell: TextIO) -> Iterator[str]:
 
 
 def instructions(lines: Iterable[str], input: str) -> Iterator[tuple[str, str]]:
-    r"""The instructions among lines, each with its input; blank lines are none.
+    r"""The instructions among lines, each with its input. Blank lines are skipped.
 
-    ``/input TEXT`` is the input of the next instruction, in place of ``input``; without TEXT it has none. A line that
+    ``/input TEXT`` is the input of the next instruction, instead of ``input``; without TEXT it has none. A line that
     ends in a backslash goes on in the next: the lines ``/input one\``, ``two``, ``Sort it.`` are one instruction.
     """
-    given = input
+    its_input = input
     for text in joined(lines):
         if text.split(maxsplit=1)[:1] == [INPUT]:
-            given = text.strip().removeprefix(INPUT).strip()
+            its_input = text.strip().removeprefix(INPUT).strip()
         elif text.strip():
-            yield text.strip(), given
-            given = input
+            yield text.strip(), its_input
+            its_input = input
 
 
 def joined(lines: Iterable[str]) -> Iterator[str]:
-    """Lines without their ends, those that end in a backslash with the next ones behind them."""
-    begun = ""
+    """Lines without their line ends; one that ends in a backslash is joined with the next."""
+    start = ""
     for line in lines:
         line = line.rstrip("\r\n")
         if line.endswith("\\"):
-            begun += f"{line[:-1]}\n"
+            start += f"{line[:-1]}\n"
         else:
-            yield begun + line
-            begun = ""
-    yield begun
+            yield start + line
+            start = ""
+    yield start
 
 
 def pieces(made: Iterable[decoding.Token], tokenizer: Encoder) -> Iterator[tuple[str, StopReason | None]]:
-    """An answer's text as it grows, in all that of `answer_text`; a character comes when all its bytes are there."""
+    """An answer's text piece by piece, in all that of `answer_text`; a character comes when all its bytes are there."""
     ids: list[int] = []
     shown = 0
     for token in made:

@@ -1,66 +1,81 @@
 """What can be told of answers without a judge, by comparing them with the references.
 
-None of these says whether an answer is good; together they show whether a model answers at all, stops by itself, keeps
-to the form of the references and how near it comes to their words. Sums alone are kept, so that any number of answers
+No measure says whether an answer is good. Together they show whether a model answers at all, stops by itself, keeps to
+the style of the references and how near it comes to their words. Only sums are kept, so that any number of answers
 takes the same memory.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from stages.common.results.generate import Response
+from stages.common.records import StopReason
+from stages.common.results.generate import AnswerMetrics, Response
 from stages.common.texts import chrf, is_exact, leaks_template, token_f1
 
-#: Decimal places of a mean: more would be digits of rounding.
+#: Decimal places of a mean: more would be rounding errors.
 PLACES = 4
 
 
 @dataclass
 class Measures:
-    """The measures of one model's answers, built up answer by answer."""
+    """The measures of one model's answers, summed answer by answer; `AnswerMetrics` says what each one is."""
 
-    counts: Counter[str] = field(default_factory=Counter)
-    sums: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    rows: int = 0
+    tokens: int = 0
+    end_of_text: int = 0
+    max_new_tokens: int = 0
+    context: int = 0
+    empty: int = 0
+    no_room: int = 0
+    exact: int = 0
+    token_f1: float = 0.0
+    chrf: float = 0.0
+    template_leaks: int = 0
+    length_ratio: float = 0.0
 
     def add(self, response: Response, reference: str, reference_tokens: int) -> None:
-        """Take one answer in.
+        """Add one answer.
 
         Args:
             response: the answer.
-            reference: the text that it is compared with.
-            reference_tokens: the reference's tokens, its end-of-text included, as ``response.tokens`` includes its own.
+            reference: text that it is compared with.
+            reference_tokens: number of the reference's tokens, its end-of-text included, as in ``response.tokens``.
         """
-        self.counts["rows"] += 1
-        self.counts["tokens"] += response.tokens
-        self.counts[response.stop_reason] += 1
-        self.counts["empty"] += not response.text.strip()
-        self.counts["no_room"] += response.stop_reason == "context" and not response.tokens
-        self.sums["exact_match"] += is_exact(response.text, reference)
-        self.sums["token_f1"] += token_f1(response.text, reference)
-        self.sums["chrf"] += chrf(response.text, reference)
-        self.sums["template_leaks"] += leaks_template(response.text)
-        self.sums["length_ratio"] += response.tokens / reference_tokens
+        self.rows += 1
+        self.tokens += response.tokens
+        self._count(response.stop_reason)
+        self.empty += not response.text.strip()
+        self.no_room += response.stop_reason == "context" and not response.tokens
+        self.exact += is_exact(response.text, reference)
+        self.token_f1 += token_f1(response.text, reference)
+        self.chrf += chrf(response.text, reference)
+        self.template_leaks += leaks_template(response.text)
+        self.length_ratio += response.tokens / reference_tokens
 
-    def result(self) -> dict[str, Any]:
-        """The figures for metrics.json.
+    def _count(self, reason: StopReason) -> None:
+        self.end_of_text += reason == "end_of_text"
+        self.max_new_tokens += reason == "max_new_tokens"
+        self.context += reason == "context"
 
-        - rows, tokens: answers, and tokens made for them, end-of-text included
-        - end_of_text, max_new_tokens, context: answers by the reason why they stopped
-        - empty, no_room: answers without text; rows whose prompt left no room for an answer
-        - exact_match: share of answers that are the reference
-        - token_f1, chrf: means over the rows, to 1 and to 100
-        - end_of_text_rate, cap_hit_rate: shares that stopped by themselves, and at max_new_tokens
-        - template_leaks: share that holds a part of a prompt style
-        - length_ratio: mean over the rows of the answer's tokens to the reference's
-        """
-        rows = self.counts["rows"]
-        names = ("rows", "tokens", "end_of_text", "max_new_tokens", "context", "empty", "no_room")
-        means = {name: total / rows for name, total in self.sums.items()}
-        means |= {
-            "end_of_text_rate": self.counts["end_of_text"] / rows,
-            "cap_hit_rate": self.counts["max_new_tokens"] / rows,
-        }
-        return {name: self.counts[name] for name in names} | {name: round(x, PLACES) for name, x in means.items()}
+    def result(self) -> AnswerMetrics:
+        """The metrics of all answers, at least one."""
+        return AnswerMetrics(
+            rows=self.rows,
+            tokens=self.tokens,
+            end_of_text=self.end_of_text,
+            max_new_tokens=self.max_new_tokens,
+            context=self.context,
+            empty=self.empty,
+            no_room=self.no_room,
+            exact_match=self._mean(self.exact),
+            token_f1=self._mean(self.token_f1),
+            chrf=self._mean(self.chrf),
+            template_leaks=self._mean(self.template_leaks),
+            length_ratio=self._mean(self.length_ratio),
+            end_of_text_rate=self._mean(self.end_of_text),
+            cap_hit_rate=self._mean(self.max_new_tokens),
+        )
+
+    def _mean(self, total: float) -> float:
+        return round(total / self.rows, PLACES)

@@ -1,4 +1,4 @@
-"""Steps of generation that a GPU is asked for in one call, see `stages.gpt2.graphs`."""
+"""Decoding steps that a GPU captures and replays, see `stages.gpt2.graphs`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ import torch
 from torch import Tensor
 
 from stages.gpt2 import runtime
-from stages.gpt2.graphs import Recorder, Repeater
-from stages.gpt2.inference import KVCache, Network, StepPass
+from stages.gpt2.graphs import GraphRunner, Replayer
+from stages.gpt2.inference import Network, StepPass
+from stages.gpt2.kv_cache import KVCache
 
 
-class RecordedDecoding:
-    """Puts one more token into every row of a cache, as `stages.gpt2.decoding.decode_one` does, from recordings.
+class CapturedDecoding:
+    """Puts one more token into every row of a cache, as `stages.gpt2.decoding.decode_one` does, by CUDA graphs.
 
-    A recording is for a number of rows, a power of two, and for the positions that the cache has. Rows in it that are
-    not in use have token 0 at position 0; what they compute nobody sees, and it stays in places that are not in use.
+    A graph is for a number of rows, a power of two, and for the positions that the cache has. It is padded with token 0
+    at position 0. What the padding computes stays in KV-cache slots that no row uses.
 
     Args:
-        network: the model's.
-        cache: holds every earlier position of every row.
-        recorder: of the device.
+        network: the model's weights.
+        cache: cache that holds every earlier position of every row.
+        runner: runner of the device.
     """
 
-    def __init__(self, network: Network, cache: KVCache, recorder: Recorder) -> None:
+    def __init__(self, network: Network, cache: KVCache, runner: GraphRunner) -> None:
         self._network = network
         self._cache = cache
-        self._repeater = Repeater(recorder, "steps of generation")
-        self._given = torch.zeros(2, cache.places, dtype=torch.int64, device=network.wte.device)
-        # One for all recordings: the memory that these share cannot hold what is read after them.
-        self._logits = torch.empty(cache.places, len(network.wte), dtype=network.wte.dtype, device=network.wte.device)
+        self._replayer = Replayer(runner, "decoding steps")
+        self._given = torch.zeros(2, cache.slots, dtype=torch.int64, device=network.wte.device)
+        # Shared by all graphs, but outside their memory: that is overwritten by the next one before this is read.
+        self._logits = torch.empty(cache.slots, len(network.wte), dtype=network.wte.dtype, device=network.wte.device)
 
     @torch.inference_mode()
     def __call__(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """Take B ids and where each stands in its own row; returns [B, V] logits of the token after it.
+        """Take B ids and their positions; return [B, V] logits of the token after each.
 
-        They are overwritten by the next step.
+        The next step overwrites them.
         """
         self._cache.fit(max(positions) + 1)
-        rows = min(1 << (len(tokens) - 1).bit_length(), self._cache.places)
-        unused = [0] * (rows - len(tokens))
-        runtime.put(self._given[:, :rows], torch.tensor([[*tokens, *unused], [*positions, *unused]]))
+        rows = min(1 << (len(tokens) - 1).bit_length(), self._cache.slots)
+        padding = [0] * (rows - len(tokens))
+        runtime.put(self._given[:, :rows], torch.tensor([[*tokens, *padding], [*positions, *padding]]))
         kind = (rows, self._cache.span)
-        self._repeater.do(kind, lambda: self._step(*kind))
+        self._replayer.run(kind, lambda: self._step(*kind))
         return self._logits[: len(tokens)]
 
     def _step(self, rows: int, span: int) -> None:

@@ -1,16 +1,15 @@
 """Generation: prompts in, answers out, over a KV cache. Works on token ids alone.
 
-`tokens` is the loop. Up to ``batch_size`` rows are under way, each with a place in a cache that is allocated once. A
-row is prefilled, then grows by one token a step; one that is finished leaves, and when enough have left, waiting ones
-take their places. What all prompts begin with is computed once. Every row has its own length and positions, which are
-passed explicitly: GPT-2's padding id is its end-of-text id, so neither can be read off the ids.
+`tokens` is the loop (continuous batching). Up to ``batch_size`` rows are active, each with a slot in a cache that is
+allocated once. A row is prefilled, then grows by one token a step. A finished row frees its slot, and when enough slots
+are free, waiting rows take them. The shared prefix of all prompts is computed once. Lengths and positions are passed
+explicitly: GPT-2's padding id is its end-of-text id, so that neither can be read off the ids.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,41 +19,17 @@ from torch import Tensor
 
 from stages.common.records import StopReason
 from stages.gpt2 import graphs
-from stages.gpt2.captured_decoding import RecordedDecoding
-from stages.gpt2.inference import KVCache, LoneStepPass, Network, PromptPass, StepPass
-from stages.gpt2.lookahead import Lookahead
+from stages.gpt2.captured_decoding import CapturedDecoding
+from stages.gpt2.inference import Network, PromptPass, SingleStepPass, StepPass
+from stages.gpt2.kv_cache import KVCache
 from stages.gpt2.model import GPT2, Projection
+from stages.gpt2.packed import shared_prefix_length
+from stages.gpt2.prompt_lookup import PromptLookup
+from stages.gpt2.sampling import Sampling, most_likely, sample
 
-#: Waiting rows come in when at least this share of the places is free. Each time costs a pass over the weights, so one
-#: row at a time would double the passes; a quarter keeps three places of four at work.
-FREE_PLACES = 1 / 4
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn instead of taken greedily.
-
-    Args:
-        temperature: above 0; logits are divided by it. Below 1 likely tokens become likelier.
-        top_k: draw from so many likeliest tokens; None: from all.
-        top_p: draw from the fewest likeliest tokens whose probabilities sum to at least this (Holtzman et al. 2020,
-            "nucleus sampling"), after ``top_k`` and renormalised; None: from all.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-
-    temperature: float
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature: expected a number above 0, found {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k: expected at least 1, found {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p: expected a number above 0 and at most 1, found {self.top_p}")
+#: Waiting rows are prefilled when at least this share of the slots is free. Each prefill reads all weights, so that one
+#: row at a time would double the passes; a quarter keeps three slots of four busy.
+FREE_SLOTS = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -62,9 +37,9 @@ class Token:
     """One step of one answer.
 
     Args:
-        index: of the prompt.
-        id: the token, or None if the prompt leaves no room for any.
-        stop_reason: why the answer ends with it, or None if it goes on.
+        index: index of the prompt.
+        id: id of the token; None if the prompt leaves no room for any.
+        stop_reason: why the answer ends here; None if it goes on.
     """
 
     index: int
@@ -82,35 +57,35 @@ class Answer:
 
 @dataclass
 class _Row:
-    """A prompt on its way to an answer; ``draws`` gives its random numbers."""
+    """A prompt and its answer so far; ``draws`` gives its random numbers."""
 
     index: int
     prompt: Sequence[int]
     most: int
     draws: torch.Generator | None
     ids: list[int] = field(default_factory=list)
-    lookahead: Lookahead = field(default_factory=Lookahead)
+    lookup: PromptLookup = field(default_factory=PromptLookup)
 
     @property
     def position(self) -> int:
-        """Where the last token stands."""
+        """The position of the last token."""
         return len(self.prompt) + len(self.ids) - 1
 
-    def guesses(self, room: int) -> list[int]:
-        """What may follow, as far as it and one token more fit in a sequence of ``room``; perhaps nothing."""
-        most = min(self.most - len(self.ids), room - self.position - 1) - 1
-        return self.lookahead.guess([*self.prompt, *self.ids], most) if most > 0 else []
+    def draft(self, context: int) -> list[int]:
+        """Draft tokens, perhaps none. They and one more token fit into a sequence of ``context`` tokens."""
+        most = min(self.most - len(self.ids), context - self.position - 1) - 1
+        return self.lookup.draft([*self.prompt, *self.ids], most) if most > 0 else []
 
 
 def prepare(model: GPT2) -> GPT2:
-    """Lay out a model's weights as a CPU reads them fastest when it answers; training is slower with that layout.
+    """Lay out a model's weights as a CPU reads them fastest in inference.
 
-    It gives other roundings.
+    Training is slower with that layout, and results are rounded differently.
     """
     if model.wte.weight.device.type == "cpu":
         for module in model.modules():
             if isinstance(module, Projection):
-                module.lay_out_for_answers()
+                module.lay_out_for_inference()
     return model
 
 
@@ -123,12 +98,12 @@ def generate(
     batch_size: int,
     sampling: Sampling | None = None,
     seeds: Sequence[int] | None = None,
-    lookahead: bool = True,
+    speculative: bool = True,
 ) -> Iterator[tuple[int, Answer]]:
     """Answer every prompt. Arguments and errors are those of `tokens`.
 
     Yields:
-        (index of the prompt, its answer), in the order in which answers are finished.
+        (index of the prompt, its answer) in the order in which answers are finished.
     """
     ids: defaultdict[int, list[int]] = defaultdict(list)
     for token in tokens(
@@ -139,7 +114,7 @@ def generate(
         batch_size=batch_size,
         sampling=sampling,
         seeds=seeds,
-        lookahead=lookahead,
+        speculative=speculative,
     ):
         if token.id is not None:
             ids[token.index].append(token.id)
@@ -156,64 +131,63 @@ def tokens(
     batch_size: int,
     sampling: Sampling | None = None,
     seeds: Sequence[int] | None = None,
-    lookahead: bool = True,
+    speculative: bool = True,
 ) -> Iterator[Token]:
     """Answer every prompt, token by token, longest prompt first.
 
-    Long prompts tend to have long answers, and an answer that is left alone at the end costs most: a step reads all
-    weights however few the rows are.
+    Long prompts tend to have long answers, and a single long answer at the end takes most time: a step reads all
+    weights, however few rows there are.
 
-    A row's arithmetic and its random numbers do not involve the other rows, so in fp32 answers have been the same for
-    every batch size tried; a matrix product may round differently for another number of rows, though, and in bf16 that
-    shows.
+    A row's computation and its random numbers do not involve the other rows. In fp32 answers have been the same for
+    every batch size tried. A matrix product may round differently for another number of rows, which shows in bf16.
 
     Args:
-        model: in evaluation or training mode alike, as its dropout is left out.
+        model: model in evaluation or training mode; its dropout is left out in both.
         prompts: token ids, each prompt at least one.
-        max_new_tokens: the longest answer, its end-of-text included: one number, or one a prompt.
-        end_of_text: the id that ends an answer.
+        max_new_tokens: length of the longest answer, its end-of-text included: one number, or one a prompt.
+        end_of_text: id that ends an answer.
         batch_size: the most prompts that are answered at a time.
         sampling: how to draw tokens; None takes the most likely one.
-        seeds: of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
-        lookahead: on a CPU let a greedy row that is alone guess several tokens and confirm them in one pass
-            (`stages.gpt2.lookahead`); its tokens may then come several at a time.
+        seeds: seeds of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
+        speculative: whether a greedy row that is alone on a CPU decodes speculatively (`stages.gpt2.prompt_lookup`);
+            several of its tokens may then come at once.
 
     Yields:
-        Tokens, in the order in which they are made. An answer stops with "context" where the next token would not fit
-        into ``model.config.n_positions``; one whose prompt alone fills it is a single `Token` without an id.
+        Tokens in the order in which they are made. An answer stops with "context" where the next token would not fit
+        into ``model.config.n_positions``. One whose prompt alone fills that is a single `Token` without an id.
 
     Raises:
-        ValueError: a prompt is empty, a length or the batch size is below 1, seeds or lengths are not as many as
-            prompts, or there is ``sampling`` without seeds.
+        ValueError: a prompt is empty, a length or the batch size is below 1, the number of seeds or lengths is not that
+            of the prompts, or there is ``sampling`` without seeds.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
     if sampling and seeds is None:
-        raise ValueError("sampling without seeds: whoever draws says from which random numbers")
+        raise ValueError("sampling without seeds: expected one a prompt")
     rows = _rows(prompts, max_new_tokens, seeds if sampling else None)
-    room = model.config.n_positions
-    waiting = deque(sorted((row for row in rows if len(row.prompt) < room), key=lambda row: -len(row.prompt)))
-    yield from (Token(row.index, None, "context") for row in rows if len(row.prompt) >= room)
+    context = model.config.n_positions
+    waiting = deque(sorted((row for row in rows if len(row.prompt) < context), key=lambda row: -len(row.prompt)))
+    yield from (Token(row.index, None, "context") for row in rows if len(row.prompt) >= context)
     if not waiting:
         return
-    places = min(batch_size, len(waiting))
+    slots = min(batch_size, len(waiting))
     network = Network.of(model)
     prefix = _prefix(network, [row.prompt for row in waiting])
-    cache = network.cache(places, min(max(len(row.prompt) + row.most for row in waiting), room))
-    recorder = graphs.recorder(network.wte.device)
-    decode = RecordedDecoding(network, cache, recorder) if recorder else functools.partial(decode_one, network, cache)
-    ahead = lookahead and sampling is None and recorder is None and network.wte.device.type == "cpu"
-    active: list[_Row] = []  # the row in each place
+    cache = network.cache(slots, min(max(len(row.prompt) + row.most for row in waiting), context))
+    runner = graphs.runner(network.wte.device)
+    decode = CapturedDecoding(network, cache, runner) if runner else functools.partial(decode_one, network, cache)
+    drafting = speculative and sampling is None and runner is None and network.wte.device.type == "cpu"
+    active: list[_Row] = []  # the row in each slot
     while waiting or active:
-        free = places - len(active)
-        if waiting and free >= places * FREE_PLACES:
+        free = slots - len(active)
+        if waiting and free >= slots * FREE_SLOTS:
             grown = [waiting.popleft() for _ in range(min(free, len(waiting)))]
             active += grown
             logits = prefill(network, cache, [row.prompt for row in grown], prefix)
             made = [[token] for token in _choose(logits, grown, sampling)]
-        elif ahead and len(active) == 1 and (guesses := active[0].guesses(room)):
+        elif drafting and len(active) == 1 and (draft := active[0].draft(context)):
             grown = active
-            made = [_confirmed(network, cache, active[0], guesses)]
+            made = [_verified(network, cache, active[0], draft)]
         else:
             grown = active
             logits = decode([row.ids[-1] for row in grown], [row.position for row in grown])
@@ -221,13 +195,13 @@ def tokens(
         for row, new in zip(grown, made, strict=True):
             for token in new:
                 row.ids.append(token)
-                yield Token(row.index, token, stop := _stop_reason(row, end_of_text, room))
+                yield Token(row.index, token, stop := _stop_reason(row, end_of_text, context))
                 if stop:
                     break
-        for place in reversed(range(len(active))):
-            if _stop_reason(active[place], end_of_text, room):
-                cache.leave(place)
-                active[place] = active[-1]
+        for slot in reversed(range(len(active))):
+            if _stop_reason(active[slot], end_of_text, context):
+                cache.leave(slot)
+                active[slot] = active[-1]
                 active.pop()
 
 
@@ -246,22 +220,9 @@ def _rows(
     return [_Row(*row) for row in zip(range(len(prompts)), prompts, most, draws, strict=True)]
 
 
-def common_prefix(prompts: Sequence[list[int]]) -> int:
-    """How many ids all prompts begin with alike, leaving each at least one of its own; 0 for a single prompt.
-
-    [1, 2, 3] and [1, 2, 4, 5] have 2, [1, 2] and [1, 2, 3] have 1.
-    """
-    if len(prompts) < 2:
-        return 0
-    # Of sequences in order, the first and the last differ earliest.
-    pairs = zip(min(prompts), max(prompts), strict=False)
-    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return min(alike, min(map(len, prompts)) - 1)
-
-
 def _prefix(network: Network, prompts: Sequence[Sequence[int]]) -> KVCache | None:
-    """The keys and values of what all prompts begin with; None if it is nothing."""
-    length = common_prefix([list(prompt) for prompt in prompts])
+    """The keys and values of the shared prefix of all prompts; None if they share none."""
+    length = shared_prefix_length(prompts, leaving=1)
     if not length:
         return None
     cache = network.cache(1, length)
@@ -276,11 +237,11 @@ def prefill(
     """Take rows into the cache and compute the logits of the token after each prompt. No padding is computed.
 
     Args:
-        network: the model's.
-        cache: with places for as many more rows.
+        network: network of the model.
+        cache: cache with as many free slots as there are prompts.
         prompts: token ids.
-        prefix: keys and values of what all prompts begin with, in a cache of just that length; each prompt has at
-            least one token more.
+        prefix: keys and values of the shared prefix, in a cache of just that length; each prompt has at least one token
+            more.
 
     Returns:
         [B, V] logits at each prompt's last token.
@@ -314,20 +275,20 @@ def decode_one(network: Network, cache: KVCache, tokens: Sequence[int], position
     """Put one more token into every row of the cache.
 
     Args:
-        network: the model's.
-        cache: holds every earlier position of every row.
+        network: network of the model.
+        cache: cache that holds every earlier position of every row.
         tokens: B ids, one a row.
-        positions: where each stands in its own row.
+        positions: position of each in its row.
 
     Returns:
         [B, V] logits of the token after it.
     """
     span = max(positions) + 1
     cache.fit(span)
-    ids, where = torch.tensor([tokens, positions], device=network.wte.device)
-    attend = StepPass(cache, where, span) if len(tokens) > 1 else LoneStepPass(cache, positions[0])
+    ids, at = torch.tensor([tokens, positions], device=network.wte.device)  # [B] each
+    attend = StepPass(cache, at, span) if len(tokens) > 1 else SingleStepPass(cache, positions[0])
     with network.products_for(len(tokens)):
-        return network.head(network.hidden(ids, where, attend))
+        return network.head(network.hidden(ids, at, attend))
 
 
 @torch.inference_mode()
@@ -335,26 +296,27 @@ def decode_several(network: Network, cache: KVCache, tokens: Sequence[int], posi
     """Put several more tokens into the only row of the cache.
 
     Args:
-        network: the model's.
-        cache: holds every earlier position of the row; what it holds of later ones is overwritten when they come.
-        tokens: T ids, one behind another.
-        position: where the first stands.
+        network: network of the model.
+        cache: cache that holds every earlier position of the row; later ones are overwritten when they come.
+        tokens: T successive ids.
+        position: position of the first.
 
     Returns:
         [T, V] logits of the token after each.
     """
     cache.fit(position + len(tokens))
-    ids, where = torch.tensor([tokens, range(position, position + len(tokens))], device=network.wte.device)
+    ids, at = torch.tensor([tokens, range(position, position + len(tokens))], device=network.wte.device)  # [T] each
     with network.products_for(len(tokens)):
-        return network.head(network.hidden(ids, where, PromptPass(cache, 0, position, [len(tokens)])))
+        return network.head(network.hidden(ids, at, PromptPass(cache, 0, position, [len(tokens)])))
 
 
-def _confirmed(network: Network, cache: KVCache, row: _Row, guesses: list[int]) -> list[int]:
-    """The tokens that the only row of a cache goes on with: those of the guesses that are right, and one more."""
-    chosen = most_likely(decode_several(network, cache, [row.ids[-1], *guesses], row.position)).tolist()
-    right = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(guesses, chosen, strict=False)))
-    row.lookahead.told(len(guesses), right)
-    return chosen[: right + 1]
+def _verified(network: Network, cache: KVCache, row: _Row, draft: list[int]) -> list[int]:
+    """The next tokens of the only row of a cache: the draft tokens that are accepted, and one more."""
+    chosen = most_likely(decode_several(network, cache, [row.ids[-1], *draft], row.position)).tolist()
+    pairs = zip(draft, chosen, strict=False)
+    accepted = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    row.lookup.verified(len(draft), accepted)
+    return chosen[: accepted + 1]
 
 
 def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> list[int]:
@@ -365,49 +327,11 @@ def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> 
     return sample(logits.cpu(), draws, sampling).tolist()
 
 
-def most_likely(logits: Tensor) -> Tensor:
-    """The most likely token of each row: [B, V] logits to [B] ids. Of equals, the lowest id."""
-    return logits.max(dim=-1).indices  # in bf16 on a CPU `argmax` takes five times as long
-
-
-def sample(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
-    """Draw a token for each row by inverting the distribution function, tokens in the order of their ids.
-
-    Probabilities .2, .3, .5 and the draw .4 give token 1, as .2 <= .4 < .2 + .3.
-
-    Args:
-        logits: [B, V].
-        draws: [B] fp32 in [0, 1).
-        sampling: how to draw.
-
-    Returns:
-        [B] ids.
-    """
-    cumulative = probabilities(logits, sampling).cumsum(-1)  # [B, V]
-    # In fp64 a draw of 24 bits times the sum stays below the sum, so a token is always found.
-    return torch.searchsorted(cumulative, draws.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
-
-
-def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """[B, V] logits to the fp64 probabilities that are drawn from. Of equals at ``top_p``'s edge, lower ids stay."""
-    logits = logits.double() / sampling.temperature
-    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    found = logits.softmax(-1)
-    if sampling.top_p is None:
-        return found
-    ranked, ids = found.sort(dim=-1, descending=True, stable=True)
-    before = ranked.cumsum(-1) - ranked  # the probability of all likelier tokens
-    kept = torch.zeros_like(found).scatter(-1, ids, ranked.masked_fill(before >= sampling.top_p, 0))
-    return kept / kept.sum(-1, keepdim=True)
-
-
-def _stop_reason(row: _Row, end_of_text: int, room: int) -> StopReason | None:
+def _stop_reason(row: _Row, end_of_text: int, context: int) -> StopReason | None:
     if row.ids[-1] == end_of_text:
         return "end_of_text"
     if len(row.ids) == row.most:
         return "max_new_tokens"
-    if len(row.prompt) + len(row.ids) == room:
+    if len(row.prompt) + len(row.ids) == context:
         return "context"
     return None

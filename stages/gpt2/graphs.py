@@ -1,9 +1,9 @@
-"""Work that a GPU records once and then does in one call (CUDA graphs).
+"""CUDA graphs: work that a GPU captures once and then replays in one call.
 
-A pass of a small model is hundreds or thousands of kernels, each shorter than it takes to ask for it. A GPU can record
-them with the memory that they read and write, and do all of them again when asked (Gray 2019, "Getting Started with
-CUDA Graphs"). Whatever is another each time must therefore lie in tensors that stay where they are, and nothing in the
-work may wait for a number.
+A pass of a small model is hundreds or thousands of kernels, each of which runs for less time than its launch takes. A
+GPU can capture them with the memory that they read and write, and replay them all (Gray 2019, "Getting Started with
+CUDA Graphs"). So whatever differs between replays must be in tensors that keep their memory, and nothing in the work
+may wait for a number.
 """
 
 from __future__ import annotations
@@ -17,55 +17,58 @@ import torch
 
 from stages.common.errors import ConfigError
 
-#: Set to 0, a GPU is asked for every kernel by itself.
+#: Set to 0, every kernel is launched by itself.
 VARIABLE = "PIPELINE_CUDA_GRAPHS"
-#: How many kinds of work are recorded; each takes some megabytes of the GPU besides memory that all share.
+#: How many kinds of work are captured; each takes some megabytes of the GPU besides the memory that all share.
 MOST = 64
 
 Work = Callable[[], object]
 
 
-class Recorder(Protocol):
-    """What does work on a device, and can record it to do it again."""
+class GraphRunner(Protocol):
+    """What runs work on a device, and can capture it to replay it."""
 
-    def do(self, work: Work) -> None:
-        """Do it now, as far apart from other work as what is recorded."""
+    def run(self, work: Work) -> None:
+        """Run it, as much apart from other work as what is captured."""
         ...
 
-    def record(self, work: Work) -> Work:
-        """Record it without doing it; what is returned does it.
+    def capture(self, work: Work) -> Work:
+        """Capture it without running it.
+
+        Returns:
+            What replays it.
 
         Raises:
-            RuntimeError: there is something in it that cannot be recorded.
+            RuntimeError: something in it cannot be captured.
         """
         ...
 
 
-class CudaGraphs:
-    """The `Recorder` of a GPU. What is recorded shares its memory, since one thing is done at a time."""
+class CudaGraphRunner:
+    """The `GraphRunner` of a GPU. Its graphs share memory, as only one is replayed at a time."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
-        # Recording wants a stream of its own. Gradients are added up on the stream on which they were first, so that a
-        # step before the recording is done there too.
+        # Capture needs a stream of its own. Gradients accumulate on the stream that they were first computed on, so
+        # that a step before the capture runs there too.
         self._stream = torch.cuda.Stream()
 
-    def do(self, work: Work) -> None:
-        """Do it on the stream of the recordings, after what the GPU has been asked for and before what it will be."""
+    def run(self, work: Work) -> None:
+        """Run it on the stream of the captures, between what was enqueued before it and what comes after it."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             work()
         torch.cuda.current_stream().wait_stream(self._stream)
 
-    def record(self, work: Work) -> Work:
-        """Record it without doing it; what is returned does it."""
+    def capture(self, work: Work) -> Work:
+        """Capture it without running it; what is returned replays it."""
         graph = torch.cuda.CUDAGraph()
         before = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 work()
         except RuntimeError as error:
-            # The recording's own end fails too then, hides what was wrong, and leaves its stream the current one.
+            # Then the end of the capture fails too, which hides the cause and leaves its stream the current one.
             torch.cuda.set_stream(before)
             cause: BaseException = error
             while cause.__context__ is not None:
@@ -74,17 +77,17 @@ class CudaGraphs:
         return graph.replay
 
 
-def recorder(device: torch.device) -> Recorder | None:
-    """What records on a device; None where nothing is recorded.
+def runner(device: torch.device) -> GraphRunner | None:
+    """What captures work on a device; None where nothing is captured.
 
     Raises:
         ConfigError: PIPELINE_CUDA_GRAPHS is neither 0 nor 1.
     """
-    return CudaGraphs() if recorded(device) else None
+    return CudaGraphRunner() if enabled(device) else None
 
 
-def recorded(device: torch.device) -> bool:
-    """Whether work on a device is recorded.
+def enabled(device: torch.device) -> bool:
+    """Whether work on a device is captured.
 
     Raises:
         ConfigError: PIPELINE_CUDA_GRAPHS is neither 0 nor 1.
@@ -95,49 +98,49 @@ def recorded(device: torch.device) -> bool:
     return device.type == "cuda" and wanted == "1"
 
 
-class Repeater:
-    """Does work of several kinds again and again: each kind's first time plainly, and from then on from a recording.
+class Replayer:
+    """Runs work of several kinds many times: each kind eagerly once, then captured and replayed.
 
     Args:
-        recorder: of the device.
-        what: is repeated, in the plural; for the warning if there are no recordings, which says why.
-        tidy: is called after a recording that has failed, which leaves what was broken off.
+        runner: runner of the device.
+        what: name of the work, in the plural, for the warning where it cannot be captured.
+        tidy: called after a failed capture, to discard what it left unfinished.
     """
 
-    def __init__(self, recorder: Recorder, what: str, tidy: Callable[[], None] = lambda: None) -> None:
-        self._recorder = recorder
+    def __init__(self, runner: GraphRunner, what: str, tidy: Callable[[], None] = lambda: None) -> None:
+        self._runner = runner
         self._what = what
         self._tidy = tidy
         self._replays: dict[Hashable, Work | None] = {}
-        #: How many more kinds may be recorded.
+        #: How many more kinds may be captured.
         self._left = MOST
 
-    def records_next(self, kind: Hashable) -> bool:
-        """Whether work of a kind would be recorded if it were done now."""
+    def captures_next(self, kind: Hashable) -> bool:
+        """Whether work of a kind would be captured if it ran now."""
         return self._left > 0 and kind in self._replays and self._replays[kind] is None
 
-    def plainly(self, work: Work) -> None:
-        """Do work that is none of the kinds."""
-        self._recorder.do(work)
+    def run_eagerly(self, work: Work) -> None:
+        """Run work that is none of the kinds."""
+        self._runner.run(work)
 
-    def do(self, kind: Hashable, work: Work) -> None:
-        """Do work; of one kind it is the same on the same tensors every time."""
-        replay = self._recorded(work) if self.records_next(kind) else self._replays.get(kind)
+    def run(self, kind: Hashable, work: Work) -> None:
+        """Run work. Work of one kind must do the same on the same tensors every time."""
+        replay = self._captured(work) if self.captures_next(kind) else self._replays.get(kind)
         self._replays[kind] = replay
         if replay is None:
-            self._recorder.do(work)
+            self._runner.run(work)
         else:
             replay()
 
-    def _recorded(self, work: Work) -> Work | None:
-        """A recording; None if it fails, as then all others would, of which is warned once."""
+    def _captured(self, work: Work) -> Work | None:
+        """What replays work; None if the capture fails. All others would fail too, so one warning is enough."""
         try:
-            replay = self._recorder.record(work)
+            replay = self._runner.capture(work)
         except RuntimeError as error:
             self._left = 0
             self._tidy()
             reason = " ".join(str(error).split())[:200]
-            warnings.warn(f"{self._what} are not recorded as CUDA graphs, and take longer: {reason}", stacklevel=2)
+            warnings.warn(f"{self._what} are not captured as CUDA graphs, and take longer: {reason}", stacklevel=2)
             return None
         self._left -= 1
         return replay

@@ -5,7 +5,7 @@ the published checkpoints (`transformers.GPT2Model`): a projection's weight is s
 head is the token embedding itself.
 
 Shape letters: B rows, T positions in a row, C width, H heads, D width of a head, S cached positions, V vocabulary,
-P tokens common to all rows, N tokens in all.
+P tokens of the shared prefix, N tokens in all.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ class GPT2Config:
 
 
 class Attend(Protocol):
-    """How the tokens of a pass look at one another: what `GPT2.forward` is given besides the tokens.
+    """The attention of a pass: which tokens attend to which. `GPT2.forward` takes it besides the tokens.
 
-    Called once a layer with queries, keys and values, [..., 3, H, D], where ... is the shape of the ids; returns the
-    mixed values, [..., H, D].
+    Called once a layer with queries, keys and values, [..., 3, H, D], where ... is the shape of the ids. Returns the
+    weighted values, [..., H, D].
     """
 
     def __call__(self, layer: int, qkv: Tensor) -> Tensor:
-        """Mix the values of one layer."""
+        """Attention of one layer."""
         ...
 
 
 def causal(layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG001
-    """Rows side by side, [B, T, 3, H, D]: each token sees its own row up to itself.
+    """Causal attention of a batch of rows, [B, T, 3, H, D] to [B, T, H, D]: each token sees its row up to itself.
 
-    Rows shorter than T are padded on the right, with any id: no real token sees what comes after it.
+    Rows shorter than T are padded on the right with any id: no real token sees what comes after it.
     """
-    return mix(*qkv.unbind(-3), is_causal=True).to(qkv.dtype)
+    return scaled_dot_product(*qkv.unbind(-3), is_causal=True).to(qkv.dtype)
 
 
-def mix(
+def scaled_dot_product(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -65,11 +65,11 @@ def mix(
     is_causal: bool = False,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Scaled dot-product attention on [B, T, H, D]; on a CPU in fp32 instead of bf16.
+    """Attention of queries [B, T, H, D] over keys and values [B, S, H, D]; on a CPU in fp32 instead of bf16.
 
-    PyTorch's bf16 attention on CPUs takes 2 to 5 times as long backwards as fp32's (docs/decisions.md).
+    PyTorch's bf16 attention on CPUs takes 2 to 5 times as long backwards as that in fp32 (docs/decisions.md).
     """
-    q, k, v = (part.transpose(1, 2) for part in (query, key, value))
+    q, k, v = (part.transpose(1, 2) for part in (query, key, value))  # [B, H, T or S, D]
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         q, k, v = q.float(), k.float(), v.float()
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
@@ -79,7 +79,7 @@ def mix(
 class Projection(nn.Module):
     """An affine map whose weight is stored [in, out], as the published GPT-2 checkpoints do.
 
-    In memory the weight may lie the other way round, see `lay_out_for_answers`.
+    In memory the weight may be transposed, see `lay_out_for_inference`.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -91,20 +91,21 @@ class Projection(nn.Module):
         """[..., in] to [..., out]."""
         return F.linear(x, self.weight.t(), self.bias)
 
-    def lay_out_for_answers(self) -> None:
-        """Store the weight as [out, in] in memory, its shape unchanged, as `stages.gpt2.inference` wants it."""
+    def lay_out_for_inference(self) -> None:
+        """Store the weight as [out, in] in memory, its shape unchanged, which `stages.gpt2.inference` reads faster."""
         self.weight.data = self.weight.data.t().contiguous().t()
 
 
 class Embedding(nn.Module):
     """A table of vectors. Unlike `nn.Embedding` it draws no random numbers for values that are then replaced.
 
-    A batch looks up a few hundred of 50,257 vectors. On a CPU only their gradients are computed and added to the
-    table's, which the output head has filled in the meantime; autograd by itself would fill a second table with zeros,
-    add to that, and add the two tables, which took an eighth of a step (docs/decisions.md).
+    A batch looks up a few hundred of 50,257 vectors. On a CPU only their gradients are computed, and added to the
+    table's gradient, which the output head has begun by then. Autograd by itself would zero a second table, add to
+    that, and add the two tables, which took an eighth of a step (docs/decisions.md).
 
     Attributes:
-        through_autograd: whether the gradient goes that way all the same, for whoever must know when it is complete.
+        through_autograd: whether autograd computes the gradient all the same, for callers that must know when it is
+            complete.
     """
 
     def __init__(self, entries: int, width: int) -> None:
@@ -124,9 +125,9 @@ class Embedding(nn.Module):
 
 def _add_to_rows(table: Tensor, ids: Tensor, gradients: Tensor) -> None:
     """Add gradients [..., C] to those of a table's rows ``ids`` [...]; equal ids are summed in at least fp32 first."""
-    distinct, place = ids.flatten().unique(return_inverse=True)
+    distinct, index = ids.flatten().unique(return_inverse=True)
     sums = torch.zeros(len(distinct), gradients.shape[-1], dtype=torch.promote_types(table.dtype, torch.float32))
-    sums.index_add_(0, place, gradients.flatten(0, -2).to(sums.dtype))
+    sums.index_add_(0, index, gradients.flatten(0, -2).to(sums.dtype))
     if table.grad is None:
         table.grad = torch.zeros_like(table)
     table.grad[distinct] = (table.grad[distinct] + sums).to(table.dtype)
@@ -145,7 +146,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
         """[..., C] to [..., C]."""
         qkv = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # [..., 3, H, D]
-        return self.drop(self.c_proj(attend(layer, qkv).flatten(-2)))
+        return self.drop(self.c_proj(attend(layer, qkv).flatten(-2)))  # heads [..., H, D] joined to [..., C]
 
 
 class MLP(nn.Module):
@@ -159,7 +160,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., C]."""
-        return self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+        return self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))  # by way of [..., 4 * C]
 
 
 class Block(nn.Module):
@@ -179,10 +180,11 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """The network. Its parameters are uninitialised until `stages.gpt2.weights` fills them.
+    """The network. Its parameters are uninitialised until `stages.gpt2.weights` sets them.
 
     Attributes:
-        recompute: whether the backward pass computes each block's activations again instead of keeping them.
+        recompute: whether the backward pass recomputes each block's activations instead of keeping them (activation
+            checkpointing).
     """
 
     def __init__(self, config: GPT2Config) -> None:
@@ -199,17 +201,17 @@ class GPT2(nn.Module):
         """Hidden states after the last layer norm; `logits` turns them into logits.
 
         Args:
-            ids: int64, [B, T] rows side by side or whatever shape ``attend`` works on.
+            ids: int64, a batch [B, T] or any other shape that ``attend`` works on.
             positions: each token's position in its row, below ``config.n_positions``, in a shape that broadcasts with
                 the ids; by default the last dimension counts from 0.
-            attend: how tokens look at one another.
+            attend: attention, which says what tokens see of one another.
 
         Returns:
             [..., C] in the parameters' dtype.
         """
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
-        x = self.drop(self.wte(ids) + self.wpe(positions))
+        x = self.drop(self.wte(ids) + self.wpe(positions))  # [..., C]
         for layer, block in enumerate(self.h):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, layer, attend, use_reentrant=False)
@@ -218,7 +220,7 @@ class GPT2(nn.Module):
         return self.ln_f(x)
 
     def set_dropout(self, share: float) -> None:
-        """Drop this share of the embeddings and of what each block adds, in training mode."""
+        """Set the share of the embeddings, and of what each block adds, that is dropped in training mode."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = share

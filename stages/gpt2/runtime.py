@@ -1,4 +1,4 @@
-"""The machine under the model: device, precision, determinism."""
+"""What the model runs on: device, dtype, random numbers, determinism."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch import Tensor
 
 from stages.common.records import Precision
 
-#: For the stages' programs, which name it and do not import torch.
+#: For the jobs of the stages, which name it and do not import torch.
 Device = torch.device
 
 
 def prepare() -> torch.device:
-    """Choose the device and ask torch for results that repeat; call once, before any other use of torch.
+    """Choose the device and make torch deterministic; call once, before any other use of torch.
 
     Returns:
         "cuda" where torch sees a GPU (the first one it is shown), else "cpu".
     """
-    # cuBLAS picks its workspace, and with it the order of its sums, by this; torch refuses to be deterministic without.
+    # cuBLAS chooses its workspace by this, and with it the order of its sums. Torch needs it to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    # Filling every fresh buffer with NaN finds bugs in torch, not in us, and costs time.
+    # Filling every new buffer with NaN finds bugs in torch, not in our code, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,8 +36,8 @@ def prepare() -> torch.device:
 def _keep_freed_memory() -> None:
     """Let glibc keep what a step frees for the next one; elsewhere this does nothing.
 
-    By default every large tensor is a mapping of its own, which the kernel fills with zeros page by page anew in each
-    step: about a tenth of a step's processor time (docs/decisions.md). The parameters are those of mallopt(3).
+    By default every large tensor is a mapping of its own, which the kernel zeroes page by page in each step. That takes
+    about a tenth of a step's processor time (docs/decisions.md). The parameters are those of mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -64,7 +64,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def dtype_for(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products: as asked, or for "auto" bf16 where the device has it and fp32 elsewhere."""
+    """The dtype of matrix products: as named, or for "auto" bf16 where the device has it and fp32 elsewhere."""
     if precision == "auto":
         return torch.bfloat16 if has_bf16(device) else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
@@ -76,53 +76,56 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator of its own for one purpose, such as ``generator(seed, "order", epoch)``.
+    """A separate CPU generator for one purpose, such as ``generator(seed, "order", epoch)``.
 
-    Two purposes never share a stream, so that drawing more numbers for one changes nothing in the other.
+    Two purposes never share one, so that drawing more numbers for one does not change the other.
     """
     return torch.Generator().manual_seed(seed_for(seed, *purpose))
 
 
 def seed_for(seed: int, *purpose: str | int) -> int:
-    """A seed of its own for one purpose: 63 bits of a hash of both."""
+    """A separate seed for one purpose: 63 bits of a hash of both."""
     text = ":".join(map(str, (seed, *purpose)))
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor in main memory on a device; on its way to a GPU it waits for nothing that the GPU has to do."""
+    """A copy on a device of a tensor in main memory. The copy to a GPU is asynchronous: the host does not wait."""
     return put(torch.empty_like(tensor, device=device), tensor)
 
 
 def put(there: Tensor, tensor: Tensor) -> Tensor:
-    """Let a tensor, perhaps on a GPU, hold what one in main memory holds; as `sent` it waits for nothing."""
+    """Copy a tensor in main memory into one that may be on a GPU, without a wait, as `sent` does."""
     if there.is_cuda:
         return there.copy_(tensor.pin_memory(), non_blocking=True)
     return there.copy_(tensor)
 
 
 def fetched(tensor: Tensor) -> Callable[[], list[float]]:
-    """What gives a vector's numbers: asked, it waits for what makes them, and not for what a GPU is asked for later."""
+    """Begin to copy a vector to main memory. What is returned gives its numbers.
+
+    When called it waits for what computes them, and not for what is enqueued on the GPU later.
+    """
     if not tensor.is_cuda:
         return tensor.tolist
     there = torch.empty_like(tensor, device="cpu", pin_memory=True)
     there.copy_(tensor, non_blocking=True)
-    made = torch.cuda.Event()
-    made.record()
+    copied = torch.cuda.Event()
+    copied.record()
 
     def numbers() -> list[float]:
-        made.synchronize()
+        copied.synchronize()
         return there.tolist()
 
     return numbers
 
 
 @contextlib.contextmanager
-def each_place_once(device: torch.device) -> Iterator[None]:
-    """Within the block tensors are written at places given by indices, none of which is there twice.
+def distinct_indices(device: torch.device) -> Iterator[None]:
+    """Within the block tensors are written at indices of which no two are equal.
 
-    Asked for results that repeat, PyTorch would sort the indices on a GPU first, in some twenty kernels.
+    In deterministic mode PyTorch would first sort the indices on a GPU, in some twenty kernels.
     """
     if device.type != "cuda" or not torch.are_deterministic_algorithms_enabled():
         yield

@@ -1,8 +1,8 @@
 """GPT-2's byte-pair encoding: text to token ids and back, by tiktoken.
 
-Built from OpenAI's two files in a local folder, each checked against the SHA-256 that tiktoken pins
-(tiktoken_ext/openai_public.py). tiktoken's own loader is not used: it goes through a cache folder in the
-system's temporary folder or in TIKTOKEN_CACHE_DIR, and over the network for a file that is not there.
+It is built from OpenAI's two files in a local folder, each checked against the SHA-256 that tiktoken pins
+(tiktoken_ext/openai_public.py). tiktoken's own loader is not used: it reads a cache in the system's temporary folder or
+in TIKTOKEN_CACHE_DIR, and downloads a file that is not in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILES = {"vocab.bpe": VOCAB_BPE_SHA256, "encoder.json": ENCODER_JSON_SHA256}
 #: The same files as `transformers` names them.
 FILES_OF_TRANSFORMERS = {"merges.txt": VOCAB_BPE_SHA256, "vocab.json": ENCODER_JSON_SHA256}
 
-#: Of the vocabulary in the order of its ids, however a file writes it: see `_digest`.
+#: SHA-256 of the vocabulary in the order of its ids, in whatever order a file has it: see `_digest`.
 VOCABULARY_SHA256 = "c1cd63c079fa2d95b4de13df6c318491301d7f2f51279d224242df8f15dcec9d"
 
 END_OF_TEXT = 50256
@@ -37,11 +37,11 @@ class Tokenizer:
     """GPT-2's tokenizer.
 
     Args:
-        folder: holds vocab.bpe and encoder.json, or the same files as `save_for_transformers` names them.
-        made_by: what makes the folder, told to the user when a file is missing or wrong.
+        folder: folder with vocab.bpe and encoder.json, or the same files as `save_for_transformers` names them.
+        made_by: the command that makes the folder, told to the user when a file is missing or wrong.
 
     Raises:
-        DataError: a file is missing, or is not the one of GPT-2.
+        DataError: a file is missing, or is not GPT-2's.
     """
 
     def __init__(self, folder: Path, *, made_by: str = "dvc repro download") -> None:
@@ -67,12 +67,12 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of some ids. Bytes that are not UTF-8, as of half a character, become U+FFFD."""
+        """The text of ids. Bytes that are not UTF-8, such as half a character, become U+FFFD."""
         text: str = self._encoding.decode(list(ids), errors="replace")
         return text
 
     def save_for_transformers(self, folder: Path) -> None:
-        """Put the tokenizer into an existing folder as `transformers.AutoTokenizer.from_pretrained` reads it."""
+        """Save the tokenizer in an existing folder, as `transformers.AutoTokenizer.from_pretrained` reads it."""
         shutil.copyfile(self._vocabulary, folder / "vocab.json")
         shutil.copyfile(self._merges, folder / "merges.txt")
         special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _END_OF_TEXT_NAME)
@@ -81,12 +81,12 @@ class Tokenizer:
 
 
 def check_fast_file(folder: Path, *, made_by: str) -> None:
-    """Look whether a folder's tokenizer.json, in which `transformers` keeps a whole tokenizer, is GPT-2's.
+    """Check that a folder's tokenizer.json, in which `transformers` keeps a whole tokenizer, is GPT-2's.
 
-    Only the vocabulary is compared: a token's id is its rank among the merges, so it says the merges too.
+    Only the vocabulary is compared: a token's id is its rank among the merges, so that it determines the merges too.
 
     Raises:
-        DataError: it is there, and another one.
+        DataError: the file exists, and has another vocabulary.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -131,8 +131,8 @@ def _ranks(encoder: Path) -> dict[bytes, int]:
 def _byte_of_character() -> dict[str, int]:
     """The byte that each character of encoder.json stands for.
 
-    A printable byte stands for itself, and the n-th of the others, a space among them, is written as character
-    256 + n: "Ġ" (U+0120) is the space. So `bytes_to_unicode` in GPT-2's release and tiktoken/load.py.
+    A printable byte stands for itself. The n-th of the others, the space among them, is written as character 256 + n:
+    "Ġ" (U+0120) is the space. See `bytes_to_unicode` in GPT-2's release, and tiktoken/load.py.
     """
     plain = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
     others = [byte for byte in range(256) if byte not in plain]

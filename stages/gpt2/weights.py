@@ -1,4 +1,4 @@
-"""GPT-2 models on disk: exactly what `transformers` reads and writes, safetensors and config.json, never pickle."""
+"""GPT-2 models on disk, as `transformers` reads and writes them: safetensors and config.json, never pickle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = "config.json"
 PREFIX = "transformer."
 HEAD = "lm_head.weight"
 EMBEDDING = "wte.weight"
-#: What weights may be stored as, in safetensors' words.
+#: The dtypes that weights may be stored in, as safetensors names them.
 DTYPES = ("F64", "F32", "F16", "BF16")
 #: Causal masks that some published files carry as tensors; they are constants.
 MASKS = (".attn.bias", ".attn.masked_bias")
@@ -38,8 +38,8 @@ INITIAL_STD = 0.02
 def initialise(config: GPT2Config, seed: int) -> GPT2:
     """A GPT-2 of random fp32 weights, a pure function of its sizes and the seed.
 
-    Weights are normal with a deviation of 0.02, those into the residual stream smaller by sqrt(2 * n_layer) (Radford
-    et al. 2019, section 2.3); biases are 0 and layer norms the identity.
+    Weights are normal with a standard deviation of 0.02. Those into the residual stream are smaller by sqrt(2 *
+    n_layer) (Radford et al. 2019, section 2.3). Biases are 0 and layer norms the identity.
     """
     generator = torch.Generator().manual_seed(seed)
     model = _empty(config).to_empty(device="cpu")
@@ -79,17 +79,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load(folder: Path, *, made_by: str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> GPT2:
-    """Read a model in the form that `transformers` saves or the hub publishes.
+    """Read a model as `transformers` saves it or the hub publishes it.
 
     Args:
-        folder: holds config.json and model.safetensors.
+        folder: folder with config.json and model.safetensors.
         made_by: the command that makes the folder, told to the user when something in it is wrong.
-        dtype: of the parameters in memory.
-        device: where they go.
+        dtype: dtype of the parameters in memory.
+        device: device of the parameters.
 
     Raises:
-        DataError: a file is missing or damaged, a tensor is missing, superfluous or of the wrong shape or dtype, a
-            value is not finite, or an output head differs from the token embedding.
+        DataError: a file is missing or damaged; a tensor is missing, superfluous or of the wrong shape or dtype; a
+            value is not finite; or an output head differs from the token embedding.
     """
     model = _empty(read_config(folder / CONFIG, made_by=made_by))
     state = {name: tensor.to(device, dtype, copy=True) for name, tensor in _parameters(folder, model, made_by)}
@@ -98,7 +98,7 @@ def load(folder: Path, *, made_by: str, dtype: torch.dtype = torch.float32, devi
 
 
 def check(folder: Path, *, made_by: str) -> None:
-    """Look for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
+    """Check for all that `load` refuses, without a copy of the weights. Arguments and errors are those of `load`."""
     for _ in _parameters(folder, _empty(read_config(folder / CONFIG, made_by=made_by)), made_by):
         pass
 
@@ -131,8 +131,8 @@ def read_config(path: Path, *, made_by: str) -> GPT2Config:
     """Read the sizes from config.json.
 
     Raises:
-        DataError: the file is missing or not JSON, a size is missing or not a positive whole number, or the network
-            it describes is not this GPT-2.
+        DataError: the file is missing or not JSON; a size is missing or not a positive whole number; or it describes
+            another network.
     """
     tree = read_json(path, made_by=made_by)
     if not isinstance(tree, dict):
@@ -158,7 +158,7 @@ def _empty(config: GPT2Config) -> GPT2:
 
 
 def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, Tensor]]:
-    """Yield every parameter of the model from the file, checked, one at a time so that none is held twice."""
+    """Yield every parameter from the file, checked, one at a time, so that none is in memory twice."""
     path = folder / WEIGHTS
     if not path.is_file():
         raise DataError(f"{path}: no such file", made_by)
@@ -166,10 +166,10 @@ def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, 
         with safe_open(path, framework="pt") as tensors:
             stored = _stored_names(path, tensors, model, made_by)
         for name in sorted(stored):
-            # Opened anew for each: what was read of a file counts as the process's memory for as long as it is open.
+            # Opened again for each: what was read of a file counts as the process's memory as long as it is open.
             with safe_open(path, framework="pt") as tensors:
                 tensor = tensors.get_tensor(stored[name])
-                # NaN is both the least and the largest; isfinite of all would copy the tensor.
+                # With a NaN both the minimum and the maximum are NaN. isfinite of the tensor would make a copy.
                 if not all(end.isfinite() for end in tensor.aminmax()):
                     raise DataError(f"{path}: {name} holds values that are not finite (NaN or infinity)", made_by)
                 if name == HEAD and not torch.equal(tensor, tensors.get_tensor(stored[EMBEDDING])):
@@ -182,7 +182,7 @@ def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, 
 
 
 def _stored_names(path: Path, tensors: Any, model: GPT2, made_by: str) -> dict[str, str]:
-    """The file's name of each parameter, and of the head if it is there; the file's header says enough to check them.
+    """The name in the file of each parameter, and of the head if it has one. All are checked by the file's header.
 
     Raises:
         DataError: a tensor is missing, superfluous, there twice, or of the wrong shape or dtype.

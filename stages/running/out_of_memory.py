@@ -1,4 +1,4 @@
-"""Memory that is short: how an error says so, and how people are told sizes."""
+"""Out of memory: how errors say so, and sizes for people."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def explained(explain: Callable[[], tuple[str, str]]) -> Iterator[None]:
     """Turn a shortage of memory that the block meets into an error that says what to lower.
 
     Args:
-        explain: is asked then; says what wants the memory, and what to lower.
+        explain: called then; it says what wants the memory, and what to lower.
 
     Raises:
         ConfigError: memory is short.

@@ -1,4 +1,4 @@
-"""What tells one run from another whose results would differ: a hash of all that it depends on, the machine too."""
+"""The key of a run: a hash of all that its results depend on, the machine too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def run_key(*parts: str | Path) -> str:
 
 
 def machine() -> list[str]:
-    """What rounds sums in a way of its own: torch, the number of threads, the processor, the GPUs that torch sees."""
-    # By the kind of matrix unit (AMX, AVX512-BF16) sums are rounded at other places, and libraries choose their
-    # kernels by the maker and the caches as well.
+    """What decides how sums are rounded: torch, the number of threads, the processor, the GPUs that torch sees."""
+    # Each kind of matrix unit (AMX, AVX512-BF16) rounds sums at other points, and libraries choose their kernels by
+    # the maker and the caches as well.
     instructions = sorted(name for name, value in torch.cpu.get_capabilities().items() if value is True)
     found = [
         f"torch {torch.__version__}",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import finetune, report, task
+from benchmarks import contenders, finetune, ours, report, task
+from benchmarks.clock import Clock
+from benchmarks.results import Machine, Run, Spread, Timing, TrainingReport
+from benchmarks.training import CONTENDERS
 from stages.common.errors import ConfigError, PipelineError
+from stages.common.records import read_metrics
 from stages.common.results.tokenize import Encoded
 from tests.root import ROOT
 
@@ -19,9 +22,7 @@ ARGUMENTS = ["--model", "tiny", "--device", "cpu", "--json", "out.json"]
 
 def run(**changed):
     """What a contender might have measured: a warm-up step of 50 tokens, then 100 tokens in 2 s and 300 in 3 s."""
-    return {
-        "precision": "bf16",
-        "versions": {},
+    measured = {
         "setup_s": 1.0,
         "warmup_s": [9.0],
         "step_s": [2.0, 3.0],
@@ -30,30 +31,47 @@ def run(**changed):
         "tokens": [50, 100, 300],
         "losses": [4.0, 3.0, 2.0],
         "evaluation_s": [4.0],
-        "evaluations": 10,
         "peak_memory_bytes": 2**30,
-        "useful_flops": 10e12,
-        "final_loss": 1.5,
     } | changed
+    return Run(
+        contender="ours",
+        versions={},
+        model_flops=10e12,
+        timing=Timing(**measured),
+        precision="bf16",
+        evaluations=10,
+        final_loss=1.5,
+    )
+
+
+def spread(median, low, high):
+    return Spread(median=median, low=low, high=high)
+
+
+def test_a_spread_has_the_median_between_the_smallest_and_the_largest():
+    found = Spread.of([3.0, 1.0, 2.0])
+
+    assert found == spread(2.0, 1.0, 3.0)
+    assert found.text(".1f") == "2.0 (1.0–3.0)"
 
 
 def test_tokens_per_second_leave_out_the_warm_up():
-    assert report.tokens_per_second(run()) == 80.0
+    assert run().timing.tokens_per_second == 80.0
 
 
-def test_the_projection_counts_steps_at_their_mean_and_every_evaluation():
+def test_the_estimate_counts_steps_at_their_mean_and_every_evaluation():
     measured = run(step_s=[2.0, 2.0, 5.0], evaluation_s=[4.0, 3.0, 9.0])
 
-    assert report.projected_seconds(measured, total_steps=100) == 100 * 3.0 + 10 * 4.0
+    assert report.estimated_seconds(measured, total_steps=100) == 100 * 3.0 + 10 * 4.0
 
 
 def test_a_contender_is_summed_up_over_its_repeats():
     summed = report.summary([run(), run(step_s=[4.0, 6.0], window_s=10.0)], total_steps=100, peak=4.0)
 
-    assert summed["tokens_per_s"] == {"median": 60.0, "low": 40.0, "high": 80.0}
-    assert summed["step_s"] == {"median": 3.5, "low": 2.0, "high": 6.0}
-    assert summed["useful_tflops_per_s"] == {"median": 1.5, "low": 1.0, "high": 2.0}
-    assert summed["share_of_peak"] == {"median": 0.375, "low": 0.25, "high": 0.5}
+    assert summed.tokens_per_s == spread(60.0, 40.0, 80.0)
+    assert summed.step_s == spread(3.5, 2.0, 6.0)
+    assert summed.model_tflops_per_s == spread(1.5, 1.0, 2.0)
+    assert summed.mfu == spread(0.375, 0.25, 0.5)
 
 
 def test_ratios_are_above_one_where_we_are_better_and_pair_the_repeats():
@@ -62,29 +80,40 @@ def test_ratios_are_above_one_where_we_are_better_and_pair_the_repeats():
 
     found = report.ratios(ours, peer, total_steps=100)
 
-    assert found["tokens_per_s"] == {"median": 3.0, "low": 2.0, "high": 4.0}
-    assert found["recipe"] == {"median": 1.0, "low": 1.0, "high": 1.0}
-    assert found["memory"] == 3.0
+    assert found.tokens_per_s == spread(3.0, 2.0, 4.0)
+    assert found.recipe == spread(1.0, 1.0, 1.0)
+    assert found.memory == 3.0
 
 
 def test_the_peak_is_the_fastest_product_of_any_dtype():
-    machine = {"tflops_per_s": {"bf16": {"1024": 0.7, "4096": 0.8}, "fp32": {"1024": 0.2}}}
+    machine = Machine(
+        cpu="a CPU",
+        cores=2,
+        threads=2,
+        instructions=["avx2"],
+        memory_gib=8.0,
+        system="Linux",
+        python="3.12",
+        torch="2.13",
+        tflops_per_s={"bf16": {"1024": 0.7, "4096": 0.8}, "fp32": {"1024": 0.2}},
+    )
 
-    assert report.peak_tflops(machine) == 0.8
+    assert machine.peak_tflops == 0.8
+    assert machine.hardware == "2 cores of a CPU (avx2)"
 
 
-def test_useful_work_of_a_row_worked_by_hand():
+def test_the_operations_of_a_row_worked_by_hand():
     # Two inputs, two layers of width 16: 12 * 2 * 256 + 50,257 * 16 weights, 2 * 2 * 16 * 2 * 3 for causal attention.
     row = Encoded(id="a", ids=[1, 2, 3], prompt_length=1)
 
-    assert task.useful_flops("tiny", [row]) == 3 * (2 * (6144 + 804112) * 2 + 384)
+    assert task.model_flops("tiny", [row]) == 3 * (2 * (6144 + 804112) * 2 + 384)
 
 
-def test_the_book_s_two_epochs_are_225_teraflop_of_useful_work():
+def test_the_book_s_two_epochs_are_225_teraflop():
     # 935 rows of 56.43 tokens, twice.
     rows = [Encoded(id="a", ids=list(range(57)), prompt_length=1)] * 1884  # 105,504 inputs
 
-    assert task.useful_flops("gpt2-medium", rows) / 1e12 == pytest.approx(225, abs=1)
+    assert task.model_flops("gpt2-medium", rows) / 1e12 == pytest.approx(225, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +150,10 @@ def test_a_peer_that_is_not_installed_is_not_started():
     if importlib.util.find_spec("trl"):
         pytest.skip("trl is installed")
 
-    assert finetune.missing("trl") == "the package trl is not installed (pip install -e '.[bench]')"
-    assert finetune.missing("ours") is None
+    assert (
+        contenders.missing(CONTENDERS["trl"].packages) == "the package trl is not installed (pip install -e '.[bench]')"
+    )
+    assert contenders.missing(CONTENDERS["ours"].packages) is None
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +186,7 @@ def test_data_or_steps_that_are_not_there_are_told(tmp_path):
 
 
 def test_we_and_transformers_train_on_the_same_rows_to_the_same_losses(tiny):
-    pytest.importorskip("transformers", reason="transformers is not installed")
-    from benchmarks import huggingface, ours
-    from benchmarks.clock import Clock
-
+    huggingface = pytest.importorskip("benchmarks.huggingface", reason="transformers is not installed")
     given = task.read(tiny)
     mine = ours.train(given, tiny / "model", "cpu", Clock(given, "cpu"))
     theirs = [
@@ -167,13 +195,14 @@ def test_we_and_transformers_train_on_the_same_rows_to_the_same_losses(tiny):
     ]
 
     expected = [sum(len(row.ids) - 1 for row in rows) for rows in given.batches()]
-    for measured in (mine, *theirs):
-        assert measured["tokens"] == expected
-        assert measured["losses"] == pytest.approx(mine["losses"], abs=2e-3)
-        assert measured["final_loss"] == pytest.approx(mine["final_loss"], abs=2e-3)
-        assert len(measured["warmup_s"]) == 1
-        assert len(measured["step_s"]) == 2
-        assert sum(measured["step_s"]) == pytest.approx(measured["window_s"])
+    for trained in (mine, *theirs):
+        timing = trained.timing
+        assert timing.tokens == expected
+        assert timing.losses == pytest.approx(mine.timing.losses, abs=2e-3)
+        assert trained.final_loss == pytest.approx(mine.final_loss, abs=2e-3)
+        assert len(timing.warmup_s) == 1
+        assert len(timing.step_s) == 2
+        assert sum(timing.step_s) == pytest.approx(timing.window_s)
 
 
 @pytest.mark.slow
@@ -187,25 +216,26 @@ def test_the_program_writes_and_prints_its_report(tmp_path):
         "2",
         "--repeats",
         "2",
+        "--peers",
+        "book,transformers",
         "--json",
-        str(tmp_path / "r.json"),
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.finetune", *options, "--peers", "book,transformers"],
+        [sys.executable, "-m", "benchmarks.finetune", *options, str(tmp_path / "r.json")],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
 
-    found = json.loads((tmp_path / "r.json").read_text())
-    ran = {"ours", "book", "transformers"} - set(found["not_run"])
-    assert set(found["contenders"]) == set(found["runs"]) == ran
-    assert set(found["ratios"]) == ran - {"ours"}
-    assert {len(runs) for runs in found["runs"].values()} == {2}
-    assert found["machine"]["cores"] >= 1
-    assert set(found["machine"]["tflops_per_s"]) == {"bf16", "fp32"}
-    assert all(figures["peak_memory_bytes"] > 10**8 for figures in found["contenders"].values())
+    found = read_metrics(tmp_path / "r.json", TrainingReport, made_by="the program")
+    ran = {"ours", "book", "transformers"} - set(found.not_run)
+    assert set(found.contenders) == set(found.runs) == ran
+    assert set(found.ratios) == ran - {"ours"}
+    assert {len(runs) for runs in found.runs.values()} == {2}
+    assert found.machine.cores >= 1
+    assert set(found.machine.tflops_per_s) == {"bf16", "fp32"}
+    assert all(figures.peak_memory_bytes > 10**8 for figures in found.contenders.values())
     assert "| ours | " in done.stdout
-    for name, why in found["not_run"].items():
+    for name, why in found.not_run.items():
         assert f"{name} did not run: {why}" in done.stdout

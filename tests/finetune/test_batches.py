@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
-from stages.finetune.batches import batches_of, collate, epoch_order, shared_prefix
+from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.layout import Layout, bucket
 from stages.gpt2.packed import PaddedRows
 from stages.gpt2.runtime import Compute
@@ -21,8 +21,8 @@ def row(ids: list[int], prompt_length: int = 1, id: str = "x") -> Encoded:
     return Encoded(id=id, ids=ids, prompt_length=prompt_length)
 
 
-def places(batch) -> dict[tuple[int, int], float]:
-    """How often each (place, target) counts."""
+def counted(batch) -> dict[tuple[int, int], float]:
+    """How often each (index, target) counts."""
     return dict(
         zip(zip(batch.where.tolist(), batch.targets.tolist(), strict=True), batch.weights.tolist(), strict=True)
     )
@@ -33,18 +33,18 @@ def test_collate_rows_that_begin_differently():
 
     assert batch.ids.tolist() == [1, 2, 4]
     assert batch.positions.tolist() == [0, 1, 0]
-    assert places(batch) == {(0, 2): 1, (1, 3): 1, (2, 5): 1}
+    assert counted(batch) == {(0, 2): 1, (1, 3): 1, (2, 5): 1}
     assert batch.count == 3
     assert (batch.attend.prefix, batch.attend.rows, batch.attend.width) == (0, 2, 2)
     assert batch.attend.grid.tolist() == [0, 1, 2]
 
 
-def test_collate_computes_the_common_beginning_once_and_counts_its_targets_for_every_row():
+def test_collate_computes_the_shared_prefix_once_and_counts_its_targets_for_every_row():
     batch = collate([row([7, 1, 2, 3, 4]), row([7, 1, 2, 5]), row([7, 1, 2, 6, 8])], "all")
 
     assert batch.ids.tolist() == [7, 1, 2, 3, 2, 2, 6]
     assert batch.positions.tolist() == [0, 1, 2, 3, 2, 2, 3]
-    assert places(batch) == {(0, 1): 3, (1, 2): 3, (2, 3): 1, (3, 4): 1, (4, 5): 1, (5, 6): 1, (6, 8): 1}
+    assert counted(batch) == {(0, 1): 3, (1, 2): 3, (2, 3): 1, (3, 4): 1, (4, 5): 1, (5, 6): 1, (6, 8): 1}
     assert batch.count == 11
     assert (batch.attend.prefix, batch.attend.width) == (2, 2)
     assert batch.attend.grid.tolist() == [0, 1, 2, 4, 5]
@@ -54,28 +54,13 @@ def test_collate_on_the_response_alone():
     batch = collate([row([9, 2, 3, END], prompt_length=2), row([9, 5, 6, 7, END], prompt_length=3)], "response")
 
     assert batch.ids.tolist() == [9, 2, 3, 5, 6, 7]
-    assert places(batch) == {(1, 3): 1, (2, END): 1, (4, 7): 1, (5, END): 1}
+    assert counted(batch) == {(1, 3): 1, (2, END): 1, (4, 7): 1, (5, END): 1}
 
 
 def test_the_end_of_text_is_a_target_and_so_is_one_inside_a_row():
     batch = collate([row([END, 5, END, END], prompt_length=2)], "response")
 
     assert batch.targets.tolist() == [END, END]
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([[1, 2, 3]], 0),
-        ([[1, 2, 3], [1, 2, 3]], 1),
-        ([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6], [1, 2, 3, 7, 5]], 3),
-        ([[1, 2, 3, 4], [5, 2, 3, 4]], 0),
-        ([[1, 2], [1, 2, 3, 4]], 0),
-        ([[1, 2, 3], [1, 2, 3, 4, 5]], 1),
-    ],
-)
-def test_shared_prefix_leaves_every_row_an_input_of_its_own(rows, expected):
-    assert shared_prefix([row(ids) for ids in rows]) == expected
 
 
 @st.composite
@@ -89,43 +74,43 @@ def test_a_batch_holds_every_input_and_target_of_its_rows(rows, loss_on, share_p
     batch = collate(rows, loss_on, share_prefix=share_prefix)
 
     attend, ids, positions = batch.attend, batch.ids.tolist(), batch.positions.tolist()
-    own_places = {place: number + attend.prefix for number, place in enumerate(attend.grid.tolist())}
+    own_indices = {slot: number + attend.prefix for number, slot in enumerate(attend.grid.tolist())}
     expected: dict[tuple[int, int], float] = {}
     for number, one in enumerate(rows):
-        line = list(range(attend.prefix))
-        line += [own_places[number * attend.width + offset] for offset in range(len(one.ids) - 1 - attend.prefix)]
-        assert [ids[place] for place in line] == one.ids[:-1]
-        assert [positions[place] for place in line] == list(range(len(one.ids) - 1))
+        indices = list(range(attend.prefix))
+        indices += [own_indices[number * attend.width + offset] for offset in range(len(one.ids) - 1 - attend.prefix)]
+        assert [ids[index] for index in indices] == one.ids[:-1]
+        assert [positions[index] for index in indices] == list(range(len(one.ids) - 1))
         for position in range(1 if loss_on == "all" else max(one.prompt_length, 1), len(one.ids)):
-            key = (line[position - 1], one.ids[position])
+            key = (indices[position - 1], one.ids[position])
             expected[key] = expected.get(key, 0) + 1
-    assert places(batch) == expected
+    assert counted(batch) == expected
     assert batch.count == sum(expected.values())
 
 
-def test_a_line_is_filled_up_with_tokens_of_no_row_and_targets_that_count_nothing():
-    # [1, 2] and [1, 3], [3]: the line [1, 2, 3] predicts 2, 3, 4 and 4.
+def test_padding_belongs_to_no_row_and_padded_targets_count_nothing():
+    # [1, 2] and [1, 3]: the packed [1, 2, 3] predicts 2, 3, 4 and 4.
     batch = collate([row([1, 2, 4]), row([1, 3, 4])], "all")
-    filled = collate([row([1, 2, 4]), row([1, 3, 4])], "all", Layout(multiple=4))
+    padded = collate([row([1, 2, 4]), row([1, 3, 4])], "all", Layout(multiple=4))
 
     assert (batch.ids.tolist(), len(batch.targets)) == ([1, 2, 3], 4)
-    assert (filled.ids.tolist(), filled.positions.tolist()) == ([1, 2, 3, 0], [0, 1, 1, 0])
-    assert filled.targets.tolist() == batch.targets.tolist()
+    assert (padded.ids.tolist(), padded.positions.tolist()) == ([1, 2, 3, 0], [0, 1, 1, 0])
+    assert padded.targets.tolist() == batch.targets.tolist()
     assert collate([row([1, 2, 4])], "all", Layout(multiple=4)).weights.tolist() == [1, 1, 0, 0]
-    assert filled.attend.grid.tolist() == batch.attend.grid.tolist() == [0, 1]
-    assert filled.count == 4
+    assert padded.attend.grid.tolist() == batch.attend.grid.tolist() == [0, 1]
+    assert padded.count == 4
 
 
-def test_rows_are_filled_up_to_one_length_each_behind_what_they_share():
+def test_rows_are_padded_to_one_bucket_each_behind_what_they_share():
     begin = list(range(11, 20))
     batch = collate([row([*begin, 1, 2]), row([*begin, 3, 4, 5])], "all", Layout(padded=True))
 
-    # Of the nine common ids eight are there once, and each row has 16 places of its own.
+    # Of the nine common ids eight are there once, and each row has 16 indices of its own.
     assert batch.attend == PaddedRows(prefix=8, rows=2, width=16)
     assert batch.ids.tolist() == [*begin[:8], 19, 1, *[0] * 14, 19, 3, 4, *[0] * 13]
     assert batch.positions.tolist() == [*range(8), 8, 9, *[0] * 14, 8, 9, 10, *[0] * 13]
-    assert places(batch) == {
-        **{(place, place + 12): 2 for place in range(7)},
+    assert counted(batch) == {
+        **{(index, index + 12): 2 for index in range(7)},
         (7, 19): 2,
         (8, 1): 1,
         (9, 2): 1,
@@ -136,13 +121,13 @@ def test_rows_are_filled_up_to_one_length_each_behind_what_they_share():
     assert (len(batch.targets), batch.count) == (64, 21)
 
 
-def test_few_lengths_are_filled_up_to():
+def test_the_buckets_are_few():
     assert [bucket(length, 16) for length in (0, 1, 16, 17, 256, 257, 289, 513)] == [0, 16, 16, 32, 256, 288, 320, 576]
     assert len({bucket(length, 16) for length in range(1, 1025)}) == 32
 
 
 @given(st.integers(1, 100_000), st.sampled_from([16, 64]))
-def test_little_is_filled_up(length, least):
+def test_little_is_padding(length, least):
     assert length <= bucket(length, least) < max(length + least, length * 9 / 8 + 1)
 
 

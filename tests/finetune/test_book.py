@@ -46,7 +46,7 @@ class NextBatches:
     """A run's batches for training, and meanwhile for evaluations those that have not been trained on.
 
     The book's loop tells losses only of evaluations, after a step, and an evaluation begins to read the training
-    batches anew. Read from here, its first batch is that of the next step: its loss is that step's, before its update.
+    batches again. Read from here, its first batch is that of the next step: its loss is that step's, before its update.
     """
 
     def __init__(self, batches: list[Batch]) -> None:

@@ -50,7 +50,7 @@ def tapes(padded_rows, monkeypatch):
 
     monkeypatch.setattr(trainer, "MasterWeights", kept)
     made = Tapes(lambda: [*runs[-1].parameters.values(), *runs[-1].master, *runs[-1].exp_avg, *runs[-1].exp_avg_sq])
-    monkeypatch.setattr(graphs, "recorder", lambda _: made)
+    monkeypatch.setattr(graphs, "runner", lambda _: made)
     return made
 
 
@@ -74,11 +74,11 @@ def test_captured_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monk
     found, of_tapes = fit(recipe, dtype)
 
     passes = len(of_tapes) - 1 + sum(record.val_loss is not None for record in of_tapes)
-    recordings = tapes.done.count("recorded")
-    # The first of each shape is done plainly, and once more one to compare the first recording with.
-    assert tapes.done.count("again") == passes - (tapes.done.count("plainly") - 1)
-    assert tapes.done.count("again") > passes / 2
-    assert 2 <= recordings <= 9
+    captures = tapes.done.count("captured")
+    # The first of each shape is run eagerly, and once more one to compare the first captured one with.
+    assert tapes.done.count("replayed") == passes - (tapes.done.count("eager") - 1)
+    assert tapes.done.count("replayed") > passes / 2
+    assert 2 <= captures <= 9
     monkeypatch.setattr(graphs, "MOST", 0)
     expected, history = fit(recipe, dtype)
     assert of_tapes == history
@@ -100,21 +100,21 @@ def test_captured_steps_follow_those_of_a_cpu(tapes, monkeypatch):
                 assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-3), ours.step
 
 
-def test_shapes_beyond_the_most_are_done_plainly(tapes, monkeypatch):
+def test_shapes_beyond_the_most_are_run_eagerly(tapes, monkeypatch):
     expected, history = fit()
-    shapes = tapes.done.count("recorded")
+    shapes = tapes.done.count("captured")
     assert shapes > 1
     monkeypatch.setattr(graphs, "MOST", 1)
     tapes.done.clear()
 
     found, of_fewer = fit()
 
-    assert tapes.done.count("recorded") == 2, "one of the steps and one of the evaluations"
+    assert tapes.done.count("captured") == 2, "one of the steps and one of the evaluations"
     assert of_fewer == history
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_what_cannot_be_captured_is_warned_of_once_and_done_plainly(tapes, monkeypatch):
+def test_what_cannot_be_captured_is_warned_of_once_and_run_eagerly(tapes, monkeypatch):
     recipe = LONG.model_copy(update={"accumulate": 2})
     expected, history = fit(recipe)
     gather = MasterWeights.gather
@@ -126,12 +126,12 @@ def test_what_cannot_be_captured_is_warned_of_once_and_done_plainly(tapes, monke
     monkeypatch.setattr(MasterWeights, "gather", looking)
     tapes.done.clear()
 
-    with pytest.warns(UserWarning, match="training steps are not recorded as CUDA graphs, and take longer: operation"):
-        found, plainly = fit(recipe)
+    with pytest.warns(UserWarning, match="training steps are not captured as CUDA graphs, and take longer: operation"):
+        found, eager = fit(recipe)
 
-    assert tapes.done.count("recorded") == 2, "of the evaluations one has worked"
-    assert tapes.done.count("again") == 1
-    assert plainly == history
+    assert tapes.done.count("captured") == 2, "of the evaluations one has worked"
+    assert tapes.done.count("replayed") == 1
+    assert eager == history
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -150,15 +150,15 @@ def kept_steps(monkeypatch):
 
 def test_a_captured_step_whose_numbers_are_others_ends_the_run(tapes, monkeypatch):
     made = kept_steps(monkeypatch)
-    record = tapes.record
+    capture = tapes.capture
 
     def wrong(work):
-        replay = record(work)
+        replay = capture(work)
         return lambda: (replay(), made[0]()._results.mul_(1.5))
 
-    tapes.record = wrong
+    tapes.capture = wrong
 
-    with pytest.raises(ConfigError, match=r"a CUDA graph has a loss of .* and done plainly of") as error:
+    with pytest.raises(ConfigError, match=r"a CUDA graph has a loss of .* and run eagerly of") as error:
         fit()
 
     assert "PIPELINE_CUDA_GRAPHS=0" in error.value.fix
@@ -178,7 +178,7 @@ def test_steps_are_not_captured_where_activations_are_computed_again(tapes):
     _, history = fit(RECIPE.model_copy(update={"activation_checkpointing": True}))
 
     evaluations = sum(record.val_loss is not None for record in history)
-    assert tapes.done == ["plainly", "recorded", *["again"] * (evaluations - 1)]
+    assert tapes.done == ["eager", "captured", *["replayed"] * (evaluations - 1)]
 
 
 @pytest.mark.parametrize(("value", "there"), [("0", None), ("1", None), ("", None), ("no", "refused")])
@@ -186,6 +186,6 @@ def test_the_variable_is_0_or_1_and_a_cpu_captures_nothing(value, there, monkeyp
     monkeypatch.setenv(graphs.VARIABLE, value)
     if there == "refused":
         with pytest.raises(ConfigError, match=f"PIPELINE_CUDA_GRAPHS: expected 0 or 1, found '{value}'"):
-            graphs.recorder(torch.device("cpu"))
+            graphs.runner(torch.device("cpu"))
     else:
-        assert graphs.recorder(torch.device("cpu")) is there
+        assert graphs.runner(torch.device("cpu")) is there

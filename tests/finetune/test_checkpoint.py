@@ -153,7 +153,7 @@ class Interrupting(Clock):
     "option", [{}, {"patience": 1, "eval_every": 1, "learning_rate": 0.5}, {"eval_every": 1, "dropout": 0.1}]
 )
 @pytest.mark.parametrize("evaluation", [2, 3])
-def test_a_signal_ends_an_evaluation_which_the_next_run_makes_anew(tmp_path, evaluation, option, dtype):
+def test_a_signal_ends_an_evaluation_which_the_next_run_makes_again(tmp_path, evaluation, option, dtype):
     recipe = RECIPE.model_copy(update=option)
     expected = fit(None, recipe=recipe, dtype=dtype)
     evaluated = [record.step for record in expected[1].history if record.val_loss is not None][evaluation - 1]
@@ -321,7 +321,7 @@ def undisturbed(tmp_path_factory):
     return fit(None), folder
 
 
-def test_where_no_checkpoint_can_be_used_the_run_begins_anew_and_says_so(tmp_path, undisturbed):
+def test_where_no_checkpoint_can_be_used_the_run_begins_from_scratch_and_says_so(tmp_path, undisturbed):
     shutil.copytree(undisturbed[1], tmp_path / "run")
     for folder in (tmp_path / "run").iterdir():
         damage(folder, "one bit")
@@ -330,7 +330,7 @@ def test_where_no_checkpoint_can_be_used_the_run_begins_anew_and_says_so(tmp_pat
     found = fit(tmp_path / "run", said=said)
 
     assert_equal(found, undisturbed[0])
-    assert said[-1] == "no checkpoint can be used: beginning anew"
+    assert said[-1] == "no checkpoint can be used: beginning from scratch"
 
 
 def test_a_refused_checkpoint_does_not_stand_in_the_place_of_one_to_fall_back_on(tmp_path):
@@ -537,7 +537,7 @@ def test_the_disk_that_a_run_takes_is_told_and_what_does_not_fit_left_out():
     assert found.value.exit_code == 74
 
 
-def test_the_size_of_a_checkpoint_is_foretold(tmp_path):
+def test_the_size_of_a_checkpoint_is_estimated(tmp_path):
     for recipe in (RECIPE, RECIPE.model_copy(update={"patience": 3, "eval_every": 1})):
         with pytest.raises(Killed):
             fit(tmp_path / "run", die_after=3, recipe=recipe)
@@ -610,6 +610,9 @@ def test_a_run_depends_on_the_code_that_it_trains_with_and_not_on_what_tells_of_
         "stages/generate/conversation.py",
         "stages/generate/journal.py",
         "stages/finetune/costs/ledger.py",
+        "stages/gpt2/decoding.py",
+        "stages/gpt2/inference.py",
+        "stages/running/curves.py",
         "stages/running/gpu.py",
     }
 

@@ -107,7 +107,7 @@ def test_the_device_judges_as_the_numbers_do(steps, known):
         told.passed(one)
     known = min(known, len(history) - 1)
 
-    # From the beginning, and going on from a checkpoint; one step is asked for after another, before any is read.
+    # From the beginning, and going on from a checkpoint; one step is taken after another, before any is read.
     for begun in (0, known):
         soundness = Soundness(50257, history[:begun], CPU)
         found = [lost(soundness, one.train_loss, one.grad_norm, one.step - 1) for one in history[begun:]]

@@ -125,7 +125,7 @@ def test_loss_and_gradients_equal_transformers_with_its_own_labels(loss_on, rows
 
 @pytest.mark.parametrize("loss_on", ["all", "response"])
 @pytest.mark.parametrize("common", [0, 1, 3, 6])
-def test_a_shared_beginning_changes_neither_the_loss_nor_any_gradient(loss_on, common):
+def test_a_shared_prefix_changes_neither_the_loss_nor_any_gradient(loss_on, common):
     # In fp64, so that what is left is the order of summation.
     prefix = [7, 3, 9, 7, 1, 2][:common]
     rows = [row.model_copy(update={"ids": [*prefix, *row.ids], "prompt_length": common + 2}) for row in TRAIN[:5]]
@@ -155,12 +155,12 @@ def test_filling_up_changes_neither_the_loss_nor_any_gradient(loss_on, common, r
     prefix = [7, 3, 9, 7, 1, 2, 2, 5, 6, 6, 1, 0, 4][:common]
     rows = [row.model_copy(update={"ids": prefix + row.ids, "prompt_length": common + 2}) for row in TRAIN[:5]]
     batch = collate(rows, loss_on)
-    filled = collate(rows, loss_on, rows_lie)
-    assert (batch.attend.prefix, filled.attend.prefix) == (common, common // 8 * 8 if rows_lie.padded else common)
-    assert len(filled.ids) > len(batch.ids)
-    assert len(filled.targets) > len(batch.targets)
+    padded = collate(rows, loss_on, rows_lie)
+    assert (batch.attend.prefix, padded.attend.prefix) == (common, common // 8 * 8 if rows_lie.padded else common)
+    assert len(padded.ids) > len(batch.ids)
+    assert len(padded.targets) > len(batch.targets)
     losses, gradients = [], []
-    for each in (batch, filled):
+    for each in (batch, padded):
         model = weights.initialise(TINY, seed=0).double()
         hidden = model(each.ids, each.positions, each.attend)
         logits = model.logits(hidden[each.where])
@@ -427,7 +427,7 @@ def test_a_run_follows_torch_s_schedules(name):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_that_fill_no_batch_are_refused_with_the_mend():
+def test_rows_that_fill_no_batch_are_refused_with_the_fix():
     with pytest.raises(ConfigError, match=r"14 train rows do not fill one batch of finetune\.batch_size 15"):
         fit(changed(batch_size=15))
 

@@ -73,8 +73,7 @@ def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
     tokenizer = Tokenizer(folder)
     model = weights.load(folder, made_by="")
     style = prompt.load_style(folder, made_by="")
-    options = conversation.parser().parse_args(["--model", str(folder), "--max-new-tokens", "5"])
-    options.input = ""
+    options = conversation.Options.of(["--model", str(folder), "--max-new-tokens", "5"])
     told = io.StringIO()
 
     conversation.talk(model, tokenizer, style, options, ["Say it.\n", "\n", "word " * 70, "/input b, a", "Sort."], told)
@@ -82,7 +81,7 @@ def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
     asked = ["<|user|>\nSay it.\n<|assistant|>:\n", "<|user|>\nSort.\nb, a\n<|assistant|>:\n"]
     first, last = (spoken(model, tokenizer, text) for text in asked)
     count = len(tokenizer.encode(style.prompt(("word " * 70).strip(), "")))
-    refused = f"(not answered: with its prompt it takes {count} tokens; there is room for 63)"
+    refused = f"(not answered: its prompt has {count} tokens; there is room for 63)"
     assert told.getvalue() == f"{first}\n{refused}\n{last}\n"
 
 
@@ -169,7 +168,7 @@ def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
 def test_a_model_whose_style_is_unknown_is_refused(folder, tmp_path, monkeypatch):
     weights.save(weights.initialise(CONFIG, seed=5), tmp_path)
     monkeypatch.setattr(sys, "argv", ["chat", "--model", str(tmp_path)])
-    with pytest.raises(ConfigError, match="in which words this model expects an instruction is not known") as caught:
+    with pytest.raises(ConfigError, match="the prompt style of this model is not known") as caught:
         conversation.main()
 
     assert str(TUNED_MODEL) in caught.value.fix
@@ -191,7 +190,7 @@ def test_limits_without_a_temperature_are_refused(folder, monkeypatch):
         conversation.main()
 
 
-def test_what_mends_a_model_from_elsewhere_is_not_our_fine_tuning(folder, tmp_path, monkeypatch):
+def test_what_fixes_a_model_from_elsewhere_is_not_our_fine_tuning(folder, tmp_path, monkeypatch):
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     (other / "vocab.json").write_text("{}")

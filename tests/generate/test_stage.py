@@ -13,14 +13,12 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.common import records
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import DataError
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import GENERATE_FOLDER, GENERATE_METRICS, RESPONSES
@@ -29,10 +27,8 @@ from stages.common.results.tokenize import TOKENS_FOLDER, tokens_file
 from stages.generate import answering, job
 from stages.generate.__main__ import main
 from stages.generate.journal import Journal
-from stages.gpt2 import decoding, weights
-from stages.gpt2.model import GPT2Config
+from stages.gpt2 import weights
 from stages.params import whole
-from stages.running import console
 from tests import small_pipeline
 from tests.root import ROOT
 
@@ -125,7 +121,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
     assert results() == expected
     said = capsys.readouterr().out
     for name, count in ((name, len(found)) for name, found in kept.items() if found):
-        there = f"all {count} answers are there" if count == 20 else f"going on behind {count} answers"
+        there = f"all {count} answers are there" if count == 20 else f"going on after {count} answers"
         assert f"{name} model: {there}" in said
     done = {f"{name}:{json.loads(line)['id']}" for name, found in kept.items() for line in found if line[-1] == "\n"}
     assert len(done) >= 7
@@ -187,7 +183,7 @@ def keep_journals():
 
 
 def repeat_rows(count: int) -> None:
-    """Make so many test rows of the first ones, with ids of their own."""
+    """Make this number of test rows of the first ones, with new ids."""
     for path in (tokens_file("test"), split_file("test")):
         found = [json.loads(line) for line in lines(path)]
         made = [found[number % len(found)] | {"id": f"{number:03}"} for number in range(count)]
@@ -239,9 +235,9 @@ def test_the_effect_of_bf16_is_that_on_the_first_rows_whatever_the_window(projec
     main()
     rounded = [row["text"] for row in responses()]
 
-    for place, name in enumerate(NAMES):
+    for index, name in enumerate(NAMES):
         found = json.loads(GENERATE_METRICS.read_text())[name]
-        pairs = zip(exact[20 * place :][:20], rounded[20 * place :][:20], strict=True)
+        pairs = zip(exact[20 * index :][:20], rounded[20 * index :][:20], strict=True)
         assert found["bf16_compared"] == 20
         assert found["bf16_changed"] == sum(a != b for a, b in pairs) / 20
     assert exact != rounded, "bf16 must change some of these answers, or nothing is tested"
@@ -354,7 +350,7 @@ def one_id_twice() -> None:
 
 def drop_reference(number: int) -> None:
     path = split_file("test")
-    path.write_text("".join(line for place, line in enumerate(lines(path)) if place != number))
+    path.write_text("".join(line for index, line in enumerate(lines(path)) if index != number))
 
 
 def surplus_reference() -> None:
@@ -472,7 +468,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypatch):
     """100,000 rows, of which every tenth gets one token; most have no room, so that rows are handled and few answered.
 
-    The peak is compared with that of a tenth of the rows. What may grow is an id and a place in the journal.
+    The peak is compared with that of a tenth of the rows. What may grow is an id and an offset in the journal.
     """
     overlay = {
         "download": {"model": {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 8}},
@@ -504,49 +500,3 @@ def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypa
     growth = (peaks[100_000] - peaks[10_000]) / 90_000
     print(f"peaks {peaks}, {growth:.0f} bytes a row")
     assert growth < 400
-
-
-def test_other_errors_than_a_shortage_stay_what_they_are():
-    settings = whole.load(ROOT / "params.yaml").generate
-    sizes = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=64)
-    error = RuntimeError("shapes differ")
-
-    with (
-        pytest.raises(RuntimeError) as caught,
-        answering.shortage_explained(sizes, settings, rows=3, longest=9),
-    ):
-        raise error
-    assert caught.value is error
-    with (
-        pytest.raises(ConfigError, match="keys and values of a row take") as told,
-        answering.shortage_explained(sizes, settings, rows=1, longest=9),
-    ):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    assert "batch_size" not in str(told.value)
-
-
-def test_the_pace_counts_from_where_this_run_began(capsys):
-    now = 1000.0
-    pace = job.Pace("tuned", 200, 100, lambda: now)
-
-    for _ in range(9):
-        now += 3.0
-        assert pace.made(6) == "2 tokens/s"
-    assert capsys.readouterr().out == ""
-    now += 4.0
-    pace.made(6)
-    assert capsys.readouterr().out == "tuned model: 110 of 200 rows, 2 tokens/s, 4 min 39 s left\n"
-    for _ in range(89):
-        pace.made(6)
-    now += 31.0
-    pace.made(6)
-    assert capsys.readouterr().out.endswith("200 of 200 rows, 10 tokens/s, 0 s left\n")
-
-
-def test_a_bar_that_goes_on_knows_what_was_there():
-    with console.progress(total=10, unit="row", what="x", done=4) as bar:
-        assert bar.n == 4
-
-
-def test_the_reasons_why_an_answer_ends_are_the_same_in_network_and_records():
-    assert get_args(decoding.StopReason) == get_args(records.StopReason)

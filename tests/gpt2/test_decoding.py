@@ -10,6 +10,7 @@ import torch
 from stages.gpt2 import decoding, weights
 from stages.gpt2.inference import Network
 from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.sampling import Sampling
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=24, vocab_size=23)
 END = 22
@@ -45,7 +46,7 @@ def answers(
 
 
 def plainly(model: GPT2, prompt: list[int], max_new_tokens: int, end: int) -> list[int]:
-    """The book's way: the whole sequence through the network again for every token, one row at a time."""
+    """As in the book: the whole sequence goes through the network again for every token, one row at a time."""
     ids = list(prompt)
     while len(ids) < len(prompt) + max_new_tokens:
         with torch.inference_mode():
@@ -63,7 +64,7 @@ def test_cached_answers_equal_uncached_ones_for_every_batch_size(model, batch_si
     assert len({tuple(ids) for ids in expected}) > 3, "the random model must not say the same to everyone"
 
 
-def test_ninety_rows_under_way_at_once_are_answered_as_each_alone(model):
+def test_ninety_active_rows_are_answered_as_each_alone(model):
     generator = torch.Generator().manual_seed(7)
     lengths = torch.randint(1, 20, (90,), generator=generator).tolist()
     prompts = [[1, 2, *torch.randint(0, 23, (length,), generator=generator).tolist()] for length in lengths]
@@ -132,16 +133,7 @@ def test_a_prompt_that_leaves_no_room_is_marked_and_harms_no_other(model, length
     assert free.ids == plainly(model, [2, 3], 12, END)
 
 
-def test_of_equally_likely_tokens_the_lowest_id_is_taken():
-    assert decoding.most_likely(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
-    # As wide as a vocabulary, where bf16 has many equals.
-    wide = torch.randn(2, 50257, generator=torch.Generator().manual_seed(1)).bfloat16()
-    wide[0, 40_000::3] = wide[1, 777::5] = 6
-    assert decoding.most_likely(wide).tolist() == [40_000, 777]
-    assert decoding.most_likely(torch.zeros_like(wide)).tolist() == [0, 0]
-
-
-#: Prompts with a common beginning, more than fit a batch of 3, so that waiting rows take the places of finished ones.
+#: Prompts with a shared prefix, more than fit a batch of 3, so that waiting rows take the slots of finished ones.
 ALIKE = [[1, 2, 3, *rest] for rest in ([4], [5, 6], [7], [END], [8, 9, 10, 11], [12, 13], [4], [14, 15, 16], [17, 18])]
 
 
@@ -154,7 +146,7 @@ def test_prompts_that_begin_alike_are_answered_as_each_alone(model, batch_size, 
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
-def test_no_padding_is_computed_the_common_beginning_once_and_nothing_for_finished_rows(model, monkeypatch, batch_size):
+def test_no_padding_is_computed_the_shared_prefix_once_and_nothing_for_finished_rows(model, monkeypatch, batch_size):
     widths = []
     hidden = Network.hidden
 
@@ -188,20 +180,6 @@ def test_no_logits_are_computed_but_those_a_token_is_chosen_by(model, monkeypatc
     assert sum(rows) == sum(len(made.ids) for made in found)
 
 
-@pytest.mark.parametrize(
-    ("prompts", "expected"),
-    [
-        ([[1, 2, 3], [1, 2, 4, 5]], 2),
-        ([[1, 2], [1, 2, 3]], 1),
-        ([[1], [1]], 0),
-        ([[1, 2], [2, 1], [1, 2]], 0),
-        ([[1, 2, 3]], 0),
-    ],
-)
-def test_what_prompts_begin_with_leaves_each_a_token_of_its_own(prompts, expected):
-    assert decoding.common_prefix(prompts) == expected
-
-
 def test_a_length_for_each_prompt(model):
     lengths = [3, 1, 5, 2, 4, 1, 3]
 
@@ -233,29 +211,13 @@ def test_tokens_come_one_by_one_with_the_reason_at_the_end(model):
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(model, given, message):
-    arguments = {"prompts": [[1], [2]], "sampling": decoding.Sampling(1.0), "seeds": [1, 2]}
+    arguments = {"prompts": [[1], [2]], "sampling": Sampling(1.0), "seeds": [1, 2]}
 
     with pytest.raises(ValueError, match=message):
         answers(model, **arguments | given)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ((0.0,), "temperature: expected a number above 0, found 0"),
-        ((float("nan"),), "temperature: expected a number above 0, found nan"),
-        ((float("inf"),), "temperature: expected a number above 0, found inf"),
-        ((1.0, 0), "top_k: expected at least 1, found 0"),
-        ((1.0, None, 0.0), "top_p: expected a number above 0 and at most 1, found 0"),
-        ((1.0, None, 1.5), "top_p: expected a number above 0 and at most 1, found 1.5"),
-    ],
-)
-def test_sampling_out_of_range_is_refused(values, message):
-    with pytest.raises(ValueError, match=message):
-        decoding.Sampling(*values)
-
-
-SAMPLING = decoding.Sampling(temperature=1.5, top_k=15, top_p=0.95)
+SAMPLING = Sampling(temperature=1.5, top_k=15, top_p=0.95)
 
 
 def test_a_sampled_answer_depends_on_its_seed_and_prompt_alone(model):
@@ -268,49 +230,6 @@ def test_a_sampled_answer_depends_on_its_seed_and_prompt_alone(model):
     assert answers(model, ALIKE[2:4], sampling=SAMPLING, seeds=seeds[2:4]) == expected[2:4]
     assert expected[0].ids != expected[6].ids, "the same prompt with another seed"
     assert [made.ids for made in expected] != [made.ids for made in answers(model, ALIKE)]
-
-
-def test_a_draw_is_looked_up_in_the_distribution_function():
-    logits = torch.tensor([[0.2, 0.3, 0.5]]).log().expand(6, 3)
-    draws = torch.tensor([0.0, 0.19, 0.21, 0.4, 0.51, 1 - 2**-24])
-
-    assert decoding.sample(logits, draws, decoding.Sampling(1.0)).tolist() == [0, 0, 1, 1, 2, 2]
-    # Token 0 is not among the two likeliest; .3 and .5 become .375 and .625.
-    assert decoding.sample(logits, draws, decoding.Sampling(1.0, top_k=2)).tolist() == [1, 1, 1, 2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("sampling", "expected"),
-    [
-        (decoding.Sampling(1.0), [0.1, 0.2, 0.3, 0.4]),
-        (decoding.Sampling(0.5), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
-        (decoding.Sampling(1.0, top_k=2), [0, 0, 3 / 7, 4 / 7]),
-        (decoding.Sampling(1.0, top_p=0.6), [0, 0, 3 / 7, 4 / 7]),
-        (decoding.Sampling(1.0, top_p=0.3), [0, 0, 0, 1]),
-        (decoding.Sampling(1.0, top_k=3, top_p=0.7), [0, 0, 3 / 7, 4 / 7]),
-    ],
-)
-def test_probabilities_worked_by_hand(sampling, expected):
-    found = decoding.probabilities(torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log(), sampling)
-
-    assert found[0].tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("top_k", [None, 1, 7, 50])
-@pytest.mark.parametrize("top_p", [None, 0.5, 0.9])
-def test_probabilities_equal_transformers(top_k, top_p):
-    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
-
-    logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3
-    theirs = TemperatureLogitsWarper(0.7)(None, logits)
-    if top_k:
-        theirs = TopKLogitsWarper(top_k)(None, theirs)
-    if top_p:
-        theirs = TopPLogitsWarper(top_p)(None, theirs)
-
-    torch.testing.assert_close(
-        decoding.probabilities(logits, decoding.Sampling(0.7, top_k, top_p)), theirs.softmax(-1), rtol=1e-9, atol=1e-12
-    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

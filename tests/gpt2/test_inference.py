@@ -1,4 +1,4 @@
-"""Passes over a cache against the plain network: logits, layouts, products."""
+"""Passes over a KV cache against the network without one: logits, layouts, products."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import copy
 import dataclasses
 import math
 
-import psutil
 import pytest
 import torch
 import torch.nn.functional as F
 
 from stages.finetune import lora
 from stages.gpt2 import decoding, inference
-from stages.gpt2.inference import KVCache, Network
-from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.inference import Network
+from stages.gpt2.kv_cache import KVCache
+from stages.gpt2.model import GPT2
 from stages.params.finetune import Lora
 from tests.gpt2.test_decoding import shaken
-
-CONFIG = GPT2Config(n_layer=2, n_head=3, n_embd=24, n_positions=96, vocab_size=53)
-PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+from tests.gpt2.test_kv_cache import CONFIG, PRECISIONS, dirty
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def copied(model: GPT2, dtype: torch.dtype) -> GPT2:
 
 
 def plainly(model: GPT2, rows: list[list[int]]) -> torch.Tensor:
-    """The logits behind each row, a row at a time and without a cache."""
+    """The logits after each row, a row at a time and without a cache."""
     with torch.inference_mode():
         return torch.stack([model.logits(model(torch.tensor([row])))[0, -1] for row in rows])
 
@@ -51,12 +49,6 @@ def assert_alike(found: torch.Tensor, exact: torch.Tensor) -> None:
     # Each of some twenty roundings to 8 bits on the way adds a part of 0.002.
     off = (found.float() - exact).norm(dim=-1) / exact.norm(dim=-1)
     assert bool((off < 0.03).all()), off
-
-
-def dirty(cache: KVCache) -> KVCache:
-    """As it may be where other rows have been."""
-    cache._memory.fill_(1000.0)
-    return cache
 
 
 def drawn(lengths: list[int]) -> list[list[int]]:
@@ -98,7 +90,7 @@ def test_few_rows_at_a_time_change_nothing(model, monkeypatch, scores, dtype):
 
 @pytest.mark.parametrize(("device", "groups"), [("cpu", 3), ("meta", 1)])
 def test_only_a_cpu_takes_a_few_rows_at_a_time(device, groups):
-    cache = KVCache(CONFIG, places=40, length=5, dtype=torch.float32, device=torch.device(device))
+    cache = KVCache(CONFIG, slots=40, length=5, dtype=torch.float32, device=torch.device(device))
     cache.begin(40, 5)
 
     assert len(inference.PromptPass(cache, 0, 0, [5] * 40).groups) == groups
@@ -122,67 +114,6 @@ def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model, dtype):
         rows = [[*row, step] for row in rows]
         assert_alike(found, plainly(exact, rows))
     assert cache.data.shape[-2] == 16 + 16 * (len(rows[0]) > 16)
-
-
-@PRECISIONS
-def test_a_row_that_leaves_gives_its_place_to_the_last_one_and_new_ones_begin_with_the_prefix(dtype):
-    cache = dirty(KVCache(CONFIG, places=3, length=20, dtype=dtype, device=torch.device("cpu")))
-    cache.begin(3, 2)
-    for row in range(3):
-        cache.data[:, :, row, :, :2] = row + 1
-    prefix = KVCache(CONFIG, places=1, length=1, dtype=dtype, device=torch.device("cpu"))
-    prefix.begin(1, 1)
-    prefix.data.fill_(7)
-
-    cache.leave(0)
-    assert cache.rows == 2
-    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
-    cache.begin(1, 3, prefix)
-    assert cache.data[0, 0, :2, 0, :2, 0].tolist() == [[3, 3], [2, 2]]
-    assert cache.data[0, 0, 2, 0, 0, 0] == 7
-    cache.fit(17)
-    assert cache.data.shape[-2] == 20, "no more than its length"
-    assert cache.data.isfinite().all()
-    assert cache.data[-1, -1, :2, -1, :2, -1].tolist() == [[3, 3], [2, 2]]
-    assert cache.data[-1, -1, 2, -1, 0, -1] == 7
-
-
-def test_a_new_cache_is_of_zeros_and_takes_no_memory_before_it_is_written():
-    taken = psutil.Process().memory_info().rss
-    cache = KVCache(CONFIG, places=2_000, length=5_000, dtype=torch.float32, device=torch.device("cpu"))
-    assert cache._memory.nbytes > 1 << 30
-    assert psutil.Process().memory_info().rss - taken < 1 << 24
-
-    cache.begin(3, 5)
-    assert not cache.data[:, :, :3].any()
-
-
-@pytest.mark.parametrize("length", [96, 20])
-def test_a_cache_that_fits_is_not_moved(length):
-    cache = KVCache(CONFIG, places=2, length=length, dtype=torch.float32, device=torch.device("cpu"))
-    cache.begin(1, 1)
-    for span in range(1, 21):
-        cache.fit(span)
-        before = cache.data
-        cache.fit(span)
-        assert cache.data is before
-
-
-@PRECISIONS
-def test_a_cache_grows_with_its_longest_row_and_shrinks_when_that_has_left(dtype):
-    cache = dirty(KVCache(CONFIG, places=2, length=96, dtype=dtype, device=torch.device("cpu")))
-    cache.begin(2, 50)
-    kept = torch.randn(cache.data[:, :, :2, :, :10].shape).to(dtype)
-    cache.data[:, :, :2, :, :10] = kept
-
-    spans = []
-    for span in (50, 64, 65, 61, 60, 33, 10):
-        cache.fit(span)
-        spans.append(cache.data.shape[-2])
-        assert cache.data[0, 0, :2].is_contiguous()
-        assert torch.equal(cache.data[:, :, :2, :, :10], kept)
-
-    assert spans == [64, 64, 80, 80, 80, 48, 16]
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 25])
@@ -223,7 +154,7 @@ def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(m
     assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
 
 
-def test_only_a_lone_bf16_row_over_prepared_weights_does_without_onednn(model):
+def test_only_a_single_bf16_row_over_prepared_weights_does_without_onednn(model):
     def without(made: GPT2, tokens: int) -> bool:
         with Network.of(made).products_for(tokens):
             return not torch.backends.mkldnn.enabled
@@ -237,7 +168,7 @@ def test_only_a_lone_bf16_row_over_prepared_weights_does_without_onednn(model):
 
 
 @pytest.mark.parametrize(("prompts", "plainly"), [([[1, 2, 3]], True), ([[1, 2, 3], [4]], False), ([[1]], True)])
-def test_the_logits_behind_a_lone_prompt_are_made_as_in_a_lone_step(model, prompts, plainly):
+def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model, prompts, plainly):
     network = Network.of(decoding.prepare(copied(model, torch.bfloat16)))
     seen = []
 
@@ -258,7 +189,7 @@ def test_large_scores_of_bf16_prompts_are_not_rounded(rows):
     query *= 16  # scores of 16 by standard deviation
     mask = torch.full((40, 40), -math.inf).triu_(1)
 
-    found = inference.mix_cached(query, torch.stack(there), mask.bfloat16())
+    found = inference.cached_attention(query, torch.stack(there), mask.bfloat16())
 
     exact = F.scaled_dot_product_attention(*(part.float() for part in (query, *there)), attn_mask=mask)
     assert torch.allclose(found.float(), exact, atol=0.01, rtol=0.005)
@@ -273,7 +204,7 @@ def test_attention_over_a_bf16_cache_is_that_in_fp32_but_for_roundings(rows, wid
     mask = torch.zeros(rows, 1, width, 9).masked_fill_(torch.rand(rows, 1, width, 9, generator=generator) < 0.4, -1e9)
     mask = None if rows == width == 1 else mask.bfloat16()
 
-    found = inference.mix_cached(query, torch.stack(there), mask)
+    found = inference.cached_attention(query, torch.stack(there), mask)
 
     exact = F.scaled_dot_product_attention(
         *(part.float() for part in (query, *there)), attn_mask=mask if mask is None else mask.float()

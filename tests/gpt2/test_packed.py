@@ -1,4 +1,4 @@
-"""Attention over packed rows: by kept weights and by PyTorch's own, against each row by itself."""
+"""Packed rows: their shared prefix, and attention by kept weights and by PyTorch's own, against each row by itself."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import torch
 import torch.nn.functional as F
 
 from stages.gpt2 import packed
-from stages.gpt2.packed import PackedRows
+from stages.gpt2.packed import PackedRows, shared_prefix_length
 
 LENGTHS = (3, 7, 1, 4)
-FILLING = 5
+PADDING = 5
 HEADS, WIDTH = 2, 8
 
 
-def line_of(prefix: int, dtype: torch.dtype) -> tuple[PackedRows, torch.Tensor, torch.Tensor]:
-    """Four rows of different lengths behind a common beginning, filled up: the rows, [N, 3, H, D], and a gradient."""
+def packed_rows(prefix: int, dtype: torch.dtype) -> tuple[PackedRows, torch.Tensor, torch.Tensor]:
+    """Four rows of different lengths with a shared prefix, padded: the rows, [N, 3, H, D], and a gradient."""
     longest = max(LENGTHS)
     grid = torch.cat([torch.arange(length) + row * longest for row, length in enumerate(LENGTHS)])
-    count = prefix + sum(LENGTHS) + FILLING
+    count = prefix + sum(LENGTHS) + PADDING
     generator = torch.Generator().manual_seed(prefix)
     qkv = torch.randn(count, 3, HEADS, WIDTH, generator=generator, dtype=torch.float64).to(dtype)
     gradient = torch.randn(count, HEADS, WIDTH, generator=generator, dtype=torch.float64).to(dtype)
@@ -35,7 +35,7 @@ def mixed(rows: PackedRows, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[
 
 
 def one_by_one(prefix: int, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same from each row written out, with its common beginning; that is given a gradient once alone."""
+    """The same from each row written out with the shared prefix, whose gradient is taken only once."""
     given = qkv.clone().requires_grad_()
     out = torch.zeros_like(gradient)
     start = prefix
@@ -51,20 +51,49 @@ def one_by_one(prefix: int, qkv: torch.Tensor, gradient: torch.Tensor) -> tuple[
     return out.detach(), given.grad
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1, 2, 3], [1, 2, 4, 5]], 2),
+        ([[1, 2], [1, 2, 3]], 1),
+        ([[1], [1]], 0),
+        ([[1, 2], [2, 1], [1, 2]], 0),
+        ([[1, 2, 3]], 0),
+    ],
+)
+def test_a_shared_prefix_leaves_every_prompt_a_token_of_its_own(rows, expected):
+    assert shared_prefix_length(rows, leaving=1) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1, 2, 3]], 0),
+        ([[1, 2, 3], [1, 2, 3]], 1),
+        ([[1, 2, 3, 4, 5], [1, 2, 3, 4, 6], [1, 2, 3, 7, 5]], 3),
+        ([[1, 2, 3, 4], [5, 2, 3, 4]], 0),
+        ([[1, 2], [1, 2, 3, 4]], 0),
+        ([[1, 2, 3], [1, 2, 3, 4, 5]], 1),
+    ],
+)
+def test_a_shared_prefix_leaves_every_row_an_input_and_a_target_of_its_own(rows, expected):
+    assert shared_prefix_length(rows, leaving=2) == expected
+
+
 @pytest.mark.parametrize("kept", [packed.KEPT_WEIGHTS, 0])
 @pytest.mark.parametrize("prefix", [0, 1, 6, 7, 17])
 def test_packed_rows_attend_as_each_by_itself(prefix, kept, monkeypatch):
     monkeypatch.setattr(packed, "KEPT_WEIGHTS", kept)
-    rows, qkv, gradient = line_of(prefix, torch.float64)
+    rows, qkv, gradient = packed_rows(prefix, torch.float64)
 
     for found, expected in zip(mixed(rows, qkv, gradient), one_by_one(prefix, qkv, gradient), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-        assert not found[rows.end :].any(), "what fills the line up is nothing, and gets no gradient"
+        assert not found[rows.end :].any(), "padding is zero and gets no gradient"
 
 
 @pytest.mark.parametrize("prefix", [0, 6])
 def test_in_bf16_sums_are_kept_in_fp32(prefix):
-    rows, qkv, gradient = line_of(prefix, torch.bfloat16)
+    rows, qkv, gradient = packed_rows(prefix, torch.bfloat16)
     exact = one_by_one(prefix, qkv.double(), gradient.double())
 
     for found, expected in zip(mixed(rows, qkv, gradient), exact, strict=True):
@@ -74,8 +103,8 @@ def test_in_bf16_sums_are_kept_in_fp32(prefix):
 
 
 def test_too_many_weights_are_not_kept(monkeypatch):
-    rows, qkv, _ = line_of(6, torch.float32)
-    count = (len(LENGTHS) + 1) * HEADS * max(LENGTHS) * (6 + max(LENGTHS))  # the common ones are a row too
+    rows, qkv, _ = packed_rows(6, torch.float32)
+    count = (len(LENGTHS) + 1) * HEADS * max(LENGTHS) * (6 + max(LENGTHS))  # the shared ones are a row too
     ways = []
     monkeypatch.setattr(PackedRows, "_by_pytorch", lambda *_: ways.append("PyTorch's own"))
     monkeypatch.setattr(packed, "KEPT_WEIGHTS", count)
@@ -87,8 +116,8 @@ def test_too_many_weights_are_not_kept(monkeypatch):
 
 
 @pytest.mark.parametrize(("prefix", "own"), [(4 * max(LENGTHS), True), (4 * max(LENGTHS) + 1, False)])
-def test_a_long_beginning_is_not_copied_for_more_rows_of_its_own_than_there_are(prefix, own, monkeypatch):
-    rows, qkv, gradient = line_of(prefix, torch.float64)
+def test_a_long_prefix_is_not_copied_for_more_rows_of_its_own_than_there_are(prefix, own, monkeypatch):
+    rows, qkv, gradient = packed_rows(prefix, torch.float64)
     ways = []
     by_pytorch = PackedRows._by_pytorch
     monkeypatch.setattr(PackedRows, "_by_pytorch", lambda *given: ways.append("PyTorch's own") or by_pytorch(*given))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from stages.common.paths import ARTIFACTS
 from stages.common.records import Metrics, ModelName, Record, StopReason
 
@@ -38,8 +40,8 @@ class AnswerMetrics(Metrics):
         length_ratio: mean over the rows of the answer's tokens to the reference's.
         end_of_text_rate: share of answers that stopped at an end-of-text.
         cap_hit_rate: share of answers cut at generate.max_new_tokens.
-        bf16_changed: share of the rows compared whose answer in fp32 is another; absent where fp32 was used.
-        bf16_compared: rows compared.
+        bf16_compared: rows that were answered in fp32 too; absent where fp32 was used.
+        bf16_changed: share of these rows whose answer in fp32 differs.
     """
 
     rows: int
@@ -56,8 +58,12 @@ class AnswerMetrics(Metrics):
     length_ratio: float
     end_of_text_rate: float
     cap_hit_rate: float
-    bf16_changed: float | None = None
     bf16_compared: int | None = None
+    bf16_changed: float | None = None
+
+    def with_bf16_effect(self, *, compared: int, changed: float) -> Self:
+        """The same metrics, and how bf16 changed the answers."""
+        return self.model_copy(update={"bf16_compared": compared, "bf16_changed": changed})
 
 
 class GenerateMetrics(Metrics):

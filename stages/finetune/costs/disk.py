@@ -1,4 +1,4 @@
-"""The disk space that fine-tuning wants, told before it begins."""
+"""The disk space that fine-tuning wants, checked before it begins."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Room:
     """What a run will write, and what there is for it, all in bytes.
 
     Args:
-        checkpoint: one of them.
-        at_once: how many there are while one is written.
+        checkpoint: size of one checkpoint.
+        at_once: how many checkpoints there are while one is written.
         kept: what the run's own checkpoints take already.
-        model: the trained one.
-        for_checkpoints: free where checkpoints go.
-        for_model: free where the model goes, which may be the same disk.
+        model: size of the trained model.
+        for_checkpoints: free space on the disk of the checkpoints.
+        for_model: free space on the disk of the model, which may be the same.
     """
 
     checkpoint: int
@@ -41,12 +41,12 @@ class Room:
 
     @classmethod
     def of(cls, folder: Path, model_folder: Path, *, checkpoint: int, at_once: int, model: int) -> Self:
-        """Look at the disks on which a run's folder of checkpoints and the model's folder lie or will lie."""
+        """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
         return cls(checkpoint, at_once, used(folder), model, _free(folder), _free(model_folder))
 
     @property
     def enough(self) -> bool:
-        """Whether all checkpoints and then the model have their place, if both lie on one disk."""
+        """Whether there is room for all checkpoints and then the model, if both are on one disk."""
         return self.at_once * self.checkpoint - self.kept + self.model <= self.for_checkpoints
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Room:
         """Refuse a run whose result could not be written.
 
         Raises:
-            NoSpace: the model has no place.
+            NoSpace: there is no room for the model.
         """
         if self.for_model < self.model:
             raise NoSpace(
@@ -72,7 +72,7 @@ class Room:
 
 
 def used(*folders: Path) -> int:
-    """Bytes that the files in folders take, in some of which other processes may be at work."""
+    """Bytes that the files in folders take; other processes may be at work in them."""
     total = 0
     for folder in folders:
         for parent, _, names in os.walk(folder):  # which passes over what has just gone
@@ -83,5 +83,5 @@ def used(*folders: Path) -> int:
 
 
 def _free(path: Path) -> int:
-    """Bytes free on the disk on which a path lies or would lie."""
+    """Bytes free on the disk of a path, which need not exist yet."""
     return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free

@@ -134,7 +134,7 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     )
     if run.team.size > 1:
         return _of_one_process(found, weights, run)
-    if graphs.recorded(device) and not recipe.activation_checkpointing:
+    if graphs.enabled(device) and not recipe.activation_checkpointing:
         return replace(found, captured=max(kept, found.gradients))
     return found
 

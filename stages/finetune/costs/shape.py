@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
-from stages.finetune.batches import batches_of, shared_prefix
+from stages.finetune.batches import batches_of
 from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.run import Run
 from stages.finetune.schedule import EVALUATION_BATCH, micro_batches_of, steps_of
 from stages.finetune.team import Team
+from stages.gpt2.packed import shared_prefix_length
 from stages.tokenize.encoding import first_target
 
 
@@ -52,7 +53,7 @@ class Shape:
             layout: how the rows are laid out.
             share_prefix: whether the shared prefix is computed once.
         """
-        prefix = layout.prefix(shared_prefix(rows)) if share_prefix else 0
+        prefix = layout.prefix(shared_prefix_length([row.ids for row in rows], leaving=2)) if share_prefix else 0
         inputs = tuple(len(row.ids) - 1 for row in rows)
         shared: set[tuple[int, int]] = set()
         targets = 0

@@ -54,7 +54,7 @@ def a_run(
 
 def test_the_estimate_worked_by_hand():
     # 226 weights: (10 + 64 + 2) * 2 in embeddings and last norm, 12 * 4 + 13 * 2 in the layer. The three rows are six
-    # tokens with a shared prefix of 2, which is a row too; 6 + 2 places in the grid, each with 4 keys, whose weights
+    # tokens with a shared prefix of 2, which is a row too; 6 + 2 queries in the grid, each with 4 keys, whose weights
     # are kept; 7 targets.
     count = sum(parameter.numel() for parameter in weights.initialise(SIZES, seed=0).parameters())
     layer = 4 * (6 * 13 * 2 + 6 * 3 * 2 + (6 + 2) * 4)
@@ -75,7 +75,7 @@ def test_the_estimate_worked_by_hand():
 
 
 def test_the_estimate_in_bf16_worked_by_hand():
-    # The line of 6 tokens and the 7 targets are padded to 32 each. Attention's weights stay in fp32.
+    # The 6 tokens and the 7 target tokens are padded to 32 each. Attention's weights stay in fp32.
     assert estimate(torch.bfloat16) == Estimate(
         weights=2 * 226,
         masters=4 * 226,

@@ -1,4 +1,4 @@
-"""One contender, once: `benchmarks.finetune` starts this in a process of its own."""
+"""One contender that trains, once: `benchmarks.finetune` starts this in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks import child, task
-from stages.common.files import write_json
+from benchmarks.clock import Clock
+from benchmarks.results import Run, Training
+from stages.common.records import write_metrics
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,10 @@ class Contender:
     """Where a contender's code is.
 
     Args:
-        module: of this package.
-        function: in it.
-        options: given to the function.
-        packages: distributions that it needs and the project does not.
+        module: a module of this package.
+        function: the function in it that trains.
+        options: options of that function.
+        packages: distributions that the contender needs and the project does not.
     """
 
     module: str
@@ -61,23 +62,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     contender = CONTENDERS[arguments.name]
+    # Its module imports a peer's package, which need not be installed for the others.
     train = getattr(importlib.import_module(f"benchmarks.{contender.module}"), contender.function)
-
-    from benchmarks.clock import Clock
-
     given = task.read(arguments.folder)
     clock = Clock(given, arguments.device)
-    measured: dict[str, Any] = train(given, arguments.folder / "model", arguments.device, clock, **contender.options)
+    trained: Training = train(given, arguments.folder / "model", arguments.device, clock, **contender.options)
     batches = given.batches()
     expected = [sum(len(row.ids) - 1 for row in rows) for rows in batches]
-    if measured["tokens"] != expected:
-        raise RuntimeError(f"expected steps of {expected} tokens, found {measured['tokens']}: not the same rows")
-    facts = {
-        "contender": arguments.name,
-        "versions": versions(contender),
-        "useful_flops": sum(task.useful_flops(given.model, rows) for rows in batches[given.warmup :]),
-    }
-    write_json(arguments.out, facts | measured)
+    if trained.timing.tokens != expected:
+        raise RuntimeError(f"expected steps of {expected} tokens, found {trained.timing.tokens}: not the same rows")
+    run = Run(
+        contender=arguments.name,
+        versions=versions(contender),
+        model_flops=sum(task.model_flops(given.model, rows) for rows in batches[given.warmup :]),
+        timing=trained.timing,
+        precision=trained.precision,
+        evaluations=trained.evaluations,
+        final_loss=trained.final_loss,
+    )
+    write_metrics(arguments.out, run)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,20 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks import child
-from benchmarks.clock import busy_elsewhere, peak_resident
+from benchmarks.clock import busy_elsewhere
+from benchmarks.results import Answered, Answering
 from benchmarks.task import POSITIONS, SEED, SIZES, recipe
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
-from stages.gpt2 import runtime, weights
+from stages.common.records import write_metrics
+from stages.download import bpe, dataset
+from stages.finetune.costs.memory import peak_resident
+from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.tokenizer import FILES, Tokenizer
+from stages.split import splits
+from stages.tokenize.encoding import encode
+from stages.tokenize.prompt import STYLES
 
 #: Tokens that the book's model made for each row of its test split: those of the answers that its repository holds
 #: (rasbt/LLMs-from-scratch, ch07/01_main-chapter-code/instruction-data-with-response.json, commit aba7ed2), with the
@@ -39,12 +47,12 @@ LENGTHS = (
 WARMUP_TOKENS = 4
 
 Answers = list[list[int]]
-#: What a contender is made into: from prompts, and a length for each, to the ids that are generated.
+#: What each contender gives: a function from prompts, and a length for each, to the generated ids.
 Answer = Callable[[Sequence[list[int]], Sequence[int]], Answers]
 
 
 class Questions(BaseModel):
-    """Prompts, and how many tokens each is answered with; beside them lies model/."""
+    """Prompts, and how many tokens each is answered with; model/ is in the same folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,14 +67,8 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
 
     Raises:
         DataError: the dataset is wrong.
-        ConfigError: it is missing, or its test split has fewer rows.
+        ConfigError: the dataset is missing, or its test split has fewer rows.
     """
-    from stages.download import bpe, dataset
-    from stages.gpt2.tokenizer import FILES, Tokenizer
-    from stages.split import splits
-    from stages.tokenize.encoding import encode
-    from stages.tokenize.prompt import STYLES
-
     if not data.is_file():
         raise ConfigError(f"--data {data}: no such file", "name a JSON list of instruction, input and output")
     settings = recipe()
@@ -91,9 +93,10 @@ def make(folder: Path, *, model: str, data: Path, rows: int) -> None:
 
 
 def random_model(config: GPT2Config) -> GPT2:
-    """A GPT-2 of random weights, with positions of half the others' deviation, as GPT-2's own code draws them.
+    """A GPT-2 of random weights, whose position embedding has half the others' standard deviation.
 
-    (openai/gpt-2, src/model.py.) A long answer then says one thing over and over, as the long one of the book's does.
+    GPT-2's own code draws them so (openai/gpt-2, src/model.py). A long answer then repeats itself, as the long one of
+    the book's does.
     """
     model = weights.initialise(config, SEED)
     with torch.no_grad():
@@ -107,9 +110,7 @@ def read(folder: Path) -> Questions:
 
 
 def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int, *, lookahead: bool = True) -> Answer:
-    """`stages.gpt2.decoding.generate`, as the stage calls it but for the end of an answer, which is its length."""
-    from stages.gpt2 import decoding
-
+    """`stages.gpt2.decoding.generate` as the stage calls it, except that each answer ends at its given length."""
     loaded = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)
     model = decoding.prepare(loaded)
 
@@ -121,7 +122,7 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
                 max_new_tokens=lengths,
                 end_of_text=-1,
                 batch_size=batch_size,
-                lookahead=lookahead,
+                speculative=lookahead,
             )
         )
         return [made[number].ids for number in range(len(prompts))]
@@ -130,7 +131,8 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
 
 
 def book(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int) -> Answer:  # noqa: ARG001
-    """The book's `generate`, a row at a time and the whole row again for every token, in fp32 as in the book."""
+    """The book's `generate`: a row at a time without a KV cache, in fp32 as in the book."""
+    # Here, as the book's package need not be installed for the others.
     from llms_from_scratch.ch05 import generate
 
     from benchmarks.book import of
@@ -148,13 +150,17 @@ def book(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
 
 
 def transformers(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int) -> Answer:
-    """`GPT2LMHeadModel.generate` with its cache: rows by length, padded on the left, a batch until its last is done."""
+    """`GPT2LMHeadModel.generate` with its KV cache: rows by length, padded on the left.
+
+    A batch goes on until its longest answer is done.
+    """
     from transformers import GPT2LMHeadModel, StoppingCriteria, StoppingCriteriaList
 
-    model = GPT2LMHeadModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+    model: Any = GPT2LMHeadModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+    model.to(device).eval()
 
-    class Long(StoppingCriteria):
-        """Each row is done at its own length."""
+    class Long(StoppingCriteria):  # type: ignore[misc]
+        """Ends each row at its own length."""
 
         def __init__(self, start: int, lengths: torch.Tensor) -> None:
             self.ends = start + lengths
@@ -218,24 +224,23 @@ def main() -> None:
         answer(prompts[:2], [WARMUP_TOKENS] * 2)
         started, before = time.perf_counter(), busy_elsewhere()
         setup = time.time() - psutil.Process().create_time()
-        answers = answer(prompts, lengths)  # which ends with a copy to the CPU, so a GPU is done too
+        answers = answer(prompts, lengths)  # ends with a copy to the CPU, so that a GPU is done too
         seconds = time.perf_counter() - started
-    facts = {
-        "contender": options.name,
-        "batch_size": options.batch_size,
-        "precision": runtime.name_of(dtype),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-        "rows": len(prompts),
-        "tokens": sum(map(len, answers)),
-        "seconds": seconds,
-        "setup_s": setup,
-        "cores_of_others": max(0.0, busy_elsewhere() - before) / seconds,
-        "peak_memory_bytes": torch.cuda.max_memory_reserved() if device.type == "cuda" else peak_resident(),
-        "answers": answers,
-    }
-    if facts["tokens"] != sum(lengths):
-        raise RuntimeError(f"expected {sum(lengths)} tokens, found {facts['tokens']}: not the same work")
-    write_json(options.out, facts)
+    run = Answering(
+        contender=options.name,
+        batch_size=options.batch_size,
+        precision=runtime.name_of(dtype),
+        versions={package: importlib.metadata.version(package) for package in packages},
+        rows=len(prompts),
+        tokens=sum(map(len, answers)),
+        seconds=seconds,
+        setup_s=setup,
+        cores_of_others=max(0.0, busy_elsewhere() - before) / seconds,
+        peak_memory_bytes=torch.cuda.max_memory_reserved() if device.type == "cuda" else peak_resident(),
+    )
+    if run.tokens != sum(lengths):
+        raise RuntimeError(f"expected {sum(lengths)} tokens, found {run.tokens}: not the same work")
+    write_metrics(options.out, Answered(run=run, answers=answers))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The bundled dataset, and the program that writes it."""

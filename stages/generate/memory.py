@@ -1,0 +1,41 @@
+"""The memory that the KV cache takes, and what to lower where it is too much."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from stages.gpt2.model import GPT2Config
+from stages.params.generate import Generate
+from stages.running.out_of_memory import explained, size
+
+
+def shortage_explained(
+    sizes: GPT2Config, settings: Generate, *, rows: int, longest: int
+) -> AbstractContextManager[None]:
+    """Turn a shortage of memory within the block into a ConfigError that says what to lower.
+
+    Args:
+        sizes: sizes of the model.
+        settings: how the model answers.
+        rows: number of rows to answer.
+        longest: tokens of their longest prompt.
+    """
+
+    def explain() -> tuple[str, str]:
+        at_a_time = min(settings.batch_size, rows)
+        taken = size(cache_bytes(sizes, settings, at_a_time, longest))
+        advice = "take a smaller model (download.model) or a machine with more memory"
+        if (half := at_a_time // 2) > 0:
+            less = size(cache_bytes(sizes, settings, half, longest))
+            advice = f"set generate.batch_size: {half} in params.yaml, whose cache takes up to {less}; or {advice}"
+        them = "a row" if at_a_time == 1 else f"{at_a_time} rows at a time"
+        return f"besides the model, the keys and values of {them} take up to {taken}", advice
+
+    return explained(explain)
+
+
+def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:
+    """Bytes of the keys and values of ``rows`` rows at their longest, in bf16 if the settings say so, else in fp32."""
+    width = 2 if settings.precision == "bf16" else 4
+    length = min(longest + settings.max_new_tokens, sizes.n_positions)
+    return sizes.n_layer * 2 * rows * length * sizes.n_embd * width

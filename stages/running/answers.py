@@ -1,0 +1,82 @@
+"""What the stage generate tells of its answers: how many there are, how fast they come, and what they are like."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from stages.common.records import ModelName
+from stages.common.results.generate import AnswerMetrics
+from stages.running.console import duration, progress, say
+
+#: Seconds between two lines on the progress.
+REPORT_SECONDS = 30.0
+
+
+class AnswerProgress:
+    """A progress bar over the answers of one model, and a line now and then. Used in a ``with`` block.
+
+    Args:
+        name: name of the model.
+        count: number of rows.
+        done: how many of them an earlier run has answered.
+        clock: gives the time in seconds.
+    """
+
+    def __init__(self, name: ModelName, count: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._count, self._done, self._clock = name, count, done, clock
+        self._new = self._tokens = 0
+        self._began = self._said = clock()
+        self._bar = progress(total=count, done=done, unit="row", what=f"generate, {name} model")
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+    def answered(self, tokens: int) -> None:
+        """One more row is answered, with so many tokens."""
+        self._done, self._new, self._tokens = self._done + 1, self._new + 1, self._tokens + tokens
+        self._bar.update()
+        self._bar.set_postfix_str(self.speed, refresh=False)
+        now = self._clock()
+        if now - self._said > REPORT_SECONDS:
+            self._said = now
+            left = duration((self._count - self._done) * (now - self._began) / self._new)
+            say(f"{self._name} model: {self._done:,} of {self._count:,} rows, {self.speed}, {left} left")
+
+    @property
+    def speed(self) -> str:
+        """Tokens a second since this run began."""
+        return f"{self._tokens / max(self._clock() - self._began, 1e-9):,.0f} tokens/s"
+
+
+def say_kept(name: ModelName, kept: int, count: int) -> None:
+    """Say how many of a model's answers an earlier run has left, if any."""
+    if kept == count:
+        say(f"{name} model: all {count:,} answers are there from an earlier run")
+    elif kept:
+        say(f"{name} model: going on after {kept:,} answers of a run that was stopped")
+
+
+def describe(metrics: AnswerMetrics) -> str:
+    """One line about a model's answers."""
+    stopped = (
+        ("end_of_text", metrics.end_of_text),
+        ("max_new_tokens", metrics.max_new_tokens),
+        ("context", metrics.context),
+    )
+    reasons = ", ".join(f"{name} {count}" for name, count in stopped if count)
+    line = f"{metrics.rows:,} answers, {metrics.tokens:,} tokens, ended by {reasons}"
+    if blocked := metrics.no_room:
+        line += f"; {blocked:,} {'prompt leaves' if blocked == 1 else 'prompts leave'} no room for an answer"
+    if metrics.bf16_changed is not None:
+        line += f"; bf16 changes {metrics.bf16_changed:.0%} of the first {metrics.bf16_compared} answers"
+    return line

@@ -1,0 +1,77 @@
+"""The next token from the logits: worked by hand, and against transformers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.gpt2 import sampling
+from stages.gpt2.sampling import Sampling
+
+
+def test_of_equally_likely_tokens_the_lowest_id_is_taken():
+    assert sampling.most_likely(torch.tensor([[0.0, 2.0, 2.0], [1.0, 1.0, 0.0]])).tolist() == [1, 0]
+    # As wide as a vocabulary, where bf16 has many equals.
+    wide = torch.randn(2, 50257, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wide[0, 40_000::3] = wide[1, 777::5] = 6
+    assert sampling.most_likely(wide).tolist() == [40_000, 777]
+    assert sampling.most_likely(torch.zeros_like(wide)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.0,), "temperature: expected a number above 0, found 0"),
+        ((float("nan"),), "temperature: expected a number above 0, found nan"),
+        ((float("inf"),), "temperature: expected a number above 0, found inf"),
+        ((1.0, 0), "top_k: expected at least 1, found 0"),
+        ((1.0, None, 0.0), "top_p: expected a number above 0 and at most 1, found 0"),
+        ((1.0, None, 1.5), "top_p: expected a number above 0 and at most 1, found 1.5"),
+    ],
+)
+def test_sampling_out_of_range_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(*values)
+
+
+def test_a_draw_is_looked_up_in_the_distribution_function():
+    logits = torch.tensor([[0.2, 0.3, 0.5]]).log().expand(6, 3)
+    draws = torch.tensor([0.0, 0.19, 0.21, 0.4, 0.51, 1 - 2**-24])
+
+    assert sampling.sample(logits, draws, Sampling(1.0)).tolist() == [0, 0, 1, 1, 2, 2]
+    # Token 0 is not among the two likeliest; .3 and .5 become .375 and .625.
+    assert sampling.sample(logits, draws, Sampling(1.0, top_k=2)).tolist() == [1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (Sampling(1.0), [0.1, 0.2, 0.3, 0.4]),
+        (Sampling(0.5), [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
+        (Sampling(1.0, top_k=2), [0, 0, 3 / 7, 4 / 7]),
+        (Sampling(1.0, top_p=0.6), [0, 0, 3 / 7, 4 / 7]),
+        (Sampling(1.0, top_p=0.3), [0, 0, 0, 1]),
+        (Sampling(1.0, top_k=3, top_p=0.7), [0, 0, 3 / 7, 4 / 7]),
+    ],
+)
+def test_probabilities_worked_by_hand(chosen, expected):
+    found = sampling.probabilities(torch.tensor([[0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log(), chosen)
+
+    assert found[0].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 7, 50])
+@pytest.mark.parametrize("top_p", [None, 0.5, 0.9])
+def test_probabilities_equal_transformers(top_k, top_p):
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3
+    theirs = TemperatureLogitsWarper(0.7)(None, logits)
+    if top_k:
+        theirs = TopKLogitsWarper(top_k)(None, theirs)
+    if top_p:
+        theirs = TopPLogitsWarper(top_p)(None, theirs)
+
+    torch.testing.assert_close(
+        sampling.probabilities(logits, Sampling(0.7, top_k, top_p)), theirs.softmax(-1), rtol=1e-9, atol=1e-12
+    )
