@@ -89,15 +89,15 @@ def test_a_mistake_is_told_with_its_exit_code_and_leaves_earlier_results(finishe
     failed = repro(finished)
     after = digests(finished)
     small_pipeline.write_params(finished, right)
-    corrected = repro(finished)
+    repaired = repro(finished)
 
     assert f"exited with {code}" in failed.stderr
-    assert f"the results of the last {stage} that succeeded are restored" in failed.stderr
+    assert f"the results of the last {stage} that succeeded are back in place" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert after == before
     assert (finished / "dvc.lock").read_bytes() == lock
-    assert corrected.returncode == 0
-    assert stages_run(corrected.stdout) == []
+    assert repaired.returncode == 0
+    assert stages_run(repaired.stdout) == []
 
 
 @pytest.mark.slow

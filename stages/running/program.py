@@ -120,7 +120,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
         stage += f", rank {worker.rank} of {worker.world_size}"
         ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
     elif os.environ.get("DVC_STAGE") == stage and restore(stage):
-        message += f"\n  the results of the last {stage} that succeeded are restored"
+        message += f"\n  the results of the last {stage} that succeeded are back in place"
     print(f"{stage}: {message}", file=sys.stderr, flush=True)
     if worker is not None:
         _leave_at_once(code)

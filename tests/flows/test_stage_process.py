@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import dvc_cli, stage_process
+from flows import dvc_cli, stage_process, waits
 from flows.stage_process import StageFailed, run_stage
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
 from tests import flow_project
@@ -108,7 +108,7 @@ def test_sigkill_of_the_caller_ends_stage_and_dvc(project: Project) -> None:
 
 def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # A stage that takes longer than the given grace for its work is ended; the default is longer than any step.
-    assert stage_process._GRACE_SECONDS >= 60
+    assert waits.grace() >= 60
     slow = (
         "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open('saved', 'w'), exit(3)))\n"
     )
