@@ -30,7 +30,7 @@ class TrainingCosts(Metrics):
         plain_training_tflop: operations of the same rows one by one, with logits of every token.
         evaluation_tflop: operations done in evaluations.
         peak_tflop_per_second: rate of matrix products measured on the device.
-        share_of_peak: operations a second over that peak; as MFU, but of the operations really done.
+        share_of_peak: HFU (hardware FLOPs utilisation): operations done a second, over that peak.
         tokens_per_second: useful tokens a second.
         seconds: duration of the stage.
         estimated_seconds: the duration that the stage announced after its first steps.

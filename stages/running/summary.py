@@ -1,7 +1,7 @@
 """The results of a run for people, and where its files are: `python -m stages.running.summary`.
 
 It is read from the files that the stages have written, so that `make run`, Prefect and a plain `dvc repro` say the
-same. What the numbers mean is in docs/evaluation.md.
+same. What the numbers mean is in docs/summary.md.
 """
 
 from __future__ import annotations
@@ -100,6 +100,13 @@ class _Summary:
         except DataError as error:
             return self._problem(error)
 
+    def _costs(self, part: Callable[[], list[str]]) -> list[str]:
+        """As `_told`, of costs: they are no result, so that a file of theirs that cannot be read is no error."""
+        try:
+            return part()
+        except DataError as error:
+            return [f"costs not shown: {error.what}; to fix it: {error.fix}"]
+
     def _problem(self, error: DataError) -> list[str]:
         self.errors.append(error)
         return [f"{error.what}; to fix it: {error.fix}"]
@@ -128,7 +135,7 @@ class _Summary:
         found = self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune")
         if found is None:
             return ["not made yet: dvc repro finetune"]
-        return training_lines(found, self._history()) + self._told(self._training_costs)
+        return training_lines(found, self._history()) + self._costs(self._training_costs)
 
     def _history(self) -> Iterator[StepRecord]:
         if (self._root / HISTORY).exists():
@@ -136,18 +143,18 @@ class _Summary:
 
     def _training_costs(self) -> list[str]:
         """What the training cost, if it was done here; results from DVC's cache may be another machine's."""
-        found = self._read(TRAINING_COSTS, TrainingCosts, "dvc repro --force finetune")
+        found = self._read(TRAINING_COSTS, TrainingCosts, f"rm {TRAINING_COSTS}")
         return cost_lines(found) if found and self._is_current(HISTORY, found.history) else []
 
     def _score(self) -> list[str]:
         found = self._read(JUDGE_METRICS, JudgeMetrics, "dvc repro judge")
         if found is None:
             return ["not made yet: dvc repro judge"]
-        return score_lines(found, self._told(self._judging_costs))
+        return score_lines(found, self._costs(self._judging_costs))
 
     def _judging_costs(self) -> list[str]:
         """What a verdict cost, if the judge was asked here."""
-        found = self._read(JUDGING_COSTS, JudgingCosts, "dvc repro --force judge")
+        found = self._read(JUDGING_COSTS, JudgingCosts, f"rm {JUDGING_COSTS}")
         return verdict_cost_lines(found) if found and self._is_current(VERDICTS, found.verdicts) else []
 
     def _is_current(self, path: Path, digest: str | None) -> bool:

@@ -43,7 +43,7 @@ training    1 epoch, 660 steps, 1,234,567 tokens, fp32
             train loss       10.500 → 0.900 (of the last step's batch)
             validation loss  11.000 → 2.500 (best 2.250 at step 550)
             time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
-            speed            6,250 tokens/s, MFU 42 % of 0.15 TFLOP/s measured here
+            speed            6,250 tokens/s, HFU 42 % of 0.15 TFLOP/s measured here
 score       of 100, mean and 95 % interval, by the built-in reference judge
             before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
             fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
@@ -294,7 +294,7 @@ def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_a
     lines = summary.text().splitlines()
 
     told = " ".join(line.strip() for line in lines)
-    assert f"{TRAINING_COSTS}: estimated_seconds: Field required; to fix it: dvc repro --force finetune" in told
+    assert f"{TRAINING_COSTS}: estimated_seconds: Field required; to fix it: rm {TRAINING_COSTS}" in told
     assert f"{JUDGE_METRICS}: judge.fingerprint: Field required; to fix it: dvc repro judge" in told
     assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
     assert lines[-1] == "            compare     make ui"

@@ -24,7 +24,7 @@ RATE_TIMES = 3
 
 
 def matmul_rate(compute: Compute, seconds: float = RATE_SECONDS) -> float:
-    """Operations a second of matrix products on a device, in a dtype: the peak that MFU refers to.
+    """Operations a second of matrix products on a device, in a dtype: the peak that HFU refers to.
 
     It is that of the fastest product made within ``seconds``.
     """

@@ -32,7 +32,7 @@ def _count(number: int, unit: str) -> str:
 
 
 def cost_lines(costs: TrainingCosts) -> list[str]:
-    """Two lines on what a fine-tuning cost: time and memory, speed and MFU."""
+    """Two lines on what a fine-tuning cost: time and memory, speed and HFU."""
     estimated = costs.estimated_seconds
     parts = [duration(costs.seconds) + ("" if estimated is None else f", estimated {duration(estimated)}")]
     if costs.seconds_to_first_step is not None:
@@ -40,6 +40,6 @@ def cost_lines(costs: TrainingCosts) -> list[str]:
     parts.append(f"{costs.peak_memory_bytes / 2**30:.1f} GiB at most")
     lines = [f"time             {'; '.join(parts)}"]
     if costs.tokens_per_second is not None and costs.share_of_peak is not None:
-        mfu = f"MFU {100 * costs.share_of_peak:.0f} % of {costs.peak_tflop_per_second:.3g} TFLOP/s measured here"
-        lines.append(f"speed            {costs.tokens_per_second:,.0f} tokens/s, {mfu}")
+        hfu = f"HFU {100 * costs.share_of_peak:.0f} % of {costs.peak_tflop_per_second:.3g} TFLOP/s measured here"
+        lines.append(f"speed            {costs.tokens_per_second:,.0f} tokens/s, {hfu}")
     return lines
