@@ -15,7 +15,7 @@ from stages.common.results.finetune import StepRecord
 from stages.finetune import passes, trainer
 from stages.finetune.costs import clock as costs_clock
 from stages.finetune.costs.clock import P, T
-from stages.finetune.run import Run
+from stages.finetune.training_run import Run
 from stages.gpt2 import runtime, weights
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune

@@ -16,7 +16,7 @@ from stages.common.results.tokenize import Encoded
 from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
 from stages.gpt2.packed import PackedRows, PaddedRows, shared_prefix_length
-from stages.tokenize.encoding import first_target
+from stages.tokenize.label_mask import first_target
 
 Item = TypeVar("Item")
 

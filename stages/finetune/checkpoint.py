@@ -61,7 +61,7 @@ class Checkpoints:
     lock them. A checkpoint that cannot be written is reported, and training goes on.
 
     Args:
-        folder: the run's own, named by `stages.running.run_key.run_key`.
+        folder: the run's own; stages/finetune/job.py names it by `stages.running.run_key.run_key`.
         seconds: the shortest time between two checkpoints; it is longer where they would take more than `SHARE`.
         say: is told why a checkpoint is refused.
         size: bytes of one checkpoint, from which the time of the first is estimated.

@@ -19,8 +19,8 @@ from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.costs import disk, memory, work
 from stages.finetune.costs.clock import Clock, matmul_rate
 from stages.finetune.costs.ledger import Ledger
-from stages.finetune.run import Run
 from stages.finetune.team import ALONE, Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
@@ -32,7 +32,7 @@ from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
-from stages.running.tracking import figures, tracker
+from stages.running.tracking import metric_names, tracker
 from stages.tokenize.encoding import Format
 from stages.tokenize.prompt import PromptStyle
 
@@ -215,7 +215,7 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
 def _tell(job: Job, record: StepRecord) -> None:
     """Log a step, and say its losses if it was evaluated."""
     assert job.tracked
-    job.tracked.log_metrics(figures.of_step(record), step=record.step)
+    job.tracked.log_metrics(metric_names.of_step(record), step=record.step)
     if record.val_loss is not None:
         train_loss = "" if record.train_loss is None else f"train loss {record.train_loss:.3f}, "
         say(f"step {record.step}/{job.run.steps}: {train_loss}validation loss {record.val_loss:.3f}")
@@ -237,7 +237,6 @@ def _keep_costs(job: Job, costs: TrainingCosts, step: int) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
     write_metrics(TRAINING_COSTS, costs)
     assert job.tracked
-    found = costs.model_dump()
-    job.tracked.log_metrics({f"cost/{k}": value for k, value in found.items() if isinstance(value, int | float)}, step)
+    job.tracked.log_metrics(metric_names.of_training_costs(costs), step)
     for line in cost_lines(costs):
         say(line)

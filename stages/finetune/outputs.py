@@ -18,7 +18,7 @@ from stages.common.results.finetune import (
 )
 from stages.finetune import lora
 from stages.finetune.progress import Progress, best_evaluation
-from stages.finetune.run import Run
+from stages.finetune.training_run import Run
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import Tokenizer

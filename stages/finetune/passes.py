@@ -15,11 +15,11 @@ from stages.finetune import layout, schedule
 from stages.finetune.batches import Batch, batches_of, collate
 from stages.finetune.loss import summed_cross_entropy
 from stages.finetune.optimizer import MasterWeights
-from stages.finetune.run import Run
 from stages.finetune.team import ALONE, LossOf, Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
-from stages.tokenize.encoding import targets_of
+from stages.tokenize.label_mask import targets_of
 
 
 def micro_batches(rows: Sequence[Encoded], run: Run) -> list[Batch]:

@@ -21,9 +21,9 @@ from stages.finetune.optimizer import MasterWeights
 from stages.finetune.optimizer_step import Controls, OptimizerStep, StepOf
 from stages.finetune.passes import Evaluation
 from stages.finetune.progress import Progress, best_evaluation
-from stages.finetune.run import Run
 from stages.finetune.schedule import Step
 from stages.finetune.soundness import Soundness
+from stages.finetune.training_run import Run
 from stages.gpt2 import graphs, runtime
 from stages.gpt2.model import GPT2
 from stages.params.finetune import Finetune

@@ -20,7 +20,7 @@ from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, AnswerMetrics, GenerateMetrics, Response
 from stages.common.results.tokenize import Encoded, tokens_file
-from stages.generate import answering, memory, rows
+from stages.generate import answering, kv_memory, rows
 from stages.generate.journal import Journal
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
@@ -29,7 +29,7 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answers
+from stages.running import answer_progress
 from stages.running.code_of import code_of
 from stages.running.console import say
 from stages.running.run_key import run_key
@@ -89,10 +89,10 @@ class Job:
         return answering.answer(model, chosen, self.name, self.settings, self.tokenizer)
 
     def shortage_explained(self) -> AbstractContextManager[None]:
-        """As `stages.generate.memory.shortage_explained`, for this model."""
+        """As `stages.generate.kv_memory.shortage_explained`, for this model."""
         folder, made_by = MODELS[self.name]
         sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
-        return memory.shortage_explained(sizes, self.settings, rows=self.rows.count, longest=self.rows.longest)
+        return kv_memory.shortage_explained(sizes, self.settings, rows=self.rows.count, longest=self.rows.longest)
 
 
 class Bf16Effect(NamedTuple):
@@ -141,12 +141,12 @@ def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
 
 def answer_all(job: Job) -> None:
     """Answer every row that has no answer in the journal. The model is in memory only meanwhile."""
-    answers.say_kept(job.name, len(job.journal), job.rows.count)
+    answer_progress.say_kept(job.name, len(job.journal), job.rows.count)
     if len(job.journal) == job.rows.count:
         return
     with (
         job.shortage_explained(),
-        answers.AnswerProgress(job.name, job.rows.count, len(job.journal)) as progress,
+        answer_progress.AnswerProgress(job.name, job.rows.count, len(job.journal)) as progress,
     ):
         model = job.load(job.settings.precision)
         for window in rows.windows(WINDOW_BATCHES * job.settings.batch_size):
@@ -179,7 +179,7 @@ def write(jobs: list[Job], effects: dict[ModelName, Bf16Effect]) -> None:
             found[job.name] = found[job.name].with_bf16_effect(compared=effect.compared, changed=effect.changed)
     write_metrics(GENERATE_METRICS, GenerateMetrics(**found))
     for name, metrics in found.items():
-        say(f"{name} model: {answers.describe(metrics)}")
+        say(f"{name} model: {answer_progress.describe(metrics)}")
     say(f"the answers: {RESPONSES}")
 
 

@@ -28,7 +28,7 @@ from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
 from stages.running import console, summary
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
-from stages.running.tracking import tracker
+from stages.running.tracking import metric_names, tracker
 
 
 def judge_answers(settings: Judge) -> None:
@@ -135,6 +135,5 @@ def keep_costs(costs: JudgingCosts | None, run: tracker.StageRun, *, finished: b
     """
     if costs is None:
         return
-    known = costs.model_dump(exclude_unset=True)
-    run.log_metrics({f"cost/judge_{name}": value for name, value in known.items()}, step=0)
+    run.log_metrics(metric_names.of_judging_costs(costs), step=0)
     write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if finished else costs)

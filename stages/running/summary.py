@@ -30,7 +30,7 @@ from stages.params import whole
 from stages.running import program
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.summary_parts.answers import answer_lines, examples
-from stages.running.summary_parts.layout import entry
+from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, training_lines
 from stages.running.tracking import tracker

@@ -1,4 +1,4 @@
-"""From a row of text to a row of token ids, and which of the ids are target tokens of the loss."""
+"""From a row of text to a row of token ids, and back from ids to an answer."""
 
 from __future__ import annotations
 
@@ -59,20 +59,6 @@ def cut(row: Encoded, context_length: int) -> Encoded | None:
 def cut_rows(rows: Iterable[Encoded], context_length: int) -> list[Encoded]:
     """The rows of which a response token fits the context, each cut to it."""
     return [row for row in (cut(row, context_length) for row in rows) if row]
-
-
-def first_target(row: Encoded, loss_on: LossOn) -> int:
-    """The index in ``row.ids`` of the first target token. Every later id is one too, up to the end-of-text.
-
-    The first id of a row is never a target, since nothing comes before it to predict it from. With ``response`` the
-    label mask hides the prompt: ids [p0, p1, r0, eot] with a prompt of 2 give 2.
-    """
-    return 1 if loss_on == "all" else max(row.prompt_length, 1)
-
-
-def targets_of(row: Encoded, loss_on: LossOn) -> int:
-    """How many of a row's ids are target tokens."""
-    return max(len(row.ids) - first_target(row, loss_on), 0)
 
 
 def answer_text(ids: Sequence[int], tokenizer: Encoder) -> str:

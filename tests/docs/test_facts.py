@@ -143,7 +143,7 @@ def test_the_defaults_of_the_seconds_are_those_of_the_code():
     assert float(rows["PIPELINE_GRACE_SECONDS"]) in graces
 
 
-def test_the_rubrics_are_those_of_the_folder():
+def test_the_judges_and_the_rubrics_are_those_of_the_code():
     files = {path.stem for path in (ROOT / "stages" / "judge").rglob("rubrics/*.json")}
 
     named = {name for row in table("docs/judge.md", "Which judge") for name in in_backticks(row[0])}

@@ -21,9 +21,9 @@ from stages.finetune.batches import batches_of, collate, epoch_order
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.layout import PLAIN, Layout
 from stages.finetune.optimizer import MasterWeights
-from stages.finetune.run import Run
 from stages.finetune.schedule import rate_factor
 from stages.finetune.team import ALONE, Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute

@@ -28,7 +28,7 @@ from stages.common.results.judge import (
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
 from stages.running.costs import TRAINING_COSTS
-from stages.running.summary_parts import layout
+from stages.running.summary_parts import lines
 from stages.running.summary_parts.training import cost_lines
 from tests import results
 from tests.root import ROOT
@@ -159,7 +159,7 @@ def fill(root: Path) -> None:
 def test_the_whole_summary(root: Path) -> None:
     fill(root)
     assert summary.text(root) == EXPECTED
-    assert max(map(len, EXPECTED.splitlines())) <= layout.WIDTH
+    assert max(map(len, EXPECTED.splitlines())) <= lines.WIDTH
 
 
 def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:

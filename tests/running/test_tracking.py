@@ -31,7 +31,7 @@ from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import whole
 from stages.running import gpu, program
-from stages.running.tracking import execution, figures, live, mirror, store, tracker
+from stages.running.tracking import execution, live, metric_names, mirror, store, tracker
 from tests import results
 from tests.root import ROOT
 
@@ -213,7 +213,7 @@ def test_means_corrected_by_human_labels_are_metrics() -> None:
         scores = results.model_scores(60.0, scored=1, n=2)
         calibration = results.calibration_metrics(means)
         judged = results.judge_metrics(results.identity(), scores, calibration=calibration)
-        return {name: value for name, value in figures.of_run(None, None, judged).items() if "calibrated" in name}
+        return {name: value for name, value in metric_names.of_run(None, None, judged).items() if "calibrated" in name}
 
     assert found({"tuned": tuned, "base": base}) == {
         "judge/calibrated_mean": 41.5,

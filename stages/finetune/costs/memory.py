@@ -16,7 +16,7 @@ from stages.finetune import loss
 from stages.finetune.costs import work
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
 from stages.finetune.optimizer import BLOCK_ON_GPU
-from stages.finetune.run import Run
+from stages.finetune.training_run import Run
 from stages.gpt2 import graphs
 from stages.gpt2.graphs import VARIABLE
 from stages.gpt2.model import GPT2Config

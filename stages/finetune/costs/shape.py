@@ -11,11 +11,11 @@ from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
 from stages.finetune.batches import batches_of
 from stages.finetune.layout import PLAIN, Layout
-from stages.finetune.run import Run
 from stages.finetune.schedule import EVALUATION_BATCH, micro_batches_of, steps_of
 from stages.finetune.team import Team
+from stages.finetune.training_run import Run
 from stages.gpt2.packed import shared_prefix_length
-from stages.tokenize.encoding import first_target
+from stages.tokenize.label_mask import first_target
 
 
 @dataclass(frozen=True)

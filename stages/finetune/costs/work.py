@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
-from stages.finetune.run import Run
 from stages.finetune.schedule import evaluated
+from stages.finetune.training_run import Run
 from stages.gpt2.model import GPT2Config
 from stages.params.finetune import Lora
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stages.common.results.generate import AnswerMetrics, GenerateMetrics, Response
 from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
-from stages.running.summary_parts.layout import shortened
+from stages.running.summary_parts.lines import shortened
 
 _EXAMPLES = 3
 

@@ -24,7 +24,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves
 from stages.running.console import say
-from stages.running.tracking import figures, store
+from stages.running.tracking import metric_names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,7 +78,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     answered = _metrics(root, GENERATE_METRICS, GenerateMetrics, "generate")
     judged = _metrics(root, JUDGE_METRICS, JudgeMetrics, "judge")
     tags = _stage_tags(ran, root, there.tags) | (_judge_tags(judged) if judged else {})
-    metrics = figures.of_run(trained, answered, judged)
+    metrics = metric_names.of_run(trained, answered, judged)
     now = time.time_ns() // 1_000_000
     points = [(name, value, 0) for name, value in metrics.items() if there.metrics.get(name) != value]
     history = _history(root)
@@ -151,7 +151,7 @@ def _missing_points(
     """The points of the curves that were not logged live: all of them when DVC restored the training."""
     logged: dict[str, set[int]] = {}
     for row in history:
-        for name, value in figures.of_step(row).items():
+        for name, value in metric_names.of_step(row).items():
             if name not in logged:
                 logged[name] = {point.step for point in mlflow.get_metric_history(run_id, name)}
             if row.step not in logged[name]:

@@ -16,7 +16,7 @@ from stages.finetune.costs import work
 from stages.finetune.costs.clock import Clock, matmul_rate
 from stages.finetune.costs.ledger import Ledger
 from stages.finetune.costs.work import Plan, Work
-from stages.finetune.run import Run
+from stages.finetune.training_run import Run
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute

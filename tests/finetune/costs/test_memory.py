@@ -18,8 +18,8 @@ from stages.common.errors import ConfigError
 from stages.common.results.tokenize import Encoded
 from stages.finetune.costs import memory
 from stages.finetune.costs.memory import KERNELS, Demand, Estimate
-from stages.finetune.run import Run
 from stages.finetune.team import ALONE, Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute
@@ -165,7 +165,7 @@ from stages.finetune import trainer
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.team import join, leave
 from stages.common.results.tokenize import Encoded
-from stages.finetune.run import Run
+from stages.finetune.training_run import Run
 from stages.gpt2.runtime import Compute
 from tests.finetune.costs.test_work import RECIPE
 

@@ -11,8 +11,8 @@ from stages.finetune.batches import collate, epoch_order
 from stages.finetune.costs import work
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
 from stages.finetune.layout import PLAIN, Layout
-from stages.finetune.run import Run
 from stages.finetune.team import Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import weights
 from tests.finetune.costs.test_work import ON_CPU, RECIPE, ROWS, SIZES, random_rows, row
 

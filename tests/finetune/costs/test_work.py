@@ -11,8 +11,8 @@ from stages.finetune.costs import work
 from stages.finetune.costs.shape import Shape
 from stages.finetune.costs.work import FlopCounter, Work
 from stages.finetune.layout import Layout
-from stages.finetune.run import Run
 from stages.finetune.team import Team
+from stages.finetune.training_run import Run
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute

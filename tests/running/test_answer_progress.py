@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from stages.common.results.generate import AnswerMetrics
-from stages.running import answers, console
+from stages.running import answer_progress, console
 
 
 def test_the_speed_counts_from_where_this_run_began(capsys):
     now = 1000.0
-    with answers.AnswerProgress("tuned", 200, 100, lambda: now) as progress:
+    with answer_progress.AnswerProgress("tuned", 200, 100, lambda: now) as progress:
         for _ in range(9):
             now += 3.0
             progress.answered(6)
@@ -40,7 +40,7 @@ def test_a_bar_that_goes_on_knows_what_was_there():
     ],
 )
 def test_answers_of_an_earlier_run_are_told(kept, expected, capsys):
-    answers.say_kept("base", kept, 20)
+    answer_progress.say_kept("base", kept, 20)
 
     assert capsys.readouterr().out == expected
 
@@ -52,8 +52,8 @@ def metrics(**changes) -> AnswerMetrics:
 
 
 def test_a_model_s_answers_are_described_in_one_line():
-    assert answers.describe(metrics()) == "4 answers, 1,400 tokens, ended by end_of_text 3, context 1"
-    assert answers.describe(metrics(no_room=1)).endswith("; 1 prompt leaves no room for an answer")
-    assert answers.describe(metrics(no_room=2)).endswith("; 2 prompts leave no room for an answer")
+    assert answer_progress.describe(metrics()) == "4 answers, 1,400 tokens, ended by end_of_text 3, context 1"
+    assert answer_progress.describe(metrics(no_room=1)).endswith("; 1 prompt leaves no room for an answer")
+    assert answer_progress.describe(metrics(no_room=2)).endswith("; 2 prompts leave no room for an answer")
     effect = metrics().with_bf16_effect(compared=32, changed=0.25)
-    assert answers.describe(effect).endswith("; bf16 changes 25% of the first 32 answers")
+    assert answer_progress.describe(effect).endswith("; bf16 changes 25% of the first 32 answers")

@@ -1,4 +1,4 @@
-"""The figures of a run in MLflow: those by which runs are compared, out of the metrics files of the stages.
+"""The names of metrics in MLflow, and the figures behind them: those by which runs are compared, and the costs.
 
 Everything else that the stages measured is in the run as files: among a hundred metrics nobody finds the loss curves.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from stages.common.results.finetune import FinetuneMetrics, StepRecord
 from stages.common.results.generate import AnswerMetrics, GenerateMetrics
 from stages.common.results.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+from stages.running.costs import JudgingCosts, TrainingCosts
 
 #: Figures by their names in MLflow; None where there is nothing to log.
 Figures = dict[str, float | None]
@@ -37,6 +38,16 @@ def of_step(row: StepRecord) -> dict[str, float]:
         "train/tokens_seen": row.tokens_seen,
     }
     return _without_gaps(points)
+
+
+def of_training_costs(costs: TrainingCosts) -> dict[str, float]:
+    """What a training cost: ``cost/...``, the numbers alone."""
+    return {f"cost/{name}": value for name, value in costs.model_dump().items() if isinstance(value, int | float)}
+
+
+def of_judging_costs(costs: JudgingCosts) -> dict[str, float]:
+    """What asking a judge cost: ``cost/judge_...``."""
+    return {f"cost/judge_{name}": value for name, value in costs.model_dump(exclude_unset=True).items()}
 
 
 def _of_training(found: FinetuneMetrics) -> Figures:
