@@ -31,7 +31,7 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.split import splits
 from stages.tokenize.encoding import encode
-from stages.tokenize.prompt import STYLES
+from stages.tokenize.styles import STYLES
 
 #: Tokens that the book's model made for each row of its test split: those of the answers that its repository holds
 #: (rasbt/LLMs-from-scratch, ch07/01_main-chapter-code/instruction-data-with-response.json, commit aba7ed2), with the

@@ -30,7 +30,7 @@ from stages.params.finetune import Finetune
 from stages.params.whole import Params
 from stages.split import splits
 from stages.tokenize.encoding import encode
-from stages.tokenize.prompt import STYLES
+from stages.tokenize.styles import STYLES
 
 RECIPE = ROOT / "profiles" / "gpt2-medium.yaml"
 DATA = ROOT / "assets" / "data" / "instructions.json"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.common.results.finetune import FinetuneMetrics
-from stages.common.results.generate import AnswerMetrics
-from stages.common.results.judge import (
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import AnswerMetrics
+from stages.common.metrics.judge import (
     Agreement,
     Agreements,
     Bounds,
@@ -26,7 +26,7 @@ from stages.common.results.judge import (
     SelfTest,
     WinRate,
 )
-from stages.common.results.split import Repeated, RepeatedPrompts, SplitMetrics
+from stages.common.metrics.split import Repeated, RepeatedPrompts, SplitMetrics
 from stages.running.costs import TrainingCosts
 
 
@@ -92,7 +92,8 @@ def model_scores(
 
 
 def identity(**more: str) -> JudgeIdentity:
-    return JudgeIdentity.model_validate({"fingerprint": "ab12", "backend": "reference"} | more)
+    own = {} if "model" in more else {"measure": "likeness"}
+    return JudgeIdentity.model_validate({"fingerprint": "ab12", "backend": "reference"} | own | more)
 
 
 def judge_metrics(judge: JudgeIdentity, tuned: ModelScores, **parts: Any) -> JudgeMetrics:

@@ -18,7 +18,6 @@ from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
 ModelName = Literal["base", "tuned"]
 #: Why an answer ended: at an end-of-text, at generate.max_new_tokens, or where the model's context was full.
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
-PromptStyleName = Literal["alpaca", "phi3"]
 #: The target tokens of a row in the loss; the label mask leaves out the others.
 LossOn = Literal["all", "response"]
 #: The dtype of matrix products; auto: bf16 where the machine has units for it, else fp32.

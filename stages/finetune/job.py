@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, sweep
+from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.records import read_records, write_metrics
 from stages.common.results.download import BASE_MODEL, TOKENIZER
-from stages.common.results.finetune import HISTORY, TUNED_MODEL, FinetuneMetrics, StepRecord
+from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
 from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, Encoded, tokens_file
 from stages.finetune import checkpoint, launch, lora, outputs, trainer
 from stages.finetune import team as teams

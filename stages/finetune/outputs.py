@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.files import atomic_file, atomic_folder, write_jsonl
+from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.records import write_metrics
 from stages.common.results.download import BASE_MODEL
-from stages.common.results.finetune import (
-    FINETUNE_METRICS,
-    HISTORY,
-    LOSS_CSV,
-    TUNED_MODEL,
-    FinetuneMetrics,
-    StepRecord,
-)
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL, StepRecord
 from stages.finetune import lora
 from stages.finetune.progress import Progress, best_evaluation
 from stages.finetune.training_run import Run

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from stages.common import paths
 from stages.common.appended import remove_unless_open
+from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
 from stages.common.records import ModelName, Precision, write_metrics, write_records
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import TUNED_MODEL
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, AnswerMetrics, GenerateMetrics, Response
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.tokenize import Encoded, tokens_file
 from stages.generate import answering, kv_memory, rows
 from stages.generate.journal import Journal
@@ -30,7 +31,7 @@ from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
 from stages.running import answer_progress
-from stages.running.code_of import code_of
+from stages.running.code_of import code_behind
 from stages.running.console import say
 from stages.running.run_key import run_key
 
@@ -135,8 +136,13 @@ def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
     """The path of a model's journal, another one for other settings, prompts, weights, code, or another machine."""
     folder, _ = MODELS[name]
     inputs = (tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)
-    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {device}", *code_of("generate"), *inputs)
+    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {device}", *_code(), *inputs)
     return ANSWERS / f"{name}-{key}.jsonl"
+
+
+def _code() -> tuple[Path, ...]:
+    """The code that the answers depend on: how they are measured and written is left out, so that it may change."""
+    return (Path(__file__), *code_behind("stages.generate.answering", "stages.generate.rows"))
 
 
 def answer_all(job: Job) -> None:

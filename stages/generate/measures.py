@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.common.metrics.generate import AnswerMetrics
 from stages.common.records import StopReason
-from stages.common.results.generate import AnswerMetrics, Response
+from stages.common.results.generate import Response
 from stages.common.texts import chrf, is_exact, token_f1
 from stages.tokenize.leaks import leaks_template
 

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.common.errors import DataError
+from stages.common.metrics.split import SplitMetrics
 from stages.common.records import ModelName, read_metrics, read_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
-from stages.common.results.split import SPLIT_METRICS, Example, SplitMetrics, split_file
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.judges.protocol import Question
 from stages.judge.scores import labels
 from stages.judge.scores.faults import faults, words_of_rows, words_of_tokenizer

@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.files import sha256
+from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import write_metrics
-from stages.common.results.judge import (
-    JUDGE_CACHE,
-    VERDICTS,
-    JudgeIdentity,
-    PairVerdict,
-    Verdict,
-)
+from stages.common.results.judge import JUDGE_CACHE, VERDICTS, PairVerdict, Verdict
 from stages.judge.answers import Answers, read_answers
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.opening import open_judge
@@ -26,7 +21,7 @@ from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import pair_test, self_test
 from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
-from stages.running import console, summary
+from stages.running import summary
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.tracking import metric_names, tracker
 
@@ -44,7 +39,7 @@ def judge_answers(settings: Judge) -> None:
             keep_costs(judge.costs(), run, finished=True)
         run.publish()
         if not run.under_flow:
-            console.say(summary.text())
+            summary.tell()
         verdicts = scored.by_model()
         for model in answers.models:
             require_scores(verdicts[model], settings.max_invalid)

@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.common.files import atomic_file
+from stages.common.metrics.judge import (
+    JudgeIdentity,
+    JudgeMetrics,
+    ModelScores,
+    PairSelfTest,
+    PairwiseMetrics,
+    SelfTest,
+)
 from stages.common.records import ModelName, write_metrics, write_records
 from stages.common.results.judge import (
     JUDGE_METRICS,
@@ -15,13 +23,7 @@ from stages.common.results.judge import (
     SCORES_CSV,
     SCORES_PLOT,
     VERDICTS,
-    JudgeIdentity,
-    JudgeMetrics,
-    ModelScores,
-    PairSelfTest,
     PairVerdict,
-    PairwiseMetrics,
-    SelfTest,
     Verdict,
 )
 from stages.judge.answers import Answers

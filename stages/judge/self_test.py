@@ -30,8 +30,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.metrics.judge import PairSelfTest, SelfTest
 from stages.common.records import Metrics, write_metrics
-from stages.common.results.judge import PairSelfTest, SelfTest, Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
 from stages.judge.panel import judge_with_progress_bar

@@ -40,7 +40,7 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.repeats > 1 and self.backend != "reference" and self.temperature == 0:
+        if self.repeats > 1 and self.temperature == 0:
             raise ValueError(
                 "repeats: at temperature 0 a judge says the same again; set temperature above 0, or repeats 1"
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.common.records import LossOn, PromptStyleName
+from stages.common.records import LossOn
 from stages.params.section import Section
+
+PromptStyleName = Literal["alpaca", "phi3"]
 
 
 class Tokenize(Section):

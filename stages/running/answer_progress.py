@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from stages.common.metrics.generate import AnswerMetrics
 from stages.common.records import ModelName
-from stages.common.results.generate import AnswerMetrics
 from stages.running.console import duration, progress, say
 
 #: Seconds between two lines on the progress.

@@ -55,6 +55,13 @@ def closure(path: Path) -> set[Path]:
 
 
 @functools.cache
+def code_behind(*modules: str) -> tuple[Path, ...]:
+    """The files of ``stages.generate.answering`` and the like, and of all modules that they import."""
+    files = (ROOT / f"{module.replace('.', '/')}.py" for module in modules)
+    return tuple(sorted(path for file in files for path in closure(file) if path.name != "__init__.py"))
+
+
+@functools.cache
 def code_of(stage: str) -> tuple[Path, ...]:
     """The files that a stage's outputs depend on: modules, and data files in the stage's own folder."""
     modules = closure(ROOT / "stages" / stage / "__main__.py")

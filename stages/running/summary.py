@@ -14,20 +14,18 @@ from typing import TypeVar
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import sha256
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import JudgeMetrics
+from stages.common.metrics.split import SplitMetrics
 from stages.common.records import Metrics, read_metrics, read_records
-from stages.common.results.finetune import (
-    FINETUNE_METRICS,
-    HISTORY,
-    LOSS_CSV,
-    TUNED_MODEL,
-    FinetuneMetrics,
-    StepRecord,
-)
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics, Response
-from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, JudgeMetrics, Verdict
-from stages.common.results.split import SPLIT_METRICS, Example, SplitMetrics, split_file
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL, StepRecord
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.params import whole
 from stages.running import program
+from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.lines import entry
@@ -63,6 +61,15 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
         ConfigError: params.yaml is not what it should be.
     """
     return _Summary(root).text(name_files=name_files)
+
+
+def tell() -> None:
+    """Print the summary of a run that has succeeded. No fault in it, whatever it is, makes the run a failure."""
+    try:
+        told = text()
+    except Exception as error:
+        told = f"the summary cannot be shown: {error!r}; the results are written"
+    say(told)
 
 
 class _Summary:

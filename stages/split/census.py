@@ -6,16 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from stages.common.results.split import (
-    SPLIT_METRICS,
-    AlsoInTrain,
-    Example,
-    Lengths,
-    Repeated,
-    RepeatedPrompts,
-    SplitMetrics,
-    TextLengths,
-)
+from stages.common.metrics.split import AlsoInTrain, Lengths, Repeated, RepeatedPrompts, SplitMetrics, TextLengths
+from stages.common.results.split import SPLIT_METRICS, Example
 
 #: The columns that hold what the model is asked in a row.
 PROMPT = ["instruction", "input"]

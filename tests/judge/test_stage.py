@@ -9,27 +9,12 @@ import pytest
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_json
+from stages.common.metrics.split import AlsoInTrain, Repeated, RepeatedPrompts, SplitMetrics
 from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
-from stages.common.results.judge import (
-    JUDGE_FOLDER,
-    JUDGE_METRICS,
-    SCORES,
-    SCORES_CSV,
-    SCORES_PLOT,
-    VERDICTS,
-    Verdict,
-)
-from stages.common.results.split import (
-    SPLIT_METRICS,
-    AlsoInTrain,
-    Example,
-    Repeated,
-    RepeatedPrompts,
-    SplitMetrics,
-    split_file,
-)
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, SCORES, SCORES_CSV, SCORES_PLOT, VERDICTS, Verdict
+from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.probes import probes
 from stages.params.reading import merge, read_yaml

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.common.results.generate import AnswerMetrics
+from stages.common.metrics.generate import AnswerMetrics
 from stages.running import answer_progress, console
 
 

@@ -12,19 +12,12 @@ from typing import Any
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import CalibratedMean, JudgeIdentity, Mean, ModelScores, PairwiseMetrics
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
-from stages.common.results.judge import (
-    JUDGE_METRICS,
-    SCORES_PLOT,
-    VERDICTS,
-    CalibratedMean,
-    JudgeIdentity,
-    Mean,
-    ModelScores,
-    PairwiseMetrics,
-)
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.running import summary
 from stages.running.costs import TRAINING_COSTS

@@ -22,11 +22,13 @@ from mlflow import MlflowClient
 from flows.mlflow_run import mlflow_run
 from flows.stage_process import StageFailed
 from stages.common.files import write_json, write_jsonl
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import CalibratedMean, Mean
 from stages.common.records import write_metrics
 from stages.common.results.download import DATASET
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS, CalibratedMean, Mean
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import whole

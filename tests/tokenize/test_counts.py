@@ -1,6 +1,7 @@
 """The token counts of a split, by hand."""
 
-from stages.common.results.tokenize import Encoded, TokenCounts
+from stages.common.metrics.tokenize import TokenCounts
+from stages.common.results.tokenize import Encoded
 from stages.tokenize.counts import count, describe
 from stages.tokenize.encoding import cut_rows
 

@@ -9,7 +9,7 @@ from stages.common.results.tokenize import Encoded
 from stages.download import bpe
 from stages.finetune.batches import collate
 from stages.gpt2.tokenizer import FILES, Tokenizer
-from stages.tokenize import prompt
+from stages.tokenize import prompt, styles
 from stages.tokenize.encoding import answer_text, cut, encode
 
 END = 50256
@@ -77,7 +77,7 @@ ANSWER = [14573, 13, END]  # Blue . and the end of text
 def test_the_ids_and_targets_of_a_real_row_written_by_hand(tokenizer, style):
     before = [id for piece in REAL_ROWS[style] for id in piece]
 
-    row = encode(example("Name a colour.", "", "Blue."), prompt.STYLES[style], tokenizer)
+    row = encode(example("Name a colour.", "", "Blue."), styles.STYLES[style], tokenizer)
 
     assert (row.ids, row.prompt_length) == ([*before, *ANSWER], len(before))
     answer, every = collate([row], "response"), collate([row], "all")

@@ -5,9 +5,10 @@ from typing import get_args
 
 import pytest
 
-from stages.common.records import PromptStyleName
-from stages.tokenize.leaks import TEMPLATE, leak_pattern, leaks_template
-from stages.tokenize.prompt import STYLES, PromptStyle
+from stages.params.tokenize import PromptStyleName
+from stages.tokenize.leaks import leak_pattern, leaks_template
+from stages.tokenize.prompt import PromptStyle
+from stages.tokenize.styles import STYLES
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,9 @@ def test_a_part_of_a_prompt_style_is_a_leak(text):
 
 
 def test_the_patterns_are_those_of_the_styles():
-    assert TEMPLATE.pattern == r"Below\ is\ an\ instruction\ that\ describes\ a\ task|\#\#\#|<\|\w+\|>"
+    found = leak_pattern([STYLES["alpaca"], STYLES["phi3"]])
+
+    assert found.pattern == r"Below\ is\ an\ instruction\ that\ describes\ a\ task|\#\#\#|<\|\w+\|>"
 
 
 def test_a_new_style_is_looked_for():

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.common.errors import ConfigError
 from stages.common.files import sha256
 from stages.judge.judges.protocol import Question
-from stages.tokenize.prompt import STYLES
+from stages.tokenize.styles import STYLES
 
 FOLDER = Path(__file__).parent / "rubrics"
 

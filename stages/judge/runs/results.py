@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import model_serializer
 
+from stages.common.metrics.judge import FaultCount, JudgeIdentity
 from stages.common.records import Metrics, ModelName
-from stages.common.results.judge import FaultCount, JudgeIdentity, Verdict
+from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import Comparison, compare, holm
 from stages.judge.runs.sources import Run
 from stages.judge.scores.faults import points_lost

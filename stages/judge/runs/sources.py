@@ -14,8 +14,9 @@ from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
+from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.running import git
 from stages.running.restore import cached
 from stages.running.tracking import tracker

@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from stages.common.results.judge import Interval
+from stages.common.metrics.judge import Interval
 
 #: The confidence of every interval.
 LEVEL = 0.95

@@ -17,15 +17,9 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
+from stages.common.metrics.judge import Agreement, Agreements, CalibratedMean, CalibrationMetrics, CrossValidation
 from stages.common.records import ModelName
-from stages.common.results.judge import (
-    Agreement,
-    Agreements,
-    CalibratedMean,
-    CalibrationMetrics,
-    CrossValidation,
-    Verdict,
-)
+from stages.common.results.judge import Verdict
 from stages.judge.scores import figures
 from stages.judge.scores.bootstrap import percentile_interval
 from stages.judge.scores.figures import POINTS, clusters_of, rounded, scores_of

@@ -15,8 +15,9 @@ from string import ascii_lowercase
 
 from stages.common.errors import DataError
 from stages.common.files import read_json
+from stages.common.metrics.judge import FaultCount, FaultExample
 from stages.common.records import StopReason
-from stages.common.results.judge import FaultCount, FaultExample, Verdict
+from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.transport import excerpt

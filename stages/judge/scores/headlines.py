@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.common.results.judge import (
+from stages.common.metrics.judge import (
     Headline,
     Headlines,
     Interval,

@@ -25,7 +25,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import expit
 
-from stages.common.results.judge import Interval, LengthControlled
+from stages.common.metrics.judge import Interval, LengthControlled
 from stages.judge.scores.bootstrap import no_interval, percentile_interval, too_few
 
 #: The ridge on theta and on phi: the inverse variances of their priors.

@@ -14,20 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from stages.common.metrics.judge import Bounds, JudgeIdentity, LengthControlled, PairSelfTest, PairwiseMetrics, WinRate
 from stages.common.records import ModelName
-from stages.common.results.judge import (
-    Bounds,
-    JudgeIdentity,
-    LengthControlled,
-    Outcome,
-    PairSelfTest,
-    PairVerdict,
-    PairwiseMetrics,
-    Preferred,
-    Verdict,
-    VerdictStatus,
-    WinRate,
-)
+from stages.common.results.judge import Outcome, PairVerdict, Preferred, Verdict, VerdictStatus
 from stages.judge.judges.protocol import Question
 from stages.judge.scores.bootstrap import mean_interval
 from stages.judge.scores.figures import SHARES, rounded, share

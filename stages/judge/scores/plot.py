@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.common.files import atomic_file
+from stages.common.metrics.judge import JudgeMetrics, ModelScores
 from stages.common.records import ModelName
-from stages.common.results.judge import JudgeMetrics, ModelScores, Verdict
+from stages.common.results.judge import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics) 
     _distribution(axes[0], models, verdicts)
     if panels == 2:
         _by_category(axes[1], models)
-    name = metrics.judge.model or "built-in reference judge: likeness, not quality"
+    name = metrics.judge.name + (": likeness, not quality" if metrics.judge.measure else "")
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
     figure.suptitle(f"Scores of the test answers ({name})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:

@@ -7,16 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from stages.common.results.judge import (
-    Bounds,
-    CategoryMean,
-    Interval,
-    Mean,
-    ModelScores,
-    Quartiles,
-    ScoredMean,
-    Verdict,
-)
+from stages.common.metrics.judge import Bounds, CategoryMean, Interval, Mean, ModelScores, Quartiles, ScoredMean
+from stages.common.results.judge import Verdict
 from stages.judge.scores import figures
 from stages.judge.scores.bootstrap import mean_interval
 from stages.judge.scores.faults import points_lost

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stages.common.results.generate import AnswerMetrics, GenerateMetrics, Response
+from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
+from stages.common.results.generate import Response
 from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
 from stages.running.summary_parts.lines import shortened

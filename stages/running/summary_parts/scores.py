@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.common.results.judge import (
+from stages.common.metrics.judge import (
     CalibrationMetrics,
     CategoryMean,
     FaultCount,
@@ -30,8 +30,7 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
         found: the figures of the judge.
         costs: lines on what the verdicts cost.
     """
-    judge = found.judge.model or "the built-in reference judge"
-    lines = [f"of 100, mean and 95 % interval, by {judge}"]
+    lines = [f"of 100, mean and 95 % interval, by {found.judge.model or f'the {found.judge.name}'}"]
     if found.base is not None:
         lines.append(_model("before", found.base))
     lines.append(_model("fine-tuned", found.tuned))
@@ -43,7 +42,7 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     if found.pairwise is not None:
         lines += _pairwise(found.pairwise)
     lines += _categories(found.tuned.categories) + _faults(found.tuned.faults) + costs
-    if found.judge.model is None:
+    if found.judge.measure is not None:
         lines.append(REFERENCE_JUDGE)
     return lines
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stages.common.results.finetune import FinetuneMetrics, StepRecord
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.results.finetune import StepRecord
 from stages.running.console import duration
 from stages.running.costs import TrainingCosts
 

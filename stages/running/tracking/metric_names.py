@@ -5,9 +5,10 @@ Everything else that the stages measured is in the run as files: among a hundred
 
 from __future__ import annotations
 
-from stages.common.results.finetune import FinetuneMetrics, StepRecord
-from stages.common.results.generate import AnswerMetrics, GenerateMetrics
-from stages.common.results.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
+from stages.common.metrics.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+from stages.common.results.finetune import StepRecord
 from stages.running.costs import JudgingCosts, TrainingCosts
 
 #: Figures by their names in MLflow; None where there is nothing to log.

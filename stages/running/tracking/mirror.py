@@ -14,11 +14,14 @@ from ruamel.yaml import YAML
 
 from stages.common import paths
 from stages.common.errors import DataError
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, FinetuneMetrics, StepRecord
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, GenerateMetrics, Response
-from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, JudgeMetrics, Verdict
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole

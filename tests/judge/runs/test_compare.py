@@ -13,8 +13,9 @@ from scipy import stats
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import write_json
+from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import write_records
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import compare as program
 from stages.judge.runs.comparison import Comparison, compare, holm, permutation_p
 from stages.judge.runs.results import compare_runs

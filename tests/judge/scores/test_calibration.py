@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common.results.judge import CalibratedMean, Verdict
+from stages.common.metrics.judge import CalibratedMean
+from stages.common.results.judge import Verdict
 from stages.judge.scores.calibration import (
     Pairs,
     agreement,

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from stages.common.errors import DataError
 from stages.common.files import write_json
-from stages.common.results.judge import FaultCount, FaultExample, Verdict
+from stages.common.metrics.judge import FaultCount, FaultExample
+from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
 from stages.judge.judges.protocol import Question
 from stages.judge.scores.faults import (

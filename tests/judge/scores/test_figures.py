@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from stages.common.results.judge import Interval, LengthControlled, Verdict
+from stages.common.metrics.judge import Interval, LengthControlled
+from stages.common.results.judge import Verdict
 from stages.judge.scores.figures import clusters_of, mean, rounded, scores_of, share
 
 

@@ -11,17 +11,10 @@ import time
 import pytest
 
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.metrics.judge import Interval, JudgeIdentity, PairSelfTest
 from stages.common.records import read_records, write_records
 from stages.common.results.generate import RESPONSES
-from stages.common.results.judge import (
-    PAIRWISE,
-    SCORES,
-    VERDICTS,
-    Interval,
-    JudgeIdentity,
-    PairSelfTest,
-    PairVerdict,
-)
+from stages.common.results.judge import PAIRWISE, SCORES, VERDICTS, PairVerdict
 from stages.common.results.split import Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.judges.ollama import open_ollama_judge

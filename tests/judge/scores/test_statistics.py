@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.results.judge import Bounds, Interval, Verdict
+from stages.common.metrics.judge import Bounds, Interval
+from stages.common.results.judge import Verdict
 from stages.judge.scores.statistics import difference, summarise
 
 

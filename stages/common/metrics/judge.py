@@ -1,0 +1,402 @@
+"""What the stage judge counts and measures: its metrics.json and its scores.json.
+
+A metric whose default is None is absent from the file where it does not apply, and never null there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from stages.common.records import Metrics, ModelName
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+class Interval(Metrics):
+    """A confidence interval of ``level``: both ends, or neither; ``method`` says how it was made or why it is none."""
+
+    level: float
+    low: float | None
+    high: float | None
+    method: str | None = Field(default=None, exclude_if=_is_none)
+
+
+class Bounds(Metrics):
+    """A figure if all rows without a score had the lowest, or the highest one."""
+
+    low: float | None
+    high: float | None
+
+
+class Mean(Metrics):
+    """A mean over ``n`` rows, with its interval."""
+
+    n: int
+    mean: float | None
+    interval: Interval
+
+
+class ScoredMean(Metrics):
+    """A mean over the ``scored`` of ``n`` rows, with its interval."""
+
+    n: int
+    scored: int
+    mean: float | None
+    interval: Interval
+
+
+class Quartiles(Metrics):
+    """The first and the third quartile."""
+
+    lower: float | None
+    upper: float | None
+
+
+class CategoryMean(Metrics):
+    """The mean score of a category, over the ``scored`` of its ``n`` rows."""
+
+    n: int
+    scored: int
+    mean: float | None
+
+
+class FaultExample(Metrics):
+    """An answer that has a fault."""
+
+    id: str
+    score: float
+    answer: str
+
+
+class FaultCount(Metrics):
+    """The answers with one fault.
+
+    Args:
+        n: number of these answers.
+        mean: mean of their scores.
+        points_lost: what the model's mean would gain if all of them scored 100. An answer counts in each of its faults.
+        examples: those with the lowest scores.
+    """
+
+    n: int
+    mean: float
+    points_lost: float
+    examples: list[FaultExample]
+
+
+class ModelScores(Metrics):
+    """The statistics of one model's verdicts; ``n`` = ``scored`` + ``invalid`` + ``failed``.
+
+    Args:
+        n: answers.
+        scored: answers with a score.
+        invalid: answers to which the judge replied without a score.
+        failed: answers to which no reply could be had.
+        exact_matches: answers equal to their reference.
+        mean: mean score.
+        interval: interval of the mean, for which whole instructions are drawn.
+        mean_bounds: the mean if all answers without a score had 0 or 100.
+        median: median score.
+        quartiles: quartiles of the scores.
+        share_80_or_more: share of the scores that are 80 or more.
+        not_equal_to_reference: mean over the answers that are not equal to their reference.
+        without_twin_in_train: mean over the rows that are no duplicates of train: whose instruction and input do not
+            occur there.
+        mean_spread: mean standard deviation of a row's repeated judgements; absent where each was asked for once.
+        categories: mean of each category.
+        faults: answers by fault, the largest loss of points first.
+    """
+
+    n: int
+    scored: int
+    invalid: int
+    failed: int
+    exact_matches: int
+    mean: float | None
+    interval: Interval
+    mean_bounds: Bounds
+    median: float | None
+    quartiles: Quartiles
+    share_80_or_more: float | None
+    not_equal_to_reference: ScoredMean
+    without_twin_in_train: ScoredMean
+    mean_spread: float | None = Field(default=None, exclude_if=_is_none)
+    categories: dict[str, CategoryMean]
+    faults: dict[str, FaultCount]
+
+
+class JudgeIdentity(Metrics):
+    """Who judged: scores are comparable where ``fingerprint`` is equal. Further fields are the judge's own, as text."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    fingerprint: str
+    backend: str
+
+    @property
+    def model(self) -> str | None:
+        """The name of a judge that is a language model; None for one that is not."""
+        return self._own("model")
+
+    @property
+    def measure(self) -> str | None:
+        """What a judge computes that is a formula; None for a language model."""
+        return self._own("measure")
+
+    @property
+    def name(self) -> str:
+        """The judge's name for people."""
+        return self.model or f"built-in {self.backend} judge"
+
+    def _own(self, field: str) -> str | None:
+        return (self.__pydantic_extra__ or {}).get(field)
+
+
+class SelfTest(Metrics):
+    """What a judge made of answers whose quality is known (`stages.judge.self_test`).
+
+    Args:
+        separation: mean score of right answers minus mean score of wrong ones.
+        separations: mean score of right answers minus that of each kind of wrong answers.
+        smallest: the kind with the smallest separation.
+        kinds: mean score of each kind of answers.
+        scores: scores of each kind of answers.
+        without_score: probes to which the judge gave no score.
+        first_without_score: what was wrong with the first of these; absent where there is none.
+        unstable: share of probes that got another score when asked for again in the same words.
+        weak_on: kinds of wrong answers that the judge does not tell from right ones.
+    """
+
+    separation: float
+    separations: dict[str, float]
+    smallest: str
+    kinds: dict[str, float]
+    scores: dict[str, list[float]]
+    without_score: int
+    first_without_score: str | None = Field(default=None, exclude_if=_is_none)
+    unstable: float
+    weak_on: list[str] = Field(default_factory=list)
+
+
+class PairSelfTest(Metrics):
+    """What a judge made of pairs of a right and a wrong answer.
+
+    Args:
+        named_right: share of verdicts that name the right answer.
+        named_right_of: their number, for each kind of wrong answers.
+        first_position_share: of the verdicts that name an answer, the share that names the one shown first.
+        without_verdict: pairs without a verdict.
+    """
+
+    named_right: float
+    named_right_of: dict[str, int]
+    first_position_share: float | None
+    without_verdict: int
+
+
+class WinRate(Metrics):
+    """How often the tuned model's answer is the better one, a tie counting half, from 0 to 1."""
+
+    mean: float | None
+    interval: Interval
+    bounds: Bounds
+
+
+class LengthControlled(Metrics):
+    """The win rate that the tuned model would have if its answers were as long as the base model's.
+
+    Args:
+        win_rate: that win rate, from 0 to 1; null where the length cannot be told from the model.
+        interval: interval of the win rate.
+        length_effect: phi of the model (`stages.judge.scores.length_control`); above 0 if longer answers are preferred.
+        mean_length_difference: mean of tuned minus base, in characters.
+    """
+
+    win_rate: float | None
+    interval: Interval
+    length_effect: float | None
+    mean_length_difference: float | None
+
+
+class PairwiseMetrics(Metrics):
+    """The two models' answers side by side; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed``.
+
+    Args:
+        judge: the judge that compared.
+        self_test: its verdicts on pairs whose better answer is known.
+        rows: test rows.
+        wins: rows whose tuned answer is the better one in both orders.
+        ties: rows without a winner.
+        losses: rows whose base answer is the better one in both orders.
+        invalid: rows to which the judge replied without a verdict.
+        failed: rows to which no reply could be had.
+        identical: ties of answers that are equal.
+        inconsistent: ties of answers on which the two orders do not agree.
+        clusters: different instructions among the rows with an outcome.
+        consistency: of the rows judged in both orders, the share with the same verdict in both.
+        first_position_share: of their verdicts that name an answer, the share that names the one shown first; 0.5
+            where the position does not matter.
+        win_rate: how often the tuned answer won.
+        length_controlled: the win rate at equal length.
+    """
+
+    judge: JudgeIdentity
+    self_test: PairSelfTest
+    rows: int
+    wins: int
+    ties: int
+    losses: int
+    invalid: int
+    failed: int
+    identical: int
+    inconsistent: int
+    clusters: int
+    consistency: float | None
+    first_position_share: float | None
+    win_rate: WinRate
+    length_controlled: LengthControlled
+
+
+class Agreement(Metrics):
+    """How a judge's scores agree with human labels of the same answers; null where there is nothing to correlate.
+
+    Args:
+        n: number of answers.
+        pearson: Pearson's r.
+        spearman: Spearman's rho.
+        kendall: Kendall's tau-b.
+        weighted_kappa: Cohen's kappa with quadratic weights over bands of 10 points (Cohen 1968).
+        mean_difference: mean of score minus label, in points.
+        mean_absolute_difference: mean distance of score and label, in points.
+    """
+
+    n: int
+    pearson: float | None
+    spearman: float | None
+    kendall: float | None
+    weighted_kappa: float | None
+    mean_difference: float | None
+    mean_absolute_difference: float | None
+
+
+class Agreements(Metrics):
+    """The agreement on all labelled answers, and on those not equal to their reference."""
+
+    all: Agreement
+    not_equal_to_reference: Agreement
+
+
+class CrossValidation(Metrics):
+    """Mean absolute error in points on answers left out of the fit, before and after calibration."""
+
+    raw: float | None
+    calibrated: float | None
+
+
+class CalibratedMean(Metrics):
+    """A model's mean score, as judged and as human labels correct it.
+
+    Args:
+        raw: mean as judged; null without scores.
+        calibrated: corrected mean; null where too few of the model's answers are labelled.
+        interval: interval of the corrected mean.
+    """
+
+    raw: float | None
+    calibrated: float | None
+    interval: Interval | None
+
+
+class CalibrationMetrics(Metrics):
+    """The judge beside human labels.
+
+    Args:
+        sha256: SHA-256 of the file of labels.
+        rows: labels in the file.
+        stale: labels of other answers than these.
+        matched: labels of answers that the judge scored.
+        agreement: how the judge agrees with them.
+        cross_validation: error of the calibration; null with too few labels.
+        means: mean of each model; null with too few labels.
+    """
+
+    sha256: str
+    rows: int
+    stale: int
+    matched: int
+    agreement: Agreements
+    cross_validation: CrossValidation | None
+    means: dict[ModelName, CalibratedMean] | None
+
+
+class JudgeMetrics(Metrics):
+    """All figures of the stage judge.
+
+    Args:
+        judge: the judge that scored.
+        self_test: its scores of answers whose quality is known.
+        tuned: the fine-tuned model's scores.
+        base: the base model's scores; absent where it did not answer.
+        difference: tuned minus base, over the rows scored in both; absent where the base model did not answer.
+        calibration: the scores beside human labels; absent without them.
+        pairwise: the answers side by side; absent in the mode score.
+    """
+
+    judge: JudgeIdentity
+    self_test: SelfTest
+    tuned: ModelScores
+    base: ModelScores | None = Field(default=None, exclude_if=_is_none)
+    difference: Mean | None = Field(default=None, exclude_if=_is_none)
+    calibration: CalibrationMetrics | None = Field(default=None, exclude_if=_is_none)
+    pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=_is_none)
+
+    def by_model(self) -> dict[ModelName, ModelScores]:
+        """The scores of the models that answered, the base model first."""
+        found: dict[ModelName, ModelScores | None] = {"base": self.base, "tuned": self.tuned}
+        return {name: scores for name, scores in found.items() if scores is not None}
+
+
+class Headline(Metrics):
+    """A mean in points, with its 95 % interval."""
+
+    score: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+
+
+class TunedHeadline(Headline):
+    """The fine-tuned model's mean, and how many of its answers are behind it."""
+
+    scored: int
+    invalid: int
+    failed: int
+
+
+class PairwiseHeadline(Metrics):
+    """The win rate with its 95 % interval, and what it is worth; ``judge`` is short for who compared."""
+
+    judge: str
+    win_rate: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    length_controlled: float | None
+    consistency: float | None
+
+
+class Headlines(Metrics):
+    """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
+
+    The judge is among them, as its name and the beginning of its fingerprint: `dvc metrics diff` would set two judges'
+    scores beside one another and say nothing.
+    """
+
+    judge: str
+    tuned: TunedHeadline
+    base: Headline | None = Field(default=None, exclude_if=_is_none)
+    difference: Headline | None = Field(default=None, exclude_if=_is_none)
+    pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=_is_none)
