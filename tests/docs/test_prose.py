@@ -33,7 +33,6 @@ NOT_THE_FIELDS = {
     r"twins?": "duplicates",
     r"guessed tokens?|guesses": "draft tokens",
     r"share[ _]of[ _]peak": "HFU, or MFU",
-    r"lookahead": "prompt lookup",
     r"dearest": "largest",
     r"spoilt": "damaged",
     r"anew": "again, or from scratch",
@@ -68,7 +67,7 @@ def test_sentences_and_words_are_counted():
     assert [pages.words(sentence) for sentence in found] == [3, 7, 2]
 
 
-@pytest.mark.parametrize("page", pages.GUIDES)
+@pytest.mark.parametrize("page", pages.PAGES)
 def test_the_words_are_the_field_s(page):
     assert_the_field_s(page, pages.text(page))
 
