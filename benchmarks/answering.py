@@ -109,7 +109,9 @@ def read(folder: Path) -> Questions:
     return Questions.model_validate(read_json(folder / "questions.json", made_by="python -m benchmarks.generate"))
 
 
-def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int, *, lookahead: bool = True) -> Answer:
+def ours(
+    folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int, *, prompt_lookup: bool = True
+) -> Answer:
     """`stages.gpt2.decoding.generate` as the stage calls it, except that each answer ends at its given length."""
     loaded = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)
     model = decoding.prepare(loaded)
@@ -122,7 +124,7 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype, batch_size: int
                 max_new_tokens=lengths,
                 end_of_text=-1,
                 batch_size=batch_size,
-                speculative=lookahead,
+                speculative=prompt_lookup,
             )
         )
         return [made[number].ids for number in range(len(prompts))]
@@ -195,7 +197,7 @@ def transformers(folder: Path, device: torch.device, dtype: torch.dtype, batch_s
 
 CONTENDERS: dict[str, tuple[Callable[..., Answer], tuple[str, ...]]] = {
     "ours": (ours, ()),
-    "ours-one-by-one": (functools.partial(ours, lookahead=False), ()),
+    "ours-one-by-one": (functools.partial(ours, prompt_lookup=False), ()),
     "book": (book, ("llms-from-scratch",)),
     "transformers": (transformers, ("transformers",)),
 }

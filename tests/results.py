@@ -144,7 +144,7 @@ def training_costs(**changes: Any) -> TrainingCosts:
     counts = ("steps", "evaluations", "useful_tokens", "computed_tokens", "padded_tokens", "evaluation_tokens")
     work = ("training_tflop", "plain_training_tflop", "evaluation_tflop", "peak_tflop_per_second")
     seconds = ("seconds", "evaluation_seconds", "checkpoint_seconds")
-    unknown = ("share_of_peak", "tokens_per_second", "estimated_seconds", "seconds_to_first_step")
+    unknown = ("hfu", "tokens_per_second", "estimated_seconds", "seconds_to_first_step")
     values = {"history": "0" * 64, "device": "cpu", "precision": "fp32"}
     values |= dict.fromkeys((*counts, "peak_memory_bytes", "estimated_memory_bytes"), 0)
     values |= dict.fromkeys((*work, *seconds), 0.0) | dict.fromkeys(unknown)

@@ -1,7 +1,13 @@
-"""Tests are where a reader looks for them: tests/finetune/test_batches.py tests stages/finetune/batches.py."""
+"""Tests are where a reader looks for them: tests/finetune/test_batches.py tests stages/finetune/batches.py.
+
+Every module has such a file, or stands in `TESTED_ELSEWHERE`.
+"""
 
 from __future__ import annotations
 
+import ast
+import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +24,71 @@ OF_MORE_THAN_A_MODULE = {
     "judge/judges/test_replay.py": "the judges against what a real Ollama answered",
     "judge/scores/test_coverage.py": "the intervals of the scores, by simulation",
     "params/test_params.py": "a params.yaml that cannot be read",
+}
+
+#: Modules without a test file of their own, by the file that tests them. A folder stands for all modules in it.
+TESTED_ELSEWHERE = {
+    "flows/__main__.py": "flows/test_doors.py",
+    "flows/chat.py": "generate/test_conversation.py",
+    "flows/command_line.py": "flows/test_pipeline.py",
+    "flows/deploy.py": "flows/test_doors.py",
+    "flows/dvc_cli.py": "flows/test_stage_process.py",
+    "flows/guard.py": "flows/test_stage_process.py",
+    "flows/mlflow_run.py": "running/test_tracking.py",
+    "flows/overrides.py": "flows/test_profiles.py",
+    "flows/prefect_server.py": "flows/test_pipeline.py",
+    "flows/run.py": "flows/test_pipeline.py",
+    "flows/servers.py": "flows/test_doors.py",
+    "flows/supervised.py": "flows/test_doors.py",
+    "flows/tool_settings.py": "flows/test_pipeline.py",
+    "flows/waits.py": "flows/test_stage_process.py",
+    "stages/common/errors.py": "docs/test_facts.py",
+    "stages/common/metrics/finetune.py": "finetune/test_outputs.py",
+    "stages/common/metrics/generate.py": "generate/test_measures.py",
+    "stages/common/metrics/judge.py": "judge/test_outputs.py",
+    "stages/common/metrics/split.py": "split/test_census.py",
+    "stages/common/metrics/tokenize.py": "tokenize/test_counts.py",
+    "stages/common/records.py": "judge/test_outputs.py",
+    "stages/common/results/download.py": "test_end_to_end.py",
+    "stages/common/results/finetune.py": "finetune/test_outputs.py",
+    "stages/common/results/generate.py": "generate/test_stage.py",
+    "stages/common/results/judge.py": "judge/test_outputs.py",
+    "stages/common/results/split.py": "split/test_census.py",
+    "stages/common/results/tokenize.py": "tokenize/test_counts.py",
+    "stages/download/base_model.py": "download/test_stage.py",
+    "stages/finetune/costs/clock.py": "finetune/costs/test_ledger.py",
+    "stages/finetune/costs/disk.py": "finetune/test_checkpoint.py",
+    "stages/finetune/launch.py": "finetune/test_team.py",
+    "stages/finetune/layout.py": "finetune/test_batches.py",
+    "stages/finetune/optimizer.py": "finetune/test_trainer.py",
+    "stages/finetune/optimizer_step.py": "finetune/test_trainer.py",
+    "stages/finetune/passes.py": "finetune/test_trainer.py",
+    "stages/finetune/progress.py": "finetune/test_checkpoint.py",
+    "stages/finetune/soundness.py": "finetune/test_schedule.py",
+    "stages/finetune/training_run.py": "finetune/test_trainer.py",
+    "stages/generate/answering.py": "generate/test_stage.py",
+    "stages/generate/rows.py": "generate/test_stage.py",
+    "stages/gpt2/graphs.py": "gpt2/test_captured_decoding.py",
+    "stages/judge/judges/chat_judge.py": "judge/judges/test_openai.py",
+    "stages/judge/judges/deadline.py": "judge/judges/test_transport.py",
+    "stages/judge/judges/ollama_model.py": "judge/judges/test_ollama.py",
+    "stages/judge/judges/protocol.py": "judge/test_panel.py",
+    "stages/judge/judges/usage.py": "judge/judges/test_ollama.py",
+    "stages/judge/probes.py": "judge/test_self_test.py",
+    "stages/judge/runs/comparison.py": "judge/runs/test_compare.py",
+    "stages/judge/runs/plot.py": "judge/runs/test_compare.py",
+    "stages/judge/runs/results.py": "judge/runs/test_compare.py",
+    "stages/judge/runs/sources.py": "judge/runs/test_compare.py",
+    "stages/judge/runs/table.py": "judge/runs/test_compare.py",
+    "stages/params/": "params/test_params.py",
+    "stages/running/code_of.py": "test_architecture.py",
+    "stages/running/costs.py": "running/test_summary.py",
+    "stages/running/devices.py": "running/test_gpu.py",
+    "stages/running/out_of_memory.py": "finetune/costs/test_memory.py",
+    "stages/running/run_key.py": "finetune/test_checkpoint.py",
+    "stages/running/signals.py": "finetune/test_checkpoint.py",
+    "stages/running/summary_parts/": "running/test_summary.py",
+    "stages/tokenize/styles.py": "tokenize/test_prompt.py",
 }
 
 
@@ -53,6 +124,78 @@ def test_what_a_test_file_may_stand_for():
     assert found[0] == "stages/finetune/costs/work.py"
     assert "flows/run.py" in [path.relative_to(ROOT).as_posix() for path in candidates("flows/test_run.py")]
     assert candidates("split/test_stage.py") == [ROOT / "stages" / "split" / "__main__.py"]
+
+
+def our_modules() -> list[str]:
+    """The modules of the pipeline, relative to the repository."""
+    found = (path for top in ("stages", "flows") for path in (ROOT / top).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in found if path.name != "__init__.py")
+
+
+def mirrors(module: str) -> list[Path]:
+    """The test files of a module or of its package, whether they exist or not: tests/running/test_tracking.py too."""
+    path = Path(module)
+    folder = path.parent.relative_to("stages") if path.parts[0] == "stages" else path.parent
+    names = {"__main__": ["stage"], "job": ["job", "stage"]}.get(path.stem, [path.stem])
+    return [*(TESTS / folder / f"test_{name}.py" for name in names), TESTS / folder.parent / f"test_{folder.name}.py"]
+
+
+def elsewhere(module: str) -> str | None:
+    """The file in `TESTED_ELSEWHERE` that tests a module."""
+    return TESTED_ELSEWHERE.get(module) or TESTED_ELSEWHERE.get(f"{Path(module).parent.as_posix()}/")
+
+
+@functools.cache
+def named_in(path: Path) -> frozenset[Path]:
+    """The modules of ours that a module imports or runs: `python -m flows.run`, `python -m stages.split`, guard.py."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = node.value.split()
+            beside = (path.with_name(name) for name in names if re.fullmatch(r"\w+\.py", name))
+            found.update(file for file in beside if file.is_file())
+        for name in names:
+            if re.fullmatch(r"(stages|flows|tests)(\.\w+)*", name):
+                base = ROOT / name.replace(".", "/")
+                found.update(file for file in (base.with_suffix(".py"), base / "__main__.py") if file.is_file())
+    return frozenset(found)
+
+
+def reached_by(test: Path) -> set[Path]:
+    """The modules that a test file or its helpers name, and those that they import themselves."""
+    named = set(named_in(test))
+    named |= {further for helper in named if helper.is_relative_to(TESTS) for further in named_in(helper)}
+    return named | {further for module in named for further in named_in(module)}
+
+
+@pytest.mark.parametrize("module", our_modules())
+def test_every_module_has_tests_where_a_reader_looks_for_them(module):
+    own = any(path.is_file() for path in mirrors(module))
+
+    assert own or elsewhere(module), f"write {mirrors(module)[0].relative_to(ROOT)}, or add to TESTED_ELSEWHERE"
+    assert not (own and elsewhere(module)), "it has a test file of its own: remove it from TESTED_ELSEWHERE"
+
+
+@pytest.mark.parametrize("module", [module for module in our_modules() if elsewhere(module)])
+def test_a_module_that_is_tested_elsewhere_is_reached_from_there(module):
+    assert ROOT / module in reached_by(TESTS / str(elsewhere(module)))
+
+
+def test_what_is_tested_elsewhere_exists():
+    assert [name for name in TESTED_ELSEWHERE if not (ROOT / name).exists()] == []
+
+
+def test_where_the_tests_of_a_module_may_be():
+    found = [path.relative_to(ROOT).as_posix() for path in mirrors("stages/running/tracking/live.py")]
+
+    assert found == ["tests/running/tracking/test_live.py", "tests/running/test_tracking.py"]
+    assert mirrors("flows/run.py")[0] == TESTS / "flows" / "test_run.py"
+    assert mirrors("stages/split/__main__.py")[0] == TESTS / "split" / "test_stage.py"
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.relative_to(TESTS).as_posix())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import shutil
@@ -48,21 +46,6 @@ def test_every_file_of_the_packages_is_packed():
     done = subprocess.run([sys.executable, "-c", PACKED], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines() == tracked("stages", "flows")
-
-
-def test_a_console_script_is_a_program(monkeypatch):
-    started = []
-    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(arguments))
-    monkeypatch.setattr(sys, "argv", ["the-script", "--option"])
-
-    for entry in PROJECT["scripts"].values():
-        module, _, function = entry.partition(":")
-        getattr(importlib.import_module(module), function)()
-
-    assert len(started) == len(PROJECT["scripts"])
-    for python, dash_m, module, option in started:
-        assert (python, dash_m, option) == (sys.executable, "-m", "--option")
-        assert 'if __name__ == "__main__":' in Path(importlib.util.find_spec(module).origin).read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

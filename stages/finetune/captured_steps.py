@@ -36,8 +36,8 @@ class CapturedSteps:
     The run ends if they differ.
 
     Args:
-        step: makes one step.
-        runner: runs and captures work on the device.
+        step: function that makes one step.
+        runner: runner of the device, which captures work.
     """
 
     def __init__(self, step: OptimizerStep, runner: GraphRunner) -> None:
@@ -91,8 +91,8 @@ class CapturedLosses:
     """Computes losses of validation batches: the first of each shape eagerly, those after it from a CUDA graph.
 
     Args:
-        loss_of: computes the loss of a batch on the device, a scalar in fp32, without gradients.
-        runner: runs and captures work on the device.
+        loss_of: function that returns the loss of a batch on the device, a scalar in fp32, without gradients.
+        runner: runner of the device, which captures work.
         device: the device.
     """
 

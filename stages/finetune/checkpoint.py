@@ -63,7 +63,7 @@ class Checkpoints:
     Args:
         folder: the run's own; stages/finetune/job.py names it by `stages.running.run_key.run_key`.
         seconds: the shortest time between two checkpoints; it is longer where they would take more than `SHARE`.
-        say: is told why a checkpoint is refused.
+        say: function that prints why a checkpoint is refused.
         size: bytes of one checkpoint, from which the time of the first is estimated.
         periodic: whether there are checkpoints besides the one that is saved when the run is told to stop.
         now: the time in seconds.

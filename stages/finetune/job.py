@@ -75,7 +75,7 @@ def run(recipe: Finetune, gpus: int) -> None:
     """
     worker = environment.worker()
     if worker is not None:
-        with tracker.stage("finetune") if worker[0] == 0 else contextlib.nullcontext(None) as tracked:
+        with tracker.stage("finetune") if worker.rank == 0 else contextlib.nullcontext(None) as tracked:
             _as_worker(recipe, tracked)
     elif recipe.devices > 1:
         launch.run("stages.finetune", recipe.devices, gpus=gpus > 0)

@@ -36,9 +36,9 @@ class OptimizerStep:
     """Makes optimiser steps.
 
     Args:
-        loss_of: computes the loss of a micro-batch on the device.
+        loss_of: function that returns the loss of a micro-batch on the device.
         weights: the weights that are updated.
-        soundness: judges each step before its update.
+        soundness: check of each step before its update.
     """
 
     def __init__(self, loss_of: LossOf, weights: MasterWeights, soundness: Soundness) -> None:

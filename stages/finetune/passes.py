@@ -90,7 +90,7 @@ class Evaluation:
         rows: the rows, at least one.
         loss_on: which tokens count.
         team: the processes that evaluate together.
-        loss_of: computes `summed_loss` of the model and a batch in main memory; None does it plainly.
+        loss_of: function that returns `summed_loss` of the model and a batch in main memory; None does it plainly.
 
     Raises:
         DataError: no row has a target token.
@@ -119,7 +119,7 @@ class Evaluation:
         """Evaluate the model as it is.
 
         Args:
-            check: called before each batch; it may end the evaluation by raising.
+            check: function called before each batch; it may end the evaluation by raising.
         """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for batch in self._batches:

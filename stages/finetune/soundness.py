@@ -1,4 +1,4 @@
-"""Whether a step is that of a run that still learns: stops a run before its weights are spoilt.
+"""Whether a step is that of a run that still learns: stops a run before its weights are damaged.
 
 A step is unsound if
 

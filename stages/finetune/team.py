@@ -149,7 +149,7 @@ class Team:
 
         Args:
             model: what `working_model` gave, in the dtype of its matrix products.
-            loss_of: takes the model and a batch.
+            loss_of: function that returns the loss of the model on a batch.
         """
         if self.size == 1 or self.sharded:
             return lambda batch: loss_of(model, batch)

@@ -44,21 +44,22 @@ def fit(
     changes no weight. A run that goes on from a checkpoint ends with the same bits as one left alone.
 
     Args:
-        model: on its device, in fp32; it is left there in fp32 with the weights that the run keeps. Where each process
-            has a share of the weights only, ``model`` is in main memory, and all of them are gathered there at the end.
+        model: the model on its device, in fp32; it is left there in fp32 with the weights that the run keeps. Where
+            each process has a share of the weights only, ``model`` is in main memory, and all of them are gathered
+            there at the end.
         run: what is trained how, and on what.
-        on_step: is given a record of the untrained model and of every step done here, in order, in the process of rank
-            0. On a GPU a record comes one step late, except where an evaluation or a checkpoint follows, so that the
-            loop never waits for the GPU.
-        checkpoints: where to go on from and to save to.
-        clock: takes the time of evaluations.
+        on_step: function that takes a record of the untrained model and of every step done here, in order, in the
+            process of rank 0. On a GPU a record comes one step late, except where an evaluation or a checkpoint
+            follows, so that the loop never waits for the GPU.
+        checkpoints: checkpoints to go on from and to save to.
+        clock: clock that times the evaluations.
 
     Returns:
         Everything from the run's beginning on, whenever that was.
 
     Raises:
         DataError: the rows have nothing to learn from, or the loss of the untrained model is not finite.
-        ConfigError: the recipe makes no step from these rows, or it spoils the model (`stages.finetune.soundness`);
+        ConfigError: the recipe makes no step from these rows, or it damages the model (`stages.finetune.soundness`);
             the message says which weights are kept.
         Interrupted: SIGINT or SIGTERM has come, and the run is saved.
     """
@@ -277,7 +278,7 @@ class _Training:
             raise _Stopped
 
     def _fail(self, step: Step, fault: str) -> NoReturn:
-        """Stop a run that spoils its model, and say which weights are kept where."""
+        """Stop a run that damages its model, and say which weights are kept where."""
         names = ", ".join(row.id for row in step.rows)
         folders = sorted(self._checkpoints.folder.glob("step-*"), reverse=True) if self._checkpoints else []
         kept = ", ".join(f"after step {int(folder.name.removeprefix('step-'))} in {folder}" for folder in folders)

@@ -104,7 +104,7 @@ class Replayer:
     Args:
         runner: runner of the device.
         what: name of the work, in the plural, for the warning where it cannot be captured.
-        tidy: called after a failed capture, to discard what it left unfinished.
+        tidy: function that discards what a failed capture left unfinished.
     """
 
     def __init__(self, runner: GraphRunner, what: str, tidy: Callable[[], None] = lambda: None) -> None:

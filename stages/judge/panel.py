@@ -135,7 +135,7 @@ def judge_each(
         if cache is None:
             raise
         wanted = {key for question in questions for key in keys(question)}
-        kept = sum(cache.get(key) is not None for key in wanted)
+        kept = sum(key in cache for key in wanted)
         so_far = f"{kept} of {len(wanted)} verdicts are kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
 

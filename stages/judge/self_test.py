@@ -53,7 +53,7 @@ REPEATS, MOST_UNSTABLE = 2, 0.5
 #: expected value moves with the last bits of the probabilities that it is made of.
 SAME_SCORE, SAME_EXPECTED = 0.5, 5.0
 #: The least share of verdicts on pairs that must name the reference. A judge with nothing but a position bias gets 0.5;
-#: with 48 verdicts one that guesses reaches 0.75 once in three thousand times.
+#: with 48 verdicts one that answers at random reaches 0.75 once in three thousand times.
 LEAST_NAMED = 0.75
 #: The least number of twelve verdicts that must name the reference beside nothing at all, and beside an order.
 LEAST_NAMED_OF_KIND = {"empty": 10, ORDER: 10}

@@ -22,7 +22,7 @@ class AnswerProgress:
         name: name of the model.
         count: number of rows.
         done: how many of them an earlier run has answered.
-        clock: gives the time in seconds.
+        clock: function that returns the time in seconds.
     """
 
     def __init__(self, name: ModelName, count: int, done: int, clock: Callable[[], float] = time.monotonic) -> None:

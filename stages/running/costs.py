@@ -30,7 +30,7 @@ class TrainingCosts(Metrics):
         plain_training_tflop: operations of the same rows one by one, with logits of every token.
         evaluation_tflop: operations done in evaluations.
         peak_tflop_per_second: rate of matrix products measured on the device.
-        share_of_peak: HFU (hardware FLOPs utilisation): operations done a second, over that peak.
+        hfu: HFU (hardware FLOPs utilisation): operations done a second, over that peak.
         tokens_per_second: useful tokens a second.
         seconds: duration of the stage.
         estimated_seconds: the duration that the stage announced after its first steps.
@@ -54,7 +54,7 @@ class TrainingCosts(Metrics):
     plain_training_tflop: float
     evaluation_tflop: float
     peak_tflop_per_second: float
-    share_of_peak: float | None
+    hfu: float | None
     tokens_per_second: float | None
     seconds: float
     estimated_seconds: float | None

@@ -140,8 +140,12 @@ def _try(devices: Sequence[str], count: int, folder: Path) -> list[str]:
     try:
         # In sorted order, so that processes that want all cards meet at the first and not half-way.
         for uuid in sorted(devices) if count > 1 else devices:
-            if _lock(folder, uuid):
-                taken.append(uuid)
+            if (descriptor := _lock(folder, uuid)) is None:
+                continue
+            # Held before its file is written to, so that whatever happens there, the card is released.
+            _held[uuid] = descriptor
+            taken.append(uuid)
+            _describe_holder(descriptor)
             if len(taken) == count:
                 return taken
     except BaseException:
@@ -151,7 +155,8 @@ def _try(devices: Sequence[str], count: int, folder: Path) -> list[str]:
     return []
 
 
-def _lock(folder: Path, uuid: str) -> bool:
+def _lock(folder: Path, uuid: str) -> int | None:
+    """Lock a card; return the descriptor of its lock file, or None if another process holds it."""
     path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
     descriptor = _open(path)
     try:
@@ -161,11 +166,15 @@ def _lock(folder: Path, uuid: str) -> bool:
         raise
     if not ours:
         os.close(descriptor)
-        return False
-    _held[uuid] = descriptor
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()}: {_program()}\n".encode(), 0)
-    return True
+        return None
+    return descriptor
+
+
+def _describe_holder(descriptor: int) -> None:
+    """Write into a lock file who holds it. On a full disk it stays empty: only the lock counts."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}: {_program()}\n".encode(), 0)
 
 
 def _open(path: Path) -> int:
@@ -206,7 +215,8 @@ def _release(uuids: Sequence[str]) -> None:
         descriptor = _held.pop(uuid, None)
         if descriptor is not None:
             # The words go before the lock does, or they would wipe the next holder's.
-            os.ftruncate(descriptor, 0)
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
 

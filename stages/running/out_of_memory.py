@@ -35,7 +35,7 @@ def explained(explain: Callable[[], tuple[str, str]]) -> Iterator[None]:
     """Turn a shortage of memory that the block meets into an error that says what to lower.
 
     Args:
-        explain: called then; it says what wants the memory, and what to lower.
+        explain: function called then; it says what wants the memory, and what to lower.
 
     Raises:
         ConfigError: memory is short.

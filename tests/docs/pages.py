@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.root import ROOT
 
-#: Every page, by its path in the repository. The decisions are a record: their words are those of their day.
+#: Every page, by its path in the repository. The decisions are a record: what they name is that of their day.
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks/README.md", *ROOT.glob("docs/*.md"))

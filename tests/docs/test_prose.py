@@ -1,9 +1,16 @@
-"""How the documentation is written: short sentences, the field's terms, links that lead somewhere."""
+"""How the documentation and the code are written: short sentences, the field's terms, links that lead somewhere.
+
+The code's prose is its comments, its docstrings and the texts of its messages.
+"""
 
 from __future__ import annotations
 
+import ast
+import io
 import re
 import statistics
+import tokenize
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,11 +32,23 @@ NOT_THE_FIELDS = {
     r"common (prefix|beginning)": "shared prefix",
     r"twins?": "duplicates",
     r"guessed tokens?|guesses": "draft tokens",
-    r"share of peak": "MFU",
+    r"share[ _]of[ _]peak": "HFU, or MFU",
     r"dearest": "largest",
+    r"spoilt": "damaged",
     r"anew": "again, or from scratch",
     r"whence|thereof": "plain words",
 }
+
+#: Our modules, by their path in the repository.
+CODE = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("stages", "flows", "benchmarks", "tools")
+    for path in (ROOT / folder).rglob("*.py")
+)
+#: Beginnings of an argument's text that make neither a noun phrase nor a sentence: "seed: of the bootstrap".
+NO_NOUN_PHRASE = re.compile(
+    r"(is|are|was|of|to|as|for|on|in|by|from|with|takes|gives|makes|computes|returns|called|told|given|where to)\b"
+)
 
 
 @pytest.mark.parametrize("page", pages.GUIDES)
@@ -48,11 +67,78 @@ def test_sentences_and_words_are_counted():
     assert [pages.words(sentence) for sentence in found] == [3, 7, 2]
 
 
-@pytest.mark.parametrize("page", pages.GUIDES)
+@pytest.mark.parametrize("page", pages.PAGES)
 def test_the_words_are_the_field_s(page):
+    assert_the_field_s(page, pages.text(page))
+
+
+def assert_the_field_s(where: str, text: str) -> None:
     for pattern, word in NOT_THE_FIELDS.items():
-        found = re.search(rf"\b({pattern})\b", pages.text(page), flags=re.IGNORECASE)
-        assert found is None, f"{page}: say {word}, not {found[0]!r}"
+        found = re.search(rf"\b({pattern})\b", " ".join(text.split()), flags=re.IGNORECASE)
+        assert found is None, f"{where}: say {word}, not {found[0]!r}"
+
+
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """The comments of a module with the number of their first line; those of lines that follow one another are one."""
+    first, last, text = 0, -1, ""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        line, words = token.start[0], token.string.lstrip("#: ")
+        if line == last + 1:
+            last, text = line, f"{text} {words}"
+            continue
+        if text:
+            yield first, text
+        first, last, text = line, line, words
+    if text:
+        yield first, text
+
+
+def strings(source: str) -> Iterator[tuple[int, str]]:
+    """The strings of a module, docstrings and the fixed parts of f-strings among them, with their line numbers."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def arguments(source: str) -> Iterator[tuple[str, str]]:
+    """The names and texts of the entries under Args: and Attributes: in a module's docstrings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docs = ast.get_docstring(node) or ""
+            for section in re.findall(r"^(?:Args|Attributes):\n((?:    .*(?:\n|$)|\n)+)", docs, flags=re.MULTILINE):
+                yield from re.findall(r"^ {4}(\*{0,2}\w+): (.*)$", section, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_the_words_of_the_code_are_the_field_s(path):
+    source = (ROOT / path).read_text(encoding="utf-8")
+    for line, text in (*comments(source), *strings(source)):
+        assert_the_field_s(f"{path}:{line}", text)
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_what_is_said_of_an_argument_begins_with_a_noun_phrase_or_a_sentence(path):
+    entries = arguments((ROOT / path).read_text(encoding="utf-8"))
+
+    assert [(name, text) for name, text in entries if NO_NOUN_PHRASE.match(text)] == []
+
+
+def test_the_prose_of_a_module_is_found():
+    source = (
+        '"""A module."""\n\n#: A constant that is\n#: explained.\nLIMIT = 1  # Why.\n\n\n'
+        "def say(what: str, to: str) -> None:\n"
+        '    """Say it.\n\n    Args:\n        what: of a word,\n            or: two.\n        to: the reader.\n\n'
+        '    Raises:\n        OSError: is full.\n    """\n'
+        '    raise OSError(f"no {what} " "left")\n'
+    )
+
+    assert list(comments(source)) == [(3, "A constant that is explained. Why.")]
+    assert {"A module.", "no ", " left"} <= {text for _, text in strings(source)}
+    assert list(arguments(source)) == [("what", "of a word,"), ("to", "the reader.")]
+    assert NO_NOUN_PHRASE.match("of a word,")
+    assert not NO_NOUN_PHRASE.match("offset of the entry.")
 
 
 def test_the_readme_is_short():

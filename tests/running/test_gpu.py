@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -230,6 +231,36 @@ def test_a_lock_folder_that_is_a_file_or_a_link_is_refused(tmp_path: Path) -> No
     (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="set PIPELINE_GPU_LOCKS"), gpu.lease():
         pass
+
+
+def test_a_lock_file_that_cannot_be_written_to_is_locked_all_the_same(tmp_path: Path, hold: Holder) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with gpu.lease() as cards:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert cards == ("GPU-a",)
+            assert (tmp_path / "locks" / "GPU-a.lock").read_text() == ""
+            waiting = hold()
+            assert line(waiting) == "waiting for 1 free GPU (GPU-a: held)"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert line(waiting) == "holds GPU-a GPU-a"
+
+
+def test_an_interruption_while_the_lock_file_is_written_to_releases_the_card(
+    monkeypatch: pytest.MonkeyPatch, hold: Holder
+) -> None:
+    class Interrupted:
+        @property
+        def __spec__(self) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", Interrupted())  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt), gpu.lease():
+            pass
+    assert line(hold()) == "holds GPU-a GPU-a"
 
 
 def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

@@ -108,7 +108,7 @@ def fill(root: Path) -> None:
     write_metrics(root / FINETUNE_METRICS, results.finetune_metrics(**counts, **losses))
     write_history(root, first=10.5)
     times = {"seconds": 65.2, "estimated_seconds": 57.9, "seconds_to_first_step": 6.0}
-    speeds = {"tokens_per_second": 6250.4, "share_of_peak": 0.42, "peak_tflop_per_second": 0.15}
+    speeds = {"tokens_per_second": 6250.4, "hfu": 0.42, "peak_tflop_per_second": 0.15}
     memory = {"peak_memory_bytes": 3 << 29}
     ours = {"history": sha256(root / HISTORY)}
     write_metrics(root / TRAINING_COSTS, results.training_costs(**ours, **times, **speeds, **memory))

@@ -16,7 +16,7 @@ class FinetuneMetrics(Metrics):
         trained_parameters: parameters that LoRA trains; absent where all are trained.
         steps: optimiser steps done.
         epochs: epochs begun.
-        tokens_seen: as in `StepRecord`.
+        tokens_seen: tokens seen as in `StepRecord`.
         train_loss: loss of the last step's batch.
         val_loss_before: validation loss of the untrained model.
         val_loss: validation loss of the weights that are kept, those of ``kept_step``.

@@ -189,7 +189,7 @@ class PairSelfTest(Metrics):
     Args:
         named_right: share of verdicts that name the right answer.
         named_right_of: their number, for each kind of wrong answers.
-        first_position_share: of the verdicts that name an answer, the share that names the one shown first.
+        first_position_share: share that names the answer shown first, of the verdicts that name one.
         without_verdict: pairs without a verdict.
     """
 
@@ -238,9 +238,9 @@ class PairwiseMetrics(Metrics):
         identical: ties of answers that are equal.
         inconsistent: ties of answers on which the two orders do not agree.
         clusters: different instructions among the rows with an outcome.
-        consistency: of the rows judged in both orders, the share with the same verdict in both.
-        first_position_share: of their verdicts that name an answer, the share that names the one shown first; 0.5
-            where the position does not matter.
+        consistency: share with the same verdict in both orders, of the rows judged in both.
+        first_position_share: share that names the answer shown first, of their verdicts that name one; 0.5 where the
+            position does not matter.
         win_rate: how often the tuned answer won.
         length_controlled: the win rate at equal length.
     """

@@ -23,10 +23,10 @@ class Ledger:
 
     Args:
         plan: what the run computes.
-        clock: takes its time.
+        clock: the clock of its steps and of what is timed apart.
         peak: operations a second that matrix products of its dtype reach on its device.
-        say: is told the estimate.
-        since_start: gives the seconds since the program began.
+        say: function that prints the estimate.
+        since_start: function that returns the seconds since the program began.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Ledger:
             plain_training_tflop=done.plain_flop / TERA,
             evaluation_tflop=evaluations * evaluation.flop / TERA,
             peak_tflop_per_second=self._peak / TERA,
-            share_of_peak=None if rate is None else rate / self._peak,
+            hfu=None if rate is None else rate / self._peak,
             tokens_per_second=steady.tokens / seconds if seconds else None,
             seconds=self._since_start(),
             estimated_seconds=self.estimated,

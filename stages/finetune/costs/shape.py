@@ -29,7 +29,7 @@ class Shape:
         tokens: tokens that belong to rows.
         targets: indices whose logits are made. Within the shared prefix an index counts once for every id that comes
             next.
-        inputs: for each row, its tokens if it were alone.
+        inputs: tokens of each row if it were alone.
         layout: what rows are padded to.
     """
 

@@ -88,9 +88,9 @@ class JudgeBackend(Protocol):
     """A judge: what `judge.backend` of params.yaml names. `judge` is called from several threads at a time.
 
     Attributes:
-        cacheable: asking costs more than reading a kept verdict, so that verdicts are kept.
-        deterministic: it is a fixed measure. The same question always gets the same verdict, and an answer equal to
-            its reference gets 100, so that there is nothing to repeat or to skip.
+        cacheable: whether asking costs more than reading a kept verdict, so that verdicts are kept.
+        deterministic: whether it is a fixed measure. The same question always gets the same verdict, and an answer
+            equal to its reference gets 100, so that there is nothing to repeat or to skip.
     """
 
     cacheable: ClassVar[bool]

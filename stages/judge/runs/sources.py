@@ -31,7 +31,7 @@ class Run:
     """One run's verdicts.
 
     Attributes:
-        name: as the user named it, with the commit where it is a revision or an experiment.
+        name: name that the user gave it, with the commit where it is a revision or an experiment.
         judge: the judge's identity.
         verdicts: verdicts on the answers of all models.
     """

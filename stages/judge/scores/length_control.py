@@ -58,7 +58,7 @@ def fit(
     """Theta and phi of the model, at the greatest penalised likelihood; a tie is half a win and half a loss.
 
     Args:
-        feature: as `length_feature` gives it, [rows].
+        feature: result of `length_feature`, [rows].
         preferences: 1 where the tuned model's answer is better, 0 where the base model's is, 0.5 at a tie, [rows].
         weights: how often each row counts, [rows].
         ridge: ridges on theta and on phi; where both are 0 there may be no best fit.

@@ -95,7 +95,7 @@ def test_what_a_run_has_cost_worked_by_hand(monkeypatch):
             "evaluation_tflop": 150e-12,
             "peak_tflop_per_second": 100e-12,
             # Three steps of 100 operations and 10 tokens in 6 seconds.
-            "share_of_peak": 0.5,
+            "hfu": 0.5,
             "tokens_per_second": 5.0,
             "seconds": 10 + 4 + 3 * 2 + 3 * 3,
             "estimated_seconds": None,
@@ -137,7 +137,7 @@ def test_a_run_of_one_step_has_no_speed():
     costs = run(steps=1, done=1, said=[])[0].costs(**ABOUT)
 
     assert costs.tokens_per_second is None
-    assert costs.share_of_peak is None
+    assert costs.hfu is None
 
 
 @pytest.mark.parametrize(
