@@ -25,7 +25,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -34,7 +34,7 @@ from stages.common.records import Metrics, write_metrics
 from stages.common.results.judge import PairSelfTest, SelfTest, Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
-from stages.judge.panel import judge_with_progress_bar
+from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.probes import CLAIM, COMPARED, ORDER, OTHER, PARAPHRASE, RIGHT, pair_probes, probes
 from stages.params.judge import Judge
 from stages.running import console
@@ -256,7 +256,8 @@ def _once(
 def _ask(judge: JudgeBackend, settings: Judge, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
     if judge.cacheable:  # another judge is as quick as saying so
         console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
-    verdicts = judge_with_progress_bar(judge, asked, what="trying the judge", parallel=settings.parallel, cache=cache)
+    asking = Asking(settings.parallel, cache=cache)
+    verdicts = judge_with_progress_bar(judge, asked, asking, what="trying the judge")
     _require_answers(verdicts)
     return verdicts
 
@@ -285,7 +286,6 @@ def _measure(
     wrong = {kind: found for kind, found in scores.items() if kind not in (RIGHT, PARAPHRASE)}
     apart = {kind: round(right - statistics.fmean(found), 2) for kind, found in wrong.items()}
     without = [verdict for verdict in verdicts if verdict.score is None]
-    first: dict[str, Any] = {"first_without_score": without[0].detail} if without else {}
     return SelfTest(
         separation=round(right - statistics.fmean(score for found in wrong.values() for score in found), 2),
         separations=apart,
@@ -294,7 +294,7 @@ def _measure(
         scores={kind: [round(score, 2) for score in found] for kind, found in scores.items()},
         without_score=len(without),
         unstable=_unstable(judge, asked, SAME_EXPECTED if settings.expected_value else SAME_SCORE),
-        **first,
+        first_without_score=without[0].detail if without else None,
     )
 
 
