@@ -25,12 +25,11 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.common.records import Metrics, write_metrics
+from stages.common.records import MetricsT, write_metrics
 from stages.common.results.judge import PairSelfTest, SelfTest, Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
@@ -57,8 +56,6 @@ LEAST_NAMED = 0.75
 #: The least number of twelve verdicts that must name the reference beside nothing at all, and beside an order.
 LEAST_NAMED_OF_KIND = {"empty": 10, ORDER: 10}
 _FIX = "choose another judge.model or judge.rubric in params.yaml"
-
-M = TypeVar("M", bound=Metrics)
 
 
 def self_test(judge: JudgeBackend, settings: Judge, folder: Path | None = None) -> SelfTest:
@@ -224,10 +221,10 @@ def _once(
     judge: JudgeBackend,
     folder: Path | None,
     asked: Sequence[Question],
-    kind: type[M],
-    measure: Callable[[VerdictCache | None], M],
-    accept: Callable[[M], None],
-) -> M:
+    kind: type[MetricsT],
+    measure: Callable[[VerdictCache | None], MetricsT],
+    accept: Callable[[MetricsT], None],
+) -> MetricsT:
     """Measure and accept, unless the same judge has been accepted before on the same questions.
 
     The verdicts of a judge that is not accepted are dropped: after its server is fixed it has to be asked again.
