@@ -260,9 +260,9 @@ def recolour(text: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", "#123456", text, count=1)
 
 
-def reword(text: str) -> str:
-    """Another text in a module."""
-    return text + '\n\nADDED = "another line"\n'
+def put(new: str, *, for_: str) -> Callable[[str], str]:
+    """Other code for a piece of a module."""
+    return lambda text: text.replace(for_, new)
 
 
 def loss_picture() -> str:
@@ -296,16 +296,22 @@ CHANGES = {
     "an option of generate": Change.of("stages/params/generate.py", add_option("Generate"), "generate"),
     "an option of finetune": Change.of("stages/params/finetune.py", add_option("Finetune"), "finetune"),
     "a colour of the scores": Change.of("stages/judge/scores/plot.py", recolour, "judge"),
-    "a result of the judge": Change.of("stages/common/results/judge.py", reword, "judge"),
-    "a progress line": Change.of("stages/running/console.py", reword),
-    "a line of the summary": Change.of("stages/running/summary.py", reword),
-    "a tracked value": Change.of("stages/running/tracking/mirror.py", reword),
-    "an estimate of memory": Change.of("stages/finetune/costs/memory.py", reword),
+    "a result of the judge": Change.of(
+        "stages/common/results/judge.py",
+        put("unstable: float\n    added: int | None = None\n", for_="unstable: float\n"),
+        "judge",
+    ),
+    "a progress line": Change.of(
+        "stages/running/console.py", put("{rest} are left", for_="the rest will take about {rest}")
+    ),
+    "a line of the summary": Change.of("stages/running/summary.py", put('"loss"', for_='"loss curve"')),
+    "a tracked value": Change.of("stages/running/tracking/metric_names.py", put('"val/mean"', for_='"val/loss"')),
+    "an estimate of memory": Change.of("stages/finetune/costs/memory.py", put("2 * a_logit", for_="a_logit")),
 }
 #: Changes that must leave a trained model alone, whatever else they make stale.
 NOT_RETRAINED = {
     "a colour of the loss curve": Change.of(loss_picture(), recolour),
-    "a way to decode": Change.of("stages/gpt2/decoding.py", reword),
+    "a way to decode": Change.of("stages/gpt2/decoding.py", put("FREE_SLOTS = 1 / 2", for_="FREE_SLOTS = 1 / 4")),
 }
 
 
