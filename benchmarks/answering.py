@@ -117,16 +117,8 @@ def ours(
     model = decoding.prepare(loaded)
 
     def answer(prompts: Sequence[list[int]], lengths: Sequence[int]) -> Answers:
-        made = dict(
-            decoding.generate(
-                model,
-                prompts,
-                max_new_tokens=lengths,
-                end_of_text=-1,
-                batch_size=batch_size,
-                speculative=prompt_lookup,
-            )
-        )
+        how = decoding.Decoding(-1, lengths, batch_size, speculative=prompt_lookup)
+        made = dict(decoding.generate(model, prompts, how))
         return [made[number].ids for number in range(len(prompts))]
 
     return answer

@@ -1,4 +1,4 @@
-"""`transformers` in a plain loop, and TRL's SFTTrainer, each with the settings that make it fast here.
+"""`transformers` in a plain loop, with the settings that make it fast here, and what `benchmarks.sft_trainer` shares.
 
 bf16 autocast over fp32 weights, fused AdamW on every parameter, scaled-dot-product attention, no activation
 checkpointing, no clipping. Rows are padded to the longest of their batch. The padding-free kinds pack a batch's rows
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoTokenizer, DataCollatorWithFlattening, GPT2LMHeadModel, TrainerCallback
+from transformers import DataCollatorWithFlattening, GPT2LMHeadModel
 
 from benchmarks.clock import EVALUATIONS, Clock
 from benchmarks.results import Timing, Training
@@ -46,69 +46,6 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_
     for _ in range(EVALUATIONS):
         with clock.evaluation():
             mean_loss(model, task.val, task.recipe.batch_size, collate, device)
-    return outcome(clock.result(), model, task, device)
-
-
-def train_trl(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_free: bool) -> Training:
-    """TRL's SFTTrainer."""
-    from datasets import Dataset, disable_progress_bars
-    from trl import SFTConfig, SFTTrainer
-
-    class Measured(SFTTrainer):  # type: ignore[misc]
-        def training_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
-            self.last = [targets(inputs)]
-            loss = super().training_step(model, inputs, *arguments, **named)
-            self.last.insert(0, loss.detach())
-            return loss
-
-    class Stamp(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            clock.begin()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.step(*trainer.last)
-
-    disable_progress_bars()
-    recipe = task.recipe
-    model = load(model_folder)
-    settings = SFTConfig(
-        output_dir=str(model_folder.parent / "trl"),
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        max_steps=task.warmup + task.steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant",
-        max_grad_norm=0.0,
-        bf16=True,
-        use_cpu=device == "cpu",
-        gradient_checkpointing=False,
-        padding_free=padding_free,
-        max_length=None,
-        train_sampling_strategy="sequential",
-        dataloader_pin_memory=device == "cuda",
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    # The trainer divides by the number of labels, a row's first among them unless it is taken out.
-    datasets = {
-        name: Dataset.from_list([{"input_ids": row.ids, "labels": [IGNORED, *row.ids[1:]]} for row in rows])
-        for name, rows in (("train", task.order()), ("eval", sorted(task.val, key=length)))
-    }
-    trainer = Measured(
-        model=model,
-        args=settings,
-        train_dataset=datasets["train"],
-        eval_dataset=datasets["eval"],
-        processing_class=AutoTokenizer.from_pretrained(model_folder),
-        optimizers=(adamw(model.to(device), task), None),
-        callbacks=[Stamp()],
-    )
-    trainer.train()
-    for _ in range(EVALUATIONS):
-        with clock.evaluation():
-            trainer.evaluate()
     return outcome(clock.result(), model, task, device)
 
 

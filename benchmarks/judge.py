@@ -38,7 +38,7 @@ from stages.common.files import write_json
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
-from stages.judge.panel import judge_each
+from stages.judge.panel import Asking, judge_each
 from stages.params.judge import Judge
 from stages.running import program
 
@@ -246,7 +246,7 @@ def ours(url: str, items: int, slots: int, memory: Memory) -> int:
         judge = open_ollama_judge(Judge.model_validate(values))
         asked = questions(items)
         memory.start()
-        found = judge_each(judge, asked, parallel=slots, cache=cache, progress=memory)
+        found = judge_each(judge, asked, Asking(slots, cache=cache), memory)
         scored = sum(verdict.score is not None for verdict in found)
         judge.close()
     return scored

@@ -20,14 +20,12 @@ class Contender:
     """Where a contender's code is.
 
     Args:
-        module: a module of this package.
-        function: the function in it that trains.
+        module: a module of this package; its function ``train`` trains.
         options: options of that function.
         packages: distributions that the contender needs and the project does not.
     """
 
     module: str
-    function: str = "train"
     options: Mapping[str, bool] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
 
@@ -38,8 +36,8 @@ CONTENDERS = {
     "book-bf16": Contender("book", options={"bf16": True}, packages=("llms-from-scratch",)),
     "transformers": Contender("huggingface", options={"padding_free": False}, packages=("transformers",)),
     "transformers-padding-free": Contender("huggingface", options={"padding_free": True}, packages=("transformers",)),
-    "trl": Contender("huggingface", "train_trl", {"padding_free": False}, packages=("trl", "transformers")),
-    "trl-padding-free": Contender("huggingface", "train_trl", {"padding_free": True}, packages=("trl", "transformers")),
+    "trl": Contender("sft_trainer", options={"padding_free": False}, packages=("trl", "transformers")),
+    "trl-padding-free": Contender("sft_trainer", options={"padding_free": True}, packages=("trl", "transformers")),
 }
 PEERS = tuple(name for name in CONTENDERS if name != "ours")
 
@@ -63,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     contender = CONTENDERS[arguments.name]
     # Its module imports a peer's package, which need not be installed for the others.
-    train = getattr(importlib.import_module(f"benchmarks.{contender.module}"), contender.function)
+    train = importlib.import_module(f"benchmarks.{contender.module}").train
     given = task.read(arguments.folder)
     clock = Clock(given, arguments.device)
     trained: Training = train(given, arguments.folder / "model", arguments.device, clock, **contender.options)

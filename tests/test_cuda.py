@@ -77,10 +77,8 @@ def test_answers_in_fp32_are_those_of_the_cpu(batch_size, monkeypatch):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(3.0)
-        made = decoding.generate(
-            decoding.prepare(model.to(device)), PROMPTS, max_new_tokens=20, end_of_text=0, batch_size=batch_size
-        )
-        return dict(made)
+        how = decoding.Decoding(0, max_new_tokens=20, batch_size=batch_size)
+        return dict(decoding.generate(decoding.prepare(model.to(device)), PROMPTS, how))
 
     expected = answers("cpu")
     assert answers("cuda") == expected

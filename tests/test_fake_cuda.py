@@ -55,9 +55,8 @@ print(len(history) - 1, sum(record.val_loss is not None for record in history))
 """
 ANSWER = """
 prompts = [[3, 1, 4, 1, *range(length)] for length in range(1, 20)]
-made = decoding.generate(
-    decoding.prepare(model.to(torch.{dtype})), prompts, max_new_tokens=40, end_of_text=-1, batch_size=8
-)
+how = decoding.Decoding(-1, max_new_tokens=40, batch_size=8)
+made = decoding.generate(decoding.prepare(model.to(torch.{dtype})), prompts, how)
 print(sum(len(answer.ids) for _, answer in made))
 """
 

@@ -34,11 +34,11 @@ class Metrics(Record):
     """The figures of a stage. A figure that could not be measured is null; one that was not asked for is absent."""
 
 
-R = TypeVar("R", bound=Record)
-M = TypeVar("M", bound=Metrics)
+RecordT = TypeVar("RecordT", bound=Record)
+MetricsT = TypeVar("MetricsT", bound=Metrics)
 
 
-def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
+def read_records(path: Path, kind: type[RecordT], *, made_by: str) -> Iterator[RecordT]:
     """Yield the rows of a JSONL file.
 
     Args:
@@ -50,12 +50,7 @@ def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
         DataError: the file is missing, or a line is not a row of that kind.
     """
     for number, value in read_jsonl(path, made_by=made_by):
-        try:
-            yield kind.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "the row"
-            raise DataError(f"{path}, line {number}: {field}: {first['msg']}", made_by) from None
+        yield _checked(kind, value, f"{path}, line {number}", "the row", made_by)
 
 
 def write_records(path: Path, rows: Iterable[Record]) -> int:
@@ -63,7 +58,7 @@ def write_records(path: Path, rows: Iterable[Record]) -> int:
     return write_jsonl(path, (row.model_dump() for row in rows))
 
 
-def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
+def read_metrics(path: Path, kind: type[MetricsT], *, made_by: str) -> MetricsT:
     """Read a stage's metrics.json.
 
     Args:
@@ -74,12 +69,17 @@ def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
     Raises:
         DataError: the file is missing, or does not hold that kind of metrics.
     """
+    return _checked(kind, read_json(path, made_by=made_by), str(path), "the file", made_by)
+
+
+def _checked(kind: type[RecordT], value: object, where: str, whole: str, made_by: str) -> RecordT:
+    """A value as a record; the message names the first field that is wrong, or the whole where it is no record."""
     try:
-        return kind.model_validate(read_json(path, made_by=made_by))
+        return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {field}: {first['msg']}", made_by) from None
+        field = ".".join(map(str, first["loc"])) or whole
+        raise DataError(f"{where}: {field}: {first['msg']}", made_by) from None
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:

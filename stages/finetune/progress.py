@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from stages.common.results.finetune import StepRecord
 
 
@@ -28,7 +30,8 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """The progress as JSON; `from_json` reads it back to the last bit."""
-        return {"history": [record.model_dump() for record in self.history], "kept_step": self.kept_step}
+        tree: dict[str, Any] = _JSON.dump_python(self)
+        return tree
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Progress:
@@ -37,7 +40,10 @@ class Progress:
         Raises:
             ValueError: a record has other fields or values than it should have.
         """
-        return cls([StepRecord.model_validate(record) for record in tree["history"]], tree["kept_step"])
+        return _JSON.validate_python(tree)
+
+
+_JSON = TypeAdapter(Progress)
 
 
 def best_evaluation(history: Sequence[StepRecord]) -> tuple[StepRecord, int]:

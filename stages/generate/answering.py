@@ -70,16 +70,16 @@ def answer(
     model: GPT2, rows: Sequence[Encoded], name: ModelName, settings: Generate, tokenizer: Encoder
 ) -> Iterator[Response]:
     """Answer the prompts of rows as params.yaml says; answers come in the order in which they are finished."""
-    for index, made in decoding.generate(
-        model,
-        [row.ids[: row.prompt_length] for row in rows],
-        max_new_tokens=settings.max_new_tokens,
+    how = decoding.Decoding(
         end_of_text=END_OF_TEXT,
+        max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
         sampling=sampling(settings.temperature, settings.top_k, settings.top_p),
-        # From the row's id alone: neither its batch mates nor its position in the file change a draw.
-        seeds=[runtime.seed_for(settings.seed, "sampling", row.id) for row in rows],
-    ):
+    )
+    prompts = [row.ids[: row.prompt_length] for row in rows]
+    # From the row's id alone: neither its batch mates nor its position in the file change a draw.
+    seeds = [runtime.seed_for(settings.seed, "sampling", row.id) for row in rows]
+    for index, made in decoding.generate(model, prompts, how, seeds):
         yield Response(
             id=rows[index].id,
             model=name,

@@ -152,6 +152,7 @@ def talk(
 ) -> None:
     """Read lines from ``ask``, and write the answers to their instructions to ``tell``."""
     sampling = answering.sampling(options.temperature, options.top_k, options.top_p)
+    how = decoding.Decoding(END_OF_TEXT, options.max_new_tokens, batch_size=1, sampling=sampling)
     endings = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
     context = model.config.n_positions
     for number, (instruction, input) in enumerate(instructions(prompted(ask, tell), options.input)):
@@ -160,15 +161,7 @@ def talk(
             message = f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
             print(message, file=tell, flush=True)
             continue
-        made = decoding.tokens(
-            model,
-            [ids],
-            max_new_tokens=options.max_new_tokens,
-            end_of_text=END_OF_TEXT,
-            batch_size=1,
-            sampling=sampling,
-            seeds=[runtime.seed_for(options.seed, "chat", number)],
-        )
+        made = decoding.tokens(model, [ids], how, [runtime.seed_for(options.seed, "chat", number)])
         reason = None
         for piece, reason in pieces(made, tokenizer):  # noqa: B007
             print(piece, end="", file=tell, flush=True)

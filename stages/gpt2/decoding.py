@@ -1,6 +1,6 @@
 """Generation: prompts in, answers out, over a KV cache. Works on token ids alone.
 
-`tokens` is the loop (continuous batching). Up to ``batch_size`` rows are active, each with a slot in a cache that is
+`tokens` is continuous batching. Up to ``batch_size`` rows are active, each with a slot in a cache that is
 allocated once. A row is prefilled, then grows by one token a step. A finished row frees its slot, and when enough slots
 are free, waiting rows take them. The shared prefix of all prompts is computed once. Lengths and positions are passed
 explicitly: GPT-2's padding id is its end-of-text id, so that neither can be read off the ids.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -55,6 +55,36 @@ class Answer:
     stop_reason: StopReason
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How prompts are answered.
+
+    Args:
+        end_of_text: id that ends an answer.
+        max_new_tokens: length of the longest answer, its end-of-text included: one number, or one a prompt.
+        batch_size: the most prompts that are answered at a time.
+        sampling: how to draw tokens; None takes the most likely one.
+        speculative: whether a greedy row that is alone on a CPU decodes speculatively (`stages.gpt2.prompt_lookup`);
+            several of its tokens may then come at once.
+
+    Raises:
+        ValueError: a length or the batch size is below 1.
+    """
+
+    end_of_text: int
+    max_new_tokens: int | Sequence[int]
+    batch_size: int
+    sampling: Sampling | None = None
+    speculative: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, found {self.batch_size}")
+        lengths = [self.max_new_tokens] if isinstance(self.max_new_tokens, int) else self.max_new_tokens
+        if lengths and min(lengths) < 1:
+            raise ValueError(f"max_new_tokens: expected at least 1, found {min(lengths)}")
+
+
 @dataclass
 class _Row:
     """A prompt and its answer so far; ``draws`` gives its random numbers."""
@@ -90,15 +120,7 @@ def prepare(model: GPT2) -> GPT2:
 
 
 def generate(
-    model: GPT2,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int | Sequence[int],
-    end_of_text: int,
-    batch_size: int,
-    sampling: Sampling | None = None,
-    seeds: Sequence[int] | None = None,
-    speculative: bool = True,
+    model: GPT2, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
 ) -> Iterator[tuple[int, Answer]]:
     """Answer every prompt. Arguments and errors are those of `tokens`.
 
@@ -106,16 +128,7 @@ def generate(
         (index of the prompt, its answer) in the order in which answers are finished.
     """
     ids: defaultdict[int, list[int]] = defaultdict(list)
-    for token in tokens(
-        model,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        end_of_text=end_of_text,
-        batch_size=batch_size,
-        sampling=sampling,
-        seeds=seeds,
-        speculative=speculative,
-    ):
+    for token in tokens(model, prompts, how, seeds):
         if token.id is not None:
             ids[token.index].append(token.id)
         if token.stop_reason:
@@ -123,15 +136,7 @@ def generate(
 
 
 def tokens(
-    model: GPT2,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int | Sequence[int],
-    end_of_text: int,
-    batch_size: int,
-    sampling: Sampling | None = None,
-    seeds: Sequence[int] | None = None,
-    speculative: bool = True,
+    model: GPT2, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
 ) -> Iterator[Token]:
     """Answer every prompt, token by token, longest prompt first.
 
@@ -144,76 +149,92 @@ def tokens(
     Args:
         model: model in evaluation or training mode; its dropout is left out in both.
         prompts: token ids, each prompt at least one.
-        max_new_tokens: length of the longest answer, its end-of-text included: one number, or one a prompt.
-        end_of_text: id that ends an answer.
-        batch_size: the most prompts that are answered at a time.
-        sampling: how to draw tokens; None takes the most likely one.
-        seeds: seeds of the random numbers, one a prompt; needed for ``sampling``, and of no effect without it.
-        speculative: whether a greedy row that is alone on a CPU decodes speculatively (`stages.gpt2.prompt_lookup`);
-            several of its tokens may then come at once.
+        how: how they are answered.
+        seeds: seeds of the random numbers, one a prompt; needed for sampling, and of no effect without it.
 
     Yields:
         Tokens in the order in which they are made. An answer stops with "context" where the next token would not fit
         into ``model.config.n_positions``. One whose prompt alone fills that is a single `Token` without an id.
 
     Raises:
-        ValueError: a prompt is empty, a length or the batch size is below 1, the number of seeds or lengths is not that
-            of the prompts, or there is ``sampling`` without seeds.
+        ValueError: a prompt is empty, the number of seeds or lengths is not that of the prompts, or there is sampling
+            without seeds.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
-    if sampling and seeds is None:
-        raise ValueError("sampling without seeds: expected one a prompt")
-    rows = _rows(prompts, max_new_tokens, seeds if sampling else None)
+    rows = _rows(prompts, how, seeds)
     context = model.config.n_positions
-    waiting = deque(sorted((row for row in rows if len(row.prompt) < context), key=lambda row: -len(row.prompt)))
     yield from (Token(row.index, None, "context") for row in rows if len(row.prompt) >= context)
-    if not waiting:
-        return
-    slots = min(batch_size, len(waiting))
-    network = Network.of(model)
-    prefix = _prefix(network, [row.prompt for row in waiting])
-    cache = network.cache(slots, min(max(len(row.prompt) + row.most for row in waiting), context))
-    runner = graphs.runner(network.wte.device)
-    decode = CapturedDecoding(network, cache, runner) if runner else functools.partial(decode_one, network, cache)
-    drafting = speculative and sampling is None and runner is None and network.wte.device.type == "cpu"
-    active: list[_Row] = []  # the row in each slot
-    while waiting or active:
-        free = slots - len(active)
-        if waiting and free >= slots * FREE_SLOTS:
-            grown = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            active += grown
-            logits = prefill(network, cache, [row.prompt for row in grown], prefix)
-            made = [[token] for token in _choose(logits, grown, sampling)]
-        elif drafting and len(active) == 1 and (draft := active[0].draft(context)):
-            grown = active
-            made = [_verified(network, cache, active[0], draft)]
-        else:
-            grown = active
-            logits = decode([row.ids[-1] for row in grown], [row.position for row in grown])
-            made = [[token] for token in _choose(logits, grown, sampling)]
-        for row, new in zip(grown, made, strict=True):
-            yield from _extended(row, new, end_of_text, context)
-        for slot in reversed(range(len(active))):
-            if _stop_reason(active[slot], end_of_text, context):
-                cache.leave(slot)
-                active[slot] = active[-1]
-                active.pop()
+    if fitting := [row for row in rows if len(row.prompt) < context]:
+        yield from _Batch(model, fitting, how).tokens()
 
 
-def _rows(
-    prompts: Sequence[Sequence[int]], max_new_tokens: int | Sequence[int], seeds: Sequence[int] | None
-) -> list[_Row]:
+def _rows(prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None) -> list[_Row]:
+    if how.sampling and seeds is None:
+        raise ValueError("sampling without seeds: expected one a prompt")
     if empty := [index for index, prompt in enumerate(prompts) if not prompt]:
         raise ValueError(f"prompt {empty[0]}: expected at least one token, found none")
-    most = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
-    for what, values in (("max_new_tokens", most), ("seeds", seeds)):
+    most = [how.max_new_tokens] * len(prompts) if isinstance(how.max_new_tokens, int) else how.max_new_tokens
+    drawn = seeds if how.sampling else None
+    for what, values in (("max_new_tokens", most), ("seeds", drawn)):
         if values is not None and len(values) != len(prompts):
             raise ValueError(f"{what}: expected {len(prompts)}, one a prompt, found {len(values)}")
-    if most and min(most) < 1:
-        raise ValueError(f"max_new_tokens: expected at least 1, found {min(most)}")
-    draws = [None] * len(prompts) if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+    draws = [None] * len(prompts) if drawn is None else [torch.Generator().manual_seed(seed) for seed in drawn]
     return [_Row(*row) for row in zip(range(len(prompts)), prompts, most, draws, strict=True)]
+
+
+class _Batch:
+    """Continuous batching: rows that wait, and active rows, each in the slot of its index in ``_active``.
+
+    Args:
+        model: the model.
+        rows: at least one row; each has a prompt that leaves room for a token.
+        how: how they are answered.
+    """
+
+    def __init__(self, model: GPT2, rows: Sequence[_Row], how: Decoding) -> None:
+        self._how, self._context = how, model.config.n_positions
+        self._waiting = deque(sorted(rows, key=lambda row: -len(row.prompt)))
+        self._active: list[_Row] = []
+        self._slots = min(how.batch_size, len(rows))
+        self._network = network = Network.of(model)
+        self._prefix = _prefix(network, [row.prompt for row in self._waiting])
+        longest = max(len(row.prompt) + row.most for row in rows)
+        self._cache = cache = network.cache(self._slots, min(longest, self._context))
+        device = network.wte.device
+        runner = graphs.runner(device)
+        self._decode = (
+            CapturedDecoding(network, cache, runner) if runner else functools.partial(decode_one, network, cache)
+        )
+        self._drafting = how.speculative and how.sampling is None and runner is None and device.type == "cpu"
+
+    def tokens(self) -> Iterator[Token]:
+        """The tokens of all rows, in the order in which they are made."""
+        while self._waiting or self._active:
+            for row, new in self._step():
+                yield from _extended(row, new, self._how.end_of_text, self._context)
+            self._free_slots()
+
+    def _step(self) -> Iterable[tuple[_Row, Sequence[int]]]:
+        """Some rows with the tokens that come next in each: one, or several from accepted draft tokens."""
+        free = self._slots - len(self._active)
+        if self._waiting and free >= self._slots * FREE_SLOTS:
+            grown = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+            self._active += grown
+            logits = prefill(self._network, self._cache, [row.prompt for row in grown], self._prefix)
+        elif self._drafting and len(self._active) == 1 and (draft := self._active[0].draft(self._context)):
+            return [(self._active[0], _verified(self._network, self._cache, self._active[0], draft))]
+        else:
+            grown = self._active
+            logits = self._decode([row.ids[-1] for row in grown], [row.position for row in grown])
+        chosen = _choose(logits, grown, self._how.sampling)
+        return [(row, [token]) for row, token in zip(grown, chosen, strict=True)]
+
+    def _free_slots(self) -> None:
+        """Let rows leave whose answers have ended; the last row takes a freed slot."""
+        for slot in reversed(range(len(self._active))):
+            if _stop_reason(self._active[slot], self._how.end_of_text, self._context):
+                self._cache.leave(slot)
+                self._active[slot] = self._active[-1]
+                self._active.pop()
 
 
 def _prefix(network: Network, prompts: Sequence[Sequence[int]]) -> KVCache | None:

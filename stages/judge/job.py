@@ -15,7 +15,7 @@ from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.judges.opening import open_judge
 from stages.judge.judges.protocol import JudgeBackend, Question, fingerprint
 from stages.judge.outputs import Compared, Scored, write
-from stages.judge.panel import judge_with_progress_bar
+from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.scores.faults import with_fluent
 from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import pair_test, self_test
@@ -109,15 +109,8 @@ def _judged(
         cache = None
         if judge.cacheable:
             cache = stack.enter_context(VerdictCache(cache_path(judge.identity())))
-        return judge_with_progress_bar(
-            judge,
-            questions,
-            what=what,
-            parallel=settings.parallel,
-            cache=cache,
-            repeats=repeats,
-            skip_exact=skip_exact,
-        )
+        asking = Asking(settings.parallel, repeats, skip_exact, cache)
+        return judge_with_progress_bar(judge, questions, asking, what=what)
 
 
 def keep_costs(costs: JudgingCosts | None, run: tracker.StageRun, *, finished: bool) -> None:

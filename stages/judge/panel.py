@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Protocol
 
 from stages.common.errors import ConfigError, ServiceUnavailable
@@ -57,55 +58,54 @@ class _Silent:
 SILENT = _Silent()
 
 
-def judge_with_progress_bar(
-    judge: JudgeBackend,
-    questions: Sequence[Question],
-    *,
-    what: str,
-    parallel: int,
-    repeats: int = 1,
-    skip_exact: bool = False,
-    cache: VerdictCache | None = None,
-) -> list[Verdict]:
-    """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest."""
-    with console.progress(total=len(questions), unit="verdict", what=what) as bar:
-        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=parallel)
-        judged = judge_each(
-            judge,
-            questions,
-            parallel=parallel,
-            repeats=repeats,
-            skip_exact=skip_exact,
-            cache=cache,
-            progress=forecast,
-        )
-        return list(judged)
-
-
-def judge_each(
-    judge: JudgeBackend,
-    questions: Sequence[Question],
-    *,
-    parallel: int = 1,
-    repeats: int = 1,
-    skip_exact: bool = False,
-    cache: VerdictCache | None = None,
-    progress: Progress = SILENT,
-    check_seconds: float = CHECK_SECONDS,
-) -> Iterator[Verdict]:
-    """Judge every answer.
+@dataclass(frozen=True)
+class Asking:
+    """How answers are put to a judge.
 
     With a cache, memory holds what is under way, and 130 bytes a verdict in the cache's index.
 
     Args:
-        judge: the judge. Questions with equal keys are put to it once, and those in ``cache`` not at all.
-        questions: the answers.
         parallel: number of answers that are judged at a time.
         repeats: number of judgements of each answer; the score is their mean. If one has no score, there is none.
         skip_exact: whether answers that are equal to their reference get 100 without being judged.
         cache: cache that keeps verdicts as they come.
-        progress: receiver of the number of judgements, and of each when it is there.
         check_seconds: seconds as in `CHECK_SECONDS`.
+    """
+
+    parallel: int = 1
+    repeats: int = 1
+    skip_exact: bool = False
+    cache: VerdictCache | None = None
+    check_seconds: float = CHECK_SECONDS
+
+    def judgements(self, question: Question) -> int:
+        """Number of judgements that the answer needs."""
+        return 0 if self.skip_exact and question.is_exact else self.repeats
+
+    def keys(self, judge: JudgeBackend, question: Question) -> list[str]:
+        """Keys of these judgements."""
+        return [judge.key(question, repeat) for repeat in range(self.judgements(question))]
+
+
+def judge_with_progress_bar(
+    judge: JudgeBackend, questions: Sequence[Question], asking: Asking, *, what: str
+) -> list[Verdict]:
+    """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest."""
+    with console.progress(total=len(questions), unit="verdict", what=what) as bar:
+        forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=asking.parallel)
+        return list(judge_each(judge, questions, asking, forecast))
+
+
+def judge_each(
+    judge: JudgeBackend, questions: Sequence[Question], asking: Asking, progress: Progress = SILENT
+) -> Iterator[Verdict]:
+    """Judge every answer.
+
+    Args:
+        judge: the judge. Questions with equal keys are put to it once, and those in the cache not at all.
+        questions: the answers.
+        asking: how they are put to the judge.
+        progress: receiver of the number of judgements, and of each when it is there.
 
     Yields:
         One verdict a question, in the order of the questions. Use them only when all have come: until then it may turn
@@ -116,16 +116,12 @@ def judge_each(
         JudgeChanged: it became another in the middle. What the other may have said is not in the cache.
         ConfigError: the judge's model is gone. Earlier verdicts are in the cache.
     """
-
-    def keys(question: Question) -> list[str]:
-        asked = 0 if skip_exact and question.is_exact else repeats
-        return [judge.key(question, repeat) for repeat in range(asked)]
-
-    progress.start(sum(repeats for question in questions if not (skip_exact and question.is_exact)))
-    watch = _Watch(judge, cache, check_seconds)
-    waiting = ((question, keys(question)) for question in questions)
+    progress.start(sum(map(asking.judgements, questions)))
+    cache = asking.cache
+    watch = _Watch(judge, cache, asking.check_seconds)
+    waiting = ((question, asking.keys(judge, question)) for question in questions)
     try:
-        yield from _in_order(judge, waiting, parallel, _Kept(cache), watch, progress)
+        yield from _in_order(judge, waiting, asking.parallel, _Kept(cache), watch, progress)
         watch.finish()
     except JudgeChanged:
         if cache is not None:
@@ -134,7 +130,7 @@ def judge_each(
     except (ServiceUnavailable, ConfigError) as error:
         if cache is None:
             raise
-        wanted = {key for question in questions for key in keys(question)}
+        wanted = {key for question in questions for key in asking.keys(judge, question)}
         kept = sum(key in cache for key in wanted)
         so_far = f"{kept} of {len(wanted)} verdicts are kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error

@@ -25,17 +25,16 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.metrics.judge import PairSelfTest, SelfTest
-from stages.common.records import Metrics, write_metrics
+from stages.common.records import MetricsT, write_metrics
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
-from stages.judge.panel import judge_with_progress_bar
+from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.probes import CLAIM, COMPARED, ORDER, OTHER, PARAPHRASE, RIGHT, pair_probes, probes
 from stages.params.judge import Judge
 from stages.running import console
@@ -58,8 +57,6 @@ LEAST_NAMED = 0.75
 #: The least number of twelve verdicts that must name the reference beside nothing at all, and beside an order.
 LEAST_NAMED_OF_KIND = {"empty": 10, ORDER: 10}
 _FIX = "choose another judge.model or judge.rubric in params.yaml"
-
-M = TypeVar("M", bound=Metrics)
 
 
 def self_test(judge: JudgeBackend, settings: Judge, folder: Path | None = None) -> SelfTest:
@@ -225,10 +222,10 @@ def _once(
     judge: JudgeBackend,
     folder: Path | None,
     asked: Sequence[Question],
-    kind: type[M],
-    measure: Callable[[VerdictCache | None], M],
-    accept: Callable[[M], None],
-) -> M:
+    kind: type[MetricsT],
+    measure: Callable[[VerdictCache | None], MetricsT],
+    accept: Callable[[MetricsT], None],
+) -> MetricsT:
     """Measure and accept, unless the same judge has been accepted before on the same questions.
 
     The verdicts of a judge that is not accepted are dropped: after its server is fixed it has to be asked again.
@@ -257,7 +254,8 @@ def _once(
 def _ask(judge: JudgeBackend, settings: Judge, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:
     if judge.cacheable:  # another judge is as quick as saying so
         console.say(f"trying the judge first, with {len(asked)} questions whose answer is known")
-    verdicts = judge_with_progress_bar(judge, asked, what="trying the judge", parallel=settings.parallel, cache=cache)
+    asking = Asking(settings.parallel, cache=cache)
+    verdicts = judge_with_progress_bar(judge, asked, asking, what="trying the judge")
     _require_answers(verdicts)
     return verdicts
 
@@ -286,7 +284,6 @@ def _measure(
     wrong = {kind: found for kind, found in scores.items() if kind not in (RIGHT, PARAPHRASE)}
     apart = {kind: round(right - statistics.fmean(found), 2) for kind, found in wrong.items()}
     without = [verdict for verdict in verdicts if verdict.score is None]
-    first: dict[str, Any] = {"first_without_score": without[0].detail} if without else {}
     return SelfTest(
         separation=round(right - statistics.fmean(score for found in wrong.values() for score in found), 2),
         separations=apart,
@@ -295,7 +292,7 @@ def _measure(
         scores={kind: [round(score, 2) for score in found] for kind, found in scores.items()},
         without_score=len(without),
         unstable=_unstable(judge, asked, SAME_EXPECTED if settings.expected_value else SAME_SCORE),
-        **first,
+        first_without_score=without[0].detail if without else None,
     )
 
 

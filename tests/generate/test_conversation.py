@@ -87,7 +87,7 @@ def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
 
 def spoken(model, tokenizer, prompted: str) -> str:
     ids = tokenizer.encode(prompted)
-    ((_, made),) = decoding.generate(model, [ids], max_new_tokens=5, end_of_text=END_OF_TEXT, batch_size=1)
+    ((_, made),) = decoding.generate(model, [ids], decoding.Decoding(END_OF_TEXT, max_new_tokens=5, batch_size=1))
     return answer_text(made.ids, tokenizer) + " … (--max-new-tokens)"
 
 

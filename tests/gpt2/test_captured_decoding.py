@@ -19,16 +19,8 @@ PROMPTS = [
 
 
 def answers(model, *, prompts=PROMPTS, sampling=None, most=20, batch_size=6):
-    made = decoding.generate(
-        model,
-        prompts,
-        max_new_tokens=most,
-        end_of_text=0,
-        batch_size=batch_size,
-        sampling=sampling,
-        seeds=range(len(prompts)),
-    )
-    return dict(made)
+    how = decoding.Decoding(0, most, batch_size, sampling)
+    return dict(decoding.generate(model, prompts, how, range(len(prompts))))
 
 
 @pytest.fixture

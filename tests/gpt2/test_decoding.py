@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stages.gpt2 import decoding, weights
+from stages.gpt2.decoding import Decoding
 from stages.gpt2.inference import Network
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.sampling import Sampling
@@ -34,13 +35,10 @@ def model() -> GPT2:
 
 
 def answers(
-    model: GPT2, prompts=PROMPTS, *, max_new_tokens=12, batch_size=64, end=END, **sampled
+    model: GPT2, prompts=PROMPTS, *, max_new_tokens=12, batch_size=64, end=END, sampling=None, seeds=None
 ) -> list[decoding.Answer]:
-    made = dict(
-        decoding.generate(
-            model, prompts, max_new_tokens=max_new_tokens, end_of_text=end, batch_size=batch_size, **sampled
-        )
-    )
+    how = Decoding(end, max_new_tokens, batch_size, sampling)
+    made = dict(decoding.generate(model, prompts, how, seeds))
     assert sorted(made) == list(range(len(prompts)))
     return [made[index] for index in range(len(prompts))]
 
@@ -187,7 +185,7 @@ def test_a_length_for_each_prompt(model):
 
 
 def test_tokens_come_one_by_one_with_the_reason_at_the_end(model):
-    made = list(decoding.tokens(model, [[1] * 24, [5]], max_new_tokens=3, end_of_text=-1, batch_size=4))
+    made = list(decoding.tokens(model, [[1] * 24, [5]], Decoding(-1, max_new_tokens=3, batch_size=4)))
     expected = plainly(model, [5], 3, -1)
 
     assert made == [
@@ -244,6 +242,6 @@ def test_answers_in_either_precision_are_those_of_one_row_at_a_time(model, dtype
 
 
 def test_the_longest_prompt_is_answered_first(model):
-    made = decoding.tokens(model, [[1], [2, 3, 4], [5, 6]], max_new_tokens=1, end_of_text=-1, batch_size=1)
+    made = decoding.tokens(model, [[1], [2, 3, 4], [5, 6]], Decoding(-1, max_new_tokens=1, batch_size=1))
 
     assert [token.index for token in made] == [1, 2, 0]

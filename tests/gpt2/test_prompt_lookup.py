@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -81,16 +83,16 @@ def test_answers_are_those_of_a_token_a_step(model, batch_size, end_of_text, mon
     generator = torch.Generator().manual_seed(4)
     prompts = [torch.randint(40, (length,), generator=generator).tolist() for length in (1, 2, 9, 30, 55, 63, 64)]
     # The longest answer is left alone at the end.
-    about = {"max_new_tokens": [5, 50, 3, 4, 5, 1, 1], "end_of_text": end_of_text, "batch_size": batch_size}
+    how = decoding.Decoding(end_of_text, [5, 50, 3, 4, 5, 1, 1], batch_size)
     several = decoding.decode_several
     passes = []
     monkeypatch.setattr(decoding, "decode_several", lambda *given: passes.append(given[2]) or several(*given))
 
-    found = list(decoding.tokens(model, prompts, **about))
+    found = list(decoding.tokens(model, prompts, how))
 
     assert passes
     count = len(passes)
-    expected = list(decoding.tokens(model, prompts, **about, speculative=False))
+    expected = list(decoding.tokens(model, prompts, dataclasses.replace(how, speculative=False)))
     assert len(passes) == count
     assert found == expected
     assert max(map(len, passes)) > FEWEST + 1, "some were accepted"
@@ -98,7 +100,6 @@ def test_answers_are_those_of_a_token_a_step(model, batch_size, end_of_text, mon
 
 def test_what_is_drawn_is_not_drafted(model, monkeypatch):
     monkeypatch.setattr(decoding, "decode_several", None)
-    drawn = Sampling(temperature=0.1)
+    drawn = decoding.Decoding(-1, max_new_tokens=20, batch_size=1, sampling=Sampling(temperature=0.1))
 
-    about = {"max_new_tokens": 20, "end_of_text": -1, "batch_size": 1}
-    assert list(decoding.tokens(model, [[3, 3, 3, 3]], **about, sampling=drawn, seeds=[1]))
+    assert list(decoding.tokens(model, [[3, 3, 3, 3]], drawn, seeds=[1]))

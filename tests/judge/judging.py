@@ -1,7 +1,7 @@
 """Judging in tests."""
 
 from stages.judge.judges.protocol import Question
-from stages.judge.panel import judge_each
+from stages.judge.panel import SILENT, Asking, judge_each
 from stages.params.judge import Judge
 
 QUESTION = Question("row-1", "tuned", "Name the author.", "", "Jane Austen.", "Jane Austin.")
@@ -32,9 +32,9 @@ def settings(**changes):
     return Judge.model_validate(values | changes)
 
 
-def judge_all(judge, questions, **options):
-    """Every verdict of `judge_each`."""
-    return list(judge_each(judge, questions, **options))
+def judge_all(judge, questions, *, progress=SILENT, **asking):
+    """Every verdict of `judge_each`; ``asking`` are the fields of `Asking`."""
+    return list(judge_each(judge, questions, Asking(**asking), progress))
 
 
 class Told:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from stages.common.metrics.judge import FaultCount, JudgeIdentity
 from stages.common.records import Metrics, ModelName
@@ -111,15 +111,12 @@ class ComparisonEntry(Metrics):
     comparison: Comparison
     faults: dict[str, FaultCosts]
 
-    @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        return {
-            "b": self.b.model_dump(),
-            "same_judge": self.same_judge,
-            "verdict": self.verdict,
-            **self.comparison.model_dump(),
-            "faults": {name: costs.model_dump() for name, costs in self.faults.items()},
-        }
+    @model_serializer(mode="wrap")
+    def _flat(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for name, value in dump(self).items():
+            flat |= value if name == "comparison" else {name: value}
+        return flat
 
 
 class ComparisonFile(Metrics):

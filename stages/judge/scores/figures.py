@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from stages.common.records import Metrics
+from stages.common.records import Metrics, MetricsT
 from stages.common.results.judge import Verdict
 
 #: Decimal places of points and of shares: few enough that machines whose sums differ in the last bit agree.
 POINTS, SHARES = 3, 4
-
-M = TypeVar("M", bound=Metrics)
 
 
 def scores_of(verdicts: Sequence[Verdict]) -> np.ndarray:
@@ -46,7 +44,7 @@ def share(part: float, whole: int) -> float | None:
     return round(part / whole, SHARES) if whole else None
 
 
-def rounded(found: M, places: int) -> M:
+def rounded(found: MetricsT, places: int) -> MetricsT:
     """A copy of metrics with all their numbers, also those within their fields, in so many decimal places."""
     return found.model_copy(update={name: _rounded(getattr(found, name), places) for name in found.model_fields_set})
 
