@@ -32,6 +32,7 @@ USES = {
     "stages.running.signals.deferred_interruption": "ends the training after a step, with a checkpoint",
     # The name under which unfinished work is kept. What it depends on decides what is computed again.
     "stages.running.run_key.run_key": "the name of checkpoints and journals, which are no outputs",
+    "stages.running.code_of.code_behind": "a part of that name",
     "stages.running.code_of.code_of": "a part of that name",
     # What is told.
     "stages.running.console.say": "handed on to what tells; it gives nothing back",
@@ -39,7 +40,6 @@ USES = {
     "stages.running.console.Forecast": "a line that estimates the rest",
     "stages.running.answer_progress": "lines and a bar on the answers so far",
     "stages.running.out_of_memory": "the message of a stage that fails",
-    "stages.running.summary.text": "what is printed at the end",
     "stages.running.summary_parts.training.cost_lines": "what is printed at the end",
     "stages.running.tracking.tracker.stage": "the stage's run in MLflow, which takes values and gives none",
     "stages.running.tracking.metric_names": "what MLflow is given",

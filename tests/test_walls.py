@@ -256,6 +256,17 @@ def add_option(section: str) -> Callable[[str], str]:
     return edit
 
 
+def add_metric(kind: str) -> Callable[[str], str]:
+    """An optional field at the beginning of a stage's metrics."""
+
+    def edit(text: str) -> str:
+        return re.sub(
+            rf'(class {kind}\(Metrics\):\n    """.*?"""\n)', r"\1\n    added: int | None = None\n", text, flags=re.S
+        )
+
+    return edit
+
+
 def recolour(text: str) -> str:
     return re.sub(r"#[0-9a-f]{6}", "#123456", text, count=1)
 
@@ -296,18 +307,18 @@ CHANGES = {
     "an option of generate": Change.of("stages/params/generate.py", add_option("Generate"), "generate"),
     "an option of finetune": Change.of("stages/params/finetune.py", add_option("Finetune"), "finetune"),
     "a colour of the scores": Change.of("stages/judge/scores/plot.py", recolour, "judge"),
-    "a metric of split": Change.of("stages/common/metrics/split.py", reword, "split", "judge"),
-    "a metric of tokenize": Change.of("stages/common/metrics/tokenize.py", reword, "tokenize"),
-    "a metric of finetune": Change.of("stages/common/metrics/finetune.py", reword, "finetune"),
-    "a metric of generate": Change.of("stages/common/metrics/generate.py", reword, "generate"),
-    "a prompt style": Change.of("stages/tokenize/styles.py", reword, "tokenize", "generate", "judge"),
-    "a check of the whole params.yaml": Change.of("stages/params/whole.py", reword),
-    "a result of the judge": Change.of("stages/common/results/judge.py", reword, "judge"),
-    "a metric of the judge": Change.of(
-        "stages/common/metrics/judge.py",
-        put("unstable: float\n    added: int | None = None\n", for_="unstable: float\n"),
-        "judge",
+    "a metric of split": Change.of("stages/common/metrics/split.py", add_metric("SplitMetrics"), "split", "judge"),
+    "a metric of tokenize": Change.of("stages/common/metrics/tokenize.py", add_metric("TokenizeMetrics"), "tokenize"),
+    "a metric of finetune": Change.of("stages/common/metrics/finetune.py", add_metric("FinetuneMetrics"), "finetune"),
+    "a metric of generate": Change.of("stages/common/metrics/generate.py", add_metric("GenerateMetrics"), "generate"),
+    "a prompt style": Change.of(
+        "stages/tokenize/styles.py", put("<|user|> ", for_="<|user|>"), "tokenize", "generate", "judge"
     ),
+    "a check of the whole params.yaml": Change.of(
+        "stages/params/whole.py", put("must name both models", for_="must name both")
+    ),
+    "a result of the judge": Change.of("stages/common/results/judge.py", put("judge.csv", for_="scores.csv"), "judge"),
+    "a metric of the judge": Change.of("stages/common/metrics/judge.py", add_metric("JudgeMetrics"), "judge"),
     "a progress line": Change.of(
         "stages/running/console.py", put("{rest} are left", for_="the rest will take about {rest}")
     ),
