@@ -79,6 +79,7 @@ def check() -> None:
     """
     if _before is None or worker() is not None:
         return
+    of_run = _run.changes(_stage) if _run is not None else []
     found = inputs.changes(_before)
     if found and dvc_runs(_stage):
         raise inputs.refused(
@@ -91,7 +92,8 @@ def check() -> None:
         listing = "\n".join(f"  {line}" for line in found)
         note = f"note: what it read has changed while it was at work; do not `dvc commit` this result:\n{listing}"
         print(f"{_stage}: {note}", file=sys.stderr, flush=True)
-    _compare_with_run()
+    if of_run:
+        raise inputs.refused(of_run, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
 
 
 def _begun() -> Begun | None:

@@ -88,7 +88,7 @@ class Inputs:
         """
         known = before.files if before else {}
         files = {path: _mark(path, known.get(path)) for dep in entry.deps for path in _files_in(dep)}
-        return cls(entry, _values(entry), files)
+        return cls(entry, _values(entry), files)  # values last: they are what is edited, and DVC reads them next
 
     def digest(self) -> str:
         """A hash of the values and of the small files, by which two processes can tell that they read the same."""

@@ -10,6 +10,7 @@ A stage's ``__main__.py`` reads its section of params.yaml by `section` and ends
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -23,11 +24,14 @@ from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans
 from stages.running.environment import dvc_runs, worker
-from stages.running.restore import restore
+from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
 from stages.running.tracking import tracker
 
 S = TypeVar("S", bound=Section)
+
+#: The stage of this process, once it has succeeded.
+_ended_well: list[str] = []
 
 
 def section(kind: type[S]) -> S:
@@ -80,6 +84,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     succeeded = False
     try:
         if worker() is None and dvc_runs(stage):
+            _leave_quickly(stage)
             orphans.end_with_dvc()
         held.hold(stage)
         main()
@@ -108,7 +113,28 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         if worker() is None:
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, succeeded=succeeded)
+    _ended_well.append(stage)
     sys.exit(0)
+
+
+def _leave_quickly(stage: str) -> None:
+    """Compare once more when everything else has been done for the end of this process, and end it at once.
+
+    DVC hashes what the stage has read when the process is gone. Taking torch apart would take a second until then, in
+    which an edit would not be noticed. Called before other libraries ask to be called at the end: the first comes last.
+    """
+
+    def leave() -> None:
+        if stage not in _ended_well:
+            return
+        try:
+            held.check()
+        except TemporaryFailure as error:
+            print(f"{stage}: {error}", file=sys.stderr, flush=True)
+            _leave_at_once(error.exit_code)
+        _leave_at_once(0)
+
+    atexit.register(leave)
 
 
 def _refuse_arguments(stage: str) -> None:
@@ -133,7 +159,8 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
         ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
     elif dvc_runs(stage) and orphans.reason():
         # Another dvc may be at work on these files already.
-        message += f"\n  dvc checkout {stage} puts the results of its last success back"
+        if has_succeeded(stage):
+            message += f"\n  dvc checkout {stage} puts the results of its last success back"
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
@@ -144,9 +171,9 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End one process of a process group that has failed, without Python's own shutdown.
+    """End this process without Python's own shutdown: one of a process group that has failed, or `_leave_quickly`.
 
-    There torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
+    In a group torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
     thread may wait for the lock: the process hung until it was killed half a minute later (docs/decisions.md).
     """
     with contextlib.suppress(OSError):  # the reader is gone
