@@ -145,6 +145,7 @@ def test_a_value_edited_during_the_training_is_not_recorded_and_put_back_costs_n
     assert list((repository / ".cache" / "finetune").glob("*/")) == []
 
 
+@pytest.mark.slow
 def test_the_new_value_trains_with_the_new_value(repository, repro):
     first = repro("finetune")
     first.until("step 20/60")
@@ -164,7 +165,11 @@ def test_the_new_value_trains_with_the_new_value(repository, repro):
 @pytest.mark.parametrize(
     ("path", "named"),
     [
-        (Path("stages/finetune/loss.py"), "stages/finetune/loss.py has changed since the stage began"),
+        pytest.param(
+            Path("stages/finetune/loss.py"),
+            "stages/finetune/loss.py has changed since the stage began",
+            marks=pytest.mark.slow,
+        ),
         (tokens_file("val"), "artifacts/tokenize/val.jsonl has changed since the stage began"),
     ],
 )
@@ -181,6 +186,7 @@ def test_code_and_inputs_changed_during_the_training_are_named(repository, repro
     assert cached_runs(repository) == runs
 
 
+@pytest.mark.slow
 def test_values_that_no_running_stage_reads_may_be_edited(repository, repro):
     run = repro("finetune")
     run.until("step 20/60")
@@ -190,6 +196,7 @@ def test_values_that_no_running_stage_reads_may_be_edited(repository, repro):
     assert locked(repository, "finetune")["learning_rate"] == 0.004
 
 
+@pytest.mark.slow
 def test_a_file_that_was_only_touched_has_not_changed(repository, repro):
     run = repro("finetune")
     run.until("step 20/60")
@@ -198,6 +205,7 @@ def test_a_file_that_was_only_touched_has_not_changed(repository, repro):
     assert run.end() == 0, run.said
 
 
+@pytest.mark.slow
 def test_a_later_stages_value_edited_meanwhile_ends_dvc_repro_before_that_stage(repository, repro):
     run = repro()
     run.until("step 20/60")
@@ -215,6 +223,7 @@ def test_a_later_stages_value_edited_meanwhile_ends_dvc_repro_before_that_stage(
     assert locked(repository, "judge")["bootstrap_resamples"] == 101
 
 
+@pytest.mark.slow
 def test_a_stage_started_by_hand_says_so_and_succeeds(repository):
     # Nothing is recorded of it.
     command = [sys.executable, "-m", "stages.finetune"]
@@ -231,7 +240,7 @@ def test_a_stage_started_by_hand_says_so_and_succeeds(repository):
     assert (repository / TUNED_MODEL).is_dir()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stage_ends_within_a_second_when_its_dvc_is_killed_and_saves_its_work(repository, repro, number):
     run = repro("finetune")
     run.until("step 20/60")
@@ -240,6 +249,7 @@ def test_a_stage_ends_within_a_second_when_its_dvc_is_killed_and_saves_its_work(
     killed = time.monotonic()
     run.until("finetune: dvc (process")
     assert time.monotonic() - killed < 1.0 + 2.0 * psutil.getloadavg()[0] / (os.cpu_count() or 1)
+    assert run.end() == -number
     wait_until(lambda: gone(stage))
     assert not (repository / FINETUNE_METRICS).exists()
     assert (repository / SPLIT_METRICS).exists()
@@ -249,6 +259,7 @@ def test_a_stage_ends_within_a_second_when_its_dvc_is_killed_and_saves_its_work(
     assert re.search(r"going on from \S+/step-\d+", second.said)
 
 
+@pytest.mark.slow
 def test_a_stage_ends_when_the_shell_between_it_and_dvc_is_killed(repository, repro, monkeypatch):
     shell = repository.parent / "shell"
     shell.write_text('#!/bin/sh\neval "$2"; exit $?\n')
@@ -262,6 +273,7 @@ def test_a_stage_ends_when_the_shell_between_it_and_dvc_is_killed(repository, re
     assert run.end() != 0
 
 
+@pytest.mark.slow
 def test_a_stage_that_no_dvc_runs_outlives_what_started_it(repository):
     command = f"cd {repository} && {sys.executable} -m stages.finetune > said 2>&1 & echo $!"
     environment = os.environ | {"PIPELINE_MLFLOW_RUN_ID": "none"}
