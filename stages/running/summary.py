@@ -166,7 +166,9 @@ class _Summary:
     def _model(self) -> list[str]:
         """The model that was downloaded; where there is none, the one that params.yaml asks for."""
         source = self._settings.download.model.model_dump()
-        source |= {key: self._recorded.values.get(f"download.model.{key}", value) for key, value in source.items()}
+        if (self._root / BASE_MODEL).exists():
+            recorded = self._recorded.values
+            source |= {key: recorded.get(f"download.model.{key}", value) for key, value in source.items()}
         with contextlib.suppress(DataError):
             made = read_json(self._root / BASE_MODEL / "config.json", made_by="dvc repro download")
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
