@@ -26,9 +26,10 @@ from flows.mlflow_run import MlflowRun, mlflow_run
 from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
-from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.params import whole
-from stages.running import summary
+from stages.running import inputs, summary
+from stages.running.inputs import Begun
 
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
 Profile = Literal["current", "quick", "gpt2-medium"]
@@ -41,7 +42,7 @@ _RETRIES = 3
 
 def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
     """Whether the failed stage's exit code means that running it again can help."""
-    return isinstance(state.data, StageFailed) and state.data.exit_code in RETRYABLE_EXIT_CODES
+    return isinstance(state.data, StageFailed) and state.data.may_be_retried
 
 
 # The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
@@ -53,7 +54,7 @@ def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any])
     retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
 )
-def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str]) -> State[Any]:
+def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str], begun: Begun) -> State[Any]:
     """Run one DVC stage, unless DVC finds that nothing has changed.
 
     Args:
@@ -61,15 +62,20 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         tree: folder of dvc.yaml.
         force: whether to run it even if nothing has changed.
         variables: environment variables for the stage.
+        begun: what the run began with; the stage fails where it would use, or has used, anything else.
     """
     logger = get_run_logger()
     try:
+        _refuse_changes(begun, stage, tree)
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
+        _refuse_changes(begun, stage, tree)
     except PipelineError as error:
         return Failed(message=str(error), data=StageFailed(stage, error.exit_code, f"{stage}: {error}"))
     except StageFailed as error:
+        # What has changed would be in the way of every further try.
+        error.may_be_retried &= not begun.changes(stage, Path(tree))
         attempt = this_task_run.run_count
-        if error.exit_code in RETRYABLE_EXIT_CODES and attempt <= _RETRIES:
+        if error.may_be_retried and attempt <= _RETRIES:
             wait = waits.first_retry() * 2 ** (attempt - 1)
             logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
         return Failed(message=error.message, data=error)
@@ -77,6 +83,12 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
     logger.info("%s: %s", stage, done.outcome)
     return Completed(name="Cached", message=done.outcome, data=done)
+
+
+def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:
+    if found := begun.changes(stage, Path(tree)):
+        error = inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
+        raise StageFailed(stage, error.exit_code, f"{stage}: {error}")
 
 
 @flow(name="instruct-pipeline")
@@ -96,12 +108,12 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
             if isolated := tree != root:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
-            order = stages_in_order(tree)
+            order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
             with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
-                done = _run_all(order, tree, force, run)
+                done = _run_all(order, tree, force, run, begun)
                 compared = stack.enter_context(with_last_commit(root, tree))
                 run.files.extend(compared.files)
             results = _report(tree, done, compared, isolated=isolated)
@@ -137,7 +149,7 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]
             yield tree
 
 
-def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[StageResult]:
+def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun, begun: Begun) -> list[StageResult]:
     """Run the stages one after the other and return what each did.
 
     Raises:
@@ -147,7 +159,7 @@ def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[
     task_of_stage = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
     for stage in order:
         # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
-        state = task_of_stage(stage, str(tree), force, run.variables, return_state=True)
+        state = task_of_stage(stage, str(tree), force, run.variables, begun, return_state=True)
         result = cast("StageResult | Exception", state.result(raise_on_failure=False))
         if isinstance(result, Exception):
             raise result

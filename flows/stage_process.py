@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 from flows import dvc_cli, waits
-from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.common.errors import (
+    RETRYABLE_EXIT_CODES,
+    InputOutputError,
+    PipelineError,
+    ServiceUnavailable,
+    TemporaryFailure,
+)
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
@@ -73,6 +79,7 @@ class StageFailed(Exception):
         stage: name of the stage.
         exit_code: the stage's own exit code, or the one of `stages.common.errors` that fits DVC's message.
         message: message of the stage or of DVC.
+        may_be_retried: whether running it again can help.
     """
 
     def __init__(self, stage: str, exit_code: int, message: str) -> None:
@@ -80,6 +87,7 @@ class StageFailed(Exception):
         self.stage = stage
         self.exit_code = exit_code
         self.message = message
+        self.may_be_retried = exit_code in RETRYABLE_EXIT_CODES
 
     def __str__(self) -> str:
         return self.message
@@ -145,7 +153,8 @@ def _process_group(command: list[str], root: Path, variables: dict[str, str]) ->
     finally:
         try:
             guard.stdin.close()
-            guard.wait(grace + _GUARD_SECONDS)
+            if guard.wait(grace + _GUARD_SECONDS) < 0:
+                _wait_for_group(guard.pid, grace)  # a stage of ours ends by itself once its guard is gone
         finally:
             # The guard was killed or did not finish, or a second Ctrl-C has come.
             if guard.returncode is None or guard.returncode < 0:
@@ -153,6 +162,15 @@ def _process_group(command: list[str], root: Path, variables: dict[str, str]) ->
                     os.killpg(guard.pid, signal.SIGKILL)
             guard.wait()
             guard.stdout.close()
+
+
+def _wait_for_group(group: int, seconds: float) -> None:
+    """Wait until no process of a group is alive, for so many seconds at most."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(_POLL_SECONDS)
 
 
 def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import environment, out_of_memory, signals
+from stages.running import environment, held, out_of_memory, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
@@ -157,7 +157,7 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
             _tell(job, record)
             bar.update(record.step - bar.n)
 
-        trained = trainer.fit(model, run, on_step=on_step, checkpoints=checkpoints, clock=clock)
+        trained = trainer.fit(model, run, on_step=on_step, checkpoints=checkpoints, clock=clock, refused=held.changed)
         if not run.team.leads:
             return
         _tell_result(run, outputs.write(run, job.style, model, job.tokenizer, trained))
@@ -169,7 +169,8 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
             estimated_memory_bytes=estimated_memory,
         )
         _keep_costs(job, costs, trained.step)
-        checkpoints.clear()
+        if not held.changed():  # else the stage fails, and goes on from there if the change is put back
+            checkpoints.clear()
 
 
 def _prepare(run: Run, model: GPT2) -> None:

@@ -37,6 +37,7 @@ def fit(
     on_step: Callable[[StepRecord], None],
     checkpoints: Checkpoints | None = None,
     clock: Clock | None = None,
+    refused: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Fine-tune ``model`` in place.
 
@@ -53,6 +54,8 @@ def fit(
             follows, so that the loop never waits for the GPU.
         checkpoints: checkpoints to go on from and to save to.
         clock: clock that times the evaluations.
+        refused: function that says whether the finished training will not count as a success; it is then saved. Asked
+            in the process of rank 0.
 
     Returns:
         Everything from the run's beginning on, whenever that was.
@@ -74,6 +77,7 @@ def fit(
                 training.save_if_due()
                 if training.over:
                     break
+            training.save_if(refused)
             training.finish()
         except _Stopped:
             training.save()
@@ -216,6 +220,11 @@ class _Training:
         if due:
             self.save()
             self._asked.clear()  # before the save it was due in all of them
+
+    def save_if(self, refused: Callable[[], bool]) -> None:
+        """Save the finished run if that is asked for, in the process of rank 0."""
+        if any(self._team.any(self._team.leads and refused(), device=self._device)):
+            self.save()
 
     def save(self) -> None:
         """Save a checkpoint of the newest step; of the untrained model there is none to save."""

@@ -30,7 +30,7 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answer_progress
+from stages.running import answer_progress, held
 from stages.running.code_of import code_behind
 from stages.running.console import say
 from stages.running.run_key import run_key
@@ -128,8 +128,9 @@ def generate(settings: Generate) -> None:
             answer_all(job)
         effects = {job.name: effect_of_bf16(job) for job in jobs if settings.precision == "bf16"}
         write(jobs, effects)
-        for job in jobs:
-            clean_up(job)
+        if not held.changed():  # else the stage fails, and takes them if the change is put back
+            for job in jobs:
+                clean_up(job)
 
 
 def journal_path(name: ModelName, settings: Generate, device: str) -> Path:

@@ -23,6 +23,11 @@ def worker() -> Worker | None:
     return Worker(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
+def dvc_runs(stage: str) -> bool:
+    """Whether DVC has started this process, for a stage: it records the outputs if the process succeeds."""
+    return os.environ.get("DVC_STAGE") == stage
+
+
 def seconds(name: str, default: float) -> float:
     """A duration in seconds.
 

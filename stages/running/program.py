@@ -2,13 +2,15 @@
 
 A stage's ``__main__.py`` reads its section of params.yaml by `section` and ends in `run`, which turns
 
-- SIGINT and SIGTERM into an exception,
+- SIGINT and SIGTERM into an exception, and the end of the dvc that runs the stage into SIGTERM,
+- a change of what the stage has read into a failure, so that DVC records nothing (`stages.running.held`),
 - an error that the user can fix into one message and its exit code (`stages.common.errors`),
 - the end, good or bad, into a note for the tracker.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -16,15 +18,20 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
+from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
-from stages.params import whole
+from stages.params import reading, whole
 from stages.params.section import Section
-from stages.running import environment
-from stages.running.restore import restore
+from stages.running import held, orphans
+from stages.running.environment import dvc_runs, worker
+from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
 from stages.running.tracking import tracker
 
 S = TypeVar("S", bound=Section)
+
+#: The stage of this process, once it has succeeded.
+_ended_well: list[str] = []
 
 
 def section(kind: type[S]) -> S:
@@ -39,7 +46,9 @@ def section(kind: type[S]) -> S:
     Raises:
         ConfigError: params.yaml is missing or not YAML, or holds unknown keys or wrong values; every problem is listed.
     """
-    params = whole.load()
+    tree = reading.read_yaml(paths.PARAMS)
+    params = whole.check(tree)
+    held.values_read(tree)
     sections = (getattr(params, name) for name in whole.Params.model_fields)
     return next(found for found in sections if isinstance(found, kind))
 
@@ -74,12 +83,18 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     raise_at_once()
     succeeded = False
     try:
+        if worker() is None and dvc_runs(stage):
+            _leave_quickly(stage)
+            orphans.end_with_dvc()
+        held.hold(stage)
         main()
+        held.check()
         succeeded = True
     except PipelineError as error:
         _end(stage, str(error), error.exit_code)
     except Interrupted as interruption:
-        _end(stage, f"stopped by {interruption}; run the same command again", TemporaryFailure.exit_code)
+        why = orphans.reason() or f"stopped by {interruption}"
+        _end(stage, f"{why}; run the same command again", TemporaryFailure.exit_code)
     except BrokenPipeError:
         _end(stage, "the reader of this program's output went away", TemporaryFailure.exit_code)
     except MemoryError:
@@ -89,16 +104,37 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
         _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
     except Exception:
-        if environment.worker() is None:
+        if worker() is None:
             raise
         traceback.print_exc()
         _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
-        if environment.worker() is None:
+        if worker() is None:
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, succeeded=succeeded)
+    _ended_well.append(stage)
     sys.exit(0)
+
+
+def _leave_quickly(stage: str) -> None:
+    """Compare once more when everything else has been done for the end of this process, and end it at once.
+
+    DVC hashes what the stage has read when the process is gone. Taking torch apart would take a second until then, in
+    which an edit would not be noticed. Called before other libraries ask to be called at the end: the first comes last.
+    """
+
+    def leave() -> None:
+        if stage not in _ended_well:
+            return
+        try:
+            held.check()
+        except TemporaryFailure as error:
+            print(f"{stage}: {error}", file=sys.stderr, flush=True)
+            _leave_at_once(error.exit_code)
+        _leave_at_once(0)
+
+    atexit.register(leave)
 
 
 def _refuse_arguments(stage: str) -> None:
@@ -115,22 +151,29 @@ def _refuse_arguments(stage: str) -> None:
 
 
 def _end(stage: str, message: str, code: int) -> NoReturn:
-    sys.stdout.flush()
-    if (worker := environment.worker()) is not None:
-        stage += f", rank {worker.rank} of {worker.world_size}"
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    process = worker()
+    if process is not None:
+        stage += f", rank {process.rank} of {process.world_size}"
         ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
-    elif os.environ.get("DVC_STAGE") == stage and restore(stage):
+    elif dvc_runs(stage) and orphans.reason():
+        # Another dvc may be at work on these files already.
+        if has_succeeded(stage):
+            message += f"\n  dvc checkout {stage} puts the results of its last success back"
+    elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
-    print(f"{stage}: {message}", file=sys.stderr, flush=True)
-    if worker is not None:
+    with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
+        print(f"{stage}: {message}", file=sys.stderr, flush=True)
+    if process is not None:
         _leave_at_once(code)
     sys.exit(code)
 
 
 def _leave_at_once(code: int) -> NoReturn:
-    """End one process of a process group that has failed, without Python's own shutdown.
+    """End this process without Python's own shutdown: one of a process group that has failed, or `_leave_quickly`.
 
-    There torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
+    In a group torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
     thread may wait for the lock: the process hung until it was killed half a minute later (docs/decisions.md).
     """
     with contextlib.suppress(OSError):  # the reader is gone

@@ -42,6 +42,11 @@ def restore(stage: str) -> bool:
     return True
 
 
+def has_succeeded(stage: str) -> bool:
+    """Whether dvc.lock of the working directory has a success of a stage."""
+    return bool(_locked(stage))
+
+
 def _locked(stage: str) -> list[tuple[Path, str]]:
     """The path and the digest of each output of a stage's last success."""
     try:

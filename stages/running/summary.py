@@ -7,26 +7,30 @@ same. What the numbers mean is in docs/summary.md.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from stages.common import paths
 from stages.common.errors import DataError
-from stages.common.files import sha256
+from stages.common.files import read_json, sha256
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
 from stages.common.records import Metrics, read_metrics, read_records
+from stages.common.results.download import BASE_MODEL
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
-from stages.params import whole
+from stages.common.results.tokenize import TOKENS_METRICS
+from stages.params import reading, whole
 from stages.running import program
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
+from stages.running.recorded import Recorded
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
@@ -36,6 +40,16 @@ from stages.running.tracking import tracker
 M = TypeVar("M", bound=Metrics)
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
+#: The most values that are named of those that have changed.
+_CHANGES = 5
+#: A file of each stage that the summary tells of.
+_TOLD = {
+    "split": SPLIT_METRICS,
+    "tokenize": TOKENS_METRICS,
+    "finetune": FINETUNE_METRICS,
+    "generate": GENERATE_METRICS,
+    "judge": JUDGE_METRICS,
+}
 #: The files that the summary names, and how each is shown.
 _FILES = (
     ("model", TUNED_MODEL, ""),
@@ -82,6 +96,7 @@ class _Summary:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._settings = whole.load(root / paths.PARAMS)
+        self._recorded = Recorded.of(root)
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
@@ -90,6 +105,8 @@ class _Summary:
         tracked = [f"{'MLflow':<12}{tracker.shown_uri(self._root)}", f"{'compare':<12}make ui"]
         lines = [
             *entry("profile", [self._settings.profile]),
+            *entry("changed", self._changed()),
+            *entry("unrecorded", self._unrecorded()),
             *entry("data", self._told(self._data)),
             *entry("model", self._told(self._model)),
             *entry("training", self._told(self._training)),
@@ -129,10 +146,43 @@ class _Summary:
         rows = found.rows
         return [f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"]
 
+    def _changed(self) -> list[str]:
+        """The values of params.yaml that differ from those that the results were made with."""
+        recorded = self._recorded.values
+        now = reading.flatten(self._settings.model_dump())
+        made = {stage for stage, path in {**_TOLD, "download": BASE_MODEL}.items() if (self._root / path).exists()}
+        lines = [
+            f"{key} is {json.dumps(now[key])}, and was {json.dumps(recorded[key])}"
+            for key in sorted(now.keys() & recorded.keys())
+            if now[key] != recorded[key] and key.partition(".")[0] in made
+        ]
+        if not lines:
+            return []
+        more = [f"and {len(lines) - _CHANGES} more"] if len(lines) > _CHANGES else []
+        head = "params.yaml has changed since these results were made; dvc repro makes them again"
+        return [head, *lines[:_CHANGES], *more]
+
+    def _unrecorded(self) -> list[str]:
+        """The stages whose results here are not those of the last success that DVC has recorded."""
+        return [
+            f"{path} is not what dvc.lock records; dvc repro {stage} makes it again"
+            for stage, path in _TOLD.items()
+            if (self._root / path).exists() and not self._recorded.holds(self._root, path)
+        ]
+
     def _model(self) -> list[str]:
-        source = self._settings.download.model
-        origin = f"{source.repo} at {str(source.revision)[:7]}" if source.weights == "hub" else "random weights"
-        size = f"GPT-2, {source.n_layer} layers, width {source.n_embd}"
+        """The model that was downloaded; where there is none, the one that params.yaml asks for."""
+        source = self._settings.download.model.model_dump()
+        if (self._root / BASE_MODEL).exists():
+            recorded = self._recorded.values
+            source |= {key: recorded.get(f"download.model.{key}", value) for key, value in source.items()}
+        with contextlib.suppress(DataError):
+            made = read_json(self._root / BASE_MODEL / "config.json", made_by="dvc repro download")
+            source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
+        origin = (
+            f"{source['repo']} at {str(source['revision'])[:7]}" if source["weights"] == "hub" else "random weights"
+        )
+        size = f"GPT-2, {source['n_layer']} layers, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             if trained := self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune"):
                 size += f", {trained.parameters:,} parameters"

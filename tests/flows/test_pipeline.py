@@ -81,6 +81,42 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "code", "stage", "calls"),
+    [
+        # alpha, whose value it is, does not begin.
+        ("judge", 0, "alpha", (1, 0)),
+        # zeta itself has failed for it, and is not tried again.
+        ("split", 75, "zeta", (1, 0)),
+    ],
+)
+def test_a_value_edited_during_a_run_ends_it_before_it_is_used(
+    server: str, project: Project, tmp_path: Path, key: str, code: int, stage: str, calls: tuple[int, int]
+) -> None:
+    other = flow_project.copy(project, tmp_path)
+    # The seed of the section is 123.
+    edit = f"""
+if name == "zeta":
+    text = Path("params.yaml").read_text()
+    before, found, after = text.partition("\\n{key}:")
+    Path("params.yaml").write_text(before + found + after.replace("seed: 123", "seed: 7", 1))
+    Path("zeta.txt").write_text("made")
+    sys.exit({code})
+"""
+    (other.root / "stage.py").write_text((other.root / "stage.py").read_text() + edit)
+    done = other.python("-m", "flows.run", PREFECT_API_URL=server)
+    assert done.returncode == 75, done.stderr
+    assert (other.calls("zeta"), other.calls("alpha")) == calls
+    assert "trying again" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    if code == 0:
+        assert f"{stage}: the run began with other values or code" in done.stderr
+        assert f"\n  {key}.seed was 123 when the run began, and is 7 now\n" in done.stderr
+        again = other.python("-m", "flows.run", PREFECT_API_URL=server)
+        assert again.returncode == 0, again.stderr
+        assert (other.calls("zeta"), other.calls("alpha")) == (1, 1)
+
+
 @pytest.mark.slow
 def test_a_profile_removed_meanwhile_hides_no_failure_and_that_of_the_commit_is_named(
     server: str, project: Project, tmp_path: Path

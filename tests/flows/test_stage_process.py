@@ -129,6 +129,43 @@ def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest
         assert (project.root / "saved").exists() == saved
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["guard.py", "dvc"])
+def test_a_stage_saves_its_work_when_its_guard_or_its_dvc_is_killed(
+    project: Project, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.root / "stage.py").write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "from stages.running import program\n"
+        "from stages.running.signals import Interrupted\n"
+        "def main():\n"
+        "    Path(os.environ['FAKE_STAGES'], 'zeta.pid').write_text(str(os.getpid()))\n"
+        "    try:\n"
+        "        time.sleep(600)\n"
+        "    except Interrupted:\n"
+        "        time.sleep(1)\n"
+        "        Path('saved').touch()\n"
+        "        raise\n"
+        "program.run('zeta', main)\n"
+    )
+    family: list[psutil.Process] = []
+
+    def kill_it(line: str) -> None:
+        if line.startswith("> python stage.py"):
+            family.extend(dvc_and_stage(project))
+            family.append(family[1].parent())
+            next(one for one in family if killed in " ".join(one.cmdline()[:4])).kill()
+
+    monkeypatch.setenv("PIPELINE_GRACE_SECONDS", "30")
+    # Its own PATH may have another Python.
+    variables = {name: value for name, value in project.env.items() if name != "PATH"}
+    with pytest.raises(StageFailed):
+        run_stage("zeta", project.root, log=kill_it, variables=variables)
+    assert (project.root / "saved").exists()
+    assert all(map(gone, family))
+
+
 def test_what_dvc_cannot_write_is_an_error_of_input_and_output(project: Project) -> None:
     shutil.rmtree(project.root / ".dvc" / "cache", ignore_errors=True)
     (project.root / ".dvc" / "cache").write_text("no folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -291,3 +292,84 @@ def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_a
     assert f"{JUDGE_METRICS}: judge.fingerprint: Field required; to fix it: dvc repro judge" in told
     assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
     assert lines[-1] == "            compare     make ui"
+
+
+_LOCK = """\
+schema: '2.0'
+stages:
+  download:
+    cmd: python -m stages.download
+    params:
+      params.yaml:
+        download:
+          model:
+            weights: scratch
+            n_layer: 4
+            n_embd: 128
+    outs:
+    - path: artifacts/download/model
+      md5: 0123456789abcdef0123456789abcdef.dir
+  split:
+    cmd: python -m stages.split
+    params:
+      params.yaml:
+        split:
+          seed: 123
+    outs:
+    - path: artifacts/split/metrics.json
+      md5: {split}
+"""
+
+
+def write_lock(root: Path, split: Path) -> None:
+    digest = hashlib.md5(split.read_bytes()).hexdigest()
+    (root / "dvc.lock").write_text(_LOCK.format(split=digest))
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+def test_values_changed_since_are_named_and_the_model_is_the_one_that_was_made(root: Path):
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
+    write_json(root / "artifacts" / "download" / "model" / "config.json", {"n_layer": 4, "n_embd": 128})
+    write_lock(root, root / SPLIT_METRICS)
+    assert "changed" not in summary.text(root)
+
+    edit(root / "params.yaml", "n_layer: 4", "n_layer: 6")
+
+    assert summary.text(root).splitlines()[:5] == [
+        "profile     quick",
+        "changed     params.yaml has changed since these results were made; dvc repro makes them again",
+        "            download.model.n_layer is 6, and was 4",
+        "data        1,000 train, 4 test and 55 validation rows",
+        "model       GPT-2, 4 layers, width 128, from random weights",
+    ]
+
+
+def test_values_of_results_that_are_not_there_have_not_changed(root: Path):
+    """A new clone has dvc.lock, and no results."""
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=3, train=1, test=1, val=1))
+    write_lock(root, root / SPLIT_METRICS)
+    (root / SPLIT_METRICS).unlink()
+    edit(root / "params.yaml", "n_layer: 4", "n_layer: 6")
+
+    assert summary.text(root).splitlines()[:3] == [
+        "profile     quick",
+        "data        not made yet: dvc repro split",
+        "model       GPT-2, 6 layers, width 128, from random weights",
+    ]
+
+
+def test_results_that_dvc_has_not_recorded_are_named(root: Path):
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
+    write_lock(root, root / SPLIT_METRICS)
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=9, train=5, test=2, val=2))
+
+    assert summary.text(root).splitlines()[1:4] == [
+        "unrecorded  artifacts/split/metrics.json is not what dvc.lock records; dvc repro split makes it",
+        "            again",
+        "data        5 train, 2 test and 2 validation rows",
+    ]

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from stages.common.files import atomic_file
 #: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
 _RUN = "run"
+#: What the first stage keeps. Marks of stages do not begin with a dot.
+_FIRST = ".first"
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,21 @@ class Execution:
 
 def current() -> Execution:
     """The execution of the nearest dvc process above this one; without one this process is its own."""
+    if above := up_to_dvc():
+        with contextlib.suppress(psutil.Error):
+            return Execution(identity(above[-1].pid), "dvc")
+    return Execution(identity(), "direct")
+
+
+def up_to_dvc() -> list[psutil.Process]:
+    """The processes above this one up to the nearest dvc, which is the last; none where there is no dvc."""
+    above: list[psutil.Process] = []
     for ancestor in psutil.Process().parents():
+        above.append(ancestor)
         with contextlib.suppress(psutil.Error):
             if _is_dvc(ancestor.cmdline()):
-                return Execution(identity(ancestor.pid), "dvc")
-    return Execution(identity(), "direct")
+                return above
+    return []
 
 
 def identity(pid: int | None = None) -> str:
@@ -67,14 +80,33 @@ def is_gone(name: str) -> bool:
         return True
 
 
-def mark(execution: Execution, stage: str) -> None:
-    """Keep that a stage ran in this execution."""
+def mark(execution: Execution, stage: str, text: str = "") -> None:
+    """Keep that a stage ran in this execution.
+
+    Args:
+        execution: the execution.
+        stage: name of the stage.
+        text: what the mark holds.
+    """
     if not (MARKS / execution.identity).exists():
         for other in MARKS.glob("*:*:*:*"):
             if is_gone(other.name):
                 shutil.rmtree(other, ignore_errors=True)
-    with atomic_file(MARKS / execution.identity / stage):
-        pass
+    with atomic_file(MARKS / execution.identity / stage) as stream:
+        stream.write(text)
+
+
+def first(execution: Execution, text: Callable[[], str]) -> str:
+    """What the first stage of this execution has kept for those after it.
+
+    Args:
+        execution: the execution.
+        text: function that gives what to keep, where this is the first stage.
+    """
+    path = MARKS / execution.identity / _FIRST
+    if not path.exists():
+        mark(execution, _FIRST, text())
+    return path.read_text(encoding="utf-8")
 
 
 def marked(execution: Execution) -> set[str]:

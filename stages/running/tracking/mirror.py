@@ -46,8 +46,8 @@ STAGES = {
 LAST_STAGE = "judge"
 
 #: Files kept in the run, and the folder of each there. Weights stay with DVC.
-FILES = (
-    (paths.PARAMS, None),
+FILES: Sequence[tuple[Path, str | None]] = (
+    (paths.PARAMS, None),  # the first
     (Path("dvc.yaml"), None),
     (SPLIT_METRICS, "split"),
     (TOKENS_METRICS, "tokenize"),
@@ -76,7 +76,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
             only after that stage, which publishes, has ended.
     """
     there = mlflow.get_run(run_id).data
-    store.log_params(mlflow, run_id, reading.flatten(whole.load(root / paths.PARAMS).model_dump()), there.params)
+    values = reading.flatten(whole.load(root / paths.PARAMS).model_dump())
+    same = store.log_params(mlflow, run_id, values, there.params)
     trained = _metrics(root, FINETUNE_METRICS, FinetuneMetrics, "finetune")
     answered = _metrics(root, GENERATE_METRICS, GenerateMetrics, "generate")
     judged = _metrics(root, JUDGE_METRICS, JudgeMetrics, "judge")
@@ -95,7 +96,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])
     for name, value in tags.items():
         mlflow.set_tag(run_id, name, value)
-    _log_files(mlflow, run_id, root)
+    # A params.yaml that was edited after the stages had read it is not this run's.
+    _log_files(mlflow, run_id, root, FILES if same else FILES[1:])
     if history:
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
     if judged and judged.pairwise and (root / PAIRWISE).exists():
@@ -161,11 +163,11 @@ def _missing_points(
                 yield name, value, row.step
 
 
-def _log_files(mlflow: MlflowClient, run_id: str, root: Path) -> None:
-    for file, folder in FILES:
+def _log_files(mlflow: MlflowClient, run_id: str, root: Path, files: Sequence[tuple[Path, str | None]] = FILES) -> None:
+    for file, folder in files:
         if (root / file).exists():
             mlflow.log_artifact(run_id, str(root / file), folder)
-    if missing := [str(file) for file, _ in FILES if not (root / file).exists()]:
+    if missing := [str(file) for file, _ in files if not (root / file).exists()]:
         say(f"tracking: not in the run, as they are not there: {', '.join(missing)}")
 
 

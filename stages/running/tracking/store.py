@@ -132,11 +132,16 @@ def fail(own: Execution, stage: str) -> None:
         mlflow.set_terminated(found.info.run_id, "FAILED")
 
 
-def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> None:
-    """Log the parameters that are not there yet; a value that is not text is logged as JSON."""
+def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> bool:
+    """Log the parameters that are not there yet; a value that is not text is logged as JSON.
+
+    Returns:
+        Whether all that are there have these values.
+    """
     from mlflow.entities import Param
 
     new = {}
+    same = True
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value)
         if len(text) > PARAM_LENGTH:
@@ -144,11 +149,13 @@ def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], the
         text = text[:PARAM_LENGTH]
         if there.get(name, text) != text:
             say(f"tracking: {name} was {there[name]} when this run began, and is {text} now; MLflow keeps the first")
+            same = False
         elif name not in there:
             new[name] = text
     entries = [Param(name, text) for name, text in new.items()]
     for start in range(0, len(entries), _PARAMS_BATCH):
         mlflow.log_batch(run_id, params=entries[start : start + _PARAMS_BATCH])
+    return same
 
 
 def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:

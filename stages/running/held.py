@@ -1,0 +1,127 @@
+"""What the stage of this process began with, held against what there is later (`stages.running.inputs`).
+
+A stage that DVC runs fails where something has changed. Of one started by hand nothing is recorded: it says so and
+succeeds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from stages.common import paths
+from stages.common.errors import TemporaryFailure
+from stages.running import inputs
+from stages.running.console import say
+from stages.running.environment import dvc_runs, worker
+from stages.running.inputs import Begun, Inputs
+from stages.running.tracking import execution
+
+#: The digest of what the process that has started a process group has read.
+READ_VARIABLE = "PIPELINE_READ"
+#: Seconds between two looks at params.yaml, so that an edit is told while it can be taken back.
+_LOOK_SECONDS = 1.0
+
+_stage = ""
+_before: Inputs | None = None
+_run: Begun | None = None
+
+
+def hold(stage: str) -> None:
+    """Keep what a stage reads, before it reads it.
+
+    Raises:
+        TemporaryFailure: it differs from what the run of which the stage is part began with, or from what the process
+            that has started this one has read.
+    """
+    global _stage, _before, _run
+    entry = inputs.entry_of(stage)
+    if entry is None:
+        return  # another program than a stage of this pipeline
+    _stage, _before = stage, Inputs.of(entry)
+    if worker() is not None:
+        if os.environ.get(READ_VARIABLE, _before.digest()) != _before.digest():
+            raise TemporaryFailure(
+                "values, code or inputs have changed while the processes were starting", "run the same command again"
+            )
+        return
+    os.environ[READ_VARIABLE] = _before.digest()
+    if dvc_runs(stage):
+        _run = _begun()
+        _compare_with_run()
+        threading.Thread(target=_tell_changes, daemon=True, name="held").start()
+
+
+def values_read(tree: Any) -> None:
+    """Keep the values that the stage has in fact read.
+
+    Args:
+        tree: content of params.yaml.
+    """
+    global _before
+    if _before is not None:
+        _before = inputs.with_values_of(_before, tree)
+
+
+def changed() -> bool:
+    """Whether the result of this process's stage would be refused if the stage ended at this moment."""
+    return _before is not None and dvc_runs(_stage) and bool(inputs.changes(_before))
+
+
+def check() -> None:
+    """Compare what is there with what the stage began with; called when it has done its work.
+
+    Raises:
+        TemporaryFailure: something has changed, and DVC would record it beside outputs that were made without it.
+    """
+    if _before is None or worker() is not None:
+        return
+    of_run = _run.changes(_stage) if _run is not None else []
+    found = inputs.changes(_before)
+    if found and dvc_runs(_stage):
+        raise inputs.refused(
+            found,
+            what="what it read has changed while it was at work, so that DVC does not record its result:",
+            fix="put that back and run the same command again, which takes what is done; or run it as it is, which "
+            "begins again. To try other values while a run is at work: python -m flows.run --set KEY=VALUE",
+        )
+    if found:
+        listing = "\n".join(f"  {line}" for line in found)
+        note = f"note: what it read has changed while it was at work; do not `dvc commit` this result:\n{listing}"
+        print(f"{_stage}: {note}", file=sys.stderr, flush=True)
+    if of_run:
+        raise inputs.refused(of_run, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
+
+
+def _begun() -> Begun | None:
+    """What the dvc that runs this stage began with, by the first of its stages; None where it cannot be kept."""
+    own = execution.current()
+    if own.door != "dvc":
+        return None
+    try:
+        return Begun.from_json(execution.first(own, lambda: Begun.of().to_json()))
+    except (OSError, ValueError, TypeError):
+        return None  # bookkeeping fails no stage
+
+
+def _compare_with_run() -> None:
+    if _run is not None and (found := _run.changes(_stage)):
+        raise inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
+
+
+def _tell_changes() -> None:
+    """Say once that a value of this stage is edited while it is at work."""
+    told: list[str] = []
+    while (before := _before) is not None:
+        time.sleep(_LOOK_SECONDS)
+        now = inputs.values_now(before)
+        # None at all: the file is being written.
+        found = inputs.value_changes(before.values, now, "the stage") if now else []
+        if found and found == told:
+            fix = f"put it back in {paths.PARAMS} before the stage ends, or DVC does not record the result"
+            say(f"{_stage}: {'; '.join(found)}; {fix}")
+            return
+        told = found
