@@ -111,7 +111,7 @@ def test_scratch(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 65
     assert told == (
         "download: data/rows.json: 1 problem in 6 rows:\n"
-        "  - row 5 (number 6): output: expected a text that is not empty; the field is missing\n"
+        "  - row 6: output: expected a text that is not empty; the field is missing\n"
         "  to fix it: correct the file, or download.data.source in params.yaml\n"
     )
     assert project.outputs() == first
