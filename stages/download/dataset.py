@@ -201,7 +201,8 @@ def _of_other_keys(name: str, keys: Counter[str]) -> str | None:
 
 def _listing(name: str, total: int, problems: list[str]) -> str:
     count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
-    lines = [f"{name}: {count} in {'1 row' if total == 1 else f'{total:,} rows'}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
+    rows = "1 row" if total == 1 else f"{total:,} rows"
+    lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
     if len(problems) > _SHOWN:
         lines.append(f"  - and {len(problems) - _SHOWN:,} more")
     return "\n".join(lines)

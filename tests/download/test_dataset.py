@@ -99,9 +99,7 @@ def test_unknown_keys_are_counted_and_left_out() -> None:
     ],
 )
 def test_a_wrong_row_is_named(row: object, said: str) -> None:
-    assert (
-        refusal(json.dumps([*GOOD, row]).encode()) == f"rows.json: 1 problem in 4 rows:\n  - row 4: {said}"
-    )
+    assert refusal(json.dumps([*GOOD, row]).encode()) == f"rows.json: 1 problem in 4 rows:\n  - row 4: {said}"
     if not isinstance(row, list):
         assert refusal(b"\n" + lines(row, *GOOD)) == f"rows.json: 1 problem in 4 rows:\n  - row 1 (line 2): {said}"
 
