@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stages.common import mistakes
 from stages.common.errors import DataError
 from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
 
@@ -56,7 +57,7 @@ def read_records(path: Path, kind: type[R], *, made_by: str) -> Iterator[R]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the row"
-            raise DataError(f"{path}, line {number}: {field}: {first['msg']}", made_by) from None
+            raise DataError(f"{path}, line {number}: {field}: {mistakes.describe(first)}", made_by) from None
 
 
 def write_records(path: Path, rows: Iterable[Record]) -> int:
@@ -80,7 +81,7 @@ def read_metrics(path: Path, kind: type[M], *, made_by: str) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {field}: {first['msg']}", made_by) from None
+        raise DataError(f"{path}: {field}: {mistakes.describe(first)}", made_by) from None
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:

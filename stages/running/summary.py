@@ -124,7 +124,8 @@ class _Summary:
 
     def _model(self) -> list[str]:
         source = self._settings.download.model
-        origin = f"{source.repo} at {str(source.revision)[:7]}" if source.weights == "hub" else "random weights"
+        at = f" at {str(source.revision)[:7]}" if source.weights == "hub" else ""
+        origin = "random weights" if source.weights == "scratch" else f"{source.repo}{at}"
         size = f"GPT-2, {source.n_layer} layers, width {source.n_embd}"
         with contextlib.suppress(DataError):  # which the training tells
             if trained := self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune"):
