@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,16 +187,21 @@ def _of_other_keys(name: str, keys: Counter[str]) -> str | None:
         return None
     most = [key for key, _ in keys.most_common(_SHOWN)]
     what = f"{name}: no row has {' or '.join(missing)}; the rows have {', '.join(map(repr, sorted(most)))}"
-    renamed = [
-        f"{other!r} to {field}"
-        for field, others in _SYNONYMS.items()
-        if not keys[field]
-        for other in [next((other for other in others if keys[other]), None)]
-        if other is not None
-    ]
     if chat := next((key for key in _CHATS if keys[key]), None):
         return f"{what}\n  {chat!r} holds conversations: make one row of each question and its answer"
-    return f"{what}\n  rename {', '.join(renamed)}" if renamed else what
+    rename = likely_names([key for key in keys if keys[key]])
+    return f"{what}\n  {rename}" if rename else what
+
+
+def likely_names(keys: Collection[str]) -> str:
+    """What to rename, such as ``rename 'context' to input``; empty if no other key is known to stand for a field.
+
+    Args:
+        keys: keys of the rows.
+    """
+    found = {field: next((other for other in others if other in keys), None) for field, others in _SYNONYMS.items()}
+    renamed = [f"{other!r} to {field}" for field, other in found.items() if other is not None and field not in keys]
+    return f"rename {', '.join(renamed)}" if renamed else ""
 
 
 def _listing(name: str, total: int, problems: list[str]) -> str:

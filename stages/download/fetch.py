@@ -17,8 +17,8 @@ from stages.common.files import atomic_file
 from stages.common.paths import local_path
 from stages.download.contents import refuse_other_contents
 from stages.download.pace import Pace, TooSlow, measured
-from stages.download.proxies import Proxy, proxy_for
 from stages.running.console import say
+from stages.running.proxies import Proxy, proxy_for
 
 #: Seconds to wait before each further attempt; half of it is random, so that clients do not all retry at once.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)

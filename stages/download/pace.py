@@ -66,6 +66,11 @@ class Pace:
         """Measure no more: the answer has come, or has failed."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
+    def end(self) -> None:
+        """Measure no more, whatever is asked after this: the signal has no handler then."""
+        self._seconds = 0.0
+        self.complete()
+
     def check(self, _number: int, _frame: FrameType | None) -> None:
         """Raise `TooSlow` if too little has come since the last call. The handler of the timer's signal."""
         fresh = self._bytes - self._bytes_before
@@ -105,7 +110,7 @@ def measured(what: str) -> Iterator[Pace]:
     try:
         yield pace
     finally:
-        pace.complete()
+        pace.end()
         signal.signal(signal.SIGALRM, before)
 
 
