@@ -15,6 +15,7 @@ import psutil
 
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, TemporaryFailure
+from stages.running.proxies import with_socks
 
 #: The DVC of this interpreter, whatever PATH says.
 COMMAND = (sys.executable, "-m", "dvc")
@@ -27,7 +28,7 @@ _READ_SECONDS = 0.1
 
 def environment() -> dict[str, str]:
     """The environment for DVC: `python` in a stage's command is this interpreter, and its output comes line by line."""
-    return {**os.environ, "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+    return {**with_socks(), "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
 
 
 def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

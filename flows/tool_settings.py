@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from stages.running.proxies import set_aside_socks, spare_loopback
+
 _DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -27,6 +29,8 @@ def set_defaults() -> None:
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    spare_loopback()
+    set_aside_socks()
 
 
 def search_path() -> str:

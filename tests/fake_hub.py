@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import hashlib
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,8 +40,11 @@ ANSWERS = {
     "500": (500, None),
     "503": (503, None),
 }
-#: The rest: half of the bytes, then the connection ends; the right number of bytes, all zero; a redirect to itself.
-FAULTS = (*ANSWERS, "cut", "wrong bytes", "redirect")
+#: The rest: half of the bytes, then the connection ends; the right number of bytes, all zero; a redirect to itself;
+#: the file, or a header before it, a byte at a time.
+FAULTS = (*ANSWERS, "cut", "wrong bytes", "redirect", "drip", "drip headers")
+#: Seconds between two bytes of a drip.
+DRIP = 0.2
 
 
 class FakeHub:
@@ -121,6 +125,8 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 self._answer(status, {"Content-Length": "0", **({"X-Error-Code": code} if code else {})})
             elif fault == "redirect":
                 self._answer(302, {"Content-Length": "0", "Location": self.path})
+            elif fault == "drip headers":
+                self._drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"z" * 10_000)
             else:
                 self._send(hub.folder / file, body, fault)
 
@@ -144,9 +150,19 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
             self._answer(206 if start else 200, headers)
             if body:
+                if fault == "drip":
+                    self._drip(path.read_bytes()[start:])
+                    return
                 end = (start + size) // 2 if fault == "cut" else size
                 self._stream(path, start, end, zeros=fault == "wrong bytes")
                 self.close_connection = fault == "cut"
+
+        def _drip(self, data: bytes) -> None:
+            self.close_connection = True
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the client has had enough
+                for byte in data:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(DRIP)
 
         def _stream(self, path: Path, start: int, end: int, *, zeros: bool) -> None:
             with open(path, "rb") as stream:

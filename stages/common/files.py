@@ -207,10 +207,21 @@ def parse_json(text: str, path: Path | str, *, made_by: str, line: int | None = 
         line: number of the text's only line in the file, from 1; None: the text is the whole file.
 
     Raises:
-        DataError: the text is not JSON; the message names the file, the line and the column.
+        DataError: the text is not JSON, and the message names the file, the line and the column; or an object gives a
+            key twice, and nothing says which value is meant.
     """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [key for key, _ in pairs]
+            twice = next(key for key in names if names.count(key) > 1)
+            where = f"{path}, line {line}" if line else f"{path}"
+            raise DataError(f"{where}: {twice!r}: expected one value; the key is there twice or more", made_by)
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         where = f"line {line or error.lineno}, column {error.colno}"
         raise DataError(f"{path}: not valid JSON at {where}: {error.msg}", made_by) from None

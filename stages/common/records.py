@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stages.common import mistakes
 from stages.common.errors import DataError
 from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
 
@@ -79,7 +80,7 @@ def _checked(kind: type[RecordT], value: object, where: str, whole: str, made_by
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or whole
-        raise DataError(f"{where}: {field}: {first['msg']}", made_by) from None
+        raise DataError(f"{where}: {field}: {mistakes.describe(first)}", made_by) from None
 
 
 def write_metrics(path: Path, metrics: Metrics) -> None:

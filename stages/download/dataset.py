@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,13 @@ FEWEST_ROWS = 3
 _REQUIRED = ("instruction", "output")
 _DEFAULTS = {"input": "", "category": NO_CATEGORY}
 _SHOWN = 10
+#: What other datasets call our fields (Dolly, Natural Instructions, question-answer lists).
+_SYNONYMS = {
+    "instruction": ("prompt", "question", "query"),
+    "input": ("context",),
+    "output": ("response", "answer", "completion", "target"),
+}
+_CHATS = ("messages", "conversations")
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
 
     A file whose first character is ``[`` is one JSON list; any other holds one JSON object a line. A byte order
     mark, blank lines and CRLF are accepted. ``instruction`` and ``output`` are texts with something in them;
-    ``input`` and ``category`` may be missing, null or empty. Other keys are left out.
+    ``input`` and ``category`` may be missing, null or empty. Other keys are left out. No key may be given twice, at
+    any depth of a row: nothing says which of the two values is meant.
 
     Args:
         path: path of the file.
@@ -61,20 +69,20 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
         raise DataError(f"{name}: expected rows, found an empty file", fix)
     rows: list[Row] = []
     problems: list[str] = []
-    unknown: Counter[str] = Counter()
-    total = 0
+    keys: Counter[str] = Counter()
+    objects = 0
     for where, value, mistake in _values(text, name, fix):
-        total += 1
         row, wrong = ({}, [mistake]) if mistake else _check(value)
         rows.append(row)
         problems += [f"{where}: {problem}" for problem in wrong]
-        if isinstance(value, dict):
-            unknown.update(value.keys() - set(FIELDS))
+        objects += isinstance(value, dict)
+        keys.update(list(value) if isinstance(value, dict) else ())
     if problems:
-        raise DataError(_listing(name, total, problems), fix)
-    if total < FEWEST_ROWS:
-        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {total}", fix)
-    return Dataset(rows, dict(sorted(unknown.items())))
+        of_other_keys = _of_other_keys(name, keys) if objects == len(rows) else None
+        raise DataError(of_other_keys or _listing(name, len(rows), problems), fix)
+    if len(rows) < FEWEST_ROWS:
+        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(rows)}", fix)
+    return Dataset(rows, {key: keys[key] for key in sorted(keys.keys() - set(FIELDS))})
 
 
 def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
@@ -83,23 +91,49 @@ def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | No
         values, mistake = _parse(text)
         if mistake:
             raise DataError(f"{name}: {mistake}", fix)
-        for index, value in enumerate(values):
-            yield f"row {index} (number {index + 1})", value, None
+        for number, value in enumerate(values, 1):
+            yield f"row {number}", value, None
         return
     # Not splitlines: a JSON string may hold U+2028 and other line separators.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for index, (number, line) in enumerate(lines):
-        value, mistake = _parse(line, number)
-        yield f"row {index} (line {number})", value, mistake
+    for number, (line_number, line) in enumerate(lines, 1):
+        value, mistake = _parse(line, line_number)
+        yield f"row {number} (line {line_number})", value, mistake
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers which of its keys were given more than once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.repeated: list[str] = []
+        if len(self) < len(pairs):
+            self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
 
 
 def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
     try:
-        return json.loads(text), None
+        return json.loads(text, object_pairs_hook=_Object), None
     except json.JSONDecodeError as error:
         return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg}"
-    except (ValueError, RecursionError) as error:  # an integer with thousands of digits, or brackets nested as deeply
-        return None, f"not JSON that can be read: {error}"
+    except RecursionError:
+        return None, "not JSON that can be read: lists or objects are nested too deeply"
+    except ValueError:
+        return None, "not JSON that can be read: a number has thousands of digits"
+
+
+def _repeated_keys(value: Any) -> list[str]:
+    """The keys that are given more than once, with those above them, at any depth of a value: ``meta.source``."""
+    found: list[str] = []
+    left = [("", value)]
+    while left:  # no recursion: a value may be nested as deeply as the parser allows
+        path, inner = left.pop()
+        if isinstance(inner, _Object):
+            found += [path + key for key in inner.repeated]
+            left += [(f"{path}{key}.", item) for key, item in inner.items()]
+        elif isinstance(inner, list):
+            left += [(f"{path}{number}.", item) for number, item in enumerate(inner, 1)]
+    return found
 
 
 def _check(value: Any) -> tuple[Row, list[str]]:
@@ -107,7 +141,7 @@ def _check(value: Any) -> tuple[Row, list[str]]:
     if not isinstance(value, dict):
         return {}, [f"expected an object with {', '.join(_REQUIRED)}; found {_describe(value)}"]
     row: dict[str, Any] = {}
-    problems: list[str] = []
+    problems = [f"{key!r}: expected one value; the key is there twice or more" for key in _repeated_keys(value)]
     for field in FIELDS:
         found = value.get(field)
         if field in _DEFAULTS and (found is None or found == ""):
@@ -132,7 +166,7 @@ def _mistake(found: Any, *, required: bool, present: bool) -> str | None:
 
 
 def _describe(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", bool: "a truth value", int: "a number", float: "a number"}
+    kinds = {_Object: "an object", list: "a list", bool: "a truth value", int: "a number", float: "a number"}
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -141,9 +175,39 @@ def _describe(value: Any) -> str:
     return f"{kinds[type(value)]}, {shown if len(shown) <= 40 else shown[:40] + '…'}"
 
 
+def _of_other_keys(name: str, keys: Counter[str]) -> str | None:
+    """The one message for rows that all lack a required field, since they are of another kind; else None.
+
+    Args:
+        name: the user's name for the file.
+        keys: number of rows with each key.
+    """
+    missing = [field for field in _REQUIRED if not keys[field]]
+    if not missing or not keys:
+        return None
+    most = [key for key, _ in keys.most_common(_SHOWN)]
+    what = f"{name}: no row has {' or '.join(missing)}; the rows have {', '.join(map(repr, sorted(most)))}"
+    if chat := next((key for key in _CHATS if keys[key]), None):
+        return f"{what}\n  {chat!r} holds conversations: make one row of each question and its answer"
+    rename = likely_names([key for key in keys if keys[key]])
+    return f"{what}\n  {rename}" if rename else what
+
+
+def likely_names(keys: Collection[str]) -> str:
+    """What to rename, such as ``rename 'context' to input``; empty if no other key is known to stand for a field.
+
+    Args:
+        keys: keys of the rows.
+    """
+    found = {field: next((other for other in others if other in keys), None) for field, others in _SYNONYMS.items()}
+    renamed = [f"{other!r} to {field}" for field, other in found.items() if other is not None and field not in keys]
+    return f"rename {', '.join(renamed)}" if renamed else ""
+
+
 def _listing(name: str, total: int, problems: list[str]) -> str:
     count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
-    lines = [f"{name}: {count} in {total:,} rows:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
+    rows = "1 row" if total == 1 else f"{total:,} rows"
+    lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
     if len(problems) > _SHOWN:
         lines.append(f"  - and {len(problems) - _SHOWN:,} more")
     return "\n".join(lines)

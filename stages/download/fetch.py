@@ -10,10 +10,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 import requests
+from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
+from stages.download.contents import refuse_other_contents
+from stages.download.pace import Pace, TooSlow, measured
+from stages.running.console import say
+from stages.running.proxies import Proxy, proxy_for
 
 #: Seconds to wait before each further attempt; half of it is random, so that clients do not all retry at once.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -26,6 +31,9 @@ LARGEST = 1 << 30
 
 _CHUNK = 1 << 20
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+#: What the libraries raise for a proxy's address that is none.
+_OF_PROXY = (requests.exceptions.InvalidProxyURL, ProxySchemeUnknown)
 
 
 class _Transient(Exception):
@@ -64,23 +72,30 @@ def fetch(source: str, target: Path, sha256: str | None, *, key: str, fix: str, 
         waits: seconds before each retry; their number is the number of retries.
 
     Raises:
-        DataError: not the file that was expected.
+        DataError: not the file that was expected, or an empty file, a web page or a Git LFS pointer.
         ServiceUnavailable: the server has sent the file at no attempt.
         ConfigError: there is no such file or page, or the URL is malformed.
     """
     if not is_url(source, key):
-        _write(_read(local_path(source), key), target, sha256, source=source, fix=fix)
+        _write(_read(local_path(source), key), target, sha256, source=source, key=key, fix=fix)
         return
+    proxy = proxy_for(source)
     for wait in (*waits, None):
         try:
-            _write(_download(source, key), target, sha256, source=source, fix=fix)
-        except _Transient as failure:
+            with measured(source) as pace:
+                _write(_download(source, key, proxy, pace), target, sha256, source=source, key=key, fix=fix)
+        except (_Transient, TooSlow) as failure:
             if wait is None:
+                through = f", {proxy}" if proxy else ""
                 raise ServiceUnavailable(
-                    f"{source}: {failure} ({len(waits) + 1} attempts)",
-                    f"check the network and run the same command again, or set {key} in params.yaml to a local copy",
+                    f"{source}: {failure} ({len(waits) + 1} attempts{through})",
+                    "check the network" + (f", {proxy.fix}" if proxy else "") + " and run the same command again, "
+                    f"or set {key} in params.yaml to a local copy",
                 ) from failure
-            time.sleep(max(min(failure.wait, LONGEST_WAIT), wait * random.uniform(0.5, 1.0)))  # noqa: S311 no secret
+            asked = min(failure.wait, LONGEST_WAIT) if isinstance(failure, _Transient) else 0.0
+            seconds = max(asked, wait * random.uniform(0.5, 1.0))  # noqa: S311 no secret
+            say(f"{source}: {failure}; asking again")
+            time.sleep(seconds)
         else:
             return
 
@@ -93,7 +108,7 @@ def check_file(path: Path, key: str) -> None:
         raise ConfigError(f"{path}: expected a file, found a folder", f"set {key} in params.yaml to a file")
 
 
-def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, fix: str) -> None:
+def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source: str, key: str, fix: str) -> None:
     digest = hashlib.sha256()
     size = 0
     with atomic_file(target, "wb") as stream:
@@ -103,6 +118,8 @@ def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source:
                 raise DataError(f"{source}: larger than {LARGEST:,} bytes, the most that is fetched", fix)
             digest.update(chunk)
             stream.write(chunk)
+        stream.flush()
+        refuse_other_contents(Path(stream.name), name=source, fix=f"correct {key} in params.yaml")
         if sha256 is not None and digest.hexdigest() != sha256:
             found = f"found {digest.hexdigest()} ({size:,} bytes)"
             raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", fix)
@@ -115,22 +132,33 @@ def _read(path: Path, key: str) -> Iterator[bytes]:
             yield chunk
 
 
-def _download(url: str, key: str) -> Iterator[bytes]:
+def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[bytes]:
     """Yield a page's bytes. A connection that ends before Content-Length bytes have come is an error (urllib3)."""
     fix = f"correct {key} in params.yaml"
     try:
+        pace.asked()
         with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-            _check_status(response, url, fix)
-            yield from response.iter_content(_CHUNK)
+            _check_status(response, url, fix, proxy)
+            length = response.headers.get("Content-Length", "")
+            pace.answered(int(length) if length.isascii() and length.isdigit() else None)
+            # read1 gives what has come; iter_content would wait for a whole chunk, for days from a slow server.
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                pace.received(len(chunk))
+                yield chunk
     except requests.TooManyRedirects as error:
         raise ConfigError(f"{url}: too many redirects ({error})", fix) from error
     except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
+        cause = error.__context__ or error  # requests raises InvalidURL for what urllib3 says of a proxy
+        if proxy is not None and (proxy.is_socks or isinstance(cause, _OF_PROXY)):
+            raise proxy.unusable(url, "PySocks") from error
         raise ConfigError(f"{url}: not a valid URL: {error}", fix) from error
-    except requests.RequestException as error:
+    except (requests.RequestException, HTTPError) as error:
         raise _Transient(_root(error)) from error
+    finally:
+        pace.complete()
 
 
-def _check_status(response: requests.Response, url: str, fix: str) -> None:
+def _check_status(response: requests.Response, url: str, fix: str, proxy: Proxy | None) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
@@ -138,6 +166,8 @@ def _check_status(response: requests.Response, url: str, fix: str) -> None:
     if status in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         asked = response.headers.get("Retry-After", "")
         raise _Transient(answer, float(asked) if asked.isascii() and asked.isdigit() else 0.0)
+    if proxy is not None:
+        raise ConfigError(f"{url}: {answer} ({proxy})", f"{fix}; or {proxy.fix}")
     raise ConfigError(f"{url}: {answer}", fix)
 
 

@@ -1,39 +1,32 @@
-"""GPT-2's published weights from the Hugging Face hub, at one commit, checked by SHA-256 and by config.json.
+"""GPT-2's published weights from the Hugging Face hub, at one commit.
 
 The variables of huggingface_hub itself say where the hub and its cache are, and whether the hub may be asked at all:
 HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The only retries are those of huggingface_hub, which also
-resume a broken transfer.
+resume a broken transfer, and one more for a file that was damaged on its way.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
-import shutil
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
-from stages.common.files import atomic_file, read_json, sha256
+from stages.common.files import sha256
+from stages.download.model_files import KEY, bring
+from stages.download.pace import VARIABLE, Pace, TooSlow, measured
 from stages.params.download import ModelSource
+from stages.running.proxies import Proxy, proxy_for
 
-KEY = "download.model"
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
+if TYPE_CHECKING:
+    import httpx2
 
-_SIZES = ("n_layer", "n_head", "n_embd", "n_positions")
-#: The network in stages/gpt2. A key that config.json leaves out has this value in transformers as well.
-_ARCHITECTURE = {
-    "model_type": "gpt2",
-    "vocab_size": 50257,
-    "activation_function": "gelu_new",
-    "layer_norm_epsilon": 1e-5,
-    "tie_word_embeddings": True,
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
-}
-_NEEDED = ("model_type", "vocab_size")
+_AGAIN = "check the network and HF_ENDPOINT, and run the same command again"
 
 
 def fetch_model(source: ModelSource, folder: Path) -> None:
@@ -48,75 +41,184 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
 
     Raises:
         DataError: a file is not the one expected.
-        ServiceUnavailable: the hub does not answer.
+        ServiceUnavailable: the hub does not answer, or all but stands still.
         ConfigError: the hub may not be asked (HF_HUB_OFFLINE), has no such file or refuses access to it, or the model
             has another architecture than params.yaml says.
     """
-    pinned = (source.repo, source.revision, source.config_sha256, source.sha256)
-    repo, revision, config_sha256, weights_sha256 = (value or "" for value in pinned)
-    assert all(pinned), "checked by ModelSource"
-    config = _cached(repo, revision, CONFIG)
-    _check_hash(config, config_sha256, CONFIG, "config_sha256")
-    check_config(read_json(config, made_by="run the same command again"), source)
-    weights = _cached(repo, revision, WEIGHTS)
-    _check_hash(weights, weights_sha256, WEIGHTS, "sha256")
-    _link_or_copy(config, folder / CONFIG)
-    _link_or_copy(weights, folder / WEIGHTS)
-
-
-def check_config(config: Any, source: ModelSource) -> None:
-    """Compare config.json with params.yaml and with the network in stages/gpt2.
-
-    Raises:
-        ConfigError: names every key that differs, with what was expected and what was found.
-    """
-    if not isinstance(config, dict):
-        raise ConfigError(
-            f"{CONFIG} of {source.repo}: expected a JSON object, found {type(config).__name__}",
-            f"correct {KEY}.repo in params.yaml",
-        )
-    expected = {name: getattr(source, name) for name in _SIZES} | _ARCHITECTURE
-    problems = []
-    for name, value in expected.items():
-        found = config.get(name, None if name in (*_SIZES, *_NEEDED) else value)
-        if found != value:
-            where = f" ({KEY}.{name} in params.yaml)" if name in _SIZES else ""
-            problems.append(f"  - {name}: expected {value!r}{where}, found {found!r}")
-    inner = config.get("n_inner")
-    if inner not in (None, 4 * source.n_embd):
-        problems.append(f"  - n_inner: expected null or 4 x n_embd = {4 * source.n_embd}, found {inner!r}")
-    if problems:
-        raise ConfigError(
-            f"{CONFIG} of {source.repo} is of another model:\n" + "\n".join(problems),
-            f"correct {KEY}.repo, or the sizes, in params.yaml",
-        )
-
-
-def _cached(repo: str, revision: str, name: str) -> Path:
-    """The path of a file in the hub's cache, downloaded first if it is not there."""
+    assert source.repo, "checked by ModelSource"
+    assert source.revision, "checked by ModelSource"
     # huggingface_hub reads both when it is first imported. Xet adds a cache of its own and a second protocol; plain
     # HTTP serves the same bytes.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+    bring(Repository(source.repo, source.revision), source, folder)
+
+
+class Repository:
+    """A repository of the hub, at one commit, seen through huggingface_hub's cache.
+
+    Args:
+        repo: owner and name.
+        revision: the commit.
+    """
+
+    is_cache = True
+
+    def __init__(self, repo: str, revision: str) -> None:
+        self.name = f"{repo} at {revision}"
+        self._repo, self._revision = repo, revision
+
+    def find(self, file: str) -> Path | None:
+        """The path of a file in the hub's cache, downloaded first if it is not there; None if the hub has none."""
+        import httpx2
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+        url = self._url(file)
+        proxy = proxy_for(url)
+        try:
+            with self._measured(file, proxy):
+                return Path(hf_hub_download(self._repo, file, revision=self._revision))
+        except RemoteEntryNotFoundError:
+            return None
+        except TooSlow as error:
+            fix = f"run the same command again, which goes on where this one ended; {VARIABLE} says how long to wait"
+            raise ServiceUnavailable(f"{url}: {error}", fix) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, LocalEntryNotFoundError) as error:
+            if self._is_known_to_be_absent(file):
+                return None
+            raise _explain(error, url, proxy) from error
+        except OSError as error:
+            # huggingface_hub raises an OSError without a number for a file that is shorter than announced. An error
+            # with a number comes from the operating system: a full disk, for example.
+            if error.errno is not None:
+                raise
+            raise _explain(error, url, proxy) from error
+
+    def has(self, file: str) -> bool:
+        """Whether the hub has a file; it is not downloaded. Where the hub cannot be asked, it counts as absent."""
+        from huggingface_hub import get_hf_file_metadata
+
+        try:
+            with self._measured(file, proxy_for(self._url(file))):
+                get_hf_file_metadata(self._url(file))
+        except Exception:  # only words of a message depend on it
+            return False
+        return True
+
+    def renew(self, paths: Sequence[Path]) -> bool:
+        """Remove files from the hub's cache that are damaged, so that they are downloaded again.
+
+        A blob's name is its ETag: the SHA-256 of a file in LFS, else the SHA-1 of Git. A file that agrees with its name
+        is as the hub sends it.
+
+        Args:
+            paths: files of the cache.
+
+        Returns:
+            Whether there were any.
+
+        Raises:
+            DataError: there are, and HF_HUB_OFFLINE forbids to download them again.
+        """
+        from huggingface_hub import is_offline_mode
+
+        damaged = [path for path in paths if not _is_whole(path.resolve())]
+        if damaged and is_offline_mode():
+            fix = "unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE) and run the same command again, which downloads it"
+            raise DataError(f"{damaged[0]}: damaged in the hub's cache", fix)
+        for path in damaged:
+            blob = path.resolve()
+            path.unlink()
+            blob.unlink(missing_ok=True)
+        return bool(damaged)
+
+    @contextlib.contextmanager
+    def _measured(self, file: str, proxy: Proxy | None) -> Iterator[None]:
+        """Let huggingface_hub's requests within the block be counted, and `TooSlow` end one that stands still."""
+        from huggingface_hub import set_client_factory
+
+        with measured(f"{file} of {self._repo}") as pace:
+            set_client_factory(functools.partial(_client, pace, self._url(file), proxy))
+            yield
+
+    def _url(self, file: str) -> str:
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            return hf_hub_url(self._repo, file, revision=self._revision)
+        except HFValidationError as error:
+            raise ConfigError(f"{KEY}.repo: {error}", f"correct {KEY}.repo in params.yaml") from error
+
+    def _is_known_to_be_absent(self, file: str) -> bool:
+        """Whether the hub has said earlier that it has no such file, and cannot be asked."""
+        from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+        return try_to_load_from_cache(self._repo, file, revision=self._revision) is _CACHED_NO_EXIST
+
+
+def _is_whole(blob: Path) -> bool:
+    """Whether a file of the hub's cache agrees with its name."""
+    if len(blob.name) == hashlib.sha256().digest_size * 2:
+        return sha256(blob) == blob.name
+    if len(blob.name) == hashlib.sha1(usedforsecurity=False).digest_size * 2:
+        data = blob.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == blob.name
+    return True  # another cache than huggingface_hub's own; nothing is known of it
+
+
+def _client(pace: Pace, url: str, proxy: Proxy | None) -> httpx2.Client:
+    """huggingface_hub's own HTTP client, whose answers are counted.
+
+    Args:
+        pace: the counter.
+        url: what is asked for, for messages.
+        proxy: the proxy through which it is asked.
+
+    Raises:
+        ConfigError: the proxy is of a kind that cannot be used.
+    """
     import httpx2
-    from huggingface_hub import hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils._http import hf_request_event_hook
 
+    def asked(request: httpx2.Request) -> None:
+        hf_request_event_hook(request)
+        pace.asked()
+
+    def answered(response: httpx2.Response) -> None:
+        length = response.headers.get("Content-Length", "")
+        pace.answered(int(length) if length.isascii() and length.isdigit() else None)
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _counted(response.stream, pace)
+
+    hooks: dict[str, list[Callable[..., object]]] = {"request": [asked], "response": [answered]}
+    client = functools.partial(httpx2.Client, event_hooks=hooks, follow_redirects=True, timeout=None)
     try:
-        return Path(hf_hub_download(repo, name, revision=revision))
-    except HFValidationError as error:
-        raise ConfigError(f"{KEY}.repo: {error}", f"correct {KEY}.repo in params.yaml") from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, LocalEntryNotFoundError) as error:
-        raise _explain(error, hf_hub_url(repo, name, revision=revision)) from error
-    except OSError as error:
-        # huggingface_hub raises an OSError without a number for a file that is shorter than announced. An error with a
-        # number comes from the operating system: a full disk, for example.
-        if error.errno is not None:
-            raise
-        raise _explain(error, hf_hub_url(repo, name, revision=revision)) from error
+        return client()
+    except (ImportError, ValueError) as error:  # it makes a connection for every proxy, also for those not asked here
+        if proxy is not None:
+            raise proxy.unusable(url, "socksio") from error
+        return client(trust_env=False)
 
 
-def _explain(error: Exception, url: str) -> PipelineError:
+def _counted(stream: httpx2.SyncByteStream, pace: Pace) -> httpx2.SyncByteStream:
+    import httpx2
+
+    class Counted(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in stream:
+                pace.received(len(chunk))
+                yield chunk
+
+        def close(self) -> None:
+            pace.complete()
+            stream.close()
+
+    return Counted()
+
+
+def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     """An error of huggingface_hub or of its HTTP library as one of ours."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -128,44 +230,25 @@ def _explain(error: Exception, url: str) -> PipelineError:
             f"{url}: not in the hub's cache, and HF_HUB_OFFLINE forbids to ask for it",
             "unset HF_HUB_OFFLINE (and TRANSFORMERS_OFFLINE), or point HF_HUB_CACHE to a cache that has it",
         )
-    again = "check the network and HF_ENDPOINT, and run the same command again"
+    if proxy is not None:
+        url = f"{url} ({proxy})"
+    of_proxy = f"; or {proxy.fix}" if proxy is not None else ""
+    again = _AGAIN + of_proxy
     if not isinstance(root, HfHubHTTPError):
         return ServiceUnavailable(f"{url}: {_first_line(root)}", again)
     status = root.response.status_code
     answer = f"{url}: answered {status} {root.response.reason_phrase}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return ConfigError(answer, f"correct {KEY}.repo in params.yaml, or set HF_TOKEN to a token that may read it")
+        fix = f"correct {KEY}.repo in params.yaml, or set HF_TOKEN to a token that may read it"
+        return ConfigError(answer, fix + of_proxy)
     transient = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
     )
     if transient:
         return ServiceUnavailable(answer, again)
-    return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml")
+    return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml{of_proxy}")
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _check_hash(path: Path, expected: str, name: str, key: str) -> None:
-    if (found := sha256(path)) != expected:
-        # The snapshot's file is a link to a blob. As long as the blob exists, the file is not downloaded again.
-        raise DataError(
-            f"{name} from the hub: wrong SHA-256: expected {expected}, found {found}",
-            f"correct {KEY}.{key} in params.yaml, or, if the transfer went wrong: rm {path.resolve()}",
-        )
-
-
-def _link_or_copy(cached: Path, target: Path) -> None:
-    """Make a hard link to a file in the hub's cache; copy it if it is on another file system or has another owner."""
-    blob = cached.resolve()
-    if blob.stat().st_uid == os.geteuid():
-        try:
-            os.link(blob, target)
-        except OSError:
-            pass
-        else:
-            return
-    with open(blob, "rb") as stream, atomic_file(target, "wb") as copy:
-        shutil.copyfileobj(stream, copy, 1 << 20)

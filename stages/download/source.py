@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from stages.common import files, paths
 from stages.common.errors import ConfigError
 from stages.download import dataset
+from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
+from stages.download.watched import is_watched
 from stages.params.download import DataSource
 from stages.running.console import say
 
@@ -38,6 +39,9 @@ def fetch_rows(settings: DataSource) -> list[dataset.Row]:
         keys = ", ".join(f"{key!r} ({count:,} rows)" for key, count in list(found.unknown.items())[:_SHOWN])
         more = f" and {len(found.unknown) - _SHOWN:,} more" if len(found.unknown) > _SHOWN else ""
         say(f"{settings.source}: left out keys that no stage uses: {keys}{more}")
+        used = [field for field in dataset.FIELDS if field != "input" or any(row["input"] for row in found.rows)]
+        if rename := dataset.likely_names({*found.unknown, *used}):
+            say(f"{settings.source}: no row has an input: {rename}, if the model is to see it")
     say(f"dataset: {len(found.rows):,} rows from {settings.source}")
     return found.rows
 
@@ -47,6 +51,7 @@ def require_sha256(settings: DataSource) -> None:
 
     Raises:
         ConfigError: it is missing, or there is no such file.
+        DataError: the file is empty, a web page or a Git LFS pointer, which nobody should pin.
     """
     if settings.sha256 is not None:
         return
@@ -55,14 +60,14 @@ def require_sha256(settings: DataSource) -> None:
             f"{SHA256}: needed for a URL, since DVC cannot see when what is there changes; found null",
             f"set {SHA256} in params.yaml to what this prints: curl -sL '{settings.source}' | sha256sum",
         )
-    # By name, so that data/../x is outside; not by what links lead to, since DVC may link data/ into its cache.
-    path = Path(os.path.abspath(paths.local_path(settings.source)))  # noqa: PTH100 Path.absolute keeps the ..
-    if path.is_relative_to(Path(os.path.abspath(paths.DATA))):  # noqa: PTH100
+    path = paths.local_path(settings.source)
+    if is_watched(settings.source):
         if not path.exists():
             fix = f"dvc repro download, which brings {paths.DATA}/ in first; or correct {SOURCE} in params.yaml"
             raise ConfigError(f"{settings.source}: no such file", fix)
         return
     check_file(path, SOURCE)
+    refuse_other_contents(path, name=settings.source, fix=f"correct {SOURCE} in params.yaml")
     raise ConfigError(
         f"{SHA256}: needed for {settings.source}, which is not under {paths.DATA}/, since DVC cannot see when it "
         "changes; found null",

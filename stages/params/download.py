@@ -17,9 +17,15 @@ class DataSource(Section):
 
 
 class ModelSource(Section):
-    """The GPT-2 that the run starts from. With ``weights: hub`` its config.json must have these sizes."""
+    """The GPT-2 that the run starts from. Unless it is made here (scratch), its config.json must have these sizes.
 
-    weights: Literal["scratch", "hub"]
+    Args:
+        weights: scratch, hub or folder.
+        repo: repository on the hub; with ``weights: folder`` the path of a folder.
+        sha256: SHA-256 of model.safetensors; of shards, that of what sha256sum prints for them.
+    """
+
+    weights: Literal["scratch", "hub", "folder"]
     n_layer: Count
     n_head: Count
     n_embd: Count
@@ -38,6 +44,8 @@ class ModelSource(Section):
         missing = [name for name in pinned if getattr(self, name) is None]
         if self.weights == "hub" and missing:
             raise ValueError(f"weights: hub needs {', '.join(missing)}: the repository, its commit and both SHA-256")
+        if self.weights == "folder" and not self.repo:
+            raise ValueError("weights: folder needs repo: the path of the folder")
         return self
 
 

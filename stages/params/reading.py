@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.params.section import Section
@@ -33,6 +34,11 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not valid YAML{where}: {error.problem}", f"correct {path}") from None
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}", f"correct {path}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: lists or mappings are nested too deeply", f"correct {path}") from None
+    except (ValueError, LookupError, TypeError):  # ruamel lets Python's own errors through: !!int x, 2020-13-45
+        what = f"{path}: a value is not what its tag says (such as !!int x), or is a date that does not exist"
+        raise ConfigError(what, f"correct {path}") from None
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:
@@ -108,12 +114,10 @@ def describe(problem: Any, known: list[str]) -> str:
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key{_did_you_mean(key, known)}"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message[0].lower()}{message[1:]}; found {problem['input']!r}"
+    inner = [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]
+    keys = ", ".join(name for name in inner if "." not in name)
+    message = mistakes.describe(problem, expected=f"the keys {keys}" if keys else None)
+    return f"{key}: {message}" if key else message
 
 
 def _did_you_mean(key: str, known: list[str]) -> str:

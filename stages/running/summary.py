@@ -179,9 +179,8 @@ class _Summary:
         with contextlib.suppress(DataError):
             made = read_json(self._root / BASE_MODEL / "config.json", made_by="dvc repro download")
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
-        origin = (
-            f"{source['repo']} at {str(source['revision'])[:7]}" if source["weights"] == "hub" else "random weights"
-        )
+        at = f" at {str(source['revision'])[:7]}" if source["weights"] == "hub" else ""
+        origin = "random weights" if source["weights"] == "scratch" else f"{source['repo']}{at}"
         size = f"GPT-2, {source['n_layer']} layers, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             if trained := self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -11,6 +11,12 @@ from stages.common.results.split import SPLIT_METRICS, Example
 
 #: The columns that hold what the model is asked in a row.
 PROMPT = ["instruction", "input"]
+#: Inputs and outputs that stand for "nothing" (tatsu-lab/stanford_alpaca, alpaca_data.json).
+PLACEHOLDERS = frozenset(
+    {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
+)
+#: The headings of an answer in the prompt templates of stages/tokenize/prompt.py.
+HEADINGS = ("### Response:", "<|assistant|>")
 
 
 def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
@@ -26,6 +32,11 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
     names = list(division)
     prompts = rows.groupby(PROMPT)["output"].agg(["size", "nunique"]).query("size > 1")
     whole_rows = rows.groupby([*PROMPT, "output"]).size().loc[lambda size: size > 1]
+    placeholders = _ids_where(division, _looks_like_a_placeholder)
+    markers = _ids_where(division, _holds_headings)
+    #: Absent, not empty, where there are none: most datasets have none.
+    found = {"placeholders": placeholders} if placeholders else {}
+    found |= {"template_markers": markers} if markers else {}
     return SplitMetrics(
         rows={"all": len(rows)} | _by_split(rows, names),
         repeated_rows=Repeated(groups=len(whole_rows), rows_beyond_first=_beyond_first(whole_rows)),
@@ -37,27 +48,58 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
         prompts_also_in_train=_also_in_train(rows),
         within_splits=_by_split(rows[rows.duplicated(["split", *PROMPT])], names),
         characters={name: _text_lengths(rows[rows["split"] == name]) for name in names},
-        categories={str(name): _by_split(found, names) for name, found in rows.groupby("category")},
+        categories={str(name): _by_split(part, names) for name, part in rows.groupby("category")},
+        **found,
     )
+
+
+def _looks_like_a_placeholder(row: Example) -> bool:
+    """Whether a field stands for "nothing" in a word of its own, as some rows of Alpaca's dataset do."""
+    return (row.input != "" and not row.input.strip()) or any(
+        text.strip().lower() in PLACEHOLDERS for text in (row.input, row.output)
+    )
+
+
+def _holds_headings(row: Example) -> bool:
+    """Whether a text holds the heading of an answer, as a row does that was merged with the next one."""
+    return any(heading in text for text in (row.instruction, row.input, row.output) for heading in HEADINGS)
+
+
+def _ids_where(division: Mapping[str, Sequence[Example]], is_so: Callable[[Example], bool]) -> dict[str, list[str]]:
+    """The ids of the rows of each split of which something holds; a split without such rows is left out."""
+    found = {name: [row.id for row in rows if is_so(row)] for name, rows in division.items()}
+    return {name: ids for name, ids in found.items() if ids}
 
 
 def describe(census: SplitMetrics) -> Iterator[str]:
     """Yield the lines that the stage prints about a division."""
     rows, prompts = census.rows, census.repeated_prompts
+    whole = census.repeated_rows.rows_beyond_first
     yield (
         f"{rows['all']:,} rows: {rows['train']:,} train, {rows['test']:,} test, {rows['val']:,} val; "
         f"categories: {len(census.categories)}"
     )
     if prompts.groups:
         yield (
-            f"repeated: {prompts.groups} prompts occur more than once "
-            f"({prompts.rows_beyond_first} rows beyond the first), "
+            f"repeated: {_count(prompts.groups, 'prompt occurs', 'prompts occur')} more than once "
+            f"({_count(prompts.rows_beyond_first, 'row', 'rows')} beyond the first), "
             f"{prompts.groups_with_different_outputs} of them with different outputs; "
-            f"{census.repeated_rows.rows_beyond_first} rows repeat a whole row"
+            f"{_count(whole, 'row repeats', 'rows repeat')} a whole row"
         )
     for name, found in census.prompts_also_in_train.items():
         if found.count:
-            yield f"warning: {found.count} {name} rows also occur in train (ids in {SPLIT_METRICS})"
+            also = _count(found.count, f"{name} row also occurs", f"{name} rows also occur")
+            yield f"warning: {also} in train (ids in {SPLIT_METRICS})"
+    for name, ids in (census.placeholders or {}).items():
+        look = _count(len(ids), f"{name} row looks", f"{name} rows look")
+        yield f"warning: {look} like a placeholder, not a text (ids in {SPLIT_METRICS})"
+    for name, ids in (census.template_markers or {}).items():
+        hold = _count(len(ids), f"{name} row holds", f"{name} rows hold")
+        yield f"warning: {hold} headings of a prompt, as a merged row does (ids in {SPLIT_METRICS})"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _table(division: Mapping[str, Sequence[Example]]) -> pd.DataFrame:

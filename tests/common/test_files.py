@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.common import files
+from stages.common.errors import DataError
 from tests.root import ROOT
 
 #: Writes a folder over another, and is killed by itself: while it fills the new one, or at a rename that it is about to
@@ -160,3 +161,16 @@ def test_a_folder_and_all_in_it_is_flushed_before_it_takes_its_place(tmp_path, m
     assert events[:2] == ["file", "deep"]
     assert events[2].startswith(".folder.")
     assert events[3:] == ["rename", tmp_path.name]
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"id": "a", "score": 1}\n{"id": "b", "more": {"score": 1, "score": 2}}\n')
+    rows = files.read_jsonl(path, made_by="the fix")
+    assert next(rows) == (1, {"id": "a", "score": 1})
+    with pytest.raises(DataError) as raised:
+        next(rows)
+    assert raised.value.what == f"{path}, line 2: 'score': expected one value; the key is there twice or more"
+    path.write_text('{"a": 1, "a": 1}')
+    with pytest.raises(DataError, match=r"labels\.jsonl: 'a': expected one value"):
+        files.read_json(path, made_by="the fix")

@@ -21,7 +21,10 @@ from tests.root import ROOT
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 #: Variables that libraries read, and none of our code: the documentation names those that a user needs.
-OF_LIBRARIES = {"HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"}
+OF_LIBRARIES = {
+    *("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+}
 #: Variables that our code gives to one process that it starts, and that nobody can set.
 GIVEN = {
     *("CUDA_DEVICE_ORDER", "DVC_STAGE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "PREFECT_UI_API_URL"),

@@ -99,19 +99,17 @@ def test_unknown_keys_are_counted_and_left_out() -> None:
     ],
 )
 def test_a_wrong_row_is_named(row: object, said: str) -> None:
-    assert (
-        refusal(json.dumps([*GOOD, row]).encode()) == f"rows.json: 1 problem in 4 rows:\n  - row 3 (number 4): {said}"
-    )
+    assert refusal(json.dumps([*GOOD, row]).encode()) == f"rows.json: 1 problem in 4 rows:\n  - row 4: {said}"
     if not isinstance(row, list):
-        assert refusal(b"\n" + lines(row, *GOOD)) == f"rows.json: 1 problem in 4 rows:\n  - row 0 (line 2): {said}"
+        assert refusal(b"\n" + lines(row, *GOOD)) == f"rows.json: 1 problem in 4 rows:\n  - row 1 (line 2): {said}"
 
 
 def test_ten_problems_are_listed_and_all_are_counted() -> None:
     told = refusal(json.dumps([{}] * 7).encode()).splitlines()
     assert told[0] == "rows.json: 14 problems in 7 rows:"
     assert len(told) == 12
-    assert told[1].startswith("  - row 0 (number 1): instruction: ")
-    assert told[10].startswith("  - row 4 (number 5): output: ")
+    assert told[1].startswith("  - row 1: instruction: ")
+    assert told[10].startswith("  - row 5: output: ")
     assert told[11] == "  - and 4 more"
 
 
@@ -141,13 +139,70 @@ def test_not_json() -> None:
     assert refusal(b'[{"a": 1},\n {"b"}]').startswith("rows.json: not valid JSON at line 2, column ")
     assert refusal(b"[1, 2").startswith("rows.json: not valid JSON at line 1, column ")
     broken = lines(GOOD[0]) + b'\n{"instruction": "a", \n' + lines(GOOD[1])
-    assert "row 1 (line 2): not valid JSON at line 2, column " in refusal(broken)
+    assert "row 2 (line 2): not valid JSON at line 2, column " in refusal(broken)
     assert "1 problem in 3 rows" in refusal(broken)
 
 
-@pytest.mark.parametrize("content", [b"[" * 200_000, b"[" + b"1" * 5000 + b"]"])
-def test_json_that_python_cannot_hold(content: bytes) -> None:
-    assert refusal(content).startswith("rows.json: not JSON that can be read: ")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 200_000, "lists or objects are nested too deeply"),
+        (b"[" + b"1" * 5000 + b"]", "a number has thousands of digits"),
+    ],
+)
+def test_json_that_python_cannot_hold(content: bytes, said: str) -> None:
+    assert refusal(content) == f"rows.json: not JSON that can be read: {said}"
+
+
+@pytest.mark.parametrize(
+    ("row", "keys"),
+    [
+        ('{"instruction": "a", "output": "b", "output": "c"}', ["'output'"]),
+        ('{"instruction": "a", "output": "b", "output": "b"}', ["'output'"]),
+        ('{"instruction": "a", "output": "b", "meta": {"by": {"x": 1, "x": 2}}}', ["'meta.by.x'"]),
+        ('{"instruction": "a", "output": "b", "meta": [0, {"x": 1, "x": 2}]}', ["'meta.2.x'"]),
+        ('{"note": 1, "instruction": "a", "output": "b", "note": 2, "input": "", "input": ""}', ["'note'", "'input'"]),
+        (r'{"instruction": "a", "output": "b", "\u001b[2J": 1, "\u001b[2J": 2}', [r"'\x1b[2J'"]),
+    ],
+)
+def test_a_key_given_twice_is_refused_by_row(row: str, keys: list[str]) -> None:
+    good = [json.dumps(row) for row in GOOD]
+    problems = [f"{key}: expected one value; the key is there twice or more" for key in keys]
+    count = "1 problem" if len(keys) == 1 else "2 problems"
+    told = refusal(f"[{', '.join([*good, row])}]".encode())
+    assert told == "\n  - row 4: ".join([f"rows.json: {count} in 4 rows:", *problems])
+    told = refusal("\n\n".join([row, *good]).encode())
+    assert told == "\n  - row 1 (line 1): ".join([f"rows.json: {count} in 4 rows:", *problems])
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"instruction": "a", "context": "b", "response": "c", "category": "d"},
+            "no row has output; the rows have 'category', 'context', 'instruction', 'response'\n"
+            "  rename 'context' to input, 'response' to output",
+        ),
+        (
+            {"question": "a", "answer": "b"},
+            "no row has instruction or output; the rows have 'answer', 'question'\n"
+            "  rename 'question' to instruction, 'answer' to output",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "a"}]},
+            "no row has instruction or output; the rows have 'messages'\n"
+            "  'messages' holds conversations: make one row of each question and its answer",
+        ),
+        ({"text": "a"}, "no row has instruction or output; the rows have 'text'"),
+    ],
+)
+def test_rows_of_another_kind_are_told_once(row: object, said: str) -> None:
+    assert refusal(json.dumps([row] * 20).encode()) == f"rows.json: {said}"
+    assert refusal(lines(*[row] * 20)) == f"rows.json: {said}"
+
+
+def test_one_row_is_not_rows() -> None:
+    assert refusal(b"{").startswith("rows.json: 1 problem in 1 row:\n  - row 1 (line 1): not valid JSON")
 
 
 json_values = st.recursive(

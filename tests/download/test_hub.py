@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 import requests
+import torch
+from safetensors.torch import load_file, save_file
 
 from stages.common.errors import ConfigError
-from stages.download import hub
+from stages.download import model_files
 from stages.params.download import ModelSource
 from tests.fake_hub import FakeHub, serving
 from tests.root import ROOT
@@ -171,7 +173,6 @@ def test_a_cut_connection_is_resumed_where_it_broke_off(fake: FakeHub, downloade
     [
         ("HEAD", "config.json", "no repository", 78, "answered 404 Not Found", "download.model.repo and"),
         ("HEAD", "config.json", "no revision", 78, "answered 404 Not Found", "download.model.revision"),
-        ("HEAD", "model.safetensors", "no entry", 78, "answered 404 Not Found", "download.model.repo and"),
         ("HEAD", "config.json", "404", 78, "answered 404 Not Found", "download.model.repo and"),
         ("HEAD", "config.json", "401", 78, "answered 401 Unauthorized", "HF_TOKEN"),
         ("HEAD", "config.json", "403", 78, "answered 403 Forbidden", "HF_TOKEN"),
@@ -197,22 +198,151 @@ def test_faults(
     assert not list(out.iterdir())
 
 
-def test_wrong_bytes_and_how_to_fix_them(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+def test_bytes_that_were_damaged_on_the_way_are_fetched_once_more(
+    fake: FakeHub, downloader: Downloader, out: Path
+) -> None:
     fake.script("GET", "model.safetensors", "wrong bytes")
+    fake.script("GET", "config.json", "wrong bytes")
+    assert downloader.fetch(out) == (0, "")
+    assert (out / "model.safetensors").read_bytes() == WEIGHTS
+    assert [file for method, file, _ in fake.requests if method == "GET"] == [
+        *("config.json", "config.json", "model.safetensors", "model.safetensors")
+    ]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_blob_that_was_damaged_on_disk_is_fetched_once_more(
+    fake: FakeHub, downloader: Downloader, out: Path, file: str
+) -> None:
+    for name in ("first", "second"):
+        (out / name).mkdir()
+    assert downloader.fetch(out / "first") == (0, "")
+    [cached] = (downloader.cache / "hub").glob(f"models--*/snapshots/{REVISION}/{file}")
+    cached.resolve().unlink()
+    cached.resolve().write_bytes(b"x" * len(WEIGHTS))
+    fake.requests.clear()
+
+    with Downloader("http://127.0.0.1:9", downloader.cache, HF_HUB_OFFLINE="1") as offline:
+        code, told = offline.fetch(out / "second")
+    assert (code, "HF_HUB_OFFLINE" in told.split("to fix it: ")[1]) == (65, True)
+    assert cached.resolve().is_file(), "without the hub nothing is removed"
+
+    assert downloader.fetch(out / "second") == (0, "")
+    assert (out / "second/model.safetensors").read_bytes() == WEIGHTS
+    assert [asked for method, asked, _ in fake.requests if method == "GET"] == [file]
+
+
+def test_bytes_that_are_damaged_twice(fake: FakeHub, downloader: Downloader, out: Path) -> None:
+    fake.script("GET", "model.safetensors", "wrong bytes", "wrong bytes")
     code, told = downloader.fetch(out)
     assert code == 65
-    assert f"model.safetensors from the hub: wrong SHA-256: expected {sha256(WEIGHTS)}, found " in told
+    assert told.endswith("to fix it: run the same command again: the files were damaged on the way, twice")
+    assert f"model.safetensors of {REPO} at {REVISION}: wrong SHA-256: expected {sha256(WEIGHTS)}, found " in told
     assert not list(out.iterdir())
-    assert downloader.fetch(out)[0] == 65, "the hub's cache still has them"
-    Path(told.rsplit("rm ", 1)[1]).unlink()
-    assert downloader.fetch(out) == (0, "")
+    assert downloader.fetch(out) == (0, ""), "the next night does not find the damaged file"
 
 
-def test_wrong_pins(downloader: Downloader, out: Path) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_hub_that_drips_is_left_and_asked_again_later(
+    fake: FakeHub, downloader: Downloader, out: Path, method: str
+) -> None:
+    fake.script(method, "model.safetensors", "drip" if method == "GET" else "drip headers")
+    with Downloader(fake.endpoint, downloader.cache, PIPELINE_STALL_SECONDS="1") as impatient:
+        code, told = impatient.fetch(out)
+        assert code == 69
+        assert f"{fake.url('model.safetensors')}: sent " in told
+        assert " bytes in 1 s; expected at least 1,000 a second\n" in told
+        assert "PIPELINE_STALL_SECONDS" in told
+        assert impatient.fetch(out) == (0, "")
+
+
+def test_a_socks_proxy_is_named(fake: FakeHub, out: Path) -> None:
+    proxy = {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": ""}
+    with Downloader(fake.endpoint, out / "cache", **proxy) as loopback:
+        assert loopback.fetch(out) == (0, "")
+    with Downloader("http://host.invalid", out / "cache", **proxy) as running:
+        code, told = running.fetch(out, revision="b" * 40)
+    assert code == 78
+    assert told == (
+        f"http://host.invalid/{REPO}/resolve/{'b' * 40}/config.json: ALL_PROXY names a SOCKS proxy "
+        "(socks5://127.0.0.1:1), which needs the package socksio\n"
+        "  to fix it: unset ALL_PROXY, name an http proxy, or: pip install socksio"
+    )
+
+
+def test_a_proxy_that_refuses_is_named(fake: FakeHub, out: Path) -> None:
+    fake.script("HEAD", "config.json", "403")
+    with Downloader("http://host.invalid", out / "cache", HTTP_PROXY=fake.endpoint, NO_PROXY="") as running:
+        code, told = running.fetch(out)
+    assert code == 78
+    assert f"config.json (through the proxy {fake.endpoint} of HTTP_PROXY): answered 403 Forbidden\n" in told
+    assert "correct or unset HTTP_PROXY, or add host.invalid to NO_PROXY" in told
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[FakeHub]:
+    """A hub whose repository has config.json and nothing else yet."""
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "config.json").write_text(json.dumps(CONFIG))
+    with serving(served, REPO, REVISION) as server:
+        yield server
+
+
+def test_weights_in_other_formats_are_named(other: FakeHub, out: Path) -> None:
+    with Downloader(other.endpoint, out / "cache") as running:
+        code, told = running.fetch(out)
+        assert code == 78
+        assert told.startswith(
+            f"{REPO} at {REVISION}: no model.safetensors and no model.safetensors.index.json\n"
+            "  to fix it: set download.model.repo (and download.model.revision) in params.yaml to one that has "
+            "safetensors"
+        )
+        for name in ("pytorch_model.bin", "tf_model.h5"):
+            (other.folder / name).write_bytes(b"weights")
+        code, told = running.fetch(out)
+    assert code == 78
+    assert "index.json; it has pytorch_model.bin, tf_model.h5, which is not read\n" in told
+    assert told.endswith("or convert these with transformers: save_pretrained(FOLDER)")
+    assert {file for method, file, _ in other.requests if method == "GET"} == {"config.json"}
+
+
+def test_shards_from_the_hub(other: FakeHub, out: Path) -> None:
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    tensors = {"a": torch.arange(3.0), "b": torch.arange(4.0)}
+    for name, (key, tensor) in zip(names, tensors.items(), strict=True):
+        save_file({key: tensor}, other.folder / name)
+    index = {"weight_map": dict(zip(tensors, names, strict=True))}
+    (other.folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    printed = subprocess.run(
+        "sha256sum model-*-of-*.safetensors | sha256sum", shell=True, cwd=other.folder, capture_output=True
+    )
+    pinned = printed.stdout.decode().split()[0]
+    for name in ("first", "second"):
+        (out / name).mkdir()
+    other.script("GET", names[1], "wrong bytes")
+    with Downloader(other.endpoint, out / "cache") as running:
+        assert running.fetch(out / "first", sha256=pinned) == (0, "")
+    asked = [file for method, file, _ in other.requests if method == "GET"]
+    assert asked == ["config.json", "model.safetensors.index.json", *names, names[1]], "only the damaged one again"
+    assert {key: value.tolist() for key, value in load_file(out / "first/model.safetensors").items()} == {
+        "a": [0.0, 1.0, 2.0],
+        "b": [0.0, 1.0, 2.0, 3.0],
+    }
+    with Downloader("http://127.0.0.1:9", out / "cache", HF_HUB_OFFLINE="1") as offline:
+        assert offline.fetch(out / "second", sha256=pinned) == (0, "")
+        code, told = offline.fetch(out, sha256="0" * 64)
+    assert code == 65
+    assert f"the 2 shards of {REPO} at {REVISION}: wrong SHA-256: expected {'0' * 64}, found {pinned}\n" in told
+
+
+def test_wrong_pins(fake: FakeHub, downloader: Downloader, out: Path) -> None:
     code, told = downloader.fetch(out, sha256="0" * 64)
     assert code == 65
-    assert f"model.safetensors from the hub: wrong SHA-256: expected {'0' * 64}, found {sha256(WEIGHTS)}" in told
+    wrong = f"wrong SHA-256: expected {'0' * 64}, found {sha256(WEIGHTS)}"
+    assert f"model.safetensors of {REPO} at {REVISION}: {wrong}" in told
     assert "download.model.sha256" in told
+    assert [file for method, file, _ in fake.requests if method == "GET"] == ["config.json", "model.safetensors"]
     code, told = downloader.fetch(out, config_sha256="0" * 64)
     assert code == 65
     assert "download.model.config_sha256" in told
@@ -242,7 +372,7 @@ def test_no_hub(out: Path) -> None:
 
 
 def checked(**changes: Any) -> None:
-    hub.check_config({**CONFIG, **changes}, ModelSource.model_validate(source()))
+    model_files.check_config({**CONFIG, **changes}, ModelSource.model_validate(source()))
 
 
 def test_a_config_as_published_is_accepted() -> None:
@@ -277,12 +407,12 @@ def test_another_architecture_is_named(key: str, value: object) -> None:
 
 def test_every_difference_is_listed() -> None:
     with pytest.raises(ConfigError) as raised:
-        hub.check_config({}, ModelSource.model_validate(source()))
+        model_files.check_config({}, ModelSource.model_validate(source()))
     assert [line.split(":")[0].strip(" -") for line in raised.value.what.splitlines()[1:]] == [
         *("n_layer", "n_head", "n_embd", "n_positions", "model_type", "vocab_size")
     ]
     with pytest.raises(ConfigError, match="expected a JSON object, found list"):
-        hub.check_config([], ModelSource.model_validate(source()))
+        model_files.check_config([], ModelSource.model_validate(source()))
 
 
 def test_the_fake_hub_as_a_program(hub_server: FakeHub) -> None:

@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from stages.common.errors import PipelineError
 from stages.download import __main__, bpe
 from stages.gpt2 import tokenizer
+from stages.gpt2.model import GPT2Config
 from stages.params import reading
+from tests import published_model
 from tests.fake_hub import serving
 from tests.root import ROOT
 
@@ -80,6 +85,42 @@ class Project:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in found if path.is_file()}
 
 
+SIZES = GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=256)
+
+
+def write_model(folder: Path, fault: str | None = None) -> None:
+    """Write a published model of the project's sizes, with a fault."""
+    published_model.write(SIZES, folder)
+    tensors = load_file(folder / "model.safetensors")
+    if fault == "nan":
+        tensors["h.0.mlp.c_fc.weight"][3, 5] = float("nan")
+    if fault == "own head":
+        tensors["lm_head.weight"] = tensors["wte.weight"] + 1
+    if fault == "a tensor is missing":
+        del tensors["h.0.mlp.c_fc.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    if fault == "cut":
+        with open(folder / "model.safetensors", "rb+") as stream:
+            stream.truncate(100_000)
+    if fault == "no data":
+        (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 5\n")
+
+
+def split_into_shards(folder: Path) -> None:
+    """Turn a folder's model.safetensors into two shards with an index."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    shards = {"model-00001-of-00002.safetensors": names[:5], "model-00002-of-00002.safetensors": names[5:]}
+    for file, held in shards.items():
+        save_file({name: tensors[name] for name in held}, folder / file)
+    index = {
+        "metadata": {"total_size": 1},
+        "weight_map": {name: file for file, held in shards.items() for name in held},
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
@@ -111,7 +152,7 @@ def test_scratch(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 65
     assert told == (
         "download: data/rows.json: 1 problem in 6 rows:\n"
-        "  - row 5 (number 6): output: expected a text that is not empty; the field is missing\n"
+        "  - row 6: output: expected a text that is not empty; the field is missing\n"
         "  to fix it: correct the file, or download.data.source in params.yaml\n"
     )
     assert project.outputs() == first
@@ -121,10 +162,7 @@ def test_hub_and_url_end_to_end(project: Project, tmp_path: Path) -> None:
     served = tmp_path / "served"
     served.mkdir()
     (served / "rows.json").write_text(json.dumps(ROWS))
-    (served / "model.safetensors").write_bytes(b"weights" * 1000)
-    model = project.tree["download"]["model"]
-    sizes = {name: model[name] for name in ("n_layer", "n_head", "n_embd", "n_positions")}
-    (served / "config.json").write_text(json.dumps(sizes | {"model_type": "gpt2", "vocab_size": 50257}))
+    write_model(served)
     with serving(served, "owner/name", "c" * 40) as server:
         project.data(server.url("rows.json"), sha256(served / "rows.json"))
         project.model(
@@ -141,13 +179,157 @@ def test_hub_and_url_end_to_end(project: Project, tmp_path: Path) -> None:
             "and no progress bar, since this is no terminal"
         )
         first = project.outputs()
-        assert first["artifacts/download/model/model.safetensors"] == b"weights" * 1000
+        weights = (served / "model.safetensors").read_bytes()
+        assert first["artifacts/download/model/model.safetensors"] == weights
 
         project.model(sha256="0" * 64)
         code, told = project.run(HF_ENDPOINT=server.endpoint, HF_HUB_CACHE=hub_cache)
         assert code == 65
         assert f"expected {'0' * 64}, found {sha256(served / 'model.safetensors')}" in told
         assert project.outputs() == first
+
+
+def test_a_key_that_is_left_out_and_may_be_meant_is_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"instruction": row["instruction"], "output": row["output"], "context": "a text"} for row in ROWS]
+    project.write_rows(rows)
+    project.main()
+    told = "data/rows.json: no row has an input: rename 'context' to input, if the model is to see it\n"
+    assert told in capsys.readouterr().out
+    project.write_rows([*rows, {**rows[0], "input": "b"}])
+    project.main()
+    assert "rename" not in capsys.readouterr().out
+
+
+FAULTS = {
+    "nan": "h.0.mlp.c_fc.weight holds values that are not finite (NaN or infinity)",
+    "own head": "lm_head.weight differs from the token embedding; GPT-2's head is tied",
+    "a tensor is missing": "1 tensors do not fit config.json:\n  - h.0.mlp.c_fc.weight: missing",
+    "cut": "not a whole safetensors file: ",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_no_stage_can_load_are_refused_here(project: Project, tmp_path: Path, fault: str) -> None:
+    """finetune said "dvc repro --force download", which brought the same bytes again."""
+    write_model(tmp_path / "served", fault)
+    with serving(tmp_path / "served", "owner/name", "c" * 40) as server:
+        project.model(weights="hub", repo="owner/name", revision="c" * 40, **pins(tmp_path / "served"))
+        code, told = project.run(HF_ENDPOINT=server.endpoint, HF_HUB_CACHE=str(tmp_path / "hub"))
+    assert code == 65
+    assert f"download: owner/name: model.safetensors: {FAULTS[fault]}" in told
+    assert told.endswith("to fix it: correct download.model.repo in params.yaml: this model's weights do not serve\n")
+    assert project.outputs() == {}
+
+
+def pins(folder: Path) -> dict[str, str]:
+    return {"sha256": sha256(folder / "model.safetensors"), "config_sha256": sha256(folder / "config.json")}
+
+
+def test_a_model_in_a_folder(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine"
+    write_model(mine)
+    project.model(weights="folder", repo="mine")
+    told = refused(project)
+    found = pins(mine)
+    assert told.startswith("download.model.sha256 and download.model.config_sha256: needed for mine, ")
+    assert told.endswith(
+        f"to fix it: set download.model.sha256: {found['sha256']} and "
+        f"download.model.config_sha256: {found['config_sha256']} in params.yaml"
+    )
+
+    project.model(**found)
+    project.main()
+    assert capsys.readouterr().out.endswith("model: mine\n")
+    written = tmp_path / "artifacts/download/model"
+    assert pins(written) == found
+    assert (mine / "model.safetensors").stat().st_nlink == 1, "a copy: the user may write into the file"
+
+    project.model(sha256="0" * 64)
+    assert f"model.safetensors of mine: wrong SHA-256: expected {'0' * 64}, found {found['sha256']}" in refused(project)
+    project.model(repo="nowhere")
+    assert refused(project).startswith("nowhere: no such folder\n  to fix it: set download.model.repo ")
+    project.model(repo="params.yaml")
+    assert refused(project).startswith("params.yaml: expected a folder, found a file")
+
+
+def refused(project: Project) -> str:
+    with pytest.raises(PipelineError) as raised:
+        project.main()
+    return str(raised.value)
+
+
+def test_a_folder_that_dvc_watches_needs_no_hash(project: Project, tmp_path: Path) -> None:
+    write_model(tmp_path / "data/model")
+    project.model(weights="folder", repo="data/model")
+    project.main()
+    assert pins(tmp_path / "artifacts/download/model") == pins(tmp_path / "data/model")
+
+
+def test_shards_in_a_folder_become_one_file(project: Project, tmp_path: Path) -> None:
+    mine = tmp_path / "data/model"
+    write_model(mine)
+    before = load_file(mine / "model.safetensors")
+    split_into_shards(mine)
+    project.model(weights="folder", repo="data/model")
+    project.main()
+    after = load_file(tmp_path / "artifacts/download/model/model.safetensors")
+    assert set(after) == set(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    first = project.outputs()
+    project.main()
+    assert project.outputs() == first
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("a shard is missing", "data/model: no model-00002-of-00002.safetensors\n"),
+        ("a shard is cut", "data/model: model-00002-of-00002.safetensors: not a whole safetensors file\n"),
+        ("a tensor is there twice", "is in two shards, model-00001-of-00002.safetensors and model-00002-of-00002"),
+        ("a pointer", "model-00002-of-00002.safetensors of data/model: expected data, found a Git LFS pointer"),
+        ("a path", "weight_map: 'wte.weight': expected the name of a .safetensors file beside it, found '../w.safeten"),
+        ("no list", "model.safetensors.index.json of data/model: weight_map: expected the file of each tensor"),
+        ("pickle", "no model.safetensors and no model.safetensors.index.json; it has pytorch_model.bin, which is not"),
+    ],
+)
+def test_shards_that_do_not_serve(project: Project, tmp_path: Path, fault: str, said: str) -> None:
+    mine = tmp_path / "data/model"
+    write_model(mine)
+    split_into_shards(mine)
+    index, last = mine / "model.safetensors.index.json", mine / "model-00002-of-00002.safetensors"
+    tree = json.loads(index.read_text())
+    if fault == "a shard is missing":
+        last.unlink()
+    elif fault == "a shard is cut":
+        last.write_bytes(last.read_bytes()[:-1])
+    elif fault == "a tensor is there twice":
+        first = load_file(mine / "model-00001-of-00002.safetensors")
+        save_file(load_file(last) | {"h.0.attn.bias": first["h.0.attn.bias"]}, last)
+    elif fault == "a pointer":
+        last.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif fault == "a path":
+        index.write_text(json.dumps({"weight_map": tree["weight_map"] | {"wte.weight": "../w.safetensors"}}))
+    elif fault == "no list":
+        index.write_text("{}")
+    else:
+        index.unlink()
+        (mine / "pytorch_model.bin").write_bytes(b"weights")
+    project.model(weights="folder", repo="data/model")
+    assert said in refused(project)
+    assert project.outputs() == {}
+
+
+def test_what_is_no_model_is_never_pinned(project: Project, tmp_path: Path) -> None:
+    write_model(tmp_path / "mine", "no data")
+    project.model(weights="folder", repo="mine")
+    told = refused(project)
+    assert "model.safetensors of mine: expected data, found a Git LFS pointer" in told
+    assert sha256(tmp_path / "mine/model.safetensors") not in told
+    (tmp_path / "page.json").write_text("<!doctype html>")
+    project.data("page.json")
+    told = refused(project)
+    assert "page.json: expected data, found an HTML page" in told
+    assert sha256(tmp_path / "page.json") not in told
 
 
 def test_wrong_sha256(project: Project, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_second_run_does_nothing_and_needs_no_server(project: Project) -> None
     [
         (["--set", "judge.sead=1"], 78, "judge.sead: unknown key; did you mean judge.seed?"),
         (["--set", "judge.seed"], 78, "--set judge.seed: expected KEY=VALUE"),
-        (["--set", "judge.seed=-1"], 78, "judge.seed: input should be greater than or equal to 0; found -1"),
+        (["--set", "judge.seed=-1"], 78, "judge.seed: expected 0 or more; found -1"),
         (["--profile", "quik"], 78, "quik: no such profile; there are gpt2-medium, quick"),
         (["--force"], 69, "the Prefect server at http://127.0.0.1:9/api does not answer"),
     ],

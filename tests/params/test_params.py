@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from stages.common.errors import ConfigError
-from stages.params import whole
+from stages.params import reading, whole
+from tests.root import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,72 @@ def test_what_is_no_configuration_is_a_configuration_error(tmp_path: Path, monke
 
     with pytest.raises(ConfigError, match=message):
         whole.load()
+
+
+def altered(old: str, new: str) -> str:
+    text = (ROOT / "params.yaml").read_text()
+    assert f"\n{old}\n" in text
+    return text.replace(f"\n{old}\n", f"\n{new}\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    seed: 123", "    seed: many", "download.model.seed: expected a whole number; found 'many'"),
+        ("    seed: 123", "    seed: 1.5", "download.model.seed: expected a whole number; found 1.5"),
+        ("    seed: 123", "    seed: null", "download.model.seed: expected a whole number; found null"),
+        ("    seed: 123", "    seed: true", "download.model.seed: expected a whole number; found true"),
+        ("    seed: 123", "    seed: -1", "download.model.seed: expected 0 or more; found -1"),
+        ("    seed: 123", "    seed: 2020-01-02", "download.model.seed: expected a whole number; found '2020-01-02'"),
+        ("    sha256: null", "    sha256: abc", "sha256: expected a SHA-256: 64 digits from 0-9 and a-f; found 'abc'"),
+        ("    weights: scratch", "    weights: hb", "weights: expected 'scratch', 'hub' or 'folder'; found 'hb'"),
+        ("  learning_rate: 0.004", "  learning_rate: 0", "learning_rate: expected more than 0; found 0"),
+        ("  learning_rate: 0.004", "  learning_rate: 2", "learning_rate: expected 1 or less; found 2"),
+        ("  learning_rate: 0.004", "  learning_rate: .nan", "finetune.learning_rate: expected "),
+        ("  drop_last: true", "  drop_last: 1", "finetune.drop_last: expected true or false; found 1"),
+        ("  lora: null", "  lora: 5", "finetune.lora: expected the keys rank, alpha, targets; found 5"),
+        ("  models: [base, tuned]", "  models: tuned", "generate.models: expected a list; found 'tuned'"),
+        ("  models: [base, tuned]", "  models: []", "generate.models: expected a list that is not empty; found []"),
+        ("  model: llama3", "  model: ''", "judge.model: expected a text that is not empty; found ''"),
+        ("  model: llama3", r'  model: ["\e[2J"]', r"judge.model: expected a text; found ['\x1b[2J']"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(altered(old, new))
+    with pytest.raises(ConfigError) as raised:
+        whole.load(path)
+    assert said in raised.value.what
+    assert "nput should" not in raised.value.what
+
+
+def test_a_section_that_is_none(tmp_path: Path) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(tree | {"split": [1]}))
+    with pytest.raises(ConfigError) as raised:
+        whole.load(path)
+    assert raised.value.what.endswith("\n  - split: expected the keys method, seed, train, test; found [1]")
+
+
+@pytest.mark.parametrize("value", ["!!int x", "!!float abc", "!!bool x", "2020-13-45", "[" * 5000])
+def test_what_python_says_of_a_value_is_not_shown(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(altered("    seed: 123", f"    seed: {value}"))
+    with pytest.raises(ConfigError) as raised:
+        whole.load(path)
+    assert raised.value.fix == f"correct {path}"
+    assert "invalid literal" not in raised.value.what
+
+
+@pytest.mark.parametrize(("repo", "wrong"), [(None, True), ("models/gpt2", False)])
+def test_a_folder_needs_its_path(tmp_path: Path, repo: str | None, wrong: bool) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    tree["download"]["model"] |= {"weights": "folder", "repo": repo}
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(tree))
+    if not wrong:
+        assert whole.load(path).download.model.weights == "folder"
+        return
+    with pytest.raises(ConfigError, match=r"download\.model: weights: folder needs repo: the path of the folder"):
+        whole.load(path)

@@ -181,6 +181,15 @@ def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
     ]
 
 
+def test_the_model_is_from_where_it_was_taken(root: Path) -> None:
+    params = (root / "params.yaml").read_text()
+    params = params.replace("    weights: scratch\n", "    weights: folder\n").replace(
+        "    repo: null\n", "    repo: ../mine\n"
+    )
+    (root / "params.yaml").write_text(params)
+    assert "model       GPT-2, 4 layers, width 128, from ../mine" in summary.text(root).splitlines()
+
+
 def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
     fill(root)
     categories: dict[str, float | None] = {f"category {number}": float(number) for number in range(10)}
@@ -288,8 +297,8 @@ def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_a
     lines = summary.text().splitlines()
 
     told = " ".join(line.strip() for line in lines)
-    assert f"{TRAINING_COSTS}: estimated_seconds: Field required; to fix it: rm {TRAINING_COSTS}" in told
-    assert f"{JUDGE_METRICS}: judge.fingerprint: Field required; to fix it: dvc repro judge" in told
+    assert f"{TRAINING_COSTS}: estimated_seconds: missing; to fix it: rm {TRAINING_COSTS}" in told
+    assert f"{JUDGE_METRICS}: judge.fingerprint: missing; to fix it: dvc repro judge" in told
     assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
     assert lines[-1] == "            compare     make ui"
 

@@ -233,8 +233,8 @@ def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_r
     run_id = through_the_flow(project, {"judge"})
     said = capsys.readouterr().out.splitlines()
     start = f"tracking: left out of the run: {project}/artifacts/finetune"
-    assert said[0] == f"{start}/metrics.json: parameters: Field required; to make it again: dvc repro finetune"
-    assert said[1].startswith(f"{start}/history.jsonl, line 1: epoch: Field required; to make it again: ")
+    assert said[0] == f"{start}/metrics.json: parameters: missing; to make it again: dvc repro finetune"
+    assert said[1].startswith(f"{start}/history.jsonl, line 1: epoch: missing; to make it again: ")
     assert client.get_run(run_id).data.metrics["judge/score_mean"] == 60.0
     assert "val/kept_loss" not in client.get_run(run_id).data.metrics
 

@@ -22,7 +22,7 @@ def test_census_by_hand() -> None:
     val = [row("b", "yy", "in"), row("e", "z")]
     examples = splits.with_ids(train + test + val)
     found = take_census({"train": examples[:4], "test": examples[4:6], "val": examples[6:]})
-    assert found.model_dump() == {
+    assert found.model_dump(exclude_unset=True) == {
         "rows": {"all": 8, "train": 4, "test": 2, "val": 2},
         "repeated_rows": {"groups": 2, "rows_beyond_first": 2},
         "repeated_prompts": {"groups": 2, "rows_beyond_first": 3, "groups_with_different_outputs": 1},
@@ -87,8 +87,32 @@ def test_what_is_told_of_a_division() -> None:
 
     assert list(describe(take_census({"train": examples[:2], "test": examples[2:4], "val": examples[4:]}))) == [
         "6 rows: 2 train, 2 test, 2 val; categories: 1",
-        "repeated: 1 prompts occur more than once (2 rows beyond the first), 1 of them with different outputs; "
-        "1 rows repeat a whole row",
-        "warning: 1 test rows also occur in train (ids in artifacts/split/metrics.json)",
+        "repeated: 1 prompt occurs more than once (2 rows beyond the first), 1 of them with different outputs; "
+        "1 row repeats a whole row",
+        "warning: 1 test row also occurs in train (ids in artifacts/split/metrics.json)",
     ]
     assert len(list(describe(take_census({"train": examples[3:4], "test": examples[4:5], "val": examples[5:]})))) == 1
+
+
+def test_placeholders_and_merged_rows_are_counted() -> None:
+    whole = [row("a", "x"), row("none", "nan is a float", "no input is given"), row("b", "y", "N/A is short")]
+    empty = [
+        row("c", "z", "<noinput>"),
+        row("d", "N/A"),
+        row("e", "z", "  "),
+        row("f", "NaN\n"),
+        row("g", "z", "No input"),
+    ]
+    merged = [row("h", "Done.\n\n### Response:\nToo."), row("i", "z", "<|user|> x <|assistant|>")]
+    examples = splits.with_ids([*whole, *empty, *merged])
+
+    found = take_census({"train": examples[:4], "test": examples[4:9], "val": examples[9:]})
+
+    assert found.placeholders == {"train": [examples[3].id], "test": ids(examples[4:8])}
+    assert found.template_markers == {"test": [examples[8].id], "val": [examples[9].id]}
+    assert list(describe(found))[1:] == [
+        "warning: 1 train row looks like a placeholder, not a text (ids in artifacts/split/metrics.json)",
+        "warning: 4 test rows look like a placeholder, not a text (ids in artifacts/split/metrics.json)",
+        "warning: 1 test row holds headings of a prompt, as a merged row does (ids in artifacts/split/metrics.json)",
+        "warning: 1 val row holds headings of a prompt, as a merged row does (ids in artifacts/split/metrics.json)",
+    ]

@@ -51,6 +51,9 @@ class SplitMetrics(Metrics):
         within_splits: rows of each split whose instruction and input have occurred earlier in that split.
         characters: text lengths, by split.
         categories: rows of each category, by split.
+        placeholders: ids of rows whose input or output is a word for "nothing", such as ``N/A``, by split; absent where
+            there are none.
+        template_markers: ids of rows whose texts hold the heading of an answer, by split; absent where there are none.
     """
 
     rows: dict[str, int]
@@ -60,3 +63,5 @@ class SplitMetrics(Metrics):
     within_splits: dict[str, int]
     characters: dict[str, TextLengths]
     categories: dict[str, dict[str, int]]
+    placeholders: dict[str, list[str]] | None = None
+    template_markers: dict[str, list[str]] | None = None

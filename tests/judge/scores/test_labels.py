@@ -90,8 +90,8 @@ def row(id, score=1.0, **fields):
     ("rows", "sha256", "error", "message"),
     [
         ([], "0" * 64, DataError, r"judge.calibration.sha256: labels.jsonl has e3b0c4.*, params.yaml says 0000"),
-        ([row("a", 101.0)], None, DataError, r"labels.jsonl, line 1: score: Input should be less than"),
-        ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: Field required\n.*each line needs id, answer"),
+        ([row("a", 101.0)], None, DataError, r"labels.jsonl, line 1: score: expected 100 or less; found 101.0"),
+        ([{"id": "a", "score": 1.0}], None, DataError, r"line 1: answer: missing\n.*each line needs id, answer"),
         (
             [row("a"), row("a", 2.0, answer="x ")],
             None,
