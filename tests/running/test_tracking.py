@@ -31,7 +31,7 @@ from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import whole
 from stages.running import gpu, program
-from stages.running.tracking import execution, figures, live, mirror, store, tracker
+from stages.running.tracking import database, execution, figures, live, mirror, store, tracker
 from tests import results
 from tests.root import ROOT
 
@@ -408,7 +408,7 @@ def test_a_file_that_is_no_database_costs_one_line(project: Path, capsys: pytest
 def test_what_was_logged_while_the_database_was_locked_arrives_later(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(store, "_SQLITE_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
     said: list[str] = []

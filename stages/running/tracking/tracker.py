@@ -9,7 +9,7 @@ An execution is one run of the Prefect flow, one `dvc repro`, or one stage start
   FINISHED or FAILED afterwards. The last stage publishes.
 
 Tracking never fails a stage and delays it only for a bounded time: what goes wrong is said in one line. Only `store`
-imports mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
+and `database` import mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Literal, TypeVar
 
 from stages.running.tracking import execution, mirror, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
-from stages.running.tracking.store import shown_uri, uri
+from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -30,6 +30,7 @@ __all__ = [
     "create_run",
     "download",
     "end",
+    "prepare",
     "publish",
     "shown_uri",
     "stage",
@@ -152,6 +153,7 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
 
     def tag() -> None:
         client = store.client(Path())
+        store.restore(client, run)
         for name, state in states.items():
             if name in mirror.STAGES:
                 client.set_tag(run, f"stage.{name}", state)
