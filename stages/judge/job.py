@@ -33,7 +33,7 @@ from stages.running.tracking import tracker
 
 def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
-    with tracker.stage("judge") as run:
+    with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
         answers = read_answers(settings)
         with contextlib.closing(open_judge(settings)) as judge:
             try:
@@ -44,7 +44,7 @@ def judge_answers(settings: Judge) -> None:
             keep_costs(judge.costs(), run, finished=True)
         run.publish()
         if not run.under_flow:
-            console.say(summary.text())
+            at_end.callback(lambda: console.say(summary.text()))  # it tells whether MLflow has taken the run
         verdicts = scored.by_model()
         for model in answers.models:
             require_scores(verdicts[model], settings.max_invalid)

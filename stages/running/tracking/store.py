@@ -141,6 +141,40 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
     return run_id
 
 
+def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str]) -> str:
+    """Create a run for results of an earlier execution, which this process owns.
+
+    It has no tags of the machine that made them, which the files do not name.
+    """
+    profile = whole.load(root / paths.PARAMS).profile
+    _reap(mlflow)
+    run = mlflow.create_run(
+        _experiment(mlflow, profile, root),
+        run_name=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{profile}-published",
+        tags={
+            "pipeline.owner": execution.identity(),
+            "door": "publish",
+            "host": socket.gethostname(),
+            "profile": profile,
+            **tags,
+        },
+    )
+    return str(run.info.run_id)
+
+
+def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
+    """The newest run of the profile's experiment with a tag; None without one. Deleted runs are left out."""
+    experiment = _experiment(mlflow, whole.load(root / paths.PARAMS).profile, root)
+    order = ["attributes.start_time DESC"]
+    found = mlflow.search_runs([experiment], f"tags.`{name}` = '{value}'", max_results=1, order_by=order)
+    return next(iter(found), None)
+
+
+def git_tags(root: Path) -> dict[str, str]:
+    """The tags of the last commit; none without one."""
+    return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
+
+
 def close(mlflow: MlflowClient, run_id: str) -> None:
     """End a run that this process owns: FAILED if any of its stages has failed, else FINISHED."""
     tags = mlflow.get_run(run_id).data.tags

@@ -20,7 +20,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from stages.running.tracking import execution, mirror, store
+from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running.tracking import execution, late, mirror, published, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
 
@@ -30,8 +31,10 @@ __all__ = [
     "create_run",
     "download",
     "end",
+    "place",
     "prepare",
     "publish",
+    "publish_files",
     "shown_uri",
     "stage",
     "stage_over",
@@ -138,6 +141,38 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
                 client.log_artifact(run_id, str(file), "judge")
 
         _safely(mirrored, PUBLISH_SECONDS)
+
+
+def publish_files(root: Path, source: str) -> late.Late:
+    """Publish results of an earlier execution, unless MLflow has them; arguments, result and errors as `late.publish`.
+
+    Raises:
+        ServiceUnavailable: MLflow does not take them.
+    """
+    try:
+        store.load()
+        return late.publish(root, source)
+    except PipelineError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason[:300]}", fix) from error
+
+
+def place(root: Path, *, stays: bool) -> list[str]:
+    """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
+
+    Args:
+        root: folder with the results.
+        stays: whether the folder stays; a copy of the repository is removed after its run.
+    """
+    if published.is_kept(root):
+        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
+    if not mirror.results(root):
+        return []
+    first = "" if stays else "with the same values in params.yaml, dvc repro, then "
+    return [f"{'MLflow':<12}not there; to add this run: {first}python -m flows.publish"]
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
