@@ -171,8 +171,8 @@ def place(root: Path, *, stays: bool) -> list[str]:
         return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
     if not mirror.results(root):
         return []
-    first = "" if stays else "with the same values in params.yaml, dvc repro, then "
-    return [f"{'MLflow':<12}not there; to add this run: {first}python -m flows.publish"]
+    first = "" if stays else ", after that"
+    return [f"{'MLflow':<12}not there; to add these results{first}: python -m flows.publish"]
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
