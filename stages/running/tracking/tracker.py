@@ -46,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: Seconds that each may take at most. The first use of a database creates its tables, which takes several seconds.
-CREATE_SECONDS = 90.0
+CREATE_SECONDS = 180.0
 END_SECONDS = 20.0
 
 #: Stages of this process whose failure is already in their run.
