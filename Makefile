@@ -56,7 +56,7 @@ clean:            ## remove what the pipeline made; the MLflow runs and .venv st
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv, the MLflow runs and Prefect's database too
-	rm -rf $(VENV) .prefect mlflow.db mlruns
+	rm -rf $(VENV) .prefect mlflow.db* .mlflow.db* mlruns
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

@@ -4,6 +4,7 @@
     pipeline        the flow; stage_process runs one stage, dvc_cli and guard are below it
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
+    publish         the results in a folder, put into MLflow later
     servers, deploy the pages of MLflow and Prefect, and the flow's deployment to a Prefect server
     chat            a conversation with a trained model
 

@@ -77,7 +77,12 @@ def free_port(wanted: int) -> int:
 
 
 def start_mlflow(port: int) -> Server:
-    """Start MLflow's pages on the project's tracking database (MLFLOW_TRACKING_URI)."""
+    """Start MLflow's pages on the project's tracking database (MLFLOW_TRACKING_URI), and make that before if need be.
+
+    Raises:
+        ServiceUnavailable: the database cannot be used.
+    """
+    tracker.prepare()
     # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The address of the
     # database is passed in the environment: it may hold a password, and everybody on the machine sees command lines.
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracker.uri()}

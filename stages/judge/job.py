@@ -28,7 +28,7 @@ from stages.running.tracking import metric_names, tracker
 
 def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
-    with tracker.stage("judge") as run:
+    with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
         answers = read_answers(settings)
         with contextlib.closing(open_judge(settings)) as judge:
             try:
@@ -39,7 +39,7 @@ def judge_answers(settings: Judge) -> None:
             keep_costs(judge.costs(), run, finished=True)
         run.publish()
         if not run.under_flow:
-            summary.tell()
+            at_end.callback(summary.tell)  # it tells whether MLflow has taken the run
         verdicts = scored.by_model()
         for model in answers.models:
             require_scores(verdicts[model], settings.max_invalid)

@@ -102,7 +102,7 @@ class _Summary:
 
     def text(self, *, name_files: bool) -> str:
         files = self._files() if name_files else [_IN_THE_CACHE]
-        tracked = [f"{'MLflow':<12}{tracker.shown_uri(self._root)}", f"{'compare':<12}make ui"]
+        tracked = tracker.place(self._root, stays=name_files)
         lines = [
             *entry("profile", [self._settings.profile]),
             *entry("changed", self._changed()),

@@ -147,13 +147,18 @@ write_metrics(JUDGE_METRICS, results.judge_metrics(results.identity(), scores))
 """
 
 
-def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(project: Project, server: str) -> None:
-    del project.env["MLFLOW_TRACKING_URI"]
+def add_judge(project: Project) -> None:
+    """A stage that judges, so that there are results."""
     project.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{project.env['PATH']}"
     (project.root / "judge.py").write_text(_JUDGE)
     stage = "  judge:\n    cmd: python judge.py\n    params: [judge.seed]\n    outs: [artifacts/judge/verdicts.jsonl]\n"
     with (project.root / "dvc.yaml").open("a") as file:
         file.write(f"{stage}    metrics: [artifacts/judge/metrics.json]\n")
+
+
+def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(project: Project, server: str) -> None:
+    del project.env["MLFLOW_TRACKING_URI"]
+    add_judge(project)
     settings = (project.root / "params.yaml").read_text()
     judge = settings.index("\njudge:")
     seeds = [settings[:judge] + settings[judge:].replace("  seed: 123", f"  seed: {seed}") for seed in (4, 9)]
@@ -180,6 +185,22 @@ def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(pr
     assert (table["a"]["name"], table["comparisons"][0]["b"]["name"]) == (f"HEAD ({commit})", "this run")
     assert table["comparisons"][0]["difference"] == 5.0
     assert str(project.root) not in kept.read_text()
+
+
+def test_a_run_without_tracking_says_how_to_publish_it_and_that_works(project: Project, server: str) -> None:
+    add_judge(project)
+    done = project.python("-m", "flows.run", PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("MLflow      not there; to add these results: python -m flows.publish\n")
+    assert "MLflow      sqlite" not in done.stdout
+    del project.env["MLFLOW_TRACKING_URI"]
+    published = project.python("-m", "flows.publish")
+    assert published.returncode == 0, published.stderr
+    assert published.stdout.splitlines()[-1].startswith("published as run ")
+    assert mlflow_runs(project, "r.data.tags['door']") == ["publish"]
+    again = project.python("-m", "flows.run")
+    assert again.stdout.startswith("everything is up to date")
+    assert again.stdout.endswith("compare     make ui\n")
 
 
 def test_a_stage_that_ignores_signals_is_killed(project: Project) -> None:
@@ -236,12 +257,15 @@ def test_deploying_needs_a_server(project: Project) -> None:
 
 def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
     del project.env["MLFLOW_TRACKING_URI"]
+    (project.root / "mlflow.db").write_bytes(b"")
+    os.utime(project.root / "mlflow.db", (1e9, 1e9))
     with project.start("-m", "flows.servers", "--mlflow-port", "0", "--prefect-port", "0") as ui:
         assert ui.stdout is not None
         lines = []
         while not lines or "Ctrl-C" not in lines[-1]:
             lines.append(ui.stdout.readline())
             assert lines[-1], f"it has ended: {lines}"
+        assert lines[1].startswith(f"making MLflow's database {project.root}/mlflow.db: ")
         addresses = [line.split()[1] for line in lines if line.startswith(("MLflow ", "Prefect "))]
         assert len(addresses) == 2
         for address in addresses:

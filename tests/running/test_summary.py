@@ -24,6 +24,7 @@ from stages.running import summary
 from stages.running.costs import TRAINING_COSTS
 from stages.running.summary_parts import lines
 from stages.running.summary_parts.training import cost_lines
+from stages.running.tracking import published
 from tests import results
 from tests.root import ROOT
 
@@ -152,8 +153,22 @@ def fill(root: Path) -> None:
 
 def test_the_whole_summary(root: Path) -> None:
     fill(root)
+    published.keep(root, "1f")
     assert summary.text(root) == EXPECTED
     assert max(map(len, EXPECTED.splitlines())) <= lines.WIDTH
+
+
+def test_the_store_is_named_only_if_it_has_these_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(root)
+    how = "            MLflow      not there; to add these results: python -m flows.publish"
+    assert summary.text(root).splitlines()[-1] == how
+    published.keep(root, "1f")
+    assert summary.text(root).splitlines()[-2:] == EXPECTED.splitlines()[-2:]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
+    assert summary.text(root).splitlines()[-1] == how
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
+    write_judged(root, LLAMA, scores(51.25, 4))
+    assert summary.text(root).splitlines()[-1] == how, "these are other results"
 
 
 def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
@@ -164,8 +179,6 @@ def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
         "training    not made yet: dvc repro finetune",
         "score       not made yet: dvc repro judge",
         "answers     not made yet: dvc repro generate",
-        "files       MLflow      http://***@tracker",
-        "            compare     make ui",
     ]
 
 
@@ -176,8 +189,7 @@ def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
         *kept.splitlines(),
         "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from",
         "            there",
-        "            MLflow      http://***@tracker",
-        "            compare     make ui",
+        "            MLflow      not there; to add these results, after that: python -m flows.publish",
     ]
 
 
@@ -300,7 +312,7 @@ def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_a
     assert f"{TRAINING_COSTS}: estimated_seconds: missing; to fix it: rm {TRAINING_COSTS}" in told
     assert f"{JUDGE_METRICS}: judge.fingerprint: missing; to fix it: dvc repro judge" in told
     assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
-    assert lines[-1] == "            compare     make ui"
+    assert lines[-1].startswith("            MLflow      not there; ")
 
 
 _LOCK = """\

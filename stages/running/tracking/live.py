@@ -100,7 +100,7 @@ class StageRun:
             closing = self._closing.wait(pause)
             pause = FLUSH_SECONDS
             try:
-                client = self._connect()
+                client = self._connect(closing=closing)
                 self._flush(client)
                 if self._warned:
                     say("tracking: MLflow answers again; nothing was lost")
@@ -113,8 +113,10 @@ class StageRun:
             if closing:
                 return
 
-    def _connect(self) -> MlflowClient:
+    def _connect(self, *, closing: bool) -> MlflowClient:
         client = self._client or store.client(Path())
+        if self._run_id and (self._warned or closing):
+            store.restore(client, self._run_id)
         if not self._run_id:
             self._run_id = self._flow_run_id or store.find_or_create(client, execution.current(), Path())
         self._client = client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import io
 import json
 import time
@@ -27,7 +27,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves
 from stages.running.console import say
-from stages.running.tracking import metric_names, store
+from stages.running.tracking import metric_names, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +43,6 @@ STAGES = {
     "generate": GENERATE_METRICS,
     "judge": JUDGE_METRICS,
 }
-LAST_STAGE = "judge"
 
 #: Files kept in the run, and the folder of each there. Weights stay with DVC.
 FILES: Sequence[tuple[Path, str | None]] = (
@@ -75,6 +74,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
     """
+    store.restore(mlflow, run_id)
     there = mlflow.get_run(run_id).data
     values = reading.flatten(whole.load(root / paths.PARAMS).model_dump())
     same = store.log_params(mlflow, run_id, values, there.params)
@@ -102,15 +102,21 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
     if judged and judged.pairwise and (root / PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
+    # Last: a run with this tag holds all of it.
+    mlflow.set_tag(run_id, published.TAG, published.digest(root))
+    with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
+        published.keep(root, run_id)
 
 
-def lineage(lock: dict[str, Any]) -> str:
-    """SHA-256 of dvc.lock without the last stage's entry, as sorted JSON: everything that the scores depend on.
+def every_result() -> list[Path]:
+    """The results of stages that a run in MLflow is made of."""
+    files = {file for file, _ in FILES if file.is_relative_to(paths.ARTIFACTS)}
+    return sorted(files | {split_file("test"), RESPONSES, PAIRWISE})
 
-    The last stage cannot know the hash of the whole file, and the run is to be the same however it was started.
-    """
-    stages = {name: entry for name, entry in lock.get("stages", {}).items() if name != LAST_STAGE}
-    return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()
+
+def results(root: Path) -> list[Path]:
+    """Those of `every_result` that are under ``root``, relative to it."""
+    return [file for file in every_result() if (root / file).exists()]
 
 
 def _metrics(root: Path, path: Path, kind: type[M], stage: str) -> M | None:
@@ -172,17 +178,17 @@ def _log_files(mlflow: MlflowClient, run_id: str, root: Path, files: Sequence[tu
 
 
 def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str], *, lock_is_final: bool) -> None:
-    path = root / "dvc.lock"
+    path = root / published.LOCK
     if not path.exists():
         return
-    yaml = YAML()
-    lock = yaml.load(path.read_text(encoding="utf-8"))
-    tags["dvc.lock.sha256"] = lineage(lock)
+    tags["dvc.lock.sha256"] = published.lineage(published.read_lock(root))
     if lock_is_final:
         mlflow.log_artifact(run_id, str(path))
         return
     # The file's entry of the last stage is of an earlier run.
-    lock.get("stages", {}).pop(LAST_STAGE, None)
+    yaml = YAML()
+    lock = yaml.load(path.read_text(encoding="utf-8"))
+    lock.get("stages", {}).pop(published.LAST_STAGE, None)
     text = io.StringIO()
     yaml.dump(lock, text)
     mlflow.log_text(run_id, text.getvalue(), "dvc.lock")

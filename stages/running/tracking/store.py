@@ -1,8 +1,10 @@
-"""MLflow's store: how a run is found, created, filled and ended there. The only module that imports mlflow."""
+"""MLflow's store: how a run is found, created, filled and ended there.
+
+Besides `database`, only this module imports mlflow.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
@@ -21,7 +23,7 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import git
 from stages.running.console import say
-from stages.running.tracking import execution
+from stages.running.tracking import database, execution
 from stages.running.tracking.execution import Execution
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ PROJECT = "instruct-pipeline"
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
 METRICS_BATCH = 1000
-#: Seconds to wait for a locked sqlite file.
-_SQLITE_SECONDS = 5.0
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -51,8 +51,11 @@ _DEFAULTS = {
 
 
 def uri(root: Path = Path()) -> str:
-    """The address of the store: MLFLOW_TRACKING_URI, or else mlflow.db in ``root``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    """The address of the store: MLFLOW_TRACKING_URI, or else mlflow.db in ``root``.
+
+    A sqlite file's path is absolute in it: a run with other values works in another folder.
+    """
+    return database.absolute(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db", root)
 
 
 def load() -> None:
@@ -67,12 +70,34 @@ def client(root: Path) -> MlflowClient:
 
     Raises:
         sqlite3.Error: the database cannot be used.
+        OSError: it cannot be made.
     """
     from mlflow import MlflowClient
 
     where = uri(root)
-    _check_sqlite(where)
+    if (path := database.path_of(where)) is not None:
+        database.prepare(path)
     return MlflowClient(tracking_uri=where)
+
+
+def prepare() -> None:
+    """Make the store's database if it is a sqlite file that is not made yet.
+
+    Raises:
+        ServiceUnavailable: the database cannot be used.
+    """
+    path = database.path_of(uri())
+    if path is None:
+        return
+    try:
+        if not database.is_finished(path):
+            say(f"making MLflow's database {path}: it takes some seconds, once")
+            load()
+            database.prepare(path)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        fix = "set MLFLOW_TRACKING_URI to another place, or move the file away"
+        raise ServiceUnavailable(f"MLflow's database {path}: {reason[:300]}", fix) from error
 
 
 def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
@@ -114,6 +139,40 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
     run_id = str(run.info.run_id)
     log_params(mlflow, run_id, reading.flatten(tree.model_dump()), {})
     return run_id
+
+
+def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str]) -> str:
+    """Create a run for results of an earlier execution, which this process owns.
+
+    It has no tags of the machine that made them, which the files do not name.
+    """
+    profile = whole.load(root / paths.PARAMS).profile
+    _reap(mlflow)
+    run = mlflow.create_run(
+        _experiment(mlflow, profile, root),
+        run_name=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{profile}-published",
+        tags={
+            "pipeline.owner": execution.identity(),
+            "door": "publish",
+            "host": socket.gethostname(),
+            "profile": profile,
+            **tags,
+        },
+    )
+    return str(run.info.run_id)
+
+
+def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
+    """The newest run of the profile's experiment with a tag; None without one. Deleted runs are left out."""
+    experiment = _experiment(mlflow, whole.load(root / paths.PARAMS).profile, root)
+    order = ["attributes.start_time DESC"]
+    found = mlflow.search_runs([experiment], f"tags.`{name}` = '{value}'", max_results=1, order_by=order)
+    return next(iter(found), None)
+
+
+def git_tags(root: Path) -> dict[str, str]:
+    """The tags of the last commit; none without one."""
+    return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
 
 
 def close(mlflow: MlflowClient, run_id: str) -> None:
@@ -249,16 +308,6 @@ def _hidden(text: str) -> str:
     return re.sub(r"(://)[^@/\s]*@", r"\1***@", text)
 
 
-def _check_sqlite(where: str) -> None:
-    """Take and release the write lock: MLflow itself retries a broken or locked file for minutes before it says so."""
-    name = where.removeprefix("sqlite:///").partition("?")[0]
-    if not where.startswith("sqlite:///") or name in ("", ":memory:"):
-        return
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(name, timeout=_SQLITE_SECONDS)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-
-
 def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:
     named = mlflow.get_experiment_by_name(_experiment_name(whole.load(root / paths.PARAMS).profile))
     if named is None:
@@ -275,12 +324,9 @@ def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
     from mlflow.exceptions import MlflowException
 
     name = _experiment_name(profile)
-    where = uri(root)
-    artifacts = None
-    if where.startswith("sqlite:///"):
-        # Beside the database. MLflow's default is the working directory, which is removed after an isolated run.
-        database = Path(where.removeprefix("sqlite:///").partition("?")[0])
-        artifacts = (database.resolve().parent / "mlruns").as_uri()
+    # Beside the database. MLflow's default is the working directory, which is removed after an isolated run.
+    path = database.path_of(uri(root))
+    artifacts = None if path is None else (path.resolve().parent / "mlruns").as_uri()
     if (named := mlflow.get_experiment_by_name(name)) is None:
         try:
             # By this tag MLflow's page shows training runs with curves, not evaluations of an application.
@@ -290,7 +336,35 @@ def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
             # Another process may have created it in between; if not, the error is real.
             if (named := mlflow.get_experiment_by_name(name)) is None:
                 raise
+    if named.lifecycle_stage == "deleted":
+        _restore_experiment(mlflow, named.experiment_id, name)
     return str(named.experiment_id)
+
+
+def restore(mlflow: MlflowClient, run_id: str) -> None:
+    """Restore a run, and its experiment, that was deleted in MLflow while this execution was at work."""
+    found = mlflow.get_run(run_id)
+    experiment = mlflow.get_experiment(found.info.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        _restore_experiment(mlflow, experiment.experiment_id, experiment.name)
+        found = mlflow.get_run(run_id)
+    if found.info.lifecycle_stage == "deleted":
+        mlflow.restore_run(run_id)
+        say(f"tracking: the run {found.info.run_name} was deleted in MLflow while it was at work: restored")
+
+
+def _restore_experiment(mlflow: MlflowClient, experiment_id: str, name: str) -> None:
+    """Restore a deleted experiment: MLflow lets no other have its name, and tracks nothing in one that is deleted."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        mlflow.restore_experiment(experiment_id)
+    except MlflowException:
+        # Another process may have restored it in between; if not, the error is real.
+        if mlflow.get_experiment(experiment_id).lifecycle_stage == "deleted":
+            raise
+        return
+    say(f"tracking: the experiment {name} was deleted in MLflow: restored, with its runs, as this run belongs there")
 
 
 def _reap(mlflow: MlflowClient) -> None:

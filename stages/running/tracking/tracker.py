@@ -9,7 +9,7 @@ An execution is one run of the Prefect flow, one `dvc repro`, or one stage start
   FINISHED or FAILED afterwards. The last stage publishes.
 
 Tracking never fails a stage and delays it only for a bounded time: what goes wrong is said in one line. Only `store`
-imports mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
+and `database` import mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from stages.running.tracking import execution, mirror, store
+from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running.tracking import execution, late, mirror, published, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
-from stages.running.tracking.store import shown_uri, uri
+from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -30,7 +31,10 @@ __all__ = [
     "create_run",
     "download",
     "end",
+    "place",
+    "prepare",
     "publish",
+    "publish_files",
     "shown_uri",
     "stage",
     "stage_over",
@@ -42,7 +46,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: Seconds that each may take at most. The first use of a database creates its tables, which takes several seconds.
-CREATE_SECONDS = 90.0
+CREATE_SECONDS = 180.0
 END_SECONDS = 20.0
 
 #: Stages of this process whose failure is already in their run.
@@ -139,6 +143,38 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
         _safely(mirrored, PUBLISH_SECONDS)
 
 
+def publish_files(root: Path, source: str) -> late.Late:
+    """Publish results of an earlier execution, unless MLflow has them; arguments, result and errors as `late.publish`.
+
+    Raises:
+        ServiceUnavailable: MLflow does not take them.
+    """
+    try:
+        store.load()
+        return late.publish(root, source)
+    except PipelineError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason[:300]}", fix) from error
+
+
+def place(root: Path, *, stays: bool) -> list[str]:
+    """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
+
+    Args:
+        root: folder with the results.
+        stays: whether the folder stays; a copy of the repository is removed after its run.
+    """
+    if published.is_kept(root):
+        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
+    if not mirror.results(root):
+        return []
+    first = "" if stays else ", after that"
+    return [f"{'MLflow':<12}not there; to add these results{first}: python -m flows.publish"]
+
+
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
     """Tag how stages ended in a run that is not published.
 
@@ -152,6 +188,7 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
 
     def tag() -> None:
         client = store.client(Path())
+        store.restore(client, run)
         for name, state in states.items():
             if name in mirror.STAGES:
                 client.set_tag(run, f"stage.{name}", state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -11,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,110 +20,15 @@ from mlflow import MlflowClient
 from flows.mlflow_run import mlflow_run
 from flows.stage_process import StageFailed
 from stages.common.files import write_json, write_jsonl
-from stages.common.metrics.generate import GenerateMetrics
-from stages.common.metrics.judge import CalibratedMean, Mean
-from stages.common.records import write_metrics
-from stages.common.results.download import DATASET
+from stages.common.metrics.judge import CalibratedMean
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES
-from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, VERDICTS
-from stages.common.results.split import SPLIT_METRICS, split_file
-from stages.common.results.tokenize import TOKENS_METRICS
+from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import gpu, program
-from stages.running.tracking import execution, live, metric_names, mirror, store, tracker
+from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
 from tests import results
 from tests.root import ROOT
-
-STEPS = [
-    {"step": 0, "val_loss": 9.0, "tokens_seen": 0, "epoch": 0},
-    {"step": 1, "train_loss": 8.0, "learning_rate": 0.1, "tokens_seen": 10, "epoch": 1},
-    {"step": 2, "train_loss": 4.0, "val_loss": 5.0, "learning_rate": 0.05, "tokens_seen": 20, "epoch": 1},
-]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables and nothing in them: making them takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    store.load()
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a project in which all six stages have run, and the working directory."""
-    root = tmp_path / "a project"
-    root.mkdir()
-    monkeypatch.chdir(root)
-    for name in ("MLFLOW_TRACKING_URI", tracker.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(gpu, "_last_lease", ())
-    shutil.copy(empty_database, "mlflow.db")
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
-    Path("dvc.yaml").write_text("stages: {}\n")
-    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  split: {cmd: b}\n  judge: {cmd: old}\n")
-    DATASET.parent.mkdir(parents=True)
-    DATASET.write_text("[]")
-    write_metrics(SPLIT_METRICS, results.split_metrics(train=8, test=2))
-    write_json(TOKENS_METRICS, {"train": {"tokens": 105, "dropped": ["7"]}})
-    write_metrics(FINETUNE_METRICS, results.finetune_metrics(val_loss=4.5, last_val_loss=5.0, kept_step=1))
-    write_jsonl(HISTORY, STEPS)
-    tuned = results.answer_metrics(tokens=7, exact_match=0.5, chrf=40.0, bf16_changed=0.25)
-    write_metrics(GENERATE_METRICS, GenerateMetrics(tuned=tuned, base=results.answer_metrics(tokens=9)))
-    example = {"instruction": "Spell it.", "input": "", "output": "it", "category": "spelling"}
-    write_jsonl(split_file("test"), [{"id": "a"} | example, {"id": "b"} | example])
-    answer = {"stop_reason": "end_of_text", "tokens": 2}
-    write_jsonl(
-        RESPONSES,
-        [{"id": i, "model": m, "text": f"{i} by {m}"} | answer for m in ("base", "tuned") for i in "ba"],
-    )
-    verdicts = [
-        {"id": "b", "model": "tuned", "status": "invalid", "score": None, "detail": ""},
-        {"id": "a", "model": "tuned", "status": "scored", "score": 60.0, "detail": ""},
-        {"id": "a", "model": "base", "status": "scored", "score": 20.0, "detail": ""},
-    ]
-    write_jsonl(VERDICTS, verdicts)
-    write_judged()
-    return root
-
-
-def write_judged(**parts: Any) -> None:
-    """The judge's metrics in the working directory, with these parts besides the models' scores."""
-    tuned, base = (results.model_scores(mean, scored=1, n=2) for mean in (60.0, 20.0))
-    difference = Mean(n=1, mean=40.0, interval=results.interval(None, None))
-    judge = results.identity(measures="chrF")
-    write_metrics(JUDGE_METRICS, results.judge_metrics(judge, tuned, base=base, difference=difference, **parts))
-
-
-@pytest.fixture
-def client(project: Path) -> MlflowClient:
-    """A client of the project's own store."""
-    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-
-
-def runs(client: MlflowClient) -> list[Any]:
-    named = client.get_experiment_by_name("instruct-pipeline/quick")
-    return list(client.search_runs([named.experiment_id], order_by=["attributes.start_time"])) if named else []
-
-
-def points(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
-    return sorted((point.step, point.value) for point in client.get_metric_history(run_id, name))
-
-
-def answers(client: MlflowClient, run_id: str) -> Any:
-    (table,) = json.loads(client.get_run(run_id).data.tags["mlflow.loggedArtifacts"])
-    return json.loads(Path(client.download_artifacts(run_id, table["path"])).read_text())
-
-
-def through_the_flow(root: Path, ran: set[str]) -> str:
-    """What the flow does around its stages."""
-    run_id = tracker.create_run(root, tags={"prefect.flow_run_id": "1234"})
-    assert run_id is not None
-    tracker.publish(root, run_id, ran=ran)
-    tracker.end(run_id, "FINISHED")
-    return run_id
+from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
 
 
 def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, client: MlflowClient) -> None:
@@ -410,7 +313,7 @@ def test_a_file_that_is_no_database_costs_one_line(project: Path, capsys: pytest
 def test_what_was_logged_while_the_database_was_locked_arrives_later(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(store, "_SQLITE_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
     said: list[str] = []
@@ -631,11 +534,3 @@ def test_a_server_keeps_the_same_run(project: Path, server: str, monkeypatch: py
     table = client.load_table(only.info.experiment_id, mirror.ANSWERS, [only.info.run_id])
     assert table["id"].tolist() == ["a", "b"]
     assert not (project / "mlruns").exists()
-
-
-def wait_until(condition: Any, seconds: float = 30) -> None:
-    """Wait for a condition; the limit is there for a test that fails."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)

@@ -1,0 +1,165 @@
+"""Publishes results of an earlier execution: MLflow was down then, or its store was lost.
+
+Only results that dvc.lock names are published, with the values that it names: files of a stage that failed, or values
+that were changed since, would make a record of a run that never was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common import paths
+from stages.common.errors import DataError
+from stages.common.files import sha256
+from stages.common.records import read_metrics
+from stages.common.results.finetune import HISTORY
+from stages.common.results.judge import VERDICTS
+from stages.params import reading, whole
+from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
+from stages.running.tracking import mirror, published, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The tag of a published run that says where its results were.
+SOURCE = "published.from"
+#: Changed values that a message lists at most.
+_MOST = 5
+
+
+@dataclass(frozen=True)
+class Late:
+    """The run that holds the results.
+
+    Args:
+        name: its name.
+        run_id: its id.
+        is_new: whether it was created now.
+    """
+
+    name: str
+    run_id: str
+    is_new: bool
+
+
+def publish(root: Path, source: str) -> Late:
+    """Mirror the results under ``root`` into their run, which is created if there is none.
+
+    Doing it again changes nothing. A run that was published halfway is completed.
+
+    Args:
+        root: folder with params.yaml, dvc.lock and artifacts/.
+        source: where the results are, for the run's tag.
+
+    Raises:
+        ConfigError: params.yaml is not what it should be.
+        DataError: there are no results, or they are not those of dvc.lock and params.yaml.
+    """
+    whole.load(root / paths.PARAMS)
+    lock = published.read_lock(root)
+    _check_files(root, lock)
+    _check_values(root, lock)
+    client = store.client(root)
+    digest = published.digest(root)
+    found = store.find_by_tag(client, root, published.TAG, digest)
+    is_new = found is None
+    if found is None:
+        tags = {published.TAG: digest, SOURCE: source} | (store.git_tags(root) if _is_code_here(root, lock) else {})
+        run_id = store.create_from_files(client, root, tags)
+    else:
+        run_id = str(found.info.run_id)
+    mirror.publish(client, run_id, (), root, lock_is_final=True)
+    _log_costs(client, run_id, root)
+    run = client.get_run(run_id)
+    if SOURCE in run.data.tags and run.info.status != "FINISHED":
+        client.set_terminated(run_id, "FINISHED")
+    return Late(str(run.info.run_name), run_id, is_new)
+
+
+def _check_files(root: Path, lock: Mapping[str, Any]) -> None:
+    """Refuse results that are missing, or not those that dvc.lock names."""
+    named = _named(lock, "outs")
+    found = mirror.results(root)
+    missing = [path for path in map(str, mirror.every_result()) if path in named and not (root / path).exists()]
+    if missing:
+        raise DataError(f"{missing[0]}: missing, and {published.LOCK} names it", "dvc checkout")
+    if not found:
+        raise DataError(f"{root}: no results to publish", "dvc repro")
+    for path in found:
+        if str(path) not in named:
+            what = f"{path}: {published.LOCK} does not name it: the stage that wrote it has not succeeded"
+            raise DataError(what, "dvc repro")
+        if (md5 := _md5(root / path)) != named[str(path)]:
+            what = f"{path}: expected the MD5 in {published.LOCK}, {named[str(path)]}, found {md5}"
+            raise DataError(what, "dvc checkout for the file of dvc.lock, or dvc repro for a new run")
+
+
+def _check_values(root: Path, lock: Mapping[str, Any]) -> None:
+    """Refuse a params.yaml with other values than those that the results were made with."""
+    tree = reading.plain(reading.read_yaml(root / paths.PARAMS))
+    changed = [line for entry in _stages(lock) for line in _changes(tree, entry)]
+    if changed:
+        more = f"; and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
+        what = f"{paths.PARAMS} was changed after these results were made: {'; '.join(changed[:_MOST])}{more}"
+        raise DataError(what, "put the values back, or dvc repro; then python -m flows.publish")
+
+
+def _changes(tree: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[str]:
+    """The values of a stage that differ between params.yaml and dvc.lock, in words."""
+    for name, value in ((entry.get("params") or {}).get(str(paths.PARAMS)) or {}).items():
+        here: Any = tree
+        for part in str(name).split("."):
+            here = here.get(part) if isinstance(here, Mapping) else None
+        before, now = reading.flatten({name: value}), reading.flatten({name: here})
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                yield f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+
+
+def _is_code_here(root: Path, lock: Mapping[str, Any]) -> bool:
+    """Whether the code under ``root`` is that which made the results, so that its commit may be named as theirs."""
+    named = {path: md5 for path, md5 in _named(lock, "deps").items() if path.startswith("stages/")}
+    return bool(named) and all((root / path).is_file() and _md5(root / path) == md5 for path, md5 in named.items())
+
+
+def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
+    """Log what the results have cost, if they were made in this folder, and if the run does not have it."""
+    costs: dict[str, Any] = {}
+    try:
+        if (root / TRAINING_COSTS).exists():
+            trained = read_metrics(root / TRAINING_COSTS, TrainingCosts, made_by=f"rm {TRAINING_COSTS}")
+            if _is(root / HISTORY, trained.history):
+                costs |= trained.model_dump(exclude_unset=True)
+        if (root / JUDGING_COSTS).exists():
+            judged = read_metrics(root / JUDGING_COSTS, JudgingCosts, made_by=f"rm {JUDGING_COSTS}")
+            if _is(root / VERDICTS, judged.verdicts):
+                costs |= {f"judge_{name}": value for name, value in judged.model_dump(exclude_unset=True).items()}
+    except DataError:
+        return  # costs are no result
+    there = mlflow.get_run(run_id).data.metrics
+    now = time.time_ns() // 1_000_000
+    known = {f"cost/{name}": value for name, value in costs.items() if isinstance(value, int | float)}
+    store.log_metrics(mlflow, run_id, [(name, float(v), now, 0) for name, v in known.items() if name not in there])
+
+
+def _is(path: Path, digest: str | None) -> bool:
+    return path.exists() and digest == sha256(path)
+
+
+def _named(lock: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """The MD5 that dvc.lock has of each output, or of each dependency."""
+    entries = (one for stage in _stages(lock) for one in stage.get(kind) or [])
+    return {str(one["path"]): str(one["md5"]) for one in entries if "path" in one and "md5" in one}
+
+
+def _stages(lock: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [entry for entry in (lock.get("stages") or {}).values() if isinstance(entry, Mapping)]
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

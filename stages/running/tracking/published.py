@@ -1,0 +1,106 @@
+"""Which results are in MLflow: each is named by a digest, which its run has as a tag.
+
+For each published result a note is kept in .cache/published. By it the summary tells whether the results that it shows
+are in MLflow, and does not have to ask a server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common import paths
+from stages.common.errors import DataError
+from stages.common.files import read_json, sha256, write_json
+from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, VERDICTS
+from stages.running.tracking import database, store
+
+LOCK = Path("dvc.lock")
+LAST_STAGE = "judge"
+#: The tag of a run that holds the digest of its results.
+TAG = "results.sha256"
+
+#: The last stage's results, whose entry in dvc.lock comes after the stage has published.
+_OF_THE_LAST_STAGE = (JUDGE_METRICS, VERDICTS, PAIRWISE)
+_NOTES = paths.CACHE / "published"
+#: Notes of more results than this are removed, the oldest first.
+_MOST_NOTES = 500
+
+
+@dataclass(frozen=True)
+class Note:
+    """Where a result was published.
+
+    Args:
+        uri: address of the store, without a password.
+        run_id: id of the run.
+    """
+
+    uri: str
+    run_id: str
+
+
+def lineage(lock: Mapping[str, Any]) -> str:
+    """SHA-256 of dvc.lock without the last stage's entry, as sorted JSON: everything that the scores depend on.
+
+    The last stage cannot know the hash of the whole file, and the run is to be the same however it was started.
+    """
+    stages = {name: entry for name, entry in (lock.get("stages") or {}).items() if name != LAST_STAGE}
+    return hashlib.sha256(json.dumps(stages, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def read_lock(root: Path) -> dict[str, Any]:
+    """The tree of dvc.lock; empty where there is none.
+
+    Raises:
+        DataError: it is not YAML.
+    """
+    try:
+        return dict(YAML(typ="safe").load(root / LOCK) or {})
+    except FileNotFoundError:
+        return {}
+    except (YAMLError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
+
+
+def digest(root: Path) -> str:
+    """The digest of the results under ``root``: of dvc.lock up to the last stage, and of that stage's files.
+
+    Raises:
+        DataError: dvc.lock is not YAML.
+    """
+    files = {str(path): sha256(root / path) for path in _OF_THE_LAST_STAGE if (root / path).exists()}
+    return hashlib.sha256(json.dumps([lineage(read_lock(root)), files], sort_keys=True).encode()).hexdigest()
+
+
+def keep(root: Path, run_id: str) -> None:
+    """Note that the results under ``root`` are in a run."""
+    write_json(_note(root), asdict(Note(store.shown_uri(root), run_id)))
+    notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for old in notes[:-_MOST_NOTES]:
+        old.unlink(missing_ok=True)
+
+
+def is_kept(root: Path) -> bool:
+    """Whether the results under ``root`` were published to the store that is used here, as far as this machine knows.
+
+    Of a sqlite file it is looked up: the file may have been removed, or the run deleted.
+    """
+    try:
+        found = Note(**read_json(_note(root), made_by="python -m flows.publish"))
+    except (DataError, TypeError, OSError):
+        return False
+    path = database.path_of(store.uri(root))
+    return found.uri == store.shown_uri(root) and (path is None or database.holds(path, found.run_id))
+
+
+def _note(root: Path) -> Path:
+    return root / _NOTES / f"{digest(root)[:32]}.json"
