@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
+from stages.common.printable import printable
 from stages.common.records import StopReason
 from stages.common.results.finetune import TUNED_MODEL
 from stages.generate import answering
@@ -171,7 +172,7 @@ def talk(
         )
         reason = None
         for piece, reason in pieces(made, tokenizer):  # noqa: B007
-            print(piece, end="", file=tell, flush=True)
+            print(printable(piece), end="", file=tell, flush=True)
         print(endings.get(reason or "", ""), file=tell, flush=True)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
+from stages.common.printable import printable
 from stages.params import whole
 from stages.params.section import Section
 from stages.running import environment
@@ -110,7 +111,7 @@ def _refuse_arguments(stage: str) -> None:
     if given[0] in ("-h", "--help"):
         print(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
         sys.exit(0)
-    print(f"{stage}: unexpected: {' '.join(given)}; {usage}", file=sys.stderr, flush=True)
+    print(printable(f"{stage}: unexpected: {' '.join(given)}; {usage}"), file=sys.stderr, flush=True)
     sys.exit(ConfigError.exit_code)
 
 
@@ -121,7 +122,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
         ignore()  # torchrun sends signals to the whole group when one process fails, also to those that are ending
     elif os.environ.get("DVC_STAGE") == stage and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
-    print(f"{stage}: {message}", file=sys.stderr, flush=True)
+    print(printable(f"{stage}: {message}"), file=sys.stderr, flush=True)
     if worker is not None:
         _leave_at_once(code)
     sys.exit(code)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import sha256
+from stages.common.printable import printable
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.finetune import (
     FINETUNE_METRICS,
@@ -191,7 +192,7 @@ def main() -> None:
         DataError: a file is not what it should be; the first one is named.
     """
     summary = _Summary(Path())
-    print(summary.text(name_files=True))
+    print(printable(summary.text(name_files=True)))
     for error in summary.errors[:1]:
         raise error
 
