@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,7 +23,9 @@ from prefect.tasks import Task, exponential_backoff
 from flows import profiles, waits, workspace
 from flows.dvc_cli import stages_in_order
 from flows.last_commit import Compared, with_last_commit
+from flows.markdown import cell, fenced
 from flows.mlflow_run import MlflowRun, mlflow_run
+from flows.outcome import kept, server_answers
 from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
@@ -39,9 +42,25 @@ NOTHING = Overrides()
 _RETRIES = 3
 
 
-def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failed stage's exit code means that running it again can help."""
-    return isinstance(state.data, StageFailed) and state.data.exit_code in RETRYABLE_EXIT_CODES
+#: Tries of a stage that is killed: the system may have had too little memory for a while, or always.
+_TRIES_WHEN_KILLED = 2
+_MEMORY = (
+    "\n  to fix it: end what else takes memory on this machine, or let the stage take less, such as by a smaller "
+    "batch_size in its section; dmesg tells what the system killed"
+)
+#: How often each task's stage was killed, by the task's id.
+_kills: Counter[str] = Counter()
+
+
+def may_be_retried(_task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether running the failed stage again can help: by its exit code, or as it was killed for the first time."""
+    return isinstance(state.data, StageFailed) and _is_worth_another_try(state.data, str(task_run.id))
+
+
+def _is_worth_another_try(error: StageFailed, task_run: str) -> bool:
+    if error.killed:
+        return _kills[task_run] < _TRIES_WHEN_KILLED
+    return error.exit_code in RETRYABLE_EXIT_CODES
 
 
 # The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
@@ -69,9 +88,15 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         return Failed(message=str(error), data=StageFailed(stage, error.exit_code, f"{stage}: {error}"))
     except StageFailed as error:
         attempt = this_task_run.run_count
-        if error.exit_code in RETRYABLE_EXIT_CODES and attempt <= _RETRIES:
+        task_run = str(this_task_run.id)
+        _kills[task_run] += error.killed
+        again = _is_worth_another_try(error, task_run) and attempt <= _RETRIES
+        if error.killed and not again:
+            error = StageFailed(stage, error.exit_code, error.message + _MEMORY, killed=True)
+        if again:
             wait = waits.first_retry() * 2 ** (attempt - 1)
-            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
+            most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
+            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, min(attempt, most), most)
         return Failed(message=error.message, data=error)
     if done.outcome == "ran":
         return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
@@ -89,6 +114,10 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
     """
+    return kept(lambda: _pipeline(profile, overrides, force))
+
+
+def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]:
     root = Path.cwd()
     given: dict[str, str] = {}
     try:
@@ -159,11 +188,20 @@ def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun) -> list[
 
 def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results."""
-    rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
+    rows = [f"| {cell(stage.stage)} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
     results = summary.text(tree, name_files=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    beside = f"Compared with the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
-    create_markdown_artifact(
-        f"{table}\n\n```\n{results}\n```\n\n{beside}", key="pipeline", description="What the run did"
-    )
+    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
+    _store(f"{table}\n\n{fenced(results)}\n\n{beside}")
     return results
+
+
+def _store(markdown: str) -> None:
+    """Store an artifact. It is a copy of results that are in files, so that its failure fails no run."""
+    if not server_answers():
+        return  # which is told at the end
+    try:
+        create_markdown_artifact(markdown, key="pipeline", description="What the run did")
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", reason[:300])

@@ -20,6 +20,7 @@ from typing import IO, Literal
 
 from flows import dvc_cli, waits
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.common.printable import printable
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
@@ -73,13 +74,16 @@ class StageFailed(Exception):
         stage: name of the stage.
         exit_code: the stage's own exit code, or the one of `stages.common.errors` that fits DVC's message.
         message: message of the stage or of DVC.
+        killed: whether it was ended from outside: the stage by SIGKILL, as the system does where memory is short, or
+            DVC or the guard by any signal.
     """
 
-    def __init__(self, stage: str, exit_code: int, message: str) -> None:
+    def __init__(self, stage: str, exit_code: int, message: str, *, killed: bool = False) -> None:
         super().__init__(stage, exit_code, message)
         self.stage = stage
         self.exit_code = exit_code
         self.message = message
+        self.killed = killed
 
     def __str__(self) -> str:
         return self.message
@@ -162,7 +166,7 @@ def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
     def read(stream: IO[str]) -> None:
         with contextlib.suppress(ValueError):  # closed by the other thread
             for line in stream:
-                arrived.put(line.rstrip())
+                arrived.put(printable(line.rstrip()))
         arrived.put(None)
 
     assert guard.stdout
@@ -191,15 +195,22 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
     if exits := _STAGE_EXIT.findall(output):
         own = int(exits[-1])
         if number := _signal_in(own):
-            hint = ": out of memory?" if number == signal.SIGKILL else ""
-            return StageFailed(stage, 128 + number, f"{stage}: ended by {number.name}{hint}")
+            return _ended(stage, "", number, again=number == signal.SIGKILL)
         return StageFailed(stage, own, _message(stage, lines))
+    if number := _signal_in(code):
+        # A negative code is the guard's own end; otherwise the guard has returned DVC's.
+        return _ended(stage, "the guard of its processes was " if code < 0 else "DVC was ", number, again=True)
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
     if numbers := _SYSTEM_ERROR.findall(output):
         kind = ServiceUnavailable if int(numbers[-1]) in _OF_NETWORK else InputOutputError
         return StageFailed(stage, kind.exit_code, _message(stage, lines))
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
+
+
+def _ended(stage: str, who: str, number: signal.Signals, *, again: bool) -> StageFailed:
+    hint = ": out of memory?" if number == signal.SIGKILL else ""
+    return StageFailed(stage, 128 + number, f"{stage}: {who}ended by {number.name}{hint}", killed=again)
 
 
 def _signal_in(code: int) -> signal.Signals | None:
