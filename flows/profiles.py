@@ -186,7 +186,7 @@ def main(arguments: list[str]) -> None:
     after = reading.flatten(tree)
     changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
     if not changed:
-        print(f"{paths.PARAMS} has the values of {profile} already")
+        print(printable(f"{paths.PARAMS} has the values of {profile} already"))
         return
     with atomic_file(root / paths.PARAMS) as stream:
         stream.write(to_text(tree))

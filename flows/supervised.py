@@ -44,8 +44,8 @@ def main() -> None:
         if OUTCOME.state is None:
             raise ServiceUnavailable(f"Prefect: the flow cannot begin: {_first_line(error)}", _FIX) from error
         state = OUTCOME.state  # what came after the flow's own work cannot change it
-        shown = printable(f"Prefect: its pages do not show how this run ended: {_first_line(error)}")
-        print(shown, file=sys.stderr, flush=True)
+        told = f"Prefect: its pages do not show how this run ended: {_first_line(error)}"
+        print(printable(told), file=sys.stderr, flush=True)
     _tell(state)
 
 

@@ -21,7 +21,7 @@ def at_work(root: Path) -> Iterator[str]:
     """What is at work in a folder, as far as its files tell: DVC's, the locks of stages and flows, and workspaces."""
     for name in (".dvc/tmp/rwlock", ".cache/workspaces/*/tree/.dvc/tmp/rwlock"):
         for path in sorted(root.glob(name)):
-            yield from (f"{path}: process {pid} ({command})" for pid, command in _users(path) if _lives(pid))
+            yield from (f"{path}: process {pid} ({command})" for pid, command in _users(path) if _is_dvc(pid))
     for path in sorted(root.glob(".cache/workspaces/*/owner")):
         host, pid, *_ = path.read_text(encoding="utf-8").split(":")
         if host == socket.gethostname() and _lives(int(pid)):
@@ -33,15 +33,25 @@ def at_work(root: Path) -> Iterator[str]:
 
 
 def _users(path: Path) -> Iterator[tuple[int, str]]:
-    """The processes that DVC's lock file names, each with its command."""
+    """The processes that DVC's lock file names, each with its command.
+
+    The file is {"read": {PATH: [{"pid": 1, "cmd": "dvc repro"}]}, "write": {PATH: {"pid": 1, "cmd": "dvc repro"}}}.
+    """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        users = [user for readers in tree.get("read", {}).values() for user in readers]
+        users += tree.get("write", {}).values()
+        yield from {int(user["pid"]): str(user["cmd"]) for user in users}.items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # removed, or left half written by a DVC that was killed
-    for entry in tree.values():
-        readers = entry.get("read", [])
-        for user in [*readers, *([entry["write"]] if "write" in entry else [])]:
-            yield int(user["pid"]), str(user["cmd"])
+
+
+def _is_dvc(pid: int) -> bool:
+    """Whether a process lives and is a DVC, as far as the system tells: another may have got its number."""
+    try:
+        return _lives(pid) and b"dvc" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return _lives(pid)
 
 
 def _lives(pid: int) -> bool:

@@ -159,7 +159,7 @@ def talk(
         ids = tokenizer.encode(style.prompt(instruction, input))
         if len(ids) >= context:
             message = f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
-            print(message, file=tell, flush=True)
+            print(printable(message), file=tell, flush=True)
             continue
         made = decoding.tokens(
             model,
@@ -173,7 +173,7 @@ def talk(
         reason = None
         for piece, reason in pieces(made, tokenizer):  # noqa: B007
             print(printable(piece), end="", file=tell, flush=True)
-        print(endings.get(reason or "", ""), file=tell, flush=True)
+        print(printable(endings.get(reason or "", "")), file=tell, flush=True)
 
 
 def decoded(lines: Iterable[bytes]) -> Iterator[str]:

@@ -109,7 +109,7 @@ def _refuse_arguments(stage: str) -> None:
         return  # another program may have arguments of its own
     usage = "it takes no arguments: params.yaml says what it does, and python -m flows.run --set KEY=VALUE for once"
     if given[0] in ("-h", "--help"):
-        print(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
+        print(printable(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}."))
         sys.exit(0)
     print(printable(f"{stage}: unexpected: {' '.join(given)}; {usage}"), file=sys.stderr, flush=True)
     sys.exit(ConfigError.exit_code)
