@@ -51,7 +51,7 @@ def parse(program: str, description: str) -> Request:
         prog=program,
         description=description,
         epilog="Exit codes: 0 success; 65 data, 69 a service, 74 files, 75 interrupted (run the command again), "
-        "78 params.yaml, an option or an environment variable.",
+        "78 params.yaml, an option or an environment variable; 137 killed twice.",
     )
     parser.add_argument(
         "--profile",

@@ -47,7 +47,9 @@ def _supervise(command: list[str]) -> int:
     which would then wait for it in vain. Here it reaches this process alone, which passes a SIGTERM to the flow alone.
     A pipe tells the flow if this process is killed.
     """
-    flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    # The temporary server would print its own tracebacks among the lines of the run; the flow says what concerns it.
+    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", **os.environ}
+    flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         # A second signal kills the flow and the server that it has started.

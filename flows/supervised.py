@@ -23,7 +23,10 @@ from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
 
-_FIX = "python -m flows prefect config view shows what is set; a broken database of Prefect's own is in .prefect"
+_FIX = (
+    "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
+    "its database is in .prefect"
+)
 
 
 def main() -> None:
