@@ -30,6 +30,7 @@ from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
+from stages.common.printable import printable
 from stages.params import whole
 from stages.running import summary
 
@@ -85,7 +86,8 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
     try:
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
     except PipelineError as error:
-        return Failed(message=str(error), data=StageFailed(stage, error.exit_code, f"{stage}: {error}"))
+        told = printable(str(error))
+        return Failed(message=told, data=StageFailed(stage, error.exit_code, f"{stage}: {told}"))
     except StageFailed as error:
         attempt = this_task_run.run_count
         task_run = str(this_task_run.id)
@@ -136,7 +138,8 @@ def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]
             results = _report(tree, done, compared, isolated=isolated)
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
+        told = printable(str(error))
+        return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))
     except StageFailed as error:
         told = error.message + _given_here(error, given)
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))

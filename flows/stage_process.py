@@ -55,6 +55,8 @@ _OF_NETWORK = frozenset(
         errno.ETIMEDOUT,
     }
 )
+#: What DVC says at the end of a stage whose lock file somebody has removed.
+_REMOVED = re.compile(r"Unlock called on an unlocked lock")
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lock")
 
 
@@ -200,6 +202,9 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
     if number := _signal_in(code):
         # A negative code is the guard's own end; otherwise the guard has returned DVC's.
         return _ended(stage, "the guard of its processes was " if code < 0 else "DVC was ", number, again=True)
+    if _REMOVED.search(output):
+        told = f"{stage}: DVC's own files, .dvc/tmp, were removed while it was at work"
+        return StageFailed(stage, InputOutputError.exit_code, f"{told}\n  to fix it: run the same command again")
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
     if numbers := _SYSTEM_ERROR.findall(output):
