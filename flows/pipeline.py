@@ -29,7 +29,7 @@ from flows.outcome import kept, server_answers
 from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
-from stages.common.errors import RETRYABLE_EXIT_CODES, ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.params import whole
 from stages.running import summary
@@ -53,15 +53,9 @@ _MEMORY = (
 _kills: Counter[str] = Counter()
 
 
-def may_be_retried(_task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
     """Whether running the failed stage again can help: by its exit code, or as it was killed for the first time."""
-    return isinstance(state.data, StageFailed) and _is_worth_another_try(state.data, str(task_run.id))
-
-
-def _is_worth_another_try(error: StageFailed, task_run: str) -> bool:
-    if error.killed:
-        return _kills[task_run] < _TRIES_WHEN_KILLED
-    return error.exit_code in RETRYABLE_EXIT_CODES
+    return isinstance(state.data, StageFailed) and state.data.may_be_retried
 
 
 # The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
@@ -90,12 +84,11 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         return Failed(message=told, data=StageFailed(stage, error.exit_code, f"{stage}: {told}"))
     except StageFailed as error:
         attempt = this_task_run.run_count
-        task_run = str(this_task_run.id)
-        _kills[task_run] += error.killed
-        again = _is_worth_another_try(error, task_run) and attempt <= _RETRIES
-        if error.killed and not again:
-            error = StageFailed(stage, error.exit_code, error.message + _MEMORY, killed=True)
-        if again:
+        if error.killed:
+            _kills[str(this_task_run.id)] += 1
+            error.may_be_retried = _kills[str(this_task_run.id)] < _TRIES_WHEN_KILLED
+            error.message += "" if error.may_be_retried else _MEMORY
+        if error.may_be_retried and attempt <= _RETRIES:
             wait = waits.first_retry() * 2 ** (attempt - 1)
             most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
             logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, min(attempt, most), most)

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 from flows import dvc_cli, waits
-from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.common.errors import (
+    RETRYABLE_EXIT_CODES,
+    InputOutputError,
+    PipelineError,
+    ServiceUnavailable,
+    TemporaryFailure,
+)
 from stages.common.printable import printable
 
 Outcome = Literal["ran", "up to date", "from cache"]
@@ -76,6 +82,7 @@ class StageFailed(Exception):
         stage: name of the stage.
         exit_code: the stage's own exit code, or the one of `stages.common.errors` that fits DVC's message.
         message: message of the stage or of DVC.
+        may_be_retried: whether running it again can help.
         killed: whether it was ended from outside: the stage by SIGKILL, as the system does where memory is short, or
             DVC or the guard by any signal.
     """
@@ -85,6 +92,7 @@ class StageFailed(Exception):
         self.stage = stage
         self.exit_code = exit_code
         self.message = message
+        self.may_be_retried = exit_code in RETRYABLE_EXIT_CODES
         self.killed = killed
 
     def __str__(self) -> str:
