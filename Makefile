@@ -52,6 +52,7 @@ lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files 
 	@$(RUN) tools/lock.py
 
 clean:            ## remove what the pipeline made; the MLflow runs and .venv stay
+	@$(PYTHON) tools/at_work.py
 	rm -rf artifacts data .cache .dvc/cache .dvc/tmp .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -2,6 +2,7 @@
 
     run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
     pipeline        the flow; stage_process runs one stage, dvc_cli and guard are below it
+    outcome         how the flow ended, kept beside Prefect; markdown escapes texts for Prefect's pages
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
     publish         the results in a folder, put into MLflow later

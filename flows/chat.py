@@ -7,21 +7,17 @@ torch. The model of a run is the one that the run's dvc.lock names, taken from D
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
-from stages.running import program
-from stages.running.restore import cached
+from stages.running import lock, program
 from stages.running.tracking import tracker
 
 
@@ -57,35 +53,34 @@ def model_folder(name: str) -> Path:
         return of_lock(name, files[0])
 
 
-def of_lock(name: str, lock: Path) -> Path:
+def of_lock(name: str, found: Path) -> Path:
     """A folder of links into DVC's cache, to the model that a dvc.lock names.
 
     Args:
         name: name of the run, for messages.
-        lock: the dvc.lock.
+        found: the dvc.lock.
 
     Raises:
         ConfigError: the dvc.lock names no model.
-        DataError: the model is not in DVC's cache.
+        DataError: the model is not in DVC's cache, or the dvc.lock is not what DVC writes.
     """
+    called, another = f"{name}: its {lock.LOCK}", "--model RUN with one that has finished finetune"
+    text = read_text(found, made_by=another)
     try:
-        outs = YAML(typ="safe").load(lock)["stages"]["finetune"]["outs"]
-        digest = next(str(out["md5"]) for out in outs if out["path"] == str(TUNED_MODEL))
-    except (YAMLError, KeyError, TypeError, StopIteration):
-        raise ConfigError(
-            f"{name}: its dvc.lock names no {TUNED_MODEL}", "--model RUN with one that has finished finetune"
-        ) from None
-    entry = cached(digest)
-    listed = json.loads(entry.read_text(encoding="utf-8")) if entry.is_file() else None
-    sources = {one["relpath"]: cached(one["md5"]) for one in listed or []}
-    if not sources or not all(source.is_file() for source in sources.values()):
+        outputs = lock.outputs(text, "finetune", name=called, fix=another)
+        model = next(one for one in outputs if one.path == TUNED_MODEL and one.is_folder)
+    except (lock.NoOutputs, StopIteration):
+        raise ConfigError(f"{called} names no {TUNED_MODEL}", another) from None
+    files = lock.files(model, name=name, fix=another)
+    if not files or not all(source.is_file() for _, source in files):
         raise DataError(
-            f"{name}: its model, {digest}, is not in DVC's cache here", "dvc repro with its params.yaml, or dvc pull"
+            f"{name}: its model, {model.digest}, is not in DVC's cache here",
+            "dvc repro with its params.yaml, or dvc pull",
         )
-    folder = paths.CACHE / "chat" / digest.removesuffix(".dir")
+    folder = paths.CACHE / "chat" / model.digest.removesuffix(".dir")
     folder.mkdir(parents=True, exist_ok=True)
-    for relative, source in sources.items():
-        link = folder / relative
+    for path, source in files:
+        link = folder / path.relative_to(TUNED_MODEL)
         link.parent.mkdir(parents=True, exist_ok=True)  # with LoRA the adapter has a folder of its own
         link.unlink(missing_ok=True)
         link.symlink_to(source.resolve())

@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.common.printable import printable
+
+STOPPED = "stopped; run the same command again to go on"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def parse(program: str, description: str) -> Request:
         prog=program,
         description=description,
         epilog="Exit codes: 0 success; 65 data, 69 a service, 74 files, 75 interrupted (run the command again), "
-        "78 params.yaml, an option or an environment variable.",
+        "78 params.yaml, an option or an environment variable; 137 killed twice.",
     )
     parser.add_argument(
         "--profile",
@@ -75,7 +78,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     except PipelineError as error:
         fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        fail("stopped; run the same command again to go on", TemporaryFailure.exit_code)
+        fail(STOPPED, TemporaryFailure.exit_code)
     except BrokenPipeError:
         # Whoever read the results, such as `head`, has seen enough. Python would flush what is left once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,11 +89,12 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 def succeed(message: str, results: str) -> None:
     """Print how a run ended, and its results."""
-    print(f"{message}\n\n{results}", flush=True)
+    print(printable(f"{message}\n\n{results}"), flush=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print what went wrong, and end the process with an exit code."""
     sys.stdout.flush()
-    print(f"pipeline: {message}" if not message.startswith("pipeline:") else message, file=sys.stderr, flush=True)
+    message = message if message.startswith("pipeline:") else f"pipeline: {message}"
+    print(printable(message), file=sys.stderr, flush=True)
     sys.exit(code)

@@ -15,6 +15,7 @@ from typing import NoReturn
 from flows import prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
+from stages.common.printable import printable
 
 _POOL = "local"
 _DEPLOYMENT = "instruct-pipeline/nightly"
@@ -61,7 +62,7 @@ def _prefect(*arguments: str) -> str:
 
 
 def _end(error: PipelineError) -> NoReturn:
-    print(f"deploy: {error}", file=sys.stderr)
+    print(printable(f"deploy: {error}"), file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -22,11 +23,14 @@ from prefect.tasks import Task, exponential_backoff
 from flows import profiles, waits, workspace
 from flows.dvc_cli import stages_in_order
 from flows.last_commit import Compared, with_last_commit
+from flows.markdown import cell, fenced
 from flows.mlflow_run import MlflowRun, mlflow_run
+from flows.outcome import kept, server_answers
 from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
+from stages.common.printable import printable
 from stages.params import whole
 from stages.running import inputs, summary
 from stages.running.inputs import Begun
@@ -40,8 +44,18 @@ NOTHING = Overrides()
 _RETRIES = 3
 
 
+#: Tries of a stage that is killed: the system may have had too little memory for a while, or always.
+_TRIES_WHEN_KILLED = 2
+_MEMORY = (
+    "\n  to fix it: end what else takes memory on this machine, or let the stage take less, such as by a smaller "
+    "batch_size in its section; dmesg tells what the system killed"
+)
+#: How often each task's stage was killed, by the task's id.
+_kills: Counter[str] = Counter()
+
+
 def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failed stage's exit code means that running it again can help."""
+    """Whether running the failed stage again can help: by its exit code, or as it was killed for the first time."""
     return isinstance(state.data, StageFailed) and state.data.may_be_retried
 
 
@@ -70,14 +84,20 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
         _refuse_changes(begun, stage, tree)
     except PipelineError as error:
-        return Failed(message=str(error), data=StageFailed(stage, error.exit_code, f"{stage}: {error}"))
+        told = printable(str(error))
+        return Failed(message=told, data=StageFailed(stage, error.exit_code, f"{stage}: {told}"))
     except StageFailed as error:
         # What has changed would be in the way of every further try.
         error.may_be_retried &= not begun.changes(stage, Path(tree))
         attempt = this_task_run.run_count
+        if error.killed:
+            _kills[str(this_task_run.id)] += 1
+            error.may_be_retried = _kills[str(this_task_run.id)] < _TRIES_WHEN_KILLED
+            error.message += "" if error.may_be_retried else _MEMORY
         if error.may_be_retried and attempt <= _RETRIES:
             wait = waits.first_retry() * 2 ** (attempt - 1)
-            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, attempt, _RETRIES)
+            most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
+            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, min(attempt, most), most)
         return Failed(message=error.message, data=error)
     if done.outcome == "ran":
         return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
@@ -101,6 +121,10 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
     """
+    return kept(lambda: _pipeline(profile, overrides, force))
+
+
+def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]:
     root = Path.cwd()
     given: dict[str, str] = {}
     try:
@@ -119,7 +143,8 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
             results = _report(tree, done, compared, isolated=isolated)
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        return Failed(message=str(error), data=StageFailed("pipeline", error.exit_code, str(error)))
+        told = printable(str(error))
+        return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))
     except StageFailed as error:
         told = error.message + _given_here(error, given)
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
@@ -171,11 +196,20 @@ def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun, begun: B
 
 def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results."""
-    rows = [f"| {stage.stage} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
+    rows = [f"| {cell(stage.stage)} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
     results = summary.text(tree, name_files=not isolated)
     table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    beside = f"Compared with the last commit:\n\n```\n{compared.text}\n```\n{compared.picture}"
-    create_markdown_artifact(
-        f"{table}\n\n```\n{results}\n```\n\n{beside}", key="pipeline", description="What the run did"
-    )
+    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
+    _store(f"{table}\n\n{fenced(results)}\n\n{beside}")
     return results
+
+
+def _store(markdown: str) -> None:
+    """Store an artifact. It is a copy of results that are in files, so that its failure fails no run."""
+    if not server_answers():
+        return  # which is told at the end
+    try:
+        create_markdown_artifact(markdown, key="pipeline", description="What the run did")
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", reason[:300])

@@ -1,8 +1,9 @@
-"""The Prefect server that PREFECT_API_URL names: whether it answers."""
+"""A Prefect server: whether it answers."""
 
 from __future__ import annotations
 
 import os
+import urllib.error
 import urllib.request
 
 from stages.common.errors import ServiceUnavailable
@@ -19,10 +20,25 @@ def check() -> None:
     if not (address := os.environ.get("PREFECT_API_URL")):
         return
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=_SECONDS):  # noqa: S310 - the user's own server
-            return
+        _ask(address)
     except (OSError, ValueError) as error:
         raise ServiceUnavailable(
             f"PREFECT_API_URL: the Prefect server at {address} does not answer: {error}",
             "start it (make ui), or unset PREFECT_API_URL to run without one",
         ) from None
+
+
+def answers(address: str) -> bool:
+    """Whether the server at this address of an API answers at all."""
+    try:
+        _ask(address)
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _ask(address: str) -> None:
+    with urllib.request.urlopen(f"{address}/health", timeout=_SECONDS):  # noqa: S310 - the user's own server
+        pass

@@ -20,6 +20,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
+from stages.common.printable import printable
 from stages.params import reading, whole
 
 #: The choice that leaves params.yaml as it is.
@@ -46,6 +47,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
         ConfigError: the profile does not exist, a file is not YAML, a key is unknown or a value is wrong.
     """
     tree = reading.read_yaml(root / paths.PARAMS)
+    own = reading.flatten(tree)
     sources = [str(paths.PARAMS)]
     if profile != CURRENT:
         path = root / paths.PROFILES / f"{profile}.yaml"
@@ -61,7 +63,8 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     given = givers(root, profile, overrides)
 
     def given_by(wrong: str, problem: str) -> str:
-        return ", ".join(dict.fromkeys(given[key] for key in _blamed(given, wrong, problem))) or str(paths.PARAMS)
+        blamed = _blamed(given, wrong, problem) or _beside(given, wrong, own)
+        return ", ".join(dict.fromkeys(given[key] for key in blamed)) or str(paths.PARAMS)
 
     whole.check(tree, " with ".join(sources), given_by=given_by)
     return tree
@@ -105,6 +108,21 @@ def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
     else:
         about = [key for key in keys if key.startswith(prefix)]
     return about + [key for key in keys if f"{wrong}.".startswith(f"{key}.")]
+
+
+def _beside(keys: Iterable[str], missing: str, own: Mapping[str, Any]) -> list[str]:
+    """The keys that were given in the section of a missing key, where params.yaml itself has no such section.
+
+    Args:
+        keys: dotted keys that were given.
+        missing: the dotted key of the error.
+        own: values of params.yaml by dotted key.
+
+    >>> _beside(["finetune.lora.rank", "judge.seed"], "finetune.lora.alpha", {"finetune.lora": None})
+    ['finetune.lora.rank']
+    """
+    section = missing.rpartition(".")[0]
+    return [key for key in keys if key.startswith(f"{section}.")] if section in own else []
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,13 +186,13 @@ def main(arguments: list[str]) -> None:
     after = reading.flatten(tree)
     changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
     if not changed:
-        print(f"{paths.PARAMS} has the values of {profile} already")
+        print(printable(f"{paths.PARAMS} has the values of {profile} already"))
         return
     with atomic_file(root / paths.PARAMS) as stream:
         stream.write(to_text(tree))
     width = max(map(len, changed))
     for key, value in changed.items():
-        print(f"{key:<{width}}  {before.get(key)} -> {value}")
+        print(printable(f"{key:<{width}}  {before.get(key)} -> {value}"))
 
 
 if __name__ == "__main__":
@@ -182,5 +200,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        print(f"profile: {error}", file=sys.stderr)
+        print(printable(f"profile: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)

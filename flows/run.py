@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import command_line, dvc_cli, prefect_server, profiles, waits
+from flows import command_line, dvc_cli, prefect_server, profiles, waits, workspace
 from stages.common.errors import ConfigError
 from stages.running import summary
 
@@ -31,6 +31,7 @@ def main() -> None:
     if not (root / "dvc.yaml").exists():
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
+    dvc_cli.check_repository(root) if asked.in_place else workspace.check_commit(root)
     if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return
@@ -46,7 +47,9 @@ def _supervise(command: list[str]) -> int:
     which would then wait for it in vain. Here it reaches this process alone, which passes a SIGTERM to the flow alone.
     A pipe tells the flow if this process is killed.
     """
-    flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    # The temporary server would print its own tracebacks among the lines of the run; the flow says what concerns it.
+    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", **os.environ}
+    flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         # A second signal kills the flow and the server that it has started.

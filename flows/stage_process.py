@@ -26,6 +26,7 @@ from stages.common.errors import (
     ServiceUnavailable,
     TemporaryFailure,
 )
+from stages.common.printable import printable
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
@@ -60,6 +61,8 @@ _OF_NETWORK = frozenset(
         errno.ETIMEDOUT,
     }
 )
+#: What DVC says at the end of a stage whose lock file somebody has removed.
+_REMOVED = re.compile(r"Unlock called on an unlocked lock")
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lock")
 
 
@@ -80,14 +83,17 @@ class StageFailed(Exception):
         exit_code: the stage's own exit code, or the one of `stages.common.errors` that fits DVC's message.
         message: message of the stage or of DVC.
         may_be_retried: whether running it again can help.
+        killed: whether it was ended from outside: the stage by SIGKILL, as the system does where memory is short, or
+            DVC or the guard by any signal.
     """
 
-    def __init__(self, stage: str, exit_code: int, message: str) -> None:
+    def __init__(self, stage: str, exit_code: int, message: str, *, killed: bool = False) -> None:
         super().__init__(stage, exit_code, message)
         self.stage = stage
         self.exit_code = exit_code
         self.message = message
         self.may_be_retried = exit_code in RETRYABLE_EXIT_CODES
+        self.killed = killed
 
     def __str__(self) -> str:
         return self.message
@@ -180,7 +186,7 @@ def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
     def read(stream: IO[str]) -> None:
         with contextlib.suppress(ValueError):  # closed by the other thread
             for line in stream:
-                arrived.put(line.rstrip())
+                arrived.put(printable(line.rstrip()))
         arrived.put(None)
 
     assert guard.stdout
@@ -209,15 +215,25 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
     if exits := _STAGE_EXIT.findall(output):
         own = int(exits[-1])
         if number := _signal_in(own):
-            hint = ": out of memory?" if number == signal.SIGKILL else ""
-            return StageFailed(stage, 128 + number, f"{stage}: ended by {number.name}{hint}")
+            return _ended(stage, "", number, again=number == signal.SIGKILL)
         return StageFailed(stage, own, _message(stage, lines))
+    if number := _signal_in(code):
+        # A negative code is the guard's own end; otherwise the guard has returned DVC's.
+        return _ended(stage, "the guard of its processes was " if code < 0 else "DVC was ", number, again=True)
+    if _REMOVED.search(output):
+        told = f"{stage}: DVC's own files, .dvc/tmp, were removed while it was at work"
+        return StageFailed(stage, InputOutputError.exit_code, f"{told}\n  to fix it: run the same command again")
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
     if numbers := _SYSTEM_ERROR.findall(output):
         kind = ServiceUnavailable if int(numbers[-1]) in _OF_NETWORK else InputOutputError
         return StageFailed(stage, kind.exit_code, _message(stage, lines))
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
+
+
+def _ended(stage: str, who: str, number: signal.Signals, *, again: bool) -> StageFailed:
+    hint = ": out of memory?" if number == signal.SIGKILL else ""
+    return StageFailed(stage, 128 + number, f"{stage}: {who}ended by {number.name}{hint}", killed=again)
 
 
 def _signal_in(code: int) -> signal.Signals | None:

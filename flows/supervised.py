@@ -5,26 +5,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from prefect.client.schemas.objects import State
 
 from flows import command_line
+from flows.outcome import OUTCOME, quieten, server_address
 from flows.overrides import Overrides
 from flows.pipeline import pipeline
 from flows.stage_process import StageFailed
-from stages.common.errors import PipelineError
+from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
+from stages.common.printable import printable
+
+_FIX = (
+    "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
+    "its database is in .prefect"
+)
 
 
 def main() -> None:
-    """Run the flow and print its results, or end the process with the exit code of the stage that failed."""
+    """Run the flow and print its results, or end the process with the exit code of the stage that failed.
+
+    Raises:
+        ServiceUnavailable: Prefect failed before the flow had begun.
+    """
     asked = command_line.parse("python -m flows.supervised", "Run the flow under `python -m flows.run`.")
     _end_with_owner()
     # Prefect takes SIGTERM while the flow runs, ends the flow, and then sends it once more to the handler before.
     signal.signal(signal.SIGTERM, _stop)
-    state = pipeline(asked.profile, Overrides(**asked.overrides), asked.force, return_state=True)
+    quieten()
+    OUTCOME.without_prefect = _end_without_prefect
+    try:
+        state = pipeline(asked.profile, Overrides(**asked.overrides), asked.force, return_state=True)
+    except Exception as error:
+        if OUTCOME.state is None:
+            raise ServiceUnavailable(f"Prefect: the flow cannot begin: {_first_line(error)}", _FIX) from error
+        state = OUTCOME.state  # what came after the flow's own work cannot change it
+        told = f"Prefect: its pages do not show how this run ended: {_first_line(error)}"
+        print(printable(told), file=sys.stderr, flush=True)
+    _tell(state)
+
+
+def _tell(state: State[Any]) -> None:
+    """Print how the flow ended; after a failure, end the process with its exit code."""
     if state.is_completed():
         command_line.succeed(f"\n{state.message}", str(state.result()))
         return
@@ -32,6 +61,34 @@ def main() -> None:
     if isinstance(error, StageFailed):
         command_line.fail(error.message, error.exit_code)
     command_line.fail(f"the run ended as {state.name}: {state.message}", PipelineError.exit_code)
+
+
+def _end_without_prefect(state: State[Any] | None) -> NoReturn:
+    """End this process as the flow ended, at once: Prefect itself would wait for its server for minutes.
+
+    Args:
+        state: how the flow's own work ended; None where it was stopped.
+    """
+    gone = f"Prefect: its server, {server_address()}, does not answer: its pages do not show how this run ended"
+    print(printable(gone), file=sys.stderr, flush=True)
+    code = 0
+    try:
+        if state is None:
+            raise KeyboardInterrupt
+        _tell(state)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except KeyboardInterrupt:
+        with contextlib.suppress(SystemExit):
+            command_line.fail(command_line.STOPPED, TemporaryFailure.exit_code)
+        code = TemporaryFailure.exit_code
+    except BrokenPipeError:
+        pass  # whoever read the results has seen enough
+    os._exit(code)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _end_with_owner() -> None:

@@ -30,6 +30,15 @@ _POLL_SECONDS = 0.5
 _FIX = "commit the project: a run with a profile or overrides works on a copy of the last commit"
 
 
+def check_commit(root: Path) -> None:
+    """Refuse a folder that has no commit to copy.
+
+    Raises:
+        ConfigError: it has none, or is no git repository.
+    """
+    git.do(root, "rev-parse", "--verify", "HEAD^{commit}", fix=_FIX)
+
+
 @contextlib.contextmanager
 def isolated(
     root: Path, profile_name: str, overrides: Mapping[str, Any], *, log: Callable[[str], None]

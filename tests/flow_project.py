@@ -31,7 +31,8 @@ stages:
     outs: [alpha.txt]
 """
 
-# todo/NAME, which DVC does not know, has a line for each call of the stage: an exit code, or "hang".
+# todo/NAME, which DVC does not know, has a line for each call of the stage: an exit code, "hang", or "wait", which goes
+# on once todo/NAME.go is there.
 _STAGE = """\
 import os, subprocess, sys, time
 from pathlib import Path
@@ -46,7 +47,11 @@ if lines:
     if lines[0] == "hang":
         todo.with_suffix(".pid").write_text(str(os.getpid()))
         time.sleep(600)
-    if lines[0] != "0":
+    if lines[0] == "wait":
+        todo.with_suffix(".pid").write_text(str(os.getpid()))
+        while not todo.with_suffix(".go").exists():
+            time.sleep(0.05)
+    elif lines[0] != "0":
         what = "judge.seed" if lines[0] == "78" else "row 3"
         print(f"{name}: {what} is wrong\\n  to fix it: correct {what}", file=sys.stderr)
         sys.exit(int(lines[0]))
@@ -75,7 +80,7 @@ class Project:
         }
 
     def tell(self, stage: str, *lines: str) -> None:
-        """What the stage does in its next calls: an exit code, or "hang". After those it succeeds."""
+        """What the stage does in its next calls: an exit code, "hang" or "wait". After those it succeeds."""
         (self.todo / stage).write_text("\n".join(lines))
 
     def calls(self, stage: str) -> int:
@@ -88,6 +93,10 @@ class Project:
         path = self.todo / f"{stage}.pid"
         wait_until(lambda: path.exists() and path.read_text() != "")
         return psutil.Process(int(path.read_text()))
+
+    def go_on(self, stage: str) -> None:
+        """Let a stage that waits go on."""
+        (self.todo / f"{stage}.go").touch()
 
     def python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run Python in the project and wait for it."""

@@ -12,7 +12,7 @@ An error that another value or option fixes is a ConfigError: a batch larger tha
 address or a run that does not exist. An error that a command fixes is a DataError: bytes with another SHA-256 than the
 pinned one, or a result that is missing.
 
-The codes are those of BSD's sysexits.h. Prefect retries only 69 and 75.
+The codes are those of BSD's sysexits.h. Of these, Prefect retries only 69 and 75.
 """
 
 from __future__ import annotations

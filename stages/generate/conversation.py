@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
+from stages.common.printable import printable
 from stages.common.records import StopReason
 from stages.common.results.finetune import TUNED_MODEL
 from stages.generate import answering
@@ -159,13 +160,13 @@ def talk(
         ids = tokenizer.encode(style.prompt(instruction, input))
         if len(ids) >= context:
             message = f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
-            print(message, file=tell, flush=True)
+            print(printable(message), file=tell, flush=True)
             continue
         made = decoding.tokens(model, [ids], how, [runtime.seed_for(options.seed, "chat", number)])
         reason = None
         for piece, reason in pieces(made, tokenizer):  # noqa: B007
-            print(piece, end="", file=tell, flush=True)
-        print(endings.get(reason or "", ""), file=tell, flush=True)
+            print(printable(piece), end="", file=tell, flush=True)
+        print(printable(endings.get(reason or "", "")), file=tell, flush=True)
 
 
 def decoded(lines: Iterable[bytes]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stages.common.printable import printable
 from stages.running import environment
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
@@ -19,11 +20,11 @@ SECONDS_BEFORE = 2.0
 def say(message: str) -> None:
     """Print one line at once, without breaking a progress bar on the screen.
 
-    In a process group only rank 0 prints.
+    Control characters are shown as escapes: a message may hold data. In a process group only rank 0 prints.
     """
     if _silent():
         return
-    tqdm.write(message)
+    tqdm.write(printable(message))
     sys.stdout.flush()
 
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
 from stages.common.errors import ConfigError
+
+#: Words of git and of DVC where a folder is in no repository, and of git where it is another user's.
+NO_REPOSITORY = "not a git repository"
+_OF_ANOTHER_OWNER = "dubious ownership"
+#: How an unpacked archive becomes a repository.
+CLONE = "git clone the project instead of unpacking an archive of it"
+COMMIT = "in this folder: git init, git add -A, git commit -m start"
 
 #: Seconds that git may take for an answer.
 _SECONDS = 20.0
@@ -32,20 +40,29 @@ def do(root: Path, *arguments: str, fix: str) -> str:
     Args:
         root: folder that git runs in.
         arguments: the command, such as ``"worktree", "prune"``.
-        fix: what the user can do where it fails.
+        fix: what the user can do where it fails for a reason of its own.
 
     Raises:
-        ConfigError: git fails.
+        ConfigError: git fails, or is not installed, or ``root`` is no repository or another user's.
     """
-    done = _run(root, arguments)
+    try:
+        done = _run(root, arguments)
+    except FileNotFoundError:
+        raise ConfigError(f"{root}: git is not installed, or not on the PATH", "install git") from None
     if done.returncode != 0:
-        raise ConfigError(f"{root}: git {arguments[0]} failed: {done.stderr.strip()}", fix)
+        reason = done.stderr.strip()
+        if _OF_ANOTHER_OWNER in reason:
+            fix = f"git config --global --add safe.directory {shlex.quote(str(root.resolve()))}"
+        elif NO_REPOSITORY in reason:
+            raise ConfigError(f"{root}: not a git repository, such as an unpacked archive", f"{CLONE}, or {COMMIT}")
+        raise ConfigError(f"{root}: git {arguments[0]} failed: {reason}", fix)
     return done.stdout
 
 
 def _run(root: Path, arguments: tuple[str, ...], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     # A hook or a `git rebase --exec` around us would point git to another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["LC_ALL"] = "C"  # its messages are told apart by their words
     command = ["git", *arguments]
     return subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=timeout

@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar
 
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
+from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans
@@ -144,9 +145,9 @@ def _refuse_arguments(stage: str) -> None:
         return  # another program may have arguments of its own
     usage = "it takes no arguments: params.yaml says what it does, and python -m flows.run --set KEY=VALUE for once"
     if given[0] in ("-h", "--help"):
-        print(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}.")
+        print(printable(f"{(program.__doc__ or stage).strip()}\n\n{usage[0].upper()}{usage[1:]}."))
         sys.exit(0)
-    print(f"{stage}: unexpected: {' '.join(given)}; {usage}", file=sys.stderr, flush=True)
+    print(printable(f"{stage}: unexpected: {' '.join(given)}; {usage}"), file=sys.stderr, flush=True)
     sys.exit(ConfigError.exit_code)
 
 
@@ -164,7 +165,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
-        print(f"{stage}: {message}", file=sys.stderr, flush=True)
+        print(printable(f"{stage}: {message}"), file=sys.stderr, flush=True)
     if process is not None:
         _leave_at_once(code)
     sys.exit(code)

@@ -7,17 +7,12 @@ the `dvc repro` around the program holds the lock on the outputs.
 
 from __future__ import annotations
 
-import configparser
-import json
 import shutil
-from pathlib import Path
-from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from stages.common.errors import DataError
+from stages.running import lock
 
-DVC = Path(".dvc")
-LOCK = Path("dvc.lock")
+_FIX = f"git checkout -- {lock.LOCK}"
 
 
 def restore(stage: str) -> bool:
@@ -27,13 +22,16 @@ def restore(stage: str) -> bool:
         stage: name of the stage in dvc.lock of the working directory.
 
     Returns:
-        Whether they are restored. They are not if the stage never succeeded, if the cache lacks one of them, or if the
-        failed program has written outputs, which then stay.
+        Whether they are restored. They are not if the stage never succeeded, if the cache lacks one of them, if the
+        failed program has written outputs, which then stay, or if dvc.lock is not what DVC writes.
     """
-    outputs = _locked(stage)
-    if not outputs or any(path.exists() for path, _ in outputs):
+    try:
+        outputs = lock.outputs(lock.LOCK.read_text(encoding="utf-8"), stage, name=str(lock.LOCK), fix=_FIX)
+        if any(output.path.exists() for output in outputs):
+            return False
+        files = [entry for output in outputs for entry in lock.files(output, name=str(lock.LOCK), fix=_FIX)]
+    except (DataError, OSError, UnicodeDecodeError):
         return False
-    files = [entry for path, digest in outputs for entry in _files(path, digest)]
     if not all(source.is_file() for _, source in files):
         return False
     for path, source in files:
@@ -44,37 +42,7 @@ def restore(stage: str) -> bool:
 
 def has_succeeded(stage: str) -> bool:
     """Whether dvc.lock of the working directory has a success of a stage."""
-    return bool(_locked(stage))
-
-
-def _locked(stage: str) -> list[tuple[Path, str]]:
-    """The path and the digest of each output of a stage's last success."""
     try:
-        tree: Any = YAML(typ="safe").load(LOCK)
-        return [(Path(out["path"]), str(out["md5"])) for out in tree["stages"][stage]["outs"]]
-    except (OSError, YAMLError, KeyError, TypeError):
-        return []  # dvc.lock has no success of it
-
-
-def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
-    """An output's files and where the cache has each; a folder's cache entry is a list of its files."""
-    entry = cached(digest)
-    if not digest.endswith(".dir") or not entry.is_file():
-        return [(path, entry)]
-    listed = json.loads(entry.read_text(encoding="utf-8"))
-    return [(path / one["relpath"], cached(one["md5"])) for one in listed]
-
-
-def cached(digest: str) -> Path:
-    """The path in DVC's cache of a file with this MD5 in dvc.lock, whether it is there or not."""
-    return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
-
-
-def _cache_folder() -> Path:
-    """DVC's cache: as set for this repository, relative to .dvc, or .dvc/cache."""
-    for name in ("config.local", "config"):
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read(DVC / name, encoding="utf-8")
-        if folder := settings.get("cache", "dir", fallback=None):
-            return DVC / folder
-    return DVC / "cache"
+        return bool(lock.outputs(lock.LOCK.read_text(encoding="utf-8"), stage, name=str(lock.LOCK), fix=_FIX))
+    except (DataError, OSError, UnicodeDecodeError):
+        return False

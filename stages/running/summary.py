@@ -19,6 +19,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
+from stages.common.printable import printable
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import BASE_MODEL
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL, StepRecord
@@ -247,7 +248,7 @@ def main() -> None:
         DataError: a file is not what it should be; the first one is named.
     """
     summary = _Summary(Path())
-    print(summary.text(name_files=True))
+    print(printable(summary.text(name_files=True)))
     for error in summary.errors[:1]:
         raise error
 

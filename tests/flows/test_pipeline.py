@@ -69,6 +69,47 @@ def test_stages_are_skipped_retried_and_fail_as_they_should(server: str, project
     ]
 
 
+def kill(project: Project, who: str) -> None:
+    """Kill zeta, the DVC that runs it, or the guard of both, and forget that zeta has hung."""
+    stage = project.hanging("zeta")
+    (project.todo / "zeta.pid").unlink()
+    word = {"DVC": "dvc", "guard": str(Path(servers.__file__).with_name("guard.py"))}.get(who)
+    (stage if word is None else next(one for one in stage.parents() if word in one.cmdline())).kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["stage", "DVC", "guard"])
+def test_what_is_killed_from_outside_is_tried_once_more(
+    server: str, project: Project, tmp_path: Path, who: str
+) -> None:
+    other = flow_project.copy(project, tmp_path)
+    other.tell("zeta", "hang", "0")
+    with other.start("-m", "flows.run", "--force", PREFECT_API_URL=server) as command:
+        kill(other, who)
+        output, _ = command.communicate(timeout=200)
+    assert (command.returncode, other.calls("zeta")) == (0, 2), output
+    assert "ended by SIGKILL: out of memory?" in output
+    assert "zeta: trying again in about 0 s (1 of 1)" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["stage", "DVC"])
+def test_what_is_killed_twice_is_not_tried_a_third_time_and_memory_is_spoken_of(
+    server: str, project: Project, tmp_path: Path, who: str
+) -> None:
+    other = flow_project.copy(project, tmp_path)
+    other.tell("zeta", "hang", "hang", "0")
+    with other.start("-m", "flows.run", "--force", PREFECT_API_URL=server) as command:
+        kill(other, who)
+        kill(other, who)
+        output, _ = command.communicate(timeout=200)
+    assert (command.returncode, other.calls("zeta")) == (137, 2), output
+    said = {"stage": "zeta: ", "DVC": "zeta: DVC was "}[who]
+    (*_, last, fix) = output.splitlines()
+    assert last == f"pipeline: {said}ended by SIGKILL: out of memory?"
+    assert fix.startswith("  to fix it: end what else takes memory on this machine, or let the stage take less")
+
+
 @pytest.mark.slow
 def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server: str, project: Project) -> None:
     project.tell("alpha", "78")
@@ -173,6 +214,34 @@ def test_a_users_mistake_is_told_before_anything_runs(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def unpacked(project: Project, tmp_path: Path) -> Project:
+    """The project as an archive of it is unpacked: without .git."""
+    other = flow_project.copy(project, tmp_path)
+    shutil.rmtree(other.root / ".git")
+    return other
+
+
+@pytest.mark.parametrize("arguments", [[], ["--force"], ["--set", "judge.seed=5"]])
+def test_a_folder_without_git_is_told_before_a_server_starts(unpacked: Project, arguments: list[str]) -> None:
+    done = unpacked.python("-m", "flows.run", *arguments, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 78, done.stderr
+    first, fix = done.stderr.splitlines()
+    assert first.startswith(f"pipeline: {unpacked.root}: not a git repository, ")
+    assert fix.startswith(
+        "  to fix it: git clone the project instead of unpacking an archive of it, or in this folder: "
+    )
+    assert fix.endswith("dvc config --local core.no_scm true") == ("--set" not in arguments)
+    assert "dvc.yaml" not in done.stderr
+
+
+def test_dvc_may_do_without_git(unpacked: Project) -> None:
+    unpacked.dvc("config", "--local", "core.no_scm", "true")
+    unpacked.dvc("repro", "-q")
+    done = unpacked.python("-m", "flows.run")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be_given() -> None:

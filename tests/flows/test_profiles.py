@@ -126,7 +126,8 @@ def test_a_malformed_override_is_refused(text: str) -> None:
             {"finetune.lora": {"rank": 0, "alpha": 1.0, "targets": ["c_attn"]}},
             "--set finetune.lora.rank=...",
         ),
-        ("current", {"finetune.lora.rank": 4}, "params.yaml"),  # alpha and targets are missing
+        # alpha and targets are missing, and params.yaml itself has no LoRA
+        ("current", {"finetune.lora.rank": 4}, "--set finetune.lora.rank=..."),
         ("current", {"finetune.accumulate": 999, "finetune.epochs": 3}, "--set finetune.accumulate=..."),
         ("current", {"tokenize.context_length": 4096}, "--set tokenize.context_length=..."),
         ("wrong", {"judge.seed": 1}, "profiles/wrong.yaml"),

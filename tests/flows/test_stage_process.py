@@ -174,6 +174,31 @@ def test_what_dvc_cannot_write_is_an_error_of_input_and_output(project: Project)
     assert caught.value.exit_code == InputOutputError.exit_code
 
 
+def test_files_of_dvc_that_are_removed_meanwhile_are_said_to_be(project: Project) -> None:
+    project.tell("zeta", "wait")
+
+    def remove(line: str) -> None:
+        if line.startswith("> python stage.py"):
+            project.hanging("zeta")
+            for name in (".cache", ".dvc/cache", ".dvc/tmp"):
+                shutil.rmtree(project.root / name, ignore_errors=True)
+            project.go_on("zeta")
+
+    with pytest.raises(StageFailed) as caught:
+        run_stage("zeta", project.root, log=remove, variables=project.env)
+    assert (caught.value.exit_code, caught.value.message) == (
+        InputOutputError.exit_code,
+        "zeta: DVC's own files, .dvc/tmp, were removed while it was at work\n  to fix it: run the same command again",
+    )
+
+
+def test_output_of_a_stage_is_shown_without_its_control_characters(project: Project) -> None:
+    (project.root / "stage.py").write_text("print('red\\x1b[31m'); open('zeta.txt', 'w')\n")
+    lines: list[str] = []
+    run_stage("zeta", project.root, log=lines.append, variables=project.env)
+    assert "red\\x1b[31m" in lines
+
+
 def test_a_number_that_a_stage_has_printed_is_not_why_dvc_fails(project: Project) -> None:
     (project.root / "stage.py").write_text("print('no cache: [Errno 28] No space left on device: going on without')\n")
     with pytest.raises(StageFailed, match=r"\[Errno 28\](.|\n)*zeta\.txt' does not exist") as caught:

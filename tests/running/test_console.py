@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+
 import pytest
 
+from stages.common.errors import DataError
 from stages.running import console
+from stages.running.summary_parts import layout
+from tests.root import ROOT
 
 
 @pytest.fixture
@@ -75,3 +82,54 @@ def test_a_bar_on_a_terminal_says_it_itself(clock, capsys, monkeypatch):
         clock[0] += 3.0
         told.made(1)
     assert capsys.readouterr().out == ""
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2Jred\x9b31m"
+SHOWN = "\\x1b]0;owned\\x07\\x1b[2Jred\\x9b31m"
+
+
+def test_a_message_with_control_characters_is_shown_as_text(capsys):
+    console.say(f"row 3: {HOSTILE}\nand\tmore")
+    assert capsys.readouterr().out == f"row 3: {SHOWN}\nand\tmore\n"
+
+
+def test_an_error_of_a_stage_is_shown_as_text(tmp_path):
+    code = (
+        "from stages.running import program\nfrom stages.common.errors import DataError\n"
+        f"def main(): raise DataError({HOSTILE!r}, {HOSTILE!r})\nprogram.run('split', main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (
+        DataError.exit_code,
+        f"split: {SHOWN}\n  to fix it: {SHOWN}\n",
+    )
+
+
+#: Files whose prints hold nothing from outside: addresses and ports that they chose, and paths of this interpreter.
+OF_OUR_OWN = {"flows/servers.py", "flows/deploy.py", "stages/__init__.py"}
+
+
+def test_whatever_is_printed_is_a_literal_or_printable():
+    """Each print of the project; a new one that may show data goes through `printable`, or through `console.say`."""
+    raw = []
+    for path in [*(ROOT / "stages").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]:
+        name = path.relative_to(ROOT).as_posix()
+        if name in OF_OUR_OWN:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id == "print":
+                raw += [f"{name}:{call.lineno}" for value in call.args if not _is_shown_as_text(value)]
+    assert raw == []
+
+
+def _is_shown_as_text(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Name) and value.func.id == "printable"
+    return isinstance(value, ast.Constant)
+
+
+def test_an_example_of_the_summary_is_shown_as_text():
+    assert list(layout.entry("example", [layout.shortened(f"Say {HOSTILE}.\r")])) == [f"example     Say {SHOWN}."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -28,9 +29,28 @@ def test_a_failure_is_nothing_or_an_error_with_its_fix(repository: Path) -> None
         git.do(repository, "rev-parse", "--verify", "HEAD", fix="commit the project")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_a_repository_of_another_owner_has_its_own_fix(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")  # the words of git's message do not depend on it
+    for path in (repository, repository / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(ConfigError, match="dubious ownership") as caught:
+        git.do(repository, "status", fix="commit the project")
+    assert caught.value.fix == f"git config --global --add safe.directory {repository}"
+
+
+def test_a_folder_in_no_repository_has_its_own_fix(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}: not a git repository") as caught:
+        git.do(tmp_path, "status", fix="commit the project")
+    assert caught.value.fix is not None
+    assert caught.value.fix.startswith("git clone")
+
+
 def test_without_git_there_is_no_answer(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert git.ask(repository, "symbolic-ref", "HEAD") == ""
+    with pytest.raises(ConfigError, match="git is not installed, or not on the PATH"):
+        git.do(repository, "status", fix="")
 
 
 def test_the_repository_of_a_hook_around_us_is_not_asked(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.common.printable import printable
 from stages.common.records import write_metrics
 from stages.judge.runs.plot import plot
 from stages.judge.runs.results import as_file, compare_runs
@@ -27,7 +28,7 @@ def main() -> None:
     if options.last:
         runs[-1] = dataclasses.replace(runs[-1], name=options.last)
     found = compare_runs(runs, model=options.model, resamples=options.resamples, seed=options.seed)
-    print(table(found))
+    print(printable(table(found)))
     if options.json:
         write_metrics(options.json, as_file(found, options.model))
     if options.figure:

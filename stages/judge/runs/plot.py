@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.files import atomic_file
+from stages.common.printable import printable
 from stages.judge.runs.results import RunsCompared
 
 
 def plot(path: Path, found: Sequence[RunsCompared]) -> None:
     """Draw each difference with its interval, beside the range of differences that so many rows cannot show."""
+    import matplotlib
+
+    # A "$" in the name of a run is text and begins no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        _plot(path, found)
+
+
+def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,7 +35,7 @@ def plot(path: Path, found: Sequence[RunsCompared]) -> None:
     axes.axvline(0, color="#2b2f33", linewidth=1)
     axes.set_yticks(range(len(found)), [_label(one) for one in found])
     axes.set(xlabel="points more than A, with the 95 % interval; grey: too small to be found 4 times in 5")
-    axes.set_title(f"Compared with {found[0].a.name}", loc="left", fontsize=11)
+    axes.set_title(f"Compared with {printable(found[0].a.name)}", loc="left", fontsize=11)
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)
     with atomic_file(path, "wb") as stream:
@@ -35,4 +44,4 @@ def plot(path: Path, found: Sequence[RunsCompared]) -> None:
 
 
 def _label(one: RunsCompared) -> str:
-    return f"{one.b.name}{'' if one.same_judge else ' (another judge)'}\n{one.comparison.verdict}"
+    return f"{printable(one.b.name)}{'' if one.same_judge else ' (another judge)'}\n{one.comparison.verdict}"

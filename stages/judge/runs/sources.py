@@ -6,19 +6,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
-from stages.running import git
-from stages.running.restore import cached
+from stages.running import git, lock
 from stages.running.tracking import tracker
 
 #: The two files of the stage judge that a comparison needs.
@@ -104,13 +100,13 @@ def _in_git(name: str) -> Run | None:
     ) or _experiment(name)
     if not commit:
         return None
-    lock = git.ask(Path(), "show", f"{commit}:./dvc.lock")
+    text = git.ask(Path(), "show", f"{commit}:./{lock.LOCK}")
+    called = f"{name}: its {lock.LOCK}"
     try:
-        outs: Any = YAML(typ="safe").load(lock or "")["stages"]["judge"]["outs"]
-        digests = {Path(out["path"]): str(out["md5"]) for out in outs}
-        verdicts, metrics = (cached(digests[path]) for path in FILES)
-    except (YAMLError, KeyError, TypeError):
-        raise DataError(f"{name}: no results of the stage judge in its dvc.lock", MADE_BY) from None
+        outputs = {one.path: one for one in lock.outputs(text, "judge", name=called, fix=MADE_BY)}
+        verdicts, metrics = (lock.files(outputs[path], name=called, fix=MADE_BY)[0][1] for path in FILES)
+    except (lock.NoOutputs, LookupError):
+        raise DataError(f"{name}: no results of the stage judge in its {lock.LOCK}", MADE_BY) from None
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         fix = f"git checkout {name} && dvc pull, or {MADE_BY} there"
         raise DataError(f"{name}: not in DVC's cache: {', '.join(missing)}", fix)

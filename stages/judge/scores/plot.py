@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stages.common.files import atomic_file
 from stages.common.metrics.judge import JudgeMetrics, ModelScores
+from stages.common.printable import printable
 from stages.common.records import ModelName
 from stages.common.results.judge import Verdict
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _COLOURS: dict[ModelName, str] = {"base": "#9aa5b1", "tuned": "#1f6fb2"}
 _LABELS: dict[ModelName, str] = {"base": "before fine-tuning", "tuned": "fine-tuned"}
 _BIN = 10
+_LONGEST_NAME = 60
 _INK, _GRID = "#2b2f33", "#e3e6e9"
 
 
@@ -28,6 +30,14 @@ def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics) 
         verdicts: the verdicts on all models.
         metrics: their statistics.
     """
+    import matplotlib
+
+    # A "$" in a category or in a model's name is text and begins no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        _plot_scores(path, verdicts, metrics)
+
+
+def _plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -43,7 +53,7 @@ def plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics) 
         _by_category(axes[1], models)
     name = metrics.judge.name + (": likeness, not quality" if metrics.judge.measure else "")
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
-    figure.suptitle(f"Scores of the test answers ({name})", color=_INK, fontsize=13, fontweight="bold")
+    figure.suptitle(f"Scores of the test answers ({_short(name)})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:
         # Without the library's version in it the file changes only when the picture does.
         FigureCanvasAgg(figure)
@@ -89,10 +99,16 @@ def _by_category(axes: Axes, models: Mapping[ModelName, ModelScores]) -> None:
         heights = [height for height, name in enumerate(names) if name in means[model]]
         points = [means[model][names[height]] for height in heights]
         axes.scatter(points, heights, s=34, color=_COLOURS[model], zorder=2)
-    axes.set_yticks(range(len(names)), [f"{name} ({categories[name].n})" for name in names], fontsize=9)
+    axes.set_yticks(range(len(names)), [f"{_short(name)} ({categories[name].n})" for name in names], fontsize=9)
     axes.set(xlim=(-2, 102), xticks=range(0, 101, 20), xlabel="mean score", ylim=(-0.7, len(names) - 0.3))
     axes.set_title("Mean by category (test rows)", loc="left", fontsize=10, color=_INK)
     _clean(axes, "x")
+
+
+def _short(name: str) -> str:
+    """A name from the data or from params.yaml on one line, at a length that leaves room for the picture."""
+    line = " ".join(printable(name).split())
+    return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
 def _label(model: ModelName, found: ModelScores) -> str:

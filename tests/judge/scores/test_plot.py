@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from stages.common.metrics.judge import JudgeMetrics
+from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
 from stages.common.results.judge import Verdict
+from stages.judge.runs import plot as runs_plot
+from stages.judge.runs.results import compare_runs
+from stages.judge.runs.sources import Run
 from stages.judge.scores import plot
 from tests.results import identity, judge_metrics, model_scores
 
@@ -50,3 +53,46 @@ def test_several_categories_have_a_panel_and_the_bytes_are_the_same_each_time(
     picture = (tmp_path / "a.png").read_bytes()
     assert struct.unpack(">II", picture[16:24]) == (width, 576)
     assert picture == (tmp_path / "b.png").read_bytes()
+
+
+#: Names from the data and from the user that matplotlib could take for its own language.
+NAMES = [
+    "$x^{$",
+    r"$\frac{1$",
+    "price in $ and $",
+    r"\$5 \& more_",
+    "two\nlines",
+    "\x1b[31mred\x00",
+    "long " * 60,
+    "plain",
+]
+
+PNG = b"\x89PNG\r\n"
+
+
+def verdicts(score: float) -> list[Verdict]:
+    return [
+        Verdict(id=f"r{n}", model="tuned", status="scored", score=score + n, detail="", cluster=f"c{n}")
+        for n in range(6)
+    ]
+
+
+@pytest.mark.parametrize("names", [NAMES, *([name, "plain"] for name in NAMES[:2])])
+def test_scores_of_categories_with_any_name_are_drawn(
+    tmp_path: Path, names: list[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    judge = identity(backend="ollama", model=names[0])
+    tuned = model_scores(52.0, scored=6, n=6, categories=dict.fromkeys(names, 50.0))
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        plot.plot_scores(path, verdicts(50.0), judge_metrics(judge, tuned))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("name", NAMES[:3])
+def test_runs_of_any_name_are_drawn(tmp_path: Path, name: str) -> None:
+    judge = JudgeIdentity(fingerprint="1" * 32, backend="reference")
+    runs = [Run(name, judge, verdicts(50.0)), Run(name, judge, verdicts(60.0))]
+    runs_plot.plot(tmp_path / "a.png", compare_runs(runs, model="tuned", resamples=100, seed=1))
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)

@@ -1,0 +1,144 @@
+"""dvc.lock and the lists of folders in DVC's cache, read and checked.
+
+A dvc.lock may come from elsewhere: an MLflow run, another commit. Its digests become paths in DVC's cache, and its
+paths become files to write, so both are checked before anything is opened. No other module reads outputs from it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common.errors import DataError
+from stages.common.printable import printable
+
+DVC = Path(".dvc")
+LOCK = Path("dvc.lock")
+
+_FOLDER = ".dir"
+_FILE_DIGEST = re.compile(r"[0-9a-f]{32}")
+_DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+class NoOutputs(DataError):
+    """A dvc.lock has no outputs of a stage: it never succeeded there, or the file is no dvc.lock."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a stage's last success.
+
+    Args:
+        path: its path, relative to the folder of dvc.lock and inside it.
+        digest: its MD5, of 32 hexadecimal digits; ".dir" follows for a folder.
+    """
+
+    path: Path
+    digest: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.digest.endswith(_FOLDER)
+
+
+def outputs(text: str, stage: str, *, name: str, fix: str) -> list[Output]:
+    """The outputs of a stage that a dvc.lock names.
+
+    Args:
+        text: the text of the dvc.lock.
+        stage: name of the stage.
+        name: name of the dvc.lock, for messages.
+        fix: the command or edit that helps where it is wrong.
+
+    Raises:
+        NoOutputs: it has none of this stage.
+        DataError: a digest is not one of DVC's, or a path leaves the folder.
+    """
+    try:
+        tree: Any = YAML(typ="safe").load(text)
+        found = [(out["path"], out["md5"]) for out in tree["stages"][stage]["outs"]]
+    except (YAMLError, KeyError, TypeError, ValueError, RecursionError):
+        found = []
+    if not found:
+        raise NoOutputs(f"{name}: no outputs of the stage {stage}", fix)
+    where = f"{name}: stage {stage}"
+    return [
+        Output(_checked_path(path, f"{where}: path", fix), _checked_digest(digest, _DIGEST, f"{where}: md5", fix))
+        for path, digest in found
+    ]
+
+
+def files(output: Output, *, name: str, fix: str) -> list[tuple[Path, Path]]:
+    """The files of an output, each as its path and its path in DVC's cache, whether it is there or not.
+
+    The cache's entry of a folder lists the folder's files. Where this entry is missing, it is the one file returned.
+
+    Args:
+        output: the output.
+        name: name of what the output belongs to, for messages.
+        fix: the command or edit that helps where the entry is wrong.
+
+    Raises:
+        DataError: the list is not one of DVC's, a digest in it is not, or a path leaves the folder.
+    """
+    entry = _cached(output.digest)
+    if not output.is_folder or not entry.is_file():
+        return [(output.path, entry)]
+    where = f"{name}: {entry}"
+    try:
+        listed = [(one["relpath"], one["md5"]) for one in json.loads(entry.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{where}: not a list of DVC's of the files in {output.path}", fix) from None
+    found = {
+        output.path / _checked_path(path, f"{where}: relpath", fix): _cached(
+            _checked_digest(digest, _FILE_DIGEST, f"{where}: md5", fix)
+        )
+        for path, digest in listed
+    }
+    if len(found) != len(listed) or any(path in found for file in found for path in file.parents):
+        raise DataError(f"{where}: one path is named twice, or as a file and as a folder", fix)
+    return list(found.items())
+
+
+def _checked_digest(value: Any, pattern: re.Pattern[str], where: str, fix: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        expected = "32 hexadecimal digits" + (f', and "{_FOLDER}" for a folder' if pattern is _DIGEST else "")
+        raise DataError(f"{where}: expected {expected}, found {_shown(value)}", fix)
+    return value
+
+
+def _checked_path(value: Any, where: str, fix: str) -> Path:
+    """A path that stays inside the folder that it starts from."""
+    path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
+    leaves = path.is_absolute() or ".." in path.parts or not path.parts
+    if leaves or not isinstance(value, str) or printable(value) != value or "\n" in value:
+        raise DataError(f"{where}: expected a path inside the folder, found {_shown(value)}", fix)
+    return Path(path)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _cached(digest: str) -> Path:
+    """The path in DVC's cache of a file with this checked MD5, whether it is there or not."""
+    return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
+
+
+def _cache_folder() -> Path:
+    """DVC's cache: as set for this repository, relative to .dvc, or .dvc/cache."""
+    for name in ("config.local", "config"):
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(DVC / name, encoding="utf-8")
+        if folder := settings.get("cache", "dir", fallback=None):
+            return DVC / folder
+    return DVC / "cache"
