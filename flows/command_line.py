@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.running import streams
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def parse(program: str, description: str) -> Request:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a program's ``main`` and end the process with the exit code that `stages.common.errors` gives."""
+    streams.prepare()
     try:
         main()
     except PipelineError as error:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from flows import prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
+from stages.running import streams
 
 _POOL = "local"
 _DEPLOYMENT = "instruct-pipeline/nightly"
@@ -66,6 +67,7 @@ def _end(error: PipelineError) -> NoReturn:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         main()
     except PipelineError as error:

@@ -21,6 +21,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
 from stages.params import reading, whole
+from stages.running import streams
 
 #: The choice that leaves params.yaml as it is.
 CURRENT = "current"
@@ -178,6 +179,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         main(sys.argv[1:])
     except (PipelineError, OSError) as found:

@@ -7,7 +7,6 @@ the `dvc repro` around the program holds the lock on the outputs.
 
 from __future__ import annotations
 
-import configparser
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-DVC = Path(".dvc")
+from stages.running import dvc_cache
+
 LOCK = Path("dvc.lock")
 
 
@@ -62,14 +62,4 @@ def _files(path: Path, digest: str) -> list[tuple[Path, Path]]:
 
 def cached(digest: str) -> Path:
     """The path in DVC's cache of a file with this MD5 in dvc.lock, whether it is there or not."""
-    return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
-
-
-def _cache_folder() -> Path:
-    """DVC's cache: as set for this repository, relative to .dvc, or .dvc/cache."""
-    for name in ("config.local", "config"):
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read(DVC / name, encoding="utf-8")
-        if folder := settings.get("cache", "dir", fallback=None):
-            return DVC / folder
-    return DVC / "cache"
+    return dvc_cache.folder() / "files" / "md5" / digest[:2] / digest[2:]
