@@ -73,6 +73,7 @@ def fit(
                 training.save_if_due()
                 if training.over:
                     break
+            training.save_at_end()
             training.finish()
         except _Stopped:
             training.save()
@@ -215,6 +216,14 @@ class _Training:
         if due:
             self.save()
             self._asked.clear()  # before the save it was due in all of them
+
+    def save_at_end(self) -> None:
+        """Save the last step where the result may get lost. On several GPUs rank 0 decides for all."""
+        if self._checkpoints is None:
+            return
+        wanted = self._team.leads and self._checkpoints.due_at_end(self.progress.step)
+        if any(self._team.any(wanted, device=self._device)):
+            self.save()
 
     def save(self) -> None:
         """Save a checkpoint of the newest step; of the untrained model there is none to save."""

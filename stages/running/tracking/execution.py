@@ -18,6 +18,7 @@ import psutil
 
 from stages.common import paths
 from stages.common.files import atomic_file
+from stages.running import bookkeeping
 
 #: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
@@ -58,8 +59,8 @@ def identity(pid: int | None = None) -> str:
 
 def is_gone(name: str) -> bool:
     """Whether the process of an identity has certainly ended; of another machine's or container's nobody can tell."""
-    host, pid, start, namespace = name.rsplit(":", 3)
-    if (host, namespace) != (socket.gethostname(), _namespace()):
+    _, pid, start, _ = name.rsplit(":", 3)
+    if not is_here(name):
         return False
     try:
         return _start(int(pid)) != start or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
@@ -67,14 +68,22 @@ def is_gone(name: str) -> bool:
         return True
 
 
+def is_here(name: str) -> bool:
+    """Whether the process of an identity is, or was, one of this machine and this process namespace."""
+    host, _, _, namespace = name.rsplit(":", 3)
+    return (host, namespace) == (socket.gethostname(), _namespace())
+
+
 def mark(execution: Execution, stage: str) -> None:
-    """Keep that a stage ran in this execution."""
-    if not (MARKS / execution.identity).exists():
-        for other in MARKS.glob("*:*:*:*"):
-            if is_gone(other.name):
-                shutil.rmtree(other, ignore_errors=True)
-    with atomic_file(MARKS / execution.identity / stage):
-        pass
+    """Keep that a stage ran in this execution. Without the mark the stage counts as restored by DVC."""
+    folder = MARKS / execution.identity
+    with bookkeeping.optional(folder / stage):
+        if not folder.exists():
+            for other in MARKS.glob("*:*:*:*"):
+                if is_gone(other.name):
+                    shutil.rmtree(other, ignore_errors=True)
+        with atomic_file(folder / stage):
+            pass
 
 
 def marked(execution: Execution) -> set[str]:
