@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -20,7 +19,7 @@ from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.finetune import TUNED_MODEL
-from stages.running import program
+from stages.running import program, temporary
 from stages.running.restore import cached
 from stages.running.tracking import tracker
 
@@ -50,8 +49,8 @@ def model_folder(name: str) -> Path:
         return Path(name)
     if name == str(TUNED_MODEL):
         raise DataError(f"{name}: no such folder", "dvc repro finetune")
-    with tempfile.TemporaryDirectory() as temporary:
-        files = tracker.download(Path(), name, ["dvc.lock"], Path(temporary))
+    with temporary.folder() as folder:
+        files = tracker.download(Path(), name, ["dvc.lock"], folder)
         if files is None:
             raise ConfigError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
         return of_lock(name, files[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from stages.common import files, paths
@@ -11,6 +10,7 @@ from stages.common.errors import ConfigError
 from stages.download import dataset
 from stages.download.fetch import check_file, fetch, is_url
 from stages.params.download import DataSource
+from stages.running import temporary
 from stages.running.console import say
 
 SOURCE = "download.data.source"
@@ -29,8 +29,8 @@ def fetch_rows(settings: DataSource) -> list[dataset.Row]:
         ServiceUnavailable: the server does not answer.
     """
     require_sha256(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder) / "dataset"
+    with temporary.folder() as folder:
+        local = folder / "dataset"
         fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
         found = dataset.read(local, name=settings.source, fix=f"correct the file, or {SOURCE} in params.yaml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, JudgeIdentity, Verdict
-from stages.running import git
+from stages.running import git, temporary
 from stages.running.restore import cached
 from stages.running.tracking import tracker
 
@@ -123,8 +122,8 @@ def _experiment(name: str) -> str:
 
 
 def _in_mlflow(name: str) -> Run | None:
-    with tempfile.TemporaryDirectory() as folder:
-        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], Path(folder))
+    with temporary.folder() as folder:
+        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], folder)
         if found is None:
             return None
         return _read(name, *found)
