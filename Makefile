@@ -49,7 +49,7 @@ dataset:          ## make assets/data/instructions.json from its tables
 	@$(PYTHON) -m assets.dataset.build
 
 lock: $(VENV)/installed   ## resolve pyproject.toml into the requirements files (needs uv)
-	@$(RUN) tools/lock.py
+	@$(RUN) -m tools.lock
 
 clean:            ## remove what the pipeline made; the MLflow runs and .venv stay
 	@$(PYTHON) tools/at_work.py

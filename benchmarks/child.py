@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stages.common.errors import PipelineError
+from stages.running import streams
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +53,7 @@ def start(module: str, *arguments: str, environment: Mapping[str, str] | None = 
 
 def run(main: Callable[[], None]) -> None:
     """Run a child's ``main``; an error that is told in one message is told without a traceback."""
+    streams.prepare()
     try:
         main()
     except PipelineError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from flows.tool_settings import set_defaults
@@ -17,7 +16,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
-from stages.running import lock, program
+from stages.running import lock, program, temporary
 from stages.running.tracking import tracker
 
 
@@ -46,8 +45,8 @@ def model_folder(name: str) -> Path:
         return Path(name)
     if name == str(TUNED_MODEL):
         raise DataError(f"{name}: no such folder", "dvc repro finetune")
-    with tempfile.TemporaryDirectory() as temporary:
-        files = tracker.download(Path(), name, ["dvc.lock"], Path(temporary))
+    with temporary.folder() as folder:
+        files = tracker.download(Path(), name, ["dvc.lock"], folder)
         if files is None:
             raise ConfigError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
         return of_lock(name, files[0])

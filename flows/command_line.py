@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.running import streams
 
 STOPPED = "stopped; run the same command again to go on"
 
@@ -73,6 +74,7 @@ def parse(program: str, description: str) -> Request:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a program's ``main`` and end the process with the exit code that `stages.common.errors` gives."""
+    streams.prepare()
     try:
         main()
     except PipelineError as error:

@@ -16,6 +16,7 @@ from flows import prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
+from stages.running import streams
 
 _POOL = "local"
 _DEPLOYMENT = "instruct-pipeline/nightly"
@@ -67,6 +68,7 @@ def _end(error: PipelineError) -> NoReturn:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         main()
     except PipelineError as error:

@@ -28,8 +28,11 @@ _READ_SECONDS = 0.1
 
 
 def environment() -> dict[str, str]:
-    """The environment for DVC: `python` in a stage's command is this interpreter, and its output comes line by line."""
-    return {**with_socks(), "PATH": search_path(), "PYTHONUNBUFFERED": "1"}
+    """The environment for DVC.
+
+    `python` in a stage's command is this interpreter. Output comes line by line and in UTF-8, as this process reads it.
+    """
+    return {**with_socks(), "PATH": search_path(), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def ask(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.results.judge import VERDICTS
+from stages.running import temporary
 
 #: The revision to compare with.
 REVISION = "HEAD"
@@ -48,8 +48,8 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
     if not (tree / VERDICTS).exists():
         yield Compared("There are no scores to compare.")
         return
-    with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
-        table, figure = Path(folder, "comparison.json"), Path(folder, "comparison.png")
+    with temporary.folder() as folder:
+        table, figure = folder / "comparison.json", folder / "comparison.png"
         command = [sys.executable, "-m", "stages.judge.runs.compare", REVISION, str(tree.resolve())]
         # The folder's path would mean nothing in files that outlive the folder.
         command += ["--as", "this run", "--json", str(table), "--figure", str(figure)]

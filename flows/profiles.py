@@ -22,6 +22,7 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
 from stages.common.printable import printable
 from stages.params import reading, whole
+from stages.running import streams
 
 #: The choice that leaves params.yaml as it is.
 CURRENT = "current"
@@ -196,6 +197,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         main(sys.argv[1:])
     except (PipelineError, OSError) as found:

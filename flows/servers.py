@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running import streams
 from stages.running.tracking import tracker
 
 HOST = "127.0.0.1"
@@ -184,6 +185,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from flows import dvc_cli, waits
+from stages.common import paths
 from stages.common.errors import (
     RETRYABLE_EXIT_CODES,
     InputOutputError,
@@ -126,14 +127,17 @@ def run_stage(
     command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()
     lines: list[str] = []
+    began = False
     with _process_group(command, root, dvc_cli.environment() | dict(variables or {})) as guard:
         for line in _lines(guard):
             log(line)
+            began = began or line.startswith(f"Running stage '{stage}'")
             lines.append(line)
             del lines[:-_TAIL_LINES]
         code = guard.wait()
     if code != 0:
-        raise _failure(stage, code, lines)
+        advice = _where_dvc_fails(stage, in_copy=paths.ROOT_VARIABLE in (variables or {})) if began else ""
+        raise _failure(stage, code, lines, advice)
     return StageResult(stage, _outcome("\n".join(lines)), time.monotonic() - started)
 
 
@@ -210,7 +214,8 @@ def _outcome(output: str) -> Outcome:
     return "up to date" if _UP_TO_DATE.search(output) else "ran"
 
 
-def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
+def _failure(stage: str, code: int, lines: list[str], advice: str = "") -> StageFailed:
+    """What has failed; ``advice`` is added to an error of DVC's own files."""
     output = "\n".join(lines)
     if exits := _STAGE_EXIT.findall(output):
         own = int(exits[-1])
@@ -226,14 +231,29 @@ def _failure(stage: str, code: int, lines: list[str]) -> StageFailed:
     if _BUSY.search(output):
         return StageFailed(stage, TemporaryFailure.exit_code, _message(stage, lines))
     if numbers := _SYSTEM_ERROR.findall(output):
-        kind = ServiceUnavailable if int(numbers[-1]) in _OF_NETWORK else InputOutputError
-        return StageFailed(stage, kind.exit_code, _message(stage, lines))
+        if int(numbers[-1]) in _OF_NETWORK:
+            return StageFailed(stage, ServiceUnavailable.exit_code, _message(stage, lines))
+        return StageFailed(stage, InputOutputError.exit_code, _message(stage, lines) + advice)
     return StageFailed(stage, PipelineError.exit_code, _message(stage, lines) or f"{stage}: dvc ended with {code}")
 
 
 def _ended(stage: str, who: str, number: signal.Signals, *, again: bool) -> StageFailed:
     hint = ": out of memory?" if number == signal.SIGKILL else ""
     return StageFailed(stage, 128 + number, f"{stage}: {who}ended by {number.name}{hint}", killed=again)
+
+
+def _where_dvc_fails(stage: str, *, in_copy: bool) -> str:
+    """What fixes it where the command of a stage has succeeded, and DVC could not write its results.
+
+    Args:
+        stage: name of the stage.
+        in_copy: whether it ran in a copy of the repository, which is removed with the results.
+    """
+    then = "run the same command again" if in_copy else f"run: dvc commit -f {stage}"
+    return (
+        f"\n  {stage} itself succeeded, and DVC could not take its results"
+        f"\n  to fix it: free some space on the disk of DVC's cache (dvc cache dir), then {then}"
+    )
 
 
 def _signal_in(code: int) -> signal.Signals | None:

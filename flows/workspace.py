@@ -19,14 +19,16 @@ from flows import dvc_cli, profiles
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
-from stages.common.locks import try_lock
+from stages.common.locks import locked_if_possible, try_lock
 from stages.running import git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
-#: The identity of the process that a workspace belongs to.
+#: A file that the run of a workspace holds locked, and which names its process for people.
 _OWNER = "owner"
 _POLL_SECONDS = 0.5
+#: Seconds after which a workspace whose owner is not written yet counts as left behind.
+_FIRST_SECONDS = 60.0
 _FIX = "commit the project: a run with a profile or overrides works on a copy of the last commit"
 
 
@@ -61,20 +63,43 @@ def isolated(
     prune(root, log=log)
     if changed := git.do(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", fix=_FIX).splitlines():
         log(f"this run is of the last commit: {len(changed)} changed or new file(s) in {root} are not part of it")
-    (root / _FOLDER).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=root / _FOLDER))
-    tree = folder / "tree"
-    try:
-        with atomic_file(folder / _OWNER) as stream:
-            stream.write(execution.identity())
+    with _new_folder(root) as folder:
+        tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
         _share_caches(root, tree)
         text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides))
         with atomic_file(tree / paths.PARAMS) as stream:
             stream.write(text)
         yield tree
+
+
+@contextlib.contextmanager
+def _new_folder(root: Path) -> Iterator[Path]:
+    """An empty folder for a run, removed after the block. Until then the run holds its lock."""
+    folder, held = _locked_folder(root / _FOLDER)
+    try:
+        yield folder
     finally:
-        _remove(root, folder)
+        try:
+            _remove(root, folder)
+        finally:
+            os.close(held)
+
+
+def _locked_folder(workspaces: Path) -> tuple[Path, int]:
+    """A new folder, and the descriptor that holds its lock until the process ends, however it ends."""
+    workspaces.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=workspaces))
+        held = os.open(folder / _OWNER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        try:
+            ours = try_lock(held)
+        except OSError:  # the file system has no locks
+            ours = True
+        if ours:
+            os.write(held, execution.identity().encode())
+            return folder, held
+        os.close(held)  # another run looks at it at this moment, whether it is to be removed
 
 
 @contextlib.contextmanager
@@ -102,20 +127,36 @@ def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
 
 
 def prune(root: Path, *, log: Callable[[str], None]) -> None:
-    """Remove the workspaces of runs that were killed.
+    """Remove the workspaces of runs that were killed: those whose lock nobody holds.
+
+    The kernel frees a lock, also where the run was in another container or under another host name. Where the file
+    system has no locks, only the workspaces of this host's ended processes are removed.
 
     Args:
         root: the user's repository.
         log: function that is called with messages for the user.
     """
     for folder in sorted((root / _FOLDER).glob("run-*")):
-        try:
-            owner = (folder / _OWNER).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue  # another run is creating or removing it
-        if execution.is_gone(owner):
+        if _was_killed(folder):
             log(f"removing {folder.name}, the workspace of a run that was killed")
             _remove(root, folder)
+
+
+def _was_killed(folder: Path) -> bool:
+    """Whether the run of a workspace has ended without removing it."""
+    with locked_if_possible(folder / _OWNER) as ours:
+        if ours is False:
+            return False
+        try:
+            owner = (folder / _OWNER).read_text(encoding="utf-8")
+        except OSError:
+            owner = ""
+        if owner.count(":") < 3:  # of a run that was killed in its first moment, or that is in it
+            with contextlib.suppress(FileNotFoundError):
+                return time.time() - folder.stat().st_mtime > _FIRST_SECONDS
+            return False
+        # A run of an earlier version of this file held no lock.
+        return execution.is_gone(owner) or (ours is True and not execution.is_here(owner))
 
 
 def _share_caches(root: Path, tree: Path) -> None:

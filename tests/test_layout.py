@@ -18,6 +18,7 @@ TESTS = ROOT / "tests"
 
 #: Tests of more than one module, and what they are about.
 OF_MORE_THAN_A_MODULE = {
+    "finetune/test_full_disks.py": "training with disks that are full",
     "finetune/test_book.py": "our training beside the loop of the book's package",
     "flows/test_doors.py": "the flow by each of its doors",
     "judge/judges/test_real_server.py": "the judges against real servers",

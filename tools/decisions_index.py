@@ -12,6 +12,8 @@ import re
 import sys
 from pathlib import Path
 
+from stages.running import streams
+
 DECISIONS = Path(__file__).resolve().parent.parent / "docs" / "decisions.md"
 BEGIN = "<!-- index: python -m tools.decisions_index --write -->"
 END = "<!-- end of the index -->"
@@ -71,4 +73,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

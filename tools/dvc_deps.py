@@ -13,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.running import streams
 from stages.running.code_of import ROOT, code_of
 
 DVC_YAML = ROOT / "dvc.yaml"
@@ -50,4 +51,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

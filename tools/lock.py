@@ -16,6 +16,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from stages.running import streams
+
 CUDA = re.compile(r"(nvidia-|cuda-|triton)")
 
 RUN_HEADER = """\
@@ -67,4 +69,5 @@ def write(name: str, header: str, lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -30,6 +30,7 @@ from assets.dataset import (
     word_forms,
 )
 from assets.dataset.rows import Row
+from stages.running import streams
 
 SEED = 20240
 OUTPUT = Path(__file__).resolve().parents[1] / "data" / "instructions.json"
@@ -124,4 +125,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     sys.exit(main())

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from stages.common.errors import DataError
+from stages.common.files import naming
 from stages.common.locks import leads_to, locked_if_possible, open_locked
 
 V = TypeVar("V")
@@ -138,7 +139,8 @@ class AppendedFile(Generic[V]):
         with self._writing:
             if not leads_to(self.path, self._descriptor):
                 self._put_back()
-            self._offsets[_short(key)] = _append(self._descriptor, line)
+            with naming(self.path):
+                self._offsets[_short(key)] = _append(self._descriptor, line)
 
     def _put_back(self) -> None:
         """Put a copy of this file at ``path``, from where somebody has removed it, and go on with the copy.

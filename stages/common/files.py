@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,13 +30,28 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with _temporary(path, Path.touch) as temporary:
+    with naming(path), _temporary(path, Path.touch) as temporary:
         with open(temporary, mode, **text) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a path into an error of the disk within the block that has none: of a write, the system names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _OF_THE_DISK:
+            error.filename = str(path)
+        raise
+
+
+#: Errors of writing to an open file: the disk is full, or a quota or limit is reached, or it fails.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -47,7 +63,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
-    with _temporary(path, Path.mkdir) as temporary:
+    with naming(path), _temporary(path, Path.mkdir) as temporary:
         yield temporary
         for found in sorted(temporary.rglob("*"), reverse=True):  # a folder after its contents
             if found.is_dir():

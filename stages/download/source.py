@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from stages.common import files, paths
 from stages.common.errors import ConfigError
 from stages.download import dataset
@@ -12,6 +9,7 @@ from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
 from stages.download.watched import is_watched
 from stages.params.download import DataSource
+from stages.running import temporary
 from stages.running.console import say
 
 SOURCE = "download.data.source"
@@ -30,8 +28,8 @@ def fetch_rows(settings: DataSource) -> list[dataset.Row]:
         ServiceUnavailable: the server does not answer.
     """
     require_sha256(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder) / "dataset"
+    with temporary.folder() as folder:
+        local = folder / "dataset"
         fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
         found = dataset.read(local, name=settings.source, fix=f"correct the file, or {SOURCE} in params.yaml")

@@ -28,6 +28,7 @@ from torch import Tensor
 from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json
 from stages.common.locks import open_locked
+from stages.finetune.costs import disk
 from stages.finetune.progress import Progress
 
 STATE = "state.safetensors"
@@ -66,6 +67,7 @@ class Checkpoints:
         say: function that prints why a checkpoint is refused.
         size: bytes of one checkpoint, from which the time of the first is estimated.
         periodic: whether there are checkpoints besides the one that is saved when the run is told to stop.
+        at_end: whether the last step is to be saved too, since the result may get lost; asked after it.
         now: the time in seconds.
     """
 
@@ -77,6 +79,7 @@ class Checkpoints:
         say: Callable[[str], None],
         size: int = 0,
         periodic: bool = True,
+        at_end: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
@@ -84,6 +87,7 @@ class Checkpoints:
         self._say = say
         self._size = size
         self._periodic = periodic
+        self._at_end = at_end
         self._now = now
         self._began = self._last = now()
         self._lock: int | None = None
@@ -96,6 +100,11 @@ class Checkpoints:
     def held(self) -> bool:
         """Whether the run's checkpoints are this process's."""
         return self._lock is not None
+
+    @property
+    def used(self) -> int:
+        """Bytes that the run's checkpoints take; 0 where they are another process's."""
+        return disk.used(self.folder) if self.held else 0
 
     def __enter__(self) -> Self:
         """Take the run's lock, which the kernel gives back however the process ends."""
@@ -123,6 +132,10 @@ class Checkpoints:
         if self._cost is None:
             self._cost = self._estimated()
         return self.spent + self._cost <= SHARE * (self._now() - self._began)
+
+    def due_at_end(self, step: int) -> bool:
+        """Whether the last step, which has this number, is to be saved."""
+        return self.held and self._at_end() and not self._folder(step).exists()
 
     def _estimated(self) -> float:
         """Seconds that a first checkpoint may take, in proportion to a part of it that is written."""
@@ -211,7 +224,8 @@ class Checkpoints:
         """Remove the run's checkpoints: it is finished."""
         if self.held:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self._lock_file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds nothing
+                self._lock_file.unlink(missing_ok=True)
 
     @property
     def _lock_file(self) -> Path:

@@ -27,7 +27,7 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import environment, held, out_of_memory, signals
+from stages.running import bookkeeping, dvc_cache, environment, held, out_of_memory, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
@@ -169,7 +169,10 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
             estimated_memory_bytes=estimated_memory,
         )
         _keep_costs(job, costs, trained.step)
-        if not held.changed():  # else the stage fails, and goes on from there if the change is put back
+        if short := dvc_cache.shortage(TUNED_MODEL, disk.used(TUNED_MODEL), freed=checkpoints.used):
+            stays = "The last checkpoint stays. " if checkpoints.used else ""
+            say(f"{short}. {stays}If DVC fails, free some space and run: dvc commit -f finetune")
+        elif not held.changed():  # else the stage fails, and goes on from there if the change is put back
             checkpoints.clear()
 
 
@@ -195,17 +198,24 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     key = run_key(run.recipe.model_dump_json(), arithmetic, *code_of("finetune"), *INPUTS)
     folder = paths.CACHE / "finetune" / key
     sweep(TUNED_MODEL)  # what a killed run has left of it
-    room = disk.Room.of(
-        folder,
-        TUNED_MODEL,
-        checkpoint=disk.state_bytes(outputs.parameters(model, trained=True), run.recipe),
-        at_once=checkpoint.KEPT + 1,
-        model=4 * outputs.parameters(model),
-    )
+    state = disk.state_bytes(outputs.parameters(model, trained=True), run.recipe)
+    size = 4 * outputs.parameters(model)
+
+    def room_now() -> disk.Room:
+        copy = dvc_cache.copy_of(TUNED_MODEL)
+        return disk.Room.of(folder, TUNED_MODEL, checkpoint=state, at_once=checkpoint.KEPT + 1, model=size, copy=copy)
+
+    room = room_now()
     say(str(room))
     room.check()
-    seconds = environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0)
-    found = Checkpoints(folder, seconds=seconds, say=say, size=room.checkpoint, periodic=room.enough)
+    found = Checkpoints(
+        folder,
+        seconds=environment.seconds("PIPELINE_CHECKPOINT_SECONDS", 30.0),
+        say=say,
+        size=room.checkpoint,
+        periodic=room.enough,
+        at_end=lambda: room_now().lacking() is not None,
+    )
     if others := found.others():
         say(
             f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
@@ -237,7 +247,8 @@ def _tell_result(run: Run, metrics: FinetuneMetrics) -> None:
 
 def _keep_costs(job: Job, costs: TrainingCosts, step: int) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
-    write_metrics(TRAINING_COSTS, costs)
+    with bookkeeping.optional(TRAINING_COSTS):
+        write_metrics(TRAINING_COSTS, costs)
     assert job.tracked
     job.tracked.log_metrics(metric_names.of_training_costs(costs), step)
     for line in cost_lines(costs):

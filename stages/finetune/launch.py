@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -15,7 +14,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stages.common.errors import ConfigError, PipelineError, TemporaryFailure
 from stages.finetune.team import LAUNCHER_VARIABLE, RENDEZVOUS_VARIABLE
-from stages.running import environment
+from stages.running import environment, temporary
 from stages.running.signals import Interrupted, raise_at_once
 
 #: How long processes that are told to end may save their work, in seconds: less than whoever stops the stage waits.
@@ -44,8 +43,8 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
     # As many threads as there are cores for, unless the user says otherwise: the sums of a product depend on it.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(_cores() // processes, 1)))
     killed_before = _killed_for_memory()
-    with tempfile.TemporaryDirectory(prefix="instruct-pipeline-") as folder:
-        os.environ[RENDEZVOUS_VARIABLE] = str(Path(folder) / "processes")
+    with temporary.folder() as folder:
+        os.environ[RENDEZVOUS_VARIABLE] = str(folder / "processes")
         os.environ[LAUNCHER_VARIABLE] = str(os.getpid())
         grace = environment.seconds("PIPELINE_GRACE_SECONDS", GRACE_SECONDS)
         settings = LaunchConfig(
@@ -55,7 +54,7 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
             run_id=module,
             rdzv_backend="c10d",
             rdzv_configs={"store_type": "file"},
-            rdzv_endpoint=str(Path(folder) / "agents"),
+            rdzv_endpoint=str(folder / "agents"),
             max_restarts=0,
             local_addr="localhost",
             virtual_local_rank=gpus,

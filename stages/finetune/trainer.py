@@ -77,7 +77,7 @@ def fit(
                 training.save_if_due()
                 if training.over:
                     break
-            training.save_if(refused)
+            training.save_at_end(refused)
             training.finish()
         except _Stopped:
             training.save()
@@ -221,9 +221,12 @@ class _Training:
             self.save()
             self._asked.clear()  # before the save it was due in all of them
 
-    def save_if(self, refused: Callable[[], bool]) -> None:
-        """Save the finished run if that is asked for, in the process of rank 0."""
-        if any(self._team.any(self._team.leads and refused(), device=self._device)):
+    def save_at_end(self, refused: Callable[[], bool]) -> None:
+        """Save the last step where the result may be refused or get lost. On several GPUs rank 0 decides for all."""
+        if self._checkpoints is None:
+            return
+        wanted = self._team.leads and (refused() or self._checkpoints.due_at_end(self.progress.step))
+        if any(self._team.any(wanted, device=self._device)):
             self.save()
 
     def save(self) -> None:

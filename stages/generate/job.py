@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.common import paths
-from stages.common.appended import remove_unless_open
 from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
 from stages.common.records import ModelName, Precision, write_metrics, write_records
 from stages.common.results.download import BASE_MODEL, TOKENIZER
@@ -22,7 +21,7 @@ from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.tokenize import Encoded, tokens_file
 from stages.generate import answering, kv_memory, rows
-from stages.generate.journal import Journal
+from stages.generate.journal import Journal, keep_newest
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
 from stages.gpt2 import runtime, weights
@@ -30,7 +29,7 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answer_progress, held
+from stages.running import answer_progress, bookkeeping, dvc_cache, held, out_of_memory, writable
 from stages.running.code_of import code_behind
 from stages.running.console import say
 from stages.running.run_key import run_key
@@ -49,8 +48,7 @@ MODELS: dict[ModelName, Source] = {
 }
 #: The folder of the journals.
 ANSWERS = paths.CACHE / "generate"
-#: Models whose journal stays when all answers are there: the base model is the same for every fine-tuning. Only the
-#: last run's journal is kept.
+#: Models whose journal stays when all answers are there: the base model is the same for every fine-tuning.
 KEPT: tuple[ModelName, ...] = ("base",)
 
 #: Batches in a window. At a window's end slots are idle until its last rows are answered; long windows make that rarer.
@@ -110,6 +108,7 @@ class Bf16Effect(NamedTuple):
 
 def generate(settings: Generate) -> None:
     """Check all inputs, answer every row by each model, and write the answers and their metrics."""
+    writable.require(ANSWERS)  # where each answer is kept as it comes
     device = runtime.prepare()
     found = rows.check()
     tokenizer = Tokenizer(TOKENIZER)
@@ -199,9 +198,16 @@ def in_order(job: Job, measures: Measures) -> Iterator[Response]:
 
 
 def clean_up(job: Job) -> None:
-    """Remove the model's journal, unless it is kept, and those of its other runs, unless they are open."""
-    if job.name not in KEPT:
-        job.journal.clear()
-    for path in ANSWERS.glob(f"{job.name}-*.jsonl"):
-        if path != job.journal.path:
-            remove_unless_open(path)
+    """Remove the model's journal, unless it is kept, and the oldest of its other runs; say what stays.
+
+    No result depends on it.
+    """
+    with bookkeeping.optional(job.journal.path):
+        if short := dvc_cache.shortage(RESPONSES, RESPONSES.stat().st_size):
+            say(f"{short}. The answers stay in {job.journal.path}. If DVC fails, free some space and run: dvc repro")
+        elif job.name not in KEPT:
+            job.journal.clear()
+        if others := keep_newest(job.journal.path, f"{job.name}-*.jsonl"):
+            size = out_of_memory.size(sum(path.stat().st_size for path in others))
+            runs = "another run" if len(others) == 1 else f"{len(others)} other runs"
+            say(f"{ANSWERS} keeps answers of the {job.name} model from {runs}, {size}; rm those not needed")

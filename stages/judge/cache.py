@@ -27,13 +27,28 @@ class VerdictCache(AppendedFile[Judgement]):
     def __init__(self, path: Path) -> None:
         busy = "another process asks the same judge; waiting until it is done, to take its verdicts over"
         super().__init__(path, parse=_parsed, entry="a cached verdict", busy=busy, say=say)
+        self._told = False
 
     def put(self, key: str, judgement: Judgement) -> bool:
-        """Keep a judgement unless it failed; return whether it is kept. The errors are those of `keep`."""
+        """Keep a judgement unless it failed; return whether it is kept.
+
+        Where the disk takes no more, that is told once, and judging goes on: a run that comes to its end needs no file
+        to go on from.
+
+        Raises:
+            DataError: another process has put a file of its own at ``path``.
+        """
         if judgement.status == "failed":
             return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
-        self.keep(key, json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        try:
+            self.keep(key, json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            if not self._told:
+                lost = "verdicts are not kept there; an interrupted run asks again"
+                say(f"{self.path}: {error.strerror or error}: {lost}")
+            self._told = True
+            return False
         return True
 
 

@@ -21,7 +21,7 @@ from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import pair_test, self_test
 from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
-from stages.running import summary
+from stages.running import bookkeeping, summary, writable
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.tracking import metric_names, tracker
 
@@ -31,6 +31,8 @@ def judge_answers(settings: Judge) -> None:
     with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
         answers = read_answers(settings)
         with contextlib.closing(open_judge(settings)) as judge:
+            if judge.cacheable:
+                writable.require(JUDGE_CACHE)
             try:
                 scored, compared = judge_and_write(judge, answers, settings)
             except BaseException:
@@ -124,4 +126,5 @@ def keep_costs(costs: JudgingCosts | None, run: tracker.StageRun, *, finished: b
     if costs is None:
         return
     run.log_metrics(metric_names.of_judging_costs(costs), step=0)
-    write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if finished else costs)
+    with bookkeeping.optional(JUDGING_COSTS):
+        write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if finished else costs)

@@ -37,7 +37,7 @@ from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fing
 from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.probes import CLAIM, COMPARED, ORDER, OTHER, PARAPHRASE, RIGHT, pair_probes, probes
 from stages.params.judge import Judge
-from stages.running import console
+from stages.running import bookkeeping, console
 
 #: The part of judge.min_separation that counts for one kind of wrong answers.
 EACH_KIND = 0.5
@@ -247,7 +247,8 @@ def _once(
         except ConfigError:
             cache.forget_since(0)
             raise
-        write_metrics(kept, result)
+        with bookkeeping.optional(kept):
+            write_metrics(kept, result)
     return result
 
 

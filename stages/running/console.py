@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,12 +21,24 @@ SECONDS_BEFORE = 2.0
 def say(message: str) -> None:
     """Print one line at once, without breaking a progress bar on the screen.
 
-    Control characters are shown as escapes: a message may hold data. In a process group only rank 0 prints.
+    Control characters are shown as escapes: a message may hold data. In a process group only rank 0 prints. Where
+    standard output is a file on a full disk, this message and all later ones are dropped: they are worth less than the
+    work.
+
+    Raises:
+        BrokenPipeError: the reader of standard output is gone.
     """
     if _silent():
         return
-    tqdm.write(printable(message))
-    sys.stdout.flush()
+    try:
+        tqdm.write(printable(message))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if sys.stdout.fileno() == 1:  # Python would try once more at its end, and end with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"standard output: {error.strerror}: messages are dropped", file=sys.stderr)
 
 
 def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:

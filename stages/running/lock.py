@@ -6,7 +6,6 @@ paths become files to write, so both are checked before anything is opened. No o
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import DataError
 from stages.common.printable import printable
+from stages.running import dvc_cache
 
 DVC = Path(".dvc")
 LOCK = Path("dvc.lock")
@@ -131,14 +131,4 @@ def _shown(value: Any) -> str:
 
 def _cached(digest: str) -> Path:
     """The path in DVC's cache of a file with this checked MD5, whether it is there or not."""
-    return _cache_folder() / "files" / "md5" / digest[:2] / digest[2:]
-
-
-def _cache_folder() -> Path:
-    """DVC's cache: as set for this repository, relative to .dvc, or .dvc/cache."""
-    for name in ("config.local", "config"):
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read(DVC / name, encoding="utf-8")
-        if folder := settings.get("cache", "dir", fallback=None):
-            return DVC / folder
-    return DVC / "cache"
+    return dvc_cache.folder() / "files" / "md5" / digest[:2] / digest[2:]

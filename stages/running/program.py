@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
@@ -23,7 +24,7 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError, T
 from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.section import Section
-from stages.running import held, orphans
+from stages.running import held, orphans, streams, writable
 from stages.running.environment import dvc_runs, worker
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
@@ -63,6 +64,10 @@ def torch_settings(stage: str) -> dict[str, str]:
     # Threads wait for one another in busy loops. With the default, a step takes many times as long where another
     # process wants the core too.
     settings = {"GOMP_SPINCOUNT": "1000"}
+    # torch makes the folder of compiled kernels when it is loaded. Nothing here compiles any: the folder for temporary
+    # files, which is there, stands in for a new one in it.
+    with contextlib.suppress(FileNotFoundError):  # no folder takes temporary files, which the stage tells
+        settings["TORCHINDUCTOR_CACHE_DIR"] = tempfile.gettempdir()
     if stage == "finetune":
         # Large tensors come in pages of 2 MB, where the system gives these on request. Every step allocates gigabytes,
         # and the first touch of a page of 4 kB takes longer than filling it. Not in generation: there unused slots of
@@ -78,6 +83,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         stage: the stage's name, put before every message.
         main: the stage.
     """
+    streams.prepare()
     for name, value in torch_settings(stage).items():  # before torch is loaded, which a stage's main does
         os.environ.setdefault(name, value)
     _refuse_arguments(stage)
@@ -87,6 +93,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         if worker() is None and dvc_runs(stage):
             _leave_quickly(stage)
             orphans.end_with_dvc()
+        writable.check(stage)
         held.hold(stage)
         main()
         held.check()

@@ -172,6 +172,16 @@ def test_what_dvc_cannot_write_is_an_error_of_input_and_output(project: Project)
     with pytest.raises(StageFailed, match=r"\[Errno \d+\] .*\.dvc/cache") as caught:
         run(project, "zeta")
     assert caught.value.exit_code == InputOutputError.exit_code
+    assert caught.value.message.endswith(
+        "  zeta itself succeeded, and DVC could not take its results\n"
+        "  to fix it: free some space on the disk of DVC's cache (dvc cache dir), then run: dvc commit -f zeta"
+    )
+    # As the message says.
+    (project.root / ".dvc" / "cache").unlink()
+    calls = project.calls("zeta")
+    project.dvc("commit", "-f", "zeta")
+    assert run(project, "zeta") == "up to date"
+    assert project.calls("zeta") == calls
 
 
 def test_files_of_dvc_that_are_removed_meanwhile_are_said_to_be(project: Project) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import threading
 import time
@@ -13,6 +15,7 @@ import pytest
 from flows import workspace
 from stages.common.errors import ConfigError
 from stages.params import whole
+from stages.running.tracking import execution
 from tests import flow_project
 from tests.flow_project import Project, wait_until
 
@@ -93,6 +96,50 @@ def test_the_workspace_of_a_killed_run_is_removed_by_the_next(project: Project) 
     workspace.prune(project.root, log=said.append)
     assert not left.exists()
     assert said == [f"removing {left.parent.name}, the workspace of a run that was killed"]
+
+
+@pytest.mark.parametrize("owner", [None, "", "elsewhere:1:2:3"])
+def test_what_a_run_killed_at_any_moment_or_under_another_host_name_has_left_is_removed(
+    project: Project, owner: str | None
+) -> None:
+    left = project.root / ".cache" / "workspaces" / "run-left"
+    left.mkdir(parents=True)
+    if owner is not None:
+        (left / "owner").write_text(owner)
+    said: list[str] = []
+    if not owner:
+        workspace.prune(project.root, log=said.append)
+        assert left.exists(), "its run may be about to write the owner"
+        os.utime(left, (0, 0))
+
+    workspace.prune(project.root, log=said.append)
+
+    assert not left.exists()
+    assert said == ["removing run-left, the workspace of a run that was killed"]
+
+
+def test_the_workspace_of_a_run_under_another_host_name_stays_while_it_runs(project: Project) -> None:
+    """As of a container that shares the folder: its identity says nothing here, and its lock does."""
+    elsewhere = _HOLD.replace("import time", "import socket, time; socket.gethostname = lambda: 'elsewhere'")
+    with project.start("-c", elsewhere) as run:
+        assert run.stdout is not None
+        left = Path(run.stdout.readline().strip())
+        assert (left.parent / "owner").read_text().startswith("elsewhere:")
+        workspace.prune(project.root, log=print)
+        assert left.exists()
+        run.send_signal(signal.SIGKILL)
+        wait_until(lambda: run.poll() is not None)
+    workspace.prune(project.root, log=print)
+    assert not left.parent.exists()
+
+
+def test_a_living_run_of_a_version_without_locks_keeps_its_workspace(project: Project) -> None:
+    left = project.root / ".cache" / "workspaces" / "run-left"
+    left.mkdir(parents=True)
+    (left / "owner").write_text(execution.identity())
+    workspace.prune(project.root, log=print)
+    assert left.exists()
+    shutil.rmtree(left)
 
 
 def test_a_folder_without_a_commit_is_refused(tmp_path: Path) -> None:

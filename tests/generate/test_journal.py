@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import resource
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from stages.common.appended import remove_unless_open
 from stages.common.errors import DataError
 from stages.common.results.generate import Response
-from stages.generate.journal import Journal
+from stages.generate.journal import OTHERS_KEPT, Journal, keep_newest
 from tests.root import ROOT
 
 
@@ -78,7 +80,7 @@ def test_what_a_full_disk_took_of_an_answer_is_taken_back(path):
                 journal.append(response("c"))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert caught.value.errno == errno.EFBIG
+        assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
         assert path.read_bytes() == whole
         assert "c" not in journal
         journal.append(response("c"))
@@ -143,3 +145,21 @@ def test_a_journal_is_removed_unless_a_process_has_it_open(path):
     remove_unless_open(path)
     assert not path.exists()
     remove_unless_open(path)
+
+
+def test_the_journals_of_other_runs_used_last_are_kept(path):
+    """Eight others, of which one holds no answer and the oldest is open."""
+    assert OTHERS_KEPT == 5
+    others = [path.with_name(f"base-{number}.jsonl") for number in range(8)]
+    for age, other in enumerate(others):
+        other.write_text("" if age == 1 else "an answer\n")
+        os.utime(other, (1_000_000 - age, 1_000_000 - age))
+    path.with_name("tuned-0.jsonl").write_text("of another model")
+    with Journal(path) as journal, open(others[7], "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        kept = keep_newest(journal.path, "base*.jsonl")
+
+    assert kept == [others[number] for number in (0, 2, 3, 4, 5, 7)]
+    assert sorted(found.name for found in path.parent.iterdir()) == sorted(
+        ["base.jsonl", "tuned-0.jsonl", *(found.name for found in kept)]
+    )

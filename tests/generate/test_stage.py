@@ -95,10 +95,8 @@ def set_generate(project: Path, **values) -> None:
     small_pipeline.write_params(project, {"generate": values})
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
-    expected = results()
-    shutil.rmtree(GENERATE_FOLDER)
-    shutil.rmtree(job.ANSWERS)
+def killed_after(count: int) -> int:
+    """Run the stage and kill it once it has kept this many answers; how many it has kept by then."""
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.generate"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -106,7 +104,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
         stderr=subprocess.DEVNULL,
     )
     try:
-        while sum(path.read_bytes().count(b"\n") for path in journals()) < 7:
+        while sum(path.read_bytes().count(b"\n") for path in journals()) < count:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.002)
     finally:
@@ -114,6 +112,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
         process.wait()
     assert process.returncode == -signal.SIGKILL
     assert not RESPONSES.exists()
+    return sum(path.read_bytes().count(b"\n") for path in journals())
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(project, asked, capsys):
+    expected = results()
+    shutil.rmtree(GENERATE_FOLDER)
+    shutil.rmtree(job.ANSWERS)
+    killed_after(7)
     kept = {path.name.partition("-")[0]: lines(path) for path in journals()}
 
     main()
@@ -218,12 +224,35 @@ def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(pro
     assert asked == [f"tuned:{row}" for row in rows()]
     assert "base model: all 20 answers are there from an earlier run" in capsys.readouterr().out
     assert RESPONSES.read_bytes().splitlines()[:20] == base
-    assert [path.name for path in journals()] == [kept.name, f"else-{'0' * 16}.jsonl"]
+    assert [path.name for path in journals()] == [kept.name, f"else-{'0' * 16}.jsonl", f"tuned-{'0' * 16}.jsonl"]
     set_generate(project, max_new_tokens=11)
     main()
     assert len(asked) == 60
-    assert kept not in journals()
-    assert len(journals("base")) == 1
+    assert kept in journals("base")
+    assert len(journals("base")) == 2
+    said = capsys.readouterr().out
+    assert f"{job.ANSWERS} keeps answers of the base model from another run, 0 MiB; rm those not needed" in said
+
+
+def test_a_killed_run_goes_on_after_another_one_with_other_values(project, asked, capsys):
+    set_generate(project, max_new_tokens=9)
+    main()
+    expected = results()
+    shutil.rmtree(GENERATE_FOLDER)
+    shutil.rmtree(job.ANSWERS)
+    answers = killed_after(7)
+    set_generate(project, max_new_tokens=11)
+    main()
+    asked.clear()
+    capsys.readouterr()
+
+    set_generate(project, max_new_tokens=9)
+    main()
+
+    said = capsys.readouterr().out
+    assert results() == expected
+    assert "going on after" in said or "all 20 answers are there" in said
+    assert len(asked) <= 40 - answers
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])

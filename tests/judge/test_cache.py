@@ -27,23 +27,25 @@ def test_the_cache_gives_back_what_it_was_given(tmp_path):
         assert (cache.get("c"), len(cache)) == (None, 2)
 
 
-def test_what_a_full_disk_took_of_a_verdict_is_taken_back(tmp_path):
+def test_what_a_full_disk_took_of_a_verdict_is_taken_back_and_judging_goes_on(tmp_path, capsys):
     path = tmp_path / "cache.jsonl"
     with VerdictCache(path) as cache:
-        cache.put("a", Judgement("scored", 1.0, ""))
+        assert cache.put("a", Judgement("scored", 1.0, ""))
         whole = path.read_bytes()
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, before[1]))  # room for 20 bytes of the line
         try:
-            with pytest.raises(OSError) as caught:  # noqa: PT011, the number is what counts
-                cache.put("b", Judgement("scored", 2.0, ""))
+            kept = [cache.put(key, Judgement("scored", 2.0, "")) for key in "bc"]
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        assert caught.value.errno == errno.EFBIG
+        assert kept == [False, False]
         assert path.read_bytes() == whole
         assert cache.get("b") is None
-        cache.put("b", Judgement("scored", 2.0, ""))
+        assert cache.put("b", Judgement("scored", 2.0, ""))
         assert cache.get("b").score == 2.0
+    reason = os.strerror(errno.EFBIG)
+    said = f"{path}: {reason}: verdicts are not kept there; an interrupted run asks again\n"
+    assert capsys.readouterr().out == said, "told once"
 
 
 def test_a_verdict_that_somebody_has_cut_off_is_said(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from stages.common.errors import DataError
 from stages.running import console
-from stages.running.summary_parts import layout
+from stages.running.summary_parts import lines
 from tests.root import ROOT
 
 
@@ -132,4 +132,4 @@ def _is_shown_as_text(value: ast.expr) -> bool:
 
 
 def test_an_example_of_the_summary_is_shown_as_text():
-    assert list(layout.entry("example", [layout.shortened(f"Say {HOSTILE}.\r")])) == [f"example     Say {SHOWN}."]
+    assert list(lines.entry("example", [lines.shortened(f"Say {HOSTILE}.\r")])) == [f"example     Say {SHOWN}."]

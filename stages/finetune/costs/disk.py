@@ -11,6 +11,7 @@ from typing import Self
 
 from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
+from stages.running import dvc_cache
 from stages.running.out_of_memory import size
 
 
@@ -30,6 +31,7 @@ class Room:
         model: size of the trained model.
         for_checkpoints: free space on the disk of the checkpoints.
         for_model: free space on the disk of the model, which may be the same.
+        copy: the copy that DVC will make of the model; None where it makes none.
     """
 
     checkpoint: int
@@ -38,11 +40,21 @@ class Room:
     model: int
     for_checkpoints: int
     for_model: int
+    copy: dvc_cache.Copy | None = None
 
     @classmethod
-    def of(cls, folder: Path, model_folder: Path, *, checkpoint: int, at_once: int, model: int) -> Self:
+    def of(
+        cls,
+        folder: Path,
+        model_folder: Path,
+        *,
+        checkpoint: int,
+        at_once: int,
+        model: int,
+        copy: dvc_cache.Copy | None = None,
+    ) -> Self:
         """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
-        return cls(checkpoint, at_once, used(folder), model, _free(folder), _free(model_folder))
+        return cls(checkpoint, at_once, used(folder), model, _free(folder), _free(model_folder), copy)
 
     @property
     def enough(self) -> bool:
@@ -55,20 +67,30 @@ class Room:
             f"disk: up to {size(self.at_once * self.checkpoint)} for checkpoints, {self.at_once} of "
             f"{size(self.checkpoint)}, and {size(self.model)} for the model; {size(self.for_checkpoints)} are free"
         )
+        if self.copy is not None:
+            told += f"; then DVC copies the model to {self.copy.folder}, where {size(self.copy.free)} are free"
         short = ". That is not enough: going on without checkpoints, but for one when the stage is told to stop"
         return told if self.enough else told + short
 
     def check(self) -> None:
-        """Refuse a run whose result could not be written.
+        """Refuse a run whose result could not be written, or not be copied by DVC.
 
         Raises:
-            NoSpace: there is no room for the model.
+            NoSpace: there is no room for the model, or for DVC's copy of it.
         """
-        if self.for_model < self.model:
-            raise NoSpace(
-                f"the trained model takes {size(self.model)} of disk, and {size(self.for_model)} are free",
-                "free some space, for instance by `dvc gc -w`, and run the same command again",
-            )
+        if lacking := self.lacking():
+            raise NoSpace(lacking, "free some space, for instance by `dvc gc -w`, and run the same command again")
+
+    def lacking(self) -> str | None:
+        """What there is no room for: the model, or DVC's copy of it, when the checkpoints are gone; None if nothing."""
+        wants = [("the trained model takes", self.model, self.for_model)]
+        if self.copy is not None and self.copy.shared:
+            what = f"{self.copy.folder}: the trained model and DVC's copy of it take"
+            wants.append((what, 2 * self.model, self.kept + self.copy.free))
+        elif self.copy is not None:
+            wants.append((f"{self.copy.folder}: DVC's copy of the trained model takes", self.model, self.copy.free))
+        short = (f"{what} {size(it)} of disk, and {size(free)} are free" for what, it, free in wants if free < it)
+        return next(short, None)
 
 
 def used(*folders: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
-from stages.running import git, lock
+from stages.running import git, lock, temporary
 from stages.running.tracking import tracker
 
 #: The two files of the stage judge that a comparison needs.
@@ -120,8 +119,8 @@ def _experiment(name: str) -> str:
 
 
 def _in_mlflow(name: str) -> Run | None:
-    with tempfile.TemporaryDirectory() as folder:
-        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], Path(folder))
+    with temporary.folder() as folder:
+        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], folder)
         if found is None:
             return None
         return _read(name, *found)

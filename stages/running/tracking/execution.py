@@ -19,6 +19,7 @@ import psutil
 
 from stages.common import paths
 from stages.common.files import atomic_file
+from stages.running import bookkeeping
 
 #: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
@@ -71,8 +72,8 @@ def identity(pid: int | None = None) -> str:
 
 def is_gone(name: str) -> bool:
     """Whether the process of an identity has certainly ended; of another machine's or container's nobody can tell."""
-    host, pid, start, namespace = name.rsplit(":", 3)
-    if (host, namespace) != (socket.gethostname(), _namespace()):
+    _, pid, start, _ = name.rsplit(":", 3)
+    if not is_here(name):
         return False
     try:
         return _start(int(pid)) != start or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
@@ -80,20 +81,28 @@ def is_gone(name: str) -> bool:
         return True
 
 
+def is_here(name: str) -> bool:
+    """Whether the process of an identity is, or was, one of this machine and this process namespace."""
+    host, _, _, namespace = name.rsplit(":", 3)
+    return (host, namespace) == (socket.gethostname(), _namespace())
+
+
 def mark(execution: Execution, stage: str, text: str = "") -> None:
-    """Keep that a stage ran in this execution.
+    """Keep that a stage ran in this execution. Without the mark the stage counts as restored by DVC.
 
     Args:
         execution: the execution.
         stage: name of the stage.
         text: what the mark holds.
     """
-    if not (MARKS / execution.identity).exists():
-        for other in MARKS.glob("*:*:*:*"):
-            if is_gone(other.name):
-                shutil.rmtree(other, ignore_errors=True)
-    with atomic_file(MARKS / execution.identity / stage) as stream:
-        stream.write(text)
+    folder = MARKS / execution.identity
+    with bookkeeping.optional(folder / stage):
+        if not folder.exists():
+            for other in MARKS.glob("*:*:*:*"):
+                if is_gone(other.name):
+                    shutil.rmtree(other, ignore_errors=True)
+        with atomic_file(folder / stage) as stream:
+            stream.write(text)
 
 
 def first(execution: Execution, text: Callable[[], str]) -> str:
@@ -104,9 +113,11 @@ def first(execution: Execution, text: Callable[[], str]) -> str:
         text: function that gives what to keep, where this is the first stage.
     """
     path = MARKS / execution.identity / _FIRST
-    if not path.exists():
-        mark(execution, _FIRST, text())
-    return path.read_text(encoding="utf-8")
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    kept = text()
+    mark(execution, _FIRST, kept)
+    return kept
 
 
 def marked(execution: Execution) -> set[str]:

@@ -1,0 +1,124 @@
+"""DVC's cache: where it is, and the disk that DVC's copy of a result takes there.
+
+DVC tells neither to a stage that it runs, so that both are read from its configuration files, as DVC reads them. A
+stage's result is copied into the cache and then replaced by a link, so that both are on disk for a moment. It is not
+copied where the file system clones files, or where the first link type of `cache.type` is a hard link (DVC 3.67,
+`Output.commit`).
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DVC = Path(".dvc")
+#: Link types of a repository that sets none.
+_DEFAULT_TYPES = "reflink,copy"
+#: The request of ioctl_ficlone(2).
+_FICLONE = 0x40049409
+
+
+def folder() -> Path:
+    """DVC's cache: as set, or .dvc/cache."""
+    return next((base / Path(found).expanduser() for base, found in _settings("dir")), DVC / "cache")
+
+
+def written() -> list[Path]:
+    """The folder of the cache, if DVC runs this process and takes its results; else none."""
+    return [folder()] if "DVC_STAGE" in os.environ and DVC.is_dir() else []
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The copy that DVC will make of a result.
+
+    Args:
+        folder: folder of the cache.
+        shared: whether it is on the disk of the result.
+        free: bytes free on its disk.
+    """
+
+    folder: Path
+    shared: bool
+    free: int
+
+
+def copy_of(result: Path) -> Copy | None:
+    """The copy that DVC will make of a result at this path, which need not exist yet; None where it makes none."""
+    if not written():
+        return None
+    beside, cache = _existing(result.parent), _existing(folder())
+    shared = beside.stat().st_dev == cache.stat().st_dev
+    if shared and _linked(beside, cache):
+        return None
+    return Copy(folder(), shared, shutil.disk_usage(cache).free)
+
+
+def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
+    """What to say of a result that is written and that DVC will not be able to copy; None if it will.
+
+    Args:
+        result: path of the result.
+        taken: bytes that it takes.
+        freed: bytes that this program still removes on the disk of the result.
+    """
+    copy = copy_of(result)
+    if copy is None or copy.free + (freed if copy.shared else 0) >= taken:
+        return None
+    wanted, free = (f"{count / (1 << 20):,.1f} MiB" for count in (taken, copy.free))
+    return f"{copy.folder}: DVC's copy of {result} takes {wanted}, and {free} are free"
+
+
+def _linked(beside: Path, cache: Path) -> bool:
+    """Whether DVC clones or links a file of one folder into the other."""
+    types = next((found for _, found in _settings("type")), _DEFAULT_TYPES).replace(" ", "").split(",")
+    try:
+        with tempfile.NamedTemporaryFile(dir=beside, prefix=".probe-") as source:
+            source.write(b"1")
+            source.flush()
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".probe-") as target:
+                return _clones(source.fileno(), Path(target, "clone")) or (
+                    types[0] == "hardlink" and _hard_links(Path(source.name), Path(target, "link"))
+                )
+    except OSError:
+        return False
+
+
+def _clones(source: int, target: Path) -> bool:
+    with open(target, "wb") as stream, contextlib.suppress(OSError):
+        fcntl.ioctl(stream.fileno(), _FICLONE, source)
+        return True
+    return False
+
+
+def _hard_links(source: Path, target: Path) -> bool:
+    with contextlib.suppress(OSError):
+        target.hardlink_to(source)
+        return True
+    return False
+
+
+def _existing(path: Path) -> Path:
+    """A path, or the folder above it that is there."""
+    return next(found for found in (path, *path.absolute().parents) if found.exists())
+
+
+def _settings(name: str) -> Iterator[tuple[Path, str]]:
+    """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
+    homes = {
+        "DVC_GLOBAL_CONFIG_DIR": Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc"),
+        "DVC_SYSTEM_CONFIG_DIR": Path("/etc/xdg/dvc"),
+    }
+    others = [Path(os.environ.get(variable) or default, "config") for variable, default in homes.items()]
+    for file in (DVC / "config.local", DVC / "config", *others):
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(file, encoding="utf-8")
+        if found := settings.get("cache", name, fallback=None):
+            yield file.parent, found.strip("\"'")  # DVC quotes a value that holds a comma or a space

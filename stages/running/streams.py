@@ -1,0 +1,21 @@
+"""Standard output and standard error that take any character."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+
+def prepare() -> None:
+    r"""Let both streams write ``\u2192`` for a character that their encoding lacks. A program begins with this.
+
+    Otherwise Python raises an error in the middle of a message: in the locale en_US.ISO-8859-1 at the first arrow, and
+    in any locale at half of a surrogate pair, which JSON may hold. A stream that was closed before the program began
+    leads nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the program ends
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,68 @@
+"""Characters that the encoding of standard output lacks: every program of ours writes its messages all the same."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import small_pipeline
+from tests.root import ROOT
+
+SAY = "from stages.running import streams; streams.prepare(); print('loss 2 \\u2192 1, caf\\u00e9, \\ud83d')"
+#: A file that is started by its path and imports nothing of ours. It prints nothing.
+NO_MODULE = ROOT / "flows" / "guard.py"
+#: What prepares the streams, directly or as its first statement.
+PREPARING = ("streams.prepare", "program.run", "command_line.run", "child.run")
+
+
+def output(*arguments: str, encoding: str, **options: object) -> bytes:
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, check=True, **options).stdout  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("ascii", b"loss 2 \\u2192 1, caf\\xe9, \\ud83d\n"),
+        ("iso-8859-1", b"loss 2 \\u2192 1, caf\xe9, \\ud83d\n"),
+        ("utf-8", "loss 2 → 1, café, \\ud83d\n".encode()),
+    ],
+)
+def test_what_an_encoding_lacks_is_written_as_an_escape(encoding, expected):
+    assert output("-c", SAY, encoding=encoding) == expected
+
+
+def test_a_closed_stream_leads_to_nothing():
+    closed = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {SAY!r}])"
+
+    assert output("-c", closed, encoding="utf-8") == b""
+
+
+def test_a_stage_whose_messages_an_encoding_lacks_ends_well(tmp_path):
+    small_pipeline.make(tmp_path, overlay={"download": {"data": {"source": "data/données.json"}}})
+    (tmp_path / "data" / "instructions.json").rename(tmp_path / "data" / "données.json")
+
+    said = output("-m", "stages.download", encoding="ascii", cwd=tmp_path)
+
+    assert b"dataset: 40 rows from data/donn\\xe9es.json" in said
+
+
+def programs() -> list[Path]:
+    files = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    named = [ROOT / name for name in files.splitlines() if not name.startswith("tests/")]
+    return [path for path in named if path != NO_MODULE and '\nif __name__ == "__main__"' in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", programs(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_program_prepares_its_streams_first(path):
+    last = ast.parse(path.read_text("utf-8")).body[-1]
+    assert isinstance(last, ast.If)
+    calls = [ast.unparse(node.func) for node in ast.walk(last) if isinstance(node, ast.Call)]
+
+    assert set(calls) & set(PREPARING)

@@ -1,0 +1,61 @@
+"""Temporary folders of ours: removed at the end, and after a kill by a later program; nobody else's are touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from stages.running import temporary
+from tests.root import ROOT
+
+HOLD = "import time; from stages.running import temporary\n"
+HOLD += "with temporary.folder() as folder: print(folder, flush=True); time.sleep(600)"
+TWO_DAYS_AGO = (0, 0)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_removed_after_the_block(folder):
+    with temporary.folder() as found:
+        (found / "file").write_text("")
+        assert found.parent == folder
+
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_process_has_left_is_removed_a_day_later(folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    process = subprocess.Popen([sys.executable, "-c", HOLD], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    left = Path(process.stdout.readline().strip())
+    os.utime(left, TWO_DAYS_AGO)
+    with temporary.folder():
+        assert left.exists(), "it is held"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert left.exists()
+
+    with temporary.folder():
+        assert not left.exists()
+
+
+def test_young_folders_and_those_of_others_stay(folder):
+    young, others = folder / f"{temporary.PREFIX}young", folder / "tmpabcdefghprefect"
+    for path in (young, others):
+        path.mkdir()
+    os.utime(others, TWO_DAYS_AGO)
+    with temporary.folder():
+        pass
+
+    assert sorted(folder.iterdir()) == [young, others]
