@@ -64,6 +64,7 @@ def publish(root: Path, source: str) -> Late:
     lock = published.read_lock(root)
     _check_files(root, lock)
     _check_values(root, lock)
+    store.load()
     client = store.client(root)
     digest = published.digest(root)
     found = store.find_by_tag(client, root, published.TAG, digest)

@@ -150,7 +150,6 @@ def publish_files(root: Path, source: str) -> late.Late:
         ServiceUnavailable: MLflow does not take them.
     """
     try:
-        store.load()
         return late.publish(root, source)
     except PipelineError:
         raise
