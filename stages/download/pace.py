@@ -99,7 +99,7 @@ def measured(what: str) -> Iterator[Pace]:
     Raises:
         ConfigError: `VARIABLE` is not a number of seconds.
     """
-    seconds = environment.seconds(VARIABLE, SECONDS)
+    seconds = environment.seconds("PIPELINE_STALL_SECONDS", SECONDS)
     if threading.current_thread() is not threading.main_thread():
         seconds = 0.0  # setitimer with 0 stops the timer
     pace = Pace(what, seconds)
