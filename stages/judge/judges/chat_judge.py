@@ -25,6 +25,10 @@ from stages.running.costs import JudgingCosts
 #: Why a reply ended, where the model ended it and where the limit on its length did.
 BY_ITSELF, AT_THE_LIMIT = "stop", "length"
 
+#: Version of the reading of replies, by `Rubric.parse`, `expected_score` and `ChatJudge` itself. Raise it with every
+#: change after which some reply is another verdict: verdicts in the cache were read in the old way.
+READING_VERSION = "1"
+
 #: HTTP statuses of a request that is refused for what is in it. Any other that cannot be repeated ends the judging.
 REFUSED = frozenset({400, 413, 422})
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.judges.address import VARIABLE, ollama_url
-from stages.judge.judges.chat_judge import ChatJudge, Reply, scoring_rubric
+from stages.judge.judges.chat_judge import READING_VERSION, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
 from stages.judge.judges.ollama_model import KEEP_ALIVE, Model, installed, no_model, prepare, sampling_options
@@ -62,12 +62,13 @@ class OllamaJudge(ChatJudge):
         self._look_up = look_up
 
     def identity(self) -> dict[str, str]:
-        """The model by its digest, its template, the server's version, the rubric by its hash, and the options.
+        """The model by its digest, its template, the server's version, the rubric by its hash, options, and the reading.
 
         Where long prompts are cut, verdicts on them are invalid, and the cache keeps these.
         """
         return {
             "backend": "ollama",
+            "reading_version": READING_VERSION,
             "model": self._settings.model,
             **self._model.installed,
             **self._model.shown,

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.judge.judges.chat_judge import REFUSED, ChatJudge, Reply, scoring_rubric
+from stages.judge.judges.chat_judge import READING_VERSION, REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
 from stages.judge.judges.protocol import DEADLINE, TRIAL, Question
@@ -55,9 +55,10 @@ class OpenAIJudge(ChatJudge):
         self._replying: dict[str, str] = {}
 
     def identity(self) -> dict[str, str]:
-        """The model by its name and what the server says of it, the rubric by its hash, and the options."""
+        """The model by its name and what the server says of it, the rubric by its hash, options, and the reading."""
         return {
             "backend": "openai",
+            "reading_version": READING_VERSION,
             "model": self._settings.model,
             "served_sha256": self._served,
             **self._replying,

@@ -12,6 +12,7 @@ import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.cache import VerdictCache
+from stages.judge.judges.chat_judge import READING_VERSION
 from stages.judge.judges.ollama import prompt_problem
 from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
@@ -66,6 +67,7 @@ def test_the_identity_tells_judges_apart(opened):
     with FakeOllama() as server:
         assert opened(server).identity() == {
             "backend": "ollama",
+            "reading_version": READING_VERSION,
             "model": "llama3",
             "digest": fake.DIGEST,
             "quantization": "Q4_0",
