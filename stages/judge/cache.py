@@ -20,8 +20,9 @@ def cache_path(identity: Mapping[str, str], folder: Path = JUDGE_CACHE) -> Path:
 class VerdictCache(AppendedFile[Judgement]):
     """Judgements by `JudgeBackend.key`. Used in a ``with`` block; `put` may be called from several threads.
 
-    Invalid verdicts are kept, because the same judge would give them again. Failed ones are not, because the judge may
-    answer the next time. A second process with the same judge waits, and does not repeat the questions of the first.
+    Invalid verdicts are kept, because the same judge would give them again. Failed and passing ones are not, because the
+    judge may answer the next time. A second process with the same judge waits, and does not repeat the questions of the
+    first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,8 +30,8 @@ class VerdictCache(AppendedFile[Judgement]):
         super().__init__(path, parse=_parsed, entry="a cached verdict", busy=busy, say=say)
 
     def put(self, key: str, judgement: Judgement) -> bool:
-        """Keep a judgement unless it failed; return whether it is kept. The errors are those of `keep`."""
-        if judgement.status == "failed":
+        """Keep a judgement unless it failed or passes; return whether it is kept. The errors are those of `keep`."""
+        if judgement.status == "failed" or judgement.passing:
             return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
         self.keep(key, json.dumps(row, ensure_ascii=False).encode() + b"\n")

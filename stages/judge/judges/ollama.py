@@ -21,6 +21,7 @@ from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
 from stages.judge.judges.ollama_model import KEEP_ALIVE, Model, installed, no_model, prepare, sampling_options
 from stages.judge.judges.protocol import Question
+from stages.judge.judges.remedies import NO_ROOM
 from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import (
     FIRST_WAIT,
@@ -46,6 +47,7 @@ class OllamaJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_ollama_judge`."""
 
     REASON, LIMIT = "done_reason", "num_predict"
+    CONTEXT_IS_OURS = True
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class OllamaJudge(ChatJudge):
         self._look_up = look_up
 
     def identity(self) -> dict[str, str]:
-        """The model by its digest, its template, the server's version, the rubric by its hash, options, and the reading.
+        """The model by its digest, its template, the server's version, the rubric's hash, the options, and the reading.
 
         Where long prompts are cut, verdicts on them are invalid, and the cache keeps these.
         """
@@ -160,7 +162,7 @@ def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> 
     room = settings.num_ctx - settings.num_predict
     remedy = f"(judge.num_ctx {settings.num_ctx}, judge.num_predict {settings.num_predict})"
     if type(count) is int and count > room:
-        return f"the prompt of {count} tokens leaves no room for a verdict {remedy}"
+        return f"the prompt of {count} tokens {NO_ROOM} {remedy}"
     if refuses or size <= room:
         return None
     if type(count) is not int:

@@ -21,7 +21,8 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.judges.chat_judge import READING_VERSION, REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
-from stages.judge.judges.protocol import DEADLINE, TRIAL, Question
+from stages.judge.judges.protocol import TRIAL, Question
+from stages.judge.judges.remedies import of_lateness
 from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import FIRST_WAIT, LOOK_UP_SECONDS, Client, Fault, as_object, excerpt, parse
 from stages.judge.judges.usage import Usage
@@ -44,6 +45,7 @@ class OpenAIJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_openai_judge`."""
 
     REASON, LIMIT = "finish_reason", MAX_TOKENS
+    CONTEXT_IS_OURS = False
 
     def __init__(
         self, settings: Judge, rubric: Rubric, client: Client, served: str, *, look_up: float = LOOK_UP_SECONDS
@@ -77,7 +79,7 @@ class OpenAIJudge(ChatJudge):
         """
         for limit in (MAX_TOKENS, NEWER_MAX_TOKENS):
             self._limit = limit
-            deadline = Deadline(self._settings.deadline_seconds, key=DEADLINE)
+            deadline = Deadline(self._settings.deadline_seconds, remedy=of_lateness(1))
             ask = functools.partial(self._complete, self._request(TRIAL, 0), deadline)
             try:
                 self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._settings.retries))

@@ -233,8 +233,8 @@ def _seconds(said: str) -> float:
 
 
 def _too_late(deadline: Deadline) -> Fault:
-    raised = "" if deadline.key is None else f"; for a slower judge raise {deadline.key} in params.yaml"
-    return Fault(f"no complete answer within {deadline.seconds:g} s{raised}", repeatable=False)
+    remedy = "" if deadline.remedy is None else f"; {deadline.remedy}"
+    return Fault(f"no complete answer within {deadline.seconds:g} s{remedy}", repeatable=False)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

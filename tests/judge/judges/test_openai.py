@@ -98,6 +98,9 @@ def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
         (lambda body: (200, {"choices": []}), "failed", "not an answer of OpenAI's protocol: {'choices': []}"),
         (lambda body: (200, [1]), "failed", "not an answer of OpenAI's protocol: [1]"),
         (error(400, "too many tokens"), "invalid", "the judge refused the request: HTTP 400: too many tokens"),
+        (error(400, "try later"), "refused", "the judge refused the request: HTTP 400: try later"),
+        (error(413, "<html>"), "refused", "the judge refused the request: HTTP 413: <html>"),
+        (error(422, "no slot"), "refused", "the judge refused the request: HTTP 422: no slot"),
         (text(None), "invalid", "not JSON; found ''"),
         (text("85"), "invalid", "not a JSON object with score as its only key; found '85'"),
         (score(101), "invalid", "the score is not from 0 to 100; found '{\"score\": 101}'"),
@@ -107,8 +110,17 @@ def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
 def test_what_brings_no_score(opened, behaviour, status, detail):
     with FakeOpenAI([behaviour]) as server:
         judgement = opened(server).judge(QUESTION)
-    assert (judgement.status, judgement.score, judgement.detail) == (status, None, detail)
+    refused = status == "refused"  # which is not repeated at once
+    assert (judgement.status, judgement.score, judgement.detail) == ("failed" if refused else status, None, detail)
     assert len(server.bodies) == (3 if status == "failed" else 1)
+
+
+def test_a_prompt_that_a_server_had_no_room_for_is_asked_again(opened, tmp_path):
+    """The server sets the context, and has a longer one when it is started again."""
+    said = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
+    for behaviour, status in ((error(400, said), "invalid"), (score(85), "scored")):
+        with FakeOpenAI([behaviour]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+            assert [verdict.status for verdict in judge_all(opened(server), [QUESTION], cache=cache)] == [status]
 
 
 def test_a_fault_that_passes_leaves_no_trace(opened):

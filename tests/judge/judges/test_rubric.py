@@ -179,7 +179,8 @@ def test_a_wrong_rubric_is_said(tmp_path, content, message):
 REPLIES = [
     '{"score": 3}', ' {"score":3}\n', '{"score": 3.0}', '{"score": true}', '{"score": "3"}', '{"score": 6}', "3",
     " 3\n", "03", "-3", "3.0", "3/5", "", "null", '{"score": 3} ok', '{"score": 3, "reason": "x"}',
-    '{"reason": "x", "score": 3}', '{"score": 3, "reason": 1}', '{"score": 3, "score": 4}', '{"better": "first"}', '{"better": "tie"}',
+    '{"reason": "x", "score": 3}', '{"score": 3, "reason": 1}',
+    '{"score": 3, "score": 4}', '{"better": "first"}', '{"better": "tie"}',
     '{"better": "second"}', '{"better": "First"}', '{"better": 1}', '{"better": "first", "reason": "x"}', "{", "\u0663",
     "1" * 10, '```json\n{"score": 3}\n```',
 ]  # fmt: skip
