@@ -21,8 +21,8 @@ class VerdictCache(AppendedFile[Judgement]):
     """Judgements by `JudgeBackend.key`. Used in a ``with`` block; `put` may be called from several threads.
 
     Invalid verdicts are kept, because the same judge would give them again. Failed and passing ones are not, because
-    the judge may answer the next time. A second process with the same judge waits, and does not repeat the questions of the
-    first.
+    the judge may answer the next time. A second process with the same judge waits, and does not repeat the questions of
+    the first.
     """
 
     def __init__(self, path: Path) -> None:
