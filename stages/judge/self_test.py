@@ -326,13 +326,12 @@ def _measure_pairs(
         right[kind] += verdict.score == (100 if verdict.model == "tuned" else 0)
     named = [verdict.score for verdict in verdicts if verdict.score not in (None, 50)]
     without = [verdict.detail for verdict in verdicts if verdict.score is None]
-    told: dict[str, Any] = {"first_without_verdict": without[0]} if without else {}
     return PairSelfTest(
         named_right=round(sum(right.values()) / len(verdicts), 4),
         named_right_of=right,
         first_position_share=round(named.count(100) / len(named), 4) if named else None,
         without_verdict=len(without),
-        **told,
+        first_without_verdict=without[0] if without else None,
     )
 
 
