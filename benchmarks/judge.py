@@ -188,10 +188,24 @@ def server(count: int, service: float) -> Iterator[str]:
     process = context.Process(target=run_server, args=(count, service, ready), daemon=True)
     process.start()
     try:
-        yield f"http://127.0.0.1:{ready.get(timeout=60)}"
+        yield f"http://127.0.0.1:{_port(process, ready)}"
     finally:
         process.terminate()
         process.join()
+
+
+def _port(process: BaseProcess, ready: Port) -> int:
+    """The port that the server says, however long a busy machine takes to start it.
+
+    Raises:
+        PipelineError: its process has ended.
+    """
+    while True:
+        alive = process.is_alive()
+        with contextlib.suppress(queue.Empty):
+            return ready.get(timeout=0.5)
+        if not alive:
+            raise PipelineError(f"the server ended with {process.exitcode}", "see its output above")
 
 
 def questions(count: int) -> list[Question]:

@@ -110,6 +110,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # the client has gone, as one does that was killed
+                super().handle()
+
         def do_HEAD(self) -> None:
             self._serve(body=False)
 

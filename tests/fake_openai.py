@@ -6,6 +6,7 @@ takes the next behaviour of the list, and the last again and again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -54,11 +55,17 @@ class _Handler(BaseHTTPRequestHandler):
             behaviour = fake.behaviours[min(len(fake.bodies), len(fake.behaviours)) - 1]
         return self.answer(*behaviour(body))
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client has gone, as a judge that is closed does
+            super().handle()
+
     def answer(self, status: int, value: Any) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         if self.server.fake.retry_after and status in (429, 503):
             self.send_header("Retry-After", self.server.fake.retry_after)
+        if 300 <= status < 400:
+            self.send_header("Location", self.server.fake.location)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -84,6 +91,7 @@ class FakeOpenAI:
         self.entry = {"id": "judge-8b", "object": "model", "created": 1, "owned_by": "vllm", "root": "/models/a"}
         self.refused = key
         self.retry_after = ""
+        self.location = ""
         self.trial: Behaviour = score(100)
         self.trials: list[dict[str, Any]] = []
         self.obeys = True

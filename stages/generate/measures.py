@@ -52,7 +52,7 @@ class Measures:
         self.exact += is_exact(response.text, reference)
         self.token_f1 += token_f1(response.text, reference)
         self.chrf += chrf(response.text, reference)
-        self.template_leaks += leaks_template(response.text)
+        self.template_leaks += leaks_template(response.text, reference)
         self.length_ratio += response.tokens / reference_tokens
 
     def _count(self, reason: StopReason) -> None:

@@ -20,8 +20,9 @@ def cache_path(identity: Mapping[str, str], folder: Path = JUDGE_CACHE) -> Path:
 class VerdictCache(AppendedFile[Judgement]):
     """Judgements by `JudgeBackend.key`. Used in a ``with`` block; `put` may be called from several threads.
 
-    Invalid verdicts are kept, because the same judge would give them again. Failed ones are not, because the judge may
-    answer the next time. A second process with the same judge waits, and does not repeat the questions of the first.
+    Invalid verdicts are kept, because the same judge would give them again. Failed and passing ones are not, because
+    the judge may answer the next time. A second process with the same judge waits, and does not repeat the questions of
+    the first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +31,7 @@ class VerdictCache(AppendedFile[Judgement]):
         self._told = False
 
     def put(self, key: str, judgement: Judgement) -> bool:
-        """Keep a judgement unless it failed; return whether it is kept.
+        """Keep a judgement unless it failed or passes; return whether it is kept.
 
         Where the disk takes no more, that is told once, and judging goes on: a run that comes to its end needs no file
         to go on from.
@@ -38,7 +39,7 @@ class VerdictCache(AppendedFile[Judgement]):
         Raises:
             DataError: another process has put a file of its own at ``path``.
         """
-        if judgement.status == "failed":
+        if judgement.status == "failed" or judgement.passing:
             return False
         row = {"key": key, "status": judgement.status, "score": judgement.score, "detail": judgement.detail}
         try:

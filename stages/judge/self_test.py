@@ -34,6 +34,7 @@ from stages.common.records import MetricsT, write_metrics
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
+from stages.judge.judges.remedies import of_verdict
 from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.probes import CLAIM, COMPARED, ORDER, OTHER, PARAPHRASE, RIGHT, pair_probes, probes
 from stages.params.judge import Judge
@@ -124,7 +125,7 @@ def require(result: SelfTest, settings: Judge) -> None:
         raise ConfigError(
             f"this judge cannot judge: none of its {count} replies was a score; the first: "
             f"{result.first_without_score}",
-            _FIX,
+            _fix(result.first_without_score, _FIX, all_without=True),
         )
     problem = (
         _too_near(result, settings.min_separation)
@@ -136,7 +137,7 @@ def require(result: SelfTest, settings: Judge) -> None:
         without = result.without_score and f"{result.without_score} ({result.first_without_score})"
         means = ", ".join(f"{kind} {mean:g}" for kind, mean in result.kinds.items())
         found = f"probes without a score: {without}; mean scores: {means}"
-        raise ConfigError(f"this judge cannot judge: {problem}; {found}", _FIX)
+        raise ConfigError(f"this judge cannot judge: {problem}; {found}", _fix(result.first_without_score, _FIX))
     if result.unstable > MOST_UNSTABLE:
         raise ConfigError(
             f"this judge cannot judge: asked again in the same words, with the same seed and at the same temperature, "
@@ -144,6 +145,18 @@ def require(result: SelfTest, settings: Judge) -> None:
             "the two",
             "update the judge's server, or choose another; at judge.temperature 0 the seed does not matter",
         )
+
+
+def _fix(first: str | None, fix: str, *, all_without: bool = False) -> str:
+    """What to change: an option where replies without a score come of it, else the judge.
+
+    Args:
+        first: what was wrong with the first of these replies; None if there is none.
+        fix: how to change the judge.
+        all_without: whether no reply had a score, so that nothing is known of the judge itself.
+    """
+    option = of_verdict(first) if first else None
+    return fix if option is None else option if all_without else f"{option}; if that does not help, {fix}"
 
 
 def _too_near(result: SelfTest, least: float) -> str | None:
@@ -201,13 +214,13 @@ def require_named(result: PairSelfTest) -> None:
     fix = "choose another judge.model in params.yaml, or judge.mode: score"
     if result.named_right < LEAST_NAMED:
         first = result.first_position_share
+        first_without = f" ({result.first_without_verdict})" if result.first_without_verdict else ""
         bias = "" if first is None else f"; of the answers that it names {100 * first:.0f} % were shown first"
         raise ConfigError(
             "this judge cannot compare: of a right and a wrong answer it named the right one in "
             f"{100 * result.named_right:.0f} % of the probes, and {100 * LEAST_NAMED:.0f} % is the least"
-            f"{bias}; probes without a verdict: "
-            f"{result.without_verdict}",
-            fix,
+            f"{bias}; probes without a verdict: {result.without_verdict}{first_without}",
+            _fix(result.first_without_verdict, fix),
         )
     named = result.named_right_of
     if fooled := {kind: named[kind] for kind, least in LEAST_NAMED_OF_KIND.items() if named[kind] < least}:
@@ -228,7 +241,10 @@ def _once(
 ) -> MetricsT:
     """Measure and accept, unless the same judge has been accepted before on the same questions.
 
-    The verdicts of a judge that is not accepted are dropped: after its server is fixed it has to be asked again.
+    The verdicts of a judge that is not accepted are kept too: with a lower bar it need not be asked again.
+
+    Raises:
+        ConfigError: the judge is not accepted. It says which file to remove, to ask it again.
     """
     if folder is None:
         accept(result := measure(None))
@@ -244,9 +260,11 @@ def _once(
         result = measure(cache)
         try:
             accept(result)
-        except ConfigError:
-            cache.forget_since(0)
-            raise
+        except ConfigError as error:
+            if not len(cache):
+                raise
+            kept_in = f"its replies are kept in {cache.path}; remove that file to ask it again"
+            raise ConfigError(f"{error.what}\n  {kept_in}", error.fix) from error
         with bookkeeping.optional(kept):
             write_metrics(kept, result)
     return result
@@ -305,11 +323,13 @@ def _measure_pairs(
     for (kind, _), verdict in zip(asked, verdicts, strict=True):
         right[kind] += verdict.score == (100 if verdict.model == "tuned" else 0)
     named = [verdict.score for verdict in verdicts if verdict.score not in (None, 50)]
+    without = [verdict.detail for verdict in verdicts if verdict.score is None]
     return PairSelfTest(
         named_right=round(sum(right.values()) / len(verdicts), 4),
         named_right_of=right,
         first_position_share=round(named.count(100) / len(named), 4) if named else None,
-        without_verdict=sum(verdict.score is None for verdict in verdicts),
+        without_verdict=len(without),
+        first_without_verdict=without[0] if without else None,
     )
 
 

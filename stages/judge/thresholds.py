@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.results.judge import PAIRWISE, VERDICTS, PairVerdict, Verdict
+from stages.judge.judges.remedies import of_verdict
 
 
 def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
@@ -42,5 +43,4 @@ def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: 
     )
     if failed:
         raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
-    fix = "set another judge.model or judge.rubric, or a larger judge.num_ctx or judge.num_predict, in params.yaml"
-    raise ConfigError(message, fix)
+    raise ConfigError(message, of_verdict(example.detail) or "set another judge.model or judge.rubric in params.yaml")

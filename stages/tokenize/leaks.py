@@ -39,9 +39,27 @@ def _marks(line: str) -> list[str]:
     return [re.escape(first), *(re.escape(last) for last in rest[-1:] if last.endswith(":"))]
 
 
+def headings(styles: Iterable[PromptStyle]) -> frozenset[str]:
+    """The styles' own headings as a whole, such as "### Response:"."""
+    lines = {line.strip() for style in styles for text in (style.with_input, style.without_input)
+             for line in text.splitlines()}  # fmt: skip
+    return frozenset(line for line in lines if _HEADING.match(line))
+
+
 TEMPLATE = leak_pattern(STYLES.values())
+HEADINGS = headings(STYLES.values())
 
 
-def leaks_template(answer: str) -> bool:
-    """Whether an answer holds a part of a prompt style."""
-    return TEMPLATE.search(answer) is not None
+def leaks_template(answer: str, reference: str) -> bool:
+    """Whether an answer holds a part of a prompt style that its reference does not hold.
+
+    A row may ask for Markdown: where the reference has headings, others do not count, but those of the styles do.
+
+    Args:
+        answer: a model's answer.
+        reference: the row's own answer.
+    """
+    rightful = {found[0] for found in TEMPLATE.finditer(reference)}
+    return any(found[0] not in rightful for found in TEMPLATE.finditer(answer)) or any(
+        heading in answer and heading not in reference for heading in HEADINGS
+    )

@@ -40,13 +40,19 @@ def test_figures_that_are_not_what_they_should_be_are_told():
     assert len(benchmark.beyond(bad, 0.0)) == 3  # verdicts that take no time keep no slot busy
 
 
+class Process:
+    exitcode = -9
+
+    def __init__(self, alive):
+        self.is_alive = lambda: alive
+
+
+def test_a_server_that_dies_before_it_serves_ends_the_benchmark():
+    with pytest.raises(PipelineError, match="the server ended with -9"):
+        benchmark._port(Process(alive=False), queue.Queue())
+
+
 def test_a_contender_that_dies_or_hangs_ends_the_benchmark():
-    class Process:
-        exitcode = -9
-
-        def __init__(self, alive):
-            self.is_alive = lambda: alive
-
     with pytest.raises(PipelineError, match="ended with -9 and no result"):
         benchmark.result(Process(alive=False), queue.Queue(), 60)
     with pytest.raises(PipelineError, match=r"not done in 0.1 s"):

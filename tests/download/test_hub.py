@@ -426,11 +426,11 @@ def test_the_fake_hub_as_a_program(hub_server: FakeHub) -> None:
     assert server.stdout is not None
     try:
         url = f"{server.stdout.readline().strip()}/{REPO}/resolve/{REVISION}/config.json"
-        assert requests.head(url, timeout=20).status_code == 401
-        assert requests.get(url, timeout=20).json() == CONFIG
-        part = requests.get(url, timeout=20, headers={"Range": "bytes=5-"})
+        assert requests.head(url, timeout=300).status_code == 401
+        assert requests.get(url, timeout=300).json() == CONFIG
+        part = requests.get(url, timeout=300, headers={"Range": "bytes=5-"})
         assert (part.status_code, part.text) == (206, json.dumps(CONFIG)[5:])
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=20) == 0
+        assert server.wait(timeout=300) == 0
         server.stdout.close()

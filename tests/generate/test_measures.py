@@ -13,6 +13,14 @@ def response(text: str, *, reason: str = "end_of_text", tokens: int = 5) -> Resp
     return Response(id="a", model="tuned", text=text, stop_reason=reason, tokens=tokens)
 
 
+def test_an_answer_in_markdown_as_its_reference_leaks_no_template() -> None:
+    found = measures.Measures()
+    found.add(response("### Steps\nBoil it."), "### How to\nBoil it.", 4)
+    found.add(response("### Steps\nBoil it."), "Boil it.", 4)
+
+    assert found.result().template_leaks == 0.5
+
+
 def test_figures_worked_by_hand():
     found = measures.Measures()
     found.add(response(" The cat. ", tokens=4), "The cat.", 4)

@@ -22,7 +22,7 @@ def settings(**changes):
         "expected_value": False,
         "exact_match": "ask",
         "min_separation": 40.0,
-        "deadline_seconds": 5.0,
+        "deadline_seconds": 300.0,
         "retries": 2,
         "parallel": 1,
         "max_invalid": 0.02,

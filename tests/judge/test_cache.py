@@ -80,7 +80,7 @@ def test_a_second_process_waits_and_no_verdict_is_lost(tmp_path):
             other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert "waiting until it is done" in other.stdout.readline()
             file.write('ore": 2, "detail": ""}\n')
-    said, _ = other.communicate(timeout=30)
+    said, _ = other.communicate(timeout=300)
     assert (other.returncode, said) == (0, "['a', 'b']\n")
     with VerdictCache(path) as cache:
         assert [cache.get(key).score for key in "abc"] == [1.0, 2.0, 3.0]
@@ -151,7 +151,7 @@ def test_a_verdict_is_kept_where_it_is_said_to_be_though_the_file_was_removed_be
         other = subprocess.Popen([sys.executable, "-c", REMOVED, str(path)], stdout=subprocess.PIPE, text=True)
         assert "waiting until it is done" in other.stdout.readline()
         path.unlink()
-    said, _ = other.communicate(timeout=30)
+    said, _ = other.communicate(timeout=300)
     assert (other.returncode, said) == (0, "True 1\n")
 
     with VerdictCache(path) as cache:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def questions(count):
 def opened(monkeypatch):
     judges = []
 
-    def open_(server, look_up=10.0, **changes):
+    def open_(server, look_up=60.0, **changes):
         monkeypatch.setenv("OLLAMA_HOST", server.address)
         judges.append(open_ollama_judge(settings(**changes), first_wait=0.001, look_up=look_up))
         return judges[-1]
@@ -107,16 +108,36 @@ def test_a_second_run_asks_only_for_what_got_no_answer(opened, tmp_path):
     assert verdicts[5] == first[5]
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_a_server_refuses_once_is_asked_again_by_the_next_run(opened, tmp_path, status):
+    """But not the one whose prompt is too long, which is its own fault."""
+
+    def behave(body):
+        return {1: server_error(status, "loading"), 2: fake.too_long()}.get(number_in(body), score(50))
+
+    with FakeOllama(behave) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        verdicts = judge_all(opened(server), questions(4), cache=cache)
+    assert [verdict.status for verdict in verdicts] == ["scored", "failed", "invalid", "scored"]
+    with FakeOllama([score(60)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        verdicts = judge_all(opened(server), questions(4), cache=cache)
+    assert [number_in(body) for body in server.chats] == [1]
+    assert [verdict.score for verdict in verdicts] == [50, 60, None, 50]
+
+
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_a_look_up_does_not_wait_for_a_slow_verdict(opened, parallel):
-    """Every verdict takes longer than a look-up may, and the judge is looked up after each."""
+    """The judge is looked up after each verdict, and each but the first comes when the look-up has."""
+
+    numbers = itertools.count(1)
 
     def slow(exchange):
-        exchange.wait(0.3)
+        number = next(numbers)
+        while server.paths.count("/api/version") < number and not exchange.wait(0.01):
+            pass
         score(50)(exchange)
 
     with FakeOllama([slow]) as server:
-        judge = opened(server, look_up=0.2, parallel=parallel)
+        judge = opened(server, look_up=60.0, parallel=parallel)
         verdicts = judge_all(judge, questions(3), parallel=parallel, check_seconds=0.0)
     assert [verdict.score for verdict in verdicts] == [50, 50, 50]
     assert server.paths.count("/api/version") >= 3
@@ -177,7 +198,7 @@ def test_a_judge_in_doubt_is_asked_no_more_at_a_time_than_it_takes(opened):
         def one_of_several(exchange):
             running.append(None)
             most.append(len(running))
-            exchange.wait(0.15 if answered else 0.01)
+            exchange.wait(0.3 if answered else 0.01)
             running.pop()
             (score(50) if answered else server_error(500))(exchange)
 
@@ -227,7 +248,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(opened, monkeypatch, tmp_pat
             while len(server.chats) < 4 and process.poll() is None:
                 time.sleep(0.01)
             process.send_signal(number)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
         assert process.returncode == code
         assert "Traceback" not in errors
     with path.open("a") as file:

@@ -13,7 +13,19 @@ from stages.judge.judges.openai import open_openai_judge
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.probes import INJECTION, probes
 from stages.judge.self_test import pair_test, self_test
-from tests.fake_ollama import FakeOllama, better, careful, hashed, is_right, pair, parts, score, server_error, text
+from tests.fake_ollama import (
+    FakeOllama,
+    better,
+    careful,
+    hashed,
+    is_right,
+    pair,
+    parts,
+    score,
+    server_error,
+    text,
+    too_long,
+)
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
 from tests.judge.judging import settings
@@ -150,13 +162,80 @@ USELESS = {
 
 
 @pytest.mark.parametrize(("behaviour", "said"), USELESS.values(), ids=USELESS.keys())
-def test_a_judge_that_cannot_judge_is_told_so_and_not_remembered(tried, tmp_path, behaviour, said):
+def test_a_judge_that_cannot_judge_is_told_so_and_its_replies_are_kept(tried, tmp_path, behaviour, said):
     with FakeOllama([behaviour]) as server, pytest.raises(ConfigError) as caught:
         tried(server)
     assert caught.value.what.startswith("this judge cannot judge: ")
     assert said in caught.value.what
     assert list(tmp_path.glob("*.json")) == []
-    assert [path.read_bytes() for path in tmp_path.glob("*.jsonl")] == [b""]
+    [replies] = tmp_path.glob("*.jsonl")
+    assert replies.read_bytes().count(b"\n") == 54
+    assert caught.value.what.endswith(f"\n  its replies are kept in {replies}; remove that file to ask it again")
+
+
+def test_a_judge_that_was_refused_is_not_asked_again(tried, tmp_path):
+    """With a lower bar it passes by what it has said; only whether its scores are stable is asked for again."""
+    with FakeOllama() as server, pytest.raises(ConfigError, match="this judge cannot judge"):
+        tried(server, min_separation=99.0)
+    with FakeOllama() as server:
+        assert tried(server, min_separation=40.0).separation > 60
+    assert len(server.chats) == 12
+
+    [replies] = tmp_path.glob("*.jsonl")
+    replies.unlink()
+    kept(tmp_path).unlink()
+    with FakeOllama() as server:
+        tried(server)
+    assert len(server.chats) == 54 + 12
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "option"),
+    [
+        (text('{"score": 8', "length"), "judge.num_predict"),
+        (too_long(), "judge.num_ctx"),
+        (text('{"score": 85}', prompt_eval_count=2047), "judge.num_ctx"),
+    ],
+    ids=["num_predict", "num_ctx", "little room"],
+)
+def test_an_option_that_is_too_small_is_what_to_change(tried, behaviour, option):
+    with FakeOllama([behaviour]) as server, pytest.raises(ConfigError) as caught:
+        tried(server)
+    assert "none of its 54 replies was a score" in caught.value.what
+    assert caught.value.fix.startswith(f"raise {option} in params.yaml")
+    assert "judge.model" not in caught.value.fix
+
+
+def test_where_some_replies_are_cut_off_the_option_comes_before_another_judge(tried):
+    def behave(body):
+        return text('{"score": 8', "length") if parts(body)[1] == "" else score(95)
+
+    with FakeOllama(behave) as server, pytest.raises(ConfigError) as caught:
+        tried(server)
+    assert caught.value.fix.startswith("raise judge.num_predict in params.yaml")
+    assert caught.value.fix.endswith(
+        "; if that does not help, choose another judge.model or judge.rubric in params.yaml"
+    )
+
+
+def test_a_judge_of_pairs_whose_verdicts_are_cut_off_is_told_which_option_to_change():
+    with pytest.raises(ConfigError, match=r"without a verdict: 48 \(the verdict did not end by itself") as caught:
+        compared(lambda *_: text('{"bet', "length"))
+    assert caught.value.fix.startswith("raise judge.num_predict in params.yaml")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_requests_that_are_refused_say_nothing_of_the_judge(tried, status):
+    """The next run asks these probes again."""
+
+    def behave(body):
+        return server_error(status, "try again") if parts(body)[1] == ":" else careful
+
+    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match="6 of 54 probes got no answer"):
+        tried(server)
+    with FakeOllama() as server:
+        tried(server)
+    assert len(server.chats) == 6 + 12
 
 
 def test_a_judge_that_is_fooled_once_passes(tried):
@@ -346,7 +425,7 @@ def test_a_judge_that_attacks_fool_may_not_compare(wrong, times, said):
             "in 50 % of the probes, and 75 % is the least; of the answers that it names 100 %",
         ),
         (lambda *_: better("tie"), "in 0 % of the probes, and 75 % is the least; probes without a verdict: 0"),
-        (lambda *_: text("hm"), "in 0 % of the probes, and 75 % is the least; probes without a verdict: 48"),
+        (lambda *_: text("hm"), "in 0 % of the probes, and 75 % is the least; probes without a verdict: 48 (not JSON;"),
     ],
 )
 def test_a_judge_that_cannot_compare_is_told_so(choose, said):

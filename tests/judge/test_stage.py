@@ -1,6 +1,7 @@
 """The judge stage as a whole, in a folder of its own."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, SCORES, SCORES_CSV, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.__main__ import main
+from stages.judge.judges import ollama as judge_of_ollama
 from stages.judge.probes import probes
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
@@ -74,7 +76,7 @@ def split_metrics(duplicates):
 
 def configure(models=("base", "tuned"), **changes):
     tree = json.loads(json.dumps(read_yaml(ROOT / "params.yaml")))
-    quick = {"bootstrap_resamples": 200, "deadline_seconds": 5.0, "retries": 0}
+    quick = {"bootstrap_resamples": 200, "deadline_seconds": 300.0, "retries": 0}
     merge(tree, {"generate": {"models": list(models)}, "judge": quick | changes})
     paths.PARAMS.write_text(json.dumps(tree))  # JSON is YAML
 
@@ -217,13 +219,29 @@ def test_how_scores_are_made_is_part_of_what_runs_are_compared_by(folder, monkey
     assert found["ask"] == found["skip"]
 
 
+def test_replies_that_are_read_in_another_way_are_those_of_another_judge(folder, monkeypatch):
+    """Verdicts that an earlier version read are not taken from the cache, and `compare` sees two judges."""
+    configure(backend="ollama")
+    found = []
+    for version in ("1", "2"):
+        monkeypatch.setattr(judge_of_ollama, "READING_VERSION", version)
+        with FakeOllama() as server:
+            ollama(monkeypatch, server)
+            main()
+        found.append((metrics()["judge"]["fingerprint"], len(server.chats)))
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1] > 0
+
+
 def test_how_long_a_slow_judge_takes_is_said_after_its_first_verdicts(folder, monkeypatch, capsys):
     monkeypatch.setattr(console, "SECONDS_BEFORE", 0.0)
     configure(backend="ollama")
     with FakeOllama([careful]) as server:
         ollama(monkeypatch, server)
         main()
-    said = [line for line in capsys.readouterr().out.splitlines() if "; the rest will take about 0 s" in line]
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if re.search(r"; the rest will take about \d+ ", line)
+    ]
     assert [line.partition(";")[0] for line in said] == [
         f"trying the judge: 5 of {len(probes())} verdicts",
         "judging: 5 of 6 verdicts",

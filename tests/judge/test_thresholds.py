@@ -33,6 +33,24 @@ def test_more_invalid_ones_call_for_another_judge():
         "2 of 4 answers of the model tuned have no score (2 invalid, 0 failed), more than judge.max_invalid (0.25) "
         "allows; r2: detail 2; all are in artifacts/judge/verdicts.jsonl"
     )
+    assert caught.value.fix == "set another judge.model or judge.rubric in params.yaml"
+
+
+@pytest.mark.parametrize(
+    ("detail", "option"),
+    [
+        ("the verdict did not end by itself (finish_reason 'length'); found '{'", "judge.num_predict"),
+        ("tuned first: the verdict did not end by itself (done_reason 'length'); found '{'", "judge.num_predict"),
+        ("the prompt of 250 tokens leaves no room for a verdict (judge.num_ctx 256)", "judge.num_ctx"),
+        ("the judge refused the request: HTTP 400: prompt is too long: 9 tokens", "judge.num_ctx"),
+        ("the verdict did not end by itself (done_reason 'load'); found ''", None),
+    ],
+)
+def test_an_option_that_is_too_small_is_named(detail, option):
+    [one] = verdicts("invalid")
+    with pytest.raises(ConfigError) as caught:
+        require_scores([one.model_copy(update={"detail": detail})], 0.0)
+    assert caught.value.fix.startswith(f"raise {option} in params.yaml" if option else "set another judge.model")
 
 
 def test_with_failed_ones_among_them_the_same_command_may_help():

@@ -21,7 +21,7 @@ class AnswerMetrics(Metrics):
         exact_match: share of answers equal to the reference.
         token_f1: mean token F1 with the reference, from 0 to 1.
         chrf: mean chrF with the reference, from 0 to 100.
-        template_leaks: share of answers that hold a part of a prompt style.
+        template_leaks: share of answers that hold a part of a prompt style which their reference does not hold.
         length_ratio: mean over the rows of the answer's tokens to the reference's.
         end_of_text_rate: share of answers that stopped at an end-of-text.
         cap_hit_rate: share of answers cut at generate.max_new_tokens.

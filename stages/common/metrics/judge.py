@@ -191,12 +191,14 @@ class PairSelfTest(Metrics):
         named_right_of: their number, for each kind of wrong answers.
         first_position_share: share that names the answer shown first, of the verdicts that name one.
         without_verdict: pairs without a verdict.
+        first_without_verdict: what was wrong with the first of these; absent where there is none.
     """
 
     named_right: float
     named_right_of: dict[str, int]
     first_position_share: float | None
     without_verdict: int
+    first_without_verdict: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class WinRate(Metrics):

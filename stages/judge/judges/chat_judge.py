@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
+from stages.common.results.judge import VerdictStatus
+from stages.judge.judges import remedies
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import LONGEST, expected_score
-from stages.judge.judges.protocol import DEADLINE, TRIAL, JudgeChanged, Judgement, Question
+from stages.judge.judges.protocol import TRIAL, JudgeChanged, Judgement, Question
 from stages.judge.judges.rubric import COMPARING, InvalidVerdict, Rubric, load_rubric
 from stages.judge.judges.transport import Client, Fault, excerpt
 from stages.judge.judges.usage import Usage
@@ -23,7 +25,11 @@ from stages.params.judge import Judge
 from stages.running.costs import JudgingCosts
 
 #: Why a reply ended, where the model ended it and where the limit on its length did.
-BY_ITSELF, AT_THE_LIMIT = "stop", "length"
+BY_ITSELF, AT_THE_LIMIT = "stop", remedies.AT_THE_LIMIT
+
+#: Version of the reading of replies, by `Rubric.parse`, `expected_score` and `ChatJudge` itself. Raise it with every
+#: change after which some reply is another verdict: verdicts in the cache were read in the old way.
+READING_VERSION = "1"
 
 #: HTTP statuses of a request that is refused for what is in it. Any other that cannot be repeated ends the judging.
 REFUSED = frozenset({400, 413, 422})
@@ -82,6 +88,8 @@ class ChatJudge(ABC):
     #: What the protocol calls the reason for which a reply ended, and the option that bounds its length.
     REASON: ClassVar[str]
     LIMIT: ClassVar[str]
+    #: Whether requests set the context, and not the server: a prompt that was too long then stays too long.
+    CONTEXT_IS_OURS: ClassVar[bool]
 
     def __init__(
         self, settings: Judge, rubric: Rubric, client: Client, usage: Usage, *, stall: float | None = None
@@ -182,7 +190,8 @@ class ChatJudge(ABC):
             Fault: none came.
         """
         began = time.monotonic()
-        deadline = Deadline(self._settings.deadline_seconds, self._stall, key=DEADLINE)
+        remedy = remedies.of_lateness(self._settings.parallel)
+        deadline = Deadline(self._settings.deadline_seconds, self._stall, remedy=remedy)
         attempt = functools.partial(self._ask, request, deadline)
         reply = self._client.repeated(attempt, deadline, retries=self._settings.retries)
         counts = {"prompt_tokens": reply.prompt_tokens, "reply_tokens": reply.reply_tokens}
@@ -196,7 +205,10 @@ class ChatJudge(ABC):
             reply = self._put(request)
         except Fault as fault:
             if fault.status in REFUSED:
-                return Judgement("invalid", None, f"the judge refused the request: {fault}")
+                # A proxy, a filter or a server that is loading may refuse today what it takes tomorrow.
+                status: VerdictStatus = "invalid" if remedies.is_too_long(str(fault)) else "failed"
+                said = f"the judge refused the request: {fault}"
+                return Judgement(status, None, said, passing=not self.CONTEXT_IS_OURS)
             if fault.unreachable or (fault.status is not None and not fault.repeatable):
                 raise self._unavailable(fault) from fault
             return Judgement("failed", None, str(fault))
@@ -216,9 +228,7 @@ class ChatJudge(ABC):
     def _read(self, request: dict[str, Any], reply: Reply) -> Judgement:
         said = f"found {excerpt(reply.content)!r}"
         if reply.reason != BY_ITSELF:
-            return Judgement(
-                "invalid", None, f"the verdict did not end by itself ({self.REASON} {reply.reason!r}); {said}"
-            )
+            return Judgement("invalid", None, f"{remedies.NO_END} ({self.REASON} {reply.reason!r}); {said}")
         if problem := self._problem(request, reply):
             return Judgement("invalid", None, problem)
         try:

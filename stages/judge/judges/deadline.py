@@ -34,12 +34,12 @@ class Deadline:
         seconds: length of the span, which begins at once.
         stall: the longest silence of an answer that has begun, in seconds; None: the whole span. Before it begins a
             server may be silent as long as the span lasts: some say nothing until all is said.
-        key: key of params.yaml that sets the span, for messages; None if none does.
+        remedy: what to do about a span that was too short, for messages; None if nothing can be done.
     """
 
-    def __init__(self, seconds: float, stall: float | None = None, *, key: str | None = None) -> None:
+    def __init__(self, seconds: float, stall: float | None = None, *, remedy: str | None = None) -> None:
         self.seconds = seconds
-        self.key = key
+        self.remedy = remedy
         self.stall = seconds if stall is None else stall
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()

@@ -16,11 +16,12 @@ from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.judges.address import VARIABLE, ollama_url
-from stages.judge.judges.chat_judge import ChatJudge, Reply, scoring_rubric
+from stages.judge.judges.chat_judge import READING_VERSION, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
 from stages.judge.judges.ollama_model import KEEP_ALIVE, Model, installed, no_model, prepare, sampling_options
 from stages.judge.judges.protocol import Question
+from stages.judge.judges.remedies import NO_ROOM
 from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import (
     FIRST_WAIT,
@@ -46,6 +47,7 @@ class OllamaJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_ollama_judge`."""
 
     REASON, LIMIT = "done_reason", "num_predict"
+    CONTEXT_IS_OURS = True
 
     def __init__(
         self,
@@ -62,12 +64,13 @@ class OllamaJudge(ChatJudge):
         self._look_up = look_up
 
     def identity(self) -> dict[str, str]:
-        """The model by its digest, its template, the server's version, the rubric by its hash, and the options.
+        """The model by its digest, its template, the server's version, the rubric's hash, the options, and the reading.
 
         Where long prompts are cut, verdicts on them are invalid, and the cache keeps these.
         """
         return {
             "backend": "ollama",
+            "reading_version": READING_VERSION,
             "model": self._settings.model,
             **self._model.installed,
             **self._model.shown,
@@ -159,7 +162,7 @@ def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> 
     room = settings.num_ctx - settings.num_predict
     remedy = f"(judge.num_ctx {settings.num_ctx}, judge.num_predict {settings.num_predict})"
     if type(count) is int and count > room:
-        return f"the prompt of {count} tokens leaves no room for a verdict {remedy}"
+        return f"the prompt of {count} tokens {NO_ROOM} {remedy}"
     if refuses or size <= room:
         return None
     if type(count) is not int:

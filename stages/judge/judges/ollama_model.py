@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.common.errors import ConfigError
 from stages.judge.judges.deadline import Deadline
-from stages.judge.judges.protocol import DEADLINE
+from stages.judge.judges.remedies import of_lateness
 from stages.judge.judges.transport import Client, Fault, as_object, excerpt, parse
 from stages.params.judge import Judge
 
@@ -187,7 +187,7 @@ def _refuses_long_prompts(client: Client, settings: Judge) -> bool:
     long = {"role": "user", "content": "7 3 " * settings.num_ctx}
     options = sampling_options(settings) | {"num_predict": 1}
     body = {"model": settings.model, "messages": [long], "stream": False, "options": options, "truncate": False}
-    deadline = Deadline(settings.deadline_seconds, key=DEADLINE)
+    deadline = Deadline(settings.deadline_seconds, remedy=of_lateness(1))
 
     def refuses() -> bool:
         try:

@@ -18,16 +18,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.judge.judges.chat_judge import REFUSED, ChatJudge, Reply, scoring_rubric
+from stages.judge.judges.address import is_loopback
+from stages.judge.judges.chat_judge import READING_VERSION, REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
-from stages.judge.judges.protocol import DEADLINE, TRIAL, Question
+from stages.judge.judges.protocol import TRIAL, Question
+from stages.judge.judges.remedies import of_lateness
 from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import FIRST_WAIT, LOOK_UP_SECONDS, Client, Fault, as_object, excerpt, parse
 from stages.judge.judges.usage import Usage
 from stages.params.judge import Judge
 
 URL, KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
+#: The variable that, as 1, allows to send the key unencrypted to another machine.
+ALLOW_PLAIN = "PIPELINE_KEY_OVER_HTTP"
 DEFAULT_URL = "https://api.openai.com/v1"
 #: What bounds a reply's length, and what newer models of OpenAI ask for in its place.
 MAX_TOKENS, NEWER_MAX_TOKENS = "max_tokens", "max_completion_tokens"
@@ -44,6 +48,7 @@ class OpenAIJudge(ChatJudge):
     """Asks one model with one rubric; made by `open_openai_judge`."""
 
     REASON, LIMIT = "finish_reason", MAX_TOKENS
+    CONTEXT_IS_OURS = False
 
     def __init__(
         self, settings: Judge, rubric: Rubric, client: Client, served: str, *, look_up: float = LOOK_UP_SECONDS
@@ -55,9 +60,10 @@ class OpenAIJudge(ChatJudge):
         self._replying: dict[str, str] = {}
 
     def identity(self) -> dict[str, str]:
-        """The model by its name and what the server says of it, the rubric by its hash, and the options."""
+        """The model by its name and what the server says of it, the rubric by its hash, options, and the reading."""
         return {
             "backend": "openai",
+            "reading_version": READING_VERSION,
             "model": self._settings.model,
             "served_sha256": self._served,
             **self._replying,
@@ -76,7 +82,7 @@ class OpenAIJudge(ChatJudge):
         """
         for limit in (MAX_TOKENS, NEWER_MAX_TOKENS):
             self._limit = limit
-            deadline = Deadline(self._settings.deadline_seconds, key=DEADLINE)
+            deadline = Deadline(self._settings.deadline_seconds, remedy=of_lateness(1))
             ask = functools.partial(self._complete, self._request(TRIAL, 0), deadline)
             try:
                 self._replying = self._said_by(self._client.repeated(ask, deadline, retries=self._settings.retries))
@@ -155,11 +161,14 @@ def open_openai_judge(
 
     Raises:
         ServiceUnavailable: nobody answers at OPENAI_BASE_URL, or not in this protocol.
-        ConfigError: OPENAI_BASE_URL is no address, the key is none or is refused, the server does not have the model or
-            does not take the request, or there is no such rubric.
+        ConfigError: OPENAI_BASE_URL is no address, the key is none, is refused, or would go unencrypted to another
+            machine, the server does not have the model or does not take the request, or there is no such rubric.
     """
     rubric = scoring_rubric(settings)
-    client = Client(_url(), connections=settings.parallel, first_wait=first_wait, key=_key())
+    url, key = _url(), _key()
+    if key is not None:
+        _require_secrecy(url)
+    client = Client(url, connections=settings.parallel, first_wait=first_wait, key=key)
     deadline = Deadline(look_up)
     try:
         served = client.repeated(
@@ -190,6 +199,23 @@ def _key() -> str | None:
             f"export {KEY}=...",
         )
     return key
+
+
+def _require_secrecy(url: str) -> None:
+    """Refuse to send a key where others on the way can read it.
+
+    Raises:
+        ConfigError: the address is that of another machine, without TLS, and `ALLOW_PLAIN` does not allow it.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https" or is_loopback(parts.hostname or "") or os.environ.get(ALLOW_PLAIN, "").strip() == "1":
+        return
+    raise ConfigError(
+        f"{URL}: the key in {KEY} would go unencrypted to {parts.hostname}: expected https:// or this machine, "
+        "found http://",
+        f"set {URL} to an https:// address; or unset {KEY}, if that server needs none; "
+        f"or, on a network that you trust, export {ALLOW_PLAIN}=1",
+    )
 
 
 def _url() -> str:

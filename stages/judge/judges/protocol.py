@@ -52,13 +52,15 @@ class Question:
 class Judgement:
     """A judge's verdict on one answer, before it is known whose it is; the fields are those of `Verdict`.
 
-    It holds nothing that differs from run to run, such as a time, a number of attempts or a host.
+    It holds nothing that differs from run to run, such as a time, a number of attempts or a host. ``passing``, which is
+    not a field of `Verdict`, says that the same judge may judge in another way the next time.
     """
 
     status: VerdictStatus
     score: float | None
     detail: str
     spread: float | None = None
+    passing: bool = False
 
     def verdict(self, question: Question) -> Verdict:
         """This judgement as the verdict on a question."""

@@ -23,6 +23,10 @@ from stages.running.costs import JudgingCosts
 #: characters, token F1 the right words in any order and case, edit similarity order, case and punctuation.
 CHRF_WEIGHT = TOKEN_F1_WEIGHT = EDIT_WEIGHT = 1 / 3
 
+#: Version of the measure. Raise it with every change after which some answer gets another score, here or in
+#: stages/common/texts.py: scores of two measures are not comparable, and `compare` tells them apart by the identity.
+MEASURE_VERSION = "1"
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -54,10 +58,11 @@ class ReferenceJudge:
     deterministic: ClassVar[bool] = True
 
     def identity(self) -> dict[str, str]:
-        """The measures and the versions of the libraries that compute them."""
+        """The measures, their version, and those of the libraries that compute them."""
         return {
             "backend": "reference",
             "measure": "100 if equal, else the mean of chrF, token F1 and edit similarity",
+            "measure_version": MEASURE_VERSION,
             "sacrebleu": version("sacrebleu"),
             "rapidfuzz": version("rapidfuzz"),
         }

@@ -129,6 +129,8 @@ class Client:
             status = response.status_code
             said = bytes(content) if self._key is None else bytes(content).replace(self._key.encode(), b"***")
             message = f"HTTP {status}: {error_message(said)}"
+            if 300 <= status < 400:  # followed, it would take the key and the rows to an address that nobody has named
+                message = f"HTTP {status}: a redirect, which is not followed; name the address where the server is"
             wait = _seconds(response.headers.get("Retry-After", ""))
             raise Fault(message, status=status, repeatable=status in REPEATABLE_STATUSES, wait=wait)
         return bytes(content)
@@ -233,8 +235,8 @@ def _seconds(said: str) -> float:
 
 
 def _too_late(deadline: Deadline) -> Fault:
-    raised = "" if deadline.key is None else f"; for a slower judge raise {deadline.key} in params.yaml"
-    return Fault(f"no complete answer within {deadline.seconds:g} s{raised}", repeatable=False)
+    remedy = "" if deadline.remedy is None else f"; {deadline.remedy}"
+    return Fault(f"no complete answer within {deadline.seconds:g} s{remedy}", repeatable=False)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -78,7 +78,7 @@ def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
     prose = TEMPLATE.sub(" ", question.answer)
     found: dict[str, Callable[[], bool]] = {
         "cut off": lambda: stop != "end_of_text",
-        "template leak": lambda: leaks_template(question.answer),
+        "template leak": lambda: leaks_template(question.answer, question.reference),
         "echo": lambda: _echoes(question),
         "repetitive": lambda: _repeats(question.answer) and not _repeats(question.reference),
         "too long": lambda: _longer(question.answer, question.reference),

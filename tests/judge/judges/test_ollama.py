@@ -6,12 +6,14 @@ import math
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.cache import VerdictCache
+from stages.judge.judges.chat_judge import READING_VERSION
 from stages.judge.judges.ollama import prompt_problem
 from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
@@ -66,6 +68,7 @@ def test_the_identity_tells_judges_apart(opened):
     with FakeOllama() as server:
         assert opened(server).identity() == {
             "backend": "ollama",
+            "reading_version": READING_VERSION,
             "model": "llama3",
             "digest": fake.DIGEST,
             "quantization": "Q4_0",
@@ -116,18 +119,18 @@ def test_a_stream_that_has_begun_and_stalls_is_asked_for_again_on_a_new_connecti
         exchange.wait()
 
     with FakeOllama([stalls, score(85)]) as server:
-        assert opened(server, stall=0.1).judge(QUESTION).score == 85
+        assert opened(server, stall=1.0).judge(QUESTION).score == 85
 
 
 def test_before_it_begins_an_answer_has_the_whole_deadline(opened):
     """Reading a long prompt, or waiting for another's verdict, is silent."""
 
     def late(exchange):
-        exchange.wait(0.6)
+        exchange.wait(2.5)
         score(85)(exchange)
 
     with FakeOllama([late]) as server:
-        judge = opened(server, deadline_seconds=1.0, stall=0.1, retries=0)
+        judge = opened(server, stall=2.0, retries=0)
         assert judge.judge(QUESTION).score == 85
 
 
@@ -154,7 +157,7 @@ def test_a_fault_that_lasts_fails_this_answer_after_all_attempts(opened, noted, 
     noted(f"failed: {detail}")
 
 
-LATE = "no complete answer within 0.4 s; for a slower judge raise judge.deadline_seconds in params.yaml"
+LATE = "no complete answer within 2 s; for a slower judge raise judge.deadline_seconds in params.yaml"
 ENDLESS = {
     "silent": (fake.silent, LATE),
     "drip": (fake.drip, LATE),
@@ -166,14 +169,33 @@ ENDLESS = {
 @pytest.mark.parametrize(("behaviour", "detail"), ENDLESS.values(), ids=ENDLESS.keys())
 def test_a_call_that_does_not_end_is_ended(opened, noted, behaviour, detail):
     with FakeOllama([behaviour]) as server:
-        judgement = opened(server, deadline_seconds=0.4, retries=0).judge(QUESTION)
+        judgement = opened(server, deadline_seconds=2.0, retries=0).judge(QUESTION)
     assert (judgement.status, judgement.score, judgement.detail) == ("failed", None, detail)
     noted(f"failed: {detail}")
 
 
+def test_a_verdict_that_waits_for_a_slot_of_its_server_is_told_of_judge_parallel(opened):
+    """A server that works on one at a time, for a client that asks for two."""
+    slot = threading.Lock()
+
+    def one_at_a_time(exchange):
+        with slot:
+            exchange.wait(1.5)
+        score(85)(exchange)
+
+    with FakeOllama([one_at_a_time]) as server:
+        judge = opened(server, deadline_seconds=2.5, retries=0, parallel=2)
+        asked = [dataclasses.replace(QUESTION, answer=f"{number}") for number in range(4)]
+        details = {verdict.detail for verdict in judge_all(judge, asked, parallel=2) if verdict.status == "failed"}
+    assert details == {
+        "no complete answer within 2.5 s; for a slower judge raise judge.deadline_seconds in params.yaml; "
+        "if its server works on fewer than 2 at a time, lower judge.parallel"
+    }
+
+
 def test_the_deadline_spans_all_attempts(opened):
     with FakeOllama([server_error(503)]) as server:
-        judgement = opened(server, deadline_seconds=0.3, retries=20).judge(QUESTION)
+        judgement = opened(server, deadline_seconds=2.0, retries=20).judge(QUESTION)
     assert judgement.status == "failed"
     assert len(server.chats) < 20
 
@@ -265,8 +287,8 @@ def test_the_book_s_rubric_is_asked_without_a_schema(opened):
 
 def test_a_model_that_loads_slowly_is_waited_for_before_the_clock_of_a_verdict_starts(opened, noted):
     with FakeOllama([score(85)]) as server:
-        server.load_seconds = 0.6
-        judgement = opened(server, deadline_seconds=0.5).judge(QUESTION)
+        server.load_seconds = 3.0
+        judgement = opened(server, deadline_seconds=2.5).judge(QUESTION)
     assert judgement.score == 85
     assert len(server.loads) == 1
     noted(f"{judgement.status} {judgement.score:g}, loaded within a time of its own", fault="slow load")

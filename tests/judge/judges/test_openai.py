@@ -90,6 +90,52 @@ def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
 
 
 @pytest.mark.parametrize(
+    "url", ["http://192.0.2.1/v1", "http://judge.example:8000", "HTTP://box/v1", "http://0.0.0.0/v1"]
+)
+def test_a_key_does_not_go_unencrypted_to_another_machine(monkeypatch, url):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL: the key in OPENAI_API_KEY would go unencrypted") as caught:
+        open_openai_judge(settings(backend="openai"))
+    assert "export PIPELINE_KEY_OVER_HTTP=1" in caught.value.fix
+    assert "secret" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(("key", "allowed"), [(KEY, "1"), (None, "")])
+def test_without_a_key_or_where_it_is_allowed_http_is_spoken_with_another_machine(monkeypatch, key, allowed):
+    """The other machine is reached by a proxy, which is the fake itself."""
+    for name in ("NO_PROXY", "no_proxy", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    if key:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("PIPELINE_KEY_OVER_HTTP", allowed)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://judge.invalid/v1")
+    with FakeOpenAI([score(85)]) as server:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, server.url.removesuffix("/v1"))
+        judge = open_openai_judge(settings(backend="openai", model="judge-8b"))
+        assert judge.judge(QUESTION).score == 85
+        judge.close()
+    assert {headers.get("Authorization") for headers in server.headers} == {f"Bearer {KEY}" if key else None}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(opened, monkeypatch, status):
+    """Neither the key nor a row of the data gets to where it leads."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeOpenAI([score(85)]) as elsewhere, FakeOpenAI([error(status, "moved")]) as server:
+        server.location = f"{elsewhere.url}/chat/completions"
+        judge = opened(server)
+        with pytest.raises(ServiceUnavailable, match=f"HTTP {status}: a redirect, which is not followed"):
+            judge.judge(QUESTION)
+        server.trial = error(status, "moved")
+        with pytest.raises(ServiceUnavailable, match=f"HTTP {status}: a redirect, which is not followed"):
+            opened(server)
+    assert elsewhere.headers == []
+
+
+@pytest.mark.parametrize(
     ("behaviour", "status", "detail"),
     [
         (error(429, "slow down"), "failed", "HTTP 429: slow down"),
@@ -98,6 +144,9 @@ def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
         (lambda body: (200, {"choices": []}), "failed", "not an answer of OpenAI's protocol: {'choices': []}"),
         (lambda body: (200, [1]), "failed", "not an answer of OpenAI's protocol: [1]"),
         (error(400, "too many tokens"), "invalid", "the judge refused the request: HTTP 400: too many tokens"),
+        (error(400, "try later"), "refused", "the judge refused the request: HTTP 400: try later"),
+        (error(413, "<html>"), "refused", "the judge refused the request: HTTP 413: <html>"),
+        (error(422, "no slot"), "refused", "the judge refused the request: HTTP 422: no slot"),
         (text(None), "invalid", "not JSON; found ''"),
         (text("85"), "invalid", "not a JSON object with score as its only key; found '85'"),
         (score(101), "invalid", "the score is not from 0 to 100; found '{\"score\": 101}'"),
@@ -107,8 +156,17 @@ def test_a_key_that_no_header_can_hold_is_said_and_not_shown(monkeypatch, key):
 def test_what_brings_no_score(opened, behaviour, status, detail):
     with FakeOpenAI([behaviour]) as server:
         judgement = opened(server).judge(QUESTION)
-    assert (judgement.status, judgement.score, judgement.detail) == (status, None, detail)
+    refused = status == "refused"  # which is not repeated at once
+    assert (judgement.status, judgement.score, judgement.detail) == ("failed" if refused else status, None, detail)
     assert len(server.bodies) == (3 if status == "failed" else 1)
+
+
+def test_a_prompt_that_a_server_had_no_room_for_is_asked_again(opened, tmp_path):
+    """The server sets the context, and has a longer one when it is started again."""
+    said = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
+    for behaviour, status in ((error(400, said), "invalid"), (score(85), "scored")):
+        with FakeOpenAI([behaviour]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+            assert [verdict.status for verdict in judge_all(opened(server), [QUESTION], cache=cache)] == [status]
 
 
 def test_a_fault_that_passes_leaves_no_trace(opened):

@@ -1,11 +1,15 @@
 """The built-in judge, by scores worked by hand."""
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.judge.judges.protocol import Judgement, Question
-from stages.judge.judges.reference import ReferenceJudge, likeness
+from stages.judge.judges import reference
+from stages.judge.judges.protocol import Judgement, Question, fingerprint
+from stages.judge.judges.reference import MEASURE_VERSION, ReferenceJudge, likeness
+from stages.judge.probes import pair_probes, probes
 
 
 def judge(answer, reference):
@@ -63,3 +67,23 @@ def test_the_key_depends_on_answer_and_reference_alone():
     first = Question("a", "tuned", "x", "y", "ref", "ans")
     assert judge.key(first) == judge.key(Question("b", "base", "z", "", "ref ", "ans"))
     assert judge.key(first) != judge.key(Question("a", "tuned", "x", "y", "ans", "ref"))
+
+
+#: By version of the measure, a hash of what it says of all questions of the self-test.
+SAID = {"1": "8d88c743e1da1616"}
+
+
+def test_a_changed_measure_has_another_version():
+    """Where this fails, some answer gets another score: raise MEASURE_VERSION, and add the new hash to `SAID`."""
+    judge = ReferenceJudge()
+    said = [judge.judge(question) for _, question in probes()]
+    said += [judge.comparing().judge(question) for _, question in pair_probes()]
+    found = hashlib.sha256("\n".join(f"{one.status} {one.score} {one.detail}" for one in said).encode()).hexdigest()
+    assert {MEASURE_VERSION: found[:16]}.items() <= SAID.items()
+
+
+def test_the_version_of_the_measure_tells_judges_apart(monkeypatch):
+    before = [fingerprint(judge.identity()) for judge in (ReferenceJudge(), ReferenceJudge().comparing())]
+    monkeypatch.setattr(reference, "MEASURE_VERSION", "0")
+    after = [fingerprint(judge.identity()) for judge in (ReferenceJudge(), ReferenceJudge().comparing())]
+    assert len({*before, *after}) == 4

@@ -92,8 +92,8 @@ def test_what_the_real_server_says_of_its_model_is_the_identity(judged):
         ("cut at num_predict", "invalid", "the verdict did not end by itself (done_reason 'length'); found '{ \"score"),
         ("runner killed", "failed", "error in mid stream: an error was encountered while running the model: unexpec"),
         ("too long, with truncate false", "invalid", "the judge refused the request: HTTP 400: {"),
-        ("bad JSON", "invalid", "the judge refused the request: HTTP 400: unexpected EOF"),
-        ("no model", "invalid", "the judge refused the request: HTTP 400: model is required"),
+        ("bad JSON", "failed", "the judge refused the request: HTTP 400: unexpected EOF"),
+        ("no model", "failed", "the judge refused the request: HTTP 400: model is required"),
     ],
 )
 def test_what_the_real_server_says_that_is_no_score(judged, verdict, status, detail):

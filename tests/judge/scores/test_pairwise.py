@@ -273,7 +273,7 @@ def test_a_killed_run_goes_on_with_the_next_pair(folder, monkeypatch):
             while len(asked) < 4 and process.poll() is None:
                 time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=30)
+            process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL
     assert len(asked) == 4
     assert "pairwise" not in metrics()  # the scores are there
