@@ -40,9 +40,18 @@ USES = {
     "stages.running.console.Forecast": "a line that estimates the rest",
     "stages.running.answer_progress": "lines and a bar on the answers so far",
     "stages.running.out_of_memory": "the message of a stage that fails",
+    "stages.running.console.duration": "a duration in a message",
+    "stages.running.proxies.proxy_for": "the proxy that a message names",
+    "stages.running.summary.tell": "called at the end, and gives nothing back",
     "stages.running.summary_parts.training.cost_lines": "what is printed at the end",
     "stages.running.tracking.tracker.stage": "the stage's run in MLflow, which takes values and gives none",
     "stages.running.tracking.metric_names": "what MLflow is given",
+    # What becomes of unfinished work, and whether a result counts.
+    "stages.running.held.changed": "whether checkpoints and journals stay, where the stage is going to fail",
+    "stages.running.dvc_cache.copy_of": "the room that DVC's copy takes: without it, the stage ends before it works",
+    "stages.running.dvc_cache.shortage": "whether a checkpoint stays after the last step",
+    "stages.running.temporary.folder": "a folder for files that are gone at the end",
+    "stages.running.bookkeeping.optional": "an error of a file that is no output becomes a line",
     # What it costs.
     "stages.running.costs": "the figures of time and money, in files that are no outputs",
     "stages.finetune.costs.clock": "the time that steps take",

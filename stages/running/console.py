@@ -38,7 +38,7 @@ def say(message: str) -> None:
     except OSError as error:
         if sys.stdout.fileno() == 1:  # Python would try once more at its end, and end with 120
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(f"standard output: {error.strerror}: messages are dropped", file=sys.stderr)
+        print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
 
 
 def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:

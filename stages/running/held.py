@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
+from stages.common.printable import printable
 from stages.running import inputs
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
@@ -91,7 +92,7 @@ def check() -> None:
     if found:
         listing = "\n".join(f"  {line}" for line in found)
         note = f"note: what it read has changed while it was at work; do not `dvc commit` this result:\n{listing}"
-        print(f"{_stage}: {note}", file=sys.stderr, flush=True)
+        print(printable(f"{_stage}: {note}"), file=sys.stderr, flush=True)
     if of_run:
         raise inputs.refused(of_run, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
 

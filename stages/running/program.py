@@ -138,7 +138,7 @@ def _leave_quickly(stage: str) -> None:
         try:
             held.check()
         except TemporaryFailure as error:
-            print(f"{stage}: {error}", file=sys.stderr, flush=True)
+            print(printable(f"{stage}: {error}"), file=sys.stderr, flush=True)
             _leave_at_once(error.exit_code)
         _leave_at_once(0)
 
