@@ -37,7 +37,7 @@ _NEEDED = ("model_type", "vocab_size")
 
 
 class Origin(Protocol):
-    """A place that has a model's files.
+    """A source of a model's files.
 
     Attributes:
         name: its name for messages.
@@ -61,14 +61,14 @@ def bring(origin: Origin, source: ModelSource, folder: Path) -> None:
     """Put model.safetensors and config.json into a folder. Shards become one file.
 
     Args:
-        origin: the place that has the files.
+        origin: the source of the files.
         source: the section download.model of params.yaml.
         folder: an existing folder.
 
     Raises:
         DataError: a file is not the one expected.
-        ServiceUnavailable: the place does not answer.
-        ConfigError: the place has no such file, or the model has another architecture than params.yaml says.
+        ServiceUnavailable: the source does not answer.
+        ConfigError: the source has no such file, or the model has another architecture than params.yaml says.
     """
     [config] = _checked(origin, [CONFIG], source.config_sha256, f"{KEY}.config_sha256")
     check_config(read_json(config, made_by=_OTHER_REPO), source)

@@ -103,7 +103,7 @@ class _Summary:
 
     def text(self, *, name_files: bool) -> str:
         files = self._files() if name_files else [_IN_THE_CACHE]
-        tracked = tracker.place(self._root, stays=name_files)
+        tracked = tracker.store_lines(self._root, stays=name_files)
         lines = [
             *entry("profile", [self._settings.profile]),
             *entry("changed", self._changed()),

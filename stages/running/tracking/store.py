@@ -96,7 +96,7 @@ def prepare() -> None:
             database.prepare(path)
     except Exception as error:
         reason = " ".join(str(error).split())
-        fix = "set MLFLOW_TRACKING_URI to another place, or move the file away"
+        fix = "set MLFLOW_TRACKING_URI to another address, or move the file away"
         raise ServiceUnavailable(f"MLflow's database {path}: {reason[:300]}", fix) from error
 
 

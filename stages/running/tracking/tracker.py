@@ -31,7 +31,6 @@ __all__ = [
     "create_run",
     "download",
     "end",
-    "place",
     "prepare",
     "publish",
     "publish_files",
@@ -39,6 +38,7 @@ __all__ = [
     "stage",
     "stage_over",
     "stage_variables",
+    "store_lines",
     "tag_stages",
     "uri",
 ]
@@ -159,7 +159,7 @@ def publish_files(root: Path, source: str) -> late.Late:
         raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason[:300]}", fix) from error
 
 
-def place(root: Path, *, stays: bool) -> list[str]:
+def store_lines(root: Path, *, stays: bool) -> list[str]:
     """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
 
     Args:

@@ -53,7 +53,7 @@ def lock() -> None:
 
 def place() -> list[str]:
     """The lines of the summary that tell where in MLflow the results are."""
-    return tracker.place(Path(), stays=True)
+    return tracker.store_lines(Path(), stays=True)
 
 
 def test_a_run_without_tracking_is_published_later_and_once(
