@@ -209,6 +209,7 @@ def main() -> None:
         help=f"let the next such request fail: {', '.join(FAULTS)}",
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not have
     hub = FakeHub(options.folder, options.repo, options.revision, options.port)
     for method, file, fault in options.fault:
         hub.script(method, file, fault)
