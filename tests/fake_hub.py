@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import signal
 import threading
 import time
 from collections import defaultdict, deque
