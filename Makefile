@@ -21,7 +21,7 @@ setup: $(VENV)/installed  ## make .venv with the locked versions; every other co
 run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
 	@$(RUN) -m flows.run
 
-test: $(VENV)/installed-dev   ## run the tests, in about two minutes on two idle cores
+test: $(VENV)/installed-dev   ## run the tests, in five to seven minutes on two cores
 	@$(RUN) -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/installed-dev  ## run the slow tests too
