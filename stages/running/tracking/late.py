@@ -21,7 +21,7 @@ from stages.common.results.finetune import HISTORY
 from stages.common.results.judge import VERDICTS
 from stages.params import reading, whole
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
-from stages.running.tracking import mirror, published, store
+from stages.running.tracking import metric_names, mirror, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,22 +130,21 @@ def _is_code_here(root: Path, lock: Mapping[str, Any]) -> bool:
 
 def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
     """Log what the results have cost, if they were made in this folder, and if the run does not have it."""
-    costs: dict[str, Any] = {}
+    costs: dict[str, float] = {}
     try:
         if (root / TRAINING_COSTS).exists():
             trained = read_metrics(root / TRAINING_COSTS, TrainingCosts, made_by=f"rm {TRAINING_COSTS}")
             if _is(root / HISTORY, trained.history):
-                costs |= trained.model_dump(exclude_unset=True)
+                costs |= metric_names.of_training_costs(trained)
         if (root / JUDGING_COSTS).exists():
             judged = read_metrics(root / JUDGING_COSTS, JudgingCosts, made_by=f"rm {JUDGING_COSTS}")
             if _is(root / VERDICTS, judged.verdicts):
-                costs |= {f"judge_{name}": value for name, value in judged.model_dump(exclude_unset=True).items()}
+                costs |= metric_names.of_judging_costs(judged)
     except DataError:
         return  # costs are no result
     there = mlflow.get_run(run_id).data.metrics
     now = time.time_ns() // 1_000_000
-    known = {f"cost/{name}": value for name, value in costs.items() if isinstance(value, int | float)}
-    store.log_metrics(mlflow, run_id, [(name, float(v), now, 0) for name, v in known.items() if name not in there])
+    store.log_metrics(mlflow, run_id, [(name, float(v), now, 0) for name, v in costs.items() if name not in there])
 
 
 def _is(path: Path, digest: str | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
 from stages.common.metrics.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+from stages.common.records import Metrics
 from stages.common.results.finetune import StepRecord
 from stages.running.costs import JudgingCosts, TrainingCosts
 
@@ -43,12 +44,17 @@ def of_step(row: StepRecord) -> dict[str, float]:
 
 def of_training_costs(costs: TrainingCosts) -> dict[str, float]:
     """What a training cost: ``cost/...``, the numbers alone."""
-    return {f"cost/{name}": value for name, value in costs.model_dump().items() if isinstance(value, int | float)}
+    return _costs("cost/", costs)
 
 
 def of_judging_costs(costs: JudgingCosts) -> dict[str, float]:
     """What asking a judge cost: ``cost/judge_...``."""
-    return {f"cost/judge_{name}": value for name, value in costs.model_dump(exclude_unset=True).items()}
+    return _costs("cost/judge_", costs)
+
+
+def _costs(prefix: str, costs: Metrics) -> dict[str, float]:
+    known = costs.model_dump(exclude_unset=True)
+    return {f"{prefix}{name}": value for name, value in known.items() if isinstance(value, int | float)}
 
 
 def _of_training(found: FinetuneMetrics) -> Figures:
