@@ -60,6 +60,7 @@ def test_a_workspace_in_use_is_respected(folder: Path) -> None:
     refused(folder, f".cache/workspaces/run-1/owner: process {os.getpid()} (a run of its own)")
 
 
+@pytest.mark.thorough
 def test_a_dvc_at_work_is_respected(folder: Path) -> None:
     project = flow_project.create(folder / "project")
     for name in ("Makefile", "tools"):

@@ -136,6 +136,7 @@ def test_wrong_bytes(web: FakeHub, target: Path) -> None:
     assert_untouched(target)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ["drip", "drip headers"])
 def test_a_server_that_drips_is_left(
     web: FakeHub, target: Path, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

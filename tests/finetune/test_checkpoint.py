@@ -698,6 +698,7 @@ def check_the_end(folder: Path, expected: dict[str, str], said: str, step: int) 
     assert not [path for path in folder.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
+@pytest.mark.thorough
 def test_sigkill_at_a_few_moments_and_run_again_gives_the_same_files(prepared):
     folder, expected = prepared
     log: list[str] = []

@@ -208,6 +208,7 @@ def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
     assert launch._cores() == os.cpu_count()
 
 
+@pytest.mark.thorough
 def test_a_wrong_number_of_processes_is_an_error(tmp_path):
     small_pipeline.make(tmp_path, overlay={"finetune": {"devices": 2}})
     environment = os.environ | {

@@ -148,6 +148,7 @@ def test_a_line_that_is_not_utf_8_is_told_after_the_others_were_given():
         next(lines)
 
 
+@pytest.mark.thorough
 def test_as_a_program_it_answers_what_is_piped_in(folder, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "flows.chat", "--model", str(folder), "--max-new-tokens", "3", "--temperature", "0.8"],

@@ -139,6 +139,7 @@ FEW = {"batch_size": 2, "max_new_tokens": 2, "models": ["tuned"]}
 CUTS = [0, 7, 16, 17, 32, 40, 48, 64, 69, 70]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked, precision):
     """In bf16 a window that was begun is asked whole, but nothing is kept twice."""
@@ -234,6 +235,7 @@ def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(pro
     assert f"{job.ANSWERS} keeps answers of the base model from another run, 0 MiB; rm those not needed" in said
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_after_another_one_with_other_values(project, asked, capsys):
     set_generate(project, max_new_tokens=9)
     main()
@@ -458,6 +460,7 @@ program.run("generate", generate.main)
 """
 
 
+@pytest.mark.thorough
 def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
     sizes = {"n_embd": 64, "n_head": 4, "n_positions": 49152}
     overlay = {

@@ -78,6 +78,7 @@ stages:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("types", ["reflink,hardlink,copy", "hardlink,copy", "symlink,copy", "copy"])
 def test_dvc_fails_where_a_shortage_is_told_and_nowhere_else(tmp_path, monkeypatch, types):
     """9 MiB on a disk of 16 MiB, whose file system clones no files."""

@@ -120,6 +120,7 @@ def append(path: Path, text: str) -> None:
         stream.write(text)
 
 
+@pytest.mark.thorough
 def test_a_value_edited_during_the_training_is_not_recorded_and_put_back_costs_nothing(repository, repro):
     runs = cached_runs(repository)
     first = repro("finetune")
@@ -162,6 +163,7 @@ def test_the_new_value_trains_with_the_new_value(repository, repro):
     assert locked(repository, "finetune")["learning_rate"] == 0.0001
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("path", "named"),
     [
@@ -240,6 +242,7 @@ def test_a_stage_started_by_hand_says_so_and_succeeds(repository):
     assert (repository / TUNED_MODEL).is_dir()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stage_ends_within_a_second_when_its_dvc_is_killed_and_saves_its_work(repository, repro, number):
     run = repro("finetune")

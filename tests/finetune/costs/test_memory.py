@@ -201,6 +201,7 @@ def child(code: str, *arguments: str, folder: Path = ROOT) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -343,6 +344,7 @@ program.run("finetune", finetune.main)
 """
 
 
+@pytest.mark.thorough
 def test_a_stage_that_runs_out_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
     import importlib
 

@@ -119,6 +119,7 @@ def test_a_database_that_an_mlflow_is_making_is_waited_for(
     assert list(folder.glob("mlflow.db.half-made-*")) == []
 
 
+@pytest.mark.thorough
 def test_a_killed_maker_and_one_beside_it_leave_no_run_untracked(folder: Path) -> None:
     first, second = start(folder), start(folder)
     wait_until(lambda: makes_tables(folder), 120)

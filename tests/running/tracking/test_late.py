@@ -195,6 +195,7 @@ def publish(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_the_command_puts_results_into_a_store_that_was_lost(locked: Path, empty_database: Path) -> None:
     through_the_flow(locked, {"judge"})
     assert place()[1:] == ["compare     make ui"]

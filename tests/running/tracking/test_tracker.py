@@ -191,6 +191,7 @@ def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(proje
     assert "judge" not in lock, "DVC has not written the entry of the stage that is under way"
 
 
+@pytest.mark.thorough
 def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +288,7 @@ def test_a_closed_port_costs_one_line(
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_a_server_that_never_answers_holds_nothing_up(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -430,6 +432,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 def test_one_dvc_repro_is_one_run(project: Path, client: MlflowClient) -> None:
     dvc_project(project, {"split": "", "finetune": "split", "judge": "finetune"})
     assert repro(project).returncode == 0
