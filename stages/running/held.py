@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from stages.common import paths
@@ -67,6 +68,11 @@ def values_read(tree: Any) -> None:
         _before = inputs.with_values_of(_before, tree)
 
 
+def values_of_stage() -> Mapping[str, Any]:
+    """The values that the stage of this process has read, by dotted key; none in another program."""
+    return {} if _before is None else _before.values
+
+
 def changed() -> bool:
     """Whether the result of this process's stage would be refused if the stage ended at this moment."""
     return _before is not None and dvc_runs(_stage) and bool(inputs.changes(_before))
@@ -120,7 +126,7 @@ def _tell_changes() -> None:
         time.sleep(_LOOK_SECONDS)
         now = inputs.values_now(before)
         # None at all: the file is being written.
-        found = inputs.value_changes(before.values, now, "the stage") if now else []
+        found = inputs.value_changes(before.values, now, "when the stage began") if now else []
         if found and found == told:
             fix = f"put it back in {paths.PARAMS} before the stage ends, or DVC does not record the result"
             say(f"{_stage}: {'; '.join(found)}; {fix}")
