@@ -92,7 +92,6 @@ TESTED_ELSEWHERE = {
     "stages/running/code_of.py": "test_architecture.py",
     "stages/running/costs.py": "running/test_summary.py",
     "stages/running/devices.py": "running/test_gpu.py",
-    "stages/running/orphans.py": "finetune/test_checkpoint.py",
     "stages/running/out_of_memory.py": "finetune/costs/test_memory.py",
     "stages/running/proxies.py": "download/test_fetch.py",
     "stages/running/run_key.py": "finetune/test_checkpoint.py",
