@@ -19,7 +19,7 @@ stage = subprocess.Popen([sys.executable, sys.argv[2]])
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 stage.wait()
 """
-#: A stage of ten seconds, which tells of a SIGTERM. Its timer goes off before it is ready, as that of a download does.
+#: A stage of three seconds, which tells of a SIGTERM. Its timer goes off before it is ready, as that of a download does.
 _STAGE = """
 import os, signal, time
 from stages.running import orphans
@@ -35,7 +35,7 @@ orphans.end_with_dvc()
 signal.setitimer(signal.ITIMER_REAL, 0.01)
 signal.pause()
 print("ready", flush=True)
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 3
 while time.monotonic() < deadline:
     time.sleep(0.05)
 print("worked on", flush=True)
