@@ -35,6 +35,16 @@ def written() -> list[Path]:
     return [folder()] if "DVC_STAGE" in os.environ and DVC.is_dir() else []
 
 
+def existing(path: Path) -> Path:
+    """A path, or the nearest above it that is there: it tells the disk of a path that is yet to be made."""
+    return next(found for found in (path, *path.absolute().parents) if found.exists())
+
+
+def free(path: Path) -> int:
+    """Bytes free on the disk of a path, which need not exist yet."""
+    return shutil.disk_usage(existing(path)).free
+
+
 @dataclass(frozen=True)
 class Copy:
     """The copy that DVC will make of a result.
@@ -54,11 +64,11 @@ def copy_of(result: Path) -> Copy | None:
     """The copy that DVC will make of a result at this path, which need not exist yet; None where it makes none."""
     if not written():
         return None
-    beside, cache = _existing(result.parent), _existing(folder())
+    beside, cache = existing(result.parent), existing(folder())
     shared = beside.stat().st_dev == cache.stat().st_dev
     if shared and _linked(beside, cache):
         return None
-    return Copy(folder(), shared, shutil.disk_usage(cache).free)
+    return Copy(folder(), shared, free(cache))
 
 
 def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
@@ -103,11 +113,6 @@ def _hard_links(source: Path, target: Path) -> bool:
         target.hardlink_to(source)
         return True
     return False
-
-
-def _existing(path: Path) -> Path:
-    """A path, or the folder above it that is there."""
-    return next(found for found in (path, *path.absolute().parents) if found.exists())
 
 
 def _settings(name: str) -> Iterator[tuple[Path, str]]:

@@ -176,9 +176,9 @@ class Begun:
         return cls(**json.loads(text))
 
 
-def entry_of(stage: str, root: Path = Path()) -> Entry | None:
-    """What dvc.yaml says of a stage; None where it does not know the stage."""
-    return _entries(root).get(stage)
+def entry_of(stage: str) -> Entry | None:
+    """What the dvc.yaml of the working directory says of a stage; None where it does not know the stage."""
+    return _entries(Path()).get(stage)
 
 
 def changes(before: Inputs) -> list[str]:
@@ -188,6 +188,15 @@ def changes(before: Inputs) -> list[str]:
         time.sleep(_AGAIN_SECONDS)
         found = before.changes(Inputs.of(before.entry, before), "the stage")
     return found
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of change and inode of a file, which differ once it is written again; None where it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def values_now(before: Inputs) -> dict[str, Any]:
@@ -300,11 +309,12 @@ def _files_in(path: Path) -> Iterator[Path]:
 
 
 def _mark(path: Path, known: Mark | None) -> Mark:
+    at = stamp(path)
+    if at is not None and known is not None and known[:3] == at:
+        return known
     try:
-        found = path.stat()
-        at = (found.st_size, found.st_mtime_ns, found.st_ino)
-        if known is not None and known[:3] == at:
-            return known
-        return Mark(*at, sha256(path) if found.st_size <= HASHED_BYTES else None)
+        if at is not None:
+            return Mark(*at, sha256(path) if at[0] <= HASHED_BYTES else None)
     except OSError:
-        return Mark(-1, 0, 0, MISSING)  # removed at this moment, or a link that leads nowhere
+        pass
+    return Mark(-1, 0, 0, MISSING)  # removed at this moment, or a link that leads nowhere

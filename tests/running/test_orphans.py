@@ -19,7 +19,7 @@ stage = subprocess.Popen([sys.executable, sys.argv[2]])
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 stage.wait()
 """
-#: A stage of three seconds, which tells of a SIGTERM. Its timer goes off before it is ready, as that of a download does.
+#: A stage of three seconds, which tells of signals. Its timer goes off before it is ready, as in a download.
 _STAGE = """
 import os, signal, time
 from stages.running import orphans
