@@ -1,4 +1,4 @@
-"""What a stage prints for people: messages, progress bars, forecasts and durations."""
+"""What a stage prints for people: messages, progress bars, forecasts, durations and sizes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from stages.running import environment
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
 SECONDS_BEFORE = 2.0
+#: Bytes of a GiB.
+GIB = 1 << 30
 
 
 def say(message: str) -> None:
@@ -107,6 +109,11 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: int) -> str:
+    """A number of bytes as text: 1.5 GiB, or 12 MiB below a tenth of that."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
 
 
 def _silent() -> bool:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.running.console import size
+
 DVC = Path(".dvc")
 #: Link types of a repository that sets none.
 _DEFAULT_TYPES = "reflink,copy"
@@ -82,8 +84,7 @@ def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
     copy = copy_of(result)
     if copy is None or copy.free + (freed if copy.shared else 0) >= taken:
         return None
-    wanted, free = (f"{count / (1 << 20):,.1f} MiB" for count in (taken, copy.free))
-    return f"{copy.folder}: DVC's copy of {result} takes {wanted}, and {free} are free"
+    return f"{copy.folder}: DVC's copy of {result} takes {size(taken)}, and {size(copy.free)} are free"
 
 
 def _linked(beside: Path, cache: Path) -> bool:

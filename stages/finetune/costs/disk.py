@@ -11,7 +11,7 @@ from typing import Self
 from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
 from stages.running import dvc_cache
-from stages.running.out_of_memory import size
+from stages.running.console import size
 
 
 def state_bytes(trained: int, settings: Finetune) -> int:

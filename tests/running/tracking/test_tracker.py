@@ -268,6 +268,17 @@ def test_an_identity_is_not_that_of_a_later_process_with_the_same_id() -> None:
     assert execution.is_gone(f"{host}:{pid}:{int(start) - 1}:{namespace}")
 
 
+def test_marks_that_ended_executions_have_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    host, pid, _, namespace = execution.identity().rsplit(":", 3)
+    ended, elsewhere, long_ago = (f"{host}:{pid}:1:{namespace}", f"box:{pid}:1:5", f"other-box:{pid}:1:5")
+    for name in (ended, elsewhere, long_ago):
+        (execution.MARKS / name).mkdir(parents=True)
+    os.utime(execution.MARKS / long_ago, (0, 0))
+    execution.mark(execution.Execution(execution.identity(), "dvc"), "split")
+    assert {path.name for path in execution.MARKS.iterdir()} == {elsewhere, execution.identity()}
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
