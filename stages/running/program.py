@@ -168,7 +168,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and orphans.reason():
         # Another dvc may be at work on these files already.
         if has_succeeded(stage):
-            message += f"\n  dvc checkout {stage} puts the results of its last success back"
+            message += f"\n  dvc checkout --force {stage} puts the results of its last success back"
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(BrokenPipeError):  # whoever read it is gone

@@ -98,7 +98,7 @@ def _check_files(root: Path, tree: Mapping[str, Any]) -> None:
             raise DataError(what, "dvc repro")
         if (md5 := _md5(root / path)) != named[str(path)]:
             what = f"{path}: expected the MD5 in {lock.LOCK}, {named[str(path)]}, found {md5}"
-            raise DataError(what, "dvc checkout for the file of dvc.lock, or dvc repro for a new run")
+            raise DataError(what, "dvc checkout --force for the file of dvc.lock, or dvc repro for a new run")
 
 
 def _check_values(root: Path, tree: Mapping[str, Any]) -> None:
