@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.common.printable import printable
-from stages.running import environment
+from stages.running import environment, streams
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
@@ -38,9 +38,10 @@ def say(message: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if sys.stdout.fileno() == 1:  # Python would try once more at its end, and end with 120
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(1)
+        with contextlib.suppress(OSError):
+            print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(2)
 
 
 def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
