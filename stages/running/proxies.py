@@ -82,12 +82,10 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def spare_loopback() -> None:
-    """Add loopback to NO_PROXY of this process, and so of those that it starts; ``*``, which names all, stays alone."""
+    """Add loopback to NO_PROXY of this process, and so of those that it starts."""
     before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host.strip() for host in before.split(",") if host.strip()]
-    if "*" in hosts:
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"  # in a list urllib does not know it
-    elif missing := [host for host in _LOOPBACK if host not in hosts]:
+    if missing := [host for host in _LOOPBACK if host not in hosts]:
         # Both spellings: urllib reads the small one first.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join([*hosts, *missing])
 
