@@ -27,9 +27,9 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import bookkeeping, dvc_cache, environment, held, out_of_memory, signals
+from stages.running import bookkeeping, dvc_cache, environment, held, signals
 from stages.running.code_of import code_of
-from stages.running.console import progress, say
+from stages.running.console import progress, say, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
@@ -199,11 +199,12 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     folder = paths.CACHE / "finetune" / key
     sweep(TUNED_MODEL)  # what a killed run has left of it
     state = disk.state_bytes(outputs.parameters(model, trained=True), run.recipe)
-    size = 4 * outputs.parameters(model)
+    model_size = 4 * outputs.parameters(model)
 
     def room_now() -> disk.Room:
         copy = dvc_cache.copy_of(TUNED_MODEL)
-        return disk.Room.of(folder, TUNED_MODEL, checkpoint=state, at_once=checkpoint.KEPT + 1, model=size, copy=copy)
+        kept = checkpoint.KEPT + 1
+        return disk.Room.of(folder, TUNED_MODEL, checkpoint=state, at_once=kept, model=model_size, copy=copy)
 
     room = room_now()
     say(str(room))
@@ -219,7 +220,7 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     if others := found.others():
         say(
             f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
-            f"{out_of_memory.size(disk.used(*others))}; rm -r those not needed"
+            f"{size(disk.used(*others))}; rm -r those not needed"
         )
     return found
 

@@ -29,9 +29,9 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answer_progress, bookkeeping, dvc_cache, held, out_of_memory, writable
+from stages.running import answer_progress, bookkeeping, dvc_cache, held, writable
 from stages.running.code_of import code_behind
-from stages.running.console import say
+from stages.running.console import say, size
 from stages.running.run_key import run_key
 
 
@@ -208,6 +208,6 @@ def clean_up(job: Job) -> None:
         elif job.name not in KEPT:
             job.journal.clear()
         if others := keep_newest(job.journal.path, f"{job.name}-*.jsonl"):
-            size = out_of_memory.size(sum(path.stat().st_size for path in others))
+            taken = size(sum(path.stat().st_size for path in others))
             runs = "another run" if len(others) == 1 else f"{len(others)} other runs"
-            say(f"{ANSWERS} keeps answers of the {job.name} model from {runs}, {size}; rm those not needed")
+            say(f"{ANSWERS} keeps answers of the {job.name} model from {runs}, {taken}; rm those not needed")

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 
 from stages.gpt2.model import GPT2Config
 from stages.params.generate import Generate
-from stages.running.out_of_memory import explained, size
+from stages.running.console import size
+from stages.running.out_of_memory import explained
 
 
 def shortage_explained(

@@ -1,8 +1,8 @@
-"""What a stage prints for people: messages, progress bars, forecasts and durations."""
+"""What a stage prints for people: messages, progress bars, forecasts, durations and sizes."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -11,11 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.common.printable import printable
-from stages.running import environment
+from stages.running import environment, streams
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
 SECONDS_BEFORE = 2.0
+#: Bytes of a GiB.
+GIB = 1 << 30
 
 
 def say(message: str) -> None:
@@ -36,9 +38,10 @@ def say(message: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if sys.stdout.fileno() == 1:  # Python would try once more at its end, and end with 120
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(1)
+        with contextlib.suppress(OSError):
+            print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(2)
 
 
 def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
@@ -107,6 +110,11 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: int) -> str:
+    """A number of bytes as text: 1.5 GiB, or 12 MiB below a tenth of that."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
 
 
 def _silent() -> bool:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from stages.common import paths
@@ -36,11 +37,14 @@ def hold(stage: str) -> None:
 
     Raises:
         TemporaryFailure: it differs from what the run of which the stage is part began with, or from what the process
-            that has started this one has read.
+            that has started this one has read; or dvc.yaml, by which DVC runs the stage, does not say what it reads.
     """
     global _stage, _before, _run
     entry = inputs.entry_of(stage)
     if entry is None:
+        if dvc_runs(stage) and inputs.PIPELINE.exists():
+            what = f"{inputs.PIPELINE}: no stage {stage}, which DVC runs: it has changed, or is being written"
+            raise TemporaryFailure(what, inputs.RUN_AGAIN)
         return  # another program than a stage of this pipeline
     _stage, _before = stage, Inputs.of(entry)
     if worker() is not None:
@@ -65,6 +69,11 @@ def values_read(tree: Any) -> None:
     global _before
     if _before is not None:
         _before = inputs.with_values_of(_before, tree)
+
+
+def values_of_stage() -> Mapping[str, Any]:
+    """The values that the stage of this process has read, by dotted key; none in another program."""
+    return {} if _before is None else _before.values
 
 
 def changed() -> bool:
@@ -116,11 +125,16 @@ def _compare_with_run() -> None:
 def _tell_changes() -> None:
     """Say once that a value of this stage is edited while it is at work."""
     told: list[str] = []
+    seen: tuple[int, int, int] | None = None
     while (before := _before) is not None:
         time.sleep(_LOOK_SECONDS)
+        # To read the file takes 10 ms, in which the stage's own thread may wait.
+        last, seen = seen, inputs.stamp(paths.PARAMS)
+        if seen == last and not told:
+            continue
         now = inputs.values_now(before)
         # None at all: the file is being written.
-        found = inputs.value_changes(before.values, now, "the stage") if now else []
+        found = inputs.value_changes(before.values, now, "when the stage began") if now else []
         if found and found == told:
             fix = f"put it back in {paths.PARAMS} before the stage ends, or DVC does not record the result"
             say(f"{_stage}: {'; '.join(found)}; {fix}")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stages.common.locks import locked_if_possible
 
-#: The beginning of their names, by which nobody else's folder is taken for ours.
-PREFIX = "instruct-pipeline-"
+#: The beginning of their names, by which no other folder is taken for one: beside them may be that of the GPU locks.
+PREFIX = "instruct-pipeline-files-"
 #: Seconds after which a folder that no process holds counts as left behind.
 LEFT_SECONDS = 86_400.0
 

@@ -15,7 +15,7 @@ PROMPT = ["instruction", "input"]
 PLACEHOLDERS = frozenset(
     {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
 )
-#: The headings of an answer in the prompt templates of stages/tokenize/prompt.py.
+#: The headings of an answer in the prompt styles in stages/tokenize/styles.py, which a test compares.
 HEADINGS = ("### Response:", "<|assistant|>")
 
 

@@ -318,7 +318,7 @@ def test_shards_from_the_hub(other: FakeHub, out: Path) -> None:
         "sha256sum model-*-of-*.safetensors | sha256sum", shell=True, cwd=other.folder, capture_output=True
     )
     pinned = printed.stdout.decode().split()[0]
-    for name in ("first", "second"):
+    for name in ("first", "second", "third"):
         (out / name).mkdir()
     other.script("GET", names[1], "wrong bytes")
     with Downloader(other.endpoint, out / "cache") as running:
@@ -329,6 +329,10 @@ def test_shards_from_the_hub(other: FakeHub, out: Path) -> None:
         "a": [0.0, 1.0, 2.0],
         "b": [0.0, 1.0, 2.0, 3.0],
     }
+    [cached] = (out / "cache").rglob("model.safetensors.index.json")
+    cached.resolve().write_text("{")
+    with Downloader(other.endpoint, out / "cache") as running:
+        assert running.fetch(out / "third", sha256=pinned) == (0, "")
     with Downloader("http://127.0.0.1:9", out / "cache", HF_HUB_OFFLINE="1") as offline:
         assert offline.fetch(out / "second", sha256=pinned) == (0, "")
         code, told = offline.fetch(out, sha256="0" * 64)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.running import temporary
+from stages.running import gpu, temporary
 from tests.root import ROOT
 
 HOLD = "import time; from stages.running import temporary\n"
@@ -59,3 +59,24 @@ def test_young_folders_and_those_of_others_stay(folder):
         pass
 
     assert sorted(folder.iterdir()) == [young, others]
+
+
+def test_the_gpu_locks_of_this_user_are_never_removed(folder, monkeypatch):
+    """They are there too, where the machine has no folder for locks; without them two processes would share a GPU."""
+    locks = folder / gpu.lock_folder().name
+    monkeypatch.setenv("PIPELINE_GPU_LOCKS", str(locks))
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a")
+    with gpu.lease():
+        os.utime(locks, TWO_DAYS_AGO)
+        with temporary.folder():
+            assert list(locks.iterdir()) == [locks / "GPU-a.lock"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
+def test_the_folder_of_another_user_stays(folder):
+    theirs = folder / f"{temporary.PREFIX}theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, -1)
+    os.utime(theirs, TWO_DAYS_AGO)
+    with temporary.folder():
+        assert theirs.exists()

@@ -81,8 +81,9 @@ def test_a_path_that_leads_through_a_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "artifacts").write_text("no folder")
 
-    with pytest.raises(InputOutputError, match=r"^artifacts/judge: cannot be written: Not a directory"):
+    with pytest.raises(InputOutputError, match=r"^artifacts/judge: cannot be written: Not a directory") as caught:
         writable.check("judge")
+    assert caught.value.fix == f"remove {tmp_path}/artifacts, which is a file, and run the same command again"
 
 
 @pytest.mark.thorough

@@ -23,7 +23,8 @@ from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import keeps_weights
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune, Lora
-from stages.running.out_of_memory import explained, size
+from stages.running.console import size
+from stages.running.out_of_memory import explained
 
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
 #: 150 MB in the runs measured (docs/decisions.md).

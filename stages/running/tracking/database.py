@@ -147,12 +147,12 @@ def _state(path: Path) -> _State:
 
 
 def _is_settled(path: Path) -> bool:
-    """Whether no process has written to a database lately."""
+    """Whether no process has written to a database lately. A time in the future is none at which one has written."""
     times = []
     for file in (path, *(Path(f"{path}{end}") for end in _COMPANIONS)):
         with contextlib.suppress(FileNotFoundError):
             times.append(file.stat().st_mtime)
-    return time.time() - max(times, default=0.0) > _SETTLED_SECONDS
+    return all(abs(time.time() - at) > _SETTLED_SECONDS for at in times)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

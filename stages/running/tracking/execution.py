@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from stages.running import bookkeeping
 #: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
 _RUN = "run"
+#: Seconds after which the folder of another machine's or container's execution counts as left behind.
+_OTHERS_SECONDS = 30 * 86_400.0
 #: What the first stage keeps. Marks of stages do not begin with a dot.
 _FIRST = ".first"
 
@@ -99,7 +102,7 @@ def mark(execution: Execution, stage: str, text: str = "") -> None:
     with bookkeeping.optional(folder / stage):
         if not folder.exists():
             for other in MARKS.glob("*:*:*:*"):
-                if is_gone(other.name):
+                if is_gone(other.name) or (not is_here(other.name) and _age(other) > _OTHERS_SECONDS):
                     shutil.rmtree(other, ignore_errors=True)
         with atomic_file(folder / stage) as stream:
             stream.write(text)
@@ -136,6 +139,13 @@ def mark_run(execution: Execution) -> None:
 def has_run(execution: Execution) -> bool:
     """Whether this execution has an MLflow run."""
     return (MARKS / execution.identity / _RUN).exists()
+
+
+def _age(path: Path) -> float:
+    """Seconds since something was put into a folder; 0 if it is gone."""
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def _is_dvc(command: list[str]) -> bool:

@@ -95,9 +95,8 @@ def prepare() -> None:
             load()
             database.prepare(path)
     except Exception as error:
-        reason = " ".join(str(error).split())
         fix = "set MLFLOW_TRACKING_URI to another address, or move the file away"
-        raise ServiceUnavailable(f"MLflow's database {path}: {reason[:300]}", fix) from error
+        raise ServiceUnavailable(f"MLflow's database {path}: {reason(error)}", fix) from error
 
 
 def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
@@ -250,7 +249,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
     except (MlflowException, OSError, sqlite3.Error) as error:
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason(error)}", "see MLFLOW_TRACKING_URI") from error
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
@@ -294,9 +293,13 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
 
 
 def warn(error: Exception) -> None:
-    """Say in one line that tracking does not work, without a password that the address may hold."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    say(_hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
+    """Say in one line that tracking does not work."""
+    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on one line of 300 characters, without a password: MLflow quotes the address with it."""
+    return _hidden(" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def shown_uri(root: Path = Path()) -> str:
@@ -305,7 +308,7 @@ def shown_uri(root: Path = Path()) -> str:
 
 
 def _hidden(text: str) -> str:
-    return re.sub(r"(://)[^@/\s]*@", r"\1***@", text)
+    return re.sub(r"(://)[^/\s]*@", r"\1***@", text)
 
 
 def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:

@@ -154,9 +154,8 @@ def publish_files(root: Path, source: str) -> late.Late:
     except PipelineError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason[:300]}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.reason(error)}", fix) from error
 
 
 def store_lines(root: Path, *, stays: bool) -> list[str]:

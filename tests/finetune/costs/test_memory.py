@@ -24,7 +24,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Lora
-from stages.running.out_of_memory import GIB, size
+from stages.running.console import GIB, size
 from tests import small_pipeline
 from tests.finetune.costs.test_work import ON_CPU, RECIPE, ROWS, SIZES
 from tests.root import ROOT

@@ -66,10 +66,12 @@ def left_half_made(path: Path) -> None:
     os.utime(path, (1e9, 1e9))
 
 
+@pytest.mark.parametrize("written", [1e9, 4e9], ids=["long ago", "by a clock that was ahead"])
 def test_one_that_was_left_half_made_is_set_aside_and_the_run_is_tracked(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], written: float
 ) -> None:
     left_half_made(folder / "mlflow.db")
+    os.utime("mlflow.db", (written, written))
     before = (folder / "mlflow.db").read_bytes()
     run_id = tracker.create_run(folder)
     (aside,) = folder.glob("mlflow.db.half-made-*")
