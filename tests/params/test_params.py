@@ -88,6 +88,22 @@ def test_what_python_says_of_a_value_is_not_shown(tmp_path: Path, value: str) ->
     assert "invalid literal" not in raised.value.what
 
 
+@pytest.mark.parametrize("section", ["generate", "judge"])
+@pytest.mark.parametrize(("value", "wrong"), [(0.0, False), (1e-6, False), (9e-7, True), (1e-307, True), (5e-324, True)])
+def test_a_temperature_is_0_or_large_enough_to_sample(tmp_path: Path, section: str, value: float, wrong: bool) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    tree[section]["temperature"] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(tree))
+    if not wrong:
+        assert getattr(whole.load(path), section).temperature == value
+        return
+    with pytest.raises(ConfigError) as raised:
+        whole.load(path)
+    expected = f"expected 0, which is greedy decoding, or 1e-06 or more; found {value:g}"
+    assert raised.value.what.endswith(f"\n  - {section}.temperature: {expected}")
+
+
 @pytest.mark.parametrize(("repo", "wrong"), [(None, True), ("models/gpt2", False)])
 def test_a_folder_needs_its_path(tmp_path: Path, repo: str | None, wrong: bool) -> None:
     tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
