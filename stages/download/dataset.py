@@ -115,7 +115,7 @@ def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
     try:
         return json.loads(text, object_pairs_hook=_Object), None
     except json.JSONDecodeError as error:
-        return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg}"
+        return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg.removesuffix(' at')}"
     except RecursionError:
         return None, "not JSON that can be read: lists or objects are nested too deeply"
     except ValueError:

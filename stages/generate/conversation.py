@@ -17,6 +17,7 @@ from typing import Annotated, Any, TextIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.printable import printable
@@ -143,7 +144,7 @@ def bounded(name: str) -> Callable[[str], Any]:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, found {text}") from None
+            raise argparse.ArgumentTypeError(mistakes.describe(error.errors()[0])) from None
 
     return parse
 
