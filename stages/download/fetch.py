@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
+from stages.common.plurals import counted
 from stages.download.contents import refuse_other_contents
 from stages.download.pace import Pace, TooSlow, measured
 from stages.running.console import say
@@ -88,7 +89,7 @@ def fetch(source: str, target: Path, sha256: str | None, *, key: str, fix: str, 
             if wait is None:
                 through = f", {proxy}" if proxy else ""
                 raise ServiceUnavailable(
-                    f"{source}: {failure} ({len(waits) + 1} attempts{through})",
+                    f"{source}: {failure} ({counted(len(waits) + 1, 'attempt')}{through})",
                     "check the network" + (f", {proxy.fix}" if proxy else "") + " and run the same command again, "
                     f"or set {key} in params.yaml to a local copy",
                 ) from failure
@@ -121,7 +122,7 @@ def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source:
         stream.flush()
         refuse_other_contents(Path(stream.name), name=source, fix=f"correct {key} in params.yaml")
         if sha256 is not None and digest.hexdigest() != sha256:
-            found = f"found {digest.hexdigest()} ({size:,} bytes)"
+            found = f"found {digest.hexdigest()} ({counted(size, 'byte')})"
             raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", fix)
 
 

@@ -35,6 +35,12 @@ class GPT2Config:
     n_positions: int
     vocab_size: int = VOCABULARY_SIZE
 
+    @property
+    def parameters(self) -> int:
+        """The number of weights. With C the width: 12 C² + 13 C a block, 2 C of the last layer norm, the embeddings."""
+        block = 12 * self.n_embd**2 + 13 * self.n_embd
+        return self.n_layer * block + (self.vocab_size + self.n_positions + 2) * self.n_embd
+
 
 class Attend(Protocol):
     """The attention of a pass: which tokens attend to which. `GPT2.forward` takes it besides the tokens.

@@ -96,9 +96,21 @@ class Forecast:
             return
         self._told = True
         done = self._known + self._made
-        if left := self._total - done:
-            rest = duration(seconds / self._made * left)
-            say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; the rest will take about {rest}")
+        if rest := time_left(seconds / self._made * (self._total - done), "the rest will take about {}"):
+            say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; {rest}")
+
+
+def time_left(seconds: float, words: str) -> str:
+    """What is said of the time that is left: nothing where less than half a second is.
+
+    Args:
+        seconds: the time that is left.
+        words: what is said, with ``{}`` for the time.
+
+    >>> time_left(90, "{} left"), time_left(0.4, "{} left")
+    ('1 min 30 s left', '')
+    """
+    return words.format(duration(seconds)) if round(seconds) else ""
 
 
 def duration(seconds: float) -> str:

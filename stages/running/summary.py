@@ -19,6 +19,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
+from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import BASE_MODEL
@@ -145,7 +146,7 @@ class _Summary:
         if found is None:
             return ["not made yet: dvc repro split"]
         rows = found.rows
-        return [f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"]
+        return [f"{rows['train']:,} train, {rows['test']:,} test and {counted(rows['val'], 'validation row')}"]
 
     def _changed(self) -> list[str]:
         """The values of params.yaml that differ from those that the results were made with."""
@@ -182,7 +183,7 @@ class _Summary:
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
         at = f" at {str(source['revision'])[:7]}" if source["weights"] == "hub" else ""
         origin = "random weights" if source["weights"] == "scratch" else f"{source['repo']}{at}"
-        size = f"GPT-2, {source['n_layer']} layers, width {source['n_embd']}"
+        size = f"GPT-2, {counted(source['n_layer'], 'layer')}, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             if trained := self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune"):
                 size += f", {trained.parameters:,} parameters"
