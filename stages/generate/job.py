@@ -90,7 +90,9 @@ class Job:
 
     def shortage_explained(self) -> AbstractContextManager[None]:
         """As `stages.generate.kv_memory.shortage_explained`, for this model."""
-        return kv_memory.shortage_explained(sizes_of(self.name), self.settings, rows=self.rows.count, longest=self.rows.longest)
+        return kv_memory.shortage_explained(
+            sizes_of(self.name), self.settings, rows=self.rows.count, longest=self.rows.longest
+        )
 
 
 class Bf16Effect(NamedTuple):
