@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
@@ -172,7 +173,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
-        print(printable(f"{stage}: {message}"), file=sys.stderr, flush=True)
+        print(printable(hidden(f"{stage}: {message}")), file=sys.stderr, flush=True)
     if process is not None:
         _leave_at_once(code)
     sys.exit(code)

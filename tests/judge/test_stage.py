@@ -265,7 +265,7 @@ def test_a_gone_ollama_leaves_earlier_results_as_they_were(folder, monkeypatch):
     ],
 )
 def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
-    folder, monkeypatch, behaviour, error, counts, said
+    folder, monkeypatch, capsys, behaviour, error, counts, said
 ):
     def behave(body):
         return behaviour if parts(body) == ("friend", "freind") else careful
@@ -275,7 +275,8 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
         ollama(monkeypatch, server)
         with pytest.raises(error) as caught:
             main()
-    assert "1 of 3 answers of the model tuned have no score" in caught.value.what
+    assert "1 of 3 answers of the model tuned has no score" in caught.value.what
+    assert re.search("MLflow +not there; it takes results that stand", capsys.readouterr().out)
     assert said in caught.value.what
     assert (metrics()["tuned"]["invalid"], metrics()["tuned"]["failed"]) == counts
     assert len(verdicts()) == 6
@@ -285,6 +286,7 @@ def test_too_many_answers_without_a_score_fail_the_stage_when_all_is_saved(
         ollama(monkeypatch, server)
         main()
     assert len(server.chats) == counts[1]  # what failed is asked again; what was said that is no score is known
+    assert re.search("MLflow +not there; to add these results: python -m flows.publish", capsys.readouterr().out)
     assert metrics()["difference"]["n"] == 2
 
 
