@@ -95,9 +95,9 @@ class Forecast:
         seconds = self._now() - self._began
         if self._told or self._made < self._least or seconds < SECONDS_BEFORE:
             return
-        self._told = True
         done = self._known + self._made
         if rest := time_left(seconds / self._made * (self._total - done), "the rest will take about {}"):
+            self._told = True
             say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; {rest}")
 
 

@@ -225,7 +225,8 @@ def made_by_an_older_mlflow(path: Path) -> str:
         )
         connection.execute(
             "INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, lifecycle_stage, "
-            "artifact_uri, experiment_id) VALUES (?, 'earlier', 'LOCAL', 'me', 'FINISHED', 1, 'active', 'file:///none', 0)",
+            "artifact_uri, experiment_id) "
+            "VALUES (?, 'earlier', 'LOCAL', 'me', 'FINISHED', 1, 'active', 'file:///none', 0)",
             ["a" * 32],
         )
     return str(before)
