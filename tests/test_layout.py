@@ -51,7 +51,6 @@ TESTED_ELSEWHERE = {
     "stages/common/metrics/judge.py": "judge/test_outputs.py",
     "stages/common/metrics/split.py": "split/test_census.py",
     "stages/common/metrics/tokenize.py": "tokenize/test_counts.py",
-    "stages/common/mistakes.py": "params/test_params.py",
     "stages/common/records.py": "judge/test_outputs.py",
     "stages/common/results/download.py": "test_end_to_end.py",
     "stages/common/results/finetune.py": "finetune/test_outputs.py",

@@ -10,6 +10,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, sweep
 from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.plurals import counted
 from stages.common.records import read_records, write_metrics
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
@@ -131,8 +132,8 @@ def _check(run: Run, sizes: GPT2Config) -> None:
         raise DataError(f"{TOKENS_FOLDER}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
     if run.recipe.warmup_steps >= run.steps:
         raise ConfigError(
-            f"finetune.warmup_steps is {run.recipe.warmup_steps}, and the run has {run.steps} steps: it would end "
-            "before it has reached finetune.learning_rate",
+            f"finetune.warmup_steps is {run.recipe.warmup_steps}, and the run has {counted(run.steps, 'step')}: "
+            "it would end before it has reached finetune.learning_rate",
             f"set finetune.warmup_steps to less than {run.steps}, or train longer, in params.yaml",
         )
 
@@ -180,7 +181,8 @@ def _prepare(run: Run, model: GPT2) -> None:
     """Say what is trained on what. With LoRA the model gets its updates here."""
     compute, team = run.compute, run.team
     say(
-        f"{outputs.parameters(model):,} parameters, {len(run.train)} train rows, {run.steps} steps, "
+        f"{outputs.parameters(model):,} parameters, {counted(len(run.train), 'train row')}, "
+        f"{counted(run.steps, 'step')}, "
         f"{runtime.name_of(compute.dtype)} on {compute.device.type}"
         + (f", {team.size} processes ({run.recipe.parallel})" if team.size > 1 else "")
     )
@@ -219,7 +221,7 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     )
     if others := found.others():
         say(
-            f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
+            f"{folder.parent} has checkpoints of {counted(len(others), 'other run')} that did not finish, "
             f"{size(disk.used(*others))}; rm -r those not needed"
         )
     return found

@@ -17,17 +17,18 @@ from typing import Annotated, Any, TextIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.printable import printable
 from stages.common.records import StopReason
 from stages.common.results.finetune import TUNED_MODEL
-from stages.generate import answering
-from stages.gpt2 import decoding, runtime
+from stages.generate import answering, kv_memory
+from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
-from stages.running import gpu, program
+from stages.running import gpu, out_of_memory, program
 from stages.running.console import say
 from stages.running.signals import Interrupted
 from stages.tokenize.encoding import Encoder
@@ -37,6 +38,7 @@ from stages.tokenize.prompt import STYLE_FILE, PromptStyle, load_style
 REPLACEMENT = "\ufffd"
 #: First word of a line that holds the input of the next instruction.
 INPUT = "/input"
+_SHORTER = "lower --max-new-tokens, or end what else uses this memory"
 HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; \\ at a line's end goes on in the next."
 
 
@@ -80,11 +82,14 @@ def main() -> None:
     with gpu.lease():
         device = runtime.prepare()
         tokenizer = Tokenizer(folder, made_by=made_by)
-        model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
+        sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
+        with kv_memory.no_room_for_model_explained(sizes, folder, bf16=False):
+            model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
         if sys.stdin.isatty():
             say(f"{folder}, prompt style {style.name}. {HOW} Ctrl-D ends.")
         try:
-            talk(model, tokenizer, style, options, decoded(sys.stdin.buffer), sys.stdout)
+            with out_of_memory.explained(lambda: ("besides the model there is no room for an answer", _SHORTER)):
+                talk(model, tokenizer, style, options, decoded(sys.stdin.buffer), sys.stdout)
         except Interrupted:
             say("")
 
@@ -143,7 +148,7 @@ def bounded(name: str) -> Callable[[str], Any]:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, found {text}") from None
+            raise argparse.ArgumentTypeError(mistakes.describe(error.errors()[0])) from None
 
     return parse
 

@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
@@ -171,7 +172,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(OSError):
-        print(printable(f"{stage}: {message}"), file=sys.stderr)
+        print(printable(hidden(f"{stage}: {message}")), file=sys.stderr)
     streams.flush(2)
     if process is not None:
         _leave_at_once(code)

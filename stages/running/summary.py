@@ -18,6 +18,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
+from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import BASE_MODEL
@@ -61,7 +62,7 @@ _FILES = (
 )
 
 
-def text(root: Path = Path(), *, name_files: bool = True) -> str:
+def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -70,17 +71,22 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
         root: folder with params.yaml and artifacts/.
         name_files: whether ``root`` stays, so that its files can be named. Those of a copy of the repository are
             removed with it and are in DVC's cache; the summary says how to get them from there.
+        stands: whether the last stage succeeds, so that its results can be published later.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root).text(name_files=name_files)
+    return _Summary(root).text(name_files=name_files, stands=stands)
 
 
-def tell() -> None:
-    """Print the summary of a run that has succeeded. No fault in it, whatever it is, makes the run a failure."""
+def tell(*, stands: bool) -> None:
+    """Print the summary of a run whose results are written. No fault in it, whatever it is, makes the run a failure.
+
+    Args:
+        stands: whether the last stage succeeds.
+    """
     try:
-        told = text()
+        told = text(stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)
@@ -101,9 +107,9 @@ class _Summary:
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
-    def text(self, *, name_files: bool) -> str:
+    def text(self, *, name_files: bool, stands: bool = True) -> str:
         files = self._files() if name_files else [_IN_THE_CACHE]
-        tracked = tracker.store_lines(self._root, stays=name_files)
+        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands)
         lines = [
             *entry("profile", [self._settings.profile]),
             *entry("changed", self._changed()),
@@ -145,7 +151,7 @@ class _Summary:
         if found is None:
             return ["not made yet: dvc repro split"]
         rows = found.rows
-        return [f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"]
+        return [f"{rows['train']:,} train, {rows['test']:,} test and {counted(rows['val'], 'validation row')}"]
 
     def _changed(self) -> list[str]:
         """The values of params.yaml that differ from those that the results were made with."""
@@ -182,7 +188,7 @@ class _Summary:
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
         at = f" at {str(source['revision'])[:7]}" if source["weights"] == "hub" else ""
         origin = "random weights" if source["weights"] == "scratch" else f"{source['repo']}{at}"
-        size = f"GPT-2, {source['n_layer']} layers, width {source['n_embd']}"
+        size = f"GPT-2, {counted(source['n_layer'], 'layer')}, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             if trained := self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune"):
                 size += f", {trained.parameters:,} parameters"
