@@ -46,6 +46,15 @@ def test_nothing_at_work_is_cleaned(folder: Path) -> None:
     assert clean(folder).returncode == 0  # with nothing there
 
 
+@pytest.mark.parametrize("owner", ["", "a-host", "elsewhere:1:2:3", "\udcff:x:y"])
+def test_the_workspace_of_a_killed_run_is_cleaned(folder: Path, owner: str) -> None:
+    path = folder / ".cache" / "workspaces" / "run-1" / "owner"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(owner.encode(errors="surrogateescape"))
+    assert clean(folder).returncode == 0
+    assert not (folder / ".cache").exists()
+
+
 def test_a_lock_that_is_held_is_respected(folder: Path) -> None:
     descriptor = open_locked(folder / ".cache" / "finetune" / "run.lock")
     refused(folder, ".cache/finetune/run.lock: another process has locked it")

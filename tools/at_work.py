@@ -23,8 +23,9 @@ def at_work(root: Path) -> Iterator[str]:
         for path in sorted(root.glob(name)):
             yield from (f"{path}: process {pid} ({command})" for pid, command in _users(path) if _is_dvc(pid))
     for path in sorted(root.glob(".cache/workspaces/*/owner")):
-        host, pid, *_ = path.read_text(encoding="utf-8").split(":")
-        if host == socket.gethostname() and _lives(int(pid)):
+        host, _, rest = path.read_text(encoding="utf-8", errors="replace").partition(":")
+        pid = rest.partition(":")[0]  # none in the file of a run that was killed in its first moment
+        if host == socket.gethostname() and pid.isdecimal() and _lives(int(pid)):
             yield f"{path}: process {pid} (a run of its own)"
     cache = root / ".cache"
     for path in sorted(cache.rglob("*")) if cache.is_dir() else []:
