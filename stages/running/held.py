@@ -15,7 +15,7 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
 from stages.common.printable import printable
-from stages.running import inputs
+from stages.running import inputs, misrecorded
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
 from stages.running.inputs import Begun, Inputs
@@ -38,7 +38,7 @@ def hold(stage: str) -> None:
         TemporaryFailure: it differs from what the run of which the stage is part began with, or from what the process
             that has started this one has read.
     """
-    global _stage, _before, _run
+    global _stage, _before
     entry = inputs.entry_of(stage)
     if entry is None:
         return  # another program than a stage of this pipeline
@@ -51,7 +51,7 @@ def hold(stage: str) -> None:
         return
     os.environ[READ_VARIABLE] = _before.digest()
     if dvc_runs(stage):
-        _run = _begun()
+        _correct_records()
         _compare_with_run()
         threading.Thread(target=_tell_changes, daemon=True, name="held").start()
 
@@ -106,6 +106,16 @@ def _begun() -> Begun | None:
         return Begun.from_json(execution.first(own, lambda: Begun.of().to_json()))
     except (OSError, ValueError, TypeError):
         return None  # bookkeeping fails no stage
+
+
+def _correct_records() -> None:
+    """Correct what DVC has recorded wrongly of earlier stages, of this run and of those that have ended."""
+    global _run
+    misrecorded.look_back()
+    _run = _begun()
+    if _run is not None:
+        for earlier in sorted(execution.marked(execution.current())):
+            misrecorded.tell(earlier, misrecorded.correct(earlier, _run))
 
 
 def _compare_with_run() -> None:

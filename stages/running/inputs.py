@@ -116,7 +116,7 @@ class Begun:
 
     Args:
         values: the values of params.yaml by dotted key.
-        code: SHA-256 of each file that a stage depends on and none makes, by path.
+        code: MD5 of each file that a stage depends on and none makes, by path; DVC records MD5 too.
         stages: digest of each stage's entry in dvc.yaml, by name.
     """
 
@@ -134,7 +134,7 @@ class Begun:
         entries = _entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
-            dep.as_posix(): sha256(root / dep)
+            dep.as_posix(): md5(root / dep)
             for entry in entries.values()
             for dep in entry.deps
             if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)
@@ -174,6 +174,12 @@ class Begun:
     def from_json(cls, text: str) -> Begun:
         """From the text of `to_json`."""
         return cls(**json.loads(text))
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, as DVC records it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def entry_of(stage: str, root: Path = Path()) -> Entry | None:

@@ -356,9 +356,24 @@ FAULTS: Sequence[ByTests] = (
         ),
     ),
     ByTests(
-        "thirty kills of one training",
-        "the training",
-        "stage",
-        ("finetune/test_checkpoint.py::test_thirty_kills_at_random_moments",),
+        "the stage, dvc or the guard killed once",
+        "the run",
+        "flow",
+        ("flows/test_pipeline.py::test_what_is_killed_from_outside_is_tried_once_more",),
+    ),
+    ByTests(
+        "dvc or the guard killed while a stage saves its work",
+        "the work",
+        "flow",
+        ("flows/test_stage_process.py::test_a_stage_saves_its_work_when_its_guard_or_its_dvc_is_killed",),
+    ),
+    ByTests(
+        "Prefect's server gone, or without its table of artifacts",
+        "the run's own result",
+        "flow",
+        (
+            "flows/test_outcome.py::test_a_run_whose_server_is_gone_stops_at_once",
+            "flows/test_outcome.py::test_an_artifact_that_cannot_be_stored_fails_no_run",
+        ),
     ),
 )

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tests.faults import checks
 from tests.faults.clones import Clone, Templates, expect
@@ -21,25 +21,22 @@ _NOWHERE = "http://127.0.0.1:9"
 _MOMENTS = 4
 
 
-def _half_made(door: str) -> Callable[[Bench, Clone], str]:
-    def inject(bench: Bench, clone: Clone) -> str:
-        path = clone.root / "mlflow.db"
-        path.unlink(missing_ok=True)
-        with sqlite3.connect(path) as connection:
-            connection.execute("CREATE TABLE experiments (experiment_id INTEGER NOT NULL, name VARCHAR(256) NOT NULL)")
-            connection.execute("CREATE TABLE runs (run_uuid VARCHAR(32) NOT NULL)")
-            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-            connection.execute("INSERT INTO alembic_version VALUES ('181f10493468')")
-        connection.close()
-        os.utime(path, (1e9, 1e9))
-        complete(clone, clone.door(door))
-        expect("was left half made" in clone.lives[-1].said, "it does not say so")
-        return "set aside, made again, and the run is tracked"
-
-    return inject
+def _half_made(bench: Bench, clone: Clone) -> str:
+    path = clone.root / "mlflow.db"
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER NOT NULL, name VARCHAR(256) NOT NULL)")
+        connection.execute("CREATE TABLE runs (run_uuid VARCHAR(32) NOT NULL)")
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.execute("INSERT INTO alembic_version VALUES ('181f10493468')")
+    connection.close()
+    os.utime(path, (1e9, 1e9))
+    complete(clone, clone.door("dvc"))
+    expect("was left half made" in clone.lives[-1].said, "it does not say so")
+    return "set aside, made again, and the run is tracked"
 
 
-def _pages_and_a_run_at_once(bench: Bench, clone: Clone) -> str:
+def _pages_and_two_runs_at_once(bench: Bench, clone: Clone) -> str:
     servers = clone.python("-m", "flows.servers", "--mlflow-port", "0", "--prefect-port", "0")
     runs = [clone.door("dvc"), clone.door("isolated")]
     for life in runs:
@@ -52,16 +49,13 @@ def _pages_and_a_run_at_once(bench: Bench, clone: Clone) -> str:
     return "one database, and both runs in it"
 
 
-def _deleted_experiment(door: str) -> Callable[[Bench, Clone], str]:
-    def inject(bench: Bench, clone: Clone) -> str:
-        bench.learn(OTHER_JUDGE)
-        _delete_experiment(clone)
-        clone.edit(OTHER_JUDGE)
-        complete(clone, clone.door(door))
-        expect("was deleted in MLflow: restored" in clone.lives[-1].said, "it does not say so")
-        return "restored, which one line says, and the run is tracked"
-
-    return inject
+def _deleted(bench: Bench, clone: Clone) -> str:
+    bench.learn(OTHER_JUDGE)
+    _delete_experiment(clone)
+    clone.edit(OTHER_JUDGE)
+    complete(clone, clone.door("dvc"))
+    expect("was deleted in MLflow: restored" in clone.lives[-1].said, "it does not say so")
+    return "restored, which one line says, and the run is tracked"
 
 
 def _deleted_while_at_work(bench: Bench, clone: Clone) -> str:
@@ -97,26 +91,23 @@ def _lost(bench: Bench, clone: Clone) -> str:
     return "flows.publish puts the results into a new one"
 
 
-def _killed_while_it_is_made(number: int) -> Callable[[Bench, Clone], str]:
-    def inject(bench: Bench, clone: Clone) -> str:
+def _killed_while_it_is_made(bench: Bench, clone: Clone) -> str:
+    _forget(clone)
+    for moment in range(_MOMENTS):
+        life = clone.door("dvc")
+        while not any(clone.root.glob(".mlflow.db.*.making/*")):
+            expect(life.code is None and not (clone.root / "mlflow.db").exists(), "the database is not made apart")
+            time.sleep(0.005)
+        time.sleep(0.3 * moment)
+        life.kill("all")
+        life.end()
+        left = checks.left_processes(clone)
+        expect(not left, "; ".join(left))
         _forget(clone)
-        for moment in range(_MOMENTS):
-            life = clone.door("flow")
-            while not any(clone.root.glob(".mlflow.db.*.making/*")):
-                expect(life.code is None and not (clone.root / "mlflow.db").exists(), "the database is not made apart")
-                time.sleep(0.005)
-            time.sleep(0.3 * moment)
-            life.kill("all" if number == signal.SIGKILL else "door", number)
-            life.end()
-            left = checks.left_processes(clone)
-            expect(not left, "; ".join(left))
-            _forget(clone)
-        complete(clone, clone.door("flow"))
-        names = sorted(path.name for path in clone.root.glob("*mlflow.db*"))
-        expect(names == ["mlflow.db"], f"there are {names}")
-        return f"{_MOMENTS} times; then one whole database, and the run is tracked"
-
-    return inject
+    complete(clone, clone.door("dvc"))
+    names = sorted(path.name for path in clone.root.glob("*mlflow.db*"))
+    expect(names == ["mlflow.db"], f"there are {names}")
+    return f"{_MOMENTS} times; then one whole database, and the run is tracked"
 
 
 def _forget(clone: Clone) -> None:
@@ -145,37 +136,28 @@ def _finished_but_for_the_judge(templates: Templates) -> Clone:
 
 
 FAULTS: Sequence[Fault] = (
-    *(
-        Fault(
-            f"{signal.Signals(number).name} while MLflow's database is made",
-            "no later run is tracked",
-            "flow",
-            _finished_but_for_the_judge,
-            _killed_while_it_is_made(number),
-        )
-        for number in (signal.SIGKILL, signal.SIGINT)
+    Fault(
+        "kills while MLflow's database is made",
+        "no later run is tracked",
+        "dvc",
+        _finished_but_for_the_judge,
+        _killed_while_it_is_made,
     ),
-    *(
-        Fault(
-            "MLflow's database left half made",
-            "no later run is tracked",
-            door,
-            _finished_but_for_the_judge,
-            _half_made(door),
-        )
-        for door in ("dvc", "make")
+    Fault(
+        "MLflow's database left half made",
+        "no later run is tracked",
+        "dvc",
+        _finished_but_for_the_judge,
+        _half_made,
     ),
     Fault(
         "the pages and two runs at once, without a database",
         "no later run is tracked",
         "make ui, dvc, isolated",
         _tokenized,
-        _pages_and_a_run_at_once,
+        _pages_and_two_runs_at_once,
     ),
-    *(
-        Fault("an experiment deleted in MLflow", "no later run is tracked", door, _finished, _deleted_experiment(door))
-        for door in ("dvc", "flow")
-    ),
+    Fault("an experiment deleted in MLflow", "no later run is tracked", "dvc", _finished, _deleted),
     Fault(
         "an experiment deleted in MLflow during a run",
         "the run is not tracked",

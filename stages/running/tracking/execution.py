@@ -25,7 +25,7 @@ from stages.running import bookkeeping
 MARKS = paths.CACHE / "tracking"
 _RUN = "run"
 #: What the first stage keeps. Marks of stages do not begin with a dot.
-_FIRST = ".first"
+FIRST = ".first"
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,11 @@ def first(execution: Execution, text: Callable[[], str]) -> str:
         execution: the execution.
         text: function that gives what to keep, where this is the first stage.
     """
-    path = MARKS / execution.identity / _FIRST
+    path = MARKS / execution.identity / FIRST
     if path.exists():
         return path.read_text(encoding="utf-8")
     kept = text()
-    mark(execution, _FIRST, kept)
+    mark(execution, FIRST, kept)
     return kept
 
 
