@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run test test-all lint format profile ui deploy dataset lock clean distclean
+.PHONY: help setup run test test-all faults lint format profile ui deploy dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/installed-dev   ## run the tests, in five to seven minutes on two 
 
 test-all: $(VENV)/installed-dev  ## run the slow tests too
 	@$(RUN) -m pytest -n auto --dist loadfile -m "slow or not slow"
+
+faults: $(VENV)/installed-dev  ## inject the faults that we know, kill runs in chains, and print a table
+	@$(RUN) -m tests.faults
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .

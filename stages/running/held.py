@@ -18,7 +18,7 @@ from stages.common.printable import printable
 from stages.running import inputs, misrecorded
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
-from stages.running.inputs import Begun, Inputs
+from stages.running.inputs import Begun, Entry, Inputs
 from stages.running.tracking import execution
 
 #: The digest of what the process that has started a process group has read.
@@ -53,6 +53,7 @@ def hold(stage: str) -> None:
     if dvc_runs(stage):
         _correct_records()
         _compare_with_run()
+        _compare_with_start(entry)
         threading.Thread(target=_tell_changes, daemon=True, name="held").start()
 
 
@@ -121,6 +122,15 @@ def _correct_records() -> None:
 def _compare_with_run() -> None:
     if _run is not None and (found := _run.changes(_stage)):
         raise inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
+
+
+def _compare_with_start(entry: Entry) -> None:
+    """Refuse code that was edited after this process began: some modules were read before `hold`, and as they were."""
+    began = execution.began()
+    if began is not None and (found := inputs.changed_since(entry, began)):
+        raise inputs.refused(
+            found, what="the code that it has read is not the one that is there:", fix=inputs.RUN_AGAIN
+        )
 
 
 def _tell_changes() -> None:

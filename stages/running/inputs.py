@@ -176,6 +176,20 @@ class Begun:
         return cls(**json.loads(text))
 
 
+def changed_since(entry: Entry, moment: float) -> list[str]:
+    """A line for each Python file of a stage that was written later than a moment.
+
+    Args:
+        entry: the stage in dvc.yaml.
+        moment: seconds since 1970.
+    """
+    now = time.time()
+    modules = (dep for dep in entry.deps if dep.suffix == ".py" and dep.is_file())
+    # A time in the future is that of a file server whose clock is ahead.
+    written = (dep for dep in modules if moment < dep.stat().st_ctime <= now)
+    return [f"{dep} has changed while the stage was starting" for dep in written]
+
+
 def md5(path: Path) -> str:
     """The MD5 of a file, as DVC records it."""
     with open(path, "rb") as stream:

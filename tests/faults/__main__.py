@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from tests.faults import catalogue, chains, table, tested
 from tests.faults.clones import Templates, ended
@@ -27,6 +30,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=25, help="kills in chains over the doors; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="seed of the doors and the moments of the kills")
     asked = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would not be asked to clean up
+        signal.signal(number, _stop)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     rows: list[Row] = []
     began = time.monotonic()
@@ -41,6 +46,10 @@ def main() -> int:
     print(table.markdown(rows))
     print(f"\nseed {asked.seed}, {(time.monotonic() - began) / 60:.1f} minutes")
     return int(not rows or any(row.result == table.FAIL for row in rows))
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _rows(bench: Bench, asked: argparse.Namespace) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from tests.faults import checks
 from tests.faults.clones import Clone, Life, Templates, expect
 from tests.faults.table import Bench, Fault
 from tests.faults.truth import wrong_files
-from tests.flow_project import gone
+from tests.flow_project import gone, wait_until
 
 #: What the middle of a training prints.
 MIDDLE = "step 20/"
@@ -140,6 +140,47 @@ def _dvc_is_killed(bench: Bench, clone: Clone) -> str:
     return f"the stage saves its work and is gone {seconds:.1f} s later; a run started at once has its own files"
 
 
+def _a_value_in_the_last_moment(door: str) -> Callable[[Bench, Clone], str]:
+    """DVC stands still from the middle of the training on, and goes on after the edit."""
+
+    def inject(bench: Bench, clone: Clone) -> str:
+        first = clone.door(door).at(MIDDLE)
+        dvc, stage = first.find("dvc"), first.find("stage")
+        assert dvc is not None
+        assert stage is not None
+        dvc.suspend()
+        wait_until(lambda: gone(stage))
+        clone.edit(OTHER_RATE)
+        dvc.resume()
+        # The flow ends with 75, as the value is none that the run began with; DVC goes on.
+        first.ends_with({"dvc": 0, "flow": 75}[door], "finetune.learning_rate was 0.004, and is 0.0001 now")
+        recorded = clone.lock()["finetune"]["params"]["params.yaml"]["finetune"]["learning_rate"]
+        expect(recorded == 0.004, f"dvc.lock has {recorded}")
+        clone.edit(RATE)
+        second = clone.door(door)
+        complete(clone, second)
+        expect("finetune" not in second.ran, "put back, it trained again")
+        return "one line names it, and the record is of the value that was used; put back, nothing trains again"
+
+    return inject
+
+
+def _code_in_the_first_moment(bench: Bench, clone: Clone) -> str:
+    first = clone.door("dvc").at("Running stage 'finetune'")
+    while (stage := first.find("stage")) is None:
+        expect(first.code is None, "it has ended")
+    stage.suspend()
+    path = clone.root / "stages" / "finetune" / "__main__.py"
+    before = path.read_text()
+    path.write_text(f"{before}\n# Another line.\n")
+    stage.resume()
+    first.ends_with(255, "exited with 75", "stages/finetune/__main__.py has changed")
+    expect("finetune" not in clone.lock(), "dvc.lock has the training")
+    path.write_text(before)
+    complete(clone, clone.door("dvc"))
+    return "75, the file is named, nothing is recorded"
+
+
 def _the_summary_after_an_edit(bench: Bench, clone: Clone) -> str:
     clone.edit({"download": {"model": {"n_layer": 3}}})
     life = clone.python("-m", "stages.running.summary")
@@ -215,6 +256,23 @@ FAULTS: Sequence[Fault] = (
             _a_value_of_the_judge(door),
         )
         for door in ("dvc", "flow")
+    ),
+    *(
+        Fault(
+            "a value edited between a training's end and DVC's hashing",
+            "the lock has it beside other bytes",
+            door,
+            _tokenized,
+            _a_value_in_the_last_moment(door),
+        )
+        for door in ("dvc", "flow")
+    ),
+    Fault(
+        "code edited while a stage starts",
+        "the lock has code that was not run",
+        "dvc",
+        _tokenized,
+        _code_in_the_first_moment,
     ),
     Fault(
         "dvc killed by SIGKILL during a training",

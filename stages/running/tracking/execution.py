@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,15 @@ def identity(pid: int | None = None) -> str:
     """
     pid = pid or os.getpid()
     return f"{socket.gethostname()}:{pid}:{_start(pid)}:{_namespace()}"
+
+
+def began() -> float | None:
+    """When this process began, in seconds since 1970; None where the system does not tell it to a hundredth."""
+    try:
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(_start(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, ValueError, OSError):  # no Linux
+        return None
+    return time.time() - age if age >= 0 else None
 
 
 def is_gone(name: str) -> bool:
