@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run test test-thorough test-all lint format profile ui deploy dataset lock clean distclean
+.PHONY: help setup run test test-thorough test-all faults lint format profile ui deploy dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-thorough: $(VENV)/installed-dev  ## run the tests that take some seconds ea
 
 test-all: $(VENV)/installed-dev  ## run every test, the slow ones too
 	@$(RUN) -m pytest -n auto --dist loadfile -m ""
+
+faults: $(VENV)/installed-dev  ## inject the faults that we know, kill runs in chains, and print a table
+	@$(RUN) -m tests.faults
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .

@@ -33,7 +33,7 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
-from stages.running import inputs, summary
+from stages.running import inputs, misrecorded, summary
 from stages.running.inputs import Begun
 
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
@@ -83,6 +83,9 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
     try:
         _refuse_changes(begun, stage, tree)
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
+        if done.outcome == "ran":
+            for line in misrecorded.correct(stage, begun, Path(tree)):
+                logger.warning("%s: %s %s", stage, misrecorded.CORRECTED, line)
         _refuse_changes(begun, stage, tree)
     except PipelineError as error:
         told = printable(hidden(str(error)))

@@ -27,9 +27,13 @@ _DEFAULT_TYPES = "reflink,copy"
 _FICLONE = 0x40049409
 
 
-def folder() -> Path:
-    """DVC's cache: as set, or .dvc/cache."""
-    return next((base / Path(found).expanduser() for base, found in _settings("dir")), DVC / "cache")
+def folder(root: Path = Path()) -> Path:
+    """DVC's cache: as set, or .dvc/cache.
+
+    Args:
+        root: folder of the repository.
+    """
+    return next((base / Path(found).expanduser() for base, found in _settings("dir", root)), root / DVC / "cache")
 
 
 def written() -> list[Path]:
@@ -116,14 +120,14 @@ def _hard_links(source: Path, target: Path) -> bool:
     return False
 
 
-def _settings(name: str) -> Iterator[tuple[Path, str]]:
+def _settings(name: str, root: Path = Path()) -> Iterator[tuple[Path, str]]:
     """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
     homes = {
         "DVC_GLOBAL_CONFIG_DIR": Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc"),
         "DVC_SYSTEM_CONFIG_DIR": Path("/etc/xdg/dvc"),
     }
     others = [Path(os.environ.get(variable) or default, "config") for variable, default in homes.items()]
-    for file in (DVC / "config.local", DVC / "config", *others):
+    for file in (root / DVC / "config.local", root / DVC / "config", *others):
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(file, encoding="utf-8")
         if found := settings.get("cache", name, fallback=None):

@@ -16,10 +16,10 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
 from stages.common.printable import printable
-from stages.running import inputs
+from stages.running import inputs, misrecorded
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
-from stages.running.inputs import Begun, Inputs
+from stages.running.inputs import Begun, Entry, Inputs
 from stages.running.tracking import execution
 
 #: The digest of what the process that has started a process group has read.
@@ -39,7 +39,7 @@ def hold(stage: str) -> None:
         TemporaryFailure: it differs from what the run of which the stage is part began with, or from what the process
             that has started this one has read; or dvc.yaml, by which DVC runs the stage, does not say what it reads.
     """
-    global _stage, _before, _run
+    global _stage, _before
     entry = inputs.entry_of(stage)
     if entry is None:
         if dvc_runs(stage) and inputs.PIPELINE.exists():
@@ -55,8 +55,9 @@ def hold(stage: str) -> None:
         return
     os.environ[READ_VARIABLE] = _before.digest()
     if dvc_runs(stage):
-        _run = _begun()
+        _correct_records()
         _compare_with_run()
+        _compare_with_start(entry)
         threading.Thread(target=_tell_changes, daemon=True, name="held").start()
 
 
@@ -117,9 +118,28 @@ def _begun() -> Begun | None:
         return None  # bookkeeping fails no stage
 
 
+def _correct_records() -> None:
+    """Correct what DVC has recorded wrongly of earlier stages, of this run and of those that have ended."""
+    global _run
+    misrecorded.look_back()
+    _run = _begun()
+    if _run is not None:
+        for earlier in sorted(execution.marked(execution.current())):
+            misrecorded.tell(earlier, misrecorded.correct(earlier, _run))
+
+
 def _compare_with_run() -> None:
     if _run is not None and (found := _run.changes(_stage)):
         raise inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
+
+
+def _compare_with_start(entry: Entry) -> None:
+    """Refuse code that was edited after this process began: some modules were read before `hold`, and as they were."""
+    began = execution.began()
+    if began is not None and (found := inputs.changed_since(entry, began)):
+        raise inputs.refused(
+            found, what="the code that it has read is not the one that is there:", fix=inputs.RUN_AGAIN
+        )
 
 
 def _tell_changes() -> None:

@@ -116,7 +116,7 @@ class Begun:
 
     Args:
         values: the values of params.yaml by dotted key.
-        code: SHA-256 of each file that a stage depends on and none makes, by path.
+        code: MD5 of each file that a stage depends on and none makes, by path; DVC records MD5 too.
         stages: digest of each stage's entry in dvc.yaml, by name.
     """
 
@@ -134,7 +134,7 @@ class Begun:
         entries = _entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
-            dep.as_posix(): sha256(root / dep)
+            dep.as_posix(): md5(root / dep)
             for entry in entries.values()
             for dep in entry.deps
             if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)
@@ -176,9 +176,29 @@ class Begun:
         return cls(**json.loads(text))
 
 
-def entry_of(stage: str) -> Entry | None:
-    """What the dvc.yaml of the working directory says of a stage; None where it does not know the stage."""
-    return _entries(Path()).get(stage)
+def changed_since(entry: Entry, moment: float) -> list[str]:
+    """A line for each Python file of a stage that was written later than a moment.
+
+    Args:
+        entry: the stage in dvc.yaml.
+        moment: seconds since 1970.
+    """
+    now = time.time()
+    modules = (dep for dep in entry.deps if dep.suffix == ".py" and dep.is_file())
+    # A time in the future is that of a file server whose clock is ahead.
+    written = (dep for dep in modules if moment < dep.stat().st_ctime <= now)
+    return [f"{dep} has changed while the stage was starting" for dep in written]
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, as DVC records it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def entry_of(stage: str, root: Path = Path()) -> Entry | None:
+    """What dvc.yaml says of a stage; None where it does not know the stage."""
+    return _entries(root).get(stage)
 
 
 def changes(before: Inputs) -> list[str]:

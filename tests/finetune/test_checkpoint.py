@@ -36,9 +36,10 @@ from stages.params import whole
 from stages.params.finetune import Lora
 from stages.running import dvc_cache, run_key, signals
 from stages.running.code_of import code_of
-from tests import killing, small_pipeline
+from tests import small_pipeline
+from tests.faults import killing
+from tests.faults.killing import Life, Runs
 from tests.finetune.test_trainer import RECIPE, TINY, a_run
-from tests.killing import Life, Runs
 from tests.root import ROOT
 
 

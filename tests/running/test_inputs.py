@@ -82,6 +82,15 @@ def test_a_file_of_the_same_content_has_not_changed_unless_it_is_too_large_to_be
     assert inputs.changes(large) == ["one.py has changed since the stage began"]
 
 
+def test_a_module_that_was_written_after_a_moment_is_named():
+    entry = inputs.entry_of("first")
+    assert entry is not None
+    began = Path("one.py").stat().st_ctime
+
+    assert inputs.changed_since(entry, began) == []
+    assert inputs.changed_since(entry, began - 1) == ["one.py has changed while the stage was starting"]
+
+
 def test_a_half_written_params_file_is_looked_at_again(monkeypatch: pytest.MonkeyPatch):
     found = before("first")
     text = Path("params.yaml").read_text()

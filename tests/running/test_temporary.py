@@ -81,6 +81,8 @@ def test_the_folder_of_another_user_stays(folder):
     os.utime(theirs, TWO_DAYS_AGO)
     with temporary.folder():
         assert theirs.exists()
+
+
 def left_by_prefect(folder: Path, entrypoint: str, number: int) -> tuple[Path, Path]:
     """What a Prefect worker that was killed leaves: a folder with two files, and an empty working folder."""
     work = folder / f"tmp{number}abcdefprefect"

@@ -28,7 +28,7 @@ _RUN = "run"
 #: Seconds after which the folder of another machine's or container's execution counts as left behind.
 _OTHERS_SECONDS = 30 * 86_400.0
 #: What the first stage keeps. Marks of stages do not begin with a dot.
-_FIRST = ".first"
+FIRST = ".first"
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,15 @@ def identity(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{pid}:{_start(pid)}:{_namespace()}"
 
 
+def began() -> float | None:
+    """When this process began, in seconds since 1970; None where the system does not tell it to a hundredth."""
+    try:
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(_start(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, ValueError, OSError):  # no Linux
+        return None
+    return time.time() - age if age >= 0 else None
+
+
 def is_gone(name: str) -> bool:
     """Whether the process of an identity has certainly ended; of another machine's or container's nobody can tell."""
     _, pid, start, _ = name.rsplit(":", 3)
@@ -115,11 +124,11 @@ def first(execution: Execution, text: Callable[[], str]) -> str:
         execution: the execution.
         text: function that gives what to keep, where this is the first stage.
     """
-    path = MARKS / execution.identity / _FIRST
+    path = MARKS / execution.identity / FIRST
     if path.exists():
         return path.read_text(encoding="utf-8")
     kept = text()
-    mark(execution, _FIRST, kept)
+    mark(execution, FIRST, kept)
     return kept
 
 

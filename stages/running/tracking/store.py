@@ -86,7 +86,7 @@ def _require_secrecy(where: str) -> None:
     """Refuse to send what MLflow logs in with where others can read it; arguments and errors as `secrecy.require`."""
     from mlflow.utils.credentials import get_default_host_creds
 
-    found = get_default_host_creds(where)
+    found = get_default_host_creds(where)  # type: ignore[no-untyped-call]
     if found.username or found.password or found.token or secrecy.has_user(where):
         fix = "set MLFLOW_TRACKING_URI to an https:// address"
         secrecy.require(where, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)

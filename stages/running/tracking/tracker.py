@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running import misrecorded
 from stages.running.tracking import execution, late, mirror, published, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
@@ -90,7 +91,7 @@ def stage_over(name: str, *, succeeded: bool) -> None:
         if current.door == "direct":
             return
         if succeeded:
-            execution.mark(current, name)
+            execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             store.load()
             store.bounded(lambda: store.fail(current, name), FAILURE_SECONDS)
