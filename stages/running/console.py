@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.running import environment
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
@@ -21,9 +22,9 @@ SECONDS_BEFORE = 2.0
 def say(message: str) -> None:
     """Print one line at once, without breaking a progress bar on the screen.
 
-    Control characters are shown as escapes: a message may hold data. In a process group only rank 0 prints. Where
-    standard output is a file on a full disk, this message and all later ones are dropped: they are worth less than the
-    work.
+    Control characters are shown as escapes: a message may hold data. Passwords of URLs are left out. In a process group
+    only rank 0 prints. Where standard output is a file on a full disk, this message and all later ones are dropped:
+    they are worth less than the work.
 
     Raises:
         BrokenPipeError: the reader of standard output is gone.
@@ -31,7 +32,7 @@ def say(message: str) -> None:
     if _silent():
         return
     try:
-        tqdm.write(printable(message))
+        tqdm.write(printable(hidden(message)))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -94,9 +95,9 @@ class Forecast:
         seconds = self._now() - self._began
         if self._told or self._made < self._least or seconds < SECONDS_BEFORE:
             return
-        self._told = True
         done = self._known + self._made
         if rest := time_left(seconds / self._made * (self._total - done), "the rest will take about {}"):
+            self._told = True
             say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; {rest}")
 
 

@@ -63,7 +63,7 @@ _FILES = (
 )
 
 
-def text(root: Path = Path(), *, name_files: bool = True) -> str:
+def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -72,17 +72,22 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
         root: folder with params.yaml and artifacts/.
         name_files: whether ``root`` stays, so that its files can be named. Those of a copy of the repository are
             removed with it and are in DVC's cache; the summary says how to get them from there.
+        stands: whether the last stage succeeds, so that its results can be published later.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root).text(name_files=name_files)
+    return _Summary(root).text(name_files=name_files, stands=stands)
 
 
-def tell() -> None:
-    """Print the summary of a run that has succeeded. No fault in it, whatever it is, makes the run a failure."""
+def tell(*, stands: bool) -> None:
+    """Print the summary of a run whose results are written. No fault in it, whatever it is, makes the run a failure.
+
+    Args:
+        stands: whether the last stage succeeds.
+    """
     try:
-        told = text()
+        told = text(stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)
@@ -102,9 +107,9 @@ class _Summary:
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
-    def text(self, *, name_files: bool) -> str:
+    def text(self, *, name_files: bool, stands: bool = True) -> str:
         files = self._files() if name_files else [_IN_THE_CACHE]
-        tracked = tracker.store_lines(self._root, stays=name_files)
+        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands)
         lines = [
             *entry("profile", [self._settings.profile]),
             *entry("changed", self._changed()),

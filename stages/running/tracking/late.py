@@ -94,7 +94,7 @@ def _check_files(root: Path, lock: Mapping[str, Any]) -> None:
     for path in found:
         if str(path) not in named:
             what = f"{path}: {published.LOCK} does not name it: the stage that wrote it has not succeeded"
-            raise DataError(what, "dvc repro")
+            raise DataError(what, "dvc repro, and what it says where it fails again; then python -m flows.publish")
         if (md5 := _md5(root / path)) != named[str(path)]:
             what = f"{path}: expected the MD5 in {published.LOCK}, {named[str(path)]}, found {md5}"
             raise DataError(what, "dvc checkout for the file of dvc.lock, or dvc repro for a new run")

@@ -222,7 +222,7 @@ def test_too_many_rows_without_a_verdict_fail_the_stage_when_all_is_saved(folder
 
     with pytest.raises(error) as caught:
         run(monkeypatch, choose, max_invalid=0.1)
-    assert caught.value.what.startswith("1 of 3 pairs of answers have no verdict ")
+    assert caught.value.what.startswith("1 of 3 pairs of answers has no verdict ")
     assert said in caught.value.what
     assert metrics()["pairwise"]["wins"] == 1
     assert len(pairs()) == 3
