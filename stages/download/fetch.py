@@ -8,14 +8,18 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import requests
+import requests.adapters
 from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
 from stages.common.plurals import counted
+from stages.common.reasons import reason
 from stages.download.contents import refuse_other_contents
 from stages.download.pace import Pace, TooSlow, measured
 from stages.running.console import say
@@ -35,6 +39,25 @@ _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_M
 
 #: What the libraries raise for a proxy's address that is none.
 _OF_PROXY = (requests.exceptions.InvalidProxyURL, ProxySchemeUnknown)
+
+
+class _Guarded(requests.adapters.HTTPAdapter):
+    """Sends no password, such as one of ~/.netrc, unencrypted to another machine; it sees every redirect too."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        """Send a request.
+
+        Raises:
+            ConfigError: its password could be read on the way.
+        """
+        if "Authorization" in request.headers:
+            fix = f"set {self._key} to an https:// address, or take the host out of ~/.netrc"
+            secrecy.require(request.url or "", "the password of ~/.netrc", named_by=self._key, fix=fix)
+        return super().send(request, *arguments, **options)
 
 
 class _Transient(Exception):
@@ -138,7 +161,8 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
     fix = f"correct {key} in params.yaml"
     try:
         pace.asked()
-        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+        headers = {"Accept-Encoding": "identity"}
+        with _session(key) as session, session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
             _check_status(response, url, fix, proxy)
             length = response.headers.get("Content-Length", "")
             pace.answered(int(length) if length.isascii() and length.isdigit() else None)
@@ -147,16 +171,22 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
                 pace.received(len(chunk))
                 yield chunk
     except requests.TooManyRedirects as error:
-        raise ConfigError(f"{url}: too many redirects ({error})", fix) from error
+        raise ConfigError(f"{url}: too many redirects", fix) from error
     except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
         cause = error.__context__ or error  # requests raises InvalidURL for what urllib3 says of a proxy
         if proxy is not None and (proxy.is_socks or isinstance(cause, _OF_PROXY)):
             raise proxy.unusable(url, "PySocks") from error
-        raise ConfigError(f"{url}: not a valid URL: {error}", fix) from error
+        raise ConfigError(f"{url}: not a valid URL", fix) from error
     except (requests.RequestException, HTTPError) as error:
-        raise _Transient(_root(error)) from error
+        raise _Transient(reason(error)) from error
     finally:
         pace.complete()
+
+
+def _session(key: str) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", _Guarded(key))
+    return session
 
 
 def _check_status(response: requests.Response, url: str, fix: str, proxy: Proxy | None) -> None:
@@ -170,10 +200,3 @@ def _check_status(response: requests.Response, url: str, fix: str, proxy: Proxy 
     if proxy is not None:
         raise ConfigError(f"{url}: {answer} ({proxy})", f"{fix}; or {proxy.fix}")
     raise ConfigError(f"{url}: {answer}", fix)
-
-
-def _root(error: BaseException) -> str:
-    """The first cause of an error, such as "[Errno 111] Connection refused"; requests wraps it three times."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -1,8 +1,9 @@
 """GPT-2's published weights from the Hugging Face hub, at one commit.
 
 The variables of huggingface_hub itself say where the hub and its cache are, and whether the hub may be asked at all:
-HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The only retries are those of huggingface_hub, which also
-resume a broken transfer, and one more for a file that was damaged on its way.
+HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The token does not go unencrypted to another machine. The
+only retries are those of huggingface_hub, which also resume a broken transfer, and one more for a file that was damaged
+on its way.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
 from stages.common.files import sha256
+from stages.common.reasons import reason
 from stages.download.model_files import KEY, bring
 from stages.download.pace import VARIABLE, Pace, TooSlow, measured
 from stages.params.download import ModelSource
@@ -149,7 +152,10 @@ class Repository:
         try:
             return hf_hub_url(self._repo, file, revision=self._revision)
         except HFValidationError as error:
-            raise ConfigError(f"{KEY}.repo: {error}", f"correct {KEY}.repo in params.yaml") from error
+            raise ConfigError(
+                f"{KEY}.repo: expected OWNER/NAME on the hub, found {self._repo!r}",
+                f"correct {KEY}.repo in params.yaml",
+            ) from error
 
     def _is_known_to_be_absent(self, file: str) -> bool:
         """Whether the hub has said earlier that it has no such file, and cannot be asked."""
@@ -177,12 +183,15 @@ def _client(pace: Pace, url: str, proxy: Proxy | None) -> httpx2.Client:
         proxy: the proxy through which it is asked.
 
     Raises:
-        ConfigError: the proxy is of a kind that cannot be used.
+        ConfigError: the proxy is of a kind that cannot be used. Requests raise it that would show the token to others.
     """
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook
 
     def asked(request: httpx2.Request) -> None:
+        if "Authorization" in request.headers:
+            fix = "set HF_ENDPOINT to an https:// address; or HF_HUB_DISABLE_IMPLICIT_TOKEN=1, if that hub needs none"
+            secrecy.require(str(request.url), "the Hugging Face token", named_by="HF_ENDPOINT", fix=fix)
         hf_request_event_hook(request)
         pace.asked()
 
@@ -235,7 +244,7 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     of_proxy = f"; or {proxy.fix}" if proxy is not None else ""
     again = _AGAIN + of_proxy
     if not isinstance(root, HfHubHTTPError):
-        return ServiceUnavailable(f"{url}: {_first_line(root)}", again)
+        return ServiceUnavailable(f"{url}: {reason(root)}", again)
     status = root.response.status_code
     answer = f"{url}: answered {status} {root.response.reason_phrase}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -248,7 +257,3 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     if transient:
         return ServiceUnavailable(answer, again)
     return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml{of_proxy}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

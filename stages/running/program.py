@@ -15,13 +15,13 @@ import contextlib
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
@@ -111,10 +111,10 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     except OSError as error:
         # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
         _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
-    except Exception:
+    except Exception as error:
         if worker() is None:
             raise
-        traceback.print_exc()
+        streams.show(type(error), error, error.__traceback__)
         _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
@@ -172,7 +172,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
     with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
-        print(printable(f"{stage}: {message}"), file=sys.stderr, flush=True)
+        print(printable(hidden(f"{stage}: {message}")), file=sys.stderr, flush=True)
     if process is not None:
         _leave_at_once(code)
     sys.exit(code)

@@ -66,9 +66,8 @@ def read_lock(root: Path) -> dict[str, Any]:
         return dict(YAML(typ="safe").load(root / LOCK) or {})
     except FileNotFoundError:
         return {}
-    except (YAMLError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
+    except (YAMLError, ValueError, TypeError):
+        raise DataError(f"{LOCK}: not what DVC writes: it cannot be read as YAML", f"git checkout -- {LOCK}") from None
 
 
 def digest(root: Path) -> str:

@@ -287,6 +287,31 @@ def test_a_closed_port_costs_one_line(
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("uri", "variables"),
+    [
+        ("http://user:secret@192.0.2.1:5000", {}),
+        ("http://192.0.2.1:5000", {"MLFLOW_TRACKING_USERNAME": "user", "MLFLOW_TRACKING_PASSWORD": "secret"}),
+        ("http://192.0.2.1:5000", {"MLFLOW_TRACKING_TOKEN": "secret"}),
+    ],
+)
+def test_a_password_does_not_go_unencrypted_to_another_machine(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    uri: str,
+    variables: dict[str, str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert tracker.create_run(project) is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "going on without it: MLFLOW_TRACKING_URI: MLflow's password or token would go unencrypted to" in line
+    assert "PIPELINE_KEY_OVER_HTTP=1" in line
+    assert "secret" not in line
+
+
 def test_a_server_that_never_answers_holds_nothing_up(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
