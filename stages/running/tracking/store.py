@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.common import paths, secrecy
+from stages.common import paths, reasons, secrecy
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import git
@@ -84,9 +84,10 @@ def client(root: Path) -> MlflowClient:
 
 def _require_secrecy(where: str) -> None:
     """Refuse to send what MLflow logs in with where others can read it; arguments and errors as `secrecy.require`."""
-    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils import credentials
 
-    found = get_default_host_creds(where)  # type: ignore[no-untyped-call]
+    untyped: Any = credentials
+    found = untyped.get_default_host_creds(where)
     if found.username or found.password or found.token or secrecy.has_user(where):
         fix = "set MLFLOW_TRACKING_URI to an https:// address"
         secrecy.require(where, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)
@@ -112,7 +113,7 @@ def prepare() -> None:
         raise
     except Exception as error:
         fix = "set MLFLOW_TRACKING_URI to another address, or move the file away"
-        raise ServiceUnavailable(f"MLflow's database {path}: {reason(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow's database {path}: {why(error)}", fix) from error
 
 
 def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
@@ -267,7 +268,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
     except (MlflowException, OSError, sqlite3.Error) as error:
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason(error)}", "see MLFLOW_TRACKING_URI") from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {why(error)}", "see MLFLOW_TRACKING_URI") from error
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
@@ -310,14 +311,15 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
     return outcome[0]
 
 
+def why(error: Exception) -> str:
+    """Why MLflow does not work: one of our errors with its fix, or what the system or MLflow says; no password."""
+    said = " ".join(str(error).split()) if isinstance(error, PipelineError) else reasons.reason(error)
+    return secrecy.hidden(said)
+
+
 def warn(error: Exception) -> None:
     """Say in one line that tracking does not work."""
-    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {reason(error)}")
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line of 300 characters, without a password: MLflow quotes the address with it."""
-    return secrecy.hidden(" ".join(str(error).split()) or type(error).__name__)[:300]
+    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {why(error)}")
 
 
 def shown_uri(root: Path = Path()) -> str:

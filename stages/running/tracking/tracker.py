@@ -156,7 +156,7 @@ def publish_files(root: Path, source: str) -> late.Late:
         raise
     except Exception as error:
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.reason(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.why(error)}", fix) from error
 
 
 def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
