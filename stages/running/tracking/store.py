@@ -23,6 +23,7 @@ from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import git
 from stages.running.console import say
+from stages.running.inputs import Begun
 from stages.running.tracking import database, execution
 from stages.running.tracking.execution import Execution
 
@@ -116,11 +117,17 @@ def prepare() -> None:
         raise ServiceUnavailable(f"MLflow's database {path}: {why(error)}", fix) from error
 
 
-def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
-    """The run of an execution, RUNNING and owned by this process from now on."""
-    found = _find(mlflow, own, root)
+def params_of(own: Execution, root: Path) -> whole.Params:
+    """The values of an execution: those that its first stage has kept, since params.yaml may have been edited."""
+    kept = execution.kept_by_first(own)
+    return whole.load(root / paths.PARAMS) if kept is None else whole.check(Begun.from_json(kept).section())
+
+
+def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: whole.Params) -> str:
+    """The run of an execution with these values, RUNNING and owned by this process from now on."""
+    found = _find(mlflow, own, params.profile)
     if found is None:
-        run_id = create(mlflow, own, root, {})
+        run_id = create(mlflow, own, root, {}, params)
     else:
         run_id = str(found.info.run_id)
         mlflow.set_tag(run_id, "pipeline.owner", execution.identity())
@@ -130,9 +137,8 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
     return run_id
 
 
-def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str]) -> str:
+def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], tree: whole.Params) -> str:
     """Create a run with its parameters and tags; set the runs of dead owners KILLED."""
-    tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     if not commit and (refusal := git.refusal(root)) is not None:
@@ -203,7 +209,7 @@ def close(mlflow: MlflowClient, run_id: str) -> None:
 def fail(own: Execution, stage: str) -> None:
     """Mark a stage as failed in the run of an execution, if there is one."""
     mlflow = client(Path())
-    found = _find(mlflow, own, Path())
+    found = _find(mlflow, own, params_of(own, Path()).profile)
     if found is not None:
         mlflow.set_tag(found.info.run_id, f"stage.{stage}", "failed")
         mlflow.set_terminated(found.info.run_id, "FAILED")
@@ -327,8 +333,8 @@ def shown_uri(root: Path = Path()) -> str:
     return secrecy.hidden(uri(root))
 
 
-def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:
-    named = mlflow.get_experiment_by_name(_experiment_name(whole.load(root / paths.PARAMS).profile))
+def _find(mlflow: MlflowClient, own: Execution, profile: str) -> Any:
+    named = mlflow.get_experiment_by_name(_experiment_name(profile))
     if named is None:
         return None
     query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door = '{own.door}'"

@@ -20,10 +20,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from stages.common import paths
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.params import whole
 from stages.running import misrecorded
+from stages.running.inputs import Begun
 from stages.running.tracking import execution, late, mirror, published, store
-from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
+from stages.running.tracking.live import NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
@@ -94,12 +97,12 @@ def stage_over(name: str, *, succeeded: bool) -> None:
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             store.load()
-            store.bounded(lambda: store.fail(current, name), FAILURE_SECONDS)
+            store.bounded(lambda: store.fail(current, name), END_SECONDS)
     except Exception as error:
         store.warn(error)
 
 
-def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | None:
+def create_run(root: Path, *, tags: Mapping[str, str] | None = None, begun: Begun | None = None) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
     Runs of this machine whose owner was killed are set KILLED.
@@ -107,14 +110,16 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | No
     Args:
         root: folder that the stages run in, with params.yaml.
         tags: further tags, such as ``prefect.flow_run_id``.
+        begun: what the run began with; None reads params.yaml.
 
     Returns:
         The run's id, or None, with a message, when tracking is down.
     """
 
     def create() -> str:
+        params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}))
+        return store.create(store.client(root), own, root, dict(tags or {}), params)
 
     return _safely(create, CREATE_SECONDS)
 
