@@ -12,7 +12,7 @@ from stages.common.errors import ConfigError
 #: The variable that allows to send them unencrypted.
 ALLOW_PLAIN = "PIPELINE_KEY_OVER_HTTP"
 #: What a URL says of a user, up to the @ before the host.
-_USER = re.compile(r"(?<=://)[^@/\s?#]*@")
+_USER = re.compile(r"(?<=://)[^/\s?#]*@")
 
 
 def is_loopback(host: str) -> bool:

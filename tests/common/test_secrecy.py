@@ -40,7 +40,7 @@ def test_a_secret_does_not_go_unencrypted_to_another_machine(monkeypatch, url):
     ("text", "shown"),
     [
         ("http://me:secret@box/a@b", "http://***@box/a@b"),
-        ("at postgresql://me:se:c@ret@box:5432/db now", "at postgresql://***@ret@box:5432/db now"),
+        ("at postgresql://me:se:c@ret@box:5432/db now", "at postgresql://***@box:5432/db now"),
         ("https://token@box", "https://***@box"),
         ("https://box/?mail=a@b", "https://box/?mail=a@b"),
         ("mail a@b", "mail a@b"),

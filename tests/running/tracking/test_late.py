@@ -104,7 +104,7 @@ def test_no_message_shows_the_password_of_the_address(locked: Path, monkeypatch:
         with pytest.raises(ServiceUnavailable) as caught:
             ask()
         address = f"http://***@127.0.0.1:{port}"
-        assert caught.value.what.startswith(f"MLflow at {address}: API request to {address}/api/")
+        assert caught.value.what.startswith(f"MLflow at {address}: Connection refused")
         assert "sec@" not in str(caught.value)
 
 
