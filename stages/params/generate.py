@@ -7,8 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from stages.common.records import ModelName, Precision
-from stages.params.section import Count, Section, Seed
-from stages.params.temperature import Temperature
+from stages.params.section import Count, Section, Seed, Temperature
 
 
 class Generate(Section):

@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stages.params.section import Count, Section, Sha256
-from stages.params.temperature import Temperature
+from stages.params.section import Count, Section, Sha256, Temperature
 
 
 class Calibration(Section):

@@ -22,7 +22,7 @@ STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 #: Variables that libraries read, and none of our code: the documentation names those that a user needs.
 OF_LIBRARIES = {
-    *("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+    *("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 }
 #: Variables that our code gives to one process that it starts, and that nobody can set.
