@@ -227,12 +227,12 @@ def side_by_side(mean: float | None, low: float | None, controlled: float | None
         (
             side_by_side(0.8333, 0.5, 0.7612),
             "pairwise   83.3 % [50.0, 97.5] won, 76.1 % at equal length",
-            "           2 wins, 1 ties, 0 losses, 1 unjudged; the orders agree in 67 %",
+            "           2 wins, 1 tie, 0 losses, 1 unjudged; the orders agree in 67 %",
         ),
         (
             side_by_side(0.8333, None, None, invalid=0, consistency=None),
             "pairwise   83.3 % won",
-            "           2 wins, 1 ties, 0 losses",
+            "           2 wins, 1 tie, 0 losses",
         ),
     ],
 )
