@@ -120,7 +120,7 @@ def collate(
         layout: how the rows are laid out; no layout changes the loss or, but for rounding, a gradient.
         share_prefix: compute the shared prefix once; without, each row has all its own ids.
         dropout: the share dropped at random. Above 0 no prefix is shared: its tokens have another mask in every row.
-        seeds: the seed of each row's dropout masks; None without dropout.
+        seeds: seeds of the rows' masks, one a row, where there is dropout.
     """
     # Each row keeps an input of its own, and the target after it.
     share_prefix = share_prefix and not dropout

@@ -102,7 +102,7 @@ def of_these_answers(rows: Sequence[LabelRow], questions: Sequence[Question], se
         of_others = f", {stale} {label} another answer than the model now gives to the row" if stale else ""
         raise DataError(
             f"{settings.source}: {len(fresh)} of its {counted(len(rows), 'row')} "
-            f"{word(len(fresh), 'labels', 'label')} a test answer{of_others}; "
+            f"{word(1 if len(rows) == 1 else len(fresh), 'labels', 'label')} a test answer{of_others}; "
             f"{LEAST} are needed",
             f"label answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
         )

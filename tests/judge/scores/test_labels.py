@@ -98,7 +98,7 @@ def row(id, score=1.0, **fields):
             DataError,
             r"labels.jsonl: more than one score for one answer to a \(tuned\)",
         ),
-        ([row("other")], None, DataError, "0 of its 1 rows label a test answer; 10 are needed"),
+        ([row("other")], None, DataError, "0 of its 1 row labels a test answer; 10 are needed"),
     ],
 )
 def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
