@@ -94,6 +94,7 @@ TESTED_ELSEWHERE = {
     "stages/running/devices.py": "running/test_gpu.py",
     "stages/running/out_of_memory.py": "finetune/costs/test_memory.py",
     "stages/running/proxies.py": "download/test_fetch.py",
+    "stages/running/recorded.py": "running/test_summary.py",
     "stages/running/run_key.py": "finetune/test_checkpoint.py",
     "stages/running/signals.py": "finetune/test_checkpoint.py",
     "stages/running/summary_parts/": "running/test_summary.py",
