@@ -38,7 +38,6 @@ TESTED_ELSEWHERE = {
     "flows/guard.py": "flows/test_stage_process.py",
     "flows/mlflow_run.py": "running/tracking/test_tracker.py",
     "flows/overrides.py": "flows/test_profiles.py",
-    "flows/prefect_server.py": "flows/test_pipeline.py",
     "flows/publish.py": "running/tracking/test_late.py",
     "flows/run.py": "flows/test_pipeline.py",
     "flows/servers.py": "flows/test_doors.py",
