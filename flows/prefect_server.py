@@ -13,6 +13,8 @@ from stages.common.reasons import reason
 _SECONDS = 10
 #: What Prefect's client logs in with.
 _SECRETS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+#: How often a server is asked that lets that time pass: on a busy machine it may still be there.
+_LOOKS = 3
 
 
 def check() -> None:
@@ -38,14 +40,18 @@ def check() -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether the server at this address of an API answers at all."""
-    try:
-        _ask(address)
-    except urllib.error.HTTPError:
+    """Whether the server at this address of an API answers at all. One that is only slow is asked again."""
+    for _ in range(_LOOKS):
+        try:
+            _ask(address)
+        except urllib.error.HTTPError:
+            return True
+        except (OSError, ValueError) as error:
+            if isinstance(getattr(error, "reason", error), TimeoutError):
+                continue
+            return False
         return True
-    except (OSError, ValueError):
-        return False
-    return True
+    return False
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -126,8 +126,10 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes as text: 1.5 GiB, or 12 MiB below a tenth of that."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
+    """A number of bytes as text: 1.5 GiB, 12 MiB below a tenth of a GiB, 3 KiB below one MiB."""
+    if count >= GIB / 10:
+        return f"{count / GIB:.1f} GiB"
+    return f"{count / (1 << 20):.0f} MiB" if count >= 1 << 20 else f"{count / (1 << 10):.0f} KiB"
 
 
 def _silent() -> bool:

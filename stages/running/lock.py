@@ -1,28 +1,23 @@
 """dvc.lock and the lists of folders in DVC's cache, read and checked.
 
 A dvc.lock may come from elsewhere: an MLflow run, another commit. Its digests become paths in DVC's cache, and its
-paths become files to write, so that `outputs` and `files` check both before anything is opened. `read` and `Recorded`
-take the folder's own dvc.lock, and open nothing by it.
+paths become files to write, so that `outputs` and `files` check both before anything is opened. `read` gives the
+folder's own dvc.lock to those that only compare it with what is there.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.printable import printable
-from stages.params import reading
 from stages.running import dvc_cache
 
 LOCK = Path("dvc.lock")
@@ -126,46 +121,6 @@ def read(root: Path) -> dict[str, Any]:
     except (YAMLError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a dvc.lock says of the results beside it.
-
-    Args:
-        values: values that they were made with, by dotted key of params.yaml.
-        digests: MD5 of each file or folder, by path.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    digests: dict[Path, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, root: Path) -> Recorded:
-        """What the dvc.lock in a folder holds; nothing where it is missing or cannot be read, which DVC tells."""
-        values: dict[str, Any] = {}
-        digests: dict[Path, str] = {}
-        with contextlib.suppress(DataError, OSError, KeyError, TypeError, AttributeError):
-            for entry in read(root)["stages"].values():
-                values |= reading.flatten(entry.get("params", {}).get(str(paths.PARAMS), {}))
-                digests |= {Path(out["path"]): str(out["md5"]) for out in entry.get("outs", ())}
-        return cls(values, digests)
-
-    def made_with(self, values: Mapping[str, Any]) -> Recorded:
-        """The same for results of which some have just been made with other values, by dotted key."""
-        return Recorded({**self.values, **values}, self.digests)
-
-    def holds(self, root: Path, path: Path) -> bool:
-        """Whether a file is the one that was recorded. Where dvc.lock has nothing at all, nobody can tell otherwise.
-
-        Args:
-            root: folder that the path starts at.
-            path: path of a file, as in dvc.lock.
-        """
-        if not self.digests:
-            return True
-        with open(root / path, "rb") as stream:
-            return hashlib.file_digest(stream, "md5").hexdigest() == self.digests.get(path)
 
 
 def _checked_digest(value: Any, pattern: re.Pattern[str], where: str, fix: str) -> str:

@@ -7,6 +7,7 @@ same. What the numbers mean is in docs/summary.md.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +29,10 @@ from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Ve
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
-from stages.running import environment, held, inputs, program
+from stages.running import program
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
-from stages.running.lock import Recorded
+from stages.running.recorded import Recorded
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
@@ -102,8 +103,7 @@ class _Summary:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._settings = whole.load(root / paths.PARAMS)
-        # In a stage, what DVC has recorded of that stage is of an earlier success.
-        self._recorded = Recorded.of(root).made_with(held.values_of_stage())
+        self._recorded = Recorded.of(root)
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
@@ -158,13 +158,15 @@ class _Summary:
         recorded = self._recorded.values
         now = reading.flatten(self._settings.model_dump())
         made = {stage for stage, path in {**_TOLD, "download": BASE_MODEL}.items() if (self._root / path).exists()}
-        both = [key for key in now.keys() & recorded.keys() if key.partition(".")[0] in made]
-        before, after = ({key: values[key] for key in both} for values in (recorded, now))
-        lines = inputs.value_changes(before, after, "when these results were made")
+        lines = [
+            f"{key} is {json.dumps(now[key])}, and was {json.dumps(recorded[key])}"
+            for key in sorted(now.keys() & recorded.keys())
+            if now[key] != recorded[key] and key.partition(".")[0] in made
+        ]
         if not lines:
             return []
         more = [f"and {len(lines) - _CHANGES} more"] if len(lines) > _CHANGES else []
-        head = "params.yaml has other values now; dvc repro makes results with them"
+        head = "params.yaml has changed since these results were made; dvc repro makes them again"
         return [head, *lines[:_CHANGES], *more]
 
     def _unrecorded(self) -> list[str]:
@@ -172,9 +174,7 @@ class _Summary:
         return [
             f"{path} is not what dvc.lock records; dvc repro {stage} makes it again"
             for stage, path in _TOLD.items()
-            if (self._root / path).exists()
-            and not environment.dvc_runs(stage)  # at work: DVC records it next
-            and not self._recorded.holds(self._root, path)
+            if (self._root / path).exists() and not self._recorded.holds(self._root, path)
         ]
 
     def _model(self) -> list[str]:

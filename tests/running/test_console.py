@@ -133,3 +133,18 @@ def _is_shown_as_text(value: ast.expr) -> bool:
 
 def test_an_example_of_the_summary_is_shown_as_text():
     assert list(lines.entry("example", [lines.shortened(f"Say {HOSTILE}.\r")])) == [f"example     Say {SHOWN}."]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 KiB"),
+        (60_000, "59 KiB"),
+        (3 << 20, "3 MiB"),
+        (console.GIB // 10, "102 MiB"),
+        (console.GIB, "1.0 GiB"),
+        (3 * console.GIB // 2, "1.5 GiB"),
+    ],
+)
+def test_sizes_for_people(count, shown):
+    assert console.size(count) == shown

@@ -244,13 +244,6 @@ def test_the_peak_of_a_team_s_first_process_is_near_the_estimate(tmp_path, paral
     assert measured == pytest.approx(wanted, rel=TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("count", "shown"), [(12 << 20, "12 MiB"), (GIB // 10, "102 MiB"), (GIB, "1.0 GiB"), (3 * GIB // 2, "1.5 GiB")]
-)
-def test_sizes_for_people(count, shown):
-    assert size(count) == shown
-
-
 #: About 1.5 GiB in one micro-batch: 16 rows of 400 tokens.
 MIDDLE = GPT2Config(n_layer=12, n_head=4, n_embd=256, n_positions=512)
 LONG = [ROWS[0].model_copy(update={"id": str(n), "ids": [n, *range(399)]}) for n in range(16)]
