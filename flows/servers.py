@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.common.printable import printable
 from stages.running import streams
 from stages.running.tracking import tracker
 
@@ -191,5 +192,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nended")
     except PipelineError as error:
-        print(f"servers: {error}", file=sys.stderr)
+        print(printable(f"servers: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
