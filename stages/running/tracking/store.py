@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROJECT = "instruct-pipeline"
+#: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
+EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+EXPERIMENT_TAG = "dvc.experiment"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
@@ -114,16 +117,20 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
     return run_id
 
 
-def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str]) -> str:
-    """Create a run with its parameters and tags; set the runs of dead owners KILLED."""
+def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], name: str = "") -> str:
+    """Create a run with its parameters and tags; set the runs of dead owners KILLED.
+
+    Its name is ``name``, or that of the DVC experiment, or one that begins with the time.
+    """
     tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    experiment = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
     run = mlflow.create_run(
         _experiment(mlflow, tree.profile, root),
         # The time first: pages cut long names, and their beginnings must differ.
-        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
+        run_name=name or experiment or "-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
@@ -132,6 +139,7 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
             "profile": tree.profile,
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
+            **({EXPERIMENT_TAG: experiment} if experiment else {}),
             **_git_tags(root, commit),
             **tags,
         },
@@ -296,15 +304,16 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
 def warn(error: Exception) -> None:
     """Say in one line that tracking does not work, without a password that the address may hold."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    say(_hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
+    say(hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
 
 
 def shown_uri(root: Path = Path()) -> str:
     """`uri` without a password."""
-    return _hidden(uri(root))
+    return hidden(uri(root))
 
 
-def _hidden(text: str) -> str:
+def hidden(text: str) -> str:
+    """A text without the passwords of the addresses in it."""
     return re.sub(r"(://)[^@/\s]*@", r"\1***@", text)
 
 

@@ -21,16 +21,19 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from stages.common.errors import PipelineError, ServiceUnavailable
-from stages.running.tracking import execution, late, mirror, published, store
+from stages.running.tracking import execution, late, listing, mirror, published, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
+    "best_run",
     "create_run",
     "download",
     "end",
+    "listed",
+    "name_lines",
     "prepare",
     "publish",
     "publish_files",
@@ -98,13 +101,14 @@ def stage_over(name: str, *, succeeded: bool) -> None:
         store.warn(error)
 
 
-def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | None:
+def create_run(root: Path, *, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
     Runs of this machine whose owner was killed are set KILLED.
 
     Args:
         root: folder that the stages run in, with params.yaml.
+        name: name of the run, which Prefect's run has too.
         tags: further tags, such as ``prefect.flow_run_id``.
 
     Returns:
@@ -113,7 +117,7 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | No
 
     def create() -> str:
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}))
+        return store.create(store.client(root), own, root, dict(tags or {}), name)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -166,12 +170,31 @@ def store_lines(root: Path, *, stays: bool) -> list[str]:
         root: folder with the results.
         stays: whether the folder stays; a copy of the repository is removed after its run.
     """
-    if published.is_kept(root):
+    if published.kept(root):
         return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
     if not mirror.results(root):
         return []
     first = "" if stays else ", after that"
     return [f"{'MLflow':<12}not there; to add these results{first}: python -m flows.publish"]
+
+
+def name_lines(root: Path) -> list[str]:
+    """The name of the run that has the results under ``root``; none where MLflow does not have them."""
+    found = published.kept(root)
+    return [found.name] if found and found.name else []
+
+
+def best_run(root: Path, judge: str) -> tuple[str, str] | None:
+    """The run with the highest mean score; arguments and result as `listing.best`. None where MLflow does not tell."""
+    try:
+        return listing.best(root, judge)
+    except Exception:
+        return None  # what is compared with is a courtesy
+
+
+def listed(root: Path, most: int | None) -> listing.Listing:
+    """The runs of the project; arguments and result as `listing.listed`."""
+    return listing.listed(root, most)
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
