@@ -111,7 +111,7 @@ def listed(root: Path, most: int | None) -> Listing:
             found = store.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            notes.append(f"MLflow at {store.hidden(where)} does not answer: {store.hidden(reason)[:300]}")
+            notes.append(f"MLflow at {store.hidden(where)} does not answer: {store.hidden(reason)[:200]}")
             continue
         if number:
             notes.append(f"these are the runs of {path}")
