@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run test test-all lint format profile ui deploy runs dataset lock clean distclean
+.PHONY: help setup run test test-thorough test-all faults lint format profile ui deploy runs dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,17 @@ setup: $(VENV)/installed  ## make .venv with the locked versions; every other co
 run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
 	@$(RUN) -m flows.run
 
-test: $(VENV)/installed-dev   ## run the tests, in five to seven minutes on two cores
+test: $(VENV)/installed-dev   ## run the tests, in about two minutes on two cores
 	@$(RUN) -m pytest -n auto --dist loadfile
 
-test-all: $(VENV)/installed-dev  ## run the slow tests too
-	@$(RUN) -m pytest -n auto --dist loadfile -m "slow or not slow"
+test-thorough: $(VENV)/installed-dev  ## run the tests that take some seconds each: real processes, kills, full disks
+	@$(RUN) -m pytest -n auto --dist loadfile -m thorough
+
+test-all: $(VENV)/installed-dev  ## run every test, the slow ones too
+	@$(RUN) -m pytest -n auto --dist loadfile -m ""
+
+faults: $(VENV)/installed-dev  ## inject the faults that we know, kill runs in chains, and print a table
+	@$(RUN) -m tests.faults
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .

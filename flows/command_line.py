@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.running import streams
 
 STOPPED = "stopped; run the same command again to go on"
@@ -98,5 +99,5 @@ def fail(message: str, code: int) -> NoReturn:
     """Print what went wrong, and end the process with an exit code."""
     sys.stdout.flush()
     message = message if message.startswith("pipeline:") else f"pipeline: {message}"
-    print(printable(message), file=sys.stderr, flush=True)
+    print(printable(hidden(message)), file=sys.stderr, flush=True)
     sys.exit(code)

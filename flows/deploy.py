@@ -16,6 +16,7 @@ from flows import prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.running import streams
 
 _POOL = "local"
@@ -40,7 +41,7 @@ def main() -> None:
     _prefect("--no-prompt", "deploy", "--all")
     schedule = json.loads(_prefect("deployment", "inspect", _DEPLOYMENT, "--output", "json"))["schedules"][0]["id"]
     run = f"{os.path.relpath(sys.executable)} -m flows prefect"
-    print(f"""deployed {_DEPLOYMENT} to {os.environ["PREFECT_API_URL"]}
+    print(f"""deployed {_DEPLOYMENT} to {hidden(os.environ["PREFECT_API_URL"])}
 
 a worker, which runs it:    {run} worker start --pool {_POOL}
 a run now:                  {run} deployment run {_DEPLOYMENT}
@@ -63,7 +64,7 @@ def _prefect(*arguments: str) -> str:
 
 
 def _end(error: PipelineError) -> NoReturn:
-    print(printable(f"deploy: {error}"), file=sys.stderr)
+    print(printable(hidden(f"deploy: {error}")), file=sys.stderr)
     sys.exit(error.exit_code)
 
 

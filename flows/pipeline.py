@@ -31,8 +31,9 @@ from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import whole
-from stages.running import inputs, summary
+from stages.running import inputs, misrecorded, summary
 from stages.running.inputs import Begun
 
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
@@ -82,9 +83,12 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
     try:
         _refuse_changes(begun, stage, tree)
         done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
+        if done.outcome == "ran":
+            for line in misrecorded.correct(stage, begun, Path(tree)):
+                logger.warning("%s: %s %s", stage, misrecorded.CORRECTED, line)
         _refuse_changes(begun, stage, tree)
     except PipelineError as error:
-        told = printable(str(error))
+        told = printable(hidden(str(error)))
         return Failed(message=told, data=StageFailed(stage, error.exit_code, f"{stage}: {told}"))
     except StageFailed as error:
         # What has changed would be in the way of every further try.
@@ -143,7 +147,7 @@ def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]
             results = _report(tree, done, compared, isolated=isolated)
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        told = printable(str(error))
+        told = printable(hidden(str(error)))
         return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))
     except StageFailed as error:
         told = error.message + _given_here(error, given)

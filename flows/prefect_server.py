@@ -6,24 +6,32 @@ import os
 import urllib.error
 import urllib.request
 
+from stages.common import secrecy
 from stages.common.errors import ServiceUnavailable
 
 _SECONDS = 10
+#: What Prefect's client logs in with.
+_SECRETS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 
 
 def check() -> None:
     """Ask the server if it is healthy, where one is configured: Prefect itself would show a traceback.
 
     Raises:
+        ConfigError: Prefect's key or password would go unencrypted to another machine.
         ServiceUnavailable: it does not answer.
     """
     if not (address := os.environ.get("PREFECT_API_URL")):
         return
+    for name in _SECRETS:
+        if os.environ.get(name):
+            fix = f"set PREFECT_API_URL to an https:// address; or unset {name}, if that server needs none"
+            secrecy.require(address, f"the secret in {name}", named_by="PREFECT_API_URL", fix=fix)
     try:
         _ask(address)
     except (OSError, ValueError) as error:
         raise ServiceUnavailable(
-            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {error}",
+            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {reason(error)}",
             "start it (make ui), or unset PREFECT_API_URL to run without one",
         ) from None
 
@@ -37,6 +45,18 @@ def answers(address: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why nothing answers, in the words of the system where there are any."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"it answered {error.code} {error.reason}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"nothing heard for {_SECONDS} s"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return "its address is no URL" if isinstance(error, ValueError) else str(cause)
 
 
 def _ask(address: str) -> None:

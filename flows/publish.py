@@ -14,7 +14,7 @@ from flows import workspace
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
-from stages.running import program
+from stages.running import misrecorded, program
 from stages.running.console import say
 from stages.running.tracking import tracker
 
@@ -32,6 +32,7 @@ def main() -> None:
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
     with workspace.alone(root, log=say):  # a run at work replaces its results one after the other
+        misrecorded.look_back(root)
         run = tracker.publish_files(root, f"{socket.gethostname()}:{root}")
     done = "published as" if run.is_new else "MLflow has these results already:"
     say(f"{done} run {run.name} ({run.run_id}) at {tracker.shown_uri()}")

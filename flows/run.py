@@ -16,7 +16,7 @@ from types import FrameType
 
 from flows import command_line, dvc_cli, prefect_server, profiles, waits, workspace
 from stages.common.errors import ConfigError
-from stages.running import summary
+from stages.running import misrecorded, summary
 
 DESCRIPTION = """
 Bring the pipeline up to date: run the stages whose code, data or values have changed, then print the results.
@@ -32,6 +32,7 @@ def main() -> None:
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     dvc_cli.check_repository(root) if asked.in_place else workspace.check_commit(root)
+    misrecorded.look_back(root)
     if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return

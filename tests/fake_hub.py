@@ -23,9 +23,11 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.quiet_server import QuietServer
 
 CHUNK = 1 << 20
 
@@ -63,8 +65,7 @@ class FakeHub:
         self.requests: list[tuple[str, str, str | None]] = []
         self._faults: defaultdict[tuple[str, str], deque[str]] = defaultdict(deque)
         self._etags: dict[Path, str] = {}
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self.server.daemon_threads = True
+        self.server = QuietServer(("127.0.0.1", port), _handler(self))
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def script(self, method: str, file: str, *faults: str) -> None:

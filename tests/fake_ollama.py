@@ -18,11 +18,12 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.quiet_server import QuietServer
 from tests.root import ROOT
 
 #: The answers to the self-test's probes that are right in other words, by reference.
@@ -308,8 +309,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a test's output is its own."""
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     block_on_close = True
     request_queue_size = 64
     fake: FakeOllama
@@ -318,9 +318,6 @@ class _Server(ThreadingHTTPServer):
         connection, address = super().get_request()
         self.fake.connections.append(connection)
         return connection, address
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that the client has cut is no error here."""
 
 
 class FakeOllama:

@@ -10,11 +10,12 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 
 from stages.judge.judges.protocol import TRIAL
+from tests.quiet_server import QuietServer
 
 Behaviour = Callable[[dict[str, Any]], tuple[int, Any]]
 
@@ -74,8 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     block_on_close = False
     fake: FakeOpenAI
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from stages.common.locks import open_locked
-from stages.running.tracking import execution
 from tests import flow_project
 from tests.root import ROOT
 
@@ -54,12 +54,23 @@ def test_a_lock_that_is_held_is_respected(folder: Path) -> None:
 
 
 def test_a_workspace_in_use_is_respected(folder: Path) -> None:
+    descriptor = open_locked(folder / ".cache" / "workspaces" / "run-1" / "owner")
+    refused(folder, ".cache/workspaces/run-1/owner: another process has locked it")
+    os.close(descriptor)
+    assert clean(folder).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", f"{socket.gethostname()}:{os.getpid()}:1:1"])
+def test_a_workspace_that_a_killed_run_has_left_is_cleaned(folder: Path, text: str) -> None:
+    """Killed before it wrote its name, or another process has got its number since."""
     owner = folder / ".cache" / "workspaces" / "run-1" / "owner"
     owner.parent.mkdir(parents=True)
-    owner.write_text(execution.identity())
-    refused(folder, f".cache/workspaces/run-1/owner: process {os.getpid()} (a run of its own)")
+    owner.write_text(text)
+    done = clean(folder)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.thorough
 def test_a_dvc_at_work_is_respected(folder: Path) -> None:
     project = flow_project.create(folder / "project")
     for name in ("Makefile", "tools"):

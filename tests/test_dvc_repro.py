@@ -43,6 +43,7 @@ def test_a_second_run_finds_nothing_to_do(finished):
     assert "up to date" in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
@@ -64,6 +65,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("stage", "wrong", "right", "code"),
     [

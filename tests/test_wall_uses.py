@@ -41,6 +41,7 @@ USES = {
     "stages.running.answer_progress": "lines and a bar on the answers so far",
     "stages.running.out_of_memory": "the message of a stage that fails",
     "stages.running.console.duration": "a duration in a message",
+    "stages.running.console.size": "a size in a message",
     "stages.running.proxies.proxy_for": "the proxy that a message names",
     "stages.running.summary.tell": "called at the end, and gives nothing back",
     "stages.running.summary_parts.training.cost_lines": "what is printed at the end",

@@ -183,6 +183,7 @@ def test_most_of_what_is_told_and_counted_is_altered():
     assert other >= given * 2 / 3, f"{other} of {given}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", STAGES)
 def test_other_texts_times_and_no_tracker_give_the_same_bytes(runs, stage):
     expected = of_stage(digests(runs.original), stage)
@@ -198,6 +199,7 @@ def outputs(stage: str) -> list[str]:
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
+@pytest.mark.thorough
 def test_a_training_stopped_under_the_original_code_goes_on_under_the_altered(runs):
     done_here = json.loads((runs.training / TRAINING_COSTS).read_text())["steps"]
 
@@ -205,6 +207,7 @@ def test_a_training_stopped_under_the_original_code_goes_on_under_the_altered(ru
     assert of_stage(digests(runs.training), "finetune") == of_stage(digests(runs.original), "finetune")
 
 
+@pytest.mark.thorough
 def test_answers_stopped_under_the_original_code_go_on_under_the_altered(runs):
     (name,) = (name for name, text in runs.journals.items() if text)
     assert len(runs.journals[name].splitlines()) == 3

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +21,11 @@ def at_work(root: Path) -> Iterator[str]:
     for name in (".dvc/tmp/rwlock", ".cache/workspaces/*/tree/.dvc/tmp/rwlock"):
         for path in sorted(root.glob(name)):
             yield from (f"{path}: process {pid} ({command})" for pid, command in _users(path) if _is_dvc(pid))
-    for path in sorted(root.glob(".cache/workspaces/*/owner")):
-        host, pid, *_ = path.read_text(encoding="utf-8").split(":")
-        if host == socket.gethostname() and _lives(int(pid)):
-            yield f"{path}: process {pid} (a run of its own)"
     cache = root / ".cache"
-    for path in sorted(cache.rglob("*")) if cache.is_dir() else []:
-        if "workspaces" not in path.relative_to(cache).parts and path.is_file() and _is_locked(path):
+    inside = [path for path in cache.rglob("*") if "workspaces" not in path.relative_to(cache).parts]
+    # Of a workspace, whose tree is a copy of the project, the run holds the file that names it.
+    for path in sorted([*inside, *cache.glob("workspaces/*/owner")]):
+        if path.is_file() and _is_locked(path):
             yield f"{path}: another process has locked it"
 
 

@@ -17,6 +17,8 @@ from stages.common.errors import DataError
 from stages.common.locks import locked_if_possible
 
 _CHUNK = 1 << 20
+#: What Python refuses to read as a whole number (sys.set_int_max_str_digits).
+_LONG_NUMBER = "a whole number of more than 4,300 digits"
 
 
 @contextlib.contextmanager
@@ -224,7 +226,7 @@ def parse_json(text: str, path: Path | str, *, made_by: str, line: int | None = 
 
     Raises:
         DataError: the text is not JSON, and the message names the file, the line and the column; or an object gives a
-            key twice, and nothing says which value is meant.
+            key twice, and nothing says which value is meant; or it is nested too deeply, or a number is too long.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -240,7 +242,11 @@ def parse_json(text: str, path: Path | str, *, made_by: str, line: int | None = 
         return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         where = f"line {line or error.lineno}, column {error.colno}"
-        raise DataError(f"{path}: not valid JSON at {where}: {error.msg}", made_by) from None
+        raise DataError(f"{path}: not valid JSON at {where}: {error.msg.removesuffix(' at')}", made_by) from None
+    except (ValueError, RecursionError) as error:  # of Python itself, whose words are about Python
+        where = f"{path}, line {line}" if line else f"{path}"
+        found = "lists or objects nested too deeply" if isinstance(error, RecursionError) else _LONG_NUMBER
+        raise DataError(f"{where}: expected JSON that can be read; found {found}", made_by) from None
 
 
 def sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import DataError
+from stages.common.plurals import counted
 
 #: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
@@ -115,7 +116,8 @@ def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
     try:
         return json.loads(text, object_pairs_hook=_Object), None
     except json.JSONDecodeError as error:
-        return None, f"not valid JSON at line {line or error.lineno}, column {error.colno}: {error.msg}"
+        where = f"line {line or error.lineno}, column {error.colno}"
+        return None, f"not valid JSON at {where}: {error.msg.removesuffix(' at')}"
     except RecursionError:
         return None, "not JSON that can be read: lists or objects are nested too deeply"
     except ValueError:
@@ -205,8 +207,7 @@ def likely_names(keys: Collection[str]) -> str:
 
 
 def _listing(name: str, total: int, problems: list[str]) -> str:
-    count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
-    rows = "1 row" if total == 1 else f"{total:,} rows"
+    count, rows = counted(len(problems), "problem"), counted(total, "row")
     lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
     if len(problems) > _SHOWN:
         lines.append(f"  - and {len(problems) - _SHOWN:,} more")

@@ -8,13 +8,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import requests
+import requests.adapters
 from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
+from stages.common.plurals import counted
 from stages.download.contents import refuse_other_contents
 from stages.download.pace import Pace, TooSlow, measured
 from stages.running.console import say
@@ -34,6 +38,25 @@ _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_M
 
 #: What the libraries raise for a proxy's address that is none.
 _OF_PROXY = (requests.exceptions.InvalidProxyURL, ProxySchemeUnknown)
+
+
+class _Guarded(requests.adapters.HTTPAdapter):
+    """Sends no password, such as one of ~/.netrc, unencrypted to another machine; it sees every redirect too."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        """Send a request.
+
+        Raises:
+            ConfigError: its password could be read on the way.
+        """
+        if "Authorization" in request.headers:
+            fix = f"set {self._key} to an https:// address, or take the host out of ~/.netrc"
+            secrecy.require(request.url or "", "the password of ~/.netrc", named_by=self._key, fix=fix)
+        return super().send(request, *arguments, **options)
 
 
 class _Transient(Exception):
@@ -88,7 +111,7 @@ def fetch(source: str, target: Path, sha256: str | None, *, key: str, fix: str, 
             if wait is None:
                 through = f", {proxy}" if proxy else ""
                 raise ServiceUnavailable(
-                    f"{source}: {failure} ({len(waits) + 1} attempts{through})",
+                    f"{source}: {failure} ({counted(len(waits) + 1, 'attempt')}{through})",
                     "check the network" + (f", {proxy.fix}" if proxy else "") + " and run the same command again, "
                     f"or set {key} in params.yaml to a local copy",
                 ) from failure
@@ -121,7 +144,7 @@ def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source:
         stream.flush()
         refuse_other_contents(Path(stream.name), name=source, fix=f"correct {key} in params.yaml")
         if sha256 is not None and digest.hexdigest() != sha256:
-            found = f"found {digest.hexdigest()} ({size:,} bytes)"
+            found = f"found {digest.hexdigest()} ({counted(size, 'byte')})"
             raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", fix)
 
 
@@ -137,7 +160,8 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
     fix = f"correct {key} in params.yaml"
     try:
         pace.asked()
-        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+        headers = {"Accept-Encoding": "identity"}
+        with _session(key) as session, session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
             _check_status(response, url, fix, proxy)
             length = response.headers.get("Content-Length", "")
             pace.answered(int(length) if length.isascii() and length.isdigit() else None)
@@ -156,6 +180,12 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
         raise _Transient(_root(error)) from error
     finally:
         pace.complete()
+
+
+def _session(key: str) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", _Guarded(key))
+    return session
 
 
 def _check_status(response: requests.Response, url: str, fix: str, proxy: Proxy | None) -> None:

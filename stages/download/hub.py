@@ -1,8 +1,9 @@
 """GPT-2's published weights from the Hugging Face hub, at one commit.
 
 The variables of huggingface_hub itself say where the hub and its cache are, and whether the hub may be asked at all:
-HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The only retries are those of huggingface_hub, which also
-resume a broken transfer, and one more for a file that was damaged on its way.
+HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The token does not go unencrypted to another machine. The
+only retries are those of huggingface_hub, which also resume a broken transfer, and one more for a file that was damaged
+on its way.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
 from stages.common.files import sha256
 from stages.download.model_files import KEY, bring
@@ -177,12 +179,15 @@ def _client(pace: Pace, url: str, proxy: Proxy | None) -> httpx2.Client:
         proxy: the proxy through which it is asked.
 
     Raises:
-        ConfigError: the proxy is of a kind that cannot be used.
+        ConfigError: the proxy is of a kind that cannot be used. Requests raise it that would show the token to others.
     """
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook
 
     def asked(request: httpx2.Request) -> None:
+        if "Authorization" in request.headers:
+            fix = "set HF_ENDPOINT to an https:// address; or HF_HUB_DISABLE_IMPLICIT_TOKEN=1, if that hub needs none"
+            secrecy.require(str(request.url), "the Hugging Face token", named_by="HF_ENDPOINT", fix=fix)
         hf_request_event_hook(request)
         pace.asked()
 

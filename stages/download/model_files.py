@@ -89,7 +89,10 @@ def names_of_weights(origin: Origin) -> list[str]:
     """
     if origin.find(WEIGHTS) is not None:
         return [WEIGHTS]
-    if (index := origin.find(INDEX)) is not None:
+    index = origin.find(INDEX)
+    if index is not None and origin.renew([index]):  # nothing else tells that it is damaged: no SHA-256 of it is pinned
+        index = origin.find(INDEX)
+    if index is not None:
         name = f"{INDEX} of {origin.name}"
         refuse_other_contents(index, name=name, fix=_OTHER_REPO)
         return shards.names_of(read_json(index, made_by=_OTHER_REPO), name=name, fix=_OTHER_REPO)

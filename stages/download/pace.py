@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from stages.common.plurals import counted
 from stages.running import environment
-from stages.running.console import duration, say
+from stages.running.console import duration, say, time_left
 
 #: The environment variable with the seconds over which the rate is measured; 0 measures nothing.
 VARIABLE = "PIPELINE_STALL_SECONDS"
@@ -77,14 +78,15 @@ class Pace:
         self._bytes_before = self._bytes
         if fresh < LEAST_RATE * self._seconds:
             raise TooSlow(
-                f"sent {fresh:,} bytes in {duration(self._seconds)}; expected at least {LEAST_RATE:,} a second"
+                f"sent {counted(fresh, 'byte')} in {duration(self._seconds)}; expected at least {LEAST_RATE:,} a second"
             )
 
     def _progress(self, seconds: float) -> str:
         if self._total is None:
             return f"{_megabytes(self._bytes)} MB so far"
-        left = duration(seconds / self._bytes * max(0, self._total - self._bytes))
-        return f"{_megabytes(self._bytes)} of {_megabytes(self._total)} MB; the rest will take about {left}"
+        left = seconds / self._bytes * max(0, self._total - self._bytes)
+        done = f"{_megabytes(self._bytes)} of {_megabytes(self._total)} MB"
+        return done + time_left(left, "; the rest will take about {}")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stages.common import files, paths
 from stages.common.errors import ConfigError
+from stages.common.plurals import counted
 from stages.download import dataset
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
@@ -34,7 +35,7 @@ def fetch_rows(settings: DataSource) -> list[dataset.Row]:
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
         found = dataset.read(local, name=settings.source, fix=f"correct the file, or {SOURCE} in params.yaml")
     if found.unknown:
-        keys = ", ".join(f"{key!r} ({count:,} rows)" for key, count in list(found.unknown.items())[:_SHOWN])
+        keys = ", ".join(f"{key!r} ({counted(count, 'row')})" for key, count in list(found.unknown.items())[:_SHOWN])
         more = f" and {len(found.unknown) - _SHOWN:,} more" if len(found.unknown) > _SHOWN else ""
         say(f"{settings.source}: left out keys that no stage uses: {keys}{more}")
         used = [field for field in dataset.FIELDS if field != "input" or any(row["input"] for row in found.rows)]

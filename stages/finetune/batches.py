@@ -15,6 +15,7 @@ from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
+from stages.gpt2.dropout import Dropout, row_key, token_keys
 from stages.gpt2.packed import PackedRows, PaddedRows, shared_prefix_length
 from stages.tokenize.label_mask import first_target
 
@@ -35,6 +36,7 @@ class Batch:
         targets: [M] int64, those next ids.
         weights: [M] fp32, how often each counts: a target within the shared prefix stands for one in every row.
         count: target tokens in all rows, which is the sum of the weights that `collate` gives.
+        drop: what is dropped; None: nothing.
     """
 
     ids: Tensor
@@ -44,6 +46,11 @@ class Batch:
     targets: Tensor
     weights: Tensor
     count: int
+    drop: Dropout | None = None
+
+    def attention(self, layer: int, qkv: Tensor) -> Tensor:
+        """How the tokens attend to one another, dropout included: `stages.gpt2.model.Attend`."""
+        return self.attend(layer, qkv, self.drop)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device. The copy to a GPU does not wait for what is enqueued there."""
@@ -52,17 +59,21 @@ class Batch:
         attend = self.attend
         if isinstance(attend, PackedRows):
             attend = replace(attend, grid=runtime.sent(attend.grid, device))
-        tensors: dict[str, Any] = {name: runtime.sent(tensor, device) for name, tensor in self.tensors().items()}
-        return replace(self, attend=attend, **tensors)
+        sent: dict[str, Any] = {name: runtime.sent(tensor, device) for name, tensor in self.tensors().items()}
+        if self.drop is not None:
+            sent["drop"] = replace(self.drop, rows=sent.pop("row keys"), tokens=sent.pop("token keys"))
+        return replace(self, attend=attend, **sent)
 
     def tensors(self) -> dict[str, Tensor]:
         """All of a batch but how its tokens attend to one another."""
+        keys = {} if self.drop is None else {"row keys": self.drop.rows, "token keys": self.drop.tokens}
         return {
             "ids": self.ids,
             "positions": self.positions,
             "where": self.where,
             "targets": self.targets,
             "weights": self.weights,
+            **keys,
         }
 
     def weighted(self, factor: float) -> Batch:
@@ -73,11 +84,13 @@ class Batch:
         """The same with tokens and target tokens padded to these lengths.
 
         Padded tokens belong to no row, and padded targets have the weight 0: the loss and all gradients are those of
-        the batch as it was. Only dropout differs, which draws for padded tokens too.
+        the batch as it was.
         """
         tokens, targets = tokens - len(self.ids), targets - len(self.where)
+        drop = None if self.drop is None else replace(self.drop, tokens=F.pad(self.drop.tokens, (0, tokens)))
         return replace(
             self,
+            drop=drop,
             ids=F.pad(self.ids, (0, tokens)),
             positions=F.pad(self.positions, (0, tokens)),
             where=F.pad(self.where, (0, targets)),
@@ -93,6 +106,7 @@ def collate(
     *,
     share_prefix: bool = True,
     dropout: float = 0.0,
+    seeds: Sequence[int] = (),
 ) -> Batch:
     """Pack rows. Indices and targets come from lengths, never from ids.
 
@@ -105,14 +119,17 @@ def collate(
         loss_on: which ids are targets.
         layout: how the rows are laid out; no layout changes the loss or, but for rounding, a gradient.
         share_prefix: compute the shared prefix once; without, each row has all its own ids.
-        dropout: the share of attention weights dropped at random.
+        dropout: the share dropped at random. Above 0 no prefix is shared: its tokens have another mask in every row.
+        seeds: with dropout, a seed of each row's masks.
     """
     # Each row keeps an input of its own, and the target after it.
+    share_prefix = share_prefix and not dropout
     prefix = layout.prefix(shared_prefix_length([row.ids for row in rows], leaving=2)) if share_prefix else 0
     ids = [*rows[0].ids[:prefix]]
     positions = [*range(prefix)]
     width = layout.width(max(len(row.ids) for row in rows) - 1 - prefix)
     grid: list[int] = []
+    row_of: list[int] = []
     counted: Counter[tuple[int, int]] = Counter()
     for number, row in enumerate(rows):
         start = len(ids) - prefix  # the token at position p has index p within the prefix, and start + p after it
@@ -120,20 +137,26 @@ def collate(
         padding = [0] * (width - len(own) if layout.padded else 0)
         ids += own + padding
         positions += [*range(prefix, prefix + len(own)), *padding]
+        row_of += [number] * (len(own) + len(padding))
         grid += range(number * width, number * width + len(own))
         for position in range(first_target(row, loss_on), len(row.ids)):
             before = position - 1
             counted[before if before < prefix else start + before, row.ids[position]] += 1
+    drop = None
+    if dropout:
+        keys = torch.tensor([row_key(seed) for seed in seeds], dtype=torch.int32)
+        drop = Dropout(dropout, keys, token_keys(keys, torch.tensor(row_of), torch.tensor(positions)))
     return Batch(
         ids=torch.tensor(ids),
         positions=torch.tensor(positions),
-        attend=PaddedRows(prefix, len(rows), width, dropout)
+        attend=PaddedRows(prefix, len(rows), width)
         if layout.padded
-        else PackedRows(prefix, len(rows), width, torch.tensor(grid), dropout),
+        else PackedRows(prefix, len(rows), width, torch.tensor(grid)),
         where=torch.tensor([index for index, _ in counted], dtype=torch.int64),
         targets=torch.tensor([target for _, target in counted], dtype=torch.int64),
         weights=torch.tensor(list(counted.values()), dtype=torch.float32),
         count=counted.total(),
+        drop=drop,
     ).padded(tokens=layout.tokens(len(ids)), targets=layout.targets(len(counted)))
 
 

@@ -67,10 +67,9 @@ class CapturedSteps:
         self._results.copy_(self._step.on_device(inputs, Controls(*self._controls.unbind())))
 
     def _eager(self, inputs: list[Batch]) -> list[float]:
-        """Loss and norm of a step, run eagerly and without an update; the random number generators stay as they are."""
+        """Loss and norm of a step, run eagerly and without an update."""
         found: list[Tensor] = []
-        with torch.random.fork_rng():
-            self._replayer.run_eagerly(lambda: found.extend(self._step.gradient(inputs)))
+        self._replayer.run_eagerly(lambda: found.extend(self._step.gradient(inputs)))
         self._step.forget()
         return [number.item() for number in found]
 

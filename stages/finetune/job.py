@@ -10,6 +10,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, sweep
 from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.plurals import counted
 from stages.common.records import read_records, write_metrics
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
@@ -27,9 +28,9 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import bookkeeping, dvc_cache, environment, held, out_of_memory, signals
+from stages.running import bookkeeping, dvc_cache, environment, held, signals
 from stages.running.code_of import code_of
-from stages.running.console import progress, say
+from stages.running.console import progress, say, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
@@ -131,8 +132,8 @@ def _check(run: Run, sizes: GPT2Config) -> None:
         raise DataError(f"{TOKENS_FOLDER}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
     if run.recipe.warmup_steps >= run.steps:
         raise ConfigError(
-            f"finetune.warmup_steps is {run.recipe.warmup_steps}, and the run has {run.steps} steps: it would end "
-            "before it has reached finetune.learning_rate",
+            f"finetune.warmup_steps is {run.recipe.warmup_steps}, and the run has {counted(run.steps, 'step')}: "
+            "it would end before it has reached finetune.learning_rate",
             f"set finetune.warmup_steps to less than {run.steps}, or train longer, in params.yaml",
         )
 
@@ -180,7 +181,8 @@ def _prepare(run: Run, model: GPT2) -> None:
     """Say what is trained on what. With LoRA the model gets its updates here."""
     compute, team = run.compute, run.team
     say(
-        f"{outputs.parameters(model):,} parameters, {len(run.train)} train rows, {run.steps} steps, "
+        f"{outputs.parameters(model):,} parameters, {counted(len(run.train), 'train row')}, "
+        f"{counted(run.steps, 'step')}, "
         f"{runtime.name_of(compute.dtype)} on {compute.device.type}"
         + (f", {team.size} processes ({run.recipe.parallel})" if team.size > 1 else "")
     )
@@ -199,11 +201,12 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     folder = paths.CACHE / "finetune" / key
     sweep(TUNED_MODEL)  # what a killed run has left of it
     state = disk.state_bytes(outputs.parameters(model, trained=True), run.recipe)
-    size = 4 * outputs.parameters(model)
+    model_size = 4 * outputs.parameters(model)
 
     def room_now() -> disk.Room:
         copy = dvc_cache.copy_of(TUNED_MODEL)
-        return disk.Room.of(folder, TUNED_MODEL, checkpoint=state, at_once=checkpoint.KEPT + 1, model=size, copy=copy)
+        kept = checkpoint.KEPT + 1
+        return disk.Room.of(folder, TUNED_MODEL, checkpoint=state, at_once=kept, model=model_size, copy=copy)
 
     room = room_now()
     say(str(room))
@@ -218,8 +221,8 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     )
     if others := found.others():
         say(
-            f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
-            f"{out_of_memory.size(disk.used(*others))}; rm -r those not needed"
+            f"{folder.parent} has checkpoints of {counted(len(others), 'other run')} that did not finish, "
+            f"{size(disk.used(*others))}; rm -r those not needed"
         )
     return found
 

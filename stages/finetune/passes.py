@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,11 +21,17 @@ from stages.gpt2.model import GPT2
 from stages.tokenize.label_mask import targets_of
 
 
-def micro_batches(rows: Sequence[Encoded], run: Run) -> list[Batch]:
+def micro_batches(rows: Sequence[Encoded], run: Run, step: int) -> list[Batch]:
     """The rows of a step as micro-batches in main memory: of each, the rows that this process computes.
 
     The weights of the target tokens are such that the losses of all micro-batches, in all processes, add up to the mean
-    over the target tokens of the whole batch. How the batch is divided makes no difference but for rounding.
+    over the target tokens of the whole batch. What is dropped of a row depends on the seed, the step and the row's id
+    alone. How the batch is divided makes no difference but for rounding.
+
+    Args:
+        rows: the rows.
+        run: what is trained how.
+        step: number of the step.
 
     Raises:
         DataError: no row has a target token.
@@ -37,19 +42,10 @@ def micro_batches(rows: Sequence[Encoded], run: Run) -> list[Batch]:
     found = []
     for micro_batch in schedule.micro_batches_of(rows, recipe.accumulate):
         own, counts = run.team.share(micro_batch)
-        batch = collate(own, run.loss_on, shape, share_prefix=not recipe.dropout, dropout=recipe.dropout)
+        seeds = [runtime.seed_for(recipe.seed, "dropout", step, row.id) for row in own] if recipe.dropout else []
+        batch = collate(own, run.loss_on, shape, dropout=recipe.dropout, seeds=seeds)
         found.append(batch.weighted(counts / count))
     return found
-
-
-@contextlib.contextmanager
-def dropout_of(run: Run, step: int) -> Iterator[None]:
-    """Within the block dropout draws from a generator that depends on the seed, the step and the rank alone."""
-    dropout, rank = run.recipe.dropout, run.team.rank
-    with torch.random.fork_rng(enabled=dropout > 0):
-        if dropout:
-            torch.manual_seed(runtime.seed_for(run.recipe.seed, "dropout", step, *[rank] * (rank > 0)))
-        yield
 
 
 def backward(loss_of: LossOf, weights: MasterWeights, batches: Sequence[Batch]) -> Tensor:
@@ -77,7 +73,7 @@ def summed_loss(model: GPT2, batch: Batch) -> Tensor:
 
     Logits are computed at the positions before target tokens alone, where others mask labels with ``ignore_index``.
     """
-    hidden = model(batch.ids, batch.positions, batch.attend)  # [N, C]
+    hidden = model(batch.ids, batch.positions, batch.attention, batch.drop)  # [N, C]
     at_targets = hidden.index_select(0, batch.where)  # [M, C]
     return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stages.common.errors import ConfigError
+from stages.common.plurals import counted
 from stages.common.results.tokenize import Encoded
 from stages.finetune.batches import batches_of, epoch_order
 from stages.params.finetune import Finetune
@@ -45,7 +46,8 @@ def planned_steps(rows: int, settings: Finetune) -> int:
     an_epoch = len(batches_of(range(rows), settings.batch_size, drop_last=settings.drop_last))
     if an_epoch == 0:
         raise ConfigError(
-            f"{rows} train rows do not fill one batch of finetune.batch_size {settings.batch_size}",
+            f"{counted(rows, 'train row does', 'train rows do')} not fill one batch of finetune.batch_size "
+            f"{settings.batch_size}",
             "lower finetune.batch_size or set finetune.drop_last: false in params.yaml",
         )
     steps = an_epoch * settings.epochs

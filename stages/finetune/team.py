@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.common.errors import ConfigError, TemporaryFailure
+from stages.common.plurals import counted
 from stages.finetune.batches import Batch
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
@@ -175,7 +176,7 @@ def join(devices: int, *, sharded: bool) -> Team:
     rank, size = found
     if size != devices:
         raise ConfigError(
-            f"finetune.devices is {devices}, and torchrun has started {size} processes",
+            f"finetune.devices is {devices}, and torchrun has started {counted(size, 'process', 'processes')}",
             f"torchrun --nproc-per-node {devices}, or finetune.devices: {size} in params.yaml",
         )
     if torch.cuda.is_available():

@@ -180,11 +180,8 @@ class _Training:
             return
         recipe = self._run.recipe
         learning_rate = recipe.learning_rate * schedule.rate_factor(step.number, self.steps, recipe)
-        batches = passes.micro_batches(step.rows, self._run)
-        self._working.train(recipe.dropout > 0)
-        with passes.dropout_of(self._run, step.number):
-            numbers = self._step(batches, Controls(learning_rate, float(step.number - 1)))
-        self._working.eval()
+        batches = passes.micro_batches(step.rows, self._run, step.number)
+        numbers = self._step(batches, Controls(learning_rate, float(step.number - 1)))
 
         self._tokens_seen += sum(len(row.ids) - 1 for row in step.rows)
         self._enqueued.append(_Enqueued(step, self._tokens_seen, learning_rate, runtime.fetched(numbers)))
@@ -303,7 +300,6 @@ class _Training:
 
 def _working_model(model: GPT2, run: Run) -> GPT2:
     """The model that computes, set up as the recipe says."""
-    model.set_dropout(run.recipe.dropout)
     model.recompute = run.recipe.activation_checkpointing
     return run.team.working_model(model, run.compute.dtype)
 

@@ -17,20 +17,20 @@ from typing import Annotated, Any, TextIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common import paths
+from stages.common import mistakes, paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.printable import printable
 from stages.common.records import StopReason
 from stages.common.results.finetune import TUNED_MODEL
-from stages.generate import answering
+from stages.generate import answering, kv_memory
 from stages.generate.instructions import HELP, HELP_COMMAND, INPUT, Lines, Reply, lines_of, read
 from stages.generate.terminal import HISTORY, Terminal
-from stages.gpt2 import decoding, runtime
+from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
-from stages.running import gpu, program
+from stages.running import gpu, out_of_memory, program
 from stages.running.console import say
 from stages.running.signals import Interrupted, deferred_interruption
 from stages.tokenize.encoding import Encoder
@@ -38,6 +38,7 @@ from stages.tokenize.prompt import STYLE_FILE, PromptStyle, load_style
 
 #: What bytes that are not UTF-8 are decoded to, such as the first ones of a character.
 REPLACEMENT = "\ufffd"
+_SHORTER = "lower --max-new-tokens, or end what else uses this memory"
 HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; {HELP_COMMAND} tells more."
 
 
@@ -81,14 +82,17 @@ def main() -> None:
     with gpu.lease():
         device = runtime.prepare()
         tokenizer = Tokenizer(folder, made_by=made_by)
-        model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
+        with kv_memory.no_room_for_model_explained(sizes, folder, bf16=False):
+            model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
+        at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        lines = lines_of(decoded(sys.stdin.buffer))
+        if at_terminal:
             say(f"{folder}, prompt style {style.name}. {HOW} Ctrl-D ends.")
             # Elsewhere than in a project's folder nothing is kept.
-            lines: Lines = Terminal(HISTORY if paths.PARAMS.exists() else None)
-            talk(model, tokenizer, style, options, lines, sys.stdout, at_terminal=True)
-        else:
-            talk(model, tokenizer, style, options, lines_of(decoded(sys.stdin.buffer)), sys.stdout)
+            lines = Terminal(HISTORY if paths.PARAMS.exists() else None)
+        with out_of_memory.explained(lambda: ("besides the model there is no room for an answer", _SHORTER)):
+            talk(model, tokenizer, style, options, lines, sys.stdout, at_terminal=at_terminal)
 
 
 def _text_of(path: Path | None) -> str:
@@ -149,7 +153,7 @@ def bounded(name: str) -> Callable[[str], Any]:
         try:
             return adapter.validate_python(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(f"{error.errors()[0]['msg']}, found {text}") from None
+            raise argparse.ArgumentTypeError(mistakes.describe(error.errors()[0])) from None
 
     return parse
 

@@ -25,13 +25,13 @@ from stages.generate.journal import Journal, keep_newest
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
 from stages.gpt2 import runtime, weights
-from stages.gpt2.model import GPT2
+from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answer_progress, bookkeeping, dvc_cache, held, out_of_memory, writable
+from stages.running import answer_progress, bookkeeping, dvc_cache, held, writable
 from stages.running.code_of import code_behind
-from stages.running.console import say
+from stages.running.console import say, size
 from stages.running.run_key import run_key
 
 
@@ -78,10 +78,11 @@ class Job:
     journal: Journal
 
     def load(self, precision: Precision) -> GPT2:
-        """The model; errors as in `stages.generate.answering.load`."""
+        """The model; errors as in `stages.generate.answering.load`, and a ConfigError if it does not fit."""
         folder, made_by = MODELS[self.name]
         dtype = runtime.dtype_for(precision, self.device)
-        return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device)
+        with no_room_explained(self.name, precision, self.settings):
+            return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device)
 
     def answer(self, model: GPT2, chosen: list[Encoded]) -> Iterator[Response]:
         """Answers to some rows, in the order in which they are finished."""
@@ -89,9 +90,9 @@ class Job:
 
     def shortage_explained(self) -> AbstractContextManager[None]:
         """As `stages.generate.kv_memory.shortage_explained`, for this model."""
-        folder, made_by = MODELS[self.name]
-        sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
-        return kv_memory.shortage_explained(sizes, self.settings, rows=self.rows.count, longest=self.rows.longest)
+        return kv_memory.shortage_explained(
+            sizes_of(self.name), self.settings, rows=self.rows.count, longest=self.rows.longest
+        )
 
 
 class Bf16Effect(NamedTuple):
@@ -114,7 +115,8 @@ def generate(settings: Generate) -> None:
     tokenizer = Tokenizer(TOKENIZER)
     for name in settings.models:  # before any model answers, which may take hours
         folder, made_by = MODELS[name]
-        answering.check(folder, made_by=made_by)
+        with no_room_explained(name, "fp32", settings):
+            answering.check(folder, made_by=made_by)
     dtype = runtime.dtype_for(settings.precision, device)
     settings = settings.model_copy(update={"precision": runtime.name_of(dtype)})  # what "auto" is on this machine
     with ExitStack() as stack:
@@ -130,6 +132,23 @@ def generate(settings: Generate) -> None:
         if not held.changed():  # else the stage fails, and takes them if the change is put back
             for job in jobs:
                 clean_up(job)
+
+
+def sizes_of(name: ModelName) -> GPT2Config:
+    """The sizes of a model, from its config.json; errors as in `stages.gpt2.weights.read_config`."""
+    folder, made_by = MODELS[name]
+    return weights.read_config(folder / weights.CONFIG, made_by=made_by)
+
+
+def no_room_explained(name: ModelName, precision: Precision, settings: Generate) -> AbstractContextManager[None]:
+    """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32"."""
+    lower = precision == settings.precision == "fp32"
+    return kv_memory.no_room_for_model_explained(
+        sizes_of(name),
+        MODELS[name].folder,
+        bf16=precision == "bf16",
+        instead="set generate.precision: bf16 in params.yaml" if lower else None,
+    )
 
 
 def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
@@ -208,6 +227,6 @@ def clean_up(job: Job) -> None:
         elif job.name not in KEPT:
             job.journal.clear()
         if others := keep_newest(job.journal.path, f"{job.name}-*.jsonl"):
-            size = out_of_memory.size(sum(path.stat().st_size for path in others))
+            taken = size(sum(path.stat().st_size for path in others))
             runs = "another run" if len(others) == 1 else f"{len(others)} other runs"
-            say(f"{ANSWERS} keeps answers of the {job.name} model from {runs}, {size}; rm those not needed")
+            say(f"{ANSWERS} keeps answers of the {job.name} model from {runs}, {taken}; rm those not needed")

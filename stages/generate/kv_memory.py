@@ -1,12 +1,14 @@
-"""The memory that the KV cache takes, and what to lower where it is too much."""
+"""The memory that a model and its KV cache take, and what to lower where it is too much."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from stages.gpt2.model import GPT2Config
 from stages.params.generate import Generate
-from stages.running.out_of_memory import explained, size
+from stages.running.console import size
+from stages.running.out_of_memory import explained
 
 
 def shortage_explained(
@@ -30,6 +32,29 @@ def shortage_explained(
             advice = f"set generate.batch_size: {half} in params.yaml, whose cache takes up to {less}; or {advice}"
         them = "a row" if at_a_time == 1 else f"{at_a_time} rows at a time"
         return f"besides the model, the keys and values of {them} take up to {taken}", advice
+
+    return explained(explain)
+
+
+def no_room_for_model_explained(
+    sizes: GPT2Config, folder: Path, *, bf16: bool, instead: str | None = None
+) -> AbstractContextManager[None]:
+    """Turn a shortage of memory within the block, which loads or checks a model, into a ConfigError.
+
+    Fewer rows at a time would not help: none has begun.
+
+    Args:
+        sizes: sizes of the model.
+        folder: folder of the model.
+        bf16: whether its weights are in bf16 in memory, or else in fp32.
+        instead: a setting with which it takes half the memory; None: there is none.
+    """
+
+    def explain() -> tuple[str, str]:
+        taken = sizes.parameters * (2 if bf16 else 4)
+        half = "" if instead is None else f"{instead}, which takes {size(taken // 2)}; or "
+        advice = f"{half}end what else uses this memory, take a smaller model (download.model) or another machine"
+        return f"the model in {folder} does not fit: its weights take {size(taken)}", advice
 
     return explained(explain)
 

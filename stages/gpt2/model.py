@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from stages.gpt2 import dropout
+from stages.gpt2.dropout import Dropout
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
 #: epsilon of the layer norms in the published config.json files.
@@ -34,6 +36,12 @@ class GPT2Config:
     n_embd: int
     n_positions: int
     vocab_size: int = VOCABULARY_SIZE
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights. With C the width: 12 C² + 13 C a block, 2 C of the last layer norm, the embeddings."""
+        block = 12 * self.n_embd**2 + 13 * self.n_embd
+        return self.n_layer * block + (self.vocab_size + self.n_positions + 2) * self.n_embd
 
 
 class Attend(Protocol):
@@ -63,7 +71,6 @@ def scaled_dot_product(
     *,
     mask: Tensor | None = None,
     is_causal: bool = False,
-    dropout: float = 0.0,
 ) -> Tensor:
     """Attention of queries [B, T, H, D] over keys and values [B, S, H, D]; on a CPU in fp32 instead of bf16.
 
@@ -72,7 +79,7 @@ def scaled_dot_product(
     q, k, v = (part.transpose(1, 2) for part in (query, key, value))  # [B, H, T or S, D]
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         q, k, v = q.float(), k.float(), v.float()
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
     return mixed.transpose(1, 2)
 
 
@@ -141,12 +148,11 @@ class Attention(nn.Module):
         self.n_head = config.n_head
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
-        self.drop = nn.Dropout(0.0)
 
     def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
         """[..., C] to [..., C]."""
         qkv = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # [..., 3, H, D]
-        return self.drop(self.c_proj(attend(layer, qkv).flatten(-2)))  # heads [..., H, D] joined to [..., C]
+        return self.c_proj(attend(layer, qkv).flatten(-2))  # heads [..., H, D] joined to [..., C]
 
 
 class MLP(nn.Module):
@@ -156,11 +162,10 @@ class MLP(nn.Module):
         super().__init__()
         self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
         self.c_proj = Projection(4 * config.n_embd, config.n_embd)
-        self.drop = nn.Dropout(0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to [..., C]."""
-        return self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))  # by way of [..., 4 * C]
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))  # by way of [..., 4 * C]
 
 
 class Block(nn.Module):
@@ -173,10 +178,13 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, layer: int, attend: Attend) -> Tensor:
-        """[..., C] to [..., C]."""
-        x = x + self.attn(self.ln_1(x), layer, attend)
-        return x + self.mlp(self.ln_2(x))
+    def forward(self, x: Tensor, layer: int, attend: Attend, drop: Dropout | None = None) -> Tensor:
+        """[..., C] to [..., C]; with dropout [N, C] to [N, C]."""
+        if drop is None:
+            x = x + self.attn(self.ln_1(x), layer, attend)
+            return x + self.mlp(self.ln_2(x))
+        x = x + drop(self.attn(self.ln_1(x), layer, attend), dropout.ATTENTION, layer)
+        return x + drop(self.mlp(self.ln_2(x)), dropout.MLP, layer)
 
 
 class GPT2(nn.Module):
@@ -193,37 +201,39 @@ class GPT2(nn.Module):
         self.recompute = False
         self.wte = Embedding(config.vocab_size, config.n_embd)
         self.wpe = Embedding(config.n_positions, config.n_embd)
-        self.drop = nn.Dropout(0.0)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPSILON)
 
-    def forward(self, ids: Tensor, positions: Tensor | None = None, attend: Attend = causal) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        positions: Tensor | None = None,
+        attend: Attend = causal,
+        drop: Dropout | None = None,
+    ) -> Tensor:
         """Hidden states after the last layer norm; `logits` turns them into logits.
 
         Args:
             ids: int64, a batch [B, T] or any other shape that ``attend`` works on.
             positions: each token's position in its row, below ``config.n_positions``, in a shape that broadcasts with
                 the ids; by default the last dimension counts from 0.
-            attend: attention, which says what tokens see of one another.
+            attend: attention, which says what tokens see of one another. It drops attention weights by itself.
+            drop: what is dropped of the embeddings and of what each block adds; None: nothing. Ids are then [N].
 
         Returns:
             [..., C] in the parameters' dtype.
         """
         if positions is None:
             positions = torch.arange(ids.shape[-1], device=ids.device)
-        x = self.drop(self.wte(ids) + self.wpe(positions))  # [..., C]
+        x = self.wte(ids) + self.wpe(positions)  # [..., C]
+        if drop is not None:
+            x = drop(x, dropout.EMBEDDING)
         for layer, block in enumerate(self.h):
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, layer, attend, use_reentrant=False)
+                x = checkpoint(block, x, layer, attend, drop, use_reentrant=False)
             else:
-                x = block(x, layer, attend)
+                x = block(x, layer, attend, drop)
         return self.ln_f(x)
-
-    def set_dropout(self, share: float) -> None:
-        """Set the share of the embeddings, and of what each block adds, that is dropped in training mode."""
-        for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = share
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., C] hidden states to [..., V] logits, by the tied head."""

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.gpt2.dropout import Dropout
 from stages.gpt2.model import scaled_dot_product
 
 #: The most attention weights of a layer that a CPU keeps for the backward pass: 8 MB in fp32. Attention is then three
@@ -68,14 +69,12 @@ class PackedRows:
         rows: number of rows, B.
         width: own tokens of the longest row, T.
         grid: [N - P] int64, the index of each own token in a padded [B * T]: here 0, 2, 3 of 4.
-        dropout: the share of attention weights dropped at random.
     """
 
     prefix: int
     rows: int
     width: int
     grid: Tensor
-    dropout: float = 0.0
 
     @property
     def end(self) -> int:
@@ -88,25 +87,39 @@ class PackedRows:
         square = torch.ones(self.width, self.width, dtype=torch.bool, device=self.grid.device).tril()
         return F.pad(square, (self.prefix, 0), value=True)
 
-    def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
-        """Mix the values of one layer: [N, 3, H, D] to [N, H, D]."""
+    def __call__(self, layer: int, qkv: Tensor, drop: Dropout | None = None) -> Tensor:
+        """Mix the values of one layer: [N, 3, H, D] to [N, H, D].
+
+        Args:
+            layer: index of the layer.
+            qkv: queries, keys and values.
+            drop: what is dropped of the attention weights, where no prefix is shared; None: nothing.
+        """
         heads = qkv.shape[2]
-        if qkv.device.type == "cpu" and not self.dropout and keeps_weights(self.prefix, self.rows, self.width, heads):
+        if drop is not None:
+            return self._with_dropout(layer, qkv, drop)
+        if qkv.device.type == "cpu" and keeps_weights(self.prefix, self.rows, self.width, heads):
             mixed: Tensor = _Attention.apply(qkv, self._gather_index(heads, len(qkv)))
             return mixed
         return self._by_pytorch(*qkv.unbind(1))
+
+    def _with_dropout(self, layer: int, qkv: Tensor, drop: Dropout) -> Tensor:
+        assert not self.prefix, "the shared tokens have another mask in every row"
+        rows = self._padded(qkv[: self.end])  # [B, T, 3, H, D]
+        mixed = self._unpadded(attention_with_dropout(layer, rows, drop))
+        return torch.cat([mixed, qkv.new_zeros(len(qkv) - self.end, *mixed.shape[1:])])
 
     def _by_pytorch(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         own = [self._padded(part[self.prefix : self.end]) for part in (query, key, value)]  # [B, T, H, D] each
         padding = query.new_zeros(len(query) - self.end, *query.shape[1:])
         if not self.prefix:
-            mixed = self._unpadded(scaled_dot_product(*own, is_causal=True, dropout=self.dropout))
+            mixed = self._unpadded(scaled_dot_product(*own, is_causal=True))
             return torch.cat([mixed.to(query.dtype), padding])
         shared = [part[None, : self.prefix] for part in (query, key, value)]  # [1, P, H, D] each
         expanded = [part.expand(self.rows, -1, -1, -1) for part in shared]
         keys, values = (torch.cat([expanded[part], own[part]], dim=1) for part in (1, 2))  # [B, S, H, D]
-        mixed = self._unpadded(scaled_dot_product(own[0], keys, values, mask=self.mask, dropout=self.dropout))
-        first = scaled_dot_product(*shared, is_causal=True, dropout=self.dropout)[0]
+        mixed = self._unpadded(scaled_dot_product(own[0], keys, values, mask=self.mask))
+        first = scaled_dot_product(*shared, is_causal=True)[0]
         return torch.cat([first.to(query.dtype), mixed.to(query.dtype), padding])
 
     def _padded(self, part: Tensor) -> Tensor:
@@ -139,16 +152,17 @@ class PaddedRows:
         prefix: tokens of the shared prefix, P.
         rows: number of rows, B.
         width: own tokens of each row, padding included, T.
-        dropout: the share of attention weights dropped at random.
     """
 
     prefix: int
     rows: int
     width: int
-    dropout: float = 0.0
 
-    def __call__(self, layer: int, qkv: Tensor) -> Tensor:  # noqa: ARG002
-        """Mix the values of one layer: [P + B * T, 3, H, D] to [P + B * T, H, D]."""
+    def __call__(self, layer: int, qkv: Tensor, drop: Dropout | None = None) -> Tensor:
+        """Mix the values of one layer: [P + B * T, 3, H, D] to [P + B * T, H, D]; arguments as of `PackedRows`."""
+        if drop is not None:
+            assert not self.prefix, "the shared tokens have another mask in every row"
+            return attention_with_dropout(layer, qkv.unflatten(0, (self.rows, self.width)), drop).flatten(0, 1)
         if not self.prefix:
             rows = qkv.unflatten(0, (self.rows, self.width))
             return self._mixed(rows).flatten(0, 1)
@@ -161,7 +175,24 @@ class PaddedRows:
 
     def _mixed(self, qkv: Tensor) -> Tensor:
         """[B, S, 3, H, D] to [B, S, H, D]."""
-        return scaled_dot_product(*qkv.unbind(2), is_causal=True, dropout=self.dropout).to(qkv.dtype)
+        return scaled_dot_product(*qkv.unbind(2), is_causal=True).to(qkv.dtype)
+
+
+def attention_with_dropout(layer: int, rows: Tensor, drop: Dropout) -> Tensor:
+    """Causal attention of rows of tokens that drops weights: [B, T, 3, H, D] to [B, T, H, D].
+
+    PyTorch's own attention draws a mask for the whole batch. The weights are in fp32, as they are there. Products are
+    in the dtype of the rows, but on a CPU in fp32 (`stages.gpt2.model.scaled_dot_product`).
+    """
+    dtype = rows.dtype
+    if rows.device.type == "cpu" and dtype == torch.bfloat16:
+        rows = rows.float()
+    query, key, value = rows.permute(2, 0, 3, 1, 4)  # [B, H, T, D] each
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=rows.device).triu(1)
+    weights = scores.masked_fill_(later, -torch.inf).softmax(-1, dtype=torch.promote_types(rows.dtype, torch.float32))
+    mixed = drop.of_weights(weights, layer).to(value.dtype) @ value
+    return mixed.transpose(1, 2).to(dtype)
 
 
 class _GatherIndex:

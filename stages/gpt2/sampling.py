@@ -60,8 +60,13 @@ def sample(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """[B, V] logits to the fp64 probabilities to draw from. Of equals at the edge of ``top_p`` lower ids stay."""
-    logits = logits.double() / sampling.temperature
+    """[B, V] logits to the fp64 probabilities to draw from. Of equals at the edge of ``top_p`` lower ids stay.
+
+    The largest logit is subtracted before the division and not after it, as softmax does by itself: divided by a tiny
+    temperature all logits may be infinite, and infinity less infinity is no number.
+    """
+    logits = logits.double()
+    logits = (logits - logits.amax(-1, keepdim=True)) / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

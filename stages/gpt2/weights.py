@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stages.common.errors import DataError
 from stages.common.files import read_json, write_json
+from stages.common.plurals import counted, word
 from stages.gpt2.model import GPT2, LAYER_NORM_EPSILON, GPT2Config
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
@@ -30,6 +31,9 @@ EMBEDDING = "wte.weight"
 DTYPES = ("F64", "F32", "F16", "BF16")
 #: Causal masks that some published files carry as tensors; they are constants.
 MASKS = (".attn.bias", ".attn.masked_bias")
+
+#: How safetensors says ENOMEM of the operating system.
+_SHORT_OF_MEMORY = f"os error {errno.ENOMEM}"
 
 #: Standard deviation of random weights (Radford et al. 2018, section 4.1; the published config's initializer_range).
 INITIAL_STD = 0.02
@@ -90,6 +94,7 @@ def load(folder: Path, *, made_by: str, dtype: torch.dtype = torch.float32, devi
     Raises:
         DataError: a file is missing or damaged; a tensor is missing, superfluous or of the wrong shape or dtype; a
             value is not finite; or an output head differs from the token embedding.
+        MemoryError: there is no room for the file; torch raises RuntimeError where there is none for a tensor.
     """
     model = _empty(read_config(folder / CONFIG, made_by=made_by))
     state = {name: tensor.to(device, dtype, copy=True) for name, tensor in _parameters(folder, model, made_by)}
@@ -178,6 +183,8 @@ def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, 
                 yield name, tensor
             del tensor
     except SafetensorError as error:
+        if _SHORT_OF_MEMORY in str(error):  # the file is fine, and could not be mapped
+            raise MemoryError(f"{path}: {error}") from None
         raise DataError(f"{path}: not a whole safetensors file: {error}", made_by) from None
 
 
@@ -209,5 +216,6 @@ def _stored_names(path: Path, tensors: Any, model: GPT2, made_by: str) -> dict[s
     problems += [f"{name}: missing" for name in shapes.keys() - names.keys()]
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in sorted(problems)[:8])
-        raise DataError(f"{path}: {len(problems)} tensors do not fit {CONFIG}:\n{listing}", made_by)
+        found = f"{counted(len(problems), 'tensor')} {word(len(problems), 'does', 'do')} not fit {CONFIG}"
+        raise DataError(f"{path}: {found}:\n{listing}", made_by)
     return names

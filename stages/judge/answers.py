@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stages.common.errors import DataError
 from stages.common.metrics.split import SplitMetrics
+from stages.common.plurals import counted, word
 from stages.common.records import ModelName, read_metrics, read_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES, Response
@@ -124,7 +125,10 @@ def _labels(questions: Sequence[Question], settings: Judge) -> HumanLabels | Non
         return None
     found = labels.of_these_answers(labels.read(settings.calibration), questions, settings.calibration)
     if found.stale:
-        console.say(f"judge.calibration: {found.stale} of {found.rows} rows label other answers, and are left out")
+        console.say(
+            f"judge.calibration: {found.stale} of {counted(found.rows, 'row')} "
+            f"{word(found.stale, 'labels another answer, and is', 'label other answers, and are')} left out"
+        )
     return found
 
 

@@ -40,13 +40,15 @@ def judge_answers(settings: Judge) -> None:
                 raise
             keep_costs(judge.costs(), run, finished=True)
         run.publish()
+        stands = False
         if not run.under_flow:
-            at_end.callback(summary.tell)  # it tells whether MLflow has taken the run
+            at_end.callback(lambda: summary.tell(stands=stands))  # it tells whether MLflow has taken the run
         verdicts = scored.by_model()
         for model in answers.models:
             require_scores(verdicts[model], settings.max_invalid)
         if compared is not None:
             require_outcomes(compared.pairs, settings.max_invalid)
+        stands = True
 
 
 def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> tuple[Scored, Compared | None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.plurals import counted, word
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import TRIAL, JudgeBackend, JudgeChanged, Judgement, Question
@@ -132,7 +133,8 @@ def judge_each(
             raise
         wanted = {key for question in questions for key in asking.keys(judge, question)}
         kept = sum(key in cache for key in wanted)
-        so_far = f"{kept} of {len(wanted)} verdicts are kept in {cache.path}; the next run goes on from there"
+        verdicts = f"{kept} of {counted(len(wanted), 'verdict')} {word(kept, 'is', 'are')}"
+        so_far = f"{verdicts} kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
 
 

@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.metrics.judge import PairSelfTest, SelfTest
+from stages.common.plurals import counted, word
 from stages.common.records import MetricsT, write_metrics
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
@@ -164,8 +165,8 @@ def _too_near(result: SelfTest, least: float) -> str | None:
     if result.separation >= least:
         return None
     return (
-        f"right answers score {result.separation:g} points more than wrong ones, and judge.min_separation asks for "
-        f"{least:g}"
+        f"right answers score {result.separation:g} {word(result.separation, 'point')} more than wrong ones, and "
+        f"judge.min_separation asks for {least:g}"
     )
 
 
@@ -200,8 +201,8 @@ def _paraphrases_too_near(result: SelfTest, least: float) -> str | None:
     if points >= least:
         return None
     return (
-        f"answers that are right in other words score {points:g} points more than other rows' references, and "
-        f"{least:g}, half of judge.min_separation, is the least"
+        f"answers that are right in other words score {points:g} {word(points, 'point')} more than other rows' "
+        f"references, and {least:g}, half of judge.min_separation, is the least"
     )
 
 
@@ -225,7 +226,7 @@ def require_named(result: PairSelfTest) -> None:
     named = result.named_right_of
     if fooled := {kind: named[kind] for kind, least in LEAST_NAMED_OF_KIND.items() if named[kind] < least}:
         kinds = ", ".join(
-            f"{kind!r} {times} times of 12, and {LEAST_NAMED_OF_KIND[kind]} is the least"
+            f"{kind!r} {counted(times, 'time')} of 12, and {LEAST_NAMED_OF_KIND[kind]} is the least"
             for kind, times in fooled.items()
         )
         raise ConfigError(f"this judge cannot compare: it named the right answer beside one of the kind {kinds}", fix)

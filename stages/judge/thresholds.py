@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.plurals import counted, word
 from stages.common.results.judge import PAIRWISE, VERDICTS, PairVerdict, Verdict
 from stages.judge.judges.remedies import of_verdict
 
@@ -22,14 +23,16 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
         ConfigError: the judge has answered for all of them, but without a score.
     """
     without = [verdict for verdict in verdicts if verdict.status != "scored"]
-    what = f"of {len(verdicts)} answers of the model {verdicts[0].model} have no score" if verdicts else ""
+    whose = f"of the model {verdicts[0].model}" if verdicts else ""
+    what = f"of {counted(len(verdicts), 'answer')} {whose} {word(len(without), 'has', 'have')} no score"
     _require(without, len(verdicts), max_invalid, what, VERDICTS)
 
 
 def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
     """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
     without = [pair for pair in pairs if pair.outcome is None]
-    _require(without, len(pairs), max_invalid, f"of {len(pairs)} pairs of answers have no verdict", PAIRWISE)
+    what = f"of {counted(len(pairs), 'pair')} of answers {word(len(without), 'has', 'have')} no verdict"
+    _require(without, len(pairs), max_invalid, what, PAIRWISE)
 
 
 def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:

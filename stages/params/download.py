@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from stages.common.secrecy import has_user
 from stages.params.section import Count, Section, Seed, Sha256
+
+
+def _without_password(value: str) -> str:
+    """Refuse a URL with a user's password: values of params.yaml are recorded in dvc.lock and MLflow, and printed."""
+    if has_user(value):
+        raise ValueError(
+            "expected a URL without a user's name and password, since params.yaml is recorded; put them into ~/.netrc: "
+            "machine HOST login NAME password PASSWORD"
+        )
+    return value
+
+
+#: A path or a URL.
+Source = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
 
 
 class DataSource(Section):
     """The source of the instruction dataset, and its checksum."""
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Source
     sha256: Sha256 | None
 
 
@@ -52,7 +67,7 @@ class ModelSource(Section):
 class TokenizerSource(Section):
     """The source of GPT-2's two BPE files, whose SHA-256 are fixed in stages/gpt2/tokenizer.py."""
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Source
 
 
 class Download(Section):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from stages.common.records import ModelName, Precision
 from stages.params.section import Count, Section, Seed
+from stages.params.temperature import Temperature
 
 
 class Generate(Section):
@@ -15,7 +16,7 @@ class Generate(Section):
 
     models: Annotated[list[ModelName], Field(min_length=1)]
     max_new_tokens: Count
-    temperature: Annotated[float, Field(ge=0, le=100)]
+    temperature: Annotated[Temperature, Field(ge=0, le=100)]
     top_k: Count | None
     top_p: Annotated[float, Field(gt=0, le=1)] | None
     seed: Seed

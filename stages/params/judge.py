@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from stages.params.section import Count, Section, Sha256
+from stages.params.temperature import Temperature
 
 
 class Calibration(Section):
@@ -23,7 +24,7 @@ class Judge(Section):
     backend: Literal["reference", "ollama", "openai"]
     model: Annotated[str, Field(min_length=1)]
     rubric: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    temperature: Annotated[float, Field(ge=0, le=2)]
+    temperature: Annotated[Temperature, Field(ge=0, le=2)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     num_ctx: Annotated[int, Field(ge=256)]
     num_predict: Count

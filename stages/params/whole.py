@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from stages.common import paths
 from stages.common.errors import ConfigError
+from stages.common.plurals import counted
 from stages.params import reading
 from stages.params.download import Download
 from stages.params.finetune import Finetune
@@ -99,7 +100,7 @@ def check(tree: Any, path: Path | str = paths.PARAMS, *, given_by: Callable[[str
         problems = [
             (".".join(map(str, problem["loc"])), reading.describe(problem, known)) for problem in error.errors()
         ]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        count = counted(len(problems), "problem")
         listing = "\n".join(f"  - {text}" for _, text in problems)
         wrong = dict.fromkeys(given_by(*problem) if given_by else str(path) for problem in problems)
         raise ConfigError(f"{path}: {count}:\n{listing}", f"correct {', '.join(wrong)}") from None

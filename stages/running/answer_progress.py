@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from stages.common.metrics.generate import AnswerMetrics
+from stages.common.plurals import counted, word
 from stages.common.records import ModelName
-from stages.running.console import duration, progress, say
+from stages.running.console import progress, say, time_left
 
 #: Seconds between two lines on the progress.
 REPORT_SECONDS = 30.0
@@ -49,8 +50,8 @@ class AnswerProgress:
         now = self._clock()
         if now - self._said > REPORT_SECONDS:
             self._said = now
-            left = duration((self._count - self._done) * (now - self._began) / self._new)
-            say(f"{self._name} model: {self._done:,} of {self._count:,} rows, {self.speed}, {left} left")
+            left = time_left((self._count - self._done) * (now - self._began) / self._new, ", {} left")
+            say(f"{self._name} model: {self._done:,} of {counted(self._count, 'row')}, {self.speed}{left}")
 
     @property
     def speed(self) -> str:
@@ -61,9 +62,10 @@ class AnswerProgress:
 def say_kept(name: ModelName, kept: int, count: int) -> None:
     """Say how many of a model's answers an earlier run has left, if any."""
     if kept == count:
-        say(f"{name} model: all {count:,} answers are there from an earlier run")
+        there = word(count, "its answer is", f"all {count:,} answers are")
+        say(f"{name} model: {there} there from an earlier run")
     elif kept:
-        say(f"{name} model: going on after {kept:,} answers of a run that was stopped")
+        say(f"{name} model: going on after {counted(kept, 'answer')} of a run that was stopped")
 
 
 def describe(metrics: AnswerMetrics) -> str:
@@ -74,9 +76,10 @@ def describe(metrics: AnswerMetrics) -> str:
         ("context", metrics.context),
     )
     reasons = ", ".join(f"{name} {count}" for name, count in stopped if count)
-    line = f"{metrics.rows:,} answers, {metrics.tokens:,} tokens, ended by {reasons}"
+    line = f"{counted(metrics.rows, 'answer')}, {counted(metrics.tokens, 'token')}, ended by {reasons}"
     if blocked := metrics.no_room:
-        line += f"; {blocked:,} {'prompt leaves' if blocked == 1 else 'prompts leave'} no room for an answer"
+        line += f"; {counted(blocked, 'prompt leaves', 'prompts leave')} no room for an answer"
     if metrics.bf16_changed is not None:
-        line += f"; bf16 changes {metrics.bf16_changed:.0%} of the first {metrics.bf16_compared} answers"
+        compared = counted(metrics.bf16_compared or 0, "answer")
+        line += f"; bf16 changes {metrics.bf16_changed:.0%} of the first {compared}"
     return line

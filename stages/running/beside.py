@@ -19,7 +19,7 @@ from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, git, lock, temporary
-from stages.running.recorded import md5
+from stages.running.lock import md5
 from stages.running.tracking import tracker
 
 PROGRAM = "stages.judge.runs.compare"

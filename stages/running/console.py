@@ -1,8 +1,8 @@
-"""What a stage prints for people: messages, progress bars, forecasts and durations."""
+"""What a stage prints for people: messages, progress bars, forecasts, durations and sizes."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -11,19 +11,22 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.common.printable import printable
-from stages.running import environment
+from stages.common.secrecy import hidden
+from stages.running import environment, streams
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
 SECONDS_BEFORE = 2.0
+#: Bytes of a GiB.
+GIB = 1 << 30
 
 
 def say(message: str) -> None:
     """Print one line at once, without breaking a progress bar on the screen.
 
-    Control characters are shown as escapes: a message may hold data. In a process group only rank 0 prints. Where
-    standard output is a file on a full disk, this message and all later ones are dropped: they are worth less than the
-    work.
+    Control characters are shown as escapes: a message may hold data. Passwords of URLs are left out. In a process group
+    only rank 0 prints. Where standard output is a file on a full disk, this message and all later ones are dropped:
+    they are worth less than the work.
 
     Raises:
         BrokenPipeError: the reader of standard output is gone.
@@ -31,14 +34,15 @@ def say(message: str) -> None:
     if _silent():
         return
     try:
-        tqdm.write(printable(message))
+        tqdm.write(printable(hidden(message)))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        if sys.stdout.fileno() == 1:  # Python would try once more at its end, and end with 120
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(1)
+        with contextlib.suppress(OSError):
+            print(printable(f"standard output: {error.strerror}: messages are dropped"), file=sys.stderr)
+        streams.flush(2)
 
 
 def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
@@ -94,11 +98,23 @@ class Forecast:
         seconds = self._now() - self._began
         if self._told or self._made < self._least or seconds < SECONDS_BEFORE:
             return
-        self._told = True
         done = self._known + self._made
-        if left := self._total - done:
-            rest = duration(seconds / self._made * left)
-            say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; the rest will take about {rest}")
+        if rest := time_left(seconds / self._made * (self._total - done), "the rest will take about {}"):
+            self._told = True
+            say(f"{self._what}: {done:,} of {self._total:,} {self._unit}; {rest}")
+
+
+def time_left(seconds: float, words: str) -> str:
+    """What is said of the time that is left: nothing where less than half a second is.
+
+    Args:
+        seconds: the time that is left.
+        words: what is said, with ``{}`` for the time.
+
+    >>> time_left(90, "{} left"), time_left(0.4, "{} left")
+    ('1 min 30 s left', '')
+    """
+    return words.format(duration(seconds)) if round(seconds) else ""
 
 
 def duration(seconds: float) -> str:
@@ -107,6 +123,11 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: int) -> str:
+    """A number of bytes as text: 1.5 GiB, or 12 MiB below a tenth of that."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"
 
 
 def _silent() -> bool:

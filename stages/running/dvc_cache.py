@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.running.console import size
+
 DVC = Path(".dvc")
 #: Link types of a repository that sets none.
 _DEFAULT_TYPES = "reflink,copy"
@@ -25,14 +27,28 @@ _DEFAULT_TYPES = "reflink,copy"
 _FICLONE = 0x40049409
 
 
-def folder() -> Path:
-    """DVC's cache: as set, or .dvc/cache."""
-    return next((base / Path(found).expanduser() for base, found in _settings("dir")), DVC / "cache")
+def folder(root: Path = Path()) -> Path:
+    """DVC's cache: as set, or .dvc/cache.
+
+    Args:
+        root: folder of the repository.
+    """
+    return next((base / Path(found).expanduser() for base, found in _settings("dir", root)), root / DVC / "cache")
 
 
 def written() -> list[Path]:
     """The folder of the cache, if DVC runs this process and takes its results; else none."""
     return [folder()] if "DVC_STAGE" in os.environ and DVC.is_dir() else []
+
+
+def existing(path: Path) -> Path:
+    """A path, or the nearest above it that is there: it tells the disk of a path that is yet to be made."""
+    return next(found for found in (path, *path.absolute().parents) if found.exists())
+
+
+def free(path: Path) -> int:
+    """Bytes free on the disk of a path, which need not exist yet."""
+    return shutil.disk_usage(existing(path)).free
 
 
 @dataclass(frozen=True)
@@ -54,11 +70,11 @@ def copy_of(result: Path) -> Copy | None:
     """The copy that DVC will make of a result at this path, which need not exist yet; None where it makes none."""
     if not written():
         return None
-    beside, cache = _existing(result.parent), _existing(folder())
+    beside, cache = existing(result.parent), existing(folder())
     shared = beside.stat().st_dev == cache.stat().st_dev
     if shared and _linked(beside, cache):
         return None
-    return Copy(folder(), shared, shutil.disk_usage(cache).free)
+    return Copy(folder(), shared, free(cache))
 
 
 def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
@@ -72,8 +88,7 @@ def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
     copy = copy_of(result)
     if copy is None or copy.free + (freed if copy.shared else 0) >= taken:
         return None
-    wanted, free = (f"{count / (1 << 20):,.1f} MiB" for count in (taken, copy.free))
-    return f"{copy.folder}: DVC's copy of {result} takes {wanted}, and {free} are free"
+    return f"{copy.folder}: DVC's copy of {result} takes {size(taken)}, and {size(copy.free)} are free"
 
 
 def _linked(beside: Path, cache: Path) -> bool:
@@ -105,19 +120,14 @@ def _hard_links(source: Path, target: Path) -> bool:
     return False
 
 
-def _existing(path: Path) -> Path:
-    """A path, or the folder above it that is there."""
-    return next(found for found in (path, *path.absolute().parents) if found.exists())
-
-
-def _settings(name: str) -> Iterator[tuple[Path, str]]:
+def _settings(name: str, root: Path = Path()) -> Iterator[tuple[Path, str]]:
     """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
     homes = {
         "DVC_GLOBAL_CONFIG_DIR": Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc"),
         "DVC_SYSTEM_CONFIG_DIR": Path("/etc/xdg/dvc"),
     }
     others = [Path(os.environ.get(variable) or default, "config") for variable, default in homes.items()]
-    for file in (DVC / "config.local", DVC / "config", *others):
+    for file in (root / DVC / "config.local", root / DVC / "config", *others):
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(file, encoding="utf-8")
         if found := settings.get("cache", name, fallback=None):

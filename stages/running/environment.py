@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from stages.common.errors import ConfigError
 
+#: The longest duration, in seconds: 31 years, which every clock and timer of the system takes.
+LONGEST = 1e9
+
 
 class Worker(NamedTuple):
     """A process of a process group: its rank, and the world size."""
@@ -36,7 +39,7 @@ def seconds(name: str, default: float) -> float:
         default: the duration where the variable is not set, or is empty.
 
     Raises:
-        ConfigError: the variable is not a finite number from 0.
+        ConfigError: the variable is not a number from 0 to `LONGEST`.
     """
     text = os.environ.get(name, "").strip()
     if not text:
@@ -45,7 +48,7 @@ def seconds(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= LONGEST:  # no number is neither
         raise ConfigError(
             f"{name}: expected a number of seconds from 0, found {text!r}", f"export {name}={default:g}, or unset it"
         )

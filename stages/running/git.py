@@ -52,11 +52,29 @@ def do(root: Path, *arguments: str, fix: str) -> str:
     if done.returncode != 0:
         reason = done.stderr.strip()
         if _OF_ANOTHER_OWNER in reason:
-            fix = f"git config --global --add safe.directory {shlex.quote(str(root.resolve()))}"
-        elif NO_REPOSITORY in reason:
+            raise _of_another_owner(root)
+        if NO_REPOSITORY in reason:
             raise ConfigError(f"{root}: not a git repository, such as an unpacked archive", f"{CLONE}, or {COMMIT}")
         raise ConfigError(f"{root}: git {arguments[0]} failed: {reason}", fix)
     return done.stdout
+
+
+def refusal(root: Path) -> ConfigError | None:
+    """Why git says nothing about a repository that is there: it is another user's. None where git answers.
+
+    Args:
+        root: folder that git runs in.
+    """
+    try:
+        done = _run(root, ("rev-parse", "--git-dir"), timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return _of_another_owner(root) if done.returncode != 0 and _OF_ANOTHER_OWNER in done.stderr else None
+
+
+def _of_another_owner(root: Path) -> ConfigError:
+    what = f"{root.resolve()}: git does not read this repository, which belongs to another user ({_OF_ANOTHER_OWNER})"
+    return ConfigError(what, f"git config --global --add safe.directory {shlex.quote(str(root.resolve()))}")
 
 
 def _run(root: Path, arguments: tuple[str, ...], timeout: float | None = None) -> subprocess.CompletedProcess[str]:

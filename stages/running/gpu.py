@@ -27,6 +27,7 @@ from pathlib import Path
 
 from stages.common.errors import ConfigError, PipelineError
 from stages.common.locks import try_lock
+from stages.common.plurals import counted, word
 from stages.running.console import say
 from stages.running.devices import visible_devices
 
@@ -65,7 +66,8 @@ def lease(count: int = 1) -> Iterator[tuple[str, ...]]:
     _check_fresh()
     if count > len(devices):
         raise ConfigError(
-            f"{count} GPUs are needed, and {len(devices)} can be seen: {', '.join(devices)}",
+            f"{counted(count, 'GPU')} {word(count, 'is', 'are')} needed, and {len(devices)} can be seen: "
+            f"{', '.join(devices)}",
             "check CUDA_VISIBLE_DEVICES and PIPELINE_GPUS",
         )
     taken = _wait_for(devices, count, lock_folder())

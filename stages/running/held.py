@@ -10,15 +10,16 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
 from stages.common.printable import printable
-from stages.running import inputs
+from stages.running import inputs, misrecorded
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
-from stages.running.inputs import Begun, Inputs
+from stages.running.inputs import Begun, Entry, Inputs
 from stages.running.tracking import execution
 
 #: The digest of what the process that has started a process group has read.
@@ -36,11 +37,14 @@ def hold(stage: str) -> None:
 
     Raises:
         TemporaryFailure: it differs from what the run of which the stage is part began with, or from what the process
-            that has started this one has read.
+            that has started this one has read; or dvc.yaml, by which DVC runs the stage, does not say what it reads.
     """
-    global _stage, _before, _run
+    global _stage, _before
     entry = inputs.entry_of(stage)
     if entry is None:
+        if dvc_runs(stage) and inputs.PIPELINE.exists():
+            what = f"{inputs.PIPELINE}: no stage {stage}, which DVC runs: it has changed, or is being written"
+            raise TemporaryFailure(what, inputs.RUN_AGAIN)
         return  # another program than a stage of this pipeline
     _stage, _before = stage, Inputs.of(entry)
     if worker() is not None:
@@ -51,8 +55,9 @@ def hold(stage: str) -> None:
         return
     os.environ[READ_VARIABLE] = _before.digest()
     if dvc_runs(stage):
-        _run = _begun()
+        _correct_records()
         _compare_with_run()
+        _compare_with_start(entry)
         threading.Thread(target=_tell_changes, daemon=True, name="held").start()
 
 
@@ -65,6 +70,11 @@ def values_read(tree: Any) -> None:
     global _before
     if _before is not None:
         _before = inputs.with_values_of(_before, tree)
+
+
+def values_of_stage() -> Mapping[str, Any]:
+    """The values that the stage of this process has read, by dotted key; none in another program."""
+    return {} if _before is None else _before.values
 
 
 def changed() -> bool:
@@ -108,19 +118,43 @@ def _begun() -> Begun | None:
         return None  # bookkeeping fails no stage
 
 
+def _correct_records() -> None:
+    """Correct what DVC has recorded wrongly of earlier stages, of this run and of those that have ended."""
+    global _run
+    misrecorded.look_back()
+    _run = _begun()
+    if _run is not None:
+        for earlier in sorted(execution.marked(execution.current())):
+            misrecorded.tell(earlier, misrecorded.correct(earlier, _run))
+
+
 def _compare_with_run() -> None:
     if _run is not None and (found := _run.changes(_stage)):
         raise inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
 
 
+def _compare_with_start(entry: Entry) -> None:
+    """Refuse code that was edited after this process began: some modules were read before `hold`, and as they were."""
+    began = execution.began()
+    if began is not None and (found := inputs.changed_since(entry, began)):
+        raise inputs.refused(
+            found, what="the code that it has read is not the one that is there:", fix=inputs.RUN_AGAIN
+        )
+
+
 def _tell_changes() -> None:
     """Say once that a value of this stage is edited while it is at work."""
     told: list[str] = []
+    seen: tuple[int, int, int] | None = None
     while (before := _before) is not None:
         time.sleep(_LOOK_SECONDS)
+        # To read the file takes 10 ms, in which the stage's own thread may wait.
+        last, seen = seen, inputs.stamp(paths.PARAMS)
+        if seen == last and not told:
+            continue
         now = inputs.values_now(before)
         # None at all: the file is being written.
-        found = inputs.value_changes(before.values, now, "the stage") if now else []
+        found = inputs.value_changes(before.values, now, "when the stage began") if now else []
         if found and found == told:
             fix = f"put it back in {paths.PARAMS} before the stage ends, or DVC does not record the result"
             say(f"{_stage}: {'; '.join(found)}; {fix}")

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,7 +107,7 @@ class Inputs:
             for path in sorted({*self.files, *now.files})
             if not _same(self.files.get(path), now.files.get(path))
         ]
-        return [*value_changes(self.values, now.values, since), *files]
+        return [*value_changes(self.values, now.values, f"when {since} began"), *files]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Begun:
 
     Args:
         values: the values of params.yaml by dotted key.
-        code: SHA-256 of each file that a stage depends on and none makes, by path.
+        code: MD5 of each file that a stage depends on and none makes, by path; DVC records MD5 too.
         stages: digest of each stage's entry in dvc.yaml, by name.
     """
 
@@ -134,7 +134,7 @@ class Begun:
         entries = _entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
-            dep.as_posix(): sha256(root / dep)
+            dep.as_posix(): md5(root / dep)
             for entry in entries.values()
             for dep in entry.deps
             if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)
@@ -158,7 +158,7 @@ class Begun:
             lines.append(f"{PIPELINE}: the stage {stage} has changed since the run began")
         if entry is not None:
             keys = entry.keys.get(paths.PARAMS, ())
-            lines += value_changes(_chosen(self.values, keys), _chosen(now.values, keys), "the run")
+            lines += value_changes(chosen(self.values, keys), chosen(now.values, keys), "when the run began")
             names = sorted(dep.as_posix() for dep in entry.deps)
             lines += [f"{name} has changed since the run began" for name in names if self._differs(name, now)]
         return lines
@@ -176,6 +176,26 @@ class Begun:
         return cls(**json.loads(text))
 
 
+def changed_since(entry: Entry, moment: float) -> list[str]:
+    """A line for each Python file of a stage that was written later than a moment.
+
+    Args:
+        entry: the stage in dvc.yaml.
+        moment: seconds since 1970.
+    """
+    now = time.time()
+    modules = (dep for dep in entry.deps if dep.suffix == ".py" and dep.is_file())
+    # A time in the future is that of a file server whose clock is ahead.
+    written = (dep for dep in modules if moment < dep.stat().st_ctime <= now)
+    return [f"{dep} has changed while the stage was starting" for dep in written]
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, as DVC records it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def entry_of(stage: str, root: Path = Path()) -> Entry | None:
     """What dvc.yaml says of a stage; None where it does not know the stage."""
     return _entries(root).get(stage)
@@ -188,6 +208,15 @@ def changes(before: Inputs) -> list[str]:
         time.sleep(_AGAIN_SECONDS)
         found = before.changes(Inputs.of(before.entry, before), "the stage")
     return found
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Size, time of change and inode of a file, which differ once it is written again; None where it is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def values_now(before: Inputs) -> dict[str, Any]:
@@ -207,13 +236,24 @@ def refused(lines: list[str], *, what: str, fix: str) -> TemporaryFailure:
     return TemporaryFailure("\n".join([what, *(f"  {line}" for line in lines)]), fix)
 
 
-def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], since: str) -> list[str]:
-    """A line for each value that differs, such as ``judge.seed was 1 when the stage began, and is 2 now``."""
+def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], when: str) -> list[str]:
+    """A line for each value that differs, such as ``judge.seed was 1 when the stage began, and is 2 now``.
+
+    Args:
+        before: values by dotted key.
+        now: values of a later time.
+        when: the earlier time in words, such as "when the stage began".
+    """
     return [
-        f"{key} was {_shown(before, key)} when {since} began, and is {_shown(now, key)} now"
+        f"{key} was {_shown(before, key)} {when}, and is {_shown(now, key)} now"
         for key in sorted({*before, *now})
-        if before.get(key, MISSING) != now.get(key, MISSING)
+        if key not in before or key not in now or before[key] != now[key]
     ]
+
+
+def chosen(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """The values by dotted key that are, or are below, some keys."""
+    return {key: value for key, value in values.items() if _is_below(key, keys)}
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
@@ -272,14 +312,10 @@ def _values(entry: Entry) -> dict[str, Any]:
 def _tree_values(tree: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     """The values of a params file by dotted key: those that are, or are below, some keys; all without keys."""
     flat = reading.flatten(reading.plain(tree)) if isinstance(tree, Mapping) else {}
-    return _chosen(flat, keys) if keys else flat
+    return chosen(flat, keys) if keys else flat
 
 
-def _chosen(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if _is_below(key, keys)}
-
-
-def _is_below(key: str, keys: tuple[str, ...]) -> bool:
+def _is_below(key: str, keys: Collection[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in keys)
 
 
@@ -293,11 +329,12 @@ def _files_in(path: Path) -> Iterator[Path]:
 
 
 def _mark(path: Path, known: Mark | None) -> Mark:
+    at = stamp(path)
+    if at is not None and known is not None and known[:3] == at:
+        return known
     try:
-        found = path.stat()
-        at = (found.st_size, found.st_mtime_ns, found.st_ino)
-        if known is not None and known[:3] == at:
-            return known
-        return Mark(*at, sha256(path) if found.st_size <= HASHED_BYTES else None)
+        if at is not None:
+            return Mark(*at, sha256(path) if at[0] <= HASHED_BYTES else None)
     except OSError:
-        return Mark(-1, 0, 0, MISSING)  # removed at this moment, or a link that leads nowhere
+        pass
+    return Mark(-1, 0, 0, MISSING)  # removed at this moment, or a link that leads nowhere

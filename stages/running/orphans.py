@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from stages.running.signals import SIGNALS
 from stages.running.tracking import execution
 
 #: Seconds for a signal to arrive from whatever has ended dvc, such as a service manager: the stage gets no second one.
@@ -24,6 +25,8 @@ _SIGNAL_SECONDS = 0.3
 #: Seconds between two looks, where the kernel has no pidfd.
 _POLL_SECONDS = 0.25
 _GUARD = "guard.py"
+#: At least what a pipe holds.
+_PIPE_BYTES = 1 << 20
 
 _reason = ""
 
@@ -46,7 +49,7 @@ def end_with_dvc() -> None:
         return
     dvc, guard = above[-1], _guard_of(above[-1])
     who = f"dvc (process {dvc.pid})" if guard is None else f"the guard of dvc (process {guard.pid})"
-    # A byte for each signal that comes, whichever handler it has: torch's agent has its own.
+    # The number of each signal that comes, as a byte, whichever handler it has: torch's agent has its own.
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.set_blocking(write, False)
@@ -56,7 +59,8 @@ def end_with_dvc() -> None:
         wait()
         time.sleep(_SIGNAL_SECONDS)
         with contextlib.suppress(BlockingIOError):
-            if os.read(read, 1):
+            # Others come too, such as the SIGALRM of a download's timer.
+            if set(os.read(read, _PIPE_BYTES)) & set(SIGNALS):
                 return
         _end(who)
 

@@ -1,4 +1,4 @@
-"""Out of memory: how errors say so, and sizes for people."""
+"""Out of memory: how errors say so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 
 from stages.common.errors import ConfigError
 
-GIB = 1 << 30
 #: What torch's and Python's errors say when memory is short: its CPU allocator, C++, cuBLAS and cuDNN.
 _SHORTAGES = (
     "can't allocate memory",
@@ -48,8 +47,3 @@ def explained(explain: Callable[[], tuple[str, str]]) -> Iterator[None]:
         what, advice = explain()
         reason = " ".join(str(error).split())[:160]
         raise ConfigError(f"out of memory: {what}" + (f" ({reason})" if reason else ""), advice) from None
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: 1.5 GiB, or 12 MiB below a tenth of that."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / (1 << 20):.0f} MiB"

@@ -2,7 +2,7 @@
 
 A stage's ``__main__.py`` reads its section of params.yaml by `section` and ends in `run`, which turns
 
-- SIGINT and SIGTERM into an exception, and the end of the dvc that runs the stage into SIGTERM,
+- SIGINT, SIGTERM and SIGHUP into an exception, and the end of the dvc that runs the stage into SIGTERM,
 - a change of what the stage has read into a failure, so that DVC records nothing (`stages.running.held`),
 - an error that the user can fix into one message and its exit code (`stages.common.errors`),
 - the end, good or bad, into a note for the tracker.
@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
@@ -164,8 +165,7 @@ def _refuse_arguments(stage: str) -> None:
 
 
 def _end(stage: str, message: str, code: int) -> NoReturn:
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
+    streams.flush(1)
     process = worker()
     if process is not None:
         stage += f", rank {process.rank} of {process.world_size}"
@@ -173,11 +173,12 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     elif dvc_runs(stage) and orphans.reason():
         # Another dvc may be at work on these files already.
         if has_succeeded(stage):
-            message += f"\n  dvc checkout {stage} puts the results of its last success back"
+            message += f"\n  dvc checkout --force {stage} puts the results of its last success back"
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
-    with contextlib.suppress(BrokenPipeError):  # whoever read it is gone
-        print(printable(f"{stage}: {message}"), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(printable(hidden(f"{stage}: {message}")), file=sys.stderr)
+    streams.flush(2)
     if process is not None:
         _leave_at_once(code)
     sys.exit(code)

@@ -7,7 +7,10 @@ the `dvc repro` around the program holds the lock on the outputs.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from stages.common.errors import DataError
 from stages.running import lock
@@ -23,7 +26,8 @@ def restore(stage: str) -> bool:
 
     Returns:
         Whether they are restored. They are not if the stage never succeeded, if the cache lacks one of them, if the
-        failed program has written outputs, which then stay, or if dvc.lock is not what DVC writes.
+        failed program has written outputs, which then stay, if the disk does not take them, or if dvc.lock is not what
+        DVC writes.
     """
     try:
         outputs = lock.outputs(lock.LOCK.read_text(encoding="utf-8"), stage, name=str(lock.LOCK), fix=_FIX)
@@ -34,10 +38,30 @@ def restore(stage: str) -> bool:
         return False
     if not all(source.is_file() for _, source in files):
         return False
-    for path, source in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, path)
+    try:
+        put_back(files)
+    except OSError:  # of the disk, perhaps by the very fault that the stage tells
+        return False
     return True
+
+
+def put_back(files: Sequence[tuple[Path, Path]]) -> None:
+    """Copy files from DVC's cache, each given as its path and its path in the cache: all of them or none.
+
+    Raises:
+        OSError: the disk is full, or a folder cannot be written.
+    """
+    begun: list[Path] = []
+    try:
+        for path, source in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            begun.append(path)
+            shutil.copyfile(source, path)
+    except BaseException:
+        for path in begun:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise
 
 
 def has_succeeded(stage: str) -> bool:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception: at once, or deferred to the end of a step."""
+"""SIGINT, SIGTERM and SIGHUP as an exception: at once, or deferred to the end of a step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import NoReturn
 
 from stages.common.errors import TemporaryFailure
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What stops a stage: Ctrl-C, whoever ends it, and a terminal that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM has come. Not an Exception: no handler of errors is to catch it."""
+    """One of `SIGNALS` has come. Not an Exception: no handler of errors is to catch it."""
 
 
 class DeferredInterruption:
@@ -34,7 +35,7 @@ class DeferredInterruption:
 
 def raise_at_once() -> None:
     """Let signals raise `Interrupted` wherever the program is."""
-    for number in SIGNALS:
+    for number in _heeded():
         signal.signal(number, _interrupt)
 
 
@@ -74,12 +75,17 @@ def deferred_interruption() -> Iterator[DeferredInterruption]:
     if threading.current_thread() is not threading.main_thread():
         yield pending
         return
-    before = {number: signal.signal(number, hold) for number in SIGNALS}
+    before = {number: signal.signal(number, hold) for number in _heeded()}
     try:
         yield pending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heeded() -> list[signal.Signals]:
+    """The signals that stop this program: not SIGHUP, where it was started by nohup to outlive its terminal."""
+    return [one for one in SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Literal
 
 
 def prepare() -> None:
@@ -19,3 +20,14 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def flush(descriptor: Literal[1, 2]) -> None:
+    """Write out what standard output (1) or standard error (2) holds; where nobody takes it, lead it nowhere.
+
+    Its reader is gone, or its terminal is closed. Python would try once more when it ends, and end with 120.
+    """
+    try:
+        (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

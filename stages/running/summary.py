@@ -21,6 +21,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
+from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import BASE_MODEL
@@ -29,13 +30,13 @@ from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
-from stages.params import whole
+from stages.params import reading, whole
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import beside, git, program
+from stages.running import beside, git, held, program
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.environment import dvc_runs
-from stages.running.recorded import Recorded
+from stages.running.lock import Recorded
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.compared import compared_lines
 from stages.running.summary_parts.lines import entry
@@ -70,7 +71,7 @@ _FILES = (
 )
 
 
-def text(root: Path = Path(), *, name_files: bool = True) -> str:
+def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -79,18 +80,24 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
         root: folder with params.yaml and artifacts/.
         name_files: whether ``root`` stays, so that its files can be named. Those of a copy of the repository are
             removed with it and are in DVC's cache; the summary says how to get them from there.
+        stands: whether the last stage succeeds, so that its results can be published later.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root).text(name_files=name_files)
+    return _Summary(root).text(name_files=name_files, stands=stands)
 
 
-def tell() -> None:
-    """Print the summary at the end of the stage judge. No fault in it, whatever it is, makes the run a failure."""
+def tell(*, stands: bool) -> None:
+    """Print the summary of a run whose results are written. No fault in it, whatever it is, makes the run a failure.
+
+    Args:
+        stands: whether the last stage succeeds.
+    """
     try:
-        # DVC writes the entry of the last stage after that has ended.
-        told = _Summary(Path(), making="judge" if dvc_runs("judge") else None).text(name_files=True)
+        # DVC writes the entry of the stage that is at work after that has ended.
+        making = next(filter(dvc_runs, _TOLD), None)
+        told = _Summary(Path(), making=making).text(name_files=True, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)
@@ -108,7 +115,8 @@ class _Summary:
         self._root = root
         self._settings = whole.load(root / paths.PARAMS)
         self._params: dict[str, Any] = self._settings.model_dump()
-        self._recorded = Recorded.of(root, making=making, given=self._params.get(making or ""))
+        given = held.values_of_stage() or reading.flatten({making: self._params[making]}) if making else {}
+        self._recorded = Recorded.of(root, making=making, given=given)
         self._outdated = self._recorded.outdated()
         self._unrecorded = [
             stage for stage, path in _TOLD.items() if (root / path).exists() and not self._recorded.holds(root, path)
@@ -122,9 +130,9 @@ class _Summary:
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
-    def text(self, *, name_files: bool) -> str:
+    def text(self, *, name_files: bool, stands: bool = True) -> str:
         files = self._files() if name_files else [_IN_THE_CACHE]
-        tracked = tracker.store_lines(self._root, stays=name_files)
+        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands)
         lines = [
             *entry("run", tracker.name_lines(self._root)),
             *entry("profile", [self._profile()]),
@@ -184,7 +192,7 @@ class _Summary:
             return ["not made yet: dvc repro split"]
         rows = found.rows
         source = self._made.get("download", {}).get("data", {}).get("source")
-        counts = f"{rows['train']:,} train, {rows['test']:,} test and {rows['val']:,} validation rows"
+        counts = f"{rows['train']:,} train, {rows['test']:,} test and {counted(rows['val'], 'validation row')}"
         return [f"{source}: {counts}" if source else counts]
 
     def _prompt(self) -> list[str]:
@@ -206,7 +214,7 @@ class _Summary:
         """The values of params.yaml that differ from those that the results were made with."""
         now = {stage: self._params[stage] for stage in self._made}
         return [
-            f"{key} is {shown(here)}, and was {shown(before)}"
+            f"{key} was {shown(before)} when these results were made, and is {shown(here)} now"
             for key, before, here in differences(self._made, now)
             if before is not ABSENT  # of another version of the program
         ]
@@ -216,7 +224,7 @@ class _Summary:
         if not lines:
             return []
         more = [f"and {len(lines) - _CHANGES} more"] if len(lines) > _CHANGES else []
-        head = "params.yaml has changed since these results were made; dvc repro makes them again"
+        head = "params.yaml has other values now; dvc repro makes results with them"
         return [head, *lines[:_CHANGES], *more]
 
     def _unrecorded_lines(self) -> list[str]:
@@ -250,7 +258,7 @@ class _Summary:
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
         at = f" at {str(source['revision'])[:7]}" if source["weights"] == "hub" else ""
         origin = "random weights" if source["weights"] == "scratch" else f"{source['repo']}{at}"
-        size = f"GPT-2, {source['n_layer']} layers, width {source['n_embd']}"
+        size = f"GPT-2, {counted(source['n_layer'], 'layer')}, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             trained = self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune")
             if trained and "finetune" not in self._outdated:

@@ -12,6 +12,7 @@ from stages.common.errors import InputOutputError, NoSpace
 from stages.params import whole
 from stages.running import dvc_cache, environment
 from stages.running.console import say
+from stages.running.dvc_cache import existing
 
 #: Bytes that are written to see whether a folder takes any: a disk that is full to the last block takes none.
 PROBE = 4096
@@ -50,6 +51,8 @@ def require(folder: Path) -> None:
         return
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     fix = "free some space" if full else "make the folder writable"
+    if error.errno == errno.ENOTDIR:
+        fix = f"remove {existing(folder)}, which is a file"
     kind = NoSpace if full else InputOutputError
     raise kind(f"{folder}: cannot be written: {error.strerror}", f"{fix}, and run the same command again")
 
@@ -59,9 +62,8 @@ def problem(folder: Path) -> OSError | None:
 
     Nothing is left behind.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=there, prefix=".probe-") as stream:
+        with tempfile.TemporaryFile(dir=existing(folder), prefix=".probe-") as stream:
             stream.write(bytes(PROBE))
             stream.flush()
     except OSError as error:

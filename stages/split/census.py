@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from stages.common.metrics.split import AlsoInTrain, Lengths, Repeated, RepeatedPrompts, SplitMetrics, TextLengths
+from stages.common.plurals import counted
 from stages.common.results.split import SPLIT_METRICS, Example
 
 #: The columns that hold what the model is asked in a row.
@@ -15,7 +16,7 @@ PROMPT = ["instruction", "input"]
 PLACEHOLDERS = frozenset(
     {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
 )
-#: The headings of an answer in the prompt templates of stages/tokenize/prompt.py.
+#: The headings of an answer in the prompt styles in stages/tokenize/styles.py, which a test compares.
 HEADINGS = ("### Response:", "<|assistant|>")
 
 
@@ -81,25 +82,21 @@ def describe(census: SplitMetrics) -> Iterator[str]:
     )
     if prompts.groups:
         yield (
-            f"repeated: {_count(prompts.groups, 'prompt occurs', 'prompts occur')} more than once "
-            f"({_count(prompts.rows_beyond_first, 'row', 'rows')} beyond the first), "
+            f"repeated: {counted(prompts.groups, 'prompt occurs', 'prompts occur')} more than once "
+            f"({counted(prompts.rows_beyond_first, 'row')} beyond the first), "
             f"{prompts.groups_with_different_outputs} of them with different outputs; "
-            f"{_count(whole, 'row repeats', 'rows repeat')} a whole row"
+            f"{counted(whole, 'row repeats', 'rows repeat')} a whole row"
         )
     for name, found in census.prompts_also_in_train.items():
         if found.count:
-            also = _count(found.count, f"{name} row also occurs", f"{name} rows also occur")
+            also = counted(found.count, f"{name} row also occurs", f"{name} rows also occur")
             yield f"warning: {also} in train (ids in {SPLIT_METRICS})"
     for name, ids in (census.placeholders or {}).items():
-        look = _count(len(ids), f"{name} row looks", f"{name} rows look")
+        look = counted(len(ids), f"{name} row looks", f"{name} rows look")
         yield f"warning: {look} like a placeholder, not a text (ids in {SPLIT_METRICS})"
     for name, ids in (census.template_markers or {}).items():
-        hold = _count(len(ids), f"{name} row holds", f"{name} rows hold")
+        hold = counted(len(ids), f"{name} row holds", f"{name} rows hold")
         yield f"warning: {hold} headings of a prompt, as a merged row does (ids in {SPLIT_METRICS})"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _table(division: Mapping[str, Sequence[Example]]) -> pd.DataFrame:

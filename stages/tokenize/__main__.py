@@ -9,6 +9,7 @@ from __future__ import annotations
 from stages.common.errors import ConfigError
 from stages.common.files import write_json
 from stages.common.metrics.tokenize import TokenizeMetrics
+from stages.common.plurals import counted
 from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.split import SPLITS, Example, split_file
@@ -34,7 +35,7 @@ def main() -> None:
         rows = whole if split == "test" else cut_rows(whole, settings.context_length)
         if not rows:
             raise ConfigError(
-                f"{split_file(split)}: no row has a prompt shorter than {settings.context_length} tokens",
+                f"{split_file(split)}: no row has a prompt shorter than {counted(settings.context_length, 'token')}",
                 "raise tokenize.context_length in params.yaml",
             )
         write_records(tokens_file(split), rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.common.metrics.tokenize import TokenCounts
+from stages.common.plurals import counted, word
 from stages.common.results.tokenize import Encoded
 
 
@@ -29,9 +30,10 @@ def count(whole: Sequence[Encoded], kept: Sequence[Encoded], context_length: int
 
 def describe(counts: TokenCounts) -> str:
     """One line about a split."""
-    line = f"{counts.rows} rows, {counts.tokens} tokens, the longest {counts.longest}"
+    line = f"{counted(counts.rows, 'row')}, {counted(counts.tokens, 'token')}, the longest {counts.longest}"
     if counts.over_context:
         line += f"; {len(counts.over_context)} longer than tokenize.context_length"
     if counts.dropped:
-        line += f"; {len(counts.dropped)} dropped, their prompts alone fill it"
+        fill = word(len(counts.dropped), "its prompt alone fills", "their prompts alone fill")
+        line += f"; {len(counts.dropped)} dropped, {fill} it"
     return line

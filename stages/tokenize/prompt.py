@@ -7,12 +7,12 @@ joined, so that generation sees exactly the ids of training.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from stages.common import mistakes
 from stages.common.errors import DataError
 from stages.common.files import read_json, write_json
 
@@ -66,4 +66,6 @@ def load_style(folder: Path, *, made_by: str) -> PromptStyle:
     try:
         return PromptStyle.model_validate(read_json(path, made_by=made_by))
     except ValidationError as error:
-        raise DataError(f"{path}: not a prompt style: {json.dumps(error.errors()[0]['msg'])}", made_by) from None
+        first = error.errors()[0]
+        where = "".join(f"{key}: " for key in first["loc"])
+        raise DataError(f"{path}: not a prompt style: {where}{mistakes.describe(first)}", made_by) from None

@@ -200,6 +200,7 @@ def test_data_or_steps_that_are_not_there_are_told(tmp_path):
         task.make(tmp_path / "b", model="tiny", data=task.DATA, warmup=1, steps=9999)
 
 
+@pytest.mark.thorough
 def test_we_and_transformers_train_on_the_same_rows_to_the_same_losses(tiny):
     huggingface = pytest.importorskip("benchmarks.huggingface", reason="transformers is not installed")
     given = task.read(tiny)

@@ -56,6 +56,25 @@ def test_url(web: FakeHub, target: Path) -> None:
     assert target.read_bytes() == CONTENT
 
 
+def test_a_password_of_netrc_does_not_go_unencrypted_to_another_machine(
+    web: FakeHub, tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other machine is reached by a proxy, which is the fake itself."""
+    (tmp_path / "netrc").write_text("machine host.invalid login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HTTP_PROXY", web.endpoint)
+    with pytest.raises(ConfigError, match=r"would go unencrypted to host\.invalid") as raised:
+        get("http://host.invalid/rows.json", target)
+    assert "secret" not in str(raised.value)
+    assert_untouched(target)
+    assert web.requests == []
+
+    monkeypatch.setenv("PIPELINE_KEY_OVER_HTTP", "1")
+    with pytest.raises(ConfigError, match=r"host\.invalid/rows\.json: answered"):
+        get("http://host.invalid/rows.json", target)
+    assert web.requests != []
+
+
 def test_path(tmp_path: Path, target: Path) -> None:
     (tmp_path / "there").write_bytes(CONTENT)
     get(str(tmp_path / "there"), target)
@@ -136,6 +155,7 @@ def test_wrong_bytes(web: FakeHub, target: Path) -> None:
     assert_untouched(target)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ["drip", "drip headers"])
 def test_a_server_that_drips_is_left(
     web: FakeHub, target: Path, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -160,6 +160,22 @@ def test_download_link_and_cache(fake: FakeHub, downloader: Downloader, out: Pat
         assert "HF_HUB_OFFLINE forbids" in told
 
 
+def test_the_token_does_not_go_unencrypted_to_another_machine(fake: FakeHub, out: Path) -> None:
+    """The other machine is reached by a proxy, which is the fake itself."""
+    here = {"HF_TOKEN": "hf_secret", "HTTP_PROXY": fake.endpoint, "http_proxy": fake.endpoint}
+    with Downloader("http://me:hidden@hub.invalid", out / "cache", **here) as open_line:
+        code, told = open_line.fetch(out)
+    assert code == 78
+    assert told.startswith("HF_ENDPOINT: the Hugging Face token would go unencrypted to hub.invalid: expected https://")
+    assert "export PIPELINE_KEY_OVER_HTTP=1" in told
+    assert "hf_secret" not in told
+    assert fake.requests == []
+
+    with Downloader("http://hub.invalid", out / "cache", PIPELINE_KEY_OVER_HTTP="1", **here) as allowed:
+        assert "unencrypted" not in allowed.fetch(out)[1]
+    assert fake.requests != []
+
+
 def test_a_cut_connection_is_resumed_where_it_broke_off(fake: FakeHub, downloader: Downloader, out: Path) -> None:
     fake.script("HEAD", "config.json", "500")
     fake.script("GET", "model.safetensors", "cut")
@@ -318,7 +334,7 @@ def test_shards_from_the_hub(other: FakeHub, out: Path) -> None:
         "sha256sum model-*-of-*.safetensors | sha256sum", shell=True, cwd=other.folder, capture_output=True
     )
     pinned = printed.stdout.decode().split()[0]
-    for name in ("first", "second"):
+    for name in ("first", "second", "third"):
         (out / name).mkdir()
     other.script("GET", names[1], "wrong bytes")
     with Downloader(other.endpoint, out / "cache") as running:
@@ -329,6 +345,10 @@ def test_shards_from_the_hub(other: FakeHub, out: Path) -> None:
         "a": [0.0, 1.0, 2.0],
         "b": [0.0, 1.0, 2.0, 3.0],
     }
+    [cached] = (out / "cache").rglob("model.safetensors.index.json")
+    cached.resolve().write_text("{")
+    with Downloader(other.endpoint, out / "cache") as running:
+        assert running.fetch(out / "third", sha256=pinned) == (0, "")
     with Downloader("http://127.0.0.1:9", out / "cache", HF_HUB_OFFLINE="1") as offline:
         assert offline.fetch(out / "second", sha256=pinned) == (0, "")
         code, told = offline.fetch(out, sha256="0" * 64)

@@ -208,6 +208,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS)
 def test_weights_that_no_stage_can_load_are_refused_here(project: Project, tmp_path: Path, fault: str) -> None:
     """finetune said "dvc repro --force download", which brought the same bytes again."""
@@ -368,6 +369,7 @@ def test_a_signal_leaves_nothing_behind(project: Project, tmp_path: Path) -> Non
     assert project.outputs() == {}
 
 
+@pytest.mark.thorough
 def test_a_path_that_leads_out_of_a_copy_starts_at_the_repository(tmp_path: Path) -> None:
     copy = tmp_path / "repository" / ".cache" / "tree"
     copy.mkdir(parents=True)

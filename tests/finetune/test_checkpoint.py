@@ -34,11 +34,12 @@ from stages.finetune.progress import Progress
 from stages.gpt2 import weights
 from stages.params import whole
 from stages.params.finetune import Lora
-from stages.running import run_key, signals
+from stages.running import dvc_cache, run_key, signals
 from stages.running.code_of import code_of
-from tests import killing, small_pipeline
+from tests import small_pipeline
+from tests.faults import killing
+from tests.faults.killing import Life, Runs
 from tests.finetune.test_trainer import RECIPE, TINY, a_run
-from tests.killing import Life, Runs
 from tests.root import ROOT
 
 
@@ -698,6 +699,7 @@ def check_the_end(folder: Path, expected: dict[str, str], said: str, step: int) 
     assert not [path for path in folder.rglob(".*") if path.suffix in (".tmp", ".old")]
 
 
+@pytest.mark.thorough
 def test_sigkill_at_a_few_moments_and_run_again_gives_the_same_files(prepared):
     folder, expected = prepared
     log: list[str] = []
@@ -725,11 +727,11 @@ def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys
     bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())
     found = {}
     for free in (11 * bytes_of_it, 5 * bytes_of_it):
-        monkeypatch.setattr(disk, "_free", lambda _, free=free: free)
+        monkeypatch.setattr(dvc_cache, "free", lambda _, free=free: free)
         with job._checkpoints(run, model) as checkpoints:
             found[free] = checkpoints._periodic
             checkpoints.clear()
-    monkeypatch.setattr(disk, "_free", lambda _: bytes_of_it - 1)
+    monkeypatch.setattr(dvc_cache, "free", lambda _: bytes_of_it - 1)
 
     assert list(found.values()) == [True, False]
     assert "going on without checkpoints" in capsys.readouterr().out

@@ -52,6 +52,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.thorough
 def test_a_full_cache_costs_the_costs_and_nothing_else(prepared):
     folder, expected = prepared
     (folder / ".cache").rename(folder / "aside")
@@ -65,6 +66,7 @@ def test_a_full_cache_costs_the_costs_and_nothing_else(prepared):
     assert line in said.splitlines()
 
 
+@pytest.mark.thorough
 def test_a_disk_that_takes_no_copy_of_dvc_is_told_before_training(prepared):
     folder, _ = prepared
     with small(folder / "disk", "1m"):
@@ -76,6 +78,7 @@ def test_a_disk_that_takes_no_copy_of_dvc_is_told_before_training(prepared):
     assert "step 0" not in said
 
 
+@pytest.mark.thorough
 def test_a_disk_of_dvc_that_is_filled_meanwhile_costs_no_step(prepared):
     folder, expected = prepared
     with small(folder / "disk", "8m"):

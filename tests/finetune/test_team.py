@@ -84,7 +84,8 @@ def train_together(folder: Path, options: dict[str, object], dtype: str = "float
 @pytest.mark.parametrize(
     "options",
     [
-        {"clip_norm": 0.5, "accumulate": 2},
+        {"clip_norm": 0.5, "accumulate": 2, "dropout": 0.2},
+        pytest.param({"clip_norm": 0.5, "accumulate": 2}, marks=pytest.mark.slow),
         pytest.param({"patience": 3, "eval_every": 1, "learning_rate": 0.002, "epochs": 4}, marks=pytest.mark.slow),
         pytest.param({"activation_checkpointing": True, "decay": "matrices"}, marks=pytest.mark.slow),
         pytest.param({"lora": {"rank": 2, "alpha": 8.0, "targets": ["c_attn", "c_fc"]}}, marks=pytest.mark.slow),
@@ -208,6 +209,7 @@ def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
     assert launch._cores() == os.cpu_count()
 
 
+@pytest.mark.thorough
 def test_a_wrong_number_of_processes_is_an_error(tmp_path):
     small_pipeline.make(tmp_path, overlay={"finetune": {"devices": 2}})
     environment = os.environ | {

@@ -514,7 +514,7 @@ def test_micro_batches_without_a_target_count_nothing_and_a_batch_without_one_na
         model = weights.initialise(TINY, seed=0)
         recipe = changed(accumulate=accumulate)
         kept = MasterWeights(model, torch.float32, recipe)
-        micro_batches = passes.micro_batches(rows, a_run(recipe, loss_on="response"))
+        micro_batches = passes.micro_batches(rows, a_run(recipe, loss_on="response"), 1)
         passes.backward(functools.partial(passes.summed_loss, model), kept, micro_batches)
         gradients.append(kept.sums or [parameter.grad for parameter in model.parameters()])
 
@@ -524,13 +524,14 @@ def test_micro_batches_without_a_target_count_nothing_and_a_batch_without_one_na
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
         passes.Evaluation(model, empty, "response")()
     with pytest.raises(DataError, match="no token to learn from in the rows row0, row1"):
-        passes.micro_batches(empty, a_run(recipe, loss_on="response"))
+        passes.micro_batches(empty, a_run(recipe, loss_on="response"), 1)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("accumulate", [2, 3, 4])
-def test_gradient_accumulation_makes_the_same_steps(accumulate):
-    whole, expected = fit(changed(epochs=4))
-    parts, found = fit(changed(epochs=4, accumulate=accumulate))
+def test_gradient_accumulation_makes_the_same_steps(accumulate, dropout):
+    whole, expected = fit(changed(epochs=4, dropout=dropout))
+    parts, found = fit(changed(epochs=4, dropout=dropout, accumulate=accumulate))
 
     assert [record.train_loss for record in found[1:]] == pytest.approx([r.train_loss for r in expected[1:]], rel=1e-4)
     for ours, theirs in zip(parts.parameters(), whole.parameters(), strict=True):
@@ -549,9 +550,10 @@ def test_decay_on_matrices_leaves_biases_and_norms_alone():
     assert torch.equal(everything["wte.weight"], matrices["wte.weight"])
 
 
-def test_activation_checkpointing_changes_no_bit():
-    plain, expected = fit()
-    recomputed, found = fit(changed(activation_checkpointing=True))
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_activation_checkpointing_changes_no_bit(dropout):
+    plain, expected = fit(changed(dropout=dropout))
+    recomputed, found = fit(changed(dropout=dropout, activation_checkpointing=True))
 
     assert found == expected
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), recomputed.parameters(), strict=True))
@@ -566,6 +568,37 @@ def test_dropout_is_repeatable_changes_training_and_is_off_in_evaluation():
     assert first[1].train_loss != without[1].train_loss
     assert first[0].val_loss == without[0].val_loss
     assert passes.Evaluation(model, VAL, "all")() == first[-1].val_loss
+
+
+@pytest.mark.parametrize("rows_lie", LAYOUTS[1:])
+def test_padding_changes_nothing_that_is_dropped(rows_lie):
+    # In fp64, so that what is left is the order of summation.
+    losses, gradients = [], []
+    for layout, seeds, rows in ((PLAIN, [7, 8, 9], TRAIN[:3]), (rows_lie, [9, 7, 8], [TRAIN[2], *TRAIN[:2]])):
+        model = weights.initialise(TINY, seed=0).double()
+        batch = collate(rows, "all", layout, dropout=0.3, seeds=seeds)
+        hidden = model(batch.ids, batch.positions, batch.attention, batch.drop)
+        logits = model.logits(hidden[batch.where])
+        losses.append(
+            torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none") @ batch.weights.double()
+        )
+        losses[-1].backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+    for plain, padded in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, padded, rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_dropped_differs_from_step_to_step_and_with_the_seed():
+    recipe = changed(dropout=0.3)
+    masks = [
+        passes.micro_batches(TRAIN[:2], a_run(recipe.model_copy(update={"seed": seed})), step)[0].drop.rows.tolist()
+        for seed, step in ((5, 1), (5, 2), (6, 1), (5, 1))
+    ]
+
+    assert masks[0] == masks[3]
+    assert len({row for rows in masks[:3] for row in rows}) == 6
 
 
 def test_dropout_leaves_the_global_generator_alone():

@@ -126,7 +126,7 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
     ("key", "code", "stage", "calls"),
     [
         # alpha, whose value it is, does not begin.
-        ("judge", 0, "alpha", (1, 0)),
+        pytest.param("judge", 0, "alpha", (1, 0), marks=pytest.mark.thorough),
         # zeta itself has failed for it, and is not tried again.
         ("split", 75, "zeta", (1, 0)),
     ],
@@ -237,6 +237,7 @@ def test_a_folder_without_git_is_told_before_a_server_starts(unpacked: Project, 
     assert "dvc.yaml" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_dvc_may_do_without_git(unpacked: Project) -> None:
     unpacked.dvc("config", "--local", "core.no_scm", "true")
     unpacked.dvc("repro", "-q")
@@ -244,6 +245,7 @@ def test_dvc_may_do_without_git(unpacked: Project) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.thorough
 def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be_given() -> None:
     from flows.pipeline import _given_here
     from flows.stage_process import StageFailed

@@ -45,6 +45,7 @@ def dvc_and_stage(project: Project) -> list[psutil.Process]:
     return [stage, dvc]
 
 
+@pytest.mark.thorough
 def test_ran_up_to_date_and_from_cache_are_told_apart(project: Project) -> None:
     assert run(project, "zeta") == "ran"
     assert run(project, "zeta") == "up to date"
@@ -106,6 +107,7 @@ def test_sigkill_of_the_caller_ends_stage_and_dvc(project: Project) -> None:
     assert run(project, "zeta") == "ran"
 
 
+@pytest.mark.thorough
 def test_a_stage_has_time_to_save_its_work(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # A stage that takes longer than the given grace for its work is ended; the default is longer than any step.
     assert waits.grace() >= 60
@@ -245,6 +247,7 @@ def test_a_stage_that_dvc_runs_elsewhere_is_a_temporary_failure(project: Project
         other.wait()
 
 
+@pytest.mark.thorough
 def test_a_half_written_lock_file_of_a_killed_dvc_is_mended(project: Project) -> None:
     lock = project.root / ".dvc" / "tmp" / "rwlock"
     lock.write_text("")

@@ -41,6 +41,7 @@ def _nothing_is_left(project: Project) -> Iterator[None]:
     assert len(project.git("worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.thorough
 def test_it_has_the_commit_and_the_values_asked_for_and_shares_the_cache(project: Project) -> None:
     project.dvc("repro", "-q", "zeta")
     before = project.git("status", "--porcelain", "--ignored")
@@ -59,6 +60,7 @@ def test_it_has_the_commit_and_the_values_asked_for_and_shares_the_cache(project
     assert project.git("status", "--porcelain", "--ignored") == before
 
 
+@pytest.mark.thorough
 def test_its_results_come_to_the_users_tree_from_the_cache(project: Project) -> None:
     with workspace.isolated(project.root, "current", {"judge.seed": 6}, log=print) as tree:
         inside = Project(tree)

@@ -29,6 +29,8 @@ from stages.generate.__main__ import main
 from stages.generate.journal import Journal
 from stages.gpt2 import weights
 from stages.params import whole
+from stages.tokenize.prompt import save_style
+from stages.tokenize.styles import STYLES
 from tests import small_pipeline
 from tests.root import ROOT
 
@@ -139,6 +141,7 @@ FEW = {"batch_size": 2, "max_new_tokens": 2, "models": ["tuned"]}
 CUTS = [0, 7, 16, 17, 32, 40, 48, 64, 69, 70]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked, precision):
     """In bf16 a window that was begun is asked whole, but nothing is kept twice."""
@@ -234,6 +237,7 @@ def test_the_base_model_s_answers_are_kept_and_taken_by_the_next_fine_tuning(pro
     assert f"{job.ANSWERS} keeps answers of the base model from another run, 0 MiB; rm those not needed" in said
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_after_another_one_with_other_values(project, asked, capsys):
     set_generate(project, max_new_tokens=9)
     main()
@@ -458,25 +462,36 @@ program.run("generate", generate.main)
 """
 
 
-def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
-    sizes = {"n_embd": 64, "n_head": 4, "n_positions": 49152}
+def made_for_a_shortage(tmp_path, monkeypatch, sizes, **settings):
+    """A folder in which generation may begin, with a model of these sizes."""
     overlay = {
         "download": {"model": sizes},
         "split": {"train": 0.3, "test": 0.6},
-        "generate": {"max_new_tokens": 48000, "models": ["tuned"]},
+        "generate": {"models": ["tuned"]} | settings,
     }
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay=overlay, data=small_pipeline.rows(34)))
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()
     shutil.copytree(BASE_MODEL, TUNED_MODEL)
 
-    done = subprocess.run(
-        [sys.executable, "-c", SHORT],
+
+def run_short(code, stdin=""):
+    return subprocess.run(
+        [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.thorough
+def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
+    sizes = {"n_embd": 64, "n_head": 4, "n_positions": 49152}
+    made_for_a_shortage(tmp_path, monkeypatch, sizes, max_new_tokens=48000)
+
+    done = run_short(SHORT)
 
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr
@@ -484,6 +499,47 @@ def test_a_shortage_of_memory_says_what_to_lower_without_a_traceback(tmp_path, m
         "generate: out of memory: besides the model, the keys and values of 20 rows at a time take up to 0.9 GiB"
     )
     assert "set generate.batch_size: 10 in params.yaml, whose cache takes up to 0.5 GiB; or" in done.stderr
+
+
+#: There is room for so many bytes more: less than the file, or less than the file and its copy in memory.
+NO_ROOM_FOR_THE_MODEL = """
+import resource
+import psutil
+from stages.generate import MODULE as generate
+from stages.generate import answering, conversation, job
+from stages.running import program
+from stages.tokenize import prompt
+
+room = ROOM
+used = psutil.Process().memory_info().vms
+resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+program.run("generate", generate.main)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_does_not_fit_is_not_made_to_by_smaller_batches(tmp_path, monkeypatch):
+    """50,257 tokens of width 1,024 and a block, in fp32: 245 MiB."""
+    made_for_a_shortage(tmp_path, monkeypatch, {"n_embd": 1024, "n_head": 4, "n_layer": 1, "n_positions": 128})
+    shutil.copytree(TOKENIZER, TUNED_MODEL, dirs_exist_ok=True)
+    save_style(STYLES["alpaca"], TUNED_MODEL)
+    less = "end what else uses this memory, take a smaller model (download.model) or another machine"
+    half = "set generate.precision: bf16 in params.yaml, which takes 0.1 GiB; or "
+    for module, room, fix in (
+        ("__main__", 150 << 20, half + less),
+        ("__main__", 400 << 20, half + less),
+        ("conversation", 150 << 20, less),
+        ("conversation", 400 << 20, less),
+    ):
+        code = NO_ROOM_FOR_THE_MODEL.replace("MODULE", module).replace("ROOM", str(room))
+
+        done = run_short(code, stdin="a")
+
+        assert done.returncode == 78, done.stderr
+        assert "Traceback" not in done.stderr
+        expected = "generate: out of memory: the model in artifacts/finetune/model does not fit: its weights take 0.2"
+        assert done.stderr.startswith(expected), (module, room)
+        assert done.stderr.endswith(f"to fix it: {fix}\n")
 
 
 PEAK = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.gpt2 import sampling
 from stages.gpt2.sampling import Sampling
@@ -75,3 +77,25 @@ def test_probabilities_equal_transformers(top_k, top_p):
     torch.testing.assert_close(
         sampling.probabilities(logits, Sampling(0.7, top_k, top_p)), theirs.softmax(-1), rtol=1e-9, atol=1e-12
     )
+
+
+@given(
+    logits=st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=1, max_size=8),
+    temperature=st.floats(5e-324, 1e-6),
+    draw=st.integers(0, 2**24 - 1),
+    top_k=st.none() | st.integers(1, 9),
+    top_p=st.none() | st.floats(1e-3, 1),
+)
+def test_a_tiny_temperature_draws_one_of_the_likeliest_tokens(logits, temperature, draw, top_k, top_p):
+    row = torch.tensor([logits])
+    [found] = sampling.sample(row, torch.tensor([draw / 2**24]), Sampling(temperature, top_k, top_p)).tolist()
+
+    # A logit that is so far below the largest has a probability of less than 1e-300.
+    assert row[0, found].double() >= row.max().double() - 700 * temperature
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-100, 1e-306, 1e-307, 1e-310, 5e-324])
+def test_a_tiny_temperature_decodes_greedily(temperature):
+    logits = torch.tensor([[-30.0, -80.0, -120.0, 20.0], [-103.0, -102.0, -104.0, -110.0]])
+
+    assert sampling.sample(logits, torch.tensor([0.4, 0.99]), Sampling(temperature)).tolist() == [3, 1]

@@ -59,6 +59,7 @@ def test_the_order_is_that_of_the_questions_whatever_is_done_first(opened):
     assert sum(progress.made_counts) == 20
 
 
+@pytest.mark.thorough
 def test_a_thousand_answers_through_a_server_that_fails_at_random_is_accounted_for(opened):
     """A third of the first attempts fails, a row in 25 for good, a row in 25 gives no score; jitter changes nothing."""
     faults = [server_error(503), server_error(500), fake.error_in_stream, fake.no_done, fake.cut_in_line, fake.garbage]

@@ -89,6 +89,34 @@ def test_what_python_says_of_a_value_is_not_shown(tmp_path: Path, value: str) ->
     assert "invalid literal" not in raised.value.what
 
 
+@pytest.mark.parametrize("section", ["generate", "judge"])
+@pytest.mark.parametrize(("value", "wrong"), [(0.0, False), (1e-6, False), (9e-7, True), (1e-307, True)])
+def test_a_temperature_is_0_or_large_enough_to_sample(tmp_path: Path, section: str, value: float, wrong: bool) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    tree[section]["temperature"] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(tree))
+    if not wrong:
+        assert getattr(whole.load(path), section).temperature == value
+        return
+    with pytest.raises(ConfigError) as raised:
+        whole.load(path)
+    expected = f"expected 0, which is greedy decoding, or 1e-06 or more; found {value:g}"
+    assert raised.value.what.endswith(f"\n  - {section}.temperature: {expected}")
+
+
+@pytest.mark.parametrize("section", ["data", "tokenizer"])
+def test_a_password_does_not_get_into_params_yaml(tmp_path: Path, section: str) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    tree["download"][section]["source"] = "https://me:secret@host/rows.json"
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match=rf"download\.{section}\.source: expected a URL without a user's") as raised:
+        whole.load(path)
+    assert "put them into ~/.netrc: machine HOST login NAME" in raised.value.what
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("repo", "wrong"), [(None, True), ("models/gpt2", False)])
 def test_a_folder_needs_its_path(tmp_path: Path, repo: str | None, wrong: bool) -> None:
     tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))

@@ -66,7 +66,7 @@ def test_a_cache_on_another_disk_takes_a_copy(project):
         assert (found.folder, found.shared, found.free) == (Path(".dvc/../disk/cache"), False, 8 * MIB)
         assert shortage(Path("artifacts/model"), 8 * MIB) is None
         said = shortage(Path("artifacts/model"), 9 * MIB, freed=4 * MIB)
-        assert said == ".dvc/../disk/cache: DVC's copy of artifacts/model takes 9.0 MiB, and 8.0 MiB are free"
+        assert said == ".dvc/../disk/cache: DVC's copy of artifacts/model takes 9 MiB, and 8 MiB are free"
         assert list((project / "disk").iterdir()) == [], "nothing is left of the look"
 
 
@@ -78,6 +78,7 @@ stages:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("types", ["reflink,hardlink,copy", "hardlink,copy", "symlink,copy", "copy"])
 def test_dvc_fails_where_a_shortage_is_told_and_nowhere_else(tmp_path, monkeypatch, types):
     """9 MiB on a disk of 16 MiB, whose file system clones no files."""

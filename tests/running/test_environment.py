@@ -18,7 +18,7 @@ def test_the_default_where_nothing_is_set() -> None:
     assert environment.seconds("PIPELINE_TEST_SECONDS", 15.0) == 15.0
 
 
-@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "1,5", "10s"])
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "1e10", "1,5", "10s"])
 def test_anything_else_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("PIPELINE_TEST_SECONDS", text)
     with pytest.raises(ConfigError) as caught:

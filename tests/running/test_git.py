@@ -37,6 +37,14 @@ def test_a_repository_of_another_owner_has_its_own_fix(repository: Path, monkeyp
     with pytest.raises(ConfigError, match="dubious ownership") as caught:
         git.do(repository, "status", fix="commit the project")
     assert caught.value.fix == f"git config --global --add safe.directory {repository}"
+    refusal = git.refusal(repository)
+    assert refusal is not None
+    assert str(refusal) == str(caught.value)
+
+
+def test_where_git_answers_or_there_is_no_repository_nothing_is_refused(repository: Path) -> None:
+    assert git.refusal(repository) is None
+    assert git.refusal(Path("/")) is None
 
 
 def test_a_folder_in_no_repository_has_its_own_fix(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def append(path: Path, text: str) -> None:
         stream.write(text)
 
 
+@pytest.mark.thorough
 def test_a_value_edited_during_the_training_is_not_recorded_and_put_back_costs_nothing(repository, repro):
     runs = cached_runs(repository)
     first = repro("finetune")
@@ -162,6 +163,7 @@ def test_the_new_value_trains_with_the_new_value(repository, repro):
     assert locked(repository, "finetune")["learning_rate"] == 0.0001
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("path", "named"),
     [
@@ -221,6 +223,12 @@ def test_a_later_stages_value_edited_meanwhile_ends_dvc_repro_before_that_stage(
     assert again.end() == 0, again.said
     assert "Running stage 'generate'" not in again.said
     assert locked(repository, "judge")["bootstrap_resamples"] == 101
+    assert "profile     quick\ndata " in again.said, "the summary finds nothing to remark"
+
+    small_pipeline.write_params(repository, {"judge": {"bootstrap_resamples": 102}})
+    third = repro()
+    assert third.end() == 0, third.said
+    assert "profile     quick\ndata " in third.said
 
 
 @pytest.mark.slow
@@ -240,6 +248,7 @@ def test_a_stage_started_by_hand_says_so_and_succeeds(repository):
     assert (repository / TUNED_MODEL).is_dir()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stage_ends_within_a_second_when_its_dvc_is_killed_and_saves_its_work(repository, repro, number):
     run = repro("finetune")

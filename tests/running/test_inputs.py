@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.running import inputs
 from stages.running.inputs import Begun, Inputs
+from tests.root import ROOT
 
 _PIPELINE = """\
 stages:
@@ -79,6 +82,15 @@ def test_a_file_of_the_same_content_has_not_changed_unless_it_is_too_large_to_be
     assert inputs.changes(large) == ["one.py has changed since the stage began"]
 
 
+def test_a_module_that_was_written_after_a_moment_is_named():
+    entry = inputs.entry_of("first")
+    assert entry is not None
+    began = Path("one.py").stat().st_ctime
+
+    assert inputs.changed_since(entry, began) == []
+    assert inputs.changed_since(entry, began - 1) == ["one.py has changed while the stage was starting"]
+
+
 def test_a_half_written_params_file_is_looked_at_again(monkeypatch: pytest.MonkeyPatch):
     found = before("first")
     text = Path("params.yaml").read_text()
@@ -102,3 +114,16 @@ def test_a_stage_that_dvc_yaml_has_otherwise_is_named():
     Path("dvc.yaml").write_text(_PIPELINE.replace("python two.py", "python two.py --fast"))
     assert begun.changes("first") == []
     assert begun.changes("second") == ["dvc.yaml: the stage second has changed since the run began"]
+
+
+@pytest.mark.parametrize("text", ["stages: {other: {cmd: x}}", "stages: {first: {cmd"])
+def test_a_stage_that_dvc_runs_and_dvc_yaml_does_not_tell_of_does_no_work(text: str):
+    """DVC has read the file before: without what it says, nothing could be compared."""
+    Path("dvc.yaml").write_text(text)
+    hold = "from stages.running import program; program.run('first', lambda: print('at work'))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "first", "PIPELINE_MLFLOW_RUN_ID": "none"}
+    done = subprocess.run([sys.executable, "-c", hold], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr.startswith(
+        "first: dvc.yaml: no stage first, which DVC runs: it has changed, or is being written"
+    )

@@ -136,6 +136,7 @@ def test_a_commit_with_a_hostile_lock_is_not_compared(cache: Path) -> None:
         sources.find_run("HEAD")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["a digest that leads out", "a list that leads out"])
 def test_chat_with_a_run_of_a_hostile_store_replaces_no_file(cache: Path, way: str) -> None:
     """The whole program, with a real MLflow store: whoever can write there cannot write here."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.running.restore import restore
+from tests.root import ROOT
+from tests.small_disks import small
 
 FILE, NESTED, FOLDER = "a" * 32, "b" * 32, "c" * 32 + ".dir"
 
@@ -49,6 +54,20 @@ def test_nothing_comes_back_by_halves(cache):
 
     assert not restore("s")
     assert not Path("out").exists()
+
+
+def test_a_disk_that_takes_only_a_part_gets_none_and_the_stage_tells_its_own_fault(cache):
+    with small(Path("out"), "4k"):  # one file of either takes a page
+        failing = "from stages.running import program\ndef main(): raise program.ConfigError('its own fault')\n"
+        done = subprocess.run(
+            [sys.executable, "-c", failing + "program.run('s', main)"],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "s", "PIPELINE_MLFLOW_RUN_ID": "none"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (78, "s: its own fault\n")
+        assert [path for path in Path("out").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("text", [None, "", "stages: {}", "stages: [", "stages:\n  s: {}\n"])

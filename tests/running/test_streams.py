@@ -44,6 +44,7 @@ def test_a_closed_stream_leads_to_nothing():
     assert output("-c", closed, encoding="utf-8") == b""
 
 
+@pytest.mark.thorough
 def test_a_stage_whose_messages_an_encoding_lacks_ends_well(tmp_path):
     small_pipeline.make(tmp_path, overlay={"download": {"data": {"source": "data/données.json"}}})
     (tmp_path / "data" / "instructions.json").rename(tmp_path / "data" / "données.json")

@@ -31,6 +31,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_cannot_write_its_results_does_no_work(project, stage):
     """Without any input: had it begun its work, it would tell of these."""
@@ -65,6 +66,7 @@ def test_the_cache_of_dvc_is_tried_where_dvc_runs_the_stage(tmp_path, monkeypatc
             writable.check("split")
 
 
+@pytest.mark.thorough
 def test_a_cache_that_takes_nothing_costs_no_stage_its_results(project):
     """Also where the file system may be written, such as one of another user's."""
     (project / ".cache").write_text("no folder")
@@ -79,10 +81,12 @@ def test_a_path_that_leads_through_a_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "artifacts").write_text("no folder")
 
-    with pytest.raises(InputOutputError, match=r"^artifacts/judge: cannot be written: Not a directory"):
+    with pytest.raises(InputOutputError, match=r"^artifacts/judge: cannot be written: Not a directory") as caught:
         writable.check("judge")
+    assert caught.value.fix == f"remove {tmp_path}/artifacts, which is a file, and run the same command again"
 
 
+@pytest.mark.thorough
 def test_a_tmpdir_that_takes_nothing_is_told_and_another_one_used(project):
     done = run(project, "download", TMPDIR=str(project / "nowhere"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,7 +11,7 @@ from typing import Self
 from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
 from stages.running import dvc_cache
-from stages.running.out_of_memory import size
+from stages.running.console import size
 
 
 def state_bytes(trained: int, settings: Finetune) -> int:
@@ -54,7 +53,7 @@ class Room:
         copy: dvc_cache.Copy | None = None,
     ) -> Self:
         """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
-        return cls(checkpoint, at_once, used(folder), model, _free(folder), _free(model_folder), copy)
+        return cls(checkpoint, at_once, used(folder), model, dvc_cache.free(folder), dvc_cache.free(model_folder), copy)
 
     @property
     def enough(self) -> bool:
@@ -102,8 +101,3 @@ def used(*folders: Path) -> int:
                 with contextlib.suppress(FileNotFoundError):
                     total += Path(parent, name).stat().st_size
     return total
-
-
-def _free(path: Path) -> int:
-    """Bytes free on the disk of a path, which need not exist yet."""
-    return shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free

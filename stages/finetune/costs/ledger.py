@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from stages.finetune.costs.clock import Clock, since_start
 from stages.finetune.costs.work import Plan
-from stages.running.console import duration
+from stages.running.console import duration, time_left
 from stages.running.costs import TrainingCosts
 
 #: The estimate waits for so many steps after the first one, and for so many seconds of them.
@@ -47,17 +47,21 @@ class Ledger:
         self.estimated: float | None = None
 
     def step(self, number: int) -> None:
-        """Note that step ``number`` is done. Once there is enough to go by, say how long the stage will take."""
+        """Note that step ``number`` is done. Once there is enough to go by, say how long the stage will take.
+
+        Of a stage that is almost over it says nothing.
+        """
         self._clock.step(number)
         steady = len(self._clock.steady)
         if self.estimated is None and steady >= STEPS_BEFORE and self._clock.steady_seconds >= SECONDS_BEFORE:
             left = self._plan.seconds_left(
                 number, rate=self._rate() or 1.0, evaluation_seconds=self._each("evaluation")
             )
+            if not (still := time_left(left, "{} from now")):  # it is over before the line is read
+                return
             self.estimated = self._since_start() + left
             self._say(
-                f"step {number}/{len(self._plan.steps)}: the stage will take about {duration(self.estimated)}, "
-                f"{duration(left)} from now"
+                f"step {number}/{len(self._plan.steps)}: the stage will take about {duration(self.estimated)}, {still}"
             )
 
     def costs(

@@ -23,7 +23,8 @@ from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import keeps_weights
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune, Lora
-from stages.running.out_of_memory import explained, size
+from stages.running.console import size
+from stages.running.out_of_memory import explained
 
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
 #: 150 MB in the runs measured (docs/decisions.md).
@@ -193,8 +194,9 @@ def activations(shape: Shape, sizes: GPT2Config, run: Run) -> int:
     the shared prefix once a row, on a CPU in fp32; with a shared prefix queries, keys and values of all tokens stay as
     well. Where rows are padded it keeps these four of each row with the prefix, and nothing else.
 
-    Dropout keeps two masks a token, and weights and mask of every pair. With activation checkpointing a layer keeps its
-    input alone, and one layer at a time all of this.
+    Dropout keeps two masks a token. Of every pair it keeps the weight in fp32, its mask, and what is left of the weight
+    in the dtype of the products, on a CPU in fp32. With activation checkpointing a layer keeps its input alone, and one
+    layer at a time all of this.
     """
     dtype, device, recipe = run.compute.dtype, run.compute.device, run.recipe
     item, width = dtype.itemsize, sizes.n_embd
@@ -214,7 +216,7 @@ def activations(shape: Shape, sizes: GPT2Config, run: Run) -> int:
         if shape.prefix and attention_item == item:
             layer += shape.computed * 3 * width * item
     if recipe.dropout:
-        layer += 2 * shape.computed * width + pairs * (item + 1)
+        layer += 2 * shape.computed * width + pairs * (4 + 1 + (4 if device.type == "cpu" else item))
     ends = (3 * shape.computed + 2 * shape.logits) * width * item
     if recipe.activation_checkpointing:
         return ends + layer + sizes.n_layer * shape.computed * width * item

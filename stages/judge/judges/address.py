@@ -46,16 +46,6 @@ def parse_host(value: str) -> str:
     return f"{scheme}://{_host(host, value)}:{port}{slash}{path}".rstrip("/")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, as a URL holds it, is this machine itself."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _split(host_port: str, value: str) -> tuple[str, int | None]:
     """Take host and port apart: [::1]:80 is ("::1", 80), ::1 is ("::1", None), box:80 is ("box", 80)."""
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", host_port)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
+from stages.common.plurals import counted
 from stages.common.results.judge import VerdictStatus
 from stages.judge.judges import remedies
 from stages.judge.judges.deadline import Deadline
@@ -136,7 +137,7 @@ class ChatJudge(ABC):
         """Why a reply is not one to this request; None if it is."""
         if type(reply.reply_tokens) is int and reply.reply_tokens > self._settings.num_predict:
             allowed = self._settings.num_predict
-            return f"the server made {reply.reply_tokens} tokens and ignored judge.num_predict ({allowed})"
+            return f"the server made {counted(reply.reply_tokens, 'token')} and ignored judge.num_predict ({allowed})"
         return None
 
     def key(self, question: Question, repeat: int = 0) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.plurals import word
 from stages.judge.judges.address import VARIABLE, ollama_url
 from stages.judge.judges.chat_judge import READING_VERSION, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
@@ -162,15 +163,15 @@ def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> 
     room = settings.num_ctx - settings.num_predict
     remedy = f"(judge.num_ctx {settings.num_ctx}, judge.num_predict {settings.num_predict})"
     if type(count) is int and count > room:
-        return f"the prompt of {count} tokens {NO_ROOM} {remedy}"
+        return f"the prompt of {count} {word(count, 'token')} {NO_ROOM} {remedy}"
     if refuses or size <= room:
         return None
     if type(count) is not int:
         return f"the server does not say whether the prompt of {size} bytes fitted {remedy}"
     if count >= settings.num_ctx // 2:  # no cut leaves fewer
         return (
-            f"the server read {count} tokens of a prompt of {size} bytes, and cuts prompts that are too long in "
-            f"silence: it may have cut this one; a newer Ollama refuses them {remedy}"
+            f"the server read {count} {word(count, 'token')} of a prompt of {size} bytes, and cuts prompts that are "
+            f"too long in silence: it may have cut this one; a newer Ollama refuses them {remedy}"
         )
     return None
 

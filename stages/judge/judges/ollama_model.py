@@ -9,14 +9,12 @@ from typing import Any
 
 from stages.common.errors import ConfigError
 from stages.judge.judges.deadline import Deadline
-from stages.judge.judges.remedies import of_lateness
+from stages.judge.judges.remedies import is_too_long, of_lateness
 from stages.judge.judges.transport import Client, Fault, as_object, excerpt, parse
 from stages.params.judge import Judge
 
 #: The longest time to load a model, in seconds: reading a large one from a cold disk can take minutes.
 LOAD_SECONDS = 600.0
-#: What llama.cpp says of a prompt that is too long: Ollama passes it on with 400, an adapter before it with 502.
-TOO_LONG = "exceeds the available context size"
 #: The model stays loaded between two runs; the server's own five minutes can end while another stage works.
 KEEP_ALIVE = "30m"
 
@@ -193,7 +191,7 @@ def _refuses_long_prompts(client: Client, settings: Judge) -> bool:
         try:
             client.call("POST", "/api/chat", body | {"keep_alive": KEEP_ALIVE}, deadline)
         except Fault as fault:
-            if fault.status == 400 or TOO_LONG in str(fault):
+            if fault.status == 400 or is_too_long(str(fault)):  # an adapter before Ollama answers 502 with its words
                 return True
             raise
         return False

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.judge.judges.address import is_loopback
 from stages.judge.judges.chat_judge import READING_VERSION, REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
@@ -30,8 +30,6 @@ from stages.judge.judges.usage import Usage
 from stages.params.judge import Judge
 
 URL, KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"
-#: The variable that, as 1, allows to send the key unencrypted to another machine.
-ALLOW_PLAIN = "PIPELINE_KEY_OVER_HTTP"
 DEFAULT_URL = "https://api.openai.com/v1"
 #: What bounds a reply's length, and what newer models of OpenAI ask for in its place.
 MAX_TOKENS, NEWER_MAX_TOKENS = "max_tokens", "max_completion_tokens"
@@ -167,7 +165,8 @@ def open_openai_judge(
     rubric = scoring_rubric(settings)
     url, key = _url(), _key()
     if key is not None:
-        _require_secrecy(url)
+        fix = f"set {URL} to an https:// address; or unset {KEY}, if that server needs none"
+        secrecy.require(url, f"the key in {KEY}", named_by=URL, fix=fix)
     client = Client(url, connections=settings.parallel, first_wait=first_wait, key=key)
     deadline = Deadline(look_up)
     try:
@@ -199,23 +198,6 @@ def _key() -> str | None:
             f"export {KEY}=...",
         )
     return key
-
-
-def _require_secrecy(url: str) -> None:
-    """Refuse to send a key where others on the way can read it.
-
-    Raises:
-        ConfigError: the address is that of another machine, without TLS, and `ALLOW_PLAIN` does not allow it.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "https" or is_loopback(parts.hostname or "") or os.environ.get(ALLOW_PLAIN, "").strip() == "1":
-        return
-    raise ConfigError(
-        f"{URL}: the key in {KEY} would go unencrypted to {parts.hostname}: expected https:// or this machine, "
-        "found http://",
-        f"set {URL} to an https:// address; or unset {KEY}, if that server needs none; "
-        f"or, on a network that you trust, export {ALLOW_PLAIN}=1",
-    )
 
 
 def _url() -> str:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stages.common.errors import ConfigError
-from stages.common.files import sha256
+from stages.common import mistakes
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_json, sha256
 from stages.judge.judges.protocol import Question
 from stages.tokenize.styles import STYLES
 
@@ -141,11 +142,13 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
         raise ConfigError(f"params.yaml: judge.rubric: no rubric {name!r}; there is {known}", "correct params.yaml")
     fix = f"correct {path.name} in stages/judge/judges/rubrics, or judge.rubric in params.yaml"
     try:
-        found = _File.model_validate_json(path.read_bytes())
+        found = _File.model_validate(read_json(path, made_by=fix))
+    except DataError as error:
+        raise ConfigError(f"{path.name}: {error.what.removeprefix(f'{path}: ')}", fix) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"{path.name}: {where}: {first['msg']}", fix) from None
+        raise ConfigError(f"{path.name}: {where}: {mistakes.describe(first)}", fix) from None
     if (found.reply == "better") != comparing:
         wanted = '"better"' if comparing else '"score", "score and reason" or "integer"'
         raise ConfigError(f'{path.name}: reply: expected {wanted}, found "{found.reply}"', fix)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
-from stages.judge.judges.address import is_loopback
+from stages.common.secrecy import is_loopback
 from stages.judge.judges.deadline import Deadline, DeadlineAdapter
 
 #: Statuses after which the same request may succeed: a limit on the rate, a crashed runner, a gateway's

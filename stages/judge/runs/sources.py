@@ -57,7 +57,7 @@ def find_run(name: str) -> Run:
             `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
 
     Raises:
-        ConfigError: it is none of these, or an MLflow run of something else.
+        ConfigError: it is none of these, or an MLflow run of something else; or git does not read the repository.
         DataError: its verdicts are missing or broken.
         ServiceUnavailable: MLflow does not answer.
     """
@@ -65,6 +65,8 @@ def find_run(name: str) -> Run:
     for way in ways:
         if (found := way(name)) is not None:
             return found
+    if (refusal := git.refusal(Path())) is not None:  # it may be a revision that git does not tell
+        raise ConfigError(f"{name}: not found; {refusal.what}", refusal.fix)
     raise ConfigError(
         f"{name}: no such folder, git revision, DVC experiment or MLflow run",
         "git log --oneline, dvc exp show or make ui show what there is",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from stages.common.plurals import counted
 from stages.judge.runs.comparison import Comparison
 from stages.judge.runs.results import FaultCosts, RunsCompared
 
@@ -65,7 +66,7 @@ def _rows(one: Comparison) -> str:
     if count := len(one.another_row):
         named = ", ".join(one.another_row[:MOST_NAMED]) + (", ..." if count > MOST_NAMED else "")
         left_out.append(f"{count} with another instruction in B ({named})")
-    rows = f"rows        {one.n} scored in both, of {one.clusters} instructions"
+    rows = f"rows        {one.n} scored in both, of {counted(one.clusters, 'instruction')}"
     return f"{rows}; left out: {', '.join(left_out)}" if left_out else rows
 
 
@@ -82,7 +83,7 @@ def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
     for name, costs in found.items():
         a, b = costs.a, costs.b
         points = f"{a.points_lost:z.1f} → {b.points_lost:z.1f} points lost"
-        lines.append(f"{'' if lines else 'faults':<12}{name:<17}{a.n} → {b.n} answers, {points}")
+        lines.append(f"{'' if lines else 'faults':<12}{name:<17}{a.n} → {counted(b.n, 'answer')}, {points}")
     return lines
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.paths import local_path
+from stages.common.plurals import counted, word
 from stages.common.records import ModelName, Record, read_records
 from stages.common.results.generate import RESPONSES
 from stages.judge.judges.protocol import Question
@@ -97,9 +98,11 @@ def of_these_answers(rows: Sequence[LabelRow], questions: Sequence[Question], se
     fresh = [row for row in known if row.answer.strip() == answers[row.id, row.model]]
     stale = len(known) - len(fresh)
     if len(fresh) < LEAST:
-        of_others = f", {stale} label another answer than the model now gives to the row" if stale else ""
+        label = word(stale, "labels", "label")
+        of_others = f", {stale} {label} another answer than the model now gives to the row" if stale else ""
         raise DataError(
-            f"{settings.source}: {len(fresh)} of its {len(rows)} rows label a test answer{of_others}; "
+            f"{settings.source}: {len(fresh)} of its {counted(len(rows), 'row')} "
+            f"{word(len(fresh), 'labels', 'label')} a test answer{of_others}; "
             f"{LEAST} are needed",
             f"label answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
+from stages.common.plurals import counted
 from stages.common.results.generate import Response
 from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
@@ -59,11 +60,12 @@ def answer_lines(found: GenerateMetrics) -> list[str]:
     models = list(found.by_model().values())
     lines = [", ".join(measure.text(models) for measure in measures) for measures in _MEASURES]
     if found.tuned is not None and (blocked := found.tuned.no_room):
-        leave = "prompt leaves" if blocked == 1 else "prompts leave"
-        lines.append(f"{blocked:,} {leave} no room for an answer: too long for the model")
+        lines.append(
+            f"{counted(blocked, 'prompt leaves', 'prompts leave')} no room for an answer: too long for the model"
+        )
     if found.tuned is not None and (compared := found.tuned.bf16_compared):
         shares = " → ".join(f"{100 * one.bf16_changed:z.0f}" for one in models if one.bf16_changed is not None)
-        lines.append(f"bf16 changes {shares} % of the first {compared} answers")
+        lines.append(f"bf16 changes {shares} % of the first {counted(compared, 'answer')}")
     return lines
 
 

@@ -11,6 +11,7 @@ from stages.common.metrics.judge import (
     ModelScores,
     PairwiseMetrics,
 )
+from stages.common.plurals import counted, word
 from stages.running.costs import JudgingCosts
 from stages.running.summary_parts.lines import joined
 
@@ -38,7 +39,7 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     lines.append(_model("fine-tuned", found.tuned))
     if (difference := found.difference) is not None:
         mean = mean_of_100(difference.mean, difference.interval, sign="+")
-        lines.append(f"difference {mean}   on {difference.n} rows")
+        lines.append(f"difference {mean}   on {counted(difference.n, 'row')}")
     if found.calibration is not None:
         lines += _calibration(found.calibration)
     if found.pairwise is not None:
@@ -68,8 +69,8 @@ def _calibration(found: CalibrationMetrics) -> list[str]:
     """The fine-tuned model's mean as human labels correct it, and how far the judge agrees with them."""
     tuned = (found.means or {}).get("tuned")
     if tuned is None or tuned.calibrated is None:
-        return [f"calibrated  not: {found.matched} human labels are too few"]
-    labels = f"by {found.matched} human labels"
+        return [f"calibrated  not: {counted(found.matched, 'human label')} {word(found.matched, 'is', 'are')} too few"]
+    labels = f"by {counted(found.matched, 'human label')}"
     if found.stale:
         labels += f", {found.stale} of other answers left out"
     lines = [f"{'calibrated':<11}{mean_of_100(tuned.calibrated, tuned.interval)}   {labels}"]
@@ -83,14 +84,14 @@ def _pairwise(found: PairwiseMetrics) -> list[str]:
     """The fine-tuned answers beside the base model's: how often they won, and how far the orders agree."""
     mean, interval = found.win_rate.mean, found.win_rate.interval
     if mean is None:
-        return [f"pairwise   no verdict on {found.rows} rows"]
+        return [f"pairwise   no verdict on {counted(found.rows, 'row')}"]
     won = f"{100 * mean:.1f} %"
     if interval.low is not None and interval.high is not None:
         won += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
     won += " won"
     if (controlled := found.length_controlled.win_rate) is not None:
         won += f", {100 * controlled:.1f} % at equal length"
-    counts = [f"{found.wins} wins", f"{found.ties} ties", f"{found.losses} losses"]
+    counts = [counted(found.wins, "win"), counted(found.ties, "tie"), counted(found.losses, "loss", "losses")]
     if without := found.invalid + found.failed:
         counts.append(f"{without} unjudged")
     agree = "" if found.consistency is None else f"; the orders agree in {100 * found.consistency:.0f} %"
@@ -125,6 +126,6 @@ def _faults(found: dict[str, FaultCount]) -> list[str]:
 
 def verdict_cost_lines(costs: JudgingCosts) -> list[str]:
     """The tokens and the seconds of a verdict, as far as the judge's server counts them."""
-    counted = [(costs.prompt_tokens, "read"), (costs.reply_tokens, "written")]
-    parts = [f"{count / costs.replies:,.0f} tokens {verb}" for count, verb in counted if count is not None]
+    tokens = [(costs.prompt_tokens, "read"), (costs.reply_tokens, "written")]
+    parts = [f"{counted(round(every / costs.replies), 'token')} {verb}" for every, verb in tokens if every is not None]
     return [f"a verdict  {', '.join([*parts, f'{costs.seconds / costs.replies:.2f} s'])}"]

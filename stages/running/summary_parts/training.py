@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.plurals import counted
 from stages.common.results.finetune import StepRecord
 from stages.running.console import duration
 from stages.running.costs import TrainingCosts
@@ -17,7 +18,7 @@ def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord]) -> lis
         found: its figures.
         history: its steps, for the first train loss; may be empty.
     """
-    counts = [_count(found.epochs, "epoch"), _count(found.steps, "step"), _count(found.tokens_seen, "token")]
+    counts = [counted(found.epochs, "epoch"), counted(found.steps, "step"), counted(found.tokens_seen, "token")]
     lines = [", ".join([*counts, found.precision])]
     if found.train_loss is not None:
         first = next((row.train_loss for row in history if row.train_loss is not None), None)
@@ -26,10 +27,6 @@ def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord]) -> lis
     best = f"best {found.best_val_loss:z.3f} at step {found.best_step:,}"
     lines.append(f"validation loss  {found.val_loss_before:z.3f} → {found.val_loss:z.3f} nats a token ({best})")
     return lines
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number:,} {unit if number == 1 else f'{unit}s'}"
 
 
 def device_of(costs: TrainingCosts, processes: int) -> str:

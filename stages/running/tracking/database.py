@@ -6,11 +6,17 @@ process at a time makes the database under a temporary name, and renames it when
 
 The last thing that MLflow writes is its default experiment. A database without any experiment is therefore not
 finished, and holds no run that could be lost.
+
+A database of an older MLflow is brought up to date in a copy, which then takes its place. MLflow itself would change
+the file, without a copy of it, or refuse it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -22,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import sync_folder
 from stages.common.locks import open_locked
 from stages.running.console import say
@@ -37,7 +44,10 @@ _COMPANIONS = ("-journal", "-wal", "-shm")
 #: A file's address, such as ``sqlite:////home/me/mlflow.db``: after three slashes comes the path as it is.
 _ADDRESS = re.compile(r"sqlite(\+\w+)?:///(?P<name>(?!file:)[^?]+)(\?.*)?", re.IGNORECASE)
 
-_State = Literal["missing", "empty", "half made", "finished"]
+#: A migration of MLflow's, which names itself and the one before it.
+_REVISION = re.compile(r"^(?P<which>down_revision|revision)\s*(?::[^=]*)?=\s*[\"'](?P<name>\w+)[\"']", re.MULTILINE)
+
+_State = Literal["missing", "empty", "half made", "old", "newer", "finished"]
 
 
 def path_of(uri: str) -> Path | None:
@@ -60,13 +70,20 @@ def prepare(path: Path) -> None:
     MLflow itself retries a broken or locked file for minutes before it says so.
 
     Args:
-        path: file of the database. One that was left half made is set aside, which is said in one line.
+        path: file of the database. One that was left half made is set aside, and one of an older MLflow is brought up
+            to date and kept beside as it was; both are said in one line.
 
     Raises:
         sqlite3.Error: the file is no database, or cannot be written to.
         OSError: the folder cannot be written to.
+        ConfigError: a newer MLflow has made it.
+        ServiceUnavailable: it cannot be brought up to date.
     """
-    if _state(path) != "finished":
+    if (state := _state(path)) == "newer":
+        version = importlib.metadata.version("mlflow")
+        what = f"{path}: made by a newer MLflow than the installed one, {version}"
+        raise ConfigError(what, "install that version, or set MLFLOW_TRACKING_URI to another address")
+    if state != "finished":
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             _finish(path)
@@ -75,7 +92,7 @@ def prepare(path: Path) -> None:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether `prepare` has nothing to make. It does not need MLflow.
+    """Whether `prepare` has nothing to make or to bring up to date. It does not need MLflow.
 
     Raises:
         sqlite3.Error: the file is no database, or is locked.
@@ -125,9 +142,11 @@ def best(path: Path, experiment: str, judge: str, other_than: str) -> tuple[str,
 
 def _finish(path: Path) -> None:
     """Make the database, unless another process has made it meanwhile."""
-    while (state := _state(path)) not in ("missing", "finished") and not _is_settled(path):
+    while (state := _state(path)) in ("empty", "half made") and not _is_settled(path):
         time.sleep(_POLL_SECONDS)  # an MLflow that was not started from here may be making it
-    if state == "finished":
+    if state == "old":
+        _bring_up_to_date(path)
+    if state in ("old", "finished"):
         return
     if state == "half made":
         kept = _set_aside(path)
@@ -136,16 +155,73 @@ def _finish(path: Path) -> None:
 
 
 def _make(path: Path) -> None:
+    with _beside(path) as new:
+        _create_tables(new, artifacts=path.parent.resolve() / "mlruns")
+        os.replace(new, path)
+        sync_folder(path.parent)
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Migrate a copy of the database to the installed MLflow, put it in its place, and keep the database as it was.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot migrate it; it stays as it is.
+    """
+    kept = path.with_name(f"{path.name}.before-{importlib.metadata.version('mlflow')}-{_now()}")
+    with _beside(path) as new:
+        with contextlib.closing(_connect(path)) as old, contextlib.closing(sqlite3.connect(new)) as copy:
+            old.backup(copy)
+        try:
+            _migrate(new)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            what = f"{path}: made by an older MLflow, and cannot be brought up to date: {reason[:200]}"
+            raise ServiceUnavailable(what, "move the file away, and a new one is made") from error
+        os.link(path, kept)
+        os.replace(new, path)
+        sync_folder(path.parent)
+    say(f"tracking: {path} was made by an older MLflow: brought up to date, and kept as it was in {kept.name}")
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a path for a new database on the same disk; what is left there at the end is removed."""
     for left in path.parent.glob(f".{path.name}.*.making"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".making", dir=path.parent))
     try:
-        new = folder / path.name
-        _create_tables(new, artifacts=path.parent.resolve() / "mlruns")
-        os.replace(new, path)
-        sync_folder(path.parent)
+        yield folder / path.name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _migrate(path: Path) -> None:
+    """What `mlflow db upgrade` does."""
+    from mlflow.store.db import utils
+
+    found: Any = utils  # which has no types
+    engine = found.create_sqlalchemy_engine_with_retry(f"sqlite:///{path}")
+    try:
+        found._upgrade_db(engine)
+    finally:
+        engine.dispose()
+
+
+@functools.cache
+def _revisions() -> tuple[frozenset[str], str | None]:
+    """The migrations of the installed MLflow, and the last one; None where it cannot be told.
+
+    They are read from its files, since to import MLflow takes seconds, and every stage asks.
+    """
+    package = importlib.util.find_spec("mlflow")
+    roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
+    found: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
+    for root in roots:
+        for file in (root / "store" / "db_migrations" / "versions").glob("*.py"):
+            for one in _REVISION.finditer(file.read_text(encoding="utf-8")):
+                found[one["which"]].add(one["name"])
+    last = found["revision"] - found["down_revision"]
+    return frozenset(found["revision"]), last.pop() if len(last) == 1 else None
 
 
 def _create_tables(path: Path, artifacts: Path) -> None:
@@ -157,11 +233,15 @@ def _create_tables(path: Path, artifacts: Path) -> None:
 
 def _set_aside(path: Path) -> Path:
     """Give the database another name, and return it."""
-    name = f"{path.name}.half-made-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    name = f"{path.name}.half-made-{_now()}"
     for end in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{end}", path.with_name(name + end))
     return path.rename(path.with_name(name))
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _state(path: Path) -> _State:
@@ -173,16 +253,22 @@ def _state(path: Path) -> _State:
             return "empty"
         if "experiments" not in tables or not connection.execute("SELECT 1 FROM experiments").fetchone():
             return "half made"
-        return "finished"
+        known, last = _revisions()
+        if last is None or "alembic_version" not in tables:
+            return "finished"
+        [revision] = connection.execute("SELECT version_num FROM alembic_version").fetchone() or [last]
+        if revision == last:
+            return "finished"
+        return "old" if revision in known else "newer"
 
 
 def _is_settled(path: Path) -> bool:
-    """Whether no process has written to a database lately."""
+    """Whether no process has written to a database lately. A time in the future is none at which one has written."""
     times = []
     for file in (path, *(Path(f"{path}{end}") for end in _COMPANIONS)):
         with contextlib.suppress(FileNotFoundError):
             times.append(file.stat().st_mtime)
-    return time.time() - max(times, default=0.0) > _SETTLED_SECONDS
+    return all(abs(time.time() - at) > _SETTLED_SECONDS for at in times)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,10 @@ from stages.running import bookkeeping
 #: Marks that stages leave, in one folder for each execution. A new execution removes the folders of those that ended.
 MARKS = paths.CACHE / "tracking"
 _RUN = "run"
+#: Seconds after which the folder of another machine's or container's execution counts as left behind.
+_OTHERS_SECONDS = 30 * 86_400.0
 #: What the first stage keeps. Marks of stages do not begin with a dot.
-_FIRST = ".first"
+FIRST = ".first"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,15 @@ def identity(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{pid}:{_start(pid)}:{_namespace()}"
 
 
+def began() -> float | None:
+    """When this process began, in seconds since 1970; None where the system does not tell it to a hundredth."""
+    try:
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(_start(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, ValueError, OSError):  # no Linux
+        return None
+    return time.time() - age if age >= 0 else None
+
+
 def is_gone(name: str) -> bool:
     """Whether the process of an identity has certainly ended; of another machine's or container's nobody can tell."""
     _, pid, start, _ = name.rsplit(":", 3)
@@ -99,7 +111,7 @@ def mark(execution: Execution, stage: str, text: str = "") -> None:
     with bookkeeping.optional(folder / stage):
         if not folder.exists():
             for other in MARKS.glob("*:*:*:*"):
-                if is_gone(other.name):
+                if is_gone(other.name) or (not is_here(other.name) and _age(other) > _OTHERS_SECONDS):
                     shutil.rmtree(other, ignore_errors=True)
         with atomic_file(folder / stage) as stream:
             stream.write(text)
@@ -112,11 +124,11 @@ def first(execution: Execution, text: Callable[[], str]) -> str:
         execution: the execution.
         text: function that gives what to keep, where this is the first stage.
     """
-    path = MARKS / execution.identity / _FIRST
+    path = MARKS / execution.identity / FIRST
     if path.exists():
         return path.read_text(encoding="utf-8")
     kept = text()
-    mark(execution, _FIRST, kept)
+    mark(execution, FIRST, kept)
     return kept
 
 
@@ -136,6 +148,13 @@ def mark_run(execution: Execution) -> None:
 def has_run(execution: Execution) -> bool:
     """Whether this execution has an MLflow run."""
     return (MARKS / execution.identity / _RUN).exists()
+
+
+def _age(path: Path) -> float:
+    """Seconds since something was put into a folder; 0 if it is gone."""
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def _is_dvc(command: list[str]) -> bool:

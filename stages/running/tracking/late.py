@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from stages.common.records import read_metrics
 from stages.common.results.finetune import HISTORY
 from stages.common.results.judge import VERDICTS
 from stages.params import reading, whole
+from stages.running import inputs, lock
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.tracking import metric_names, mirror, published, store
 
@@ -61,16 +62,16 @@ def publish(root: Path, source: str) -> Late:
         DataError: there are no results, or they are not those of dvc.lock and params.yaml.
     """
     whole.load(root / paths.PARAMS)
-    lock = published.read_lock(root)
-    _check_files(root, lock)
-    _check_values(root, lock)
+    tree = lock.read(root)
+    _check_files(root, tree)
+    _check_values(root, tree)
     store.load()
     client = store.client(root)
     digest = published.digest(root)
     found = store.find_by_tag(client, root, published.TAG, digest)
     is_new = found is None
     if found is None:
-        tags = {published.TAG: digest, SOURCE: source} | (store.git_tags(root) if _is_code_here(root, lock) else {})
+        tags = {published.TAG: digest, SOURCE: source} | (store.git_tags(root) if _is_code_here(root, tree) else {})
         run_id = store.create_from_files(client, root, tags)
     else:
         run_id = str(found.info.run_id)
@@ -82,49 +83,40 @@ def publish(root: Path, source: str) -> Late:
     return Late(str(run.info.run_name), run_id, is_new)
 
 
-def _check_files(root: Path, lock: Mapping[str, Any]) -> None:
+def _check_files(root: Path, tree: Mapping[str, Any]) -> None:
     """Refuse results that are missing, or not those that dvc.lock names."""
-    named = _named(lock, "outs")
+    named = _named(tree, "outs")
     found = mirror.results(root)
     missing = [path for path in map(str, mirror.every_result()) if path in named and not (root / path).exists()]
     if missing:
-        raise DataError(f"{missing[0]}: missing, and {published.LOCK} names it", "dvc checkout")
+        raise DataError(f"{missing[0]}: missing, and {lock.LOCK} names it", "dvc checkout")
     if not found:
         raise DataError(f"{root}: no results to publish", "dvc repro")
     for path in found:
         if str(path) not in named:
-            what = f"{path}: {published.LOCK} does not name it: the stage that wrote it has not succeeded"
-            raise DataError(what, "dvc repro")
+            what = f"{path}: {lock.LOCK} does not name it: the stage that wrote it has not succeeded"
+            raise DataError(what, "dvc repro, and what it says where it fails again; then python -m flows.publish")
         if (md5 := _md5(root / path)) != named[str(path)]:
-            what = f"{path}: expected the MD5 in {published.LOCK}, {named[str(path)]}, found {md5}"
-            raise DataError(what, "dvc checkout for the file of dvc.lock, or dvc repro for a new run")
+            what = f"{path}: expected the MD5 in {lock.LOCK}, {named[str(path)]}, found {md5}"
+            raise DataError(what, "dvc checkout --force for the file of dvc.lock, or dvc repro for a new run")
 
 
-def _check_values(root: Path, lock: Mapping[str, Any]) -> None:
+def _check_values(root: Path, tree: Mapping[str, Any]) -> None:
     """Refuse a params.yaml with other values than those that the results were made with."""
-    tree = reading.plain(reading.read_yaml(root / paths.PARAMS))
-    changed = [line for entry in _stages(lock) for line in _changes(tree, entry)]
-    if changed:
-        more = f"; and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
-        what = f"{paths.PARAMS} was changed after these results were made: {'; '.join(changed[:_MOST])}{more}"
+    made: dict[str, Any] = {}
+    for entry in _stages(tree):
+        made |= (entry.get("params") or {}).get(str(paths.PARAMS)) or {}
+    now = reading.flatten(reading.plain(reading.read_yaml(root / paths.PARAMS)))
+    of_results = inputs.chosen(now, made)
+    if changed := inputs.value_changes(reading.flatten(made), of_results, "when these results were made"):
+        more = [f"and {len(changed) - _MOST} more"] if len(changed) > _MOST else []
+        what = "; ".join([f"{paths.PARAMS}: {changed[0]}", *changed[1:_MOST], *more])
         raise DataError(what, "put the values back, or dvc repro; then python -m flows.publish")
 
 
-def _changes(tree: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[str]:
-    """The values of a stage that differ between params.yaml and dvc.lock, in words."""
-    for name, value in ((entry.get("params") or {}).get(str(paths.PARAMS)) or {}).items():
-        here: Any = tree
-        for part in str(name).split("."):
-            here = here.get(part) if isinstance(here, Mapping) else None
-        before, now = reading.flatten({name: value}), reading.flatten({name: here})
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                yield f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
-
-
-def _is_code_here(root: Path, lock: Mapping[str, Any]) -> bool:
+def _is_code_here(root: Path, tree: Mapping[str, Any]) -> bool:
     """Whether the code under ``root`` is that which made the results, so that its commit may be named as theirs."""
-    named = {path: md5 for path, md5 in _named(lock, "deps").items() if path.startswith("stages/")}
+    named = {path: md5 for path, md5 in _named(tree, "deps").items() if path.startswith("stages/")}
     return bool(named) and all((root / path).is_file() and _md5(root / path) == md5 for path, md5 in named.items())
 
 
@@ -151,14 +143,14 @@ def _is(path: Path, digest: str | None) -> bool:
     return path.exists() and digest == sha256(path)
 
 
-def _named(lock: Mapping[str, Any], kind: str) -> dict[str, str]:
+def _named(tree: Mapping[str, Any], kind: str) -> dict[str, str]:
     """The MD5 that dvc.lock has of each output, or of each dependency."""
-    entries = (one for stage in _stages(lock) for one in stage.get(kind) or [])
+    entries = (one for stage in _stages(tree) for one in stage.get(kind) or [])
     return {str(one["path"]): str(one["md5"]) for one in entries if "path" in one and "md5" in one}
 
 
-def _stages(lock: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [entry for entry in (lock.get("stages") or {}).values() if isinstance(entry, Mapping)]
+def _stages(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [entry for entry in (tree.get("stages") or {}).values() if isinstance(entry, Mapping)]
 
 
 def _md5(path: Path) -> str:

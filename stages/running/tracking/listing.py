@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from stages.common import paths
+from stages.common import paths, secrecy
 from stages.common.errors import DataError
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
@@ -18,7 +18,7 @@ from stages.common.results.finetune import FINETUNE_METRICS
 from stages.common.results.generate import GENERATE_METRICS
 from stages.common.results.judge import JUDGE_METRICS
 from stages.params import whole
-from stages.running.recorded import Recorded
+from stages.running.lock import Recorded
 from stages.running.tracking import database, execution, metric_names, mirror, published, store
 
 if TYPE_CHECKING:
@@ -110,13 +110,12 @@ def listed(root: Path, most: int | None) -> Listing:
             store.load()
             found = store.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            notes.append(f"MLflow at {store.hidden(where)} does not answer: {store.hidden(reason)[:200]}")
+            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {store.reason(error)}")
             continue
         if number:
             notes.append(f"these are the runs of {path}")
         runs = found if most is None else found[:most]
-        return Listing(store.hidden(where), runs, notes, more=len(found) > len(runs))
+        return Listing(secrecy.hidden(where), runs, notes, more=len(found) > len(runs))
     files = _of_files(root)
     return Listing("", files, [*notes, *["this is of the files in this folder alone"] * bool(files)])
 

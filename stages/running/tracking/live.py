@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.running import gpu
+from stages.running import gpu, held
 from stages.running.console import say
 from stages.running.tracking import execution, mirror, store
 
@@ -141,7 +141,8 @@ class StageRun:
                 client.set_tag(self._run_id, f"stage.{self._stage}", "failed")
             elif not self._flow_run_id:
                 client.set_tag(self._run_id, f"stage.{self._stage}", "ran")
-            if self._publishing and not self._failed:
+            # What was made with other values than this run has is refused when the stage ends.
+            if self._publishing and not self._failed and not held.changed():
                 ran = {self._stage} | execution.marked(execution.current())
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
         finally:

@@ -25,7 +25,7 @@ from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VE
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
-from stages.running import curves
+from stages.running import curves, lock
 from stages.running.console import say
 from stages.running.tracking import metric_names, published, store
 
@@ -179,20 +179,20 @@ def _log_files(mlflow: MlflowClient, run_id: str, root: Path, files: Sequence[tu
 
 
 def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str], *, lock_is_final: bool) -> None:
-    path = root / published.LOCK
+    path = root / lock.LOCK
     if not path.exists():
         return
-    tags["dvc.lock.sha256"] = published.lineage(published.read_lock(root))
+    tags["dvc.lock.sha256"] = published.lineage(lock.read(root))
     if lock_is_final:
         mlflow.log_artifact(run_id, str(path))
         return
     # The file's entry of the last stage is of an earlier run.
     yaml = YAML()
-    lock = yaml.load(path.read_text(encoding="utf-8"))
-    lock.get("stages", {}).pop(published.LAST_STAGE, None)
+    tree = yaml.load(path.read_text(encoding="utf-8"))
+    tree.get("stages", {}).pop(published.LAST_STAGE, None)
     text = io.StringIO()
-    yaml.dump(lock, text)
-    mlflow.log_text(run_id, text.getvalue(), "dvc.lock")
+    yaml.dump(tree, text)
+    mlflow.log_text(run_id, text.getvalue(), str(lock.LOCK))
 
 
 def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:

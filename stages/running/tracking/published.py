@@ -13,16 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, VERDICTS
+from stages.running import lock
 from stages.running.tracking import database, store
 
-LOCK = Path("dvc.lock")
 LAST_STAGE = "judge"
 #: The tag of a run that holds the digest of its results.
 TAG = "results.sha256"
@@ -49,28 +46,13 @@ class Note:
     name: str = ""
 
 
-def lineage(lock: Mapping[str, Any]) -> str:
+def lineage(tree: Mapping[str, Any]) -> str:
     """SHA-256 of dvc.lock without the last stage's entry, as sorted JSON: everything that the scores depend on.
 
     The last stage cannot know the hash of the whole file, and the run is to be the same however it was started.
     """
-    stages = {name: entry for name, entry in (lock.get("stages") or {}).items() if name != LAST_STAGE}
+    stages = {name: entry for name, entry in (tree.get("stages") or {}).items() if name != LAST_STAGE}
     return hashlib.sha256(json.dumps(stages, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def read_lock(root: Path) -> dict[str, Any]:
-    """The tree of dvc.lock; empty where there is none.
-
-    Raises:
-        DataError: it is not YAML.
-    """
-    try:
-        return dict(YAML(typ="safe").load(root / LOCK) or {})
-    except FileNotFoundError:
-        return {}
-    except (YAMLError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
 
 
 def digest(root: Path) -> str:
@@ -80,7 +62,7 @@ def digest(root: Path) -> str:
         DataError: dvc.lock is not YAML.
     """
     files = {str(path): sha256(root / path) for path in _OF_THE_LAST_STAGE if (root / path).exists()}
-    return hashlib.sha256(json.dumps([lineage(read_lock(root)), files], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([lineage(lock.read(root)), files], sort_keys=True).encode()).hexdigest()
 
 
 def keep(root: Path, run_id: str, name: str = "") -> None:

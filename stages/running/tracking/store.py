@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.common import paths
-from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common import paths, secrecy
+from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import git
 from stages.running.console import say
@@ -74,19 +74,32 @@ def client(root: Path) -> MlflowClient:
     Raises:
         sqlite3.Error: the database cannot be used.
         OSError: it cannot be made.
+        ConfigError: a password or token would go unencrypted to another machine.
     """
     from mlflow import MlflowClient
 
     where = uri(root)
+    _require_secrecy(where)
     if (path := database.path_of(where)) is not None:
         database.prepare(path)
     return MlflowClient(tracking_uri=where)
 
 
+def _require_secrecy(where: str) -> None:
+    """Refuse to send what MLflow logs in with where others can read it; arguments and errors as `secrecy.require`."""
+    from mlflow.utils.credentials import get_default_host_creds
+
+    found = get_default_host_creds(where)  # type: ignore[no-untyped-call]
+    if found.username or found.password or found.token or secrecy.has_user(where):
+        fix = "set MLFLOW_TRACKING_URI to an https:// address"
+        secrecy.require(where, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)
+
+
 def prepare() -> None:
-    """Make the store's database if it is a sqlite file that is not made yet.
+    """Make the store's database if it is a sqlite file that is not made yet, or bring it up to date.
 
     Raises:
+        ConfigError: a newer MLflow has made it.
         ServiceUnavailable: the database cannot be used.
     """
     path = database.path_of(uri())
@@ -94,13 +107,15 @@ def prepare() -> None:
         return
     try:
         if not database.is_finished(path):
-            say(f"making MLflow's database {path}: it takes some seconds, once")
+            doing = "bringing MLflow's database up to date" if path.exists() else "making MLflow's database"
+            say(f"{doing}, {path}: it takes some seconds, once")
             load()
             database.prepare(path)
+    except PipelineError:
+        raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         fix = "set MLFLOW_TRACKING_URI to another address, or move the file away"
-        raise ServiceUnavailable(f"MLflow's database {path}: {reason[:300]}", fix) from error
+        raise ServiceUnavailable(f"MLflow's database {path}: {reason(error)}", fix) from error
 
 
 def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
@@ -125,6 +140,8 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
     tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
+    if not commit and (refusal := git.refusal(root)) is not None:
+        say(f"tracking: this run has no git.commit: {refusal.what}; {refusal.fix}")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     experiment = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
     run = mlflow.create_run(
@@ -258,7 +275,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
     except (MlflowException, OSError, sqlite3.Error) as error:
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason(error)}", "see MLFLOW_TRACKING_URI") from error
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
@@ -302,19 +319,18 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
 
 
 def warn(error: Exception) -> None:
-    """Say in one line that tracking does not work, without a password that the address may hold."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    say(hidden(f"tracking: MLflow at {uri()} does not work, going on without it: {reason[:300]}"))
+    """Say in one line that tracking does not work."""
+    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on one line of 300 characters, without a password: MLflow quotes the address with it."""
+    return secrecy.hidden(" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def shown_uri(root: Path = Path()) -> str:
     """`uri` without a password."""
-    return hidden(uri(root))
-
-
-def hidden(text: str) -> str:
-    """A text without the passwords of the addresses in it."""
-    return re.sub(r"(://)[^@/\s]*@", r"\1***@", text)
+    return secrecy.hidden(uri(root))
 
 
 def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.running import misrecorded
 from stages.running.tracking import execution, late, listing, mirror, published, store
 from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
@@ -93,7 +94,7 @@ def stage_over(name: str, *, succeeded: bool) -> None:
         if current.door == "direct":
             return
         if succeeded:
-            execution.mark(current, name)
+            execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             store.load()
             store.bounded(lambda: store.fail(current, name), FAILURE_SECONDS)
@@ -158,22 +159,24 @@ def publish_files(root: Path, source: str) -> late.Late:
     except PipelineError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason[:300]}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.reason(error)}", fix) from error
 
 
-def store_lines(root: Path, *, stays: bool) -> list[str]:
+def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
     """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
 
     Args:
         root: folder with the results.
         stays: whether the folder stays; a copy of the repository is removed after its run.
+        stands: whether the last stage succeeds. Results that do not stand are not published later.
     """
     if published.kept(root):
         return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
     if not mirror.results(root):
         return []
+    if not stands:
+        return [f"{'MLflow':<12}not there; it takes results that stand: see below why these do not"]
     first = "" if stays else ", after that"
     return [f"{'MLflow':<12}not there; to add these results{first}: python -m flows.publish"]
 

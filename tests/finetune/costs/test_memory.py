@@ -24,7 +24,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Lora
-from stages.running.out_of_memory import GIB, size
+from stages.running.console import GIB, size
 from tests import small_pipeline
 from tests.finetune.costs.test_work import ON_CPU, RECIPE, ROWS, SIZES
 from tests.root import ROOT
@@ -201,6 +201,7 @@ def child(code: str, *arguments: str, folder: Path = ROOT) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -343,6 +344,7 @@ program.run("finetune", finetune.main)
 """
 
 
+@pytest.mark.thorough
 def test_a_stage_that_runs_out_of_memory_says_what_to_lower_without_a_traceback(tmp_path, monkeypatch):
     import importlib
 

@@ -122,6 +122,7 @@ def test_a_stream_that_has_begun_and_stalls_is_asked_for_again_on_a_new_connecti
         assert opened(server, stall=1.0).judge(QUESTION).score == 85
 
 
+@pytest.mark.thorough
 def test_before_it_begins_an_answer_has_the_whole_deadline(opened):
     """Reading a long prompt, or waiting for another's verdict, is silent."""
 
@@ -166,6 +167,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("behaviour", "detail"), ENDLESS.values(), ids=ENDLESS.keys())
 def test_a_call_that_does_not_end_is_ended(opened, noted, behaviour, detail):
     with FakeOllama([behaviour]) as server:
@@ -174,6 +176,7 @@ def test_a_call_that_does_not_end_is_ended(opened, noted, behaviour, detail):
     noted(f"failed: {detail}")
 
 
+@pytest.mark.thorough
 def test_a_verdict_that_waits_for_a_slot_of_its_server_is_told_of_judge_parallel(opened):
     """A server that works on one at a time, for a client that asks for two."""
     slot = threading.Lock()
@@ -285,6 +288,7 @@ def test_the_book_s_rubric_is_asked_without_a_schema(opened):
     assert "format" not in server.chats[0]
 
 
+@pytest.mark.thorough
 def test_a_model_that_loads_slowly_is_waited_for_before_the_clock_of_a_verdict_starts(opened, noted):
     with FakeOllama([score(85)]) as server:
         server.load_seconds = 3.0

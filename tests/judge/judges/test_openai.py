@@ -293,6 +293,7 @@ def test_what_is_no_address_is_said_and_not_shown(monkeypatch, url):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_from_end_to_end_and_the_key_is_in_no_file(folder, monkeypatch):  # noqa: F811
     def careful(body):
         said = body["messages"][1]["content"]

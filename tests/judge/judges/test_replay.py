@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -12,6 +12,7 @@ from stages.common.errors import ConfigError
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import Question
 from tests.judge.judging import settings
+from tests.quiet_server import QuietServer
 from tests.root import ROOT
 
 RECORDED = json.loads((ROOT / "tests" / "fixtures" / "ollama_0_32_15.json").read_text())
@@ -58,8 +59,8 @@ def judged(monkeypatch):
     with contextlib.ExitStack() as stack:
 
         def judge_(verdict, long_prompt="too long, with truncate false", **changes):
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Replay))
-            server.daemon_threads, server.verdict, server.long_prompt = True, verdict, long_prompt
+            server = stack.enter_context(QuietServer(("127.0.0.1", 0), Replay))
+            server.verdict, server.long_prompt = verdict, long_prompt
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             stack.callback(server.shutdown)
             monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_address[1]}")

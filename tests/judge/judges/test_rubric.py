@@ -157,15 +157,19 @@ def test_a_reason_comes_after_the_score_or_not_at_all():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "bad.json: the file: Invalid JSON"),
-        ('{"system": []}', "bad.json: user: Field required"),
+        ("{", "bad.json: not valid JSON at line 1, column 2"),
+        ("[]", r"bad.json: the file: expected keys with values; found \[\]"),
+        ('{"user": [], "user": []}', "bad.json: 'user': expected one value"),
+        ('{"user": [1]}', "bad.json: user.0: expected a text; found 1"),
+        ('{"scale": [0, 1, 2], "user": []}', "bad.json: scale: expected a length of 2 or less"),
+        ('{"system": []}', "bad.json: user: missing"),
         ('{"system": ["$model"], "user": []}', "bad.json: system: the same for every question, so without model"),
         (
             '{"system": [], "user": ["$fence $instruction $input $reference"]}',
             "bad.json: user: unknown, or missing: answer",
         ),
-        ('{"scale": [5, 0], "user": []}', "bad.json: the file: Value error, scale: expected the lowest"),
-        ('{"reply": "words", "user": []}', "bad.json: reply: Input should be"),
+        ('{"scale": [5, 0], "user": []}', "bad.json: the file: scale: expected the lowest"),
+        ('{"reply": "words", "user": []}', "bad.json: reply: expected 'score', 'score and reason'"),
         ('{"user": ["costs $ 5"]}', "bad.json: user: unknown, or missing: a lone"),
     ],
 )

@@ -16,6 +16,7 @@ from tests.fake_ollama import FakeOllama, score
 from tests.judge.judging import QUESTION
 
 
+@pytest.mark.thorough
 def test_a_proxy_is_held_to_the_deadline_too(monkeypatch):
     """The proxy is the fake itself, which lets a byte drop now and then."""
     for name in ("NO_PROXY", "no_proxy"):
@@ -165,6 +166,7 @@ def tunnel(server, context):
         listener.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("proxied", [False, True], ids=["direct", "through a proxy's TLS"])
 def test_what_drips_through_tls_is_ended_and_so_is_the_next(certificate, proxied):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

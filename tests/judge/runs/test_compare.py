@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -315,9 +316,9 @@ def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeyp
         write_records(Path(name, "verdicts.jsonl"), [row.model_copy(update={"faults": found}) for row, found in rows])
     out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
     assert out.splitlines()[-3:] == [
-        "faults      misspelling      2 → 1 answers, 15.0 → 5.0 points lost",
-        "            too long         0 → 1 answers, 0.0 → 2.5 points lost",
-        "            echo             1 → 1 answers, 25.0 → 25.0 points lost",
+        "faults      misspelling      2 → 1 answer, 15.0 → 5.0 points lost",
+        "            too long         0 → 1 answer, 0.0 → 2.5 points lost",
+        "            echo             1 → 1 answer, 25.0 → 25.0 points lost",
     ]
     assert json.loads(Path("found.json").read_text())["comparisons"][0]["faults"]["too long"] == {
         "a": {"n": 0, "points_lost": 0.0},
@@ -339,6 +340,18 @@ def test_a_folder_of_another_stage_is_said(tmp_path, metrics):
     write_json(tmp_path / "metrics.json", metrics)
     with pytest.raises(DataError, match=r"metrics.json: no judge in it, so it is not of the stage judge"):
         find_run(str(tmp_path))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_in_a_repository_of_another_owner_the_command_that_allows_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    commit([10, 20])
+    for path in (tmp_path, tmp_path / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(ConfigError, match=r"HEAD: not found; .* belongs to another user") as caught:
+        find_run("HEAD")
+    assert caught.value.fix == f"git config --global --add safe.directory {tmp_path}"
 
 
 def test_a_name_that_is_no_run_ends_without_a_traceback():

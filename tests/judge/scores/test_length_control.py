@@ -88,6 +88,7 @@ def test_an_advantage_that_is_not_of_length_stays():
     assert found.interval.low < expit(1.5) < found.interval.high
 
 
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(-50, 50)), min_size=2, max_size=12))
 def test_exchanging_the_models_gives_one_minus_the_win_rate(rows):

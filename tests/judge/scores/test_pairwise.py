@@ -222,7 +222,7 @@ def test_too_many_rows_without_a_verdict_fail_the_stage_when_all_is_saved(folder
 
     with pytest.raises(error) as caught:
         run(monkeypatch, choose, max_invalid=0.1)
-    assert caught.value.what.startswith("1 of 3 pairs of answers have no verdict ")
+    assert caught.value.what.startswith("1 of 3 pairs of answers has no verdict ")
     assert said in caught.value.what
     assert metrics()["pairwise"]["wins"] == 1
     assert len(pairs()) == 3
@@ -245,6 +245,7 @@ def test_identical_answers_are_a_tie_without_a_call(folder, monkeypatch):
     assert (pairs()["b"].outcome, pairs()["b"].detail) == ("tie", "identical answers; not asked")
 
 
+@pytest.mark.thorough
 def test_the_same_again_asks_nothing_and_gives_the_same_bytes(folder, monkeypatch):
     run(monkeypatch, reading, parallel=3)
     first = outputs()
@@ -256,6 +257,7 @@ def test_the_same_again_asks_nothing_and_gives_the_same_bytes(folder, monkeypatc
     assert outputs() == first
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_with_the_next_pair(folder, monkeypatch):
     configure(mode="pairwise", backend="ollama", deadline_seconds=600.0)
     asked = []
@@ -375,6 +377,7 @@ def test_a_rubric_of_pairs_that_shows_one_answer_is_said(tmp_path):
         load_rubric("bad", tmp_path, comparing=True)
 
 
+@pytest.mark.thorough
 def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
     def behave(body):
         texts = pair(body)

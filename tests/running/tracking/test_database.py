@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stages.common.errors import ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.running.tracking import database, store, tracker
 from tests.root import ROOT
 from tests.running.tracking.made import runs, wait_until
@@ -66,10 +66,12 @@ def left_half_made(path: Path) -> None:
     os.utime(path, (1e9, 1e9))
 
 
+@pytest.mark.parametrize("written", [1e9, 4e9], ids=["long ago", "by a clock that was ahead"])
 def test_one_that_was_left_half_made_is_set_aside_and_the_run_is_tracked(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], written: float
 ) -> None:
     left_half_made(folder / "mlflow.db")
+    os.utime("mlflow.db", (written, written))
     before = (folder / "mlflow.db").read_bytes()
     run_id = tracker.create_run(folder)
     (aside,) = folder.glob("mlflow.db.half-made-*")
@@ -119,6 +121,7 @@ def test_a_database_that_an_mlflow_is_making_is_waited_for(
     assert list(folder.glob("mlflow.db.half-made-*")) == []
 
 
+@pytest.mark.thorough
 def test_a_killed_maker_and_one_beside_it_leave_no_run_untracked(folder: Path) -> None:
     first, second = start(folder), start(folder)
     wait_until(lambda: makes_tables(folder), 120)
@@ -200,3 +203,79 @@ def test_a_relative_address_starts_at_the_project(folder: Path) -> None:
     assert database.absolute("sqlite:///m.db?timeout=30", folder) == f"sqlite:///{folder}/m.db?timeout=30"
     assert database.absolute("sqlite:////m.db", folder) == "sqlite:////m.db"
     assert database.absolute("http://host", folder) == "http://host"
+
+
+def made_by_an_older_mlflow(path: Path) -> str:
+    """A database as MLflow made it before its last migration, with a run in it; returns the migration that it has."""
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{path}")
+    Base.metadata.create_all(engine)
+    config = utils._get_alembic_config(f"sqlite:///{path}")
+    before = ScriptDirectory.from_config(config).get_revision("head").down_revision
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, before)
+    engine.dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time, "
+            "last_update_time) VALUES (0, 'Default', ?, 'active', 1, 1)",
+            [(path.parent / "mlruns").as_uri()],
+        )
+        connection.execute(
+            "INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, lifecycle_stage, "
+            "artifact_uri, experiment_id) "
+            "VALUES (?, 'earlier', 'LOCAL', 'me', 'FINISHED', 1, 'active', 'file:///none', 0)",
+            ["a" * 32],
+        )
+    return str(before)
+
+
+@pytest.mark.parametrize("door", ["run", "make ui"])
+def test_a_database_of_an_older_mlflow_is_brought_up_to_date_and_kept(
+    folder: Path, capsys: pytest.CaptureFixture[str], door: str
+) -> None:
+    path = folder / "mlflow.db"
+    before = made_by_an_older_mlflow(path)
+    assert not database.is_finished(path)
+
+    if door == "run":
+        run = tracker.create_run(folder)
+        assert run is not None
+        tracker.end(run, "FINISHED")
+    else:
+        store.prepare()
+
+    assert database.is_finished(path)
+    [kept] = folder.glob("mlflow.db.before-*")
+    with sqlite3.connect(kept) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(before,)]
+        assert connection.execute("SELECT name FROM runs").fetchall() == [("earlier",)]
+    assert MlflowClient(f"sqlite:///{path}").get_run("a" * 32).info.run_name == "earlier"
+    said = capsys.readouterr().out
+    assert f"made by an older MLflow: brought up to date, and kept as it was in {kept.name}" in said
+    assert [line for line in said.splitlines() if "does not work" in line] == []
+    assert list(folder.glob(".mlflow.db*")) == []
+
+
+def test_a_database_of_a_newer_mlflow_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "mlflow.db"
+    store.load()
+    database.prepare(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    content = path.read_bytes()
+    capsys.readouterr()
+
+    assert tracker.create_run(folder) is None
+    said = capsys.readouterr().out
+    assert "does not work, going on without it: " in said
+    assert f"{path}: made by a newer MLflow than the installed one" in said
+    assert "to fix it: install that version, or set MLFLOW_TRACKING_URI" in said
+    assert path.read_bytes() == content
+    with pytest.raises(ConfigError, match="made by a newer MLflow"):
+        store.prepare()

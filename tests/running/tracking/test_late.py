@@ -92,6 +92,22 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert tracker.publish_files(locked, "host:/somewhere").is_new
 
 
+def test_no_message_shows_the_password_of_the_address(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:sec@ret@127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for ask in (
+        lambda: tracker.publish_files(locked, "here"),
+        lambda: tracker.download(locked, "a-run", ["dvc.lock"], locked),
+    ):
+        with pytest.raises(ServiceUnavailable) as caught:
+            ask()
+        address = f"http://***@127.0.0.1:{port}"
+        assert caught.value.what.startswith(f"MLflow at {address}: API request to {address}/api/")
+        assert "sec@" not in str(caught.value)
+
+
 def test_the_run_of_the_flow_and_that_of_a_stage_are_found(locked: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(locked, {"judge"})
     shutil.rmtree(".cache")
@@ -157,7 +173,7 @@ def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, cli
     [
         (
             lambda: replace("params.yaml", "batch_size: 16", "batch_size: 4"),
-            r"params.yaml was changed after these results were made: finetune.batch_size was 16 and is 4\n"
+            r"params.yaml: finetune.batch_size was 16 when these results were made, and is 4 now\n"
             r"  to fix it: put the values back, or dvc repro; then python -m flows.publish",
         ),
         (
@@ -195,6 +211,7 @@ def publish(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_the_command_puts_results_into_a_store_that_was_lost(locked: Path, empty_database: Path) -> None:
     through_the_flow(locked, {"judge"})
     assert place()[1:] == ["compare     make ui"]

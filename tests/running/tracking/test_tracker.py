@@ -24,7 +24,7 @@ from stages.common.metrics.judge import CalibratedMean
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
-from stages.running import gpu, program
+from stages.running import gpu, held, inputs, program
 from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
 from tests import results
 from tests.root import ROOT
@@ -191,6 +191,7 @@ def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(proje
     assert "judge" not in lock, "DVC has not written the entry of the stage that is under way"
 
 
+@pytest.mark.thorough
 def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +224,22 @@ def test_a_stage_that_fails_fails_the_run_that_it_owns(project: Path, client: Ml
     assert points(client, only.info.run_id, "train/loss") == [(1, 1.0)]
 
 
+def test_results_that_dvc_will_not_record_are_not_published(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "judge")
+    monkeypatch.setattr(held, "_stage", "judge")
+    read = inputs.Inputs.of(inputs.Entry({Path("params.yaml"): ("judge",)}, (), (), ""))
+    monkeypatch.setattr(held, "_before", read)
+    text = Path("params.yaml").read_text()
+    for edited, expected in ((text.replace("max_invalid: 0.02", "max_invalid: 0.2"), []), (text, [60.0])):
+        Path("params.yaml").write_text(edited)
+        with tracker.stage("judge") as run:
+            run.publish()
+        newest = runs(client)[-1]
+        assert [value for name, value in newest.data.metrics.items() if name == "judge/score_mean"] == expected
+
+
 def test_the_card_that_a_stage_used_is_a_tag(
     project: Path, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +267,17 @@ def test_an_identity_is_not_that_of_a_later_process_with_the_same_id() -> None:
     host, pid, start, namespace = own.rsplit(":", 3)
     assert not execution.is_gone(own)
     assert execution.is_gone(f"{host}:{pid}:{int(start) - 1}:{namespace}")
+
+
+def test_marks_that_ended_executions_have_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    host, pid, _, namespace = execution.identity().rsplit(":", 3)
+    ended, elsewhere, long_ago = (f"{host}:{pid}:1:{namespace}", f"box:{pid}:1:5", f"other-box:{pid}:1:5")
+    for name in (ended, elsewhere, long_ago):
+        (execution.MARKS / name).mkdir(parents=True)
+    os.utime(execution.MARKS / long_ago, (0, 0))
+    execution.mark(execution.Execution(execution.identity(), "dvc"), "split")
+    assert {path.name for path in execution.MARKS.iterdir()} == {elsewhere, execution.identity()}
 
 
 @pytest.mark.parametrize(
@@ -287,6 +315,32 @@ def test_a_closed_port_costs_one_line(
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("uri", "variables"),
+    [
+        ("http://user:secret@192.0.2.1:5000", {}),
+        ("http://192.0.2.1:5000", {"MLFLOW_TRACKING_USERNAME": "user", "MLFLOW_TRACKING_PASSWORD": "secret"}),
+        ("http://192.0.2.1:5000", {"MLFLOW_TRACKING_TOKEN": "secret"}),
+    ],
+)
+def test_a_password_does_not_go_unencrypted_to_another_machine(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    uri: str,
+    variables: dict[str, str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert tracker.create_run(project) is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "going on without it: MLFLOW_TRACKING_URI: MLflow's password or token would go unencrypted to" in line
+    assert "PIPELINE_KEY_OVER_HTTP=1" in line
+    assert "secret" not in line
+
+
+@pytest.mark.thorough
 def test_a_server_that_never_answers_holds_nothing_up(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -430,6 +484,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.thorough
 def test_one_dvc_repro_is_one_run(project: Path, client: MlflowClient) -> None:
     dvc_project(project, {"split": "", "finetune": "split", "judge": "finetune"})
     assert repro(project).returncode == 0

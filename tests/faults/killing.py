@@ -90,7 +90,7 @@ def runs(folder: Path) -> Iterator[Runs]:
         "PIPELINE_CHECKPOINT_SECONDS": "0",
         "PIPE": str(writer),
     }
-    command = [sys.executable, "-m", "tests.killing"]
+    command = [sys.executable, "-m", "tests.faults.killing"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, env=environment, pass_fds=[writer], **pipes) as process:
         os.close(writer)
