@@ -12,6 +12,7 @@ from typing import Literal
 from prefect.context import FlowRunContext
 
 from flows.stage_process import StageFailed
+from stages.running.inputs import Begun
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import SCHEDULED
 
@@ -32,7 +33,7 @@ class MlflowRun:
 
 
 @contextlib.contextmanager
-def mlflow_run(root: Path, tree: Path, prefect_run_id: str) -> Iterator[MlflowRun]:
+def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Iterator[MlflowRun]:
     """Open an MLflow run for the block, publish what the stages have left in ``tree``, and end the run.
 
     After an error the run is FAILED. It then holds only which stages ran and which failed: some files would be those
@@ -42,11 +43,12 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str) -> Iterator[MlflowRu
         root: the user's repository, which has the tracking database.
         tree: folder that the stages run in.
         prefect_run_id: id of Prefect's run, put on the MLflow run as a tag.
+        begun: what the run began with; its values are the MLflow run's parameters.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
     name, tags = _of_prefect()
-    run_id = tracker.create_run(tree, name=name, tags={"prefect.flow_run_id": prefect_run_id, **tags})
+    run_id = tracker.create_run(tree, name=name, tags={"prefect.flow_run_id": prefect_run_id, **tags}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     run = MlflowRun(tracker.stage_variables(run_id))
     try:

@@ -138,7 +138,7 @@ def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]
                 given = profiles.givers(tree, profile, overrides.tree())
             order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
-            with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
+            with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id), begun) as run:
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run, begun)

@@ -8,6 +8,7 @@ import urllib.request
 
 from stages.common import secrecy
 from stages.common.errors import ServiceUnavailable
+from stages.common.reasons import reason
 
 _SECONDS = 10
 #: What Prefect's client logs in with.
@@ -31,7 +32,7 @@ def check() -> None:
         _ask(address)
     except (OSError, ValueError) as error:
         raise ServiceUnavailable(
-            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {reason(error)}",
+            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {_why(error)}",
             "start it (make ui), or unset PREFECT_API_URL to run without one",
         ) from None
 
@@ -47,16 +48,10 @@ def answers(address: str) -> bool:
     return True
 
 
-def reason(error: OSError | ValueError) -> str:
-    """Why nothing answers, in the words of the system where there are any."""
+def _why(error: OSError | ValueError) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"it answered {error.code} {error.reason}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"nothing heard for {_SECONDS} s"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return "its address is no URL" if isinstance(error, ValueError) else str(cause)
+    return "no http(s) URL" if isinstance(error, ValueError) else reason(error)
 
 
 def _ask(address: str) -> None:

@@ -19,6 +19,7 @@ from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.files import atomic_file
 from stages.common.paths import local_path
 from stages.common.plurals import counted
+from stages.common.reasons import reason
 from stages.download.contents import refuse_other_contents
 from stages.download.pace import Pace, TooSlow, measured
 from stages.running.console import say
@@ -170,14 +171,14 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
                 pace.received(len(chunk))
                 yield chunk
     except requests.TooManyRedirects as error:
-        raise ConfigError(f"{url}: too many redirects ({error})", fix) from error
+        raise ConfigError(f"{url}: too many redirects", fix) from error
     except ValueError as error:  # requests' InvalidURL and InvalidSchema, and urllib3's own that it lets through
         cause = error.__context__ or error  # requests raises InvalidURL for what urllib3 says of a proxy
         if proxy is not None and (proxy.is_socks or isinstance(cause, _OF_PROXY)):
             raise proxy.unusable(url, "PySocks") from error
-        raise ConfigError(f"{url}: not a valid URL: {error}", fix) from error
+        raise ConfigError(f"{url}: not a valid URL", fix) from error
     except (requests.RequestException, HTTPError) as error:
-        raise _Transient(_root(error)) from error
+        raise _Transient(reason(error)) from error
     finally:
         pace.complete()
 
@@ -199,10 +200,3 @@ def _check_status(response: requests.Response, url: str, fix: str, proxy: Proxy 
     if proxy is not None:
         raise ConfigError(f"{url}: {answer} ({proxy})", f"{fix}; or {proxy.fix}")
     raise ConfigError(f"{url}: {answer}", fix)
-
-
-def _root(error: BaseException) -> str:
-    """The first cause of an error, such as "[Errno 111] Connection refused"; requests wraps it three times."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
 from stages.common.files import sha256
+from stages.common.reasons import reason
 from stages.download.model_files import KEY, bring
 from stages.download.pace import VARIABLE, Pace, TooSlow, measured
 from stages.params.download import ModelSource
@@ -151,7 +152,10 @@ class Repository:
         try:
             return hf_hub_url(self._repo, file, revision=self._revision)
         except HFValidationError as error:
-            raise ConfigError(f"{KEY}.repo: {error}", f"correct {KEY}.repo in params.yaml") from error
+            raise ConfigError(
+                f"{KEY}.repo: expected OWNER/NAME on the hub, found {self._repo!r}",
+                f"correct {KEY}.repo in params.yaml",
+            ) from error
 
     def _is_known_to_be_absent(self, file: str) -> bool:
         """Whether the hub has said earlier that it has no such file, and cannot be asked."""
@@ -240,7 +244,7 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     of_proxy = f"; or {proxy.fix}" if proxy is not None else ""
     again = _AGAIN + of_proxy
     if not isinstance(root, HfHubHTTPError):
-        return ServiceUnavailable(f"{url}: {_first_line(root)}", again)
+        return ServiceUnavailable(f"{url}: {reason(root)}", again)
     status = root.response.status_code
     answer = f"{url}: answered {status} {root.response.reason_phrase}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -253,7 +257,3 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     if transient:
         return ServiceUnavailable(answer, again)
     return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml{of_proxy}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from stages.common import mistakes
 from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json
 from stages.common.locks import open_locked
@@ -260,8 +262,14 @@ class Checkpoints:
             raise DataError(f"{error.filename or folder}: {error.strerror or error}", fix) from None
         except KeyError as error:
             raise DataError(f"{PROGRESS}: {error} is missing", fix) from None
-        except (SafetensorError, TypeError, ValueError) as error:
-            raise DataError(f"not readable: {' '.join(str(error).split())}", fix) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DataError(f"{PROGRESS}: {where}: {mistakes.describe(first)}", fix) from None
+        except SafetensorError:
+            raise DataError(f"{STATE}: not a whole safetensors file", fix) from None
+        except (TypeError, ValueError):
+            raise DataError(f"{PROGRESS}: not what is written there", fix) from None
 
 
 class _Tensors(Mapping[str, Tensor]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,8 @@ DTYPES = ("F64", "F32", "F16", "BF16")
 #: Causal masks that some published files carry as tensors; they are constants.
 MASKS = (".attn.bias", ".attn.masked_bias")
 
-#: How safetensors says ENOMEM of the operating system.
-_SHORT_OF_MEMORY = f"os error {errno.ENOMEM}"
+#: How safetensors writes the operating system's number of an error.
+_NUMBER = re.compile(r"os error (\d+)")
 
 #: Standard deviation of random weights (Radford et al. 2018, section 4.1; the published config's initializer_range).
 INITIAL_STD = 0.02
@@ -78,7 +80,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise OSError(errno.EIO, str(error), str(path)) from None
+        number = _NUMBER.search(str(error))  # without one it is of no file
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from None
     path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
@@ -183,9 +187,9 @@ def _parameters(folder: Path, model: GPT2, made_by: str) -> Iterator[tuple[str, 
                 yield name, tensor
             del tensor
     except SafetensorError as error:
-        if _SHORT_OF_MEMORY in str(error):  # the file is fine, and could not be mapped
-            raise MemoryError(f"{path}: {error}") from None
-        raise DataError(f"{path}: not a whole safetensors file: {error}", made_by) from None
+        if (number := _NUMBER.search(str(error))) and int(number[1]) == errno.ENOMEM:
+            raise MemoryError(f"{path}: {os.strerror(errno.ENOMEM)}") from None  # the file is fine
+        raise DataError(f"{path}: not a whole safetensors file", made_by) from None
 
 
 def _stored_names(path: Path, tensors: Any, model: GPT2, made_by: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError
@@ -32,8 +33,13 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"{path}: not valid YAML{where}: {error.problem}", f"correct {path}") from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}", f"correct {path}") from None
+    except ReaderError as error:
+        where = f"character {error.position + 1}"
+        found = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
+        what = f"{path}: not valid YAML at {where}: expected a character that YAML allows, found {found}"
+        raise ConfigError(what, f"correct {path}") from None
+    except YAMLError:
+        raise ConfigError(f"{path}: not valid YAML", f"correct {path}") from None
     except RecursionError:
         raise ConfigError(f"{path}: lists or mappings are nested too deeply", f"correct {path}") from None
     except (ValueError, LookupError, TypeError):  # ruamel lets Python's own errors through: !!int x, 2020-13-45

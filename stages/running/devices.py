@@ -43,8 +43,10 @@ def _devices_of_nvidia_smi() -> list[list[str]]:
     except FileNotFoundError:
         return []
     except (OSError, subprocess.TimeoutExpired) as error:
+        late = f"no answer within {_NVIDIA_SMI_TIMEOUT:g} s"
+        reason = (error.strerror or "it does not start") if isinstance(error, OSError) else late
         raise ConfigError(
-            f"nvidia-smi cannot be asked for the GPUs: {error}", "set CUDA_VISIBLE_DEVICES= for none"
+            f"nvidia-smi cannot be asked for the GPUs: {reason}", "set CUDA_VISIBLE_DEVICES= for none"
         ) from None
     if listing.returncode:
         say(f"no GPU is used: nvidia-smi says: {(listing.stdout + listing.stderr).strip()}")

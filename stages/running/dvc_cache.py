@@ -12,8 +12,10 @@ import configparser
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ from pathlib import Path
 from stages.running.console import size
 
 DVC = Path(".dvc")
+#: The name under which DVC writes a file (`tmp_fname` of dvc_objects), and the seconds after its last write from which
+#: on it counts as left behind, unless a process has it open. Another machine may write to a cache that is shared.
+_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
+LEFT_SECONDS = 600.0
 #: Link types of a repository that sets none.
 _DEFAULT_TYPES = "reflink,copy"
 #: The request of ioctl_ficlone(2).
@@ -49,6 +55,39 @@ def existing(path: Path) -> Path:
 def free(path: Path) -> int:
     """Bytes free on the disk of a path, which need not exist yet."""
     return shutil.disk_usage(existing(path)).free
+
+
+def sweep() -> None:
+    """Remove the unfinished files of a DVC that was killed, or that had no space, from the cache of this run.
+
+    A model of gigabytes may be among them. DVC writes a file under a temporary name, and renames it at the end.
+    """
+    for cache in written():
+        candidates = [path for path in cache.glob("files/md5/*/.*.tmp") if _TEMPORARY.fullmatch(path.name)]
+        old = [path for path in candidates if _age(path) > LEFT_SECONDS]
+        open_now = _open_files() if old else set()
+        for path in old:
+            if path.resolve() not in open_now:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was last written to; 0 for one that is gone or another user's."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0.0
+    return time.time() - status.st_mtime if status.st_uid == os.getuid() else 0.0
+
+
+def _open_files() -> set[Path]:
+    """The files that processes of this machine have open, as far as this user may know them."""
+    found = set()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            found.add(descriptor.readlink())
+    return found
 
 
 @dataclass(frozen=True)

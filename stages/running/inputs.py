@@ -166,6 +166,20 @@ class Begun:
     def _differs(self, name: str, now: Begun) -> bool:
         return (name in self.code or name in now.code) and self.code.get(name) != now.code.get(name)
 
+    def section(self, key: str = "") -> Any:
+        """What there is for a key of dvc.yaml: a value, or the values of a section as a tree; "" is all of them."""
+        if key in self.values:
+            return self.values[key]
+        tree: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if _is_below(name, (key,)) or not key:
+                *folders, last = name[len(key) :].strip(".").split(".")
+                into = tree
+                for folder in folders:
+                    into = into.setdefault(folder, {})
+                into[last] = value
+        return tree
+
     def to_json(self) -> str:
         """As text, for a file."""
         return json.dumps({"values": self.values, "code": self.code, "stages": self.stages})

@@ -98,7 +98,7 @@ def _entry(root: Path, stage: str) -> dict[str, Any]:
 
 def _differences(entry: Mapping[str, Any], begun: Begun) -> list[str]:
     recorded = _recorded_values(entry)
-    expected = reading.flatten({key: _value(key, begun) for key in recorded})
+    expected = reading.flatten({key: begun.section(key) for key in recorded})
     recorded = reading.flatten(recorded)
     values = [
         f"{key} was {_shown(expected, key)}, and is {_shown(recorded, key)} now"
@@ -115,21 +115,6 @@ def _recorded_values(entry: Mapping[str, Any]) -> dict[str, Any]:
     return dict((entry.get("params") or {}).get(str(paths.PARAMS)) or {})
 
 
-def _value(key: str, begun: Begun) -> Any:
-    """What the run began with for a key of dvc.yaml: a value, or a mapping for a section."""
-    if key in begun.values:
-        return begun.values[key]
-    section: dict[str, Any] = {}
-    for name, value in begun.values.items():
-        if name.startswith(f"{key}."):
-            *folders, last = name.removeprefix(f"{key}.").split(".")
-            into = section
-            for folder in folders:
-                into = into.setdefault(folder, {})
-            into[last] = value
-    return section
-
-
 def _shown(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else MISSING
 
@@ -139,7 +124,7 @@ def _correct(root: Path, stage: str, begun: Begun) -> None:
     tree = yaml.load(root / LOCK)
     entry = tree["stages"][stage]
     for key in _recorded_values(entry):
-        entry["params"][str(paths.PARAMS)][key] = _value(key, begun)
+        entry["params"][str(paths.PARAMS)][key] = begun.section(key)
     for dep in entry.get("deps", ()):
         if begun.code.get(dep["path"], dep.get("md5")) != dep.get("md5"):
             dep["md5"] = begun.code[dep["path"]]

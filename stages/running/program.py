@@ -15,7 +15,6 @@ import contextlib
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
@@ -117,10 +116,10 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     except OSError as error:
         # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
         _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
-    except Exception:
+    except Exception as error:
         if worker() is None:
             raise
-        traceback.print_exc()
+        streams.show(type(error), error, error.__traceback__)
         _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.

@@ -1,11 +1,18 @@
-"""Standard output and standard error that take any character."""
+"""Standard output and standard error that take any character, and tracebacks that command no terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import threading
+import traceback
+from types import TracebackType
 from typing import Literal
+
+from stages.common.printable import printable
+from stages.common.secrecy import hidden
 
 
 def prepare() -> None:
@@ -13,13 +20,23 @@ def prepare() -> None:
 
     Otherwise Python raises an error in the middle of a message: in the locale en_US.ISO-8859-1 at the first arrow, and
     in any locale at half of a surrogate pair, which JSON may hold. A stream that was closed before the program began
-    leads nowhere.
+    leads nowhere. What Python itself shows of an error that nobody foresaw is made printable: it may hold data.
     """
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the program ends
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = show
+    threading.excepthook = lambda found: show(found.exc_type, found.exc_value, found.exc_traceback)
+
+
+def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """Write an error's traceback to standard error, as Python does, but printable and without passwords of URLs."""
+    if issubclass(kind, SystemExit):  # a thread that ends so says nothing
+        return
+    with contextlib.suppress(OSError):  # the reader is gone
+        print(printable(hidden("".join(traceback.format_exception(kind, error, trace)))), end="", file=sys.stderr)
 
 
 def flush(descriptor: Literal[1, 2]) -> None:

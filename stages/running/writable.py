@@ -33,6 +33,7 @@ def check(program: str) -> None:
     """
     if program not in whole.Params.model_fields or environment.worker():
         return
+    dvc_cache.sweep()  # before the disk is looked at
     for folder in (paths.ARTIFACTS / program, *dvc_cache.written()):
         require(folder)
     _check_temporary()

@@ -203,8 +203,8 @@ def test_a_key_that_is_left_out_and_may_be_meant_is_said(project: Project, capsy
 FAULTS = {
     "nan": "h.0.mlp.c_fc.weight holds values that are not finite (NaN or infinity)",
     "own head": "lm_head.weight differs from the token embedding; GPT-2's head is tied",
-    "a tensor is missing": "1 tensors do not fit config.json:\n  - h.0.mlp.c_fc.weight: missing",
-    "cut": "not a whole safetensors file: ",
+    "a tensor is missing": "1 tensor does not fit config.json:\n  - h.0.mlp.c_fc.weight: missing",
+    "cut": "not a whole safetensors file\n",
 }
 
 
@@ -350,7 +350,7 @@ def test_no_network(project: Project) -> None:
         project.data(url, "0" * 64)
         code, told = project.run()
     assert code == 69
-    assert f"download: {url}: [Errno 111] Connection refused (6 attempts)" in told
+    assert f"download: {url}: Connection refused (6 attempts)" in told
     assert "to fix it: check the network" in told
     assert project.outputs() == {}
 

@@ -61,6 +61,7 @@ def _rows(bench: Bench, asked: argparse.Namespace) -> Iterator[Row]:
     if faults or kills:
         with ended(bench.templates.finished()) as undisturbed:
             bench.truth.learn(undisturbed)
+    if kills or any("isolated" in fault.door for fault in faults):
         bench.learn(chains.ISOLATED)
     yield from table.run(faults, bench)
     yield from tested.run(others)

@@ -15,7 +15,7 @@ from tests.faults.clones import STAGES, Clone, Life
 from tests.faults.truth import Truth, as_text, md5, wrong_records
 
 #: Seconds that processes may take to end after the door has: a stage saves its work.
-LEFT_SECONDS = 30.0
+LEFT_SECONDS = 120.0
 #: Files of a run in MLflow that are outputs of stages, by the path in the run.
 _RESULTS = {
     "split/metrics.json": "artifacts/split/metrics.json",

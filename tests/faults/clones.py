@@ -42,7 +42,7 @@ VALUES: dict[str, Any] = {
     "generate": {"max_new_tokens": 8},
 }
 #: Seconds after which a door counts as hanging.
-LONGEST = 300.0
+LONGEST = 1800.0
 #: What kills the process of each name: a text of its command line. The shell that DVC starts is none of them.
 _COMMANDS = {
     "stage": re.compile(r" -m stages\.\w+$"),

@@ -140,6 +140,17 @@ def _dvc_is_killed(bench: Bench, clone: Clone) -> str:
     return f"the stage saves its work and is gone {seconds:.1f} s later; a run started at once has its own files"
 
 
+def _a_value_of_a_stage_that_is_done(bench: Bench, clone: Clone) -> str:
+    first = clone.door("dvc").at("memory: about")
+    clone.edit({"split": {"seed": 7}})
+    first.ends_with(0)
+    found = [(run.info.status, run.data.params["split.seed"]) for run in checks.tracked(clone.root)][-1:]
+    expect(found == [("FINISHED", "123")], f"MLflow has {found}")
+    clone.edit({"split": {"seed": 123}})
+    complete(clone, clone.door("dvc"))
+    return "the run goes to its end, and MLflow has the value that was used"
+
+
 def _a_value_in_the_last_moment(door: str) -> Callable[[Bench, Clone], str]:
     """DVC stands still from the middle of the training on, and goes on after the edit."""
 
@@ -256,6 +267,13 @@ FAULTS: Sequence[Fault] = (
             _a_value_of_the_judge(door),
         )
         for door in ("dvc", "flow")
+    ),
+    Fault(
+        "a value of a stage that is done edited during the run",
+        "MLflow has another value than was used",
+        "dvc",
+        _tokenized,
+        _a_value_of_a_stage_that_is_done,
     ),
     *(
         Fault(

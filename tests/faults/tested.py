@@ -138,7 +138,7 @@ FAULTS: Sequence[ByTests] = (
         ),
     ),
     ByTests(
-        "kills at twenty moments of the making of MLflow's database",
+        "twenty kills while MLflow's database is made",
         "no later run is tracked",
         "program",
         ("running/tracking/test_database.py::test_kills_at_twenty_moments_leave_no_run_untracked",),

@@ -137,7 +137,7 @@ def _finished_but_for_the_judge(templates: Templates) -> Clone:
 
 FAULTS: Sequence[Fault] = (
     Fault(
-        "kills while MLflow's database is made",
+        "a kill while MLflow's database is made",
         "no later run is tracked",
         "dvc",
         _finished_but_for_the_judge,

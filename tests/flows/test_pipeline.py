@@ -14,7 +14,8 @@ from typing import Any, get_args
 
 import pytest
 
-from flows import profiles, servers
+from flows import prefect_server, profiles, servers
+from stages.common.errors import ConfigError
 from tests import flow_project
 from tests.flow_project import Project
 from tests.root import ROOT
@@ -203,8 +204,9 @@ def test_a_second_run_does_nothing_and_needs_no_server(project: Project) -> None
         (["--set", "judge.sead=1"], 78, "judge.sead: unknown key; did you mean judge.seed?"),
         (["--set", "judge.seed"], 78, "--set judge.seed: expected KEY=VALUE"),
         (["--set", "judge.seed=-1"], 78, "judge.seed: expected 0 or more; found -1"),
+        (["--set", "download.data.source=https://me:secret@host/x"], 78, "expected a URL without a user's name"),
         (["--profile", "quik"], 78, "quik: no such profile; there are gpt2-medium, quick"),
-        (["--force"], 69, "the Prefect server at http://127.0.0.1:9/api does not answer"),
+        (["--force"], 69, "the Prefect server at http://127.0.0.1:9/api does not answer: Connection refused"),
     ],
 )
 def test_a_users_mistake_is_told_before_anything_runs(
@@ -214,6 +216,16 @@ def test_a_users_mistake_is_told_before_anything_runs(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"])
+def test_what_prefect_logs_in_with_does_not_go_unencrypted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://192.0.2.1:4200/api")
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(ConfigError, match=f"PREFECT_API_URL: the secret in {name} would go unencrypted") as caught:
+        prefect_server.check()
+    assert f"or unset {name}" in str(caught.value.fix)
 
 
 @pytest.fixture

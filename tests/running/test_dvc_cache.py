@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,37 @@ def test_what_is_removed_on_the_same_disk_makes_room(project, monkeypatch):
 
     assert shortage(Path("model"), there.free + (64 << 30)) is not None
     assert shortage(Path("model"), there.free + (64 << 30), freed=128 << 30) is None
+
+
+def test_what_a_killed_dvc_has_left_in_the_cache_is_removed(project):
+    entries = project / ".dvc" / "cache" / "files" / "md5" / "ab"
+    entries.mkdir(parents=True)
+    name = f".{'x' * 22}.tmp"
+    left, held, young = (entries / f"{start}{name[2:]}" for start in (".a", ".b", ".c"))
+    others = [entries / ("c" * 30), entries / ".notes.tmp", entries.parent / name]
+    for path in (left, held, young, *others):
+        path.write_text("part of a model")
+        if path != young:
+            os.utime(path, (0, 0))
+
+    with held.open():
+        dvc_cache.sweep()
+        assert {*entries.iterdir(), entries.parent / name} == {held, young, *others}
+    dvc_cache.sweep()
+    assert held not in entries.iterdir()
+
+
+def test_the_temporary_names_are_those_of_the_installed_dvc():
+    from dvc_objects.fs.utils import tmp_fname
+
+    assert all(dvc_cache._TEMPORARY.fullmatch(tmp_fname()) for _ in range(20))
+
+
+def test_without_dvc_nothing_is_swept(project, monkeypatch):
+    path = project / ".dvc" / "cache" / "files" / "md5" / "ab" / f".{'x' * 22}.tmp"
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    os.utime(path, (0, 0))
+    monkeypatch.delenv("DVC_STAGE")
+    dvc_cache.sweep()
+    assert path.exists()

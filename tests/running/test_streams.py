@@ -38,6 +38,32 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(encoding, expected):
     assert output("-c", SAY, encoding=encoding) == expected
 
 
+RAISE = """
+import sys, threading
+from stages.running import program, streams
+def fail():
+    raise ValueError("of the row \\x1b[2J\\x9b, at http://me:secret@host")
+def fail_in_a_thread():
+    streams.prepare()
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("how", ["program.run('split', fail)", "fail_in_a_thread()", "streams.prepare(); fail()"])
+def test_a_traceback_holds_no_character_that_commands_a_terminal(how, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", RAISE + how]
+    done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.endswith("ValueError: of the row \\x1b[2J\\x9b, at http://***@host\n")
+    assert not set(done.stderr) & {"\x1b", "\x9b"}
+
+
 def test_a_closed_stream_leads_to_nothing():
     closed = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {SAY!r}])"
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
+from stages.common.reasons import causes
 from stages.common.secrecy import is_loopback
 from stages.judge.judges.deadline import Deadline, DeadlineAdapter
 
@@ -138,19 +139,23 @@ class Client:
     def _fault(self, error: requests.RequestException, deadline: Deadline) -> Fault:
         if deadline.remaining == 0:
             return _too_late(deadline)
-        causes = list(_causes(error))
-        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+        found = list(causes(error))
+        reason = next((cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror), None)
         if isinstance(error, requests.ConnectTimeout):
             return Fault("no connection within the time for it", unreachable=True)
-        if any(isinstance(cause, NewConnectionError) for cause in causes):
+        if any(isinstance(cause, NewConnectionError) for cause in found):
             return Fault(f"no connection: {reason or 'no such host'}", unreachable=True)
         if isinstance(error, requests.exceptions.SSLError):
-            return Fault(f"no secure connection: {reason or error}", unreachable=True, repeatable=False)
-        if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in causes):
+            return Fault(
+                f"no secure connection: {reason or 'its certificate or its protocol is not accepted'}",
+                unreachable=True,
+                repeatable=False,
+            )
+        if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in found):
             return Fault(f"nothing heard for {deadline.stall:g} s")
-        if any(isinstance(cause, ProtocolError | OSError) for cause in causes):
+        if any(isinstance(cause, ProtocolError | OSError) for cause in found):
             return Fault("the connection broke off")
-        return Fault(f"{type(error).__name__}: {error}", repeatable=False)
+        return Fault(f"the request cannot be made ({type(error).__name__})", repeatable=False)
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
         """Call ``attempt`` until it brings a result, a fault that repeating does not fix, or the deadline.
@@ -237,12 +242,3 @@ def _seconds(said: str) -> float:
 def _too_late(deadline: Deadline) -> Fault:
     remedy = "" if deadline.remedy is None else f"; {deadline.remedy}"
     return Fault(f"no complete answer within {deadline.seconds:g} s{remedy}", repeatable=False)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what it was made from, and what it wraps: requests and urllib3 keep the reason in ``args``."""
-    seen: list[BaseException] = [error]
-    for cause in seen:
-        yield cause
-        inner = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-        seen += [item for item in inner if isinstance(item, BaseException) and item not in seen]

@@ -124,12 +124,17 @@ def first(execution: Execution, text: Callable[[], str]) -> str:
         execution: the execution.
         text: function that gives what to keep, where this is the first stage.
     """
-    path = MARKS / execution.identity / FIRST
-    if path.exists():
-        return path.read_text(encoding="utf-8")
-    kept = text()
-    mark(execution, FIRST, kept)
+    kept = kept_by_first(execution)
+    if kept is None:
+        kept = text()
+        mark(execution, FIRST, kept)
     return kept
+
+
+def kept_by_first(execution: Execution) -> str | None:
+    """What the first stage of this execution has kept; None where it has kept nothing."""
+    path = MARKS / execution.identity / FIRST
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def marked(execution: Execution) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.params import whole
 from stages.running import gpu, held
 from stages.running.console import say
 from stages.running.tracking import execution, mirror, store
@@ -47,11 +48,14 @@ class StageRun:
         self._warned = False
         self._client: MlflowClient | None = None
         self._run_id = ""
+        self._params: whole.Params | None = None
         self._thread: threading.Thread | None = None
         self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
         if self._flow_run_id == NO_RUN:
             return
         try:
+            # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
+            self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
             store.load()
         except Exception as error:
             store.warn(error)
@@ -118,9 +122,13 @@ class StageRun:
         if self._run_id and (self._warned or closing):
             store.restore(client, self._run_id)
         if not self._run_id:
-            self._run_id = self._flow_run_id or store.find_or_create(client, execution.current(), Path())
+            self._run_id = self._flow_run_id or self._find_or_create(client)
         self._client = client
         return client
+
+    def _find_or_create(self, client: MlflowClient) -> str:
+        assert self._params is not None
+        return store.find_or_create(client, execution.current(), Path(), self._params)
 
     def _flush(self, client: MlflowClient) -> None:
         while True:

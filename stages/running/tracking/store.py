@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.common import paths, secrecy
+from stages.common import paths, reasons, secrecy
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import git
 from stages.running.console import say
+from stages.running.inputs import Begun
 from stages.running.tracking import database, execution
 from stages.running.tracking.execution import Execution
 
@@ -87,9 +88,10 @@ def client(root: Path) -> MlflowClient:
 
 def _require_secrecy(where: str) -> None:
     """Refuse to send what MLflow logs in with where others can read it; arguments and errors as `secrecy.require`."""
-    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils import credentials
 
-    found = get_default_host_creds(where)  # type: ignore[no-untyped-call]
+    untyped: Any = credentials
+    found = untyped.get_default_host_creds(where)
     if found.username or found.password or found.token or secrecy.has_user(where):
         fix = "set MLFLOW_TRACKING_URI to an https:// address"
         secrecy.require(where, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)
@@ -115,14 +117,20 @@ def prepare() -> None:
         raise
     except Exception as error:
         fix = "set MLFLOW_TRACKING_URI to another address, or move the file away"
-        raise ServiceUnavailable(f"MLflow's database {path}: {reason(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow's database {path}: {why(error)}", fix) from error
 
 
-def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
-    """The run of an execution, RUNNING and owned by this process from now on."""
-    found = _find(mlflow, own, root)
+def params_of(own: Execution, root: Path) -> whole.Params:
+    """The values of an execution: those that its first stage has kept, since params.yaml may have been edited."""
+    kept = execution.kept_by_first(own)
+    return whole.load(root / paths.PARAMS) if kept is None else whole.check(Begun.from_json(kept).section())
+
+
+def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: whole.Params) -> str:
+    """The run of an execution with these values, RUNNING and owned by this process from now on."""
+    found = _find(mlflow, own, params.profile)
     if found is None:
-        run_id = create(mlflow, own, root, {})
+        run_id = create(mlflow, own, root, {}, params)
     else:
         run_id = str(found.info.run_id)
         mlflow.set_tag(run_id, "pipeline.owner", execution.identity())
@@ -132,12 +140,13 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path) -> str:
     return run_id
 
 
-def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], name: str = "") -> str:
+def create(
+    mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], tree: whole.Params, name: str = ""
+) -> str:
     """Create a run with its parameters and tags; set the runs of dead owners KILLED.
 
     Its name is ``name``, or that of the DVC experiment, or one that begins with the time.
     """
-    tree = whole.load(root / paths.PARAMS)
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     if not commit and (refusal := git.refusal(root)) is not None:
@@ -210,7 +219,7 @@ def close(mlflow: MlflowClient, run_id: str) -> None:
 def fail(own: Execution, stage: str) -> None:
     """Mark a stage as failed in the run of an execution, if there is one."""
     mlflow = client(Path())
-    found = _find(mlflow, own, Path())
+    found = _find(mlflow, own, params_of(own, Path()).profile)
     if found is not None:
         mlflow.set_tag(found.info.run_id, f"stage.{stage}", "failed")
         mlflow.set_terminated(found.info.run_id, "FAILED")
@@ -275,7 +284,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
     except (MlflowException, OSError, sqlite3.Error) as error:
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {reason(error)}", "see MLFLOW_TRACKING_URI") from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {why(error)}", "see MLFLOW_TRACKING_URI") from error
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
@@ -318,14 +327,15 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
     return outcome[0]
 
 
+def why(error: Exception) -> str:
+    """Why MLflow does not work: one of our errors with its fix, or what the system or MLflow says; no password."""
+    said = " ".join(str(error).split()) if isinstance(error, PipelineError) else reasons.reason(error)
+    return secrecy.hidden(said)
+
+
 def warn(error: Exception) -> None:
     """Say in one line that tracking does not work."""
-    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {reason(error)}")
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line of 300 characters, without a password: MLflow quotes the address with it."""
-    return secrecy.hidden(" ".join(str(error).split()) or type(error).__name__)[:300]
+    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {why(error)}")
 
 
 def shown_uri(root: Path = Path()) -> str:
@@ -333,8 +343,8 @@ def shown_uri(root: Path = Path()) -> str:
     return secrecy.hidden(uri(root))
 
 
-def _find(mlflow: MlflowClient, own: Execution, root: Path) -> Any:
-    named = mlflow.get_experiment_by_name(_experiment_name(whole.load(root / paths.PARAMS).profile))
+def _find(mlflow: MlflowClient, own: Execution, profile: str) -> Any:
+    named = mlflow.get_experiment_by_name(_experiment_name(profile))
     if named is None:
         return None
     query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door = '{own.door}'"

@@ -20,10 +20,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from stages.common import paths
 from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.params import whole
 from stages.running import misrecorded
+from stages.running.inputs import Begun
 from stages.running.tracking import execution, late, listing, mirror, published, store
-from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
+from stages.running.tracking.live import NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
@@ -97,12 +100,14 @@ def stage_over(name: str, *, succeeded: bool) -> None:
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             store.load()
-            store.bounded(lambda: store.fail(current, name), FAILURE_SECONDS)
+            store.bounded(lambda: store.fail(current, name), END_SECONDS)
     except Exception as error:
         store.warn(error)
 
 
-def create_run(root: Path, *, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
+def create_run(
+    root: Path, *, name: str = "", tags: Mapping[str, str] | None = None, begun: Begun | None = None
+) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
     Runs of this machine whose owner was killed are set KILLED.
@@ -111,14 +116,16 @@ def create_run(root: Path, *, name: str = "", tags: Mapping[str, str] | None = N
         root: folder that the stages run in, with params.yaml.
         name: name of the run, which Prefect's run has too.
         tags: further tags, such as ``prefect.flow_run_id``.
+        begun: what the run began with; None reads params.yaml.
 
     Returns:
         The run's id, or None, with a message, when tracking is down.
     """
 
     def create() -> str:
+        params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}), name)
+        return store.create(store.client(root), own, root, dict(tags or {}), params, name)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -160,7 +167,7 @@ def publish_files(root: Path, source: str) -> late.Late:
         raise
     except Exception as error:
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.reason(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.why(error)}", fix) from error
 
 
 def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:

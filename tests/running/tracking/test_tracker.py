@@ -25,6 +25,7 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import gpu, held, inputs, program
+from stages.running.inputs import Begun
 from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
 from tests import results
 from tests.root import ROOT
@@ -412,8 +413,25 @@ def test_what_is_missing_is_skipped_and_said(
     assert "mlflow.note.content" not in tags
 
 
+def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowClient) -> None:
+    """MLflow takes seconds to load, in which params.yaml may be edited."""
+    begun = Begun.of()
+    own = execution.Execution(execution.identity(), "dvc")
+    execution.first(own, begun.to_json)
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("learning_rate: 0.004", "learning_rate: 0.0001"))
+
+    run_id = tracker.create_run(project, begun=begun)
+
+    assert client.get_run(run_id).data.params["finetune.learning_rate"] == "0.004"
+    assert store.params_of(own, project).finetune.learning_rate == 0.004
+    other = execution.Execution(execution.identity(), "direct")
+    shutil.rmtree(execution.MARKS)
+    assert store.params_of(other, project).finetune.learning_rate == 0.0001
+
+
 def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(StageFailed), mlflow_run(project, project, "1234") as run:  # noqa: PT012 as the flow does it
+    with pytest.raises(StageFailed), mlflow_run(project, project, "1234", Begun.of()) as run:  # noqa: PT012 as the flow does it
         run.ran.update({"data.dvc", "download", "split"})
         raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
     (found,) = runs(client)
