@@ -27,14 +27,7 @@ OF_LIBRARIES = {
 }
 #: Variables that our code gives to one process that it starts, and that nobody can set.
 GIVEN = {
-    *(
-        "CUDA_DEVICE_ORDER",
-        "DVC_EXP_NAME",
-        "DVC_STAGE",
-        "GLOO_SOCKET_IFNAME",
-        "NCCL_SOCKET_IFNAME",
-        "PREFECT_UI_API_URL",
-    ),
+    *("CUDA_DEVICE_ORDER", "DVC_STAGE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "PREFECT_UI_API_URL"),
     *("DVC_EXP_NAME", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"),
 }
 _VARIABLE = re.compile(

@@ -110,7 +110,7 @@ def listed(root: Path, most: int | None) -> Listing:
             store.load()
             found = store.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
         except Exception as error:
-            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {store.reason(error)}")
+            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {store.why(error)}")
             continue
         if number:
             notes.append(f"these are the runs of {path}")
