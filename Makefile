@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run test test-thorough test-all faults lint format profile ui deploy dataset lock clean distclean
+.PHONY: help setup run test test-thorough test-all faults lint format profile ui deploy runs dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine 
 
 deploy: $(VENV)/installed  ## register the nightly deployment with the Prefect server of `make ui`
 	@$(RUN) -m flows.deploy
+
+runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit
+	@$(RUN) -m flows.runs
 
 dataset:          ## make assets/data/instructions.json from its tables
 	@$(PYTHON) -m assets.dataset.build

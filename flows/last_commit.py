@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.results.judge import VERDICTS
-from stages.running import temporary
+from stages.running import beside, git, temporary
 
 #: The revision to compare with.
 REVISION = "HEAD"
@@ -61,5 +61,6 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
         if done.returncode != 0:
             yield Compared(f"Nothing compared: {done.stderr.strip()}")
             return
+        beside.keep(tree, table, REVISION, f"the last commit, {git.ask(root, 'rev-parse', 'HEAD')[:7]}")
         drawn = base64.b64encode(figure.read_bytes()).decode()
         yield Compared(done.stdout.strip(), (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from prefect.context import FlowRunContext
+
 from flows.stage_process import StageFailed
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
+from stages.running.tracking.listing import SCHEDULED
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Ite
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
-    run_id = tracker.create_run(tree, tags={"prefect.flow_run_id": prefect_run_id}, begun=begun)
+    name, tags = _of_prefect()
+    run_id = tracker.create_run(tree, name=name, tags={"prefect.flow_run_id": prefect_run_id, **tags}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     run = MlflowRun(tracker.stage_variables(run_id))
     try:
@@ -58,3 +62,14 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Ite
         raise
     finally:
         tracker.end(run_id, status)
+
+
+def _of_prefect() -> tuple[str, dict[str, str]]:
+    """The name of Prefect's run, which the MLflow run gets too, and a tag that says whether a schedule has started it.
+
+    A run that a person has started has no such tag.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return "", {}
+    return context.flow_run.name, {SCHEDULED: "true"} if context.flow_run.auto_scheduled else {}

@@ -17,29 +17,29 @@ from typing import Annotated, Any, TextIO
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from stages.common import mistakes
+from stages.common import mistakes, paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.printable import printable
 from stages.common.records import StopReason
 from stages.common.results.finetune import TUNED_MODEL
 from stages.generate import answering, kv_memory
+from stages.generate.instructions import HELP, HELP_COMMAND, INPUT, Lines, Reply, lines_of, read
+from stages.generate.terminal import HISTORY, Terminal
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
 from stages.running import gpu, out_of_memory, program
 from stages.running.console import say
-from stages.running.signals import Interrupted
+from stages.running.signals import Interrupted, deferred_interruption
 from stages.tokenize.encoding import Encoder
 from stages.tokenize.prompt import STYLE_FILE, PromptStyle, load_style
 
 #: What bytes that are not UTF-8 are decoded to, such as the first ones of a character.
 REPLACEMENT = "\ufffd"
-#: First word of a line that holds the input of the next instruction.
-INPUT = "/input"
 _SHORTER = "lower --max-new-tokens, or end what else uses this memory"
-HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; \\ at a line's end goes on in the next."
+HOW = f"A line is an instruction; {INPUT} TEXT before it is its input; {HELP_COMMAND} tells more."
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,14 @@ def main() -> None:
         sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
         with kv_memory.no_room_for_model_explained(sizes, folder, bf16=False):
             model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
-        if sys.stdin.isatty():
+        at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        lines = lines_of(decoded(sys.stdin.buffer))
+        if at_terminal:
             say(f"{folder}, prompt style {style.name}. {HOW} Ctrl-D ends.")
-        try:
-            with out_of_memory.explained(lambda: ("besides the model there is no room for an answer", _SHORTER)):
-                talk(model, tokenizer, style, options, decoded(sys.stdin.buffer), sys.stdout)
-        except Interrupted:
-            say("")
+            # Elsewhere than in a project's folder nothing is kept.
+            lines = Terminal(HISTORY if paths.PARAMS.exists() else None)
+        with out_of_memory.explained(lambda: ("besides the model there is no room for an answer", _SHORTER)):
+            talk(model, tokenizer, style, options, lines, sys.stdout, at_terminal=at_terminal)
 
 
 def _text_of(path: Path | None) -> str:
@@ -106,7 +107,11 @@ def _text_of(path: Path | None) -> str:
 def parser() -> argparse.ArgumentParser:
     """The arguments of `python -m flows.chat`."""
     made = argparse.ArgumentParser(
-        prog="python -m flows.chat", description=f"{__doc__.splitlines()[0]} {HOW}", allow_abbrev=False
+        prog="python -m flows.chat",
+        description=__doc__.splitlines()[0],
+        epilog=HELP,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
         "--model",
@@ -154,24 +159,64 @@ def bounded(name: str) -> Callable[[str], Any]:
 
 
 def talk(
-    model: GPT2, tokenizer: Encoder, style: PromptStyle, options: Options, ask: Iterable[str], tell: TextIO
+    model: GPT2,
+    tokenizer: Encoder,
+    style: PromptStyle,
+    options: Options,
+    ask: Lines,
+    tell: TextIO,
+    *,
+    at_terminal: bool = False,
 ) -> None:
-    """Read lines from ``ask``, and write the answers to their instructions to ``tell``."""
+    """Read lines from ``ask``, and write the answers to their instructions to ``tell``.
+
+    Args:
+        model: the model that answers.
+        tokenizer: its tokenizer.
+        style: its prompt style.
+        options: how it answers.
+        ask: the lines.
+        tell: stream for the answers.
+        at_terminal: whether SIGINT, which Ctrl-C sends, stops an answer alone. Elsewhere it stops the program.
+    """
+    number = 0
+    for asked in read(ask, options.input):
+        if isinstance(asked, Reply):
+            print(printable(asked.text), file=tell, flush=True)
+            continue
+        seed = runtime.seed_for(options.seed, "chat", number)
+        number += 1
+        try:
+            ending = _answer(model, tokenizer, style.prompt(asked.text, asked.input), options, seed, tell)
+        except Interrupted as stop:
+            if not at_terminal or str(stop) != "SIGINT":
+                raise
+            ending = " … (stopped)"
+        print(printable(ending), file=tell, flush=True)
+
+
+def _answer(model: GPT2, tokenizer: Encoder, prompt: str, options: Options, seed: int, tell: TextIO) -> str:
+    """Write the answer to a prompt piece by piece, and return what follows it.
+
+    Raises:
+        Interrupted: a signal has come; the tokens so far are written.
+    """
+    ids = tokenizer.encode(prompt)
+    context = model.config.n_positions
+    if len(ids) >= context:
+        return f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
     sampling = answering.sampling(options.temperature, options.top_k, options.top_p)
     how = decoding.Decoding(END_OF_TEXT, options.max_new_tokens, batch_size=1, sampling=sampling)
-    endings = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
-    context = model.config.n_positions
-    for number, (instruction, input) in enumerate(instructions(prompted(ask, tell), options.input)):
-        ids = tokenizer.encode(style.prompt(instruction, input))
-        if len(ids) >= context:
-            message = f"(not answered: its prompt has {len(ids):,} tokens; there is room for {context - 1:,})"
-            print(printable(message), file=tell, flush=True)
-            continue
-        made = decoding.tokens(model, [ids], how, [runtime.seed_for(options.seed, "chat", number)])
-        reason = None
-        for piece, reason in pieces(made, tokenizer):  # noqa: B007
+    reason = None
+    with deferred_interruption() as pending:  # not in the middle of a token
+        for piece, reason in pieces(decoding.tokens(model, [ids], how, [seed]), tokenizer):  # noqa: B007
             print(printable(piece), end="", file=tell, flush=True)
-        print(printable(endings.get(reason or "", "")), file=tell, flush=True)
+            pending.raise_if_pending()
+    return _ENDINGS.get(reason or "", "")
+
+
+#: What follows an answer that did not end by itself.
+_ENDINGS = {"max_new_tokens": " … (--max-new-tokens)", "context": " … (the model's context is full)"}
 
 
 def decoded(lines: Iterable[bytes]) -> Iterator[str]:
@@ -186,46 +231,6 @@ def decoded(lines: Iterable[bytes]) -> Iterator[str]:
         except UnicodeDecodeError as error:
             what = f"standard input, line {number}: not UTF-8 ({error.reason} at byte {error.start})"
             raise DataError(what, "pipe it through iconv -f ITS-ENCODING -t UTF-8") from None
-
-
-def prompted(ask: Iterable[str], tell: TextIO) -> Iterator[str]:
-    """The lines, with a "> " before each at a terminal."""
-    lines = iter(ask)
-    while True:
-        if tell.isatty():
-            print("> ", end="", file=tell, flush=True)
-        line = next(lines, None)
-        if line is None:
-            return
-        yield line
-
-
-def instructions(lines: Iterable[str], input: str) -> Iterator[tuple[str, str]]:
-    r"""The instructions among lines, each with its input. Blank lines are skipped.
-
-    ``/input TEXT`` is the input of the next instruction, instead of ``input``; without TEXT it has none. A line that
-    ends in a backslash goes on in the next: the lines ``/input one\``, ``two``, ``Sort it.`` are one instruction.
-    """
-    its_input = input
-    for text in joined(lines):
-        if text.split(maxsplit=1)[:1] == [INPUT]:
-            its_input = text.strip().removeprefix(INPUT).strip()
-        elif text.strip():
-            yield text.strip(), its_input
-            its_input = input
-
-
-def joined(lines: Iterable[str]) -> Iterator[str]:
-    """Lines without their line ends; one that ends in a backslash is joined with the next."""
-    start = ""
-    for line in lines:
-        line = line.rstrip("\r\n")
-        if line.endswith("\\"):
-            start += f"{line[:-1]}\n"
-        else:
-            yield start + line
-            start = ""
-    yield start
 
 
 def pieces(made: Iterable[decoding.Token], tokenizer: Encoder) -> Iterator[tuple[str, StopReason | None]]:

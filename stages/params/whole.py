@@ -60,6 +60,19 @@ def load(path: Path = paths.PARAMS) -> Params:
     return check(reading.read_yaml(path), path)
 
 
+def advice(download: Mapping[str, Any], finetune: Mapping[str, Any]) -> list[str]:
+    """What is allowed and seldom meant, in words.
+
+    Args:
+        download: the section download.
+        finetune: the section finetune.
+    """
+    if (download.get("model") or {}).get("weights") == "scratch" and finetune.get("lora"):
+        what = "LoRA over random weights: all but its small updates stays random, and nothing can be learnt from that"
+        return [f"{what}; set finetune.lora: null, or download.model.weights: hub or folder"]
+    return []
+
+
 def known_keys() -> list[str]:
     """Every dotted key that params.yaml may hold: those of its sections and of its values."""
     return reading.known_keys(Params)

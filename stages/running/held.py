@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from stages.common import paths
@@ -69,6 +70,11 @@ def values_read(tree: Any) -> None:
     global _before
     if _before is not None:
         _before = inputs.with_values_of(_before, tree)
+
+
+def values_of_stage() -> Mapping[str, Any]:
+    """The values that the stage of this process has read, by dotted key; none in another program."""
+    return {} if _before is None else _before.values
 
 
 def changed() -> bool:

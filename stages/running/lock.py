@@ -1,21 +1,25 @@
 """dvc.lock and the lists of folders in DVC's cache, read and checked.
 
 A dvc.lock may come from elsewhere: an MLflow run, another commit. Its digests become paths in DVC's cache, and its
-paths become files to write, so that `outputs` and `files` check both before anything is opened. `read` gives the
-folder's own dvc.lock to those that only compare it with what is there.
+paths become files to write, so that `outputs` and `files` check both before anything is opened. `read` and `Recorded`
+take the folder's own dvc.lock, and open nothing by it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.printable import printable
 from stages.running import dvc_cache
@@ -121,6 +125,89 @@ def read(root: Path) -> dict[str, Any]:
     except (YAMLError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The successes of the stages.
+
+    Args:
+        values: sections of params.yaml that the stages which have succeeded were given, by name.
+        digests: MD5 of each file or folder that they have made, by path.
+        inputs: MD5 of each file or folder that each of them has read, by stage and path.
+        making: stage that is ending at this moment, whose files DVC records next; None where none is.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    digests: dict[Path, str] = field(default_factory=dict)
+    inputs: dict[str, dict[Path, str]] = field(default_factory=dict)
+    making: str | None = None
+
+    @classmethod
+    def of(cls, root: Path, *, making: str | None = None, given: Mapping[str, Any] | None = None) -> Recorded:
+        """What dvc.lock holds; nothing where it is missing or cannot be read, which DVC tells.
+
+        Args:
+            root: folder with dvc.lock.
+            making: stage that is ending, for which dvc.lock still has the entry of an earlier run.
+            given: values that this stage was given, by dotted key.
+        """
+        values: dict[str, Any] = {}
+        digests: dict[Path, str] = {}
+        inputs: dict[str, dict[Path, str]] = {}
+        with contextlib.suppress(DataError, OSError, KeyError, TypeError, AttributeError):
+            for name, entry in read(root)["stages"].items():
+                if name == making:
+                    continue
+                for key, value in entry.get("params", {}).get(str(paths.PARAMS), {}).items():
+                    _put(values, key, value)
+                digests |= {Path(out["path"]): str(out["md5"]) for out in entry.get("outs", ())}
+                inputs[name] = {Path(one["path"]): str(one["md5"]) for one in entry.get("deps", ()) if "md5" in one}
+        for key, value in (given or {}).items():
+            _put(values, key, value)
+        return cls(values, digests, inputs, making)
+
+    def holds(self, root: Path, path: Path) -> bool:
+        """Whether a file is the one that was recorded. Where dvc.lock has nothing at all, nobody can tell otherwise.
+
+        Args:
+            root: folder that the path starts at.
+            path: path of a file, as in dvc.lock.
+        """
+        if not self.digests or (self.making is not None and path.is_relative_to(paths.ARTIFACTS / self.making)):
+            return True
+        return md5(root / path) == self.digests.get(path)
+
+    def outdated(self) -> dict[str, str]:
+        """The stages whose results were made from other results than those here, each with the stage that has new ones.
+
+        A stage that comes after such a stage is one too: the figures of all of them are those of an earlier run.
+        """
+        found: dict[str, str] = {}
+        while True:
+            more = {}
+            for stage in self.inputs.keys() - found.keys():
+                for path, digest in self.inputs[stage].items():
+                    maker = path.parts[1] if path.parts[:1] == (str(paths.ARTIFACTS),) and len(path.parts) > 1 else ""
+                    if path in self.digests and (self.digests[path] != digest or maker in found):
+                        more[stage] = found.get(maker, maker)
+            if not more:
+                return found
+            found |= more
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value into a tree by its dotted key: dvc.yaml may name single values of a section."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = value
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, by which DVC names it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
 
 
 def _checked_digest(value: Any, pattern: re.Pattern[str], where: str, fix: str) -> str:

@@ -23,8 +23,10 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError, T
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import reading, whole
+from stages.params.finetune import Finetune
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
+from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
@@ -51,6 +53,9 @@ def section(kind: type[S]) -> S:
     tree = reading.read_yaml(paths.PARAMS)
     params = whole.check(tree)
     held.values_read(tree)
+    if kind is Finetune:
+        for line in whole.advice(tree["download"], tree["finetune"]):
+            say(f"warning: {line}")
     sections = (getattr(params, name) for name in whole.Params.model_fields)
     return next(found for found in sections if isinstance(found, kind))
 

@@ -12,7 +12,7 @@ INDENT = 12
 
 def sample(page: str) -> str:
     """The summary that a page shows."""
-    found = re.search(r"^```text\n(profile .*?)^```$", pages.text(page), flags=re.MULTILINE | re.DOTALL)
+    found = re.search(r"^```text\n((?:run|profile) .*?)^```$", pages.text(page), flags=re.MULTILINE | re.DOTALL)
     assert found, f"{page}: no summary"
     return found[1]
 
@@ -36,7 +36,7 @@ def labels(text: str) -> set[str]:
         if margin in ("score", "training", "example") and (label := re.match(r"([a-z][a-z -]*?)(?:  |: | \+)", entry)):
             found.add(label[1])
         elif margin == "answers":
-            found |= {re.sub(r" [\d.]+( → [\d.]+)?( %)?$", "", part) for part in entry.split(", ")}
+            found |= {re.sub(r" [\d.]+( → [\d.]+)?( %| of \d+)?$", "", part) for part in entry.split(", ")}
         if margin not in ("score", "answers"):
             found.add(margin)
     return found - {"reference"}  # of an example, which shows what it is

@@ -176,7 +176,8 @@ def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(pr
     assert f"A HEAD ({commit})\nB this run\n" in artifact
     assert "B minus A   +5.0 [" in artifact
     assert "![differences](data:image/png;base64,iVBOR" in artifact
-    assert str(project.root) not in artifact
+    _, compared = artifact.split("Compared with the last commit:")
+    assert str(project.root) not in compared  # the summary before it names the folder's database
 
     (kept,) = (project.root / "mlruns").rglob("comparison.json")
     assert kept.parent.name == "judge"
@@ -185,6 +186,27 @@ def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(pr
     assert (table["a"]["name"], table["comparisons"][0]["b"]["name"]) == (f"HEAD ({commit})", "this run")
     assert table["comparisons"][0]["difference"] == 5.0
     assert str(project.root) not in kept.read_text()
+    for text in (done.stdout, artifact):
+        assert (
+            f"values      other than in the last commit, {commit} (its value in brackets): judge.seed=9 (4)\n" in text
+        )
+        assert f"compared    with the last commit, {commit}, on 12 rows: 54.0 of 100 points there, 59.0 here\n" in text
+
+
+def test_a_run_has_one_name_in_prefect_in_mlflow_in_the_summary_and_in_the_table(project: Project, server: str) -> None:
+    del project.env["MLFLOW_TRACKING_URI"]
+    add_judge(project)
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "a judge")
+    done = project.python("-m", "flows.run", "--set", "judge.seed=7", PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+
+    (run,) = json.loads(project.python("-m", "flows.runs", "--json").stdout)["runs"]
+    found = ask(server, "/flow_runs/filter", flow_runs={"name": {"any_": [run["name"]]}})
+    assert [one["id"] for one in found] == mlflow_runs(project, "r.data.tags['prefect.flow_run_id']")
+    assert f"run         {run['name']}\n" in done.stdout
+    assert (run["door"], run["state"], run["differs"]) == ("flow", "finished", {"judge.seed": "7"})
+    assert run["metrics"]["judge/score_mean"] == 57.0
 
 
 def test_a_run_without_tracking_says_how_to_publish_it_and_that_works(project: Project, server: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flows.last_commit import with_last_commit
 from stages.common.results.judge import JUDGE_FOLDER
+from stages.running import beside
 from tests.judge.runs.test_compare import commit, git, write
 from tests.root import ROOT
 
@@ -33,6 +34,9 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
         assert written["comparisons"][0]["difference"] == 25.0
         assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
         assert str(repository) not in table.read_text()
+        kept = beside.of(repository)
+        assert isinstance(kept, beside.Beside), "the summary has it too"
+        assert kept.difference == 25.0
         assert figure.read_bytes().startswith(b"\x89PNG")
         assert found.picture.startswith("\n![differences](data:image/png;base64,")
     assert not figure.exists()

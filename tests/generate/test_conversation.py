@@ -16,7 +16,7 @@ from flows import chat as door
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.finetune import TUNED_MODEL
 from stages.download import bpe
-from stages.generate import conversation
+from stages.generate import conversation, instructions
 from stages.gpt2 import decoding, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
@@ -76,7 +76,8 @@ def test_each_line_is_answered_as_the_model_would_in_its_own_style(folder):
     options = conversation.Options.of(["--model", str(folder), "--max-new-tokens", "5"])
     told = io.StringIO()
 
-    conversation.talk(model, tokenizer, style, options, ["Say it.\n", "\n", "word " * 70, "/input b, a", "Sort."], told)
+    lines = ["Say it.\n", "\n", "word " * 70, "/input b, a", "Sort."]
+    conversation.talk(model, tokenizer, style, options, instructions.lines_of(lines), told)
 
     asked = ["<|user|>\nSay it.\n<|assistant|>:\n", "<|user|>\nSort.\nb, a\n<|assistant|>:\n"]
     first, last = (spoken(model, tokenizer, text) for text in asked)
@@ -89,21 +90,6 @@ def spoken(model, tokenizer, prompted: str) -> str:
     ids = tokenizer.encode(prompted)
     ((_, made),) = decoding.generate(model, [ids], decoding.Decoding(END_OF_TEXT, max_new_tokens=5, batch_size=1))
     return answer_text(made.ids, tokenizer) + " … (--max-new-tokens)"
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (["a\n", "  \n", " b "], [("a", "file"), ("b", "file")]),
-        (["/input x y \n", "\n", "a\n", "b\n"], [("a", "x y"), ("b", "file")]),
-        (["/input one\\\r\n", "two\r\n", "Sort\\\n", "it.\n"], [("Sort\nit.", "one\ntwo")]),
-        (["/input\n", "a\n", "/inputs are what?\n"], [("a", ""), ("/inputs are what?", "file")]),
-        (["/input x\n", "/input y\n", "a\\\n"], [("a", "y")]),
-        ([], []),
-    ],
-)
-def test_instructions_and_their_inputs_are_read_off_the_lines(lines, expected):
-    assert list(conversation.instructions(lines, "file")) == expected
 
 
 @pytest.mark.parametrize(
@@ -138,7 +124,7 @@ def test_the_help_names_the_default_model_and_how_to_give_an_input(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "[--model MODEL]" in said
     assert f"(default: {TUNED_MODEL})" in said
-    assert "/input TEXT before it is its input" in said
+    assert "/input TEXT gives the next instruction an input" in said
     assert conversation.parser().parse_args([]).model == TUNED_MODEL
 
 

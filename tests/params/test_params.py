@@ -9,6 +9,7 @@ import pytest
 
 from stages.common.errors import ConfigError
 from stages.params import reading, whole
+from stages.params.differences import ABSENT, differences, shown
 from tests.root import ROOT
 
 
@@ -127,3 +128,36 @@ def test_a_folder_needs_its_path(tmp_path: Path, repo: str | None, wrong: bool) 
         return
     with pytest.raises(ConfigError, match=r"download\.model: weights: folder needs repo: the path of the folder"):
         whole.load(path)
+
+
+def test_values_that_differ_are_named_by_their_dotted_keys_in_the_order_of_the_first_tree() -> None:
+    before = {"b": {"y": 1, "x": [1, 2], "lora": None}, "a": 1, "gone": 0.5}
+    now = {"a": True, "b": {"x": [2, 1], "y": 1.0, "lora": {"rank": 2}}, "new": "text"}
+
+    assert list(differences(before, now)) == [
+        ("b.x", [1, 2], [2, 1]),
+        ("b.lora", None, {"rank": 2}),
+        ("a", 1, True),
+        ("gone", 0.5, ABSENT),
+        ("new", ABSENT, "text"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.004, "0.004"),
+        ("llama3", "llama3"),
+        (None, "null"),
+        (True, "true"),
+        ({"rank": 2}, '{"rank": 2}'),
+        (["base", "tuned"], '["base", "tuned"]'),
+        ("two words", '"two words"'),
+        ("null", '"null"'),
+        ("", '""'),
+        ("é", "é"),
+        (ABSENT, "absent"),
+    ],
+)
+def test_a_value_is_shown_as_it_can_be_set(value: object, expected: str) -> None:
+    assert shown(value) == expected

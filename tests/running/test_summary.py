@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.generate import GenerateMetrics
@@ -20,12 +23,13 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, 
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
+from stages.common.results.tokenize import TOKENS_METRICS
 from stages.running import summary
 from stages.running.costs import TRAINING_COSTS
 from stages.running.summary_parts import lines
 from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import published
-from tests import results
+from tests import results, small_pipeline
 from tests.root import ROOT
 
 LONG = "Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, please."
@@ -34,20 +38,21 @@ EXPECTED = """\
 profile     quick
 data        1,000 train, 4 test and 55 validation rows
 model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weights
-training    1 epoch, 660 steps, 1,234,567 tokens, fp32
-            train loss       10.500 → 0.900 (of the last step's batch)
-            validation loss  11.000 → 2.500 (best 2.250 at step 550)
+training    1 epoch, 660 steps, 1,234,567 tokens, fp32, on the CPU
+            train loss       10.500 → 0.900 nats a token (of the last step's batch)
+            validation loss  11.000 → 2.500 nats a token (best 2.250 at step 550)
             time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
             speed            6,250 tokens/s, HFU 42 % of 0.15 TFLOP/s measured here
-score       of 100, mean and 95 % interval, by the built-in reference judge
-            before       20.0 [15.0, 25.0]   4 scored, 0 invalid, 0 failed
-            fine-tuned   60.0 [55.0, 65.0]   3 scored, 1 invalid, 0 failed
-            difference  +40.0 [+30.0, +50.0]   on 3 rows
-            categories: spelling 90, active/passive 30
-            points lost: wrong but fluent 31.2 (in 2), too long 4.0 (in 2), misspelt 1.0 (in 2)
+score       mean of the answers with its 95 % interval, by the built-in reference judge
+            before       20.0 of 100 points [15.0, 25.0]   4 scored, 0 invalid, 0 failed
+            fine-tuned   60.0 of 100 points [55.0, 65.0]   3 scored, 1 invalid, 0 failed
+            difference  +40.0 points [+30.0, +50.0]   on 3 rows
+            categories: spelling 90 of 100 points, active/passive 30
+            points lost: wrong but fluent 31.2 (in 2 answers), too long 4.0 (in 2 answers),
+              misspelt 1.0 (in 2 answers)
             The built-in judge measures how like the reference an answer is. Its score says that
             the machine works, not that the model is good.
-answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
+answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62 of 1, chrF 1.3 → 57.9 of 100
             ended by itself 0 → 75 %, cut at the cap 100 → 0 %
             with parts of the prompt's template 50 → 0 %, length ratio 4.20 → 0.98
             1 prompt leaves no room for an answer: too long for the model
@@ -55,15 +60,15 @@ answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62, chrF 1.3 → 57.9
 example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
             reference   The song is sung.
             before      (nothing)
-            fine-tuned  The song is sung.   (100 of 100)
+            fine-tuned  The song is sung.   (100 of 100 points)
 example     Spell: colour
             reference   c-o-l-o-u-r
             before      c
-            fine-tuned  c-o-l-o-r   (90 of 100)
+            fine-tuned  c-o-l-o-r   (90 of 100 points)
 example     Spell: it
             reference   i-t
             before      c
-            fine-tuned  line one line two   (5 of 100)
+            fine-tuned  line one line two   (5 of 100 points)
 files       model       artifacts/finetune/model
             history     artifacts/finetune/history.jsonl
             loss curve  artifacts/finetune/loss.csv (dvc plots show)
@@ -208,10 +213,10 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
     write_judged(root, LLAMA, scores(51.25, 4, categories))
     lines = summary.text(root).splitlines()
     assert lines[8:12] == [
-        "score       of 100, mean and 95 % interval, by llama3",
-        "            fine-tuned   51.2 [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
-        "            best: category 9 9, category 8 8, category 7 7, category 6 6",
-        "            worst: category 3 3, category 2 2, category 1 1, category 0 0",
+        "score       mean of the answers with its 95 % interval, by llama3",
+        "            fine-tuned   51.2 of 100 points [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
+        "            best: category 9 9 of 100 points, category 8 8, category 7 7, category 6 6",
+        "            worst: category 3 3 of 100 points, category 2 2, category 1 1, category 0 0",
     ]
     assert not any("built-in" in line for line in lines)
 
@@ -255,8 +260,9 @@ def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     hard = results.agreement(12, 0.654)
     found = results.calibration_metrics({"tuned": tuned}, matched=20, stale=3, hard=hard)
     write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
-    assert summary.text(root).splitlines()[10:12] == [
-        "            calibrated   40.5 [30.2, 50.8]   by 20 human labels, 3 of other answers left out",
+    assert summary.text(root).splitlines()[10:13] == [
+        "            calibrated   40.5 of 100 points [30.2, 50.8]   by 20 human labels, 3 of other",
+        "                         answers left out",
         "                       r 0.65 with them on the 12 not equal to the reference",
     ]
     write_judged(root, LLAMA, scores(60.0, 4), calibration=results.calibration_metrics(None, matched=4))
@@ -311,7 +317,7 @@ def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_a
     told = " ".join(line.strip() for line in lines)
     assert f"{TRAINING_COSTS}: estimated_seconds: missing; to fix it: rm {TRAINING_COSTS}" in told
     assert f"{JUDGE_METRICS}: judge.fingerprint: missing; to fix it: dvc repro judge" in told
-    assert "            validation loss  11.000 → 2.500 (best 2.250 at step 550)" in lines
+    assert "            validation loss  11.000 → 2.500 nats a token (best 2.250 at step 550)" in lines
     assert lines[-1].startswith("            MLflow      not there; ")
 
 
@@ -362,9 +368,9 @@ def test_values_changed_since_are_named_and_the_model_is_the_one_that_was_made(r
     edit(root / "params.yaml", "n_layer: 4", "n_layer: 6")
 
     assert summary.text(root).splitlines()[:5] == [
-        "profile     quick",
-        "changed     params.yaml has changed since these results were made; dvc repro makes them again",
-        "            download.model.n_layer is 6, and was 4",
+        "profile     quick (of params.yaml, which has changed since)",
+        "changed     params.yaml has other values now; dvc repro makes results with them",
+        "            download.model.n_layer was 4 when these results were made, and is 6 now",
         "data        1,000 train, 4 test and 55 validation rows",
         "model       GPT-2, 4 layers, width 128, from random weights",
     ]
@@ -394,3 +400,216 @@ def test_results_that_dvc_has_not_recorded_are_named(root: Path):
         "            again",
         "data        5 train, 2 test and 2 validation rows",
     ]
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+#: A file of each stage, and the file of an earlier stage that it is made from.
+_MADE_FROM: dict[str, tuple[Path, Path | None]] = {
+    "split": (SPLIT_METRICS, None),
+    "tokenize": (TOKENS_METRICS, SPLIT_METRICS),
+    "finetune": (FINETUNE_METRICS, TOKENS_METRICS),
+    "generate": (GENERATE_METRICS, FINETUNE_METRICS),
+    "judge": (JUDGE_METRICS, GENERATE_METRICS),
+}
+
+
+def write_whole_lock(root: Path, *stages: str) -> None:
+    """DVC's record of these stages, by default of all, with the values of params.yaml; other entries stay."""
+    path = root / "dvc.lock"
+    lock = json.loads(path.read_text()) if path.exists() else {"schema": "2.0", "stages": {}}
+    values = YAML(typ="safe").load(root / "params.yaml")
+    for stage in stages or ("download", *_MADE_FROM):
+        made, source = _MADE_FROM.get(stage, (None, None))
+        outs = [made] if made else []
+        deps = [source] if source else []
+        lock["stages"][stage] = {
+            "params": {"params.yaml": {stage: values[stage]}},
+            "deps": [{"path": str(one), "md5": md5(root / one)} for one in deps],
+            "outs": [{"path": str(one), "md5": md5(root / one)} for one in outs],
+        }
+    path.write_text(json.dumps(lock))
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def committed(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose stages have all run with the values of its last commit, without MLflow."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    fill(root)
+    write_json(root / TOKENS_METRICS, {})
+    write_json(root / "artifacts/download/model/config.json", {"n_layer": 4, "n_embd": 128})
+    git(root, "init", "-q")
+    git(root, "add", "params.yaml")
+    git(root, "commit", "-q", "-m", "values")
+    write_whole_lock(root)
+    return root
+
+
+def part(root: Path, *names: str) -> list[str]:
+    """The lines of a summary with these names in the margin."""
+    found: list[str] = []
+    margin = ""
+    for line in summary.text(root).splitlines():
+        margin = line[:12].strip() or margin
+        if margin in names:
+            found.append(line)
+    return found
+
+
+LORA = {"finetune": {"lora": {"rank": 2, "alpha": 2, "targets": ["c_attn"]}}}
+COMMIT = re.compile(r"\b[0-9a-f]{7}\b")
+
+
+def test_what_made_the_run_is_told(committed: Path) -> None:
+    lora = {"rank": 16, "alpha": 16, "targets": ["c_attn"]}
+    recipe = {"learning_rate": 0.002, "patience": 1, "epochs": 20, "lora": lora}
+    small_pipeline.write_params(committed, {"tokenize": {"prompt_style": "phi3"}, "finetune": recipe})
+    found = results.finetune_metrics(
+        parameters=7265792,
+        trained_parameters=65536,
+        precision="fp32",
+        steps=660,
+        epochs=11,
+        val_loss=2.25,
+        kept_step=550,
+        best_val_loss=2.25,
+        best_step=550,
+        rows_train=1000,
+    )
+    write_metrics(committed / FINETUNE_METRICS, found)
+    write_whole_lock(committed)
+
+    assert [COMMIT.sub("COMMIT", line) for line in part(committed, "values", "prompt", "training", "warning")] == [
+        "values      other than in the last commit, COMMIT (its value in brackets):",
+        "              tokenize.prompt_style=phi3 (alpaca), finetune.epochs=20 (6),",
+        "              finetune.learning_rate=0.002 (0.004),",
+        '              finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null),',
+        "              finetune.patience=1 (null)",
+        "prompt      style phi3, 256 tokens at most; loss on the tokens of the response",
+        "training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU",
+        "            learning rate    0.002, cosine after 50 warmup steps",
+        "            LoRA             rank 16, alpha 16, on c_attn; 65,536 of 7,265,792 parameters",
+        "                             trained (0.9 %)",
+        "            stopped early    at step 660 of 1,240: no lower validation loss in 1 evaluation",
+        "            kept weights     those of step 550",
+        "            validation loss  0.000 → 2.250 nats a token (best 2.250 at step 550)",
+        "            time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most",
+        "            speed            6,250 tokens/s, HFU 42 % of 0.15 TFLOP/s measured here",
+        "warning     LoRA over random weights: all but its small updates stays random, and nothing can be",
+        "              learnt from that; set finetune.lora: null, or download.model.weights: hub or",
+        "              folder",
+    ]
+
+
+def test_values_as_committed_are_said_to_be_those(committed: Path) -> None:
+    assert [COMMIT.sub("COMMIT", line) for line in part(committed, "values", "data", "prompt")] == [
+        "values      those of the last commit, COMMIT",
+        "data        data/instructions.json: 1,000 train, 4 test and 55 validation rows",
+        "prompt      style alpaca, 256 tokens at most; loss on the tokens of the response",
+    ]
+    assert "warning" not in summary.text(committed)
+
+
+def test_figures_stand_beside_the_values_that_made_them_whatever_params_yaml_says(committed: Path) -> None:
+    before = part(committed, "data", "prompt", "model", "training", "score", "values")
+    others = {"download": {"model": {"n_layer": 12}}, "finetune": {"batch_size": 2}}
+    small_pipeline.write_params(committed, others)
+
+    assert part(committed, "data", "prompt", "model", "training", "score", "values") == before
+    assert part(committed, "profile", "changed") == [
+        "profile     quick (of params.yaml, which has changed since)",
+        "changed     params.yaml has other values now; dvc repro makes results with them",
+        "            download.model.n_layer was 4 when these results were made, and is 12 now",
+        "            finetune.batch_size was 16 when these results were made, and is 2 now",
+    ]
+
+
+def test_lora_set_since_is_a_change(committed: Path) -> None:
+    small_pipeline.write_params(committed, LORA)
+
+    changed = " ".join(" ".join(part(committed, "changed")).split())
+    assert 'finetune.lora was null when these results were made, and is {"rank": 2,' in changed
+
+
+def test_scores_of_an_earlier_training_are_not_shown_beside_a_new_one(committed: Path) -> None:
+    """As after a failure of the stage generate: DVC has recorded the new training, and the old answers are there."""
+    write_metrics(committed / FINETUNE_METRICS, results.finetune_metrics(steps=7))
+    write_whole_lock(committed, "finetune")
+
+    text = summary.text(committed)
+    assert part(committed, "outdated") == [
+        "outdated    generate, judge: stages before have run again since; dvc repro brings all up to date"
+    ]
+    assert part(committed, "score", "answers") == [
+        "score       of an earlier finetune than the one here: dvc repro judge",
+        "answers     of an earlier finetune than the one here: dvc repro generate",
+    ]
+    assert "example" not in text
+    assert "7 steps" in text
+
+
+def test_the_stage_that_is_ending_is_recorded_next(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under `dvc repro` the judge prints the summary, and dvc.lock has the judge of the run before."""
+    small_pipeline.write_params(committed, {"judge": {"bootstrap_resamples": 500}})
+    write_judged(committed, LLAMA, scores(51.25, 4))
+    monkeypatch.chdir(committed)
+    monkeypatch.setenv("DVC_STAGE", "judge")
+
+    summary.tell(stands=True)
+
+    told = capsys.readouterr().out
+    assert "changed" not in told
+    assert "unrecorded" not in told
+    assert "judge.bootstrap_resamples=500 (10000)" in told
+    assert "51.2 of 100 points" in told
+
+
+@pytest.mark.parametrize("weights", ["scratch", "folder"])
+def test_lora_over_random_weights_warns(committed: Path, weights: str) -> None:
+    small_pipeline.write_params(committed, LORA | {"download": {"model": {"weights": weights, "repo": "data/mine"}}})
+    write_whole_lock(committed)
+
+    warned = " ".join(part(committed, "warning"))
+    assert ("LoRA over random weights" in warned) == (weights == "scratch")
+
+
+def test_no_figure_is_minus_zero(root: Path) -> None:
+    fill(root)
+    nothing = Mean(n=3, mean=-0.0, interval=results.interval(-0.04, -0.01))
+    write_judged(root, REFERENCE, scores(-0.0, 3, {"a": -0.0, "b": -0.2}), base=scores(-0.01, 4), difference=nothing)
+    hard = results.agreement(12, -0.001)
+    tuned = CalibratedMean(raw=0.0, calibrated=-0.0, interval=results.interval(-0.04, 0.0))
+    found = results.calibration_metrics({"tuned": tuned}, matched=20, hard=hard)
+    text = summary.text(root)
+    write_judged(root, LLAMA, scores(0.0, 3), calibration=found)
+
+    assert re.findall(r"-0\.0*\b(?![1-9])|-0\b", text + summary.text(root)) == []
+    assert "difference   +0.0 points [+0.0, +0.0]" in text
+
+
+def test_a_stage_that_dvc_runs_tells_of_its_own_results_as_of_those_that_are_recorded_next(root: Path):
+    """DVC writes dvc.lock when the stage has ended: until then it holds another success, with other values."""
+    shutil.copy(ROOT / "dvc.yaml", root)
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
+    write_lock(root, root / SPLIT_METRICS)
+    write_metrics(root / SPLIT_METRICS, results.split_metrics(all=9, train=5, test=2, val=2))
+    small_pipeline.write_params(root, {"split": {"seed": 124}})
+    stage = "from stages.running import held, summary; held.hold('split'); summary.tell(stands=True)"
+
+    def told(**variables: str) -> list[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+        command = [sys.executable, "-c", stage]
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert told(DVC_STAGE="split")[:2] == ["profile     quick", "data        5 train, 2 test and 2 validation rows"]
+    assert told()[1].startswith("unrecorded  artifacts/split/metrics.json is not what dvc.lock records")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from stages.common.plurals import counted
@@ -12,9 +13,22 @@ from stages.judge.runs.results import FaultCosts, RunsCompared
 MOST_NAMED = 5
 
 
+#: Characters in a line; longer ones are broken, under the text beside their label.
+WIDTH = 120
+_LABEL = 12
+
+
 def table(found: Sequence[RunsCompared]) -> str:
     """The comparisons, one block each."""
-    return "\n\n".join("\n".join(_block(one, len(found))) for one in found)
+    return "\n\n".join("\n".join(map(_broken, _block(one, len(found)))) for one in found)
+
+
+def _broken(line: str) -> str:
+    """A line, broken where it is too long. The names of the runs stay whole, so that they can be copied."""
+    if len(line) <= WIDTH or line.startswith(("A ", "B ")):
+        return line
+    indent = " " * _LABEL
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
 def _block(one: RunsCompared, comparisons: int) -> list[str]:
@@ -32,14 +46,14 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
     lines = [_rows(one)]
     if one.mean_a is None or one.mean_b is None or one.difference is None:
         return lines
-    lines.append(f"mean        A {one.mean_a:.1f}, B {one.mean_b:.1f}")
-    lines.append(f"B minus A   {one.difference:+.1f}{_interval(one)}")
+    lines.append(f"mean        A {one.mean_a:z.1f}, B {one.mean_b:z.1f}")
+    lines.append(f"B minus A   {one.difference:+z.1f}{_interval(one)}")
     lines.append(f"row by row  B better {one.wins}, equal {one.ties}, A better {one.losses}")
     if one.p is not None and one.p_holm is not None:
         corrected = f", {one.p_holm:.4f} by Holm over {comparisons}" if comparisons > 1 else ""
         lines.append(f"p           {one.p:.4f}{corrected} (permutation test)")
     if one.detectable is not None:
-        lines.append(f"detectable  a true difference of {one.detectable:.1f} would be found 4 times in 5")
+        lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
     elif one.p is not None:
         lines.append("detectable  not known: all instructions differ by the same number")
     return lines
@@ -60,7 +74,7 @@ def _interval(one: Comparison) -> str:
     if one.low is None or one.high is None:
         return f", 95 % interval {one.method}"
     exact = f", {one.method}" if one.method and one.method.startswith("exact") else ""
-    return f" [{one.low:+.1f}, {one.high:+.1f}], 95 % interval{exact}"
+    return f" [{one.low:+z.1f}, {one.high:+z.1f}], 95 % interval{exact}"
 
 
 def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
@@ -68,7 +82,7 @@ def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
     lines: list[str] = []
     for name, costs in found.items():
         a, b = costs.a, costs.b
-        points = f"{a.points_lost:.1f} → {b.points_lost:.1f} points lost"
+        points = f"{a.points_lost:z.1f} → {b.points_lost:z.1f} points lost"
         lines.append(f"{'' if lines else 'faults':<12}{name:<17}{a.n} → {counted(b.n, 'answer')}, {points}")
     return lines
 

@@ -116,7 +116,7 @@ def weighted_kappa(scores: np.ndarray, labels: np.ndarray) -> float | None:
         return None
     first, second = (np.minimum(values // BAND, 100 // BAND - 1) for values in (scores, labels))
     independent = first.var() + second.var() + (first.mean() - second.mean()) ** 2
-    return round(float(1 - np.mean((first - second) ** 2) / independent), POINTS) if independent else None
+    return round(float(1 - np.mean((first - second) ** 2) / independent), POINTS) + 0.0 if independent else None
 
 
 def fit(
@@ -194,4 +194,4 @@ def _correlation(measure: Callable[..., Any], pairs: Pairs) -> float | None:
         warnings.simplefilter("ignore", stats.ConstantInputWarning)
         warnings.simplefilter("ignore", stats.NearConstantInputWarning)
         found = float(measure(pairs.scores, pairs.labels).statistic)
-    return round(found, POINTS) if np.isfinite(found) else None
+    return round(found, POINTS) + 0.0 if np.isfinite(found) else None

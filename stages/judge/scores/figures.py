@@ -31,7 +31,7 @@ def clusters_of(verdicts: Sequence[Verdict]) -> list[str]:
 
 def mean(values: np.ndarray) -> float | None:
     """The mean in `POINTS` decimal places; None of nothing."""
-    return round(float(values.mean()), POINTS) if len(values) else None
+    return round(float(values.mean()), POINTS) + 0.0 if len(values) else None
 
 
 def quantile(values: np.ndarray, share: float) -> float | None:
@@ -52,4 +52,4 @@ def rounded(found: MetricsT, places: int) -> MetricsT:
 def _rounded(value: Any, places: int) -> Any:
     if isinstance(value, Metrics):
         return rounded(value, places)
-    return round(value, places) if isinstance(value, float) else value
+    return round(value, places) + 0.0 if isinstance(value, float) else value  # -0.0 + 0.0 is 0.0

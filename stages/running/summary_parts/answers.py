@@ -33,7 +33,7 @@ class _Measure:
 
     def text(self, models: Sequence[AnswerMetrics]) -> str:
         """The label, and the value of each model."""
-        values = " → ".join(f"{self.value(found):.{self.digits}f}" for found in models)
+        values = " → ".join(f"{self.value(found):z.{self.digits}f}" for found in models)
         return f"{self.label} {values}{self.unit}"
 
 
@@ -41,8 +41,8 @@ class _Measure:
 _MEASURES = (
     (
         _Measure("exact", lambda found: 100 * found.exact_match, digits=1, unit=" %"),
-        _Measure("token F1", lambda found: found.token_f1, digits=2),
-        _Measure("chrF", lambda found: found.chrf, digits=1),
+        _Measure("token F1", lambda found: found.token_f1, digits=2, unit=" of 1"),
+        _Measure("chrF", lambda found: found.chrf, digits=1, unit=" of 100"),
     ),
     (
         _Measure("ended by itself", lambda found: 100 * found.end_of_text_rate, unit=" %"),
@@ -64,7 +64,7 @@ def answer_lines(found: GenerateMetrics) -> list[str]:
             f"{counted(blocked, 'prompt leaves', 'prompts leave')} no room for an answer: too long for the model"
         )
     if found.tuned is not None and (compared := found.tuned.bf16_compared):
-        shares = " → ".join(f"{100 * one.bf16_changed:.0f}" for one in models if one.bf16_changed is not None)
+        shares = " → ".join(f"{100 * one.bf16_changed:z.0f}" for one in models if one.bf16_changed is not None)
         lines.append(f"bf16 changes {shares} % of the first {counted(compared, 'answer')}")
     return lines
 
@@ -87,8 +87,8 @@ def examples(rows: Sequence[Example], responses: Sequence[Response], verdicts: S
         lines = [shortened(f"{row.instruction} {row.input}"), f"reference   {shortened(row.output, 12)}"]
         if (row.id, "base") in answers:
             lines.append(f"before      {shortened(answers[row.id, 'base'], 12)}")
-        tuned = shortened(answers.get((row.id, "tuned"), ""), 29)
-        found.append([*lines, f"fine-tuned  {tuned}   ({scores[row.id]:.0f} of 100)"])
+        tuned = shortened(answers.get((row.id, "tuned"), ""), 36)
+        found.append([*lines, f"fine-tuned  {tuned}   ({scores[row.id]:z.0f} of 100 points)"])
     return found
 
 

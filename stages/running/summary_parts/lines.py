@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -10,15 +11,31 @@ from stages.common.printable import printable
 #: Characters in a line, and those of them in the margin.
 WIDTH = 96
 INDENT = 12
+#: A label of a line, with the blanks that follow it.
+_LABEL = re.compile(r"\S[^:]{0,15}?\s{2,}")
 
 
 def entry(name: str, lines: Sequence[str]) -> Iterator[str]:
-    """A name in the margin, and lines beside it, broken where they are too long."""
+    """A name in the margin, and lines beside it, broken where they are too long.
+
+    What follows a break is indented: under the text beside a label, or a little. A word that is longer than a line,
+    such as a path, stays whole, so that it can be copied.
+    """
     margin = name
     for line in map(printable, lines):
-        for piece in textwrap.wrap(line, WIDTH - INDENT, subsequent_indent="  " if ": " in line else "") or [""]:
+        indent = " " * len(label[0]) if (label := _LABEL.match(line)) else "  " if ": " in line else ""
+        for piece in _wrapped(line, indent) or [""]:
             yield f"{margin:<{INDENT}}{piece}".rstrip().replace("\N{NO-BREAK SPACE}", " ")
             margin = ""
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH - INDENT, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+
+
+def joined(head: str, items: Sequence[str]) -> str:
+    """A line with a list, which is broken between two items alone."""
+    return f"{head} {', '.join(item.replace(' ', chr(0xA0)) for item in items)}"
 
 
 def shortened(text: str, taken: int = 0) -> str:

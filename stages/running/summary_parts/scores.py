@@ -13,6 +13,7 @@ from stages.common.metrics.judge import (
 )
 from stages.common.plurals import counted, word
 from stages.running.costs import JudgingCosts
+from stages.running.summary_parts.lines import joined
 
 _CATEGORIES = 4
 _FAULTS = 3
@@ -31,12 +32,13 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
         found: the figures of the judge.
         costs: lines on what the verdicts cost.
     """
-    lines = [f"of 100, mean and 95 % interval, by {found.judge.model or f'the {found.judge.name}'}"]
+    judge = found.judge.model or f"the {found.judge.name}"
+    lines = [f"mean of the answers with its 95 % interval, by {judge}"]
     if found.base is not None:
         lines.append(_model("before", found.base))
     lines.append(_model("fine-tuned", found.tuned))
     if (difference := found.difference) is not None:
-        mean = _mean(difference.mean, difference.interval, sign="+")
+        mean = mean_of_100(difference.mean, difference.interval, sign="+")
         lines.append(f"difference {mean}   on {counted(difference.n, 'row')}")
     if found.calibration is not None:
         lines += _calibration(found.calibration)
@@ -50,15 +52,17 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
 
 def _model(label: str, found: ModelScores) -> str:
     counts = f"{found.scored} scored, {found.invalid} invalid, {found.failed} failed"
-    return f"{label:<11}{_mean(found.mean, found.interval)}   {counts}"
+    return f"{label:<11}{mean_of_100(found.mean, found.interval)}   {counts}"
 
 
-def _mean(mean: float | None, interval: Interval | None, sign: str = "") -> str:
+def mean_of_100(mean: float | None, interval: Interval | None, sign: str = "") -> str:
+    """A mean of scores with its interval; with a ``sign``, a difference of two means."""
     if mean is None:
         return "no score"
+    points = f"{mean:>{sign}z6.1f} {'points' if sign else 'of 100 points'}"
     if interval is None or interval.low is None or interval.high is None:
-        return f"{mean:>{sign}6.1f} no interval"
-    return f"{mean:>{sign}6.1f} [{interval.low:{sign}.1f}, {interval.high:{sign}.1f}]"
+        return f"{points}, no interval"
+    return f"{points} [{interval.low:{sign}z.1f}, {interval.high:{sign}z.1f}]"
 
 
 def _calibration(found: CalibrationMetrics) -> list[str]:
@@ -69,10 +73,10 @@ def _calibration(found: CalibrationMetrics) -> list[str]:
     labels = f"by {counted(found.matched, 'human label')}"
     if found.stale:
         labels += f", {found.stale} of other answers left out"
-    lines = [f"{'calibrated':<11}{_mean(tuned.calibrated, tuned.interval)}   {labels}"]
+    lines = [f"{'calibrated':<11}{mean_of_100(tuned.calibrated, tuned.interval)}   {labels}"]
     hard = found.agreement.not_equal_to_reference
     if hard.pearson is not None:
-        lines.append(f"           r {hard.pearson:.2f} with them on the {hard.n} not equal to the reference")
+        lines.append(f"           r {hard.pearson:z.2f} with them on the {hard.n} not equal to the reference")
     return lines
 
 
@@ -97,22 +101,27 @@ def _pairwise(found: PairwiseMetrics) -> list[str]:
 def _categories(found: dict[str, CategoryMean]) -> list[str]:
     """The categories with the highest and the lowest means; with few of them, all in one line."""
     scored = [(one.mean, name) for name, one in found.items() if one.mean is not None]
-    ranked = [f"{name} {mean:.0f}" for mean, name in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
+    ranked = [f"{name} {mean:z.0f}" for mean, name in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
     if len(ranked) < 2:
         return []
     if len(ranked) <= 2 * _CATEGORIES:
-        return [f"categories: {', '.join(ranked)}"]
-    return [f"best: {', '.join(ranked[:_CATEGORIES])}", f"worst: {', '.join(ranked[-_CATEGORIES:])}"]
+        return [_of_100("categories", ranked)]
+    return [_of_100("best", ranked[:_CATEGORIES]), _of_100("worst", ranked[-_CATEGORIES:])]
+
+
+def _of_100(label: str, ranked: list[str]) -> str:
+    """Categories with their means, of which the first says what they are counted in."""
+    return joined(f"{label}:", [f"{ranked[0]} of 100 points", *ranked[1:]])
 
 
 def _faults(found: dict[str, FaultCount]) -> list[str]:
     """The faults that take the most points from the mean; an answer may have several."""
     largest = [
-        f"{name} {one.points_lost:.1f} (in\N{NO-BREAK SPACE}{one.n})"
+        f"{name} {one.points_lost:z.1f} (in {one.n} answer{'' if one.n == 1 else 's'})"
         for name, one in list(found.items())[:_FAULTS]
         if one.points_lost >= 0.05
     ]
-    return [f"points lost: {', '.join(largest)}"] if largest else []
+    return [joined("points lost:", largest)] if largest else []
 
 
 def verdict_cost_lines(costs: JudgingCosts) -> list[str]:

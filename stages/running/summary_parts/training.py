@@ -22,11 +22,23 @@ def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord]) -> lis
     lines = [", ".join([*counts, found.precision])]
     if found.train_loss is not None:
         first = next((row.train_loss for row in history if row.train_loss is not None), None)
-        start = "" if first is None else f"{first:.3f} → "
-        lines.append(f"train loss       {start}{found.train_loss:.3f} (of the last step's batch)")
-    best = f"best {found.best_val_loss:.3f} at step {found.best_step}"
-    lines.append(f"validation loss  {found.val_loss_before:.3f} → {found.val_loss:.3f} ({best})")
+        start = "" if first is None else f"{first:z.3f} → "
+        lines.append(f"train loss       {start}{found.train_loss:z.3f} nats a token (of the last step's batch)")
+    best = f"best {found.best_val_loss:z.3f} at step {found.best_step:,}"
+    lines.append(f"validation loss  {found.val_loss_before:z.3f} → {found.val_loss:z.3f} nats a token ({best})")
     return lines
+
+
+def device_of(costs: TrainingCosts, processes: int) -> str:
+    """The device of a fine-tuning, in words.
+
+    Args:
+        costs: its costs.
+        processes: world size.
+    """
+    if costs.device == "cpu":
+        return "on the CPU"
+    return "on a GPU" if processes == 1 else f"on {processes} GPUs"
 
 
 def cost_lines(costs: TrainingCosts) -> list[str]:

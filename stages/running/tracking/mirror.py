@@ -75,13 +75,14 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
             only after that stage, which publishes, has ended.
     """
     store.restore(mlflow, run_id)
-    there = mlflow.get_run(run_id).data
+    run = mlflow.get_run(run_id)
+    there = run.data
     values = reading.flatten(whole.load(root / paths.PARAMS).model_dump())
     same = store.log_params(mlflow, run_id, values, there.params)
     trained = _metrics(root, FINETUNE_METRICS, FinetuneMetrics, "finetune")
     answered = _metrics(root, GENERATE_METRICS, GenerateMetrics, "generate")
     judged = _metrics(root, JUDGE_METRICS, JudgeMetrics, "judge")
-    tags = _stage_tags(ran, root, there.tags) | (_judge_tags(judged) if judged else {})
+    tags = _stage_tags(ran, root, there.tags) | (judge_tags(judged) if judged else {})
     metrics = metric_names.of_run(trained, answered, judged)
     now = time.time_ns() // 1_000_000
     points = [(name, value, 0) for name, value in metrics.items() if there.metrics.get(name) != value]
@@ -105,7 +106,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     # Last: a run with this tag holds all of it.
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
-        published.keep(root, run_id)
+        published.keep(root, run_id, str(run.info.run_name or ""))
 
 
 def every_result() -> list[Path]:
@@ -230,7 +231,7 @@ def _answers(root: Path) -> dict[str, list[Any]]:
     return {"columns": columns, "data": rows}
 
 
-def _judge_tags(found: JudgeMetrics) -> dict[str, str]:
+def judge_tags(found: JudgeMetrics) -> dict[str, str]:
     """Who judged, as tags: scores of two judges are comparable only if these are equal."""
     tags = {f"judge.{name}": str(value) for name, value in found.judge.model_dump().items()}
     if found.pairwise:

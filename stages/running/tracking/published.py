@@ -38,10 +38,12 @@ class Note:
     Args:
         uri: address of the store, without a password.
         run_id: id of the run.
+        name: name of the run.
     """
 
     uri: str
     run_id: str
+    name: str = ""
 
 
 def lineage(tree: Mapping[str, Any]) -> str:
@@ -63,25 +65,26 @@ def digest(root: Path) -> str:
     return hashlib.sha256(json.dumps([lineage(lock.read(root)), files], sort_keys=True).encode()).hexdigest()
 
 
-def keep(root: Path, run_id: str) -> None:
-    """Note that the results under ``root`` are in a run."""
-    write_json(_note(root), asdict(Note(store.shown_uri(root), run_id)))
+def keep(root: Path, run_id: str, name: str = "") -> None:
+    """Note that the results under ``root`` are in a run with this id and name."""
+    write_json(_note(root), asdict(Note(store.shown_uri(root), run_id, name)))
     notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
     for old in notes[:-_MOST_NOTES]:
         old.unlink(missing_ok=True)
 
 
-def is_kept(root: Path) -> bool:
-    """Whether the results under ``root`` were published to the store that is used here, as far as this machine knows.
+def kept(root: Path) -> Note | None:
+    """The run that has the results under ``root`` in the store that is used here, as far as this machine knows.
 
     Of a sqlite file it is looked up: the file may have been removed, or the run deleted.
     """
     try:
         found = Note(**read_json(_note(root), made_by="python -m flows.publish"))
     except (DataError, TypeError, OSError):
-        return False
+        return None
     path = database.path_of(store.uri(root))
-    return found.uri == store.shown_uri(root) and (path is None or database.holds(path, found.run_id))
+    is_there = found.uri == store.shown_uri(root) and (path is None or database.holds(path, found.run_id))
+    return found if is_there else None
 
 
 def _note(root: Path) -> Path:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROJECT = "instruct-pipeline"
+#: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
+EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+EXPERIMENT_TAG = "dvc.experiment"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
@@ -137,17 +140,23 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: who
     return run_id
 
 
-def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], tree: whole.Params) -> str:
-    """Create a run with its parameters and tags; set the runs of dead owners KILLED."""
+def create(
+    mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], tree: whole.Params, name: str = ""
+) -> str:
+    """Create a run with its parameters and tags; set the runs of dead owners KILLED.
+
+    Its name is ``name``, or that of the DVC experiment, or one that begins with the time.
+    """
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     if not commit and (refusal := git.refusal(root)) is not None:
         say(f"tracking: this run has no git.commit: {refusal.what}; {refusal.fix}")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    experiment = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
     run = mlflow.create_run(
         _experiment(mlflow, tree.profile, root),
         # The time first: pages cut long names, and their beginnings must differ.
-        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
+        run_name=name or experiment or "-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
@@ -156,6 +165,7 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
             "profile": tree.profile,
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
+            **({EXPERIMENT_TAG: experiment} if experiment else {}),
             **_git_tags(root, commit),
             **tags,
         },

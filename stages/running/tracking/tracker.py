@@ -25,16 +25,19 @@ from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.params import whole
 from stages.running import misrecorded
 from stages.running.inputs import Begun
-from stages.running.tracking import execution, late, mirror, published, store
+from stages.running.tracking import execution, late, listing, mirror, published, store
 from stages.running.tracking.live import NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
 from stages.running.tracking.store import prepare, shown_uri, uri
 
 __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
+    "best_run",
     "create_run",
     "download",
     "end",
+    "listed",
+    "name_lines",
     "prepare",
     "publish",
     "publish_files",
@@ -102,13 +105,16 @@ def stage_over(name: str, *, succeeded: bool) -> None:
         store.warn(error)
 
 
-def create_run(root: Path, *, tags: Mapping[str, str] | None = None, begun: Begun | None = None) -> str | None:
+def create_run(
+    root: Path, *, name: str = "", tags: Mapping[str, str] | None = None, begun: Begun | None = None
+) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
     Runs of this machine whose owner was killed are set KILLED.
 
     Args:
         root: folder that the stages run in, with params.yaml.
+        name: name of the run, which Prefect's run has too.
         tags: further tags, such as ``prefect.flow_run_id``.
         begun: what the run began with; None reads params.yaml.
 
@@ -119,7 +125,7 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None, begun: Begu
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}), params)
+        return store.create(store.client(root), own, root, dict(tags or {}), params, name)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -172,7 +178,7 @@ def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
         stays: whether the folder stays; a copy of the repository is removed after its run.
         stands: whether the last stage succeeds. Results that do not stand are not published later.
     """
-    if published.is_kept(root):
+    if published.kept(root):
         return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
     if not mirror.results(root):
         return []
@@ -180,6 +186,25 @@ def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
         return [f"{'MLflow':<12}not there; it takes results that stand: see below why these do not"]
     first = "" if stays else ", after that"
     return [f"{'MLflow':<12}not there; to add these results{first}: python -m flows.publish"]
+
+
+def name_lines(root: Path) -> list[str]:
+    """The name of the run that has the results under ``root``; none where MLflow does not have them."""
+    found = published.kept(root)
+    return [found.name] if found and found.name else []
+
+
+def best_run(root: Path, judge: str) -> tuple[str, str] | None:
+    """The run with the highest mean score; arguments and result as `listing.best`. None where MLflow does not tell."""
+    try:
+        return listing.best(root, judge)
+    except Exception:
+        return None  # what is compared with is a courtesy
+
+
+def listed(root: Path, most: int | None) -> listing.Listing:
+    """The runs of the project; arguments and result as `listing.listed`."""
+    return listing.listed(root, most)
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:

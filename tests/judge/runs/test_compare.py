@@ -160,6 +160,22 @@ def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
 
 
+def test_a_difference_of_less_than_a_tenth_has_no_sign_of_its_own():
+    text = told(a=verdicts(*[50.0] * 20), b=verdicts(*[49.99, 49.98] * 10))
+    assert "B minus A   +0.0 [+0.0, +0.0]" in text
+    assert "-0.0" not in text
+
+
+def test_a_line_that_is_too_long_is_broken_under_its_text():
+    other = JudgeIdentity(fingerprint="2" * 32, backend="ollama", model="m" * 60)
+    runs = [Run("a", JUDGE, verdicts(1, 2, 3)), Run("b", other, verdicts(2, 3, 4))]
+    lines = table(compare_runs(runs, model="tuned", resamples=100, seed=1)).splitlines()
+    assert max(map(len, lines)) <= 120
+    warned = next(index for index, line in enumerate(lines) if line.startswith("WARNING"))
+    assert lines[warned + 1].startswith(" " * 12)
+    assert lines[warned + 1].strip() != ""
+
+
 def test_a_comparison_is_the_same_again():
     a, b = verdicts(*range(0, 90, 3)), verdicts(*[70 - score for score in range(0, 60, 2)])
     assert compare(a, b, resamples=500) == compare(a, b, resamples=500)

@@ -35,3 +35,8 @@ def test_all_numbers_are_rounded_also_those_within():
         "length_effect": None,
         "mean_length_difference": 2.0,
     }
+
+
+def test_no_figure_is_minus_zero():
+    found = rounded(Interval(level=0.95, low=-0.00001, high=0.0), 3)
+    assert repr((found.low, found.high, mean(np.array([-0.0001])))) == "(0.0, 0.0, 0.0)"

@@ -1,0 +1,213 @@
+"""The runs of this project, the newest first: `python -m flows.runs [--json] [-n N] [--all]`.
+
+One line for each execution, by whichever door, and below it the values that differ from params.yaml of its commit. They
+are read from MLflow. Where its server is away, they are those of mlflow.db in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.tool_settings import set_defaults
+from stages.common import paths
+from stages.common.errors import ConfigError
+from stages.common.printable import printable
+from stages.params.differences import ABSENT, differences, shown
+from stages.running import git, program
+from stages.running.console import say
+from stages.running.tracking import tracker
+from stages.running.tracking.listing import Listing, Run
+
+#: Runs that are shown unless more are asked for.
+MOST = 20
+#: Columns of a line where the terminal does not say, and at least.
+WIDTH, LEAST_WIDTH = 120, 80
+_INDENT = "    "
+
+#: What the table has of a run, by the head of its column; what a run lacks is a dash.
+_HEADS = ("started", "run", "door", "state", "val. loss", "score of 100 [95 %]", "judge", "commit")
+#: Characters that a cell may take, by column: longer ones are cut.
+_MOST_OF = {"run": 32, "judge": 14}
+
+
+def main() -> None:
+    """Print the runs, and what was in the way of reading them.
+
+    Raises:
+        ConfigError: the working directory is no project's.
+    """
+    asked = _arguments()
+    root = Path.cwd()
+    if not (root / paths.PARAMS).exists():
+        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    found = tracker.listed(root, None if asked.all else asked.n)
+    changed = Differences(root)
+    if asked.json:
+        print(json.dumps(as_json(found, changed), indent=2))
+        return
+    for note in found.notes:
+        print(printable(f"runs: {note}"), file=sys.stderr, flush=True)
+    if not found.runs:
+        say(f"no runs at {found.source}: make run makes one" if found.source else "no runs: make run makes one")
+        return
+    width = max(LEAST_WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
+    for line in table(found.runs, changed, width):
+        print(printable(line))
+    if found.more:
+        say(f"the newest {len(found.runs)}; -n N shows N, and --all shows all")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.runs", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print the runs as JSON, with ids and all metrics")
+    parser.add_argument("-n", type=_count, default=MOST, metavar="N", help="show the newest N (default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="show all runs")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text}")
+    return int(text)
+
+
+class Differences:
+    """How the values of runs differ from those of params.yaml in their commits.
+
+    Args:
+        root: folder of the project, in a git repository.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._committed: dict[str, Mapping[str, Any] | None] = {}
+
+    def of(self, run: Run) -> dict[str, str] | None:
+        """The values that differ, by dotted key; None where the commit is not known here."""
+        commit = run.commit
+        if commit not in self._committed:
+            self._committed[commit] = self._read(commit)
+        committed = self._committed[commit]
+        if committed is None:
+            return None
+        found = differences(committed, run.values)
+        return {key: shown(there) for key, _, there in found if there is not ABSENT}
+
+    def _read(self, commit: str) -> Mapping[str, Any] | None:
+        text = git.ask(self._root, "show", f"{commit}:./{paths.PARAMS}") if commit else ""
+        try:
+            tree = YAML(typ="safe").load(text)
+        except (YAMLError, ValueError, TypeError):
+            return None
+        return tree if isinstance(tree, Mapping) else None
+
+
+def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str]:
+    """The lines of the table.
+
+    Args:
+        runs: at least one run.
+        changed: their differences from their commits.
+        width: characters of a line; the columns of what a person reads last are left out where it is too short.
+    """
+    heads = list(_HEADS)
+    rows = [_cells(run) for run in runs]
+    while _width_of(heads, rows) > width and len(heads) > len(_HEADS) - 3:
+        heads.remove("judge" if "judge" in heads else "door" if "door" in heads else "commit")
+    excess = max(0, _width_of(heads, rows) - width)
+    name = max(12, max(len(row["run"]) for row in rows) - excess)
+    rows = [row | {"run": _cut(row["run"], name)} for row in rows]
+    widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
+    yield "  ".join(f"{head:<{widths[head]}}" for head in heads).rstrip()
+    for run, row in zip(runs, rows, strict=True):
+        yield "  ".join(f"{row[head]:<{widths[head]}}" for head in heads).rstrip()
+        yield from _values(changed.of(run), width)
+
+
+def _cells(run: Run) -> dict[str, str]:
+    started = datetime.fromtimestamp(run.started / 1000).astimezone()
+    loss = run.metrics.get("val/kept_loss", run.metrics.get("val/loss"))
+    commit = run.commit[:7] + ("*" if run.tags.get("git.dirty") == "true" else "")
+    cells = {
+        "started": f"{started:%y-%m-%d %H:%M}",
+        "run": run.name,
+        "door": run.door,
+        "state": run.state,
+        "val. loss": "" if loss is None else f"{loss:z.3f}",
+        "score of 100 [95 %]": _score(run.metrics),
+        "judge": run.judge,
+        "commit": commit,
+    }
+    return {
+        head: _cut(" ".join(printable(text).split()) or "-", _MOST_OF.get(head, 99)) for head, text in cells.items()
+    }
+
+
+def _score(metrics: Mapping[str, float]) -> str:
+    mean, low, high = (metrics.get(f"judge/{name}") for name in ("score_mean", "ci95_low", "ci95_high"))
+    if mean is None:
+        return ""
+    return f"{mean:z.1f}" + ("" if low is None or high is None else f" [{low:z.1f}, {high:z.1f}]")
+
+
+def _values(found: Mapping[str, str] | None, width: int) -> list[str]:
+    """The lines with the values of a run that differ, which are broken between two of them."""
+    if not found:
+        return []
+    items = [f"{key}={value}".replace(" ", chr(0xA0)) for key, value in found.items()]
+    lines = textwrap.wrap(
+        printable(" ".join(items)),
+        width,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
+    )
+    return [line.replace(chr(0xA0), " ") for line in lines]
+
+
+def _width_of(heads: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:
+    return sum(max(len(head), *(len(row[head]) for row in rows)) + 2 for head in heads) - 2
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def as_json(found: Listing, changed: Differences) -> dict[str, Any]:
+    """The runs with everything that the table leaves out."""
+    return {
+        "source": found.source,
+        "notes": found.notes,
+        "more": found.more,
+        "runs": [
+            {
+                "name": run.name,
+                "run_id": run.run_id,
+                "started": datetime.fromtimestamp(run.started / 1000).astimezone().isoformat(timespec="seconds"),
+                "door": run.door,
+                "state": run.state,
+                "commit": run.commit or None,
+                "dirty": {"true": True, "false": False}.get(run.tags.get("git.dirty", "")),
+                "differs": changed.of(run),
+                "judge": run.judge or None,
+                "metrics": {name: value + 0.0 for name, value in sorted(run.metrics.items())},
+            }
+            for run in found.runs
+        ],
+    }
+
+
+if __name__ == "__main__":
+    set_defaults()
+    program.run("runs", main)

@@ -1,0 +1,165 @@
+"""The scores in a folder beside those of the last commit or, where that has none of its own, of the best run.
+
+The comparison is that of `python -m stages.judge.runs.compare`, a program apart: nothing here imports a stage. What it
+has found is kept in .cache/beside, so that the summary of the same scores asks for it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.common import paths
+from stages.common.errors import DataError
+from stages.common.files import read_json, sha256
+from stages.common.metrics.judge import JudgeMetrics
+from stages.common.records import Metrics, read_metrics, write_metrics
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.running import bookkeeping, git, lock, temporary
+from stages.running.lock import md5
+from stages.running.tracking import tracker
+
+PROGRAM = "stages.judge.runs.compare"
+_NOTES = paths.CACHE / "beside"
+#: Notes of more scores than this are removed, the oldest first.
+_MOST_NOTES = 200
+#: Seconds that a comparison may take at most; it reads two files of each run.
+_SECONDS = 60.0
+
+
+class Beside(Metrics):
+    """Scores beside those of another run, in points; what too few rows cannot say is None.
+
+    Args:
+        head: the last commit when they were compared.
+        other: the other run, in words.
+        n: rows scored in both.
+        mean: mean of the scores here, on these rows.
+        mean_there: mean of the other run on these rows.
+        difference: mean of the differences, here minus there.
+        low: lower end of its 95 % interval.
+        high: upper end of this interval.
+        detectable: the smallest true difference that so many rows would find 4 times in 5.
+        verdict: what may be said, in words.
+        same_judge: whether one judge gave both.
+    """
+
+    head: str
+    other: str
+    n: int
+    mean: float | None
+    mean_there: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    detectable: float | None
+    verdict: str
+    same_judge: bool
+
+
+#: What the comparison says of the runs A and B, in words for the run beside which another one stands.
+IDENTICAL = "identical scores"
+_VERDICTS = {"B is better": "better than there", "A is better": "worse than there"}
+
+
+def of(root: Path) -> Beside | str:
+    """The scores under ``root`` beside another run's, or why they stand alone; an empty text where that needs no words.
+
+    Args:
+        root: folder with artifacts/, in a git repository.
+    """
+    head = git.ask(root, "rev-parse", "HEAD")
+    if not head or not (root / VERDICTS).exists():
+        return ""
+    with contextlib.suppress(DataError, OSError):
+        kept = read_metrics(root / _note(root), Beside, made_by="make run")
+        if kept.head == head:
+            return kept
+    there = _verdicts_of(root)
+    last = f"the last commit, {head[:7]}"
+    if there is None:
+        alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
+    elif there == md5(root / VERDICTS):
+        alone = f"the same scores as {last}"
+    elif beside := _compared(root, "HEAD", last):
+        return beside
+    else:
+        alone = f"not with {last}: its scores are not in DVC's cache here; commit this run's dvc.lock, or dvc pull"
+    best = _best(root)
+    found = _compared(root, best[0], f"the best run, {best[1]}") if best else None
+    return alone if found is None or found.verdict == IDENTICAL else found
+
+
+def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
+    """Keep a comparison with the scores under ``root``, so that `of` gives it; not one with scores that are the same.
+
+    Args:
+        root: folder with the scores that are B of the comparison.
+        table: file that the comparison has written as JSON.
+        asked: run A, as the program was asked for it.
+        other: the same in words.
+
+    Returns:
+        The comparison; None where the file is not one.
+    """
+    try:
+        tree: dict[str, Any] = read_json(table, made_by=PROGRAM)
+        entry: dict[str, Any] = tree["comparisons"][-1]
+        there = str(tree["a"]["name"])
+        found = Beside(
+            head=git.ask(root, "rev-parse", "HEAD"),
+            # Where a run cannot be had, another one may have been compared in its place, which its name says.
+            other=other if there.split(" ", 1)[0] == asked else there,
+            mean=entry["mean_b"],
+            mean_there=entry["mean_a"],
+            verdict=_VERDICTS.get(entry["verdict"], entry["verdict"]),
+            **{name: entry[name] for name in ("n", "difference", "low", "high", "detectable", "same_judge")},
+        )
+    except (DataError, LookupError, TypeError, ValueError, AttributeError):
+        return None
+    if found.verdict == IDENTICAL:
+        return found  # `of` looks for another run then
+    with bookkeeping.optional(root / _NOTES):
+        write_metrics(root / _note(root), found)
+        notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for old in notes[:-_MOST_NOTES]:
+            old.unlink(missing_ok=True)
+    return found
+
+
+def _compared(root: Path, name: str, other: str) -> Beside | None:
+    """The comparison with a run; None where there is none, as when its files are not here."""
+    with temporary.folder() as folder:
+        table = folder.resolve() / "beside.json"
+        command = [sys.executable, "-m", PROGRAM, name, ".", "--json", str(table)]
+        try:
+            done = subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return keep(root, table, name, other) if done.returncode == 0 else None
+
+
+def _verdicts_of(root: Path) -> str | None:
+    """The MD5 of the verdicts of the last commit; None where it names none."""
+    text = git.ask(root, "show", f"HEAD:./{lock.LOCK}")
+    with contextlib.suppress(DataError):
+        for one in lock.outputs(text, "judge", name="HEAD", fix=""):
+            if one.path == VERDICTS:
+                return one.digest
+    return None
+
+
+def _best(root: Path) -> tuple[str, str] | None:
+    """The id and the name of the best other run by the judge of the scores here; None without one."""
+    try:
+        judge = read_metrics(root / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
+    except DataError:
+        return None
+    return tracker.best_run(root, judge.fingerprint)
+
+
+def _note(root: Path) -> Path:
+    return _NOTES / f"{sha256(root / VERDICTS)[:32]}.json"

@@ -1,0 +1,25 @@
+"""The summary of the scores beside another run's."""
+
+from __future__ import annotations
+
+from stages.common.metrics.judge import Interval
+from stages.running.beside import Beside
+from stages.running.summary_parts.scores import mean_of_100
+
+
+def compared_lines(found: Beside | str) -> list[str]:
+    """Two lines or three on the comparison, or one on why there is none."""
+    if isinstance(found, str):
+        return [found] if found else []
+    if found.mean is None or found.mean_there is None:
+        return [f"with {found.other}: {found.verdict}"]
+    rows = "1 row" if found.n == 1 else f"{found.n:,} rows"
+    means = f"{found.mean_there:z.1f} of 100 points there, {found.mean:z.1f} here"
+    lines = [f"with {found.other}, on {rows}: {means}"]
+    difference = mean_of_100(found.difference, Interval(level=0.95, low=found.low, high=found.high), sign="+")
+    lines.append(f"this run   {difference}: {found.verdict}")
+    if found.verdict == "no detectable difference" and found.detectable is not None:
+        lines.append(f"           a true difference of {found.detectable:.1f} points would be found 4 times in 5")
+    if not found.same_judge:
+        lines.append("warning: not the same judge, so that the difference may be the judges'")
+    return lines

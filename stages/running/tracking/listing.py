@@ -1,0 +1,252 @@
+"""The runs of this project in MLflow, newest first: who made each, of which values, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from stages.common import paths, secrecy
+from stages.common.errors import DataError
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import JudgeMetrics
+from stages.common.records import Metrics, read_metrics
+from stages.common.results.finetune import FINETUNE_METRICS
+from stages.common.results.generate import GENERATE_METRICS
+from stages.common.results.judge import JUDGE_METRICS
+from stages.params import whole
+from stages.running.lock import Recorded
+from stages.running.tracking import database, execution, metric_names, mirror, published, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: The tag of a run of the flow that a schedule has started.
+SCHEDULED = "prefect.scheduled"
+#: Seconds that a server may take to answer.
+_SECONDS = 20.0
+#: The same, where its answer is a courtesy.
+BEST_SECONDS = 10.0
+_PAGE = 500
+#: The files of a folder's results that hold figures, in the order of `metric_names.of_run`.
+_FIGURES: dict[Path, type[Metrics]] = {
+    FINETUNE_METRICS: FinetuneMetrics,
+    GENERATE_METRICS: GenerateMetrics,
+    JUDGE_METRICS: JudgeMetrics,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution, as MLflow has it.
+
+    Args:
+        name: its name.
+        run_id: its id.
+        started: when it began, in milliseconds since 1970.
+        door: how it was started: flow, schedule, dvc repro, dvc exp, stage by hand, or published.
+        state: running, finished, failed or killed.
+        values: its values of params.yaml, as a tree.
+        metrics: its figures by name.
+        tags: its tags.
+    """
+
+    name: str
+    run_id: str
+    started: int
+    door: str
+    state: str
+    values: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def commit(self) -> str:
+        """The git commit; empty where it is not known."""
+        return self.tags.get("git.commit", "")
+
+    @property
+    def judge(self) -> str:
+        """The judge's model, or the judge that is no model; empty without scores."""
+        return self.tags.get("judge.model") or self.tags.get("judge.backend", "")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The runs, and where they are from.
+
+    Args:
+        source: address of the store, without a password; empty where there is none.
+        runs: runs, the newest first.
+        notes: what was in the way, a line each.
+        more: whether there are more runs than were asked for.
+    """
+
+    source: str
+    runs: list[Run]
+    notes: list[str] = field(default_factory=list)
+    more: bool = False
+
+
+def listed(root: Path, most: int | None) -> Listing:
+    """The runs of the store that is used in ``root``; where that does not answer, those of mlflow.db there.
+
+    Args:
+        root: folder of the project.
+        most: number of runs at most; None gives all.
+    """
+    own, notes = f"sqlite:///{root.resolve() / 'mlflow.db'}", []
+    places = [store.uri(root), own]
+    for number, where in enumerate(dict.fromkeys(places)):
+        path = database.path_of(where)
+        if path is not None and not path.exists():
+            if not number:
+                notes.append(f"MLflow: {path}: no such file: no run of this project is on record there")
+            continue
+        try:
+            store.load()
+            found = store.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
+        except Exception as error:
+            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {store.why(error)}")
+            continue
+        if number:
+            notes.append(f"these are the runs of {path}")
+        runs = found if most is None else found[:most]
+        return Listing(secrecy.hidden(where), runs, notes, more=len(found) > len(runs))
+    files = _of_files(root)
+    return Listing("", files, [*notes, *["this is of the files in this folder alone"] * bool(files)])
+
+
+def best(root: Path, judge: str) -> tuple[str, str] | None:
+    """The finished run with the highest mean score by a judge, of the profile in ``root`` and with other results.
+
+    Args:
+        root: folder with the results that are compared with it.
+        judge: fingerprint of the judge.
+
+    Returns:
+        Its id and its name; None without one.
+    """
+    experiment = f"{store.PROJECT}/{whole.load(root / paths.PARAMS).profile}"
+    ours = published.digest(root)
+    if (path := database.path_of(store.uri(root))) is not None:
+        return database.best(path, experiment, judge, ours)
+    if published.kept(root) is None:
+        return None  # the server may be away, and nobody waits for a courtesy
+    store.load()
+    return store.bounded(lambda: _best_of_server(store.uri(root), experiment, judge, ours), BEST_SECONDS)
+
+
+def _best_of_server(where: str, experiment: str, judge: str, ours: str) -> tuple[str, str] | None:
+    mlflow = _client(where)
+    named = mlflow.get_experiment_by_name(experiment)
+    if named is None or "'" in judge:
+        return None
+    query = f"tags.`judge.fingerprint` = '{judge}' and attributes.status = 'FINISHED'"
+    order = ["metrics.`judge/score_mean` DESC"]
+    for run in mlflow.search_runs([named.experiment_id], query, max_results=50, order_by=order):
+        if run.data.tags.get(published.TAG) not in (None, ours) and "judge/score_mean" in run.data.metrics:
+            return str(run.info.run_id), str(run.info.run_name)
+    return None
+
+
+def _of_files(root: Path) -> list[Run]:
+    """The results in a folder as a run; none where no stage has left figures."""
+    found: list[Metrics | None] = []
+    for path, kind in _FIGURES.items():
+        try:
+            found.append(read_metrics(root / path, kind, made_by="dvc repro"))
+        except DataError:  # missing, or of an earlier version
+            found.append(None)
+    trained, answered, judged = found
+    if not any(found):
+        return []
+    newest = max((root / path).stat().st_mtime for path in _FIGURES if (root / path).exists())
+    figures = metric_names.of_run(
+        cast("FinetuneMetrics | None", trained),
+        cast("GenerateMetrics | None", answered),
+        cast("JudgeMetrics | None", judged),
+    )
+    tags = {} if judged is None else mirror.judge_tags(cast("JudgeMetrics", judged))
+    values = Recorded.of(root).values
+    return [Run("(this folder)", "", int(newest * 1000), "", "", values, figures, tags)]
+
+
+def _client(where: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=where)
+
+
+def _runs(where: str, most: int | None) -> list[Run]:
+    """One more than ``most``, if there are so many."""
+    mlflow = _client(where)
+    ours = mlflow.search_experiments(filter_string=f"name LIKE '{store.PROJECT}/%'")
+    found: list[Run] = []
+    token: str | None = None
+    while ours and (most is None or len(found) <= most):
+        page = mlflow.search_runs(
+            [one.experiment_id for one in ours],
+            order_by=["attributes.start_time DESC"],
+            max_results=_PAGE if most is None else min(_PAGE, most + 1),
+            page_token=token,
+        )
+        found += map(_run, page)
+        if not (token := page.token):
+            break
+    return found
+
+
+def _run(found: Any) -> Run:
+    tags = dict(found.data.tags)
+    return Run(
+        name=str(found.info.run_name or found.info.run_id),
+        run_id=str(found.info.run_id),
+        started=int(found.info.start_time or 0),
+        door=_door(tags),
+        state=_state(str(found.info.status), tags.get("pipeline.owner", "")),
+        values=tree_of(found.data.params),
+        metrics=dict(found.data.metrics),
+        tags=tags,
+    )
+
+
+def _door(tags: Mapping[str, str]) -> str:
+    door = tags.get("door", "")
+    if door == "prefect":
+        return "schedule" if tags.get(SCHEDULED) == "true" else "flow"
+    if door == "dvc":
+        return "dvc exp" if tags.get(store.EXPERIMENT_TAG) else "dvc repro"
+    return {"direct": "stage by hand", "publish": "published"}.get(door, door)
+
+
+def _state(status: str, owner: str) -> str:
+    """The state in words; a run whose owner was killed on this machine is RUNNING in MLflow until the next one."""
+    if status == "RUNNING" and owner.count(":") >= 3 and execution.is_gone(owner):
+        return "killed"
+    return status.lower()
+
+
+def tree_of(params: Mapping[str, str]) -> dict[str, Any]:
+    """MLflow's flat parameters as the tree of params.yaml that they were made of."""
+    tree: dict[str, Any] = {}
+    for key, text in params.items():
+        *parents, last = key.split(".")
+        inner = tree
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):  # not of this project
+                break
+        else:
+            inner[last] = _value(text)
+    return tree
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

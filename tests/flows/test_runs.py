@@ -1,0 +1,148 @@
+"""The table of all runs: by hand where it is about lines, and of real stages over a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows import runs
+from stages.running.tracking.listing import Run
+from tests import clone
+from tests.root import ROOT
+
+NINE = int(datetime(2026, 11, 27, 9, 0, tzinfo=UTC).timestamp() * 1000)
+
+
+class Committed(runs.Differences):
+    """Differences from values that are given, not read from a commit."""
+
+    def _read(self, commit: str) -> dict[str, object] | None:
+        return {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}} if commit == "37288ae0" else None
+
+
+def made(name: str, **changes: object) -> Run:
+    values = {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}}
+    scores = {"judge/score_mean": 54.4, "judge/ci95_low": -0.01, "judge/ci95_high": 58.6, "val/kept_loss": 2.0215}
+    tags = {"git.commit": "37288ae0", "git.dirty": "true", "judge.backend": "reference"}
+    fields = {"started": NINE, "door": "dvc repro", "state": "finished", "values": values, "metrics": scores}
+    return Run(name=name, run_id="1f", **{"tags": tags, **fields, **changes})  # type: ignore[arg-type]
+
+
+def lines(*found: Run, width: int = 120) -> list[str]:
+    return list(runs.table(found, Committed(Path()), width))
+
+
+def test_a_run_is_a_line_with_the_values_that_differ_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    lora = {"rank": 2, "alpha": 2.0, "targets": ["c_attn"]}
+    found = lines(
+        made("calm-otter"),
+        made("dizzy-moth", door="dvc exp", values={"judge": {"seed": 7, "model": "qwen3"}, "finetune": {"lora": lora}}),
+        made("left", state="killed", metrics={}, tags={}),
+    )
+    assert found == [
+        "started         run         door       state     val. loss  score of 100 [95 %]  judge      commit",
+        "26-11-27 09:00  calm-otter  dvc repro  finished  2.022      54.4 [0.0, 58.6]     reference  37288ae*",
+        "26-11-27 09:00  dizzy-moth  dvc exp    finished  2.022      54.4 [0.0, 58.6]     reference  37288ae*",
+        '    judge.seed=7 judge.model=qwen3 finetune.lora={"rank": 2, "alpha": 2.0, "targets": ["c_attn"]}',
+        "26-11-27 09:00  left        dvc repro  killed    -          -                    -          -",
+    ]
+
+
+@pytest.mark.parametrize("width", [120, 100, 80])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    model = {"git.commit": "37288ae0", "judge.model": "a-model-with-a-long-name:70b"}
+    values = {"judge": {"seed": 7, "model": "a value of many words " * 20}, "finetune": {"lora": None}}
+    found = lines(made("20261127T093250Z-quick-a7e2c70-and-more-than-fits", tags=model, values=values), width=width)
+
+    assert max(map(len, found)) <= width
+    assert "54.4 [0.0, 58.6]" in found[1]
+    assert found[1].startswith("26-11-27")
+
+
+def test_a_hostile_name_or_value_commands_no_terminal() -> None:
+    values = {"judge": {"seed": "\x1b]0;x\x07", "model": "llama3"}, "finetune": {"lora": None}}
+    text = "".join(lines(made("a\x1b[2J\nb", values=values)))
+
+    assert "\x1b" not in text
+    assert "a\\x1b[2J b" in text
+
+
+def program(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.runs", *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_elsewhere_than_in_a_project_it_is_one_message(tmp_path: Path) -> None:
+    done = program(tmp_path)
+
+    assert done.returncode == 78
+    assert (
+        done.stderr == f"runs: {tmp_path}: no params.yaml here\n  to fix it: run the command in the project's folder\n"
+    )
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_count_that_is_none_is_refused(tmp_path: Path, count: str) -> None:
+    assert f"expected a whole number from 1, found {count}" in program(tmp_path, "-n", count).stderr
+
+
+@pytest.mark.slow
+def test_real_stages_leave_their_runs_by_each_door_of_dvc(tmp_path: Path) -> None:
+    """A `dvc repro`, an experiment, and a stage by hand."""
+    folder = clone.make(tmp_path / "clone")
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")} | {
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def do(*command: str) -> str:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "no run of this project is on record there" in program(folder).stderr
+    for name, value in (("user.name", "a"), ("user.email", "a@example.org")):
+        do("git", "config", "--global", name, value)
+    do("git", "add", "-A")
+    do("git", "commit", "-q", "-m", "start")
+    told = do("dvc", "repro")
+    do("git", "add", "-A")
+    do("git", "commit", "-q", "-m", "the first run")
+    tried = do("dvc", "exp", "run", "-n", "dizzy-moth", "-S", "judge.seed=7", "-S", "finetune.learning_rate=0.002")
+    do(sys.executable, "-m", "stages.judge")
+
+    found = json.loads(program(folder, "--json").stdout)["runs"]
+    hand, experiment, first = found
+    commit = do("git", "rev-parse", "HEAD").strip()
+    assert [(run["door"], run["state"]) for run in found] == [
+        ("stage by hand", "finished"),
+        ("dvc exp", "finished"),
+        ("dvc repro", "finished"),
+    ]
+    assert experiment["name"] == "dizzy-moth"
+    assert f"run         {first['name']}\n" in told
+    assert "run         dizzy-moth\n" in tried
+    assert "compared    with the last commit, " in tried
+    assert (experiment["commit"], experiment["dirty"]) == (commit, False)
+    assert experiment["differs"] == {"judge.seed": "7", "finetune.learning_rate": "0.002"}
+    assert (first["differs"], hand["differs"]) == ({}, experiment["differs"])
+    assert {"val/kept_loss", "judge/score_mean"} <= experiment["metrics"].keys()
+    table = program(folder).stdout
+    assert max(map(len, table.splitlines())) <= 120
+    assert "    finetune.learning_rate=0.002 judge.seed=7\n" in table

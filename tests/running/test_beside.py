@@ -1,0 +1,183 @@
+"""The scores beside the last commit's, compared by the real program in a real git repository with DVC's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stages.common.files import sha256, write_json
+from stages.common.records import write_metrics, write_records
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS, Verdict
+from stages.running import beside
+from stages.running.beside import Beside
+from stages.running.summary_parts.compared import compared_lines
+from stages.running.tracking import store
+from tests import results
+from tests.root import ROOT
+
+#: Differences of twenty rows: 5 or 15 points, each as often, so that the mean is 10.
+BETTER = [60.0, 70.0] * 10
+THERE = [55.0] * 20
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose last commit has scores, in DVC's cache alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    git("init", "-q")
+    commit(THERE)
+    return tmp_path
+
+
+def git(*arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def write(scores: list[float]) -> None:
+    rows = [
+        Verdict(id=f"{number:02}", model="tuned", status="scored", score=score, detail="")
+        for number, score in enumerate(scores)
+    ]
+    VERDICTS.parent.mkdir(parents=True, exist_ok=True)
+    write_records(VERDICTS, rows)
+    judged = results.judge_metrics(results.identity(), results.model_scores(scores[0], scored=20, n=20))
+    write_metrics(JUDGE_METRICS, judged)
+
+
+def commit(scores: list[float]) -> None:
+    """Commit a dvc.lock whose files are in DVC's cache."""
+    write(scores)
+    outs = []
+    for path in (VERDICTS, JUDGE_METRICS):
+        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        kept = Path(".dvc/cache/files/md5") / digest[:2] / digest[2:]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, kept)
+        outs.append({"path": path.as_posix(), "md5": digest})
+    write_json(Path("dvc.lock"), {"stages": {"judge": {"cmd": "x", "outs": outs}}})
+    git("add", "dvc.lock", "params.yaml")
+    git("commit", "-q", "-m", "a run")
+
+
+def test_the_difference_from_the_last_commit_has_its_interval_and_is_compared_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(BETTER)
+    head = git("rev-parse", "HEAD")
+
+    found = beside.of(root)
+
+    assert isinstance(found, Beside)
+    assert (found.head, found.other, found.n) == (head, f"the last commit, {head[:7]}", 20)
+    assert (found.mean_there, found.mean, found.difference) == (55.0, 65.0, 10.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert 5 < found.low < 10 < found.high < 15
+    lines = compared_lines(found)
+    assert lines[0] == f"with the last commit, {head[:7]}, on 20 rows: 55.0 of 100 points there, 65.0 here"
+    assert lines[1] == f"this run    +10.0 points [{found.low:+.1f}, {found.high:+.1f}]: better than there"
+    monkeypatch.setattr(beside, "PROGRAM", "no.such.program")
+    assert beside.of(root) == found, "it is kept"
+    git("commit", "-q", "--allow-empty", "-m", "another commit")
+    assert isinstance(beside.of(root), str), "and asked for again where the last commit is another"
+
+
+def test_why_scores_stand_alone_is_said(root: Path) -> None:
+    assert beside.of(root) == "", "there are none"
+    write(THERE)
+    last = f"the last commit, {git('rev-parse', '--short=7', 'HEAD')}"
+    assert beside.of(root) == f"the same scores as {last}"
+    write(BETTER)
+    shutil.rmtree(".dvc")
+    assert beside.of(root) == (
+        f"not with {last}: its scores are not in DVC's cache here; commit this run's dvc.lock, or dvc pull"
+    )
+    git("rm", "-q", "dvc.lock")
+    git("commit", "-q", "-m", "nothing has run")
+    told = beside.of(root)
+    assert isinstance(told, str)
+    assert told.endswith("it has no scores; with this run's dvc.lock committed, the next run is compared")
+
+
+def test_no_repository_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(BETTER)
+    assert beside.of(tmp_path) == ""
+
+
+@pytest.mark.slow
+def test_where_the_last_commit_has_the_same_scores_the_best_run_is_compared_with(root: Path) -> None:
+    store.load()
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.create_experiment("instruct-pipeline/quick", artifact_location=(root / "mlruns").as_uri())
+    for name, mean, judge in (("good-moth", 60.0, "ab12"), ("best-moth", 65.0, "ab12"), ("other-judge", 99.0, "cd34")):
+        write([mean, mean - 10] * 10)
+        run = client.create_run(experiment, run_name=name)
+        for path in (VERDICTS, JUDGE_METRICS):
+            client.log_artifact(run.info.run_id, str(path), "judge")
+        client.log_metric(run.info.run_id, "judge/score_mean", mean)
+        client.set_tag(run.info.run_id, "judge.fingerprint", judge)
+        client.set_tag(run.info.run_id, "results.sha256", sha256(VERDICTS))
+        client.set_terminated(run.info.run_id, "FINISHED")
+    write(THERE)
+
+    found = beside.of(root)
+
+    assert isinstance(found, Beside)
+    assert (found.other, found.mean_there, found.mean) == ("the best run, best-moth", 60.0, 55.0)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"comparisons": []}), json.dumps({"comparisons": [{"n": 1}]})])
+def test_a_table_that_is_none_keeps_nothing(root: Path, text: str) -> None:
+    write(BETTER)
+    Path("table.json").write_text(text)
+
+    assert beside.keep(root, Path("table.json"), "HEAD", "another") is None
+
+
+def test_a_run_that_was_compared_in_place_of_the_commit_is_named(root: Path) -> None:
+    write(BETTER)
+    figures = {"n": 20, "mean_a": 55.0, "mean_b": 65.0, "difference": 10.0, "low": 9.0, "high": 11.0}
+    entry = figures | {"detectable": 1.0, "same_judge": True, "verdict": "B is better"}
+    for name, expected in (
+        ("HEAD (37288ae)", "the last commit"),
+        ("moth of MLflow, not HEAD", "moth of MLflow, not HEAD"),
+    ):
+        Path("table.json").write_text(json.dumps({"a": {"name": name}, "comparisons": [entry]}))
+        found = beside.keep(root, Path("table.json"), "HEAD", "the last commit")
+        assert found is not None
+        assert found.other == expected
+        assert beside.of(root) == found
+
+
+def test_two_judges_are_warned_of_and_an_undetected_difference_says_what_would_be_found() -> None:
+    found = Beside(
+        head="1",
+        other="the best run, moth",
+        n=1,
+        mean=50.0,
+        mean_there=50.04,
+        difference=-0.04,
+        low=None,
+        high=None,
+        detectable=3.72,
+        verdict="no detectable difference",
+        same_judge=False,
+    )
+    assert compared_lines(found) == [
+        "with the best run, moth, on 1 row: 50.0 of 100 points there, 50.0 here",
+        "this run     +0.0 points, no interval: no detectable difference",
+        "           a true difference of 3.7 points would be found 4 times in 5",
+        "warning: not the same judge, so that the difference may be the judges'",
+    ]
