@@ -170,6 +170,19 @@ def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
     return next(iter(found), None)
 
 
+def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> str | None:
+    """Tag and delete a run, if another one that has finished has the same value of a tag; return that one's id."""
+    experiment = _experiment(mlflow, whole.load(root / paths.PARAMS).profile, root)
+    value = mlflow.get_run(run_id).data.tags.get(tag, "")
+    same = f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'"
+    earlier = [str(run.info.run_id) for run in mlflow.search_runs([experiment], same) if run.info.run_id != run_id]
+    if not (value and earlier):
+        return None
+    mlflow.set_tag(run_id, "nothing-to-do", earlier[0])
+    mlflow.delete_run(run_id)
+    return earlier[0]
+
+
 def git_tags(root: Path) -> dict[str, str]:
     """The tags of the last commit; none without one."""
     return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
