@@ -48,7 +48,7 @@ profile: $(VENV)/installed  ## put a profile's values into params.yaml: make pro
 ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine alone
 	@$(RUN) -m flows.servers
 
-deploy: $(VENV)/installed  ## register the nightly deployment with the Prefect server of `make ui`
+deploy: $(VENV)/installed  ## register both deployments with the Prefect server of `make ui`
 	@$(RUN) -m flows.deploy
 
 runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit

@@ -3,10 +3,12 @@
     run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
     pipeline        the flow; stage_process runs one stage, dvc_cli and guard are below it
     outcome         how the flow ended, kept beside Prefect; markdown escapes texts for Prefect's pages
+    dvc_lock        waits for a DVC that somebody has started in the folder
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
     publish         the results in a folder, put into MLflow later
-    servers, deploy the pages of MLflow and Prefect, and the flow's deployment to a Prefect server
+    servers, deploy the pages of MLflow and Prefect, and the flow's deployments to a Prefect server; form makes the
+                    fields of their form, automations what the server does about runs that were killed
     chat            a conversation with a trained model
 
 Importing the package sets the environment variables that Prefect, DVC and MLflow read when they are imported.

@@ -1,33 +1,47 @@
 """Register the flow with the Prefect server of PREFECT_API_URL, ready for a worker: `python -m flows.deploy`.
 
-It creates the work pool, deploys prefect.yaml and prints the next commands. A second time changes nothing.
+It creates the work pool and its queues, deploys prefect.yaml, puts the values of params.yaml into the form, registers
+the automations, and prints the next commands. A second time it changes only what has changed here: schedules stay as
+they are on the server.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-from typing import NoReturn
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, get_args
 
-from flows import prefect_server
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from ruamel.yaml import YAML
+
+from flows import automations, form, prefect_server
+from flows.pipeline import NAME, Profile
 from flows.tool_settings import search_path
+from stages.common import paths
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import streams
+from stages.params import whole
+from stages.running import git, streams
+from stages.running.devices import visible_devices
 
 _POOL = "local"
-_DEPLOYMENT = "instruct-pipeline/nightly"
+_NIGHTLY, _EXPERIMENT = "nightly", "experiment"
+_FILE = Path("prefect.yaml")
 
 
 def main() -> None:
-    """Create the work pool, deploy, and print the next commands.
+    """Register everything, and print the next commands.
 
     Raises:
-        ConfigError: PREFECT_API_URL is not set.
+        ConfigError: PREFECT_API_URL is not set, or params.yaml is wrong.
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
     argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
@@ -37,20 +51,117 @@ def main() -> None:
             "make ui, then in another shell export PREFECT_API_URL as it says",
         )
     prefect_server.check()
-    _prefect("work-pool", "create", _POOL, "--type", "process", "--overwrite")
-    _prefect("--no-prompt", "deploy", "--all")
-    schedule = json.loads(_prefect("deployment", "inspect", _DEPLOYMENT, "--output", "json"))["schedules"][0]["id"]
+    root = Path.cwd()
+    whole.load(root / paths.PARAMS)
+    limits = {_NIGHTLY: 1, _EXPERIMENT: max(1, len(visible_devices()))}
+    try:
+        with get_client(sync_client=True) as client:
+            _make_queues(client, limits)
+            with _with_schedules_as_they_are(client) as file:
+                _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+            _set_schema(client, _NIGHTLY, form.nightly())
+            _set_schema(client, _EXPERIMENT, form.experiment(root, get_args(Profile)))
+            registered = automations.register(client, NAME)
+            _tell(client, root, limits, registered)
+    except PipelineError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ServiceUnavailable(f"Prefect's server does not take the deployment: {reason[:300]}") from error
+
+
+def _make_queues(client: SyncPrefectClient, limits: dict[str, int]) -> None:
+    """The work pool, and a queue in it for each deployment, with the number of runs that may work at a time."""
+    try:
+        client.read_work_pool(_POOL)
+    except ObjectNotFound:
+        _prefect("work-pool", "create", _POOL, "--type", "process")
+    found = client.request(
+        "POST", "/work_pools/{work_pool_name}/queues/filter", path_params={"work_pool_name": _POOL}, json={}
+    )
+    there = [queue["name"] for queue in found.json()]
+    for name, limit in limits.items():
+        if name in there:
+            path, body = {"work_pool_name": _POOL, "name": name}, {"concurrency_limit": limit}
+            client.request("PATCH", "/work_pools/{work_pool_name}/queues/{name}", path_params=path, json=body)
+        else:
+            client.create_work_queue(name=name, work_pool_name=_POOL, concurrency_limit=limit)
+
+
+@contextmanager
+def _with_schedules_as_they_are(client: SyncPrefectClient) -> Iterator[Path]:
+    """A copy of prefect.yaml in which each schedule is on or off as it is on the server, for `prefect deploy`.
+
+    Prefect sends what the file says at every deployment. So a schedule that somebody has switched on would be switched
+    off, and the runs that it has planned would go.
+    """
+    yaml = YAML()
+    tree = yaml.load(_FILE)
+    for deployment in tree["deployments"]:
+        if (there := _read(client, deployment["name"])) is None:
+            continue
+        active = {schedule.slug: schedule.active for schedule in there.schedules}
+        for schedule in deployment.get("schedules", []):
+            schedule["active"] = active.get(schedule["slug"], schedule["active"])
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, _FILE.name)
+        yaml.dump(tree, copy)
+        yield copy
+
+
+def _read(client: SyncPrefectClient, name: str) -> Any:
+    """The deployment on the server; None where there is none yet."""
+    try:
+        return client.read_deployment_by_name(f"{NAME}/{name}")
+    except ObjectNotFound:
+        return None
+
+
+def _set_schema(client: SyncPrefectClient, name: str, schema: form.Schema) -> None:
+    """Put the form's fields into a deployment, and let it plan the runs of its schedules again.
+
+    With each change of a deployment the server removes the planned runs, and plans others within a minute only.
+    """
+    deployment = _read(client, name)
+    path = {"id": str(deployment.id)}
+    # Left out, the limit of an earlier deployment would stay.
+    changed = {"parameter_openapi_schema": schema, "enforce_parameter_schema": True, "concurrency_limit": None}
+    client.request("PATCH", "/deployments/{id}", path_params=path, json=changed)
+    client.request("POST", "/deployments/{id}/schedule", path_params=path, json={})
+
+
+def _tell(client: SyncPrefectClient, root: Path, limits: dict[str, int], registered: list[str]) -> None:
     run = f"{os.path.relpath(sys.executable)} -m flows prefect"
-    print(f"""deployed {_DEPLOYMENT} to {hidden(os.environ["PREFECT_API_URL"])}
+    schedule = _read(client, _NIGHTLY).schedules[0]
+    page = prefect_server.form_page(os.environ["PREFECT_API_URL"], f"{NAME}/{_EXPERIMENT}")
+    other, word = ("pause", "off") if schedule.active else ("resume", "on")
+    print(f"""deployed to {hidden(os.environ["PREFECT_API_URL"])}
 
-a worker, which runs it:    {run} worker start --pool {_POOL}
-a run now:                  {run} deployment run {_DEPLOYMENT}
-switch the schedule on:     {run} deployment schedule resume {_DEPLOYMENT} {schedule}
-switch it off again:        {run} deployment schedule pause {_DEPLOYMENT} {schedule}""")
+{NAME}/{_NIGHTLY}      the folder as it is, one run at a time; its schedule is {"on" if schedule.active else "off"}
+{NAME}/{_EXPERIMENT}   other values, in a folder of its own; {limits[_EXPERIMENT]} at a time
+
+the form, for a run with other values:
+    {page}
+a worker, which runs what is asked for:
+    {run} worker start --pool {_POOL}
+a run of the folder now:
+    {run} deployment run {NAME}/{_NIGHTLY}
+switch the schedule {word}:
+    {run} deployment schedule {other} {NAME}/{_NIGHTLY} {schedule.id}
+
+automations:""")
+    for name in registered:
+        print(f"    {name.partition(': ')[2]}")
+    if not os.environ.get(automations.WEBHOOK):
+        print(f"    nobody is told of a failed run: for that, set {automations.WEBHOOK} and deploy again")
+    if git.ask(root, "status", "--porcelain", "--", str(paths.PARAMS)):
+        print(
+            f"\n{paths.PARAMS} has changes that are not committed: the form shows, and runs, the last commit's values"
+        )
 
 
-def _prefect(*arguments: str) -> str:
-    """Run a command of Prefect and return its output."""
+def _prefect(*arguments: str) -> None:
+    """Run a command of Prefect."""
     done = subprocess.run(
         ["prefect", *arguments],
         env={**os.environ, "PATH": search_path()},
@@ -60,7 +171,6 @@ def _prefect(*arguments: str) -> str:
     )
     if done.returncode != 0:
         raise ServiceUnavailable(f"prefect {' '.join(arguments)}: {(done.stdout + done.stderr).strip()}")
-    return done.stdout
 
 
 def _end(error: PipelineError) -> NoReturn:

@@ -36,8 +36,9 @@ class MlflowRun:
 def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Iterator[MlflowRun]:
     """Open an MLflow run for the block, publish what the stages have left in ``tree``, and end the run.
 
-    After an error the run is FAILED. It then holds only which stages ran and which failed: some files would be those
-    of an earlier run. After a cancellation it is KILLED. Where the flow itself was killed, the next run sets that.
+    A run in which no stage but an import ran, and whose results MLflow has already, is set aside. After an error the
+    run is FAILED. It then holds only which stages ran and which failed: some files would be those of an earlier run.
+    After a cancellation it is KILLED. Where the flow itself was killed, the next run sets that.
 
     Args:
         root: the user's repository, which has the tracking database.
@@ -62,6 +63,9 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Ite
         raise
     finally:
         tracker.end(run_id, status)
+        # In a copy of the repository the data is always imported.
+        if status == "FINISHED" and all(name.endswith(".dvc") for name in run.ran):
+            tracker.set_aside(tree, run_id)
 
 
 def _of_prefect() -> tuple[str, dict[str, str]]:

@@ -1,14 +1,28 @@
-"""Single values put over params.yaml for one run, typed so that Prefect's form has a field with its bounds for each."""
+"""Single values put over params.yaml for one run, each checked alone; the merged whole is checked by `profiles`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, create_model, model_serializer, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, create_model, model_serializer, model_validator
 
 from flows.profiles import nested
 from stages.params import whole
 from stages.params.section import Section
+
+#: How a form writes true and false, for a value of params.yaml and for an answer to a question.
+CHOICES = ("true", "false")
+ANSWERS = ("yes", "no")
+
+
+def _chosen(value: Any) -> Any:
+    words = dict(zip((*CHOICES, *ANSWERS), (True, False, True, False), strict=True))
+    return words.get(value, value) if isinstance(value, str) else value
+
+
+#: A boolean that a form offers as a choice. For a plain boolean Prefect's first form sends false where nobody has
+#: touched the field (PrefectHQ/prefect#12645), and the run would be of another value than its folder has.
+Choice = Annotated[bool, BeforeValidator(_chosen), WithJsonSchema({"type": "string", "enum": list(CHOICES)})]
 
 
 class _Given(Section):
@@ -37,7 +51,9 @@ def _partial(section: type[BaseModel], name: str) -> Any:
     fields: dict[str, Any] = {}
     for key, field in section.model_fields.items():
         kind: Any = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if kind is bool:
+            kind = Choice
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = _partial(kind, f"{name}{key.title()}")
         elif field.metadata:
             kind = Annotated[(kind, *field.metadata)]
@@ -51,7 +67,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class Overrides(_partial(whole.Params, "Values")):  # type: ignore[misc]
-    """Values of params.yaml by section, such as ``{"finetune": {"epochs": 3}}`` or ``{"finetune.epochs": 3}``."""
+    """Values of params.yaml, such as ``{"finetune": {"epochs": 3}}``, or by dotted key: ``{"finetune.epochs": 3}``."""
 
     @model_validator(mode="before")
     @classmethod

@@ -20,13 +20,13 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import profiles, waits, workspace
-from flows.dvc_cli import stages_in_order
+from flows import dvc_lock, profiles, waits, workspace
+from flows.dvc_cli import stages_in_order, up_to_date
 from flows.last_commit import Compared, with_last_commit
 from flows.markdown import cell, fenced
 from flows.mlflow_run import MlflowRun, mlflow_run
 from flows.outcome import kept, server_answers
-from flows.overrides import Overrides
+from flows.overrides import Choice, Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
@@ -35,6 +35,9 @@ from stages.common.secrecy import hidden
 from stages.params import whole
 from stages.running import inputs, misrecorded, summary
 from stages.running.inputs import Begun
+
+#: The name of the flow, of each of its three forms.
+NAME = "instruct-pipeline"
 
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
 Profile = Literal["current", "quick", "gpt2-medium"]
@@ -115,8 +118,8 @@ def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:
         raise StageFailed(stage, error.exit_code, f"{stage}: {error}")
 
 
-@flow(name="instruct-pipeline")
-def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force: bool = False) -> State[Any]:
+@flow(name=NAME)
+def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force: Choice = False) -> State[Any]:
     """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
 
     Args:
@@ -125,17 +128,45 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
     """
-    return kept(lambda: _pipeline(profile, overrides, force))
+    in_place = profile == profiles.CURRENT and not overrides.tree()
+    return kept(lambda: _pipeline(profile, overrides, force, in_place=in_place))
 
 
-def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]:
+@flow(name=NAME)
+def nightly(force: Choice = False) -> State[Any]:
+    """Bring the project's folder up to date, with params.yaml as it is; only what changed runs.
+
+    Args:
+        force: Run every stage, even if nothing has changed.
+    """
+    return kept(lambda: _pipeline("current", NOTHING, force, in_place=True, look_first=not force))
+
+
+@flow(name=NAME)
+def experiment(profile: Profile = "current", overrides: Overrides = NOTHING, force: Choice = False) -> State[Any]:
+    """Run the last commit with other values, in a folder of its own; the project's folder stays as it is.
+
+    Args:
+        profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.
+        overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}.
+        force: Run every stage, even if nothing has changed.
+    """
+    return kept(lambda: _pipeline(profile, overrides, force, in_place=False))
+
+
+def _pipeline(
+    profile: Profile, overrides: Overrides, force: bool, *, in_place: bool, look_first: bool = False
+) -> State[Any]:
+    """Run the stages; with ``look_first`` end at once, without a run in MLflow, where there is nothing to do."""
     root = Path.cwd()
     given: dict[str, str] = {}
     try:
-        with _tree(root, profile, overrides.tree()) as tree:
-            if isolated := tree != root:
+        with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
+            if isolated := not in_place:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
+            if look_first and up_to_date(tree):
+                return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
             order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
             with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id), begun) as run:
@@ -166,11 +197,13 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _tree(root: Path, profile: str, overrides: dict[str, Any]) -> Iterator[Path]:
+def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool) -> Iterator[Path]:
     """The folder that the stages run in: the user's own, or a copy of the last commit for a run with other values."""
-    if profile == profiles.CURRENT and not overrides:
+    if in_place:
         whole.load(root / "params.yaml")
-        with workspace.alone(root, log=get_run_logger().info):
+        log = get_run_logger().info
+        with workspace.alone(root, log=log):
+            dvc_lock.wait(root, log=log)
             yield root
     else:
         logger = get_run_logger()

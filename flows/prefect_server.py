@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import urllib.error
 import urllib.request
@@ -58,6 +59,23 @@ def _why(error: OSError | ValueError) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"it answered {error.code} {error.reason}"
     return "no http(s) URL" if isinstance(error, ValueError) else reason(error)
+
+
+def form_page(address: str, deployment: str) -> str | None:
+    """The page with the form of a deployment, or None where it is not on the server.
+
+    Prefect has two sets of pages. Those under /v2 are its newer ones, and refuse a wrong value at its field.
+
+    Args:
+        address: address of the API.
+        deployment: the flow's and the deployment's name, ``flow/deployment``.
+    """
+    try:
+        with urllib.request.urlopen(f"{address}/deployments/name/{deployment}", timeout=_SECONDS) as answer:  # noqa: S310
+            found = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return f"{address.removesuffix('/api')}/v2/deployments/deployment/{found['id']}/run"
 
 
 def _ask(address: str) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from flows import prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
@@ -29,6 +30,8 @@ from stages.running import streams
 from stages.running.tracking import tracker
 
 HOST = "127.0.0.1"
+#: The deployment with the form.
+EXPERIMENT = "instruct-pipeline/experiment"
 
 _GUARD = Path(__file__).with_name("guard.py")
 #: Seconds that a start may take. The first one creates the databases' tables, which is slow on a busy machine.
@@ -178,6 +181,8 @@ def main(arguments: list[str]) -> None:
             print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
             print(f"{server.name:8} {server.address}", flush=True)
+        form = prefect_server.form_page(f"{servers['Prefect'].address}/api", EXPERIMENT)
+        print(f"{'the form':8} {form or 'not there yet: make deploy'}", flush=True)
         print(f"\nto run on this server:  export PREFECT_API_URL={servers['Prefect'].address}/api", flush=True)
         print("Ctrl-C ends what was started", flush=True)
         while True:

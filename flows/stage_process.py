@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from flows import dvc_cli, waits
+from flows import dvc_cli, dvc_lock, waits
 from stages.common import paths
 from stages.common.errors import (
     RETRYABLE_EXIT_CODES,
@@ -110,6 +110,8 @@ def run_stage(
 ) -> StageResult:
     """Bring one stage up to date with `dvc repro --single-item`.
 
+    Where somebody else's DVC is at work on the same files, it waits for that, and tries again.
+
     Args:
         stage: name of a stage, or a .dvc file.
         root: folder of dvc.yaml.
@@ -122,7 +124,21 @@ def run_stage(
 
     Raises:
         StageFailed: the stage or DVC failed.
+        TemporaryFailure: another DVC is still at work after PIPELINE_WAIT_SECONDS.
     """
+    deadline = time.monotonic() + waits.longest()
+    while True:
+        dvc_lock.wait(root, log=log)
+        try:
+            return _run_stage(stage, root, log=log, force=force, variables=variables)
+        except StageFailed as error:
+            if not _BUSY.search(error.message) or time.monotonic() > deadline:
+                raise
+
+
+def _run_stage(
+    stage: str, root: Path, *, log: Callable[[str], None], force: bool, variables: Mapping[str, str] | None
+) -> StageResult:
     dvc_cli.repair_rwlock(root)
     command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()

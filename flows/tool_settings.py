@@ -19,6 +19,8 @@ _DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # With the default, memory, the slot of a killed holder stays taken for ever after a restart of the server.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # How often, in seconds, a flow says that it is alive; `flows.automations` marks those that no longer do.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
 }

@@ -1,4 +1,4 @@
-"""How long the flow waits for a stage, and before it runs one again; environment variables say otherwise.
+"""How long the flow waits: for a stage, for other runs, and before it tries again; environment variables say otherwise.
 
 Read when they are needed, not at import: a wrong variable is a user's mistake, and is told as one.
 """
@@ -28,6 +28,15 @@ def first_retry() -> float:
     return environment.seconds("PIPELINE_RETRY_SECONDS", 15.0)
 
 
+def longest() -> float:
+    """Seconds that a run may wait for others that work in the same folder (PIPELINE_WAIT_SECONDS); half a day.
+
+    Raises:
+        ConfigError: the variable is not a number of seconds.
+    """
+    return environment.seconds("PIPELINE_WAIT_SECONDS", 43_200.0)
+
+
 def check() -> None:
     """Refuse a wrong variable before anything runs.
 
@@ -36,3 +45,4 @@ def check() -> None:
     """
     grace()
     first_retry()
+    longest()

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import dvc_cli, profiles
+from flows import dvc_cli, profiles, waits
 from stages.common import paths
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import atomic_file
 from stages.common.locks import locked_if_possible, try_lock
 from stages.running import git
@@ -111,15 +111,24 @@ def alone(root: Path, *, log: Callable[[str], None]) -> Iterator[None]:
     Args:
         root: the folder.
         log: function that is called with messages for the user.
+
+    Raises:
+        TemporaryFailure: another one still works after PIPELINE_WAIT_SECONDS.
     """
     (root / paths.CACHE).mkdir(parents=True, exist_ok=True)
     descriptor = os.open(root / paths.CACHE / "in-place.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         waiting = False
+        deadline = time.monotonic() + waits.longest()
         while not try_lock(descriptor):
             if not waiting:
                 log("another run is at work in this folder: waiting for it to end")
             waiting = True
+            if time.monotonic() > deadline:
+                raise TemporaryFailure(
+                    f"{root}: another run is still at work after {waits.longest():.0f} s (PIPELINE_WAIT_SECONDS)",
+                    "wait for it or end it, then run the same command again",
+                )
             time.sleep(_POLL_SECONDS)
         yield
     finally:

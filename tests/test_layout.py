@@ -20,6 +20,7 @@ TESTS = ROOT / "tests"
 OF_MORE_THAN_A_MODULE = {
     "finetune/test_full_disks.py": "training with disks that are full",
     "finetune/test_book.py": "our training beside the loop of the book's package",
+    "flows/test_deployments.py": "both deployments on a Prefect server, with a worker",
     "flows/test_doors.py": "the flow by each of its doors",
     "flows/test_proxies.py": "the flow behind a proxy",
     "judge/judges/test_real_server.py": "the judges against real servers",
@@ -33,7 +34,8 @@ TESTED_ELSEWHERE = {
     "flows/__main__.py": "flows/test_doors.py",
     "flows/chat.py": "generate/test_conversation.py",
     "flows/command_line.py": "flows/test_pipeline.py",
-    "flows/deploy.py": "flows/test_doors.py",
+    "flows/automations.py": "flows/test_deployments.py",
+    "flows/deploy.py": "flows/test_deployments.py",
     "flows/dvc_cli.py": "flows/test_stage_process.py",
     "flows/guard.py": "flows/test_stage_process.py",
     "flows/mlflow_run.py": "running/tracking/test_tracker.py",

@@ -204,6 +204,23 @@ def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
     return next(iter(found), None)
 
 
+def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str] | None:
+    """Tag and delete a run, if another one that has finished has the same value of a tag.
+
+    Returns:
+        The id and the name of the other one; None where there is none.
+    """
+    experiment = _experiment(mlflow, whole.load(root / paths.PARAMS).profile, root)
+    value = mlflow.get_run(run_id).data.tags.get(tag, "")
+    same = f"tags.`{tag}` = '{value}' and attributes.status = 'FINISHED'"
+    earlier = [run.info for run in mlflow.search_runs([experiment], same) if run.info.run_id != run_id]
+    if not (value and earlier):
+        return None
+    mlflow.set_tag(run_id, "nothing-to-do", earlier[0].run_id)
+    mlflow.delete_run(run_id)
+    return str(earlier[0].run_id), str(earlier[0].run_name)
+
+
 def git_tags(root: Path) -> dict[str, str]:
     """The tags of the last commit; none without one."""
     return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))

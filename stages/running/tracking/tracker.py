@@ -41,6 +41,7 @@ __all__ = [
     "prepare",
     "publish",
     "publish_files",
+    "set_aside",
     "shown_uri",
     "stage",
     "stage_over",
@@ -168,6 +169,25 @@ def publish_files(root: Path, source: str) -> late.Late:
     except Exception as error:
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
         raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.why(error)}", fix) from error
+
+
+def set_aside(root: Path, run_id: str | None) -> None:
+    """Take a run out of MLflow's tables whose results are those of an earlier one: nothing was to be done in it.
+
+    It is tagged ``nothing-to-do`` with the earlier run's id, and deleted in MLflow's way: its own page stays, and it
+    can be restored.
+
+    Args:
+        root: folder with params.yaml, by whose profile the experiment is found.
+        run_id: result of `create_run`, which was published and has ended; with None this does nothing.
+    """
+    if run_id is None:
+        return
+    run = run_id
+    earlier = _safely(lambda: store.set_aside(store.client(root), run, root, published.TAG), END_SECONDS)
+    if earlier is not None:
+        with contextlib.suppress(OSError):  # a note for the summary
+            published.keep(root, *earlier)
 
 
 def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:

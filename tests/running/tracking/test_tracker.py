@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
 from flows.mlflow_run import mlflow_run
 from flows.stage_process import StageFailed
@@ -441,6 +442,20 @@ def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowCl
         "stage.split": "ran",
         "stage.tokenize": "failed",
     }
+
+
+def test_a_run_in_which_nothing_was_to_be_done_is_set_aside(project: Path, client: MlflowClient) -> None:
+    with mlflow_run(project, project, "first", Begun.of()) as run:
+        run.ran.add("judge")
+    with mlflow_run(project, project, "second", Begun.of()) as run:
+        run.ran.add("data.dvc")
+    (first,) = runs(client)
+    (second,) = client.search_runs([first.info.experiment_id], run_view_type=ViewType.DELETED_ONLY)
+    assert first.data.tags["prefect.flow_run_id"] == "first"
+    assert second.data.tags["prefect.flow_run_id"] == "second"
+    assert (second.data.tags["nothing-to-do"], second.info.status) == (first.info.run_id, "FINISHED")
+    # The summary still finds the results in MLflow.
+    assert tracker.store_lines(project, stays=True)[0].startswith("MLflow      sqlite:")
 
 
 def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Path, client: MlflowClient) -> None:

@@ -1,0 +1,293 @@
+"""The form of the deployment `experiment`: a field for each value of params.yaml, as JSON schema for Prefect's pages.
+
+A field says what params.yaml says of the value, and the value that the last commit has. None has a default: what is
+left alone is not sent, and stays as it is. `flows.overrides` reads what the form sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.overrides import ANSWERS, CHOICES
+from stages.common import paths
+from stages.common.errors import PipelineError
+from stages.params import whole
+from stages.running import git
+
+Schema = dict[str, Any]
+
+#: The values that people change, in the order of the form. They come before the sections with the others.
+FIRST = (
+    "finetune.epochs",
+    "finetune.learning_rate",
+    "finetune.batch_size",
+    "finetune.max_steps",
+    "finetune.seed",
+    "tokenize.prompt_style",
+    "tokenize.loss_on",
+    "generate.temperature",
+    "judge.backend",
+    "judge.model",
+)
+
+#: Titles that do not follow from the key.
+_TITLES = {
+    "profile": "MLflow experiment",
+    "download": "More of the data and the model",
+    "download.data.sha256": "SHA-256 of the data",
+    "download.data.source": "Data source",
+    "download.model.weights": "Weights to start from",
+    "download.model.n_layer": "Transformer blocks",
+    "download.model.n_head": "Attention heads",
+    "download.model.n_embd": "Embedding width",
+    "download.model.n_positions": "Longest sequence in tokens",
+    "download.model.repo": "Repository or folder",
+    "download.model.sha256": "SHA-256 of model.safetensors",
+    "download.model.config_sha256": "SHA-256 of config.json",
+    "download.tokenizer.source": "Source of the tokenizer",
+    "split": "The split",
+    "split.train": "Share of train rows",
+    "split.test": "Share of test rows",
+    "tokenize": "More of the tokenization",
+    "tokenize.context_length": "Context length in tokens",
+    "tokenize.loss_on": "Loss over",
+    "finetune": "More of the training",
+    "finetune.accumulate": "Gradient accumulation",
+    "finetune.decay": "Weight decay on",
+    "finetune.schedule": "Learning rate schedule",
+    "finetune.clip_norm": "Gradient clipping",
+    "finetune.lora": "LoRA",
+    "finetune.devices": "World size",
+    "finetune.parallel": "Parallelism",
+    "finetune.eval_every": "Steps between evaluations",
+    "finetune.patience": "Patience of early stopping",
+    "finetune.seed": "Seed of the training",
+    "generate": "More of the answers",
+    "generate.models": "Models that answer",
+    "generate.max_new_tokens": "Longest answer in tokens",
+    "generate.temperature": "Temperature of the answers",
+    "generate.top_k": "Top-k",
+    "generate.top_p": "Top-p",
+    "judge": "More of the judge",
+    "judge.backend": "Judge",
+    "judge.model": "Model of the judge",
+    "judge.num_ctx": "Context length",
+    "judge.num_predict": "Longest verdict in tokens",
+    "judge.repeats": "Scores of each answer",
+    "judge.parallel": "Concurrent calls",
+    "judge.max_invalid": "Largest share without a score",
+    "judge.calibration": "Human labels",
+}
+
+
+def experiment(root: Path, profile_names: tuple[str, ...]) -> Schema:
+    """The schema of the parameters of a run with values of its own.
+
+    Args:
+        root: folder of the project.
+        profile_names: the profiles that are offered.
+    """
+    fields = {
+        "profile": {
+            "title": "Profile",
+            "description": "Values of a file in profiles/ put over params.yaml. Nothing chosen, or current: none.",
+            "type": "string",
+            "enum": list(profile_names),
+        },
+        "overrides": _Fields(root).all(),
+        "force": _force(),
+    }
+    return _object(fields, title="Parameters")
+
+
+def nightly() -> Schema:
+    """The schema of the parameters of a run of the folder as it is."""
+    return _object({"force": _force()}, title="Parameters")
+
+
+def committed(root: Path) -> str:
+    """The text of params.yaml in the last commit, of which runs with other values are; else that of the file."""
+    try:
+        return git.do(root, "show", f"HEAD:./{paths.PARAMS}", fix="git status")
+    except PipelineError:
+        return (root / paths.PARAMS).read_text(encoding="utf-8")
+
+
+def comments(text: str) -> dict[str, str]:
+    r"""The comment of each key of params.yaml, by dotted key.
+
+    A comment is that of the keys below it, up to the next comment or the end of their section.
+
+    >>> comments("a:\n  # One,\n  # two.\n  b: 1\n  c: 2\nd: 3\n")
+    {'a.b': 'One, two.', 'a.c': 'One, two.'}
+    """
+    found: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    said: dict[int, str] = {}
+    block: list[str] = []
+    for line in text.splitlines():
+        if comment := re.match(r"\s*#\s?(.*)", line):
+            block.append(comment[1])
+        elif not line.strip():
+            block = []
+        elif key := re.match(r"( *)([\w-]+):", line):
+            indent = len(key[1])
+            above = [*(one for one in above if one[0] < indent), (indent, key[2])]
+            said = {at: words for at, words in said.items() if at <= indent}
+            if block:
+                said[indent] = " ".join(" ".join(block).split())
+            block = []
+            if indent in said:
+                found[".".join(name for _, name in above)] = said[indent]
+    return found
+
+
+class _Fields:
+    """Makes the fields of params.yaml.
+
+    Args:
+        root: folder of the project.
+    """
+
+    def __init__(self, root: Path) -> None:
+        text = committed(root)
+        self._comments = comments(text)
+        self._tree = _values(text)
+
+    def all(self) -> Schema:
+        """The field of ``overrides``: the first ones by dotted key, then the sections with the others.
+
+        A value may also be given in the other way, by section or by dotted key. That is not in the form but in
+        ``patternProperties``, which Prefect's server checks and its pages do not show.
+        """
+        dotted = {key: self._leaf(key, _field(key)) for key in _leaves(whole.Params)}
+        fields = {key: dotted[key] for key in FIRST}
+        fields |= {key: self._section(key) for key in _sections()}
+        fields["profile"] = dotted["profile"]
+        others = {key: field for key, field in dotted.items() if key not in fields}
+        described = "Leave a field alone to keep its value. The run is of the last commit, in a folder of its own."
+        return _object(fields, title="Values", description=described) | _hidden(others)
+
+    def _section(self, key: str) -> Schema:
+        fields: dict[str, Schema] = {}
+        hidden: dict[str, Schema] = {}
+        for name, field in _model(key).model_fields.items():
+            inner = f"{key}.{name}"
+            is_section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            made = self._section(inner) if is_section else self._leaf(inner, field)
+            (hidden if inner in FIRST else fields)[name] = made
+        return _object(fields, title=_title(key)) | _hidden(hidden)
+
+    def _leaf(self, key: str, field: FieldInfo) -> Schema:
+        kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        schema: Schema = {"type": "string", "enum": list(CHOICES)} if kind is bool else _inline(kind)
+        said = f"{_now(self._tree, key)} {self._comments.get(key, '')} In params.yaml: {key}"
+        return schema | {"title": _title(key), "description": said}
+
+
+def _inline(kind: Any) -> Schema:
+    """The schema of a type, without references: Prefect's pages look for them elsewhere.
+
+    Where null is a value too, the pages show a tab for each of both, with its title.
+    """
+    made = TypeAdapter(kind).json_schema()
+    definitions = made.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, dict):
+            if reference := part.get("$ref"):
+                return resolved(definitions[reference.rpartition("/")[2]])
+            return {key: resolved(one) for key, one in part.items()}
+        return [resolved(one) for one in part] if isinstance(part, list) else part
+
+    found: Schema = resolved(made)
+    for one in found.get("anyOf", []):
+        one["title"] = "null" if one["type"] == "null" else "a value"
+    return found
+
+
+def _force() -> Schema:
+    described = "Run every stage, even if nothing has changed. Nothing chosen: only what has changed."
+    return {"title": "Force", "description": described, "type": "string", "enum": list(ANSWERS)}
+
+
+def _object(fields: Mapping[str, Schema], *, title: str, description: str = "") -> Schema:
+    """An object with these fields and no others, in this order."""
+    placed = {name: {**field, "position": position} for position, (name, field) in enumerate(fields.items())}
+    made: Schema = {"type": "object", "title": title, "properties": placed, "additionalProperties": False}
+    return made | ({"description": description} if description else {})
+
+
+def _hidden(fields: Mapping[str, Schema]) -> Schema:
+    return {"patternProperties": {f"^{re.escape(name)}$": field for name, field in fields.items()}} if fields else {}
+
+
+def _sections() -> list[str]:
+    return [key for key in whole.Params.model_fields if key != "profile"]
+
+
+def _model(key: str) -> type[BaseModel]:
+    """The class of a section, by its dotted key."""
+    found: Any = whole.Params
+    for part in key.split("."):
+        found = found.model_fields[part].annotation
+    assert isinstance(found, type)
+    assert issubclass(found, BaseModel)
+    return found
+
+
+def _field(key: str) -> FieldInfo:
+    section, _, name = key.rpartition(".")
+    return (_model(section) if section else whole.Params).model_fields[name]
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key that has a value, in the order of params.yaml; a section that may be null is a value."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _leaves(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _values(text: str) -> Mapping[str, Any]:
+    """The tree of params.yaml; empty where the file is no YAML."""
+    try:
+        found = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _now(tree: Mapping[str, Any], key: str) -> str:
+    """The value of a dotted key, as params.yaml writes it."""
+    found: Any = tree
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return "Not set."
+        found = found[part]
+    return f"Now {_yaml(found)}."
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def _title(key: str) -> str:
+    name = key.rpartition(".")[2].replace("_", " ")
+    return _TITLES.get(key, name[:1].upper() + name[1:])

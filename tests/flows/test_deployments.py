@@ -1,0 +1,306 @@
+"""Both deployments on a Prefect server, with a worker: what is asked for runs, in order, and nothing hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows import prefect_server, profiles, servers
+from stages.params import reading
+from tests import flow_project
+from tests.flow_project import Project, gone
+from tests.flows.test_form import CHANGED, POSTED
+
+pytestmark = pytest.mark.slow
+
+_WORKER = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
+
+#: Put before the fake stages: they keep the params.yaml that they have seen, and hold a made-up GPU.
+_STAGE = """
+import os, shutil, sys
+from pathlib import Path
+
+kept = Path(os.environ["FAKE_STAGES"]) / "params"
+kept.mkdir(exist_ok=True)
+shutil.copy("params.yaml", kept / f"{os.environ['PREFECT__FLOW_RUN_ID']}-{sys.argv[1]}.yaml")
+from stages.running import gpu
+
+lease = gpu.lease()
+cards = lease.__enter__()
+(kept / f"{os.environ['PREFECT__FLOW_RUN_ID']}-{sys.argv[1]}.cards").write_text(",".join(cards))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        started = servers.start_prefect(servers.free_port(0))
+        with servers.running(started):
+            yield f"{started.address}/api"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
+    code = project.root / "stage.py"
+    code.write_text(_STAGE + code.read_text())
+    project.git("commit", "-qam", "a stage that keeps its values")
+    return project
+
+
+@pytest.fixture
+def project(template: Project, tmp_path: Path, server: str) -> Project:
+    """A project of two made-up GPUs, which the server knows no other project beside."""
+    made = flow_project.copy(template, tmp_path)
+    made.env |= {
+        "PREFECT_API_URL": server,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PIPELINE_GPUS": "GPU-a,GPU-b",
+        "PIPELINE_GPU_LOCKS": str(tmp_path / "locks"),
+    }
+    return made
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds: runs of a server, a worker and a flow take minutes on a busy machine."""
+    flow_project.wait_until(condition, 400)
+
+
+def request(server: str, path: str, body: Any = None, *, method: str = "") -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(
+        server + path, data, {"Content-Type": "application/json"}, method=method or ("GET" if data is None else "POST")
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def deploy(project: Project, **variables: str) -> str:
+    done = project.python("-m", "flows.deploy", **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def deployment(server: str, name: str) -> Any:
+    return request(server, f"/deployments/name/instruct-pipeline/{name}")
+
+
+def start(server: str, of: str, /, **body: Any) -> str:
+    """Ask for a run of a deployment, and return its id."""
+    return str(request(server, f"/deployments/{deployment(server, of)['id']}/create_flow_run", body)["id"])
+
+
+def states(server: str, *runs: str) -> list[str]:
+    return [request(server, f"/flow_runs/{run}")["state_type"] for run in runs]
+
+
+def planned(server: str) -> list[str]:
+    """The times of the runs that are planned, by a schedule."""
+    found = request(server, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
+    return sorted(run["expected_start_time"] for run in found if run["auto_scheduled"])
+
+
+def messages(server: str, run: str) -> list[str]:
+    found = request(server, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+    return [line["message"] for line in found]
+
+
+def the_flow_of(run: str) -> psutil.Process:
+    """The process of a run: the one that starts the stages."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == run and "prefect" in " ".join(process.cmdline()):
+                return process
+    raise AssertionError(f"run {run} has no process")
+
+
+def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(project: Project, server: str) -> None:
+    first = deploy(project)
+    nightly, experiment = deployment(server, "nightly"), deployment(server, "experiment")
+    (schedule,) = nightly["schedules"]
+    assert (schedule["active"], planned(server)) == (False, [])
+    assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force"]
+    assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force"]
+    assert f"/v2/deployments/deployment/{experiment['id']}/run\n" in first
+    assert prefect_server.form_page(server, "instruct-pipeline/experiment") in first
+    queues = request(server, "/work_pools/local/queues/filter", {})
+    limits = {queue["name"]: queue["concurrency_limit"] for queue in queues}
+    assert limits == {"default": None, "nightly": 1, "experiment": 2}
+    automations = request(server, "/automations/filter", {})
+    assert len(automations) == 2
+
+    (resume,) = [line.split()[-5:] for line in first.splitlines() if " schedule resume " in line]
+    assert project.python("-m", "flows", "prefect", *resume).returncode == 0
+    wait_until(lambda: planned(server))
+    before = planned(server)
+    request(server, f"/automations/{automations[0]['id']}", {"enabled": False}, method="PATCH")
+    # As an earlier version of prefect.yaml set it.
+    request(server, f"/deployments/{nightly['id']}", {"concurrency_limit": 1}, method="PATCH")
+    wait_until(lambda: planned(server))
+    text = (project.root / "params.yaml").read_text()
+    (project.root / "params.yaml").write_text(text.replace("  epochs: 6", "  epochs: 9"))
+    project.git("commit", "-qam", "more epochs")
+
+    second = deploy(project, PIPELINE_GPUS="GPU-a")
+    assert deployment(server, "nightly")["global_concurrency_limit"] is None
+    (again,) = deployment(server, "nightly")["schedules"]
+    assert (again["id"], again["active"], planned(server)) == (schedule["id"], True, before)
+    assert "its schedule is on" in second
+    assert " schedule pause " in second
+    fields = deployment(server, "experiment")["parameter_openapi_schema"]["properties"]["overrides"]["properties"]
+    assert fields["finetune.epochs"]["description"].startswith("Now 9. ")
+    known = {one["id"]: one["enabled"] for one in request(server, "/automations/filter", {})}
+    assert known == {one["id"]: one["id"] != automations[0]["id"] for one in automations}
+    queues = request(server, "/work_pools/local/queues/filter", {})
+    assert {queue["name"]: queue["concurrency_limit"] for queue in queues} == limits | {"experiment": 1}
+
+    request(server, f"/automations/{automations[0]['id']}", {"enabled": True}, method="PATCH")
+    schedules = f"/deployments/{nightly['id']}/schedules/{schedule['id']}"
+    request(server, schedules, {"active": False}, method="PATCH")
+
+
+def test_what_the_pages_post_is_what_runs(project: Project, server: str) -> None:
+    # A stage that ran before would come from DVC's cache, and show nothing.
+    pipeline = project.root / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("  zeta:\n", "  zeta:\n    always_changed: true\n"))
+    project.git("commit", "-qam", "a stage that always runs")
+    deploy(project)
+    own = reading.flatten(profiles.overlaid(project.root, "current", {}))
+    with project.start(*_WORKER):
+        posted = {body: start(server, "experiment", **POSTED[body]) for body in POSTED if "many" not in body}
+        wait_until(lambda: set(states(server, *posted.values())) == {"COMPLETED"})
+    assert len(posted) == 4
+    for body, run in posted.items():
+        used = reading.plain(reading.read_yaml(project.todo / "params" / f"{run}-zeta.yaml"))
+        assert reading.flatten(used) == own | CHANGED[body.split()[1]], body
+    with pytest.raises(urllib.error.HTTPError, match="409"):
+        start(server, "experiment", parameters={"overrides": {"finetune.epochs": 0}})
+    with pytest.raises(urllib.error.HTTPError, match="409"):
+        start(server, "nightly", parameters={"overrides": {"finetune.epochs": 3}})
+
+
+def test_as_many_runs_as_gpus_in_the_order_asked_and_a_killed_holder_frees(project: Project, server: str) -> None:
+    deploy(project)
+    project.tell("zeta", *["wait"] * 4)
+    seeds = [{"parameters": {"overrides": {"split": {"seed": seed}}}} for seed in (1, 2, 3, 4)]
+    with project.start(*_WORKER):
+        runs = [start(server, "experiment", **seed) for seed in seeds]
+        cards = [project.todo / "params" / f"{run}-zeta.cards" for run in runs]
+        wait_until(lambda: cards[0].exists() and cards[1].exists())
+        assert {card.read_text() for card in cards[:2]} == {"GPU-a", "GPU-b"}
+        assert states(server, *runs) == ["RUNNING", "RUNNING", "SCHEDULED", "SCHEDULED"]
+        assert messages(server, runs[2]) == messages(server, runs[3]) == []
+
+        the_flow_of(runs[0]).kill()
+        wait_until(lambda: cards[2].exists())
+        assert cards[2].read_text() == cards[0].read_text()
+        assert states(server, *runs) == ["CRASHED", "RUNNING", "RUNNING", "SCHEDULED"]
+        project.go_on("zeta")
+        wait_until(lambda: states(server, *runs) == ["CRASHED", *["COMPLETED"] * 3])
+    assert project.git("status", "--porcelain", "--untracked-files=no") == ""
+
+
+class _Receiver(http.server.BaseHTTPRequestHandler):
+    """Keeps what is posted to it."""
+
+    told: list[str]
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.told.append(body["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[str]]]:
+    """An address that takes messages, and the messages that have come."""
+    told: list[str] = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("R", (_Receiver,), {"told": told})) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}/hook", told
+        served.shutdown()
+
+
+#: The automations, with as little patience as the reports of a flow allow, which come every 30 seconds at most.
+_QUICK = """
+from prefect.client.orchestration import get_client
+from flows import automations
+with get_client(sync_client=True) as client:
+    automations.register(client, "instruct-pipeline", silent=50, not_begun=180)
+"""
+
+
+def test_a_run_whose_worker_was_killed_is_crashed_and_told_of_and_the_next_one_starts(
+    project: Project, server: str, receiver: tuple[str, list[str]]
+) -> None:
+    address, told = receiver
+    deploy(project, PIPELINE_WEBHOOK=address)
+    assert project.python("-c", _QUICK, PIPELINE_WEBHOOK=address).returncode == 0
+    # As a worker leaves it that is killed after it has taken a run.
+    taken = start(server, "experiment", name="taken")
+    request(server, f"/flow_runs/{taken}/set_state", {"state": {"type": "PENDING"}})
+    project.tell("zeta", "wait")
+    with project.start(*_WORKER):
+        # What the automation does to a run whose machine has slept: it goes on, and ends as it ends.
+        asleep = start(server, "experiment", name="asleep")
+        project.hanging("zeta")
+        request(server, f"/flow_runs/{asleep}/set_state", {"state": {"type": "CRASHED", "name": "Crashed"}})
+        project.go_on("zeta")
+        wait_until(lambda: states(server, asleep) == ["COMPLETED"])
+    (project.todo / "zeta.pid").unlink()
+    project.tell("zeta", "hang")
+    with project.start(*_WORKER) as worker:
+        zombie = start(server, "nightly", name="the zombie", parameters={"force": "yes"})
+        stage = project.hanging("zeta")
+        flow = the_flow_of(zombie)
+        worker.send_signal(signal.SIGKILL)
+        flow.kill()
+        wait_until(lambda: gone(stage))
+    later = start(server, "nightly", name="later")
+    with project.start(*_WORKER):
+        wait_until(lambda: states(server, zombie, taken) == ["CRASHED", "CRASHED"])
+        wait_until(lambda: states(server, later) == ["COMPLETED"])
+    assert request(server, f"/flow_runs/{zombie}")["state"]["message"].startswith("no sign of life for 50 s: ")
+    assert request(server, f"/flow_runs/{taken}")["state"]["message"].startswith("not started in 180 s: ")
+    crashed = {f"instruct-pipeline: run {name} is Crashed" for name in ("asleep", "taken", "the zombie")}
+    wait_until(lambda: crashed <= {line.splitlines()[0] for line in told})
+    # Neither of the runs that have ended was touched, long after the automations have looked.
+    assert states(server, asleep, later) == ["COMPLETED", "COMPLETED"]
+    answer = request(server, f"/flow_runs/{later}/set_state", {"state": {"type": "CRASHED", "name": "Crashed"}})
+    assert (answer["status"], states(server, later)) == ("ABORT", ["COMPLETED"])
+
+
+def test_a_run_that_finds_nothing_to_do_makes_no_second_run_in_mlflow(project: Project, server: str) -> None:
+    del project.env["MLFLOW_TRACKING_URI"]
+    deploy(project)
+    with project.start(*_WORKER):
+        for name in ("nightly", "experiment"):
+            runs = []
+            for _ in range(2):
+                runs.append(start(server, name))
+                wait_until(lambda runs=runs: states(server, *runs) == ["COMPLETED"] * len(runs))
+            second = request(server, f"/flow_runs/{runs[1]}")["state"]["message"]
+            assert second.startswith("everything is up to date" if name == "nightly" else "1 of 3 stages ran")
+    code = (
+        "from mlflow import MlflowClient; from mlflow.entities import ViewType; c = MlflowClient('sqlite:///mlflow.db')\n"
+        "e = [x.experiment_id for x in c.search_experiments()]\n"
+        "print(len(c.search_runs(e)), [bool(r.data.tags.get('nothing-to-do')) for r in"
+        " c.search_runs(e, run_view_type=ViewType.DELETED_ONLY)])"
+    )
+    assert project.python("-c", code).stdout == "1 [True, True]\n"

@@ -1,0 +1,156 @@
+"""The fields of the form, and what both of Prefect's pages send from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from flows import form, profiles
+from flows.overrides import Overrides
+from flows.pipeline import experiment, nightly, pipeline
+from stages.params import reading, whole
+from tests.root import ROOT
+
+POSTED = json.loads((ROOT / "tests" / "fixtures" / "forms.json").read_text(encoding="utf-8"))["posted"]
+CHANGED: dict[str, dict[str, Any]] = {
+    "untouched": {},
+    "filled": {"finetune.epochs": 2, "finetune.drop_last": False},
+    "many": {
+        "finetune.epochs": 2,
+        "finetune.learning_rate": 0.001,
+        "judge.backend": "ollama",
+        "judge.model": "llama3.1",
+        "generate.models": ["tuned"],
+        "judge.parallel": 2,
+        "finetune.patience": None,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> form.Schema:
+    return form.experiment(ROOT, ("current", "quick"))
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a schema."""
+    if isinstance(schema, dict):
+        yield schema
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts(part)
+
+
+def fields(schema: form.Schema, prefix: str = "") -> Iterator[tuple[str, form.Schema]]:
+    """The dotted key and the schema of each field that the form shows below ``overrides``, in the form's order."""
+    for name, field in sorted(schema["properties"].items(), key=lambda item: item[1]["position"]):
+        if "properties" in field:
+            yield from fields(field, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+@pytest.mark.parametrize("page", ["V1", "V2"])
+def test_what_a_page_posts_is_what_was_asked_for(schema: form.Schema, page: str, kind: str) -> None:
+    parameters = POSTED[f"{page} {kind}"]["parameters"]
+    Draft202012Validator(schema).validate(parameters)
+    asked = experiment.validate_parameters(parameters)
+    before = reading.flatten(profiles.overlaid(ROOT, "current", {}))
+    after = reading.flatten(profiles.overlaid(ROOT, "current", asked["overrides"].tree()))
+    assert asked["profile"] == "current"
+    assert asked["force"] is (kind == "many")
+    assert after == before | CHANGED[kind]
+    assert asked["overrides"].tree() == profiles.nested(CHANGED[kind])
+
+
+@pytest.mark.parametrize("flow", [pipeline, nightly, experiment])
+def test_no_boolean_is_in_a_schema_which_a_page_would_send_without_being_asked(flow: Any, schema: form.Schema) -> None:
+    for made in (schema, form.nightly(), flow.parameters.model_dump()):
+        assert not [part for part in parts(made) if part.get("type") == "boolean"]
+    for made in (schema, form.nightly()):
+        assert not [part for part in parts(made) if "default" in part or "$ref" in part]
+
+
+def test_the_values_that_people_change_come_first_and_every_value_comes_once(schema: form.Schema) -> None:
+    keys = [key for key, _ in fields(schema["properties"]["overrides"])]
+    assert tuple(keys[:10]) == form.FIRST
+    assert len(form.FIRST) == 10
+    leaves = [key for key in whole.known_keys() if not any(other.startswith(f"{key}.") for other in whole.known_keys())]
+    shown = {"finetune.lora": ["rank", "alpha", "targets"], "judge.calibration": ["source", "sha256"]}
+    inner = {f"{key}.{name}" for key, names in shown.items() for name in names}
+    assert sorted(keys) == sorted({*leaves, *shown} - inner)
+
+
+def test_a_field_has_the_comment_and_the_present_value_and_a_title_to_read(schema: form.Schema) -> None:
+    found = dict(fields(schema["properties"]["overrides"]))
+    assert found["finetune.epochs"] == {
+        "type": "integer",
+        "minimum": 1,
+        "title": "Epochs",
+        "description": "Now 6. Passes over the train rows, unless max_steps, a number of optimiser steps, ends the "
+        "training earlier. In params.yaml: finetune.epochs",
+        "position": 0,
+    }
+    assert [one["title"] for one in found["finetune.max_steps"]["anyOf"]] == ["a value", "null"]
+    assert found["finetune.drop_last"]["enum"] == ["true", "false"]
+    assert found["finetune.drop_last"]["description"].startswith("Now true. Rows of an optimiser step. ")
+    assert found["generate.models"]["description"].startswith("Now [base, tuned]. Models that answer: ")
+    assert found["finetune.lora"]["description"].startswith("Now null. LoRA: train low-rank updates ")
+    assert all(field["description"].startswith("Now ") for field in found.values())
+    assert not [field["title"] for field in found.values() if "_" in field["title"] or field["title"][0].islower()]
+
+
+def test_the_values_are_those_of_the_last_commit_or_else_of_the_file(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("  epochs: 6", "  epochs: 9")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    found = dict(fields(form.experiment(tmp_path, ("current",))["properties"]["overrides"]))
+    assert found["finetune.epochs"]["description"].startswith("Now 9. ")
+    (tmp_path / "params.yaml").write_text("finetune: [", encoding="utf-8")
+    found = dict(fields(form.experiment(tmp_path, ("current",))["properties"]["overrides"]))
+    assert found["finetune.epochs"]["description"].startswith("Not set. ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"finetune.epochs": 0},
+        {"finetune": {"epochs": 0}},
+        {"judge.retries": 21},
+        {"judge": {"retries": 21}},
+        {"finetune": {"drop_last": "maybe"}},
+        {"finetune.epochs": "3"},
+        {"finetune.epocs": 3},
+        {"tokenize": {"prompt_style": "chatml"}},
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_server_however_its_key_is_written(
+    schema: form.Schema, wrong: dict[str, Any]
+) -> None:
+    assert not Draft202012Validator(schema).is_valid({"overrides": wrong})
+
+
+def test_every_value_can_be_given_by_section_and_by_dotted_key(schema: form.Schema) -> None:
+    values = reading.flatten(reading.plain(reading.read_yaml(ROOT / "params.yaml")))
+    for key, value in values.items():
+        # As a form or JSON has it.
+        sent = str(value).lower() if isinstance(value, bool) else value
+        for given in ({key: sent}, profiles.nested({key: sent})):
+            Draft202012Validator(schema).validate({"overrides": given})
+            assert Overrides(**given).tree() == profiles.nested({key: value})
+
+
+def test_a_run_of_the_folder_takes_no_other_values() -> None:
+    checked = Draft202012Validator(form.nightly())
+    assert checked.is_valid({"force": "yes"})
+    assert not checked.is_valid({"overrides": {"finetune": {"epochs": 3}}})
+    assert not checked.is_valid({"profile": "quick"})
+
+
+def test_a_comment_is_that_of_the_keys_below_it() -> None:
+    text = "# Of the file.\n\na:\n  # One,\n  # two.\n  b:\n  - 1\n  c:\n\n  # Three.\n  d:\n    e: 4\nf: 5\n"
+    assert form.comments(text) == {"a.b": "One, two.", "a.c": "One, two.", "a.d": "Three."}
