@@ -20,7 +20,7 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import profiles, waits, workspace
+from flows import ahead, profiles, waits, workspace
 from flows.dvc_cli import stages_in_order
 from flows.last_commit import Compared, with_last_commit
 from flows.markdown import cell, fenced
@@ -29,10 +29,11 @@ from flows.outcome import kept, server_answers
 from flows.overrides import Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError, InputOutputError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.params import whole
 from stages.running import inputs, summary
+from stages.running.checks.preflight import VARIABLE, Mode, is_absent
 from stages.running.inputs import Begun
 
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
@@ -94,6 +95,8 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
             _kills[str(this_task_run.id)] += 1
             error.may_be_retried = _kills[str(this_task_run.id)] < _TRIES_WHEN_KILLED
             error.message += "" if error.may_be_retried else _MEMORY
+        if error.exit_code == ServiceUnavailable.exit_code and is_absent(stage, Path(tree)):
+            error.may_be_retried = False
         if error.may_be_retried and attempt <= _RETRIES:
             wait = waits.first_retry() * 2 ** (attempt - 1)
             most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
@@ -112,7 +115,12 @@ def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:
 
 
 @flow(name="instruct-pipeline")
-def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force: bool = False) -> State[Any]:
+def pipeline(
+    profile: Profile = "current",
+    overrides: Overrides = NOTHING,
+    force: bool = False,
+    preflight: Literal["fail", "warn"] = "fail",
+) -> State[Any]:
     """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
 
     Args:
@@ -120,11 +128,13 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
+        preflight: Where something that the run needs is missing, such as the judge: begin nothing ("fail"), or say so
+            and run what can be run ("warn").
     """
-    return kept(lambda: _pipeline(profile, overrides, force))
+    return kept(lambda: _pipeline(profile, overrides, force, preflight))
 
 
-def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]:
+def _pipeline(profile: Profile, overrides: Overrides, force: bool, preflight: Mode) -> State[Any]:
     root = Path.cwd()
     given: dict[str, str] = {}
     try:
@@ -132,9 +142,11 @@ def _pipeline(profile: Profile, overrides: Overrides, force: bool) -> State[Any]
             if isolated := tree != root:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
+            ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
             with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id)) as run:
+                run.variables[VARIABLE] = "off"
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run, begun)

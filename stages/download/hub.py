@@ -106,6 +106,40 @@ class Repository:
             return False
         return True
 
+    def length(self, file: str, seconds: float) -> int | None:
+        """Bytes of a file on the hub, which is asked for its headers alone; None if the hub has no such file.
+
+        Args:
+            file: name of the file.
+            seconds: longest wait for the answer.
+
+        Raises:
+            TimeoutError: the hub has not answered in time.
+            ServiceUnavailable, ConfigError: as `fetch_model`.
+        """
+        import httpx2
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        url = self._url(file)
+        proxy = proxy_for(url)
+        try:
+            with self._measured(file, proxy):
+                return int(get_hf_file_metadata(url, timeout=seconds).size or 0)
+        except RemoteEntryNotFoundError:
+            return None
+        except httpx2.TimeoutException as error:
+            raise TimeoutError(f"{url}: no answer within {seconds:g} s") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise _explain(error, url, proxy) from error
+
+    def cached(self, file: str) -> Path | None:
+        """The path of a file in the hub's cache; None if it is not there. The hub is not asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self._repo, file, revision=self._revision)
+        return Path(found) if isinstance(found, str) else None
+
     def renew(self, paths: Sequence[Path]) -> bool:
         """Remove files from the hub's cache that are damaged, so that they are downloaded again.
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Protocol
 
-from stages.gpt2.model import GPT2Config
 from stages.params.generate import Generate
 from stages.running.out_of_memory import explained, size
 
 
-def shortage_explained(
-    sizes: GPT2Config, settings: Generate, *, rows: int, longest: int
-) -> AbstractContextManager[None]:
+class Sizes(Protocol):
+    """The sizes of a GPT-2."""
+
+    @property
+    def n_layer(self) -> int:
+        """Transformer blocks."""
+
+    @property
+    def n_embd(self) -> int:
+        """Width."""
+
+    @property
+    def n_positions(self) -> int:
+        """The longest sequence, in tokens."""
+
+
+def shortage_explained(sizes: Sizes, settings: Generate, *, rows: int, longest: int) -> AbstractContextManager[None]:
     """Turn a shortage of memory within the block into a ConfigError that says what to lower.
 
     Args:
@@ -34,7 +48,7 @@ def shortage_explained(
     return explained(explain)
 
 
-def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:
+def cache_bytes(sizes: Sizes, settings: Generate, rows: int, longest: int) -> int:
     """Bytes of the keys and values of ``rows`` rows at their longest, in bf16 if the settings say so, else in fp32."""
     width = 2 if settings.precision == "bf16" else 4
     length = min(longest + settings.max_new_tokens, sizes.n_positions)

@@ -25,6 +25,7 @@ from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
+from stages.running.checks import preflight
 from stages.running.environment import dvc_runs, worker
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
@@ -94,6 +95,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
             _leave_quickly(stage)
             orphans.end_with_dvc()
         writable.check(stage)
+        if worker() is None:
+            preflight.look_once(stage)
         held.hold(stage)
         main()
         held.check()
