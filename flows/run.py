@@ -33,10 +33,10 @@ def main() -> None:
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     dvc_cli.check_repository(root) if asked.in_place else workspace.check_commit(root)
+    ahead.look(root, asked)
     if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return
-    ahead.look(root, asked)
     waits.check()
     prefect_server.check()
     sys.exit(_supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]]))

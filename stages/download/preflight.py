@@ -1,4 +1,4 @@
-"""What the download needs, looked at before a run: `python -m stages.download.preflight` prints a row of JSON for each.
+"""What the download needs, looked at before a run (`stages.running.checks.asking`).
 
 Nothing is downloaded. What is in a cache is not asked for.
 """
@@ -24,7 +24,6 @@ from stages.download.watched import is_watched
 from stages.params.download import DataSource, ModelSource
 from stages.params.whole import Params
 from stages.running import machine
-from stages.running.checks.asking import answer
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.out_of_memory import size
 from stages.running.proxies import proxy_for
@@ -140,7 +139,3 @@ def _reason(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error) or type(error).__name__
-
-
-if __name__ == "__main__":
-    answer("download", rows)

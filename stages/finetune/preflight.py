@@ -1,4 +1,4 @@
-"""What fine-tuning takes, before a run: `python -m stages.finetune.preflight` prints a row of JSON for each.
+"""What fine-tuning takes, as far as it is known before a run (`stages.running.checks.asking`).
 
 What depends on the rows' lengths is not known before they are tokenised. The stage itself then says it, before it
 trains (`stages.finetune.costs.memory`).
@@ -19,7 +19,6 @@ from stages.finetune.costs.weights import Weights
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
 from stages.params.whole import Params
 from stages.running import devices, machine
-from stages.running.checks.asking import answer
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import duration
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
@@ -80,7 +79,3 @@ def _time(params: Params, weights: Weights) -> Row:
     tflop = 6 * weights.all * counts.tokens / counts.rows * seen / 1e12
     seconds = tflop * last.seconds / last.plain_training_tflop
     return ok(name, f"about {duration(seconds)}, if the rows stay as they are, at the pace of the last training here")
-
-
-if __name__ == "__main__":
-    answer("finetune", rows)

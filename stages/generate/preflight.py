@@ -1,4 +1,4 @@
-"""What generation takes, before a run: `python -m stages.generate.preflight` prints a row of JSON for each."""
+"""What generation takes, as far as it is known before a run (`stages.running.checks.asking`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from stages.generate.kv_memory import cache_bytes
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
 from stages.params.whole import Params
 from stages.running import devices, machine
-from stages.running.checks.asking import answer
 from stages.running.checks.row import Row, ok, warning
 from stages.running.out_of_memory import size
 
@@ -26,7 +25,3 @@ def rows(params: Params) -> Iterator[Row]:
         yield warning("generate memory", f"{told}; {size(free)} are free", fix)
     else:
         yield ok("generate memory", f"{told}; how long answers take is told as they come")
-
-
-if __name__ == "__main__":
-    answer("generate", rows)

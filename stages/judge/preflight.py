@@ -1,4 +1,4 @@
-"""What the judge needs, looked at before a run: `python -m stages.judge.preflight` prints a row of JSON for each."""
+"""What the judge needs, looked at before a run (`stages.running.checks.asking`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from stages.judge.self_test import SELF_TESTS, kept_result
 from stages.params.judge import Judge
 from stages.params.whole import Params
 from stages.running import machine
-from stages.running.checks.asking import answer
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import duration
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
@@ -75,7 +74,3 @@ def _time(params: Params) -> Row:
     answers = tests * (len(params.generate.models) * settings.repeats + 2 * (settings.mode == "pairwise"))
     each = costs.seconds / max(costs.replies, 1) / settings.parallel
     return ok(name, f"about {duration(answers * each)} for {answers:,} verdicts, at the pace of the last judging here")
-
-
-if __name__ == "__main__":
-    answer("judge", rows)

@@ -1,15 +1,20 @@
-"""Asks stages what they need before they run: each in a process of its own, which prints its rows as JSON.
+"""Asks stages what they need before they run: in a process of its own, which prints rows as JSON.
 
-A stage's check is the module ``preflight`` in its folder, whose ``main`` is `answer`. It is no part of the stage's own
-program, so that it makes no stage stale. It gets params.yaml as JSON on standard input: a run with other values has no
-file with them yet.
+A stage's check is the module ``preflight`` in its folder. It is no part of the stage's own program, so that a change to
+it makes no stage stale. It is started by name, as stages are: nothing here imports a stage.
+
+`python -m stages.running.checks.asking STAGE ...` gets params.yaml as JSON on standard input, since a run with other
+values has no file with them yet. All checks are in one process, as most of their time goes into imports that they
+share. Each has a thread, so that a server that does not answer holds up no other check.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
+import runpy
 import subprocess
 import sys
 import threading
@@ -25,21 +30,9 @@ from stages.params.whole import Params
 from stages.running import proxies, streams
 from stages.running.checks.row import Row, guarded, warning
 
-#: The stages that have a check, and the longest time for its answer, in seconds.
-CHECKED = ("download", "finetune", "generate", "judge")
+#: The stages that have a check, the one that waits for a server first; and the longest time for all, in seconds.
+CHECKED = ("judge", "download", "finetune", "generate")
 SECONDS = 8.0
-
-
-def answer(stage: str, rows: Callable[[Params], Iterator[Row]]) -> None:
-    """Print the rows of a stage's check; by hand, with nothing on standard input, for params.yaml as it is."""
-    streams.prepare()
-    given = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
-
-    def check() -> Iterator[Row]:
-        yield from rows(whole.check(json.loads(given)) if given.strip() else whole.load())
-
-    for row in guarded(stage, check):
-        print(row.model_dump_json(), flush=True)
 
 
 def ask(
@@ -59,35 +52,39 @@ def ask(
         seconds: longest time for all of them.
         after_problem: longest time for the rest once one has found a problem; None: as long as they have.
     """
-    asked = [stage for stage in stages if stage in CHECKED]
-    given = json.dumps(reading.plain(values))
-    answers: queue.Queue[Row | None] = queue.Queue()
-    with contextlib.ExitStack() as stack:
-        deadline = time.monotonic() + seconds
-        processes = {stage: stack.enter_context(_process(root, stage)) for stage in asked}
-        for stage, process in processes.items():
-            threading.Thread(target=_read, args=(stage, process, given, answers), daemon=True).start()
-        for _ in asked:
-            while True:
-                try:
-                    row = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-                except queue.Empty:
-                    slow = [stage for stage, process in processes.items() if process.poll() is None]
-                    yield from (warning(stage, "its check has not ended in time") for stage in slow)
+    asked = [stage for stage in CHECKED if stage in stages]
+    if not asked:
+        return
+    deadline = time.monotonic() + seconds
+    lines: queue.Queue[str | None] = queue.Queue()
+    with _process(root, asked) as process:
+        threading.Thread(target=_talk, args=(process, json.dumps(reading.plain(values)), lines), daemon=True).start()
+        while True:
+            try:
+                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                yield from (warning(stage, "its check has not ended in time") for stage in asked)
+                return
+            if line is None:
+                yield from (warning(stage, f"could not be checked: {_last_words(process)}") for stage in asked)
+                return
+            if line.strip() in asked:
+                asked.remove(line.strip())
+                if not asked:
                     return
-                if row is None:
-                    break
-                yield row
+                continue
+            with contextlib.suppress(ValidationError):
+                yield (row := Row.model_validate_json(line))
                 if row.state == "problem" and after_problem is not None:
                     deadline = min(deadline, time.monotonic() + after_problem)
 
 
 @contextlib.contextmanager
-def _process(root: Path, stage: str) -> Iterator[subprocess.Popen[str]]:
+def _process(root: Path, stages: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}.preflight"],
+        [sys.executable, "-m", "stages.running.checks.asking", *stages],
         cwd=root,
-        env=proxies.with_socks(),
+        env=proxies.with_socks() | {"PYTHONIOENCODING": "utf-8"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,16 +97,50 @@ def _process(root: Path, stage: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _read(stage: str, process: subprocess.Popen[str], given: str, answers: queue.Queue[Row | None]) -> None:
-    """Put the rows of a check into a queue, and then None."""
-    try:
-        said, errors = process.communicate(given)
-        for line in said.splitlines():
-            answers.put(Row.model_validate_json(line))
-        if process.returncode > 0:
-            last = (errors.strip().splitlines() or ["no message"])[-1]
-            answers.put(warning(stage, f"could not be checked: {last[:200]}"))
-    except (OSError, ValueError, ValidationError) as error:
-        answers.put(warning(stage, f"could not be checked: {' '.join(str(error).split())[:200]}"))
-    finally:
-        answers.put(None)
+def _talk(process: subprocess.Popen[str], given: str, lines: queue.Queue[str | None]) -> None:
+    """Give the process the values, and put what it prints into a queue, and then None."""
+    assert process.stdin
+    assert process.stdout
+    with contextlib.suppress(OSError, ValueError):  # it has ended, or the asking has
+        process.stdin.write(given)
+        process.stdin.close()
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    return (process.stderr.read().strip().splitlines() or [f"it ended with {process.wait()}"])[-1][:200]
+
+
+def main() -> None:
+    """Run the checks that the command line names, and print their rows, and each stage's name at its end."""
+    streams.prepare()
+    params = whole.check(json.load(sys.stdin))
+    threads = [threading.Thread(target=_check, args=(stage, params)) for stage in sys.argv[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.stdout.flush()
+    os._exit(0)  # a look-up of a host's name may go on for long in a thread of a library
+
+
+#: Of two threads that import one module of a circle in a library, one may meet it before it is complete.
+_IMPORTING = threading.Lock()
+
+
+def _check(stage: str, params: Params) -> None:
+    def found() -> Iterator[Row]:
+        with _IMPORTING:
+            rows: Callable[[Params], Iterator[Row]] = runpy.run_module(f"stages.{stage}.preflight")["rows"]
+        yield from rows(params)
+
+    for row in guarded(stage, found):
+        print(row.model_dump_json(), flush=True)
+    print(stage, flush=True)
+
+
+if __name__ == "__main__":
+    main()
