@@ -16,7 +16,7 @@ from stages.common.errors import ConfigError
 from stages.params import reading
 from stages.running import environment
 from stages.running.checks import plan
-from stages.running.checks.asking import CHECKED, ask
+from stages.running.checks.asking import ask
 from stages.running.checks.plan import Fate
 from stages.running.checks.row import NotReady, Row, guarded
 from stages.running.console import say
@@ -66,10 +66,11 @@ def look(
         NotReady: something that the run needs is missing.
     """
     needed = [stage for stage, fate in fates.items() if fate == "to run"]
-    rows = sorted(ask(root, values, needed, after_problem=_HURRY if refuse else None), key=_place)
+    found = ask(root, values, needed, after_problem=_HURRY if refuse else None)
+    rows = sorted(found, key=lambda row: _place(row, needed))
     problems = [row for row in rows if row.state == "problem"]
     if rows:
-        tell(f"before the run, whose stages are {_counted(fates)}:")
+        tell(f"before the run ({_counted(fates)})")
     for row in rows:
         if row.state != "problem" or not refuse:
             tell(_line(row))
@@ -133,9 +134,9 @@ def _counted(fates: Mapping[str, Fate]) -> str:
     return "; ".join(f"{kind}: {', '.join(stages)}" for kind, stages in reversed(kinds.items()) if stages)
 
 
-def _place(row: Row) -> int:
+def _place(row: Row, order: list[str]) -> int:
     stage = {"dataset": "download", "tokenizer": "download", "weights": "download"}.get(row.name, row.name.split()[0])
-    return CHECKED.index(stage) if stage in CHECKED else len(CHECKED)
+    return order.index(stage) if stage in order else len(order)
 
 
 def _line(row: Row) -> str:

@@ -37,7 +37,7 @@ _COMPANIONS = ("-journal", "-wal", "-shm")
 #: A file's address, such as ``sqlite:////home/me/mlflow.db``: after three slashes comes the path as it is.
 _ADDRESS = re.compile(r"sqlite(\+\w+)?:///(?P<name>(?!file:)[^?]+)(\?.*)?", re.IGNORECASE)
 
-_State = Literal["missing", "empty", "half made", "finished"]
+State = Literal["missing", "empty", "half made", "finished"]
 
 
 def path_of(uri: str) -> Path | None:
@@ -66,7 +66,7 @@ def prepare(path: Path) -> None:
         sqlite3.Error: the file is no database, or cannot be written to.
         OSError: the folder cannot be written to.
     """
-    if _state(path) != "finished":
+    if state(path) != "finished":
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             _finish(path)
@@ -80,7 +80,7 @@ def is_finished(path: Path) -> bool:
     Raises:
         sqlite3.Error: the file is no database, or is locked.
     """
-    return _state(path) == "finished"
+    return state(path) == "finished"
 
 
 def holds(path: Path, run_id: str) -> bool:
@@ -95,11 +95,11 @@ def holds(path: Path, run_id: str) -> bool:
 
 def _finish(path: Path) -> None:
     """Make the database, unless another process has made it meanwhile."""
-    while (state := _state(path)) not in ("missing", "finished") and not _is_settled(path):
+    while (found := state(path)) not in ("missing", "finished") and not _is_settled(path):
         time.sleep(_POLL_SECONDS)  # an MLflow that was not started from here may be making it
-    if state == "finished":
+    if found == "finished":
         return
-    if state == "half made":
+    if found == "half made":
         kept = _set_aside(path)
         say(f"tracking: {path} was left half made, with no run in it: set aside as {kept.name}, and made again")
     _make(path)
@@ -134,7 +134,12 @@ def _set_aside(path: Path) -> Path:
     return path.rename(path.with_name(name))
 
 
-def _state(path: Path) -> _State:
+def state(path: Path) -> State:
+    """How far a database is made.
+
+    Raises:
+        sqlite3.Error: the file is no database, or is locked.
+    """
     if not path.exists():
         return "missing"
     with contextlib.closing(_connect(path)) as connection:
