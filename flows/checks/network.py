@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.common import paths
 from stages.params import reading
-from stages.running.checks.asking import CHECKED, ask
+from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
 
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
@@ -31,4 +31,5 @@ def proxies() -> Iterator[Row]:
 
 def stages(root: Path) -> Iterator[Row]:
     """What the stages need, as before a run."""
-    yield from ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED)
+    rows = ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED)
+    yield from in_order(rows)

@@ -69,8 +69,8 @@ def bf16() -> Iterator[Row]:
         case True:
             yield ok("bf16", "the processor has it: precision auto is bf16")
         case False:
-            found = "the processor does not have it: precision auto is fp32 there, slower, with figures that differ a little"
-            yield ok("bf16", found)
+            differ = "slower, and with figures that differ a little"
+            yield ok("bf16", f"the processor does not have it: precision auto is fp32 there, {differ}")
         case None:
             yield warning("bf16", "the system does not say whether the processor has it; fine-tuning says what it uses")
 

@@ -9,8 +9,10 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -80,8 +82,11 @@ def _state(root: Path, folder: Path) -> Iterator[Row]:
 
 def identity(root: Path) -> Iterator[Row]:
     """The name and the address that commits need."""
-    if git.ask(root, "var", "GIT_COMMITTER_IDENT") and git.ask(root, "config", "user.email"):
-        yield ok("git identity", f"{git.ask(root, 'config', 'user.name')} <{git.ask(root, 'config', 'user.email')}>")
+    # Variables may give both; they are taken away where git is asked.
+    name = os.environ.get("GIT_AUTHOR_NAME") or git.ask(root, "config", "user.name")
+    address = os.environ.get("GIT_AUTHOR_EMAIL") or git.ask(root, "config", "user.email")
+    if name and address:
+        yield ok("git identity", f"{name} <{address}>")
         return
     fix = 'git config --global user.name "NAME"; git config --global user.email ADDRESS'
     yield warning("git identity", "not set: no commit can be made, nor an experiment by `dvc exp run`", fix)
@@ -125,8 +130,19 @@ def _locks(root: Path) -> Iterator[Row]:
     except ValueError:
         yield warning("DVC", f"{path}: half written by a DVC that was killed", f"rm {shlex.quote(str(path))}")
         return
-    if held:
-        yield ok("DVC", f"a DVC is at work here, or was killed: {path} names {len(held)} path(s)")
+    if pids := sorted({pid for pid in _pids(held) if psutil.pid_exists(pid)}):
+        yield ok("DVC", f"at work here: process {', '.join(map(str, pids))}")
+
+
+def _pids(held: Any) -> Iterator[int]:
+    """The process ids in DVC's lock file, wherever they are in it."""
+    if isinstance(held, dict):
+        if isinstance(held.get("pid"), int):
+            yield held["pid"]
+        held = list(held.values())
+    if isinstance(held, list):
+        for inner in held:
+            yield from _pids(inner)
 
 
 def remotes(root: Path) -> Iterator[Row]:

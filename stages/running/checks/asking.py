@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,13 @@ def ask(
                 yield (row := Row.model_validate_json(line))
                 if row.state == "problem" and after_problem is not None:
                     deadline = min(deadline, time.monotonic() + after_problem)
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Rows in the order in which the stages run."""
+    order = list(Params.model_fields)
+    names = {"dataset": "download", "tokenizer": "download", "weights": "download"}
+    return sorted(rows, key=lambda row: order.index(names.get(row.name, row.name.split()[0])))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from stages.common.errors import ConfigError
 from stages.params import reading
 from stages.running import environment
 from stages.running.checks import plan
-from stages.running.checks.asking import ask
+from stages.running.checks.asking import ask, in_order
 from stages.running.checks.plan import Fate
 from stages.running.checks.row import NotReady, Row, guarded
 from stages.running.console import say
@@ -66,8 +66,7 @@ def look(
         NotReady: something that the run needs is missing.
     """
     needed = [stage for stage, fate in fates.items() if fate == "to run"]
-    found = ask(root, values, needed, after_problem=_HURRY if refuse else None)
-    rows = sorted(found, key=lambda row: _place(row, needed))
+    rows = in_order(ask(root, values, needed, after_problem=_HURRY if refuse else None))
     problems = [row for row in rows if row.state == "problem"]
     if rows:
         tell(f"before the run ({_counted(fates)})")
@@ -108,7 +107,7 @@ def look_once(stage: str) -> None:
     if chosen == "fail" and (problems := [row for row in found if row.state == "problem"]):
         raise NotReady(problems, f"{VARIABLE}=warn runs what can be run")
     for row in found:
-        say(f"{row}\n  found before the run; this stage goes on")
+        say(f"{row}\n  a later stage needs it; this one goes on")
 
 
 def is_absent(stage: str, tree: Path) -> bool:
@@ -132,11 +131,6 @@ def _wanted(words: list[str], order: list[str]) -> set[str]:
 def _counted(fates: Mapping[str, Fate]) -> str:
     kinds = {kind: [stage for stage, fate in fates.items() if fate == kind] for kind in get_args(Fate)}
     return "; ".join(f"{kind}: {', '.join(stages)}" for kind, stages in reversed(kinds.items()) if stages)
-
-
-def _place(row: Row, order: list[str]) -> int:
-    stage = {"dataset": "download", "tokenizer": "download", "weights": "download"}.get(row.name, row.name.split()[0])
-    return order.index(stage) if stage in order else len(order)
 
 
 def _line(row: Row) -> str:
