@@ -72,7 +72,8 @@ def _state(root: Path, folder: Path) -> Iterator[Row]:
     changed = git.ask(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines()
     commit = git.ask(root, "rev-parse", "--short", "HEAD")
     if changed:
-        found = f"{len(changed)} changed or new file(s), which no run with other values sees: {changed[0][3:]}"
+        first = changed[0].split(maxsplit=1)[-1]
+        found = f"{len(changed)} changed or new file(s), which no run with other values sees: {first}"
         yield warning("git", f"at {commit}; {found}" + (" and more" if changed[1:] else ""), "git add -A; git commit")
     else:
         yield ok("git", f"at {commit}, all committed")
