@@ -30,9 +30,12 @@ from stages.params.whole import Params
 from stages.running import proxies, streams
 from stages.running.checks.row import Row, guarded, warning
 
-#: The stages that have a check, the one that waits for a server first; and the longest time for all, in seconds.
+#: The stages that have a check.
 CHECKED = ("judge", "download", "finetune", "generate")
-SECONDS = 8.0
+#: The longest time for the checks, in seconds, and before that for the process to start: a busy machine is no fault.
+SECONDS = 6.0
+_START_SECONDS = 60.0
+_READY = "ready"
 
 
 def ask(
@@ -49,13 +52,13 @@ def ask(
         root: folder that the checks run in.
         values: params.yaml, as a tree.
         stages: names of the stages; those without a check are passed over.
-        seconds: longest time for all of them.
+        seconds: longest time for all of them, once their process has started.
         after_problem: longest time for the rest once one has found a problem; None: as long as they have.
     """
     asked = [stage for stage in CHECKED if stage in stages]
     if not asked:
         return
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _START_SECONDS
     lines: queue.Queue[str | None] = queue.Queue()
     with _process(root, asked) as process:
         threading.Thread(target=_talk, args=(process, json.dumps(reading.plain(values)), lines), daemon=True).start()
@@ -68,11 +71,12 @@ def ask(
             if line is None:
                 yield from (warning(stage, f"could not be checked: {_last_words(process)}") for stage in asked)
                 return
-            if line.strip() in asked:
+            if line.strip() == _READY:
+                deadline = time.monotonic() + seconds
+            elif line.strip() in asked:
                 asked.remove(line.strip())
                 if not asked:
                     return
-                continue
             with contextlib.suppress(ValidationError):
                 yield (row := Row.model_validate_json(line))
                 if row.state == "problem" and after_problem is not None:
@@ -125,7 +129,10 @@ def main() -> None:
     """Run the checks that the command line names, and print their rows, and each stage's name at its end."""
     streams.prepare()
     params = whole.check(json.load(sys.stdin))
-    threads = [threading.Thread(target=_check, args=(stage, params)) for stage in sys.argv[1:]]
+    # One after the other: of two threads that import, one may meet a library's module before it is complete.
+    checks = [(stage, _loaded(stage)) for stage in sys.argv[1:]]
+    print(_READY, flush=True)
+    threads = [threading.Thread(target=_check, args=(*check, params)) for check in checks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -134,17 +141,22 @@ def main() -> None:
     os._exit(0)  # a look-up of a host's name may go on for long in a thread of a library
 
 
-#: Of two threads that import one module of a circle in a library, one may meet it before it is complete.
-_IMPORTING = threading.Lock()
+def _loaded(stage: str) -> Callable[[Params], Iterator[Row]]:
+    """A stage's check; one whose module cannot be loaded raises that error when it is called."""
+    try:
+        found: Callable[[Params], Iterator[Row]] = runpy.run_module(f"stages.{stage}.preflight")["rows"]
+    except Exception as error:
+        wrong = error
+
+        def fail(_: Params) -> Iterator[Row]:
+            raise wrong
+
+        return fail
+    return found
 
 
-def _check(stage: str, params: Params) -> None:
-    def found() -> Iterator[Row]:
-        with _IMPORTING:
-            rows: Callable[[Params], Iterator[Row]] = runpy.run_module(f"stages.{stage}.preflight")["rows"]
-        yield from rows(params)
-
-    for row in guarded(stage, found):
+def _check(stage: str, rows: Callable[[Params], Iterator[Row]], params: Params) -> None:
+    for row in guarded(stage, lambda: rows(params)):
         print(row.model_dump_json(), flush=True)
     print(stage, flush=True)
 
