@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,14 @@ from stages.common import paths
 from stages.params import reading
 from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
+from stages.running.proxies import with_socks
 
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def proxies() -> Iterator[Row]:
     """The proxies that the environment names."""
-    named = {name: value for name, value in os.environ.items() if name.lower() in _VARIABLES and value}
+    named = {name: value for name, value in with_socks().items() if name.lower() in _VARIABLES and value}
     for name, value in named.items():
         shown = value.rpartition("@")[2]
         if value.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:

