@@ -19,7 +19,7 @@ class Row(Record):
         state: ok; a warning, with which a run goes on; or a problem, by which it would fail.
         found: what was found.
         fix: the command or edit that fixes it.
-        exit_code: for a problem the code of its kind (`stages.common.errors`), else 0.
+        exit_code: the code of a problem's kind (`stages.common.errors`); else 0.
         absent: whether a service on this machine does not run: waiting does not start it.
     """
 
