@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common import paths
-from stages.params import reading
+from stages.common.errors import ConfigError
+from stages.params import reading, whole
 from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
 from stages.running.proxies import with_socks
@@ -31,5 +32,10 @@ def proxies() -> Iterator[Row]:
 
 def stages(root: Path) -> Iterator[Row]:
     """What the stages need, as before a run."""
+    try:
+        whole.load(root / paths.PARAMS)
+    except ConfigError:
+        yield warning("stages", "not looked at, since params.yaml is wrong")
+        return
     rows = ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED)
     yield from in_order(rows)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common import paths
-from stages.common.errors import ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.tracking import database, store
@@ -27,7 +27,12 @@ _ELSEWHERE = "set MLFLOW_TRACKING_URI to another address"
 
 def mlflow(root: Path) -> Iterator[Row]:
     """The store that MLFLOW_TRACKING_URI names, or mlflow.db."""
-    uri, experiment = store.uri(root), store.experiment_name(whole.load(root / paths.PARAMS).profile)
+    try:
+        experiment = store.experiment_name(whole.load(root / paths.PARAMS).profile)
+    except ConfigError:
+        yield warning("MLflow", "not looked at, since params.yaml is wrong")
+        return
+    uri = store.uri(root)
     if (path := database.path_of(uri)) is not None:
         yield from _file(path, experiment)
     elif uri.lower().startswith(("http://", "https://")):

@@ -46,8 +46,13 @@ def rows(params: Params) -> Iterator[Row]:
 
 
 def _memory(seen: Sighting) -> Iterator[Row]:
-    if seen.takes is not None and seen.takes > (free := machine.free_memory()):
-        found = f"its model takes {size(seen.takes)} when it is loaded, and {size(free)} of main memory are free"
+    if seen.takes is None:
+        return
+    free = machine.free_memory()
+    found = f"its model takes {size(seen.takes)} when it is loaded, and {size(free)} of main memory are free"
+    if seen.takes <= free:
+        yield ok("judge memory", found)
+    else:
         yield warning(
             "judge memory", found, "let it run on a GPU, end what else takes memory, or choose a smaller model"
         )

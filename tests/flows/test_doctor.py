@@ -20,6 +20,7 @@ import pytest
 from flows import doctor as program
 from flows import servers
 from flows.checks import folders, network, packages, prefect, repository, tracking
+from stages.running import gpu
 from stages.running.checks.row import Row, guarded
 from tests import clone, small_disks, small_pipeline
 from tests.fake_ollama import FakeOllama
@@ -210,6 +211,32 @@ def test_a_merge_that_is_not_finished_and_files_that_are_not_committed(project: 
     assert "2 changed or new file(s), which no run with other values sees: params.yaml and more" in changed
 
 
+def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a,GPU-b")
+    monkeypatch.setenv("PIPELINE_GPU_LOCKS", str(tmp_path / "locks"))
+    with gpu.lease():
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # which the lease has set, for this process
+        held, free = (row.found for row in folders.gpus())
+    after = [row.found for row in folders.gpus()]
+
+    assert held.startswith("GPU-a: ")
+    assert str(os.getpid()) in held
+    assert [free, *after] == ["GPU-b: free", "GPU-a: free", "GPU-b: free"]
+
+
+def test_remotes_of_dvc(project: Path) -> None:
+    (project.parent / "store").mkdir()
+    remotes = {"here": "../../store", "cloud": "s3://bucket/path", "web": "https://me:secret@example.org/store"}
+    with (project / ".dvc" / "config").open("a") as stream:
+        stream.writelines(f"['remote \"{name}\"']\n    url = {url}\n" for name, url in remotes.items())
+
+    here, cloud, web = repository.remotes(project)
+
+    assert (here.state, here.found) == ("ok", "here: ../../store")
+    assert (cloud.state, cloud.exit_code, cloud.fix) == ("problem", 78, "pip install dvc-s3")
+    assert web.found.startswith("web: https://example.org")
+
+
 def test_a_lock_of_dvc_that_is_half_written(project: Path) -> None:
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     (project / ".dvc" / "tmp" / "rwlock").write_text('{"wri')
@@ -223,11 +250,13 @@ def test_a_params_yaml_that_is_wrong_is_told(project: Path) -> None:
     (project / "params.yaml").write_text("judge: 3\n")
 
     named = program.checks(project)
-    rows = [row for name in ("params.yaml", "MLflow") for row in guarded(name, named[name])]
-    assert {(row.name, row.state, row.exit_code) for row in rows} == {
+    rows = [row for name in ("params.yaml", "MLflow", "stages") for row in guarded(name, named[name])]
+
+    assert [(row.name, row.state, row.exit_code) for row in rows] == [
         ("params.yaml", "problem", 78),
-        ("MLflow", "problem", 78),
-    }
+        ("MLflow", "warning", 0),
+        ("stages", "warning", 0),
+    ]
 
 
 def test_a_database_of_mlflow_that_is_none(project: Path) -> None:
