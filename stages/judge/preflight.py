@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from stages.common.errors import DataError, PipelineError
 from stages.common.metrics.split import SplitMetrics
+from stages.common.paths import DATA, local_path
 from stages.common.records import read_metrics
 from stages.common.results.split import SPLIT_METRICS
 from stages.judge.judges.looking import Sighting, Slow, sight
 from stages.judge.judges.transport import NotRunning
 from stages.judge.probes import pair_probes, probes
+from stages.judge.scores import labels
 from stages.judge.self_test import SELF_TESTS, kept_result
 from stages.params.judge import Judge
 from stages.params.whole import Params
@@ -28,6 +30,7 @@ JUDGE = "judge"
 def rows(params: Params) -> Iterator[Row]:
     """Whether the judge answers and has its model, and how long it will take."""
     settings = params.judge
+    yield from _labels(settings)
     try:
         seen = sight(settings, SECONDS)
     except Slow as slow:
@@ -43,6 +46,20 @@ def rows(params: Params) -> Iterator[Row]:
     yield from _memory(seen)
     yield _self_test(settings, seen)
     yield _time(params)
+
+
+def _labels(settings: Judge) -> Iterator[Row]:
+    """The human labels, where params.yaml names a file; one under data/ may be yet to come."""
+    if settings.calibration is None:
+        return
+    path = local_path(settings.calibration.source)
+    if path.is_relative_to(DATA) and not path.exists():
+        return
+    name = "judge labels"
+    try:
+        yield ok(name, f"{len(labels.read(settings.calibration)):,} in {settings.calibration.source}")
+    except PipelineError as error:
+        yield problem(name, error)
 
 
 def _memory(seen: Sighting) -> Iterator[Row]:

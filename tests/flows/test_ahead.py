@@ -139,6 +139,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Door:
     return door
 
 
+@pytest.mark.slow
 def test_plain_dvc_says_it_once_when_its_first_stage_begins(small: Door) -> None:
     small.values(split={"seed": 1})
     named = small.run("-m", "dvc", "repro", "zeta")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import time
@@ -57,6 +58,20 @@ def test_the_built_in_judge_needs_nothing(tmp_path):
     rows = look(tmp_path, backend="reference")
 
     assert [row.state for row in rows.values()] == ["ok"]
+
+
+def test_human_labels_that_are_missing_are_told_before_the_training(tmp_path):
+    (tmp_path / "labels.jsonl").write_text("")
+    empty = {"source": "labels.jsonl", "sha256": hashlib.sha256().hexdigest()}
+    there = look(tmp_path, backend="reference", calibration=empty)
+    gone = look(tmp_path, backend="reference", calibration=empty | {"source": "gone.jsonl"})
+    other = look(tmp_path, backend="reference", calibration=empty | {"sha256": "0" * 64})
+    to_come = look(tmp_path, backend="reference", calibration=empty | {"source": "data/labels.jsonl"})
+
+    assert there["judge labels"].state == "ok"
+    assert (gone["judge labels"].state, gone["judge labels"].exit_code) == ("problem", 78)
+    assert (other["judge labels"].state, other["judge labels"].exit_code) == ("problem", 65)
+    assert "judge labels" not in to_come
 
 
 def test_an_ollama_that_does_not_run_is_told_at_once(tmp_path, monkeypatch):
