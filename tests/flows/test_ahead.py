@@ -185,7 +185,7 @@ def test_a_run_with_a_warning_does_what_it_can_and_does_not_wait(small: Door) ->
     assert f"problem: judge: {small.missing}" in warned.stdout
     assert "Running stage 'zeta'" in warned.stderr
     assert "trying again" not in warned.stdout + warned.stderr
-    assert warned.stderr.rstrip().endswith("judge: no Ollama")
+    assert "pipeline: judge: no Ollama\n" in warned.stderr
 
 
 def test_the_variable_is_one_of_three_words(monkeypatch: pytest.MonkeyPatch) -> None:
