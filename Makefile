@@ -11,7 +11,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run test test-thorough test-all faults lint format profile ui deploy runs dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ setup: $(VENV)/installed  ## make .venv with the locked versions; every other co
 
 run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
 	@$(RUN) -m flows.run
+
+doctor: $(VENV)/installed  ## say what is wrong with this machine and this folder, and what fixes it
+	@$(RUN) -m flows.doctor
 
 test: $(VENV)/installed-dev   ## run the tests, in about two minutes on two cores
 	@$(RUN) -m pytest -n auto --dist loadfile

@@ -14,6 +14,8 @@ from stages.common.errors import InputOutputError, PipelineError, TemporaryFailu
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.running import streams
+from stages.running.checks import preflight
+from stages.running.checks.preflight import Mode
 
 STOPPED = "stopped; run the same command again to go on"
 
@@ -26,11 +28,13 @@ class Request:
         profile: the name of a profile, or `profiles.CURRENT`.
         overrides: values by dotted key.
         force: whether every stage is to run.
+        preflight: what becomes of a problem that is found before the run.
     """
 
     profile: str
     overrides: dict[str, Any]
     force: bool
+    preflight: Mode = "fail"
 
     @property
     def in_place(self) -> bool:
@@ -69,8 +73,15 @@ def parse(program: str, description: str) -> Request:
         help="run with another value, such as finetune.epochs=3, in a copy of the last commit; may be given repeatedly",
     )
     parser.add_argument("--force", action="store_true", help="run every stage, even if nothing has changed")
+    parser.add_argument(
+        "--preflight",
+        choices=("fail", "warn"),
+        help="what to do about a problem found before the run, such as a judge that does not answer: fail begins "
+        "nothing (the default), warn says it and runs what can be run",
+    )
     found = parser.parse_args()
-    return Request(found.profile, dict(map(profiles.parse_override, found.set)), found.force)
+    overrides = dict(map(profiles.parse_override, found.set))
+    return Request(found.profile, overrides, found.force, found.preflight or preflight.mode("fail"))
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -20,7 +20,7 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import dvc_lock, profiles, waits, workspace
+from flows import ahead, dvc_lock, profiles, waits, workspace
 from flows.dvc_cli import stages_in_order, up_to_date
 from flows.last_commit import Compared, with_last_commit
 from flows.markdown import cell, fenced
@@ -29,11 +29,12 @@ from flows.outcome import kept, server_answers
 from flows.overrides import Choice, Overrides
 from flows.stage_process import StageFailed, StageResult, run_stage
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError, InputOutputError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
 from stages.running import inputs, misrecorded, summary
+from stages.running.checks.preflight import VARIABLE, Mode, is_absent
 from stages.running.inputs import Begun
 
 #: The name of the flow, of each of its three forms.
@@ -101,6 +102,8 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
             _kills[str(this_task_run.id)] += 1
             error.may_be_retried = _kills[str(this_task_run.id)] < _TRIES_WHEN_KILLED
             error.message += "" if error.may_be_retried else _MEMORY
+        if error.exit_code == ServiceUnavailable.exit_code and is_absent(stage, Path(tree)):
+            error.may_be_retried = False
         if error.may_be_retried and attempt <= _RETRIES:
             wait = waits.first_retry() * 2 ** (attempt - 1)
             most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
@@ -118,8 +121,17 @@ def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:
         raise StageFailed(stage, error.exit_code, f"{stage}: {error}")
 
 
+#: What a run does where something that it needs is missing.
+Preflight = Literal["fail", "warn"]
+
+
 @flow(name=NAME)
-def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force: Choice = False) -> State[Any]:
+def pipeline(
+    profile: Profile = "current",
+    overrides: Overrides = NOTHING,
+    force: Choice = False,
+    preflight: Preflight = "fail",
+) -> State[Any]:
     """Fine-tune GPT-2 to follow instructions, answer the test set and score the answers; only what changed runs.
 
     Args:
@@ -127,35 +139,52 @@ def pipeline(profile: Profile = "current", overrides: Overrides = NOTHING, force
         overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}. A run with a profile or
             overrides works on a copy of the last commit and leaves the project's folder as it is.
         force: Run every stage, even if nothing has changed.
+        preflight: Where something that the run needs is missing, such as the judge: begin nothing ("fail"), or say so
+            and run what can be run ("warn").
     """
     in_place = profile == profiles.CURRENT and not overrides.tree()
-    return kept(lambda: _pipeline(profile, overrides, force, in_place=in_place))
+    return kept(lambda: _pipeline(profile, overrides, force, preflight, in_place=in_place))
 
 
 @flow(name=NAME)
-def nightly(force: Choice = False) -> State[Any]:
+def nightly(force: Choice = False, preflight: Preflight = "fail") -> State[Any]:
     """Bring the project's folder up to date, with params.yaml as it is; only what changed runs.
 
     Args:
         force: Run every stage, even if nothing has changed.
+        preflight: Where something that the run needs is missing, such as the judge: begin nothing ("fail"), or say so
+            and run what can be run ("warn").
     """
-    return kept(lambda: _pipeline("current", NOTHING, force, in_place=True, look_first=not force))
+    return kept(lambda: _pipeline("current", NOTHING, force, preflight, in_place=True, look_first=not force))
 
 
 @flow(name=NAME)
-def experiment(profile: Profile = "current", overrides: Overrides = NOTHING, force: Choice = False) -> State[Any]:
+def experiment(
+    profile: Profile = "current",
+    overrides: Overrides = NOTHING,
+    force: Choice = False,
+    preflight: Preflight = "fail",
+) -> State[Any]:
     """Run the last commit with other values, in a folder of its own; the project's folder stays as it is.
 
     Args:
         profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.
         overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}.
         force: Run every stage, even if nothing has changed.
+        preflight: Where something that the run needs is missing, such as the judge: begin nothing ("fail"), or say so
+            and run what can be run ("warn").
     """
-    return kept(lambda: _pipeline(profile, overrides, force, in_place=False))
+    return kept(lambda: _pipeline(profile, overrides, force, preflight, in_place=False))
 
 
 def _pipeline(
-    profile: Profile, overrides: Overrides, force: bool, *, in_place: bool, look_first: bool = False
+    profile: Profile,
+    overrides: Overrides,
+    force: bool,
+    preflight: Mode,
+    *,
+    in_place: bool,
+    look_first: bool = False,
 ) -> State[Any]:
     """Run the stages; with ``look_first`` end at once, without a run in MLflow, where there is nothing to do."""
     root = Path.cwd()
@@ -167,9 +196,11 @@ def _pipeline(
                 given = profiles.givers(tree, profile, overrides.tree())
             if look_first and up_to_date(tree):
                 return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
+            ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
             with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id), begun) as run:
+                run.variables[VARIABLE] = "off"
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
                 done = _run_all(order, tree, force, run, begun)

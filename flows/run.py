@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import command_line, dvc_cli, prefect_server, profiles, waits, workspace
+from flows import ahead, command_line, dvc_cli, prefect_server, profiles, waits, workspace
 from stages.common.errors import ConfigError
 from stages.running import misrecorded, summary
+from stages.running.checks import preflight
 
 DESCRIPTION = """
 Bring the pipeline up to date: run the stages whose code, data or values have changed, then print the results.
@@ -33,6 +34,7 @@ def main() -> None:
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     dvc_cli.check_repository(root) if asked.in_place else workspace.check_commit(root)
     misrecorded.look_back(root)
+    ahead.look(root, asked)
     if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return
@@ -49,7 +51,7 @@ def _supervise(command: list[str]) -> int:
     A pipe tells the flow if this process is killed.
     """
     # The temporary server would print its own tracebacks among the lines of the run; the flow says what concerns it.
-    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", **os.environ}
+    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", **os.environ, preflight.VARIABLE: "off"}
     flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -256,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"models": [fake.model_entry()]})
         elif self.path == "/api/ps":
             running = {"size_vram": 5_000_000_000, "context_length": fake.running_context}
-            self.answer(200, {"models": [fake.model_entry() | running]})
+            self.answer(200, {"models": [fake.model_entry() | running] if fake.loaded else []})
         else:
             self.answer(404, "404 page not found")
 
@@ -335,6 +335,9 @@ class FakeOllama:
         self.context_length = 8192
         self.running_context = 8192
         self.load_seconds = 0.0
+        #: Bytes of the model, and whether it is in memory.
+        self.size = 1
+        self.loaded = True
         self.load_answer: Any = None
         #: Whether it ends replies at num_predict, and refuses long prompts where truncate is false, as new servers do.
         self.obeys = self.refuses = True
@@ -367,7 +370,7 @@ class FakeOllama:
             "name": name,
             "model": name,
             "modified_at": CREATED,
-            "size": 1,
+            "size": self.size,
             "digest": self.digest,
             "details": details,
         }

@@ -47,7 +47,6 @@ RESTRICTED = {
         "stages/finetune",
         "stages/generate",
         "stages/running/run_key.py",
-        "stages/running/out_of_memory.py",
     ),
     "safetensors": ("stages/gpt2/weights.py", "stages/finetune/checkpoint.py", "stages/finetune/lora.py"),
     "pandas": ("stages/split",),

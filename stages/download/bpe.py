@@ -31,14 +31,18 @@ def fetch_files(source: str, folder: Path, hashes: Mapping[str, str]) -> None:
         ConfigError: no such package is installed.
         DataError, ServiceUnavailable: as `fetch`.
     """
-    if source.startswith(_PACKAGE):
-        base = str(_data_folder(source.removeprefix(_PACKAGE)))
-    elif is_url(source, KEY):
-        base = source.rstrip("/")
-    else:
-        base = str(Path(source))
+    base = source.rstrip("/") if is_url(source, KEY) else str(folder_of(source))
     for name, sha256 in hashes.items():
         fetch(f"{base}/{name}", folder / name, sha256, key=KEY, fix=_FIX)
+
+
+def folder_of(source: str) -> Path:
+    """The folder of a source on this machine.
+
+    Raises:
+        ConfigError: no such package is installed.
+    """
+    return _data_folder(source.removeprefix(_PACKAGE)) if source.startswith(_PACKAGE) else Path(source)
 
 
 def _data_folder(package: str) -> Path:

@@ -50,11 +50,25 @@ def fetch_model(source: ModelSource, folder: Path) -> None:
     """
     assert source.repo, "checked by ModelSource"
     assert source.revision, "checked by ModelSource"
+    load()
+    bring(Repository(source.repo, source.revision), source, folder)
+
+
+def load() -> None:
+    """Import what asks the hub, with the project's settings."""
     # huggingface_hub reads both when it is first imported. Xet adds a cache of its own and a second protocol; plain
     # HTTP serves the same bytes.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
-    bring(Repository(source.repo, source.revision), source, folder)
+    import httpx2  # noqa: F401
+    import huggingface_hub  # noqa: F401
+
+
+def cache_folder() -> Path:
+    """The hub's cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE).expanduser()
 
 
 class Repository:
@@ -108,6 +122,40 @@ class Repository:
         except Exception:  # only words of a message depend on it
             return False
         return True
+
+    def length(self, file: str, seconds: float) -> int | None:
+        """Bytes of a file on the hub, which is asked for its headers alone; None if the hub has no such file.
+
+        Args:
+            file: name of the file.
+            seconds: longest wait for the answer.
+
+        Raises:
+            TimeoutError: the hub has not answered in time.
+            ServiceUnavailable, ConfigError: as `fetch_model`.
+        """
+        import httpx2
+        from huggingface_hub import get_hf_file_metadata
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        url = self._url(file)
+        proxy = proxy_for(url)
+        try:
+            with self._measured(file, proxy):
+                return int(get_hf_file_metadata(url, timeout=seconds).size or 0)
+        except RemoteEntryNotFoundError:
+            return None
+        except httpx2.TimeoutException as error:
+            raise TimeoutError(f"{url}: no answer within {seconds:g} s") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise _explain(error, url, proxy) from error
+
+    def cached(self, file: str) -> Path | None:
+        """The path of a file in the hub's cache; None if it is not there. The hub is not asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self._repo, file, revision=self._revision)
+        return Path(found) if isinstance(found, str) else None
 
     def renew(self, paths: Sequence[Path]) -> bool:
         """Remove files from the hub's cache that are damaged, so that they are downloaded again.

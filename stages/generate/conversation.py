@@ -83,7 +83,7 @@ def main() -> None:
         device = runtime.prepare()
         tokenizer = Tokenizer(folder, made_by=made_by)
         sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
-        with kv_memory.no_room_for_model_explained(sizes, folder, bf16=False):
+        with kv_memory.no_room_for_model_explained(sizes.parameters, folder, bf16=False):
             model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
         at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         lines = lines_of(decoded(sys.stdin.buffer))

@@ -144,7 +144,7 @@ def no_room_explained(name: ModelName, precision: Precision, settings: Generate)
     """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32"."""
     lower = precision == settings.precision == "fp32"
     return kv_memory.no_room_for_model_explained(
-        sizes_of(name),
+        sizes_of(name).parameters,
         MODELS[name].folder,
         bf16=precision == "bf16",
         instead="set generate.precision: bf16 in params.yaml" if lower else None,

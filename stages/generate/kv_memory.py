@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
-from stages.gpt2.model import GPT2Config
 from stages.params.generate import Generate
 from stages.running.console import size
 from stages.running.out_of_memory import explained
 
 
-def shortage_explained(
-    sizes: GPT2Config, settings: Generate, *, rows: int, longest: int
-) -> AbstractContextManager[None]:
+class Sizes(Protocol):
+    """The sizes of a GPT-2."""
+
+    @property
+    def n_layer(self) -> int:
+        """Transformer blocks."""
+
+    @property
+    def n_embd(self) -> int:
+        """Width."""
+
+    @property
+    def n_positions(self) -> int:
+        """The longest sequence, in tokens."""
+
+
+def shortage_explained(sizes: Sizes, settings: Generate, *, rows: int, longest: int) -> AbstractContextManager[None]:
     """Turn a shortage of memory within the block into a ConfigError that says what to lower.
 
     Args:
@@ -37,21 +51,21 @@ def shortage_explained(
 
 
 def no_room_for_model_explained(
-    sizes: GPT2Config, folder: Path, *, bf16: bool, instead: str | None = None
+    parameters: int, folder: Path, *, bf16: bool, instead: str | None = None
 ) -> AbstractContextManager[None]:
     """Turn a shortage of memory within the block, which loads or checks a model, into a ConfigError.
 
     Fewer rows at a time would not help: none has begun.
 
     Args:
-        sizes: sizes of the model.
+        parameters: number of weights of the model.
         folder: folder of the model.
         bf16: whether its weights are in bf16 in memory, or else in fp32.
         instead: a setting with which it takes half the memory; None: there is none.
     """
 
     def explain() -> tuple[str, str]:
-        taken = sizes.parameters * (2 if bf16 else 4)
+        taken = parameters * (2 if bf16 else 4)
         half = "" if instead is None else f"{instead}, which takes {size(taken // 2)}; or "
         advice = f"{half}end what else uses this memory, take a smaller model (download.model) or another machine"
         return f"the model in {folder} does not fit: its weights take {size(taken)}", advice
@@ -59,7 +73,7 @@ def no_room_for_model_explained(
     return explained(explain)
 
 
-def cache_bytes(sizes: GPT2Config, settings: Generate, rows: int, longest: int) -> int:
+def cache_bytes(sizes: Sizes, settings: Generate, rows: int, longest: int) -> int:
     """Bytes of the keys and values of ``rows`` rows at their longest, in bf16 if the settings say so, else in fp32."""
     width = 2 if settings.precision == "bf16" else 4
     length = min(longest + settings.max_new_tokens, sizes.n_positions)

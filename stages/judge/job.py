@@ -18,7 +18,7 @@ from stages.judge.outputs import Compared, Scored, write
 from stages.judge.panel import Asking, judge_with_progress_bar
 from stages.judge.scores.faults import with_fluent
 from stages.judge.scores.pairwise import in_both_orders, settle
-from stages.judge.self_test import pair_test, self_test
+from stages.judge.self_test import SELF_TESTS, pair_test, self_test
 from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
 from stages.running import bookkeeping, summary, writable
@@ -70,7 +70,7 @@ def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> t
 
 def _kept_tests(judge: JudgeBackend) -> Path | None:
     """The folder of the tests that judges have passed; None for a judge that is as quickly tested again."""
-    return JUDGE_CACHE / "self-test" if judge.cacheable else None
+    return SELF_TESTS if judge.cacheable else None
 
 
 def identity_of_scores(judge: JudgeBackend, settings: Judge) -> JudgeIdentity:

@@ -23,7 +23,7 @@ import dataclasses
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,7 +32,7 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.metrics.judge import PairSelfTest, SelfTest
 from stages.common.plurals import counted, word
 from stages.common.records import MetricsT, write_metrics
-from stages.common.results.judge import Verdict
+from stages.common.results.judge import JUDGE_CACHE, Verdict
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.protocol import JudgeBackend, Judgement, Question, fingerprint
 from stages.judge.judges.remedies import of_verdict
@@ -58,6 +58,8 @@ SAME_SCORE, SAME_EXPECTED = 0.5, 5.0
 LEAST_NAMED = 0.75
 #: The least number of twelve verdicts that must name the reference beside nothing at all, and beside an order.
 LEAST_NAMED_OF_KIND = {"empty": 10, ORDER: 10}
+#: The results of judges that have passed.
+SELF_TESTS = JUDGE_CACHE / "self-test"
 _FIX = "choose another judge.model or judge.rubric in params.yaml"
 
 
@@ -250,14 +252,12 @@ def _once(
     if folder is None:
         accept(result := measure(None))
         return result
-    questions = json.dumps([dataclasses.asdict(question) for question in asked])
-    name = f"{fingerprint(judge.identity())}-{hashlib.sha256(questions.encode()).hexdigest()[:8]}"
-    kept = folder / f"{name}.json"
+    kept = kept_result(judge.identity(), asked, folder)
     with contextlib.suppress(FileNotFoundError, ValidationError):  # the latter: of another version, or broken
         known = kind.model_validate_json(kept.read_bytes())
         accept(known)
         return known
-    with VerdictCache(folder / f"{name}.jsonl") as cache:
+    with VerdictCache(kept.with_suffix(".jsonl")) as cache:
         result = measure(cache)
         try:
             accept(result)
@@ -269,6 +269,12 @@ def _once(
         with bookkeeping.optional(kept):
             write_metrics(kept, result)
     return result
+
+
+def kept_result(identity: Mapping[str, str], asked: Sequence[Question], folder: Path) -> Path:
+    """The file with the result of a judge that has passed the test with these questions."""
+    questions = json.dumps([dataclasses.asdict(question) for question in asked])
+    return folder / f"{fingerprint(identity)}-{hashlib.sha256(questions.encode()).hexdigest()[:8]}.json"
 
 
 def _ask(judge: JudgeBackend, settings: Judge, asked: Sequence[Question], cache: VerdictCache | None) -> list[Verdict]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import sys
 from collections.abc import Callable, Iterator
-
-import torch
 
 from stages.common.errors import ConfigError
 
@@ -26,7 +25,9 @@ def _is_shortage(error: BaseException) -> bool:
     """Whether an error says that memory is short."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _SHORTAGES)
+    torch = sys.modules.get("torch")  # whose errors there are only where it is loaded
+    of_torch = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return of_torch or isinstance(error, MemoryError) or any(text in str(error) for text in _SHORTAGES)
 
 
 @contextlib.contextmanager

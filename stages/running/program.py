@@ -26,6 +26,7 @@ from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
 from stages.running import held, orphans, streams, writable
+from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
 from stages.running.restore import has_succeeded, restore
@@ -99,6 +100,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
             _leave_quickly(stage)
             orphans.end_with_dvc()
         writable.check(stage)
+        if worker() is None:
+            preflight.look_once(stage)
         held.hold(stage)
         main()
         held.check()

@@ -288,7 +288,7 @@ def test_the_form_describes_every_parameter() -> None:
     from flows.pipeline import pipeline
 
     properties = parameter_schema(pipeline).properties
-    assert list(properties) == ["profile", "overrides", "force"]
+    assert list(properties) == ["profile", "overrides", "force", "preflight"]
     assert all(entry.get("description") for entry in properties.values())
 
 

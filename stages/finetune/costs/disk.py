@@ -13,6 +13,9 @@ from stages.params.finetune import Finetune
 from stages.running import dvc_cache
 from stages.running.console import size
 
+#: Checkpoints on disk while one is written (`stages.finetune.checkpoint.KEPT` and that one).
+AT_ONCE = 3
+
 
 def state_bytes(trained: int, settings: Finetune) -> int:
     """The size of a checkpoint: of each trained weight the fp32 value, AdamW's two moments, and the best value yet."""

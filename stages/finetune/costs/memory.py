@@ -13,8 +13,8 @@ import psutil
 import torch
 
 from stages.finetune import loss
-from stages.finetune.costs import work
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
+from stages.finetune.costs.weights import Weights
 from stages.finetune.optimizer import BLOCK_ON_GPU
 from stages.finetune.training_run import Run
 from stages.gpt2 import graphs
@@ -22,7 +22,8 @@ from stages.gpt2.graphs import VARIABLE
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.packed import keeps_weights
 from stages.gpt2.runtime import Compute
-from stages.params.finetune import Finetune, Lora
+from stages.params.finetune import Lora
+from stages.running import machine
 from stages.running.console import size
 from stages.running.out_of_memory import explained
 
@@ -117,7 +118,7 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     """
     recipe, dtype, device = run.recipe, run.compute.dtype, run.compute.device
     width, bf16 = dtype.itemsize, dtype != torch.float32
-    weights = _Weights.of(sizes, recipe)
+    weights = Weights.of(sizes, recipe, vocab_size=sizes.vocab_size)
     block = 4 * min(BLOCK_ON_GPU, weights.trained) if bf16 and device.type == "cuda" else 0
     micro_batches = [shape for shapes in training_shapes(run) for shape in shapes]
     at_the_loss = max(_loss(shape, sizes, run) for shape in micro_batches)
@@ -140,31 +141,7 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     return found
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Numbers of weights.
-
-    Args:
-        all: all weights of the model, low-rank updates included.
-        trained: those that are trained.
-        at_a_time: those that are whole at a time where each process has a share: the embeddings and two layers.
-    """
-
-    all: int
-    trained: int
-    at_a_time: int
-
-    @classmethod
-    def of(cls, sizes: GPT2Config, recipe: Finetune) -> _Weights:
-        embeddings = (sizes.vocab_size + sizes.n_positions + 2) * sizes.n_embd
-        layer = 12 * sizes.n_embd**2 + 13 * sizes.n_embd
-        updates = work.lora_weights(sizes, recipe.lora)
-        every = embeddings + sizes.n_layer * layer + updates
-        at_a_time = embeddings + min(2, sizes.n_layer) * (layer + updates // sizes.n_layer)
-        return cls(every, updates if recipe.lora else every, at_a_time)
-
-
-def _of_one_process(alone: Estimate, weights: _Weights, run: Run) -> Estimate:
+def _of_one_process(alone: Estimate, weights: Weights, run: Run) -> Estimate:
     """The estimate for one of N processes (`stages.finetune.team`).
 
     Where each keeps the whole model, gradients are summed in buckets, d T, in fp32, 4 T. Where each keeps a share, 1/N
@@ -249,25 +226,7 @@ def available(device: torch.device) -> int:
     """Bytes that this process can still take: of the GPU, or of the machine within the limits set to the process."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    rooms = [psutil.virtual_memory().available, *_control_group_room()]
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY:
-        rooms.append(limit - psutil.Process().memory_info().vms)
-    return max(min(rooms), 0)
-
-
-def _control_group_room() -> list[int]:
-    """What a container's limit leaves (cgroup v2, then v1), if it has one."""
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            most, now = Path(limit).read_text().strip(), Path(used).read_text().strip()
-        except OSError:
-            continue
-        return [int(most) - int(now)] if most.isdigit() else []
-    return []
+    return machine.free_memory()
 
 
 def taken(device: torch.device) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
+from stages.finetune.costs.weights import lora_weights
 from stages.finetune.schedule import evaluated
 from stages.finetune.training_run import Run
 from stages.gpt2.model import GPT2Config
@@ -159,14 +160,3 @@ def plan(run: Run, sizes: GPT2Config) -> Plan:
 def evaluations(steps: int, every: int) -> list[int]:
     """The steps after which a run evaluates, 0 for the untrained model: of 7 steps, every 3, these are 0, 3, 6, 7."""
     return [step for step in range(steps + 1) if evaluated(step, steps, every)]
-
-
-def lora_weights(sizes: GPT2Config, lora: Lora | None) -> int:
-    """Weights of the low-rank updates: a projection [in, out] gets ``rank * (in + out)``."""
-    if lora is None:
-        return 0
-    width = sizes.n_embd
-    # In and out of the projections of a layer; both the attention and the MLP have a c_proj.
-    shapes = {"c_attn": [(1, 3)], "c_proj": [(1, 1), (4, 1)], "c_fc": [(1, 4)]}
-    units = sum(inputs + outputs for target in set(lora.targets) for inputs, outputs in shapes[target])
-    return lora.rank * units * width * sizes.n_layer

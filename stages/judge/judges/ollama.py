@@ -30,6 +30,7 @@ from stages.judge.judges.transport import (
     STALL_SECONDS,
     Client,
     Fault,
+    NotRunning,
     excerpt,
     parse,
 )
@@ -115,7 +116,7 @@ class OllamaJudge(ChatJudge):
         )
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
-        return _unavailable(self._client.url, self._settings.model, fault)
+        return unavailable(self._client.url, self._settings.model, fault)
 
 
 def open_ollama_judge(
@@ -144,7 +145,7 @@ def open_ollama_judge(
         model = prepare(client, settings, look_up)
     except Fault as fault:
         client.close()
-        raise _unavailable(client.url, settings.model, fault) from fault
+        raise unavailable(client.url, settings.model, fault) from fault
     except ConfigError:
         client.close()
         raise
@@ -207,11 +208,11 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
     return Reply("".join(content), final.get("done_reason"), *counts, logprobs, seconds)
 
 
-def _unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
+def unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
+    """The error for a call that brought no answer, with the command that starts what is missing."""
     if fault.status == 404 and "model" in str(fault):
         return no_model(url, model)
     if fault.unreachable:
-        return ServiceUnavailable(
-            f"no Ollama at {url}: {fault}", f"ollama serve, or {VARIABLE}=host:port where it runs elsewhere"
-        )
+        kind = NotRunning if fault.absent else ServiceUnavailable
+        return kind(f"no Ollama at {url}: {fault}", f"ollama serve, or {VARIABLE}=host:port where it runs elsewhere")
     return ServiceUnavailable(f"Ollama at {url}: {fault}", f"see what answers there, or set {VARIABLE}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.common.errors import ConfigError
@@ -51,21 +51,48 @@ def prepare(client: Client, settings: Judge, look_up: float) -> Model:
         ConfigError: it does not have the model, or the model takes less context than judge.num_ctx.
     """
     deadline = Deadline(look_up)
-
-    def look() -> tuple[dict[str, str], dict[str, Any]]:
-        found = installed(client, settings.model, deadline)
-        return found, as_object(_call(client, "POST", "/api/show", deadline, {"model": settings.model}))
-
-    found, shown = client.repeated(look, deadline, retries=settings.retries)
-    about = _shown(shown, settings)
+    found = client.repeated(lambda: look(client, settings, deadline), deadline, retries=settings.retries)
     _load(client, settings)
-    return Model(
-        installed=found,
-        shown=about,
-        running=_running(client, settings, found["digest"], look_up),
-        thinks="thinking" in _list(shown.get("capabilities")),
+    return replace(
+        found,
+        running=_running(client, settings, found.installed["digest"], look_up),
         refuses=_refuses_long_prompts(client, settings),
     )
+
+
+def look(client: Client, settings: Judge, deadline: Deadline) -> Model:
+    """Find the model and what the server says of it, without having it loaded.
+
+    Raises:
+        Fault: the server does not answer, or is not Ollama.
+        ConfigError: it does not have the model, or the model takes less context than judge.num_ctx.
+    """
+    found = installed(client, settings.model, deadline)
+    shown = as_object(_call(client, "POST", "/api/show", deadline, {"model": settings.model}))
+    thinks = "thinking" in _list(shown.get("capabilities"))
+    return Model(installed=found, shown=_shown(shown, settings), thinks=thinks)
+
+
+def size_of(client: Client, model: str, deadline: Deadline) -> int | None:
+    """Bytes of the model's weights, where the server says them.
+
+    Raises:
+        Fault: the server does not answer.
+    """
+    for one in map(as_object, _list(as_object(_call(client, "GET", "/api/tags", deadline)).get("models"))):
+        if {model, _full(model)} & {one.get("name"), one.get("model")} and type(one.get("size")) is int:
+            return int(one["size"])
+    return None
+
+
+def loaded(client: Client, digest: str, deadline: Deadline) -> bool:
+    """Whether the server holds the model with this digest in memory.
+
+    Raises:
+        Fault: the server does not answer.
+    """
+    models = _list(as_object(_call(client, "GET", "/api/ps", deadline)).get("models"))
+    return any(as_object(model).get("digest") == digest for model in models)
 
 
 def sampling_options(settings: Judge, repeat: int = 0) -> dict[str, float | int]:

@@ -25,7 +25,16 @@ from stages.judge.judges.expected import TOP
 from stages.judge.judges.protocol import TRIAL, Question
 from stages.judge.judges.remedies import of_lateness
 from stages.judge.judges.rubric import Rubric
-from stages.judge.judges.transport import FIRST_WAIT, LOOK_UP_SECONDS, Client, Fault, as_object, excerpt, parse
+from stages.judge.judges.transport import (
+    FIRST_WAIT,
+    LOOK_UP_SECONDS,
+    Client,
+    Fault,
+    NotRunning,
+    as_object,
+    excerpt,
+    parse,
+)
 from stages.judge.judges.usage import Usage
 from stages.params.judge import Judge
 
@@ -95,7 +104,7 @@ class OpenAIJudge(ChatJudge):
 
     def _look(self) -> Mapping[str, str]:
         deadline = Deadline(self._look_up)
-        attempt = functools.partial(_served, self._client, self._settings.model, deadline)
+        attempt = functools.partial(served, self._client, self._settings.model, deadline)
         return {"served_sha256": self._client.repeated(attempt, deadline, retries=self._settings.retries)}
 
     def _shortened(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +153,7 @@ class OpenAIJudge(ChatJudge):
         return {name: said if isinstance(said, str) else "unknown" for name, said in named.items()}
 
     def _unavailable(self, fault: Fault) -> ServiceUnavailable | ConfigError:
-        return _unavailable(self._client.url, self._settings.model, fault)
+        return unavailable(self._client.url, self._settings.model, fault)
 
 
 def open_openai_judge(
@@ -163,25 +172,37 @@ def open_openai_judge(
             machine, the server does not have the model or does not take the request, or there is no such rubric.
     """
     rubric = scoring_rubric(settings)
-    url, key = _url(), _key()
-    if key is not None:
-        fix = f"set {URL} to an https:// address; or unset {KEY}, if that server needs none"
-        secrecy.require(url, f"the key in {KEY}", named_by=URL, fix=fix)
-    client = Client(url, connections=settings.parallel, first_wait=first_wait, key=key)
+    client = connect(settings, first_wait=first_wait)
     deadline = Deadline(look_up)
     try:
-        served = client.repeated(
-            functools.partial(_served, client, settings.model, deadline), deadline, retries=settings.retries
+        said = client.repeated(
+            functools.partial(served, client, settings.model, deadline), deadline, retries=settings.retries
         )
-        judge = OpenAIJudge(settings, rubric, client, served, look_up=look_up)
+        judge = OpenAIJudge(settings, rubric, client, said, look_up=look_up)
         judge.introduce()
     except Fault as fault:
         client.close()
-        raise _unavailable(client.url, settings.model, fault) from fault
+        raise unavailable(client.url, settings.model, fault) from fault
     except (ConfigError, ServiceUnavailable):
         client.close()
         raise
     return judge
+
+
+def connect(settings: Judge, *, first_wait: float = FIRST_WAIT) -> Client:
+    """A client of the server that OPENAI_BASE_URL names, with the key; nothing is asked yet.
+
+    Raises:
+        ConfigError: OPENAI_BASE_URL is no address, or the key is none, is missing, or would go unencrypted to another
+            machine.
+    """
+    url, key = _url(), _key()
+    if key is not None:
+        fix = f"set {URL} to an https:// address; or unset {KEY}, if that server needs none"
+        secrecy.require(url, f"the key in {KEY}", named_by=URL, fix=fix)
+    elif _SEVERAL.search(urlsplit(url).hostname or ""):
+        raise ConfigError(f"{KEY}: not set, and {url} answers nobody without a key", f"export {KEY}=...")
+    return Client(url, connections=settings.parallel, first_wait=first_wait, key=key)
 
 
 def _key() -> str | None:
@@ -214,7 +235,7 @@ def _url() -> str:
     return value.rstrip("/")
 
 
-def _served(client: Client, model: str, deadline: Deadline) -> str:
+def served(client: Client, model: str, deadline: Deadline) -> str:
     """The hash of what /models says of the model, without what passes."""
     entries = as_object(parse(client.call("GET", "/models", None, deadline))).get("data")
     if not isinstance(entries, list):
@@ -234,9 +255,14 @@ def _strange(value: Any) -> Fault:
     return Fault(f"not an answer of OpenAI's protocol: {excerpt(repr(value))}")
 
 
-def _unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
+def unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
+    """The error for a call that brought no answer."""
     if fault.status in (401, 403):
-        return ConfigError(f"{url} refuses the key in {KEY}: {fault}", f"export {KEY}=...")
+        refuses = f"refuses the key in {KEY}" if _key() else f"wants a key, and {KEY} is not set"
+        return ConfigError(f"{url} {refuses}: {fault}", f"export {KEY}=...")
     if fault.status == 404 and "model" in str(fault):
         return ConfigError(f"judge.model: {url} has no model {model!r}: {fault}", "correct judge.model in params.yaml")
-    return ServiceUnavailable(f"no OpenAI-compatible server at {url}: {fault}", f"see what answers there, or set {URL}")
+    kind, fix = ServiceUnavailable, f"see what answers there, or set {URL}"
+    if fault.absent:
+        kind, fix = NotRunning, f"start it, or set {URL} to where it runs"
+    return kind(f"no OpenAI-compatible server at {url}: {fault}", fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import SystemRandom
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
+from stages.common.errors import ServiceUnavailable
 from stages.common.reasons import causes
 from stages.common.secrecy import is_loopback
 from stages.judge.judges.deadline import Deadline, DeadlineAdapter
@@ -44,8 +45,10 @@ class Fault(Exception):
         what: the reason, without address or time, since it may go into an artifact.
         status: the HTTP status, where there is one and it is not 200.
         unreachable: whether nobody listens at the address.
+        absent: whether this machine itself refuses, at whose address no server has answered yet: none runs.
         repeatable: whether the same call may succeed later.
         wait: seconds after which the server asks to be called again.
+        late: whether there was too little time for an answer.
     """
 
     def __init__(
@@ -54,14 +57,22 @@ class Fault(Exception):
         *,
         status: int | None = None,
         unreachable: bool = False,
+        absent: bool = False,
         repeatable: bool = True,
         wait: float = 0.0,
+        late: bool = False,
     ) -> None:
         super().__init__(what)
+        self.late = late
         self.status = status
         self.unreachable = unreachable
+        self.absent = absent
         self.repeatable = repeatable
         self.wait = wait
+
+
+class NotRunning(ServiceUnavailable):
+    """A server on this machine does not run: the same command does not start it."""
 
 
 class Client:
@@ -78,12 +89,14 @@ class Client:
         self.url = url
         self._key = key
         self._first_wait = first_wait
+        self._local = is_loopback(urlsplit(url).hostname or "")
+        self._answered = False
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._under_way: set[Deadline] = set()
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections + 1, pool_block=True)
         self._session = requests.Session()
-        self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        self._session.trust_env = not self._local
         self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -119,6 +132,7 @@ class Client:
         )
         with request as response:
             deadline.begun()
+            self._answered = True
             content = bytearray()
             for piece in response.iter_content(1 << 16):
                 content += piece
@@ -144,7 +158,10 @@ class Client:
         if isinstance(error, requests.ConnectTimeout):
             return Fault("no connection within the time for it", unreachable=True)
         if any(isinstance(cause, NewConnectionError) for cause in found):
-            return Fault(f"no connection: {reason or 'no such host'}", unreachable=True)
+            # One that has answered may be starting again; one that never has does not come by waiting.
+            absent = self._local and not self._answered and _refused(found)
+            said = f"no connection: {reason or 'no such host'}"
+            return Fault(said, unreachable=True, absent=absent, repeatable=not absent)
         if isinstance(error, requests.exceptions.SSLError):
             return Fault(
                 f"no secure connection: {reason or 'its certificate or its protocol is not accepted'}",
@@ -241,4 +258,8 @@ def _seconds(said: str) -> float:
 
 def _too_late(deadline: Deadline) -> Fault:
     remedy = "" if deadline.remedy is None else f"; {deadline.remedy}"
-    return Fault(f"no complete answer within {deadline.seconds:g} s{remedy}", repeatable=False)
+    return Fault(f"no complete answer within {deadline.seconds:g} s{remedy}", repeatable=False, late=True)
+
+
+def _refused(found: Sequence[BaseException]) -> bool:
+    return any(isinstance(cause, ConnectionRefusedError) for cause in found)

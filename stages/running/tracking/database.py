@@ -47,7 +47,7 @@ _ADDRESS = re.compile(r"sqlite(\+\w+)?:///(?P<name>(?!file:)[^?]+)(\?.*)?", re.I
 #: A migration of MLflow's, which names itself and the one before it.
 _REVISION = re.compile(r"^(?P<which>down_revision|revision)\s*(?::[^=]*)?=\s*[\"'](?P<name>\w+)[\"']", re.MULTILINE)
 
-_State = Literal["missing", "empty", "half made", "old", "newer", "finished"]
+State = Literal["missing", "empty", "half made", "old", "newer", "finished"]
 
 
 def path_of(uri: str) -> Path | None:
@@ -79,11 +79,11 @@ def prepare(path: Path) -> None:
         ConfigError: a newer MLflow has made it.
         ServiceUnavailable: it cannot be brought up to date.
     """
-    if (state := _state(path)) == "newer":
+    if (found := state(path)) == "newer":
         version = importlib.metadata.version("mlflow")
         what = f"{path}: made by a newer MLflow than the installed one, {version}"
         raise ConfigError(what, "install that version, or set MLFLOW_TRACKING_URI to another address")
-    if state != "finished":
+    if found != "finished":
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             _finish(path)
@@ -97,7 +97,7 @@ def is_finished(path: Path) -> bool:
     Raises:
         sqlite3.Error: the file is no database, or is locked.
     """
-    return _state(path) == "finished"
+    return state(path) == "finished"
 
 
 def holds(path: Path, run_id: str) -> bool:
@@ -142,13 +142,13 @@ def best(path: Path, experiment: str, judge: str, other_than: str) -> tuple[str,
 
 def _finish(path: Path) -> None:
     """Make the database, unless another process has made it meanwhile."""
-    while (state := _state(path)) in ("empty", "half made") and not _is_settled(path):
+    while (found := state(path)) in ("empty", "half made") and not _is_settled(path):
         time.sleep(_POLL_SECONDS)  # an MLflow that was not started from here may be making it
-    if state == "old":
+    if found == "old":
         _bring_up_to_date(path)
-    if state in ("old", "finished"):
+    if found in ("old", "finished"):
         return
-    if state == "half made":
+    if found == "half made":
         kept = _set_aside(path)
         say(f"tracking: {path} was left half made, with no run in it: set aside as {kept.name}, and made again")
     _make(path)
@@ -244,7 +244,12 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _state(path: Path) -> _State:
+def state(path: Path) -> State:
+    """How far a database is made.
+
+    Raises:
+        sqlite3.Error: the file is no database, or is locked.
+    """
     if not path.exists():
         return "missing"
     with contextlib.closing(_connect(path)) as connection:

@@ -361,21 +361,22 @@ def shown_uri(root: Path = Path()) -> str:
 
 
 def _find(mlflow: MlflowClient, own: Execution, profile: str) -> Any:
-    named = mlflow.get_experiment_by_name(_experiment_name(profile))
+    named = mlflow.get_experiment_by_name(experiment_name(profile))
     if named is None:
         return None
     query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door = '{own.door}'"
     return next(iter(mlflow.search_runs([named.experiment_id], query, max_results=1)), None)
 
 
-def _experiment_name(profile: str) -> str:
+def experiment_name(profile: str) -> str:
+    """The name of the experiment with the runs of a profile."""
     return f"{PROJECT}/{profile}"
 
 
 def _experiment(mlflow: MlflowClient, profile: str, root: Path) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = _experiment_name(profile)
+    name = experiment_name(profile)
     # Beside the database. MLflow's default is the working directory, which is removed after an isolated run.
     path = database.path_of(uri(root))
     artifacts = None if path is None else (path.resolve().parent / "mlruns").as_uri()

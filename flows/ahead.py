@@ -1,0 +1,75 @@
+"""Looks before a run at what it needs: for the command before Prefect starts, for a deployment when the flow begins."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flows import profiles
+from flows.command_line import Request
+from stages.common import paths
+from stages.common.printable import printable
+from stages.params import reading
+from stages.running import git
+from stages.running.checks import plan, preflight
+from stages.running.checks.preflight import Mode
+
+_FIX = "git status says what is wrong with the repository"
+
+
+def look(root: Path, asked: Request) -> None:
+    """Look at what the run of a command line needs, and print it.
+
+    Raises:
+        NotReady: something is missing, and the run is not to begin then.
+        ConfigError: the values are wrong.
+    """
+    if asked.preflight == "off":
+        return
+    with _files(root, in_place=asked.in_place) as tree:
+        values = profiles.overlaid(tree, asked.profile, asked.overrides)
+        fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
+    preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
+
+
+def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:
+    """Look at what the flow needs, unless the command that started it has done so.
+
+    Args:
+        root: the user's repository.
+        tree: the folder that the stages run in.
+        asked: what becomes of a problem.
+        force: whether every stage runs.
+        log: function that is called with each line.
+
+    Raises:
+        NotReady: something is missing, and the run is not to begin then.
+    """
+    if preflight.mode(asked) == "off":
+        return
+    values = reading.read_yaml(tree / paths.PARAMS)
+    fates = plan.fates(tree, values, in_place=tree == root, force=force)
+    preflight.look(root, values, fates, tell=log, refuse=asked == "fail")
+
+
+def _print(line: str) -> None:
+    print(printable(line), flush=True)
+
+
+@contextlib.contextmanager
+def _files(root: Path, *, in_place: bool) -> Iterator[Path]:
+    """The folder itself, or the files of its last commit, in which a run with other values works."""
+    if in_place:
+        yield root
+        return
+    folder = Path(tempfile.mkdtemp(prefix="last-commit-"))
+    try:
+        archive = folder / "commit.tar"
+        git.do(root, "archive", "--format=tar", f"--output={archive}", "HEAD", fix=_FIX)
+        shutil.unpack_archive(archive, folder / "tree", filter="data")
+        yield folder / "tree"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""Whether the folder is a git repository and a DVC project that work: identity, state, cache, lock file, remotes."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows import waits
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.params import whole
+from stages.running import dvc_cache, git
+from stages.running.checks.row import Row, ok, problem, warning
+
+#: Files of git by an operation that is not finished, and what ends it.
+_UNFINISHED = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+#: The packages in which DVC has its remotes, by the scheme of their address.
+_OF_REMOTES = {
+    "s3": "dvc_s3",
+    "gs": "dvc_gs",
+    "azure": "dvc_azure",
+    "ssh": "dvc_ssh",
+    "sftp": "dvc_ssh",
+    "gdrive": "dvc_gdrive",
+    "hdfs": "dvc_hdfs",
+    "webdav": "dvc_webdav",
+    "webdavs": "dvc_webdav",
+    "oss": "dvc_oss",
+}
+
+
+def repository(root: Path) -> Iterator[Row]:
+    """The git repository: whether there is one, whose it is, its commit and what is not committed."""
+    fix = f"{git.CLONE}, or {git.COMMIT}"
+    try:
+        folder = root / git.do(root, "rev-parse", "--git-dir", fix=fix).strip()
+    except ConfigError as error:
+        yield problem("git", error)
+        return
+    if not git.ask(root, "rev-parse", "--verify", "HEAD^{commit}"):
+        yield problem(
+            "git", ConfigError("no commit yet, which runs with other values copy", "git add -A; git commit -m start")
+        )
+        return
+    yield from _state(root, folder)
+
+
+def _state(root: Path, folder: Path) -> Iterator[Row]:
+    lock = folder / "index.lock"
+    if lock.exists():
+        found = f"{lock}: left by a git that was killed, or a git is at work: nothing can be committed"
+        yield problem("git", DataError(found, f"rm {shlex.quote(str(lock))}, if no git is at work"))
+    for name, what in _UNFINISHED.items():
+        if (folder / name).exists():
+            yield warning("git", f"a {what} is not finished", f"git {what} --continue, or git {what} --abort")
+    changed = git.ask(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines()
+    commit = git.ask(root, "rev-parse", "--short", "HEAD")
+    if changed:
+        first = changed[0].split(maxsplit=1)[-1]
+        found = f"{len(changed)} changed or new file(s), which no run with other values sees: {first}"
+        yield warning("git", f"at {commit}; {found}" + (" and more" if changed[1:] else ""), "git add -A; git commit")
+    else:
+        yield ok("git", f"at {commit}, all committed")
+    if git.ask(root, "status", "--porcelain", "--", "dvc.lock"):
+        yield ok("git", "dvc.lock has results that are not committed; git commit -am NAME makes them the baseline")
+
+
+def identity(root: Path) -> Iterator[Row]:
+    """The name and the address that commits need."""
+    # Variables may give both; they are taken away where git is asked.
+    name = os.environ.get("GIT_AUTHOR_NAME") or git.ask(root, "config", "user.name")
+    address = os.environ.get("GIT_AUTHOR_EMAIL") or git.ask(root, "config", "user.email")
+    if name and address:
+        yield ok("git identity", f"{name} <{address}>")
+        return
+    fix = 'git config --global user.name "NAME"; git config --global user.email ADDRESS'
+    yield warning("git identity", "not set: no commit can be made, nor an experiment by `dvc exp run`", fix)
+
+
+def values(root: Path) -> Iterator[Row]:
+    """params.yaml, and the environment variables that say how the flow waits."""
+    whole.load(root / paths.PARAMS)
+    yield ok("params.yaml", "as the schema has it")
+    waits.check()
+
+
+def dvc(root: Path) -> Iterator[Row]:
+    """DVC's cache, its lock file and its locks."""
+    if not (root / ".dvc").is_dir():
+        yield problem(
+            "DVC", ConfigError(f"{root / '.dvc'}: missing, so that DVC does not work here", "git checkout -- .dvc")
+        )
+        return
+    try:
+        told = YAML(typ="safe").load(root / "dvc.lock")
+        stages = len(told["stages"])
+    except FileNotFoundError:
+        yield ok("DVC", "no dvc.lock: nothing has run here yet")
+    except (YAMLError, TypeError, KeyError):
+        yield problem(
+            "DVC", DataError("dvc.lock: cannot be read, such as after a merge", "git checkout HEAD -- dvc.lock")
+        )
+    else:
+        kept = sum(1 for _ in (dvc_cache.folder() / "runs").glob("*/*"))
+        yield ok("DVC", f"{stages} stages in dvc.lock; {kept} earlier runs of stages in the cache {dvc_cache.folder()}")
+    yield from _locks(root)
+
+
+def _locks(root: Path) -> Iterator[Row]:
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        held = json.loads(path.read_text(encoding="utf-8") or "{}")
+    except FileNotFoundError:
+        return
+    except ValueError:
+        yield warning("DVC", f"{path}: half written by a DVC that was killed", f"rm {shlex.quote(str(path))}")
+        return
+    if pids := sorted({pid for pid in _pids(held) if psutil.pid_exists(pid)}):
+        yield ok("DVC", f"at work here: process {', '.join(map(str, pids))}")
+
+
+def _pids(held: Any) -> Iterator[int]:
+    """The process ids in DVC's lock file, wherever they are in it."""
+    if isinstance(held, dict):
+        if isinstance(held.get("pid"), int):
+            yield held["pid"]
+        held = list(held.values())
+    if isinstance(held, list):
+        for inner in held:
+            yield from _pids(inner)
+
+
+def remotes(root: Path) -> Iterator[Row]:
+    """DVC's remotes: whether the default one exists, and each can be used."""
+    settings = configparser.ConfigParser(interpolation=None, strict=False)
+    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
+    found = {}
+    for section in settings.sections():
+        kind, _, name = section.strip("'\"").partition(" ")
+        if kind == "remote":
+            found[name.strip("'\"")] = settings.get(section, "url", fallback="").strip("\"'")
+    default = settings.get("core", "remote", fallback="").strip("\"'")
+    if default and default not in found:
+        wrong = ConfigError(f"core.remote is {default!r}, and there is no such remote", f"dvc remote add {default} URL")
+        yield problem("DVC remote", wrong)
+    for name, url in found.items():
+        yield _remote(root, name, url)
+    if not found and not default:
+        yield ok("DVC remote", "none: results stay on this machine")
+
+
+def _remote(root: Path, name: str, url: str) -> Row:
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if scheme in ("", "file"):
+        folder = root / ".dvc" / os.path.expanduser(url.removeprefix("file://"))  # noqa: PTH111
+        if folder.is_dir():
+            return ok("DVC remote", f"{name}: {url}")
+        fix = f"mkdir -p {shlex.quote(str(folder))}, mount its disk, or dvc remote modify {name} url URL"
+        return problem("DVC remote", ConfigError(f"{name}: {folder}: no such folder", fix))
+    package = _OF_REMOTES.get(scheme)
+    if package and importlib.util.find_spec(package) is None:
+        fix = f"pip install {package.replace('_', '-')}"
+        return problem(
+            "DVC remote", ConfigError(f"{name}: {scheme} needs the package {package.replace('_', '-')}", fix)
+        )
+    return ok(
+        "DVC remote", f"{name}: {scheme}://{urlsplit(url).netloc.rpartition('@')[2]}; not asked: dvc status --cloud"
+    )

@@ -1,0 +1,98 @@
+"""Say what is wrong with this machine and this folder, and what fixes it: `python -m flows.doctor [--json]`.
+
+A line for each thing that a run depends on: ok, warning or problem. It changes nothing and takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from flows import command_line
+from flows.checks import folders, network, packages, repository, tracking
+from flows.checks import prefect as prefect_checks
+from flows.tool_settings import set_defaults
+from stages.common.errors import ConfigError
+from stages.common.printable import printable
+from stages.running.checks.row import Row, exit_code, guarded
+
+Check = Callable[[], Iterator[Row]]
+
+
+def checks(root: Path) -> dict[str, Check]:
+    """Every check by what it looks at, in the order in which people read them."""
+    return {
+        "Python": packages.python,
+        "packages": packages.packages,
+        "disk": functools.partial(folders.folders, root),
+        "memory": folders.memory,
+        "bf16": packages.bf16,
+        "GPUs": folders.gpus,
+        "git": functools.partial(repository.repository, root),
+        "git identity": functools.partial(repository.identity, root),
+        "params.yaml": functools.partial(repository.values, root),
+        "DVC": functools.partial(repository.dvc, root),
+        "DVC remote": functools.partial(repository.remotes, root),
+        "Prefect": prefect_checks.prefect,
+        "MLflow": functools.partial(tracking.mlflow, root),
+        "proxies": network.proxies,
+        "stages": functools.partial(network.stages, root),
+    }
+
+
+def look(root: Path) -> list[Row]:
+    """The rows of all checks, which run side by side."""
+    named = checks(root)
+    with ThreadPoolExecutor(len(named)) as pool:
+        found = pool.map(lambda one: list(guarded(*one)), named.items())
+        return [row for rows in found for row in rows]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows for people, and what they come to."""
+    width = max(len(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        found = row.found.replace("\n", "\n" + " " * (width + 11))
+        lines.append(f"{row.state:<8} {row.name:<{width}}  {found}")
+        if row.fix:
+            lines.append(f"{'':<8} {'':<{width}}  to fix it: {row.fix}")
+    counts = [
+        f"{count} {state}{'' if count == 1 else 's'}"
+        for state in ("problem", "warning")
+        if (count := _count(rows, state))
+    ]
+    return "\n".join([*lines, "", " and ".join(counts) or "all is well"])
+
+
+def _count(rows: Sequence[Row], state: str) -> int:
+    return sum(row.state == state for row in rows)
+
+
+def main() -> None:
+    """Look, print, and end with the exit code of the first problem."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.doctor",
+        description=__doc__,
+        epilog="Exit codes: 0 without a problem; else that of the first: 65 data, 69 a service, 74 files, 78 "
+        "params.yaml, a package or an environment variable.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as a JSON list")
+    asked = parser.parse_args()
+    root = Path.cwd()
+    if not (root / "dvc.yaml").exists():
+        raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
+    rows = look(root)
+    shown = json.dumps([row.model_dump(exclude={"absent"}) for row in rows], indent=2) if asked.json else table(rows)
+    print(printable(shown), flush=True)
+    sys.exit(exit_code(rows))
+
+
+if __name__ == "__main__":
+    set_defaults()
+    command_line.run(main)

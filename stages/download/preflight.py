@@ -1,0 +1,142 @@
+"""What the download needs, looked at before a run (`stages.running.checks.asking`).
+
+Nothing is downloaded. What is in a cache is not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import requests
+
+from stages.common import paths
+from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
+from stages.common.files import read_json
+from stages.download import bpe, hub, shards, source
+from stages.download.fetch import check_file, is_url
+from stages.download.local_model import LocalFolder
+from stages.download.model_files import CONFIG, KEY
+from stages.download.shards import INDEX, WEIGHTS
+from stages.download.watched import is_watched
+from stages.params.download import DataSource, ModelSource
+from stages.params.whole import Params
+from stages.running import machine
+from stages.running.checks.row import Row, ok, problem, warning
+from stages.running.console import size
+from stages.running.proxies import proxy_for
+
+#: The longest wait for an answer, in seconds.
+SECONDS = 3.0
+
+
+def prepare(params: Params) -> None:
+    """Import what asks the hub, where it may have to be asked."""
+    if params.download.model.weights == "hub":
+        hub.load()
+
+
+def rows(params: Params) -> Iterator[Row]:
+    """Whether dataset, tokenizer and weights are there, or can be fetched."""
+    yield from _told("dataset", lambda: dataset(params.download.data))
+    yield from _told("tokenizer", lambda: tokenizer(params.download.tokenizer.source))
+    yield from _told("weights", lambda: weights(params.download.model))
+
+
+def _told(name: str, look: Callable[[], str]) -> Iterator[Row]:
+    try:
+        yield ok(name, look())
+    except PipelineError as error:
+        yield problem(name, error)
+    except TimeoutError as error:
+        yield warning(name, f"{error}; it is asked again, and longer, when the stage begins")
+
+
+def dataset(settings: DataSource) -> str:
+    """Where the dataset comes from.
+
+    Raises:
+        ConfigError: it is not there, or its SHA-256 is needed and missing.
+        ServiceUnavailable: its server does not answer.
+        TimeoutError: the server has not answered in time.
+    """
+    if is_watched(settings.source):
+        return f"{settings.source}, which DVC brings in"
+    source.require_sha256(settings)
+    if is_url(settings.source, source.SOURCE):
+        return _reached(settings.source, source.SOURCE)
+    check_file(paths.local_path(settings.source), source.SOURCE)
+    return settings.source
+
+
+def tokenizer(named: str) -> str:
+    """Where the tokenizer's files come from; errors as `dataset`."""
+    if is_url(named, bpe.KEY):
+        return _reached(f"{named.rstrip('/')}/vocab.bpe", bpe.KEY)
+    check_file(bpe.folder_of(named) / "vocab.bpe", bpe.KEY)
+    return named
+
+
+def weights(settings: ModelSource) -> str:
+    """Where the weights come from; errors as `dataset`, and NoSpace where they do not fit on the hub's cache's disk."""
+    if settings.weights == "scratch":
+        return "random ones, made here"
+    if settings.weights == "folder":
+        LocalFolder(settings.repo or "")
+        return str(settings.repo)
+    assert settings.repo, "checked by ModelSource"
+    assert settings.revision, "checked by ModelSource"
+    there = hub.Repository(settings.repo, settings.revision)
+    if there.cached(CONFIG) and (_whole(there) or there.cached(WEIGHTS)):
+        return f"{there.name}, in the hub's cache"
+    length = there.length(WEIGHTS, SECONDS)
+    if length is None and there.length(INDEX, SECONDS) is None:
+        raise ConfigError(f"{there.name}: no {WEIGHTS} and no {INDEX}", f"correct {KEY}.repo in params.yaml")
+    if length is None:
+        return f"{there.name}, to be downloaded in shards"
+    _require_room(length)
+    return f"{there.name}, {size(length)} to be downloaded; how long that takes shows as they come"
+
+
+def _whole(there: hub.Repository) -> bool:
+    """Whether the cache has all shards of a model."""
+    index = there.cached(INDEX)
+    if index is None:
+        return False
+    listed = shards.names_of(read_json(index, made_by=f"correct {KEY}.repo"), name=INDEX, fix=f"correct {KEY}.repo")
+    return all(there.cached(name) for name in listed)
+
+
+def _require_room(length: int) -> None:
+    folder = hub.cache_folder()
+    if (free := machine.free_disk(folder)) < length:
+        raise NoSpace(
+            f"{folder}: the weights take {size(length)}, and {size(free)} are free",
+            "free some space, or set HF_HUB_CACHE to a folder on another disk",
+        )
+
+
+def _reached(url: str, key: str) -> str:
+    """Ask a web server for a file, without reading it."""
+    proxy = proxy_for(url)
+    through = f" ({proxy})" if proxy else ""
+    fix = f"check the network, {proxy.fix if proxy else 'or'} set {key} in params.yaml to a local copy"
+    try:
+        with requests.get(url, stream=True, timeout=SECONDS) as response:
+            status = response.status_code
+    except requests.Timeout as error:
+        raise TimeoutError(f"{url}: no answer within {SECONDS:g} s{through}") from error
+    except requests.RequestException as error:
+        raise ServiceUnavailable(f"{url}: {_reason(error)}{through}", fix) from error
+    except ValueError as error:
+        raise ConfigError(f"{url}: not a valid URL: {error}{through}", f"correct {key} in params.yaml") from error
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        raise ConfigError(f"{url}: answered {status}{through}", f"correct {key} in params.yaml")
+    if status >= 400:
+        raise TimeoutError(f"{url}: answered {status}{through}")
+    return f"{url}, which answers"
+
+
+def _reason(error: BaseException) -> str:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__

@@ -1,0 +1,80 @@
+"""What fine-tuning takes, as far as it is known before a run (`stages.running.checks.asking`).
+
+What depends on the rows' lengths is not known before they are tokenised. The stage itself then says it, before it
+trains (`stages.finetune.costs.memory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.common import paths
+from stages.common.errors import DataError, NoSpace
+from stages.common.metrics.tokenize import TokenizeMetrics
+from stages.common.records import read_metrics
+from stages.common.results.finetune import TUNED_MODEL
+from stages.common.results.tokenize import TOKENS_METRICS
+from stages.finetune.costs import disk
+from stages.finetune.costs.weights import Weights
+from stages.gpt2.tokenizer import VOCABULARY_SIZE
+from stages.params.whole import Params
+from stages.running import devices, machine
+from stages.running.checks.row import Row, ok, problem, warning
+from stages.running.console import duration, size
+from stages.running.costs import TRAINING_COSTS, TrainingCosts
+
+#: Bytes a weight at least: in fp32 the weight, its gradient and AdamW's two moments; in bf16 two of each of the first
+#: two, the fp32 weight and the moments. A weight that is not trained takes 4, or 6 in bf16.
+TRAINED, FROZEN = 16, 4
+
+
+def rows(params: Params) -> Iterator[Row]:
+    """Memory, disk and time, as far as sizes alone say them."""
+    weights = Weights.of(params.download.model, params.finetune, vocab_size=VOCABULARY_SIZE)
+    yield _memory(params, weights)
+    yield _disk(params, weights)
+    yield _time(params, weights)
+
+
+def _memory(params: Params, weights: Weights) -> Row:
+    recipe, name = params.finetune, "finetune memory"
+    least = TRAINED * weights.trained + FROZEN * (weights.all - weights.trained)
+    least += 4 * weights.trained * (recipe.patience is not None)
+    told = f"{weights.all:,} weights take {size(least)} at least; what batches add is known once rows are tokenised"
+    if devices.visible_devices():
+        return ok(name, f"{told}; it trains on a GPU, whose memory is asked then")
+    free = machine.free_memory()
+    processes = recipe.devices if recipe.parallel == "ddp" else 1
+    if least * processes > free:
+        fix = "take a smaller model (download.model), set finetune.lora, or end what else takes memory"
+        return warning(name, f"{told}; only {size(free)} are free", fix)
+    return ok(name, f"{told}; {size(free)} are free")
+
+
+def _disk(params: Params, weights: Weights) -> Row:
+    name, folder = "finetune disk", paths.CACHE / "finetune"
+    checkpoint = disk.state_bytes(weights.trained, params.finetune)
+    model = 4 * weights.all
+    room = disk.Room.of(folder, TUNED_MODEL, checkpoint=checkpoint, at_once=disk.AT_ONCE, model=model)
+    if lacking := room.lacking():
+        return problem(name, NoSpace(lacking, "free some space, for instance by `dvc gc -w`"))
+    told = str(room).removeprefix("disk: ")
+    return ok(name, told) if room.enough else warning(name, told, "free some space, for instance by `dvc gc -w`")
+
+
+def _time(params: Params, weights: Weights) -> Row:
+    """By the rate of the last training here and the tokens of the last tokenisation, if there were any."""
+    name, recipe = "finetune time", params.finetune
+    try:
+        last = read_metrics(TRAINING_COSTS, TrainingCosts, made_by="dvc repro finetune")
+        counts = read_metrics(TOKENS_METRICS, TokenizeMetrics, made_by="dvc repro tokenize").train
+    except DataError:
+        return ok(name, "not known beforehand: nothing was trained here yet; it is told after six steps")
+    if not last.plain_training_tflop or not counts.rows:
+        return ok(name, "not known beforehand: the last training here was too short; it is told after six steps")
+    seen = recipe.epochs * counts.rows
+    if recipe.max_steps is not None:
+        seen = min(seen, recipe.max_steps * recipe.batch_size)
+    tflop = 6 * weights.all * counts.tokens / counts.rows * seen / 1e12
+    seconds = tflop * last.seconds / last.plain_training_tflop
+    return ok(name, f"about {duration(seconds)}, if the rows stay as they are, at the pace of the last training here")

@@ -1,0 +1,97 @@
+"""What the judge needs, looked at before a run (`stages.running.checks.asking`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.common.errors import DataError, PipelineError
+from stages.common.metrics.split import SplitMetrics
+from stages.common.paths import DATA, local_path
+from stages.common.records import read_metrics
+from stages.common.results.split import SPLIT_METRICS
+from stages.judge.judges.looking import Sighting, Slow, sight
+from stages.judge.judges.transport import NotRunning
+from stages.judge.probes import pair_probes, probes
+from stages.judge.scores import labels
+from stages.judge.self_test import SELF_TESTS, kept_result
+from stages.params.judge import Judge
+from stages.params.whole import Params
+from stages.running import machine
+from stages.running.checks.row import Row, ok, problem, warning
+from stages.running.console import duration, size
+from stages.running.costs import JUDGING_COSTS, JudgingCosts
+
+#: The longest time for the judge's server, in seconds.
+SECONDS = 3.0
+JUDGE = "judge"
+
+
+def rows(params: Params) -> Iterator[Row]:
+    """Whether the judge answers and has its model, and how long it will take."""
+    settings = params.judge
+    yield from _labels(settings)
+    try:
+        seen = sight(settings, SECONDS)
+    except Slow as slow:
+        yield warning(JUDGE, f"{slow}; it is asked again when there are answers to judge")
+        return
+    except PipelineError as error:
+        yield problem(JUDGE, error, absent=isinstance(error, NotRunning))
+        return
+    if seen is None:
+        yield ok(JUDGE, "the built-in reference judge, which needs no server and takes seconds")
+        return
+    yield ok(JUDGE, f"{seen.model}; {seen.server}")
+    yield from _memory(seen)
+    yield _self_test(settings, seen)
+    yield _time(params)
+
+
+def _labels(settings: Judge) -> Iterator[Row]:
+    """The human labels, where params.yaml names a file; one under data/ may be yet to come."""
+    if settings.calibration is None:
+        return
+    path = local_path(settings.calibration.source)
+    if path.is_relative_to(DATA) and not path.exists():
+        return
+    name = "judge labels"
+    try:
+        yield ok(name, f"{len(labels.read(settings.calibration)):,} in {settings.calibration.source}")
+    except PipelineError as error:
+        yield problem(name, error)
+
+
+def _memory(seen: Sighting) -> Iterator[Row]:
+    if seen.takes is None:
+        return
+    free = machine.free_memory()
+    found = f"its model takes {size(seen.takes)} when it is loaded, and {size(free)} of main memory are free"
+    if seen.takes <= free:
+        yield ok("judge memory", found)
+    else:
+        yield warning(
+            "judge memory", found, "let it run on a GPU, end what else takes memory, or choose a smaller model"
+        )
+
+
+def _self_test(settings: Judge, seen: Sighting) -> Row:
+    name, count = "judge self-test", len(probes()) + (len(pair_probes()) if settings.mode == "pairwise" else 0)
+    if not seen.identities:
+        return ok(name, f"{count} questions; whether this judge has passed earlier shows when it is asked")
+    asked = [question for _, question in probes()]
+    if any(kept_result(identity, asked, SELF_TESTS).exists() for identity in seen.identities):
+        return ok(name, "passed earlier, and not repeated")
+    return ok(name, f"to come, before it judges: {count} questions whose answer is known")
+
+
+def _time(params: Params) -> Row:
+    """How long judging takes, by the last judging on this machine and the rows of the last split."""
+    name, settings = "judge time", params.judge
+    try:
+        costs = read_metrics(JUDGING_COSTS, JudgingCosts, made_by="dvc repro judge")
+        tests = read_metrics(SPLIT_METRICS, SplitMetrics, made_by="dvc repro split").rows["test"]
+    except (DataError, KeyError):
+        return ok(name, "not known beforehand: no language model has judged here yet; it is told after five verdicts")
+    answers = tests * (len(params.generate.models) * settings.repeats + 2 * (settings.mode == "pairwise"))
+    each = costs.seconds / max(costs.replies, 1) / settings.parallel
+    return ok(name, f"about {duration(answers * each)} for {answers:,} verdicts, at the pace of the last judging here")

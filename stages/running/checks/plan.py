@@ -1,0 +1,216 @@
+"""What a run would do: which stages are up to date, which come from DVC's cache, and which run.
+
+DVC itself is not asked: a stage looks while DVC holds its own lock, and each of its commands takes seconds. Its rules
+are applied to the same files (DVC 3.67): dvc.yaml, dvc.lock, the .dvc files, and the run cache, whose keys are hashes
+of a stage's command, dependencies, values and paths (dvc/stage/cache.py). A test compares this with what DVC does.
+
+A large output in the folder counts as unchanged if it has its size: DVC, which keeps the times of files, hashes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common import paths
+from stages.running import dvc_cache
+
+Fate = Literal["up to date", "from cache", "to run"]
+
+#: Files of the folder up to this size are hashed; of a larger one the size is compared.
+_HASHED = 1 << 22
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    cmd: str
+    deps: Sequence[str]
+    outs: Sequence[str]
+    params: Sequence[str]
+
+
+def fates(tree: Path, values: Mapping[str, Any], *, in_place: bool, force: bool = False) -> dict[str, Fate]:
+    """What becomes of each stage, in the order in which they run.
+
+    Args:
+        tree: folder with dvc.yaml, dvc.lock and the code.
+        values: params.yaml, as a tree.
+        in_place: whether the outputs are in ``tree`` too, as they are in the user's own folder.
+        force: whether every stage runs anyway.
+    """
+    stages = list(_stages(_read(tree / "dvc.yaml")))
+    locked = _read(tree / "dvc.lock").get("stages", {})
+    known = dict(_imported(tree))
+    found: dict[str, Fate] = {}
+    for stage in _ordered(stages):
+        outputs = None if force else _outputs(stage, locked.get(stage.name), known, tree, values, in_place)
+        found[stage.name] = "to run" if outputs is None else outputs[0]
+        known |= dict.fromkeys(stage.outs) if outputs is None else outputs[1]
+    return found
+
+
+def closure(tree: Path, targets: Sequence[str]) -> set[str]:
+    """The named stages and those that they read from."""
+    stages = {stage.name: stage for stage in _stages(_read(tree / "dvc.yaml"))}
+    before = _before(list(stages.values()))
+    found: set[str] = set()
+    waiting = [name for name in targets if name in stages]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += before[name] - found
+    return found
+
+
+def _outputs(
+    stage: _Stage,
+    locked: Any,
+    known: Mapping[str, str | None],
+    tree: Path,
+    values: Mapping[str, Any],
+    in_place: bool,
+) -> tuple[Fate, dict[str, str]] | None:
+    """What becomes of a stage that does not run, and the hashes of its outputs; None for one that runs."""
+    deps = {dep: known[dep] if dep in known else _hash(tree / dep) for dep in stage.deps}
+    if None in deps.values():
+        return None
+    entry = {
+        "cmd": stage.cmd,
+        "deps": [{"hash": "md5", "md5": deps[dep], "path": dep} for dep in sorted(deps)],
+        "params": {str(paths.PARAMS): {key: _value(values, key) for key in sorted(stage.params)}},
+    }
+    if not stage.params:
+        del entry["params"]
+    if _without_sizes(locked) == entry:
+        outs = {out["path"]: out for out in locked.get("outs", [])}
+        there = in_place and all(_is_there(tree / path, out) for path, out in outs.items())
+        if there or _cached(outs.values()):
+            return "up to date" if there else "from cache", {path: out["md5"] for path, out in outs.items()}
+    kept = _kept_run(entry | {"outs": sorted(stage.outs)})
+    if kept is None or not _cached(kept):
+        return None
+    return "from cache", {out["path"]: out["md5"] for out in kept}
+
+
+def _without_sizes(locked: Any) -> Any:
+    """An entry of dvc.lock without outputs, sizes and numbers of files."""
+    if not isinstance(locked, Mapping):
+        return None
+    kept = {key: value for key, value in locked.items() if key != "outs"}
+    if "deps" in kept:
+        kept["deps"] = [{key: dep[key] for key in ("hash", "md5", "path") if key in dep} for dep in kept["deps"]]
+    return kept
+
+
+def _kept_run(entry: Mapping[str, Any]) -> list[Any] | None:
+    """The outputs of the newest earlier run with the same inputs, in DVC's run cache."""
+    key = hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+    folder = dvc_cache.folder() / "runs" / key[:2] / key
+    try:
+        newest = max(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+        return list(_read(newest)["outs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _cached(outs: Any) -> bool:
+    """Whether DVC's cache has outputs, each folder with its files."""
+    return all(_is_cached(str(out["md5"])) for out in outs)
+
+
+def _is_cached(digest: str) -> bool:
+    entry = dvc_cache.folder() / "files" / "md5" / digest[:2] / digest[2:]
+    if not entry.is_file():
+        return False
+    if not digest.endswith(".dir"):
+        return True
+    try:
+        return all(_is_cached(str(one["md5"])) for one in json.loads(entry.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _is_there(path: Path, out: Mapping[str, Any]) -> bool:
+    """Whether an output in the folder is as dvc.lock says."""
+    if not path.exists():
+        return False
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    if size != out.get("size", size) or len(files) != out.get("nfiles", len(files)):
+        return False
+    return size > _HASHED or _hash(path) == out["md5"]
+
+
+def _imported(tree: Path) -> Iterator[tuple[str, str | None]]:
+    """The hashes of what .dvc files bring in: of a folder that is imported, as it is; else as the file says."""
+    for file in tree.glob("*.dvc"):
+        if not file.is_file():
+            continue
+        told = _read(file)
+        sources = [tree / str(dep["path"]) for dep in told.get("deps", [])]
+        for out in told.get("outs", []):
+            local = [source for source in sources if source.exists()]
+            yield str(out["path"]), _hash(local[0]) if len(local) == 1 else out.get("md5")
+
+
+def _hash(path: Path) -> str | None:
+    """DVC's hash of a file or folder; None where there is none."""
+    if path.is_file():
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "md5").hexdigest()
+    if not path.is_dir():
+        return None
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = [{"md5": _hash(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listed.sort(key=lambda one: tuple(str(one["relpath"]).split("/")))
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"  # noqa: S324 as DVC does
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _ordered(stages: Sequence[_Stage]) -> list[_Stage]:
+    """The stages, each after those that it reads from."""
+    by_name = {stage.name: stage for stage in stages}
+    try:
+        return [by_name[name] for name in TopologicalSorter(_before(stages)).static_order()]
+    except CycleError:
+        return list(stages)
+
+
+def _before(stages: Sequence[_Stage]) -> dict[str, set[str]]:
+    """The stages that each stage reads from."""
+    maker = {out: stage.name for stage in stages for out in stage.outs}
+    return {stage.name: {maker[dep] for dep in stage.deps if dep in maker} for stage in stages}
+
+
+def _stages(told: Mapping[str, Any]) -> Iterator[_Stage]:
+    for name, body in (told.get("stages") or {}).items():
+        outs = [out for kind in ("outs", "metrics", "plots") for out in map(_path, body.get(kind, []))]
+        params = [param for param in body.get("params", []) if isinstance(param, str)]
+        yield _Stage(name, body["cmd"], list(map(_path, body.get("deps", []))), outs, params)
+
+
+def _path(entry: Any) -> str:
+    return str(next(iter(entry)) if isinstance(entry, Mapping) else entry)
+
+
+def _read(path: Path) -> Any:
+    """A YAML file as a mapping; empty where there is none."""
+    try:
+        found = YAML(typ="safe").load(path)
+    except (OSError, YAMLError):
+        return {}
+    return found if isinstance(found, Mapping) else {}

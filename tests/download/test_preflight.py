@@ -1,0 +1,147 @@
+"""What is seen of dataset, tokenizer and weights before a run: nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.download import preflight
+from stages.params import reading, whole
+from stages.running.checks.row import Row
+from tests import small_disks, small_pipeline
+from tests.fake_hub import serving
+from tests.root import ROOT
+
+REVISION = "a" * 40
+HUB = {
+    "weights": "hub",
+    "repo": "openai-community/gpt2",
+    "revision": REVISION,
+    "sha256": "0" * 64,
+    "config_sha256": "0" * 64,
+}
+
+
+def params(**download: Any) -> Any:
+    tree = small_pipeline.read_yaml(ROOT / "params.yaml")
+    reading.merge(tree, {"download": download})
+    return tree
+
+
+def look(**download: Any) -> dict[str, Row]:
+    return {row.name: row for row in preflight.rows(whole.check(params(**download)))}
+
+
+def ask(folder: Path, variables: Mapping[str, str], **download: Any) -> dict[str, Row]:
+    """In a process of its own: huggingface_hub reads its environment when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.running.checks.asking", "download"],
+        cwd=folder,
+        input=json.dumps(params(**download)),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hub")} | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [Row.model_validate_json(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {row.name: row for row in rows}
+
+
+def test_what_comes_with_the_project_is_there():
+    assert {name: row.state for name, row in look().items()} == {"dataset": "ok", "tokenizer": "ok", "weights": "ok"}
+
+
+def test_a_file_or_folder_that_is_missing_is_told(tmp_path):
+    pinned = {"source": str(tmp_path / "rows.json"), "sha256": "0" * 64}
+    rows = look(
+        data=pinned,
+        tokenizer={"source": "package:no_such"},
+        model={"weights": "folder", "repo": str(tmp_path / "gone")},
+    )
+
+    assert {row.exit_code for row in rows.values()} == {78}
+    assert "rows.json: no such file" in rows["dataset"].found
+    assert "found 'no_such'" in rows["tokenizer"].found
+    assert "gone: no such folder" in rows["weights"].found
+
+
+def test_a_dataset_on_a_web_server_is_asked_for_and_not_read(tmp_path):
+    (tmp_path / "rows.json").write_bytes(b"[]" * (8 << 20))
+    with serving(tmp_path) as server:
+        there = look(data={"source": server.url("rows.json"), "sha256": "0" * 64})
+        gone = look(data={"source": server.url("other.json"), "sha256": "0" * 64})
+        server.script("GET", "rows.json", "503")
+        busy = look(data={"source": server.url("rows.json"), "sha256": "0" * 64})
+        without = look(data={"source": server.url("rows.json"), "sha256": None})
+        address = server.url("rows.json")
+    away = look(data={"source": address, "sha256": "0" * 64})
+
+    assert there["dataset"].state == "ok"
+    assert (gone["dataset"].state, gone["dataset"].exit_code) == ("problem", 78)
+    assert busy["dataset"].state == "warning"
+    assert without["dataset"].found.startswith("download.data.sha256: needed for a URL")
+    assert (away["dataset"].state, away["dataset"].exit_code) == ("problem", 69)
+    assert "Connection refused" in away["dataset"].found
+
+
+def test_weights_of_the_hub(tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "model.safetensors").write_bytes(bytes(3 << 20))
+    (files / "config.json").write_text("{}")
+    with serving(files, revision=REVISION) as server:
+        hub = {"HF_ENDPOINT": server.endpoint}
+        to_come = ask(tmp_path, hub, model=HUB)["weights"]
+        assert [method for method, _, _ in server.requests] == ["HEAD"]
+        code = "import sys; from huggingface_hub import hf_hub_download as get\n" + "".join(
+            f"get('openai-community/gpt2', '{name}', revision='{REVISION}')\n"
+            for name in ("model.safetensors", "config.json")
+        )
+        variables = os.environ | hub | {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
+        subprocess.run([sys.executable, "-c", code], env=variables, check=True, capture_output=True)
+        before = len(server.requests)
+        cached = ask(tmp_path, hub, model=HUB)["weights"]
+        assert len(server.requests) == before
+        other = ask(tmp_path, hub, model=HUB | {"repo": "openai-community/other"})["weights"]
+        offline = ask(tmp_path, hub | {"HF_HUB_OFFLINE": "1"}, model=HUB | {"revision": "b" * 40})["weights"]
+    away = ask(tmp_path, hub, model=HUB | {"revision": "b" * 40})["weights"]
+
+    assert to_come.found.startswith(f"openai-community/gpt2 at {REVISION}, 3 MiB to be downloaded")
+    assert (cached.state, cached.found) == ("ok", f"openai-community/gpt2 at {REVISION}, in the hub's cache")
+    assert (other.state, other.exit_code) == ("problem", 78)
+    assert "HF_HUB_OFFLINE forbids" in offline.found
+    assert (away.state, away.exit_code) == ("problem", 69)
+
+
+def test_a_disk_without_room_for_the_weights_is_told(tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "model.safetensors").write_bytes(bytes(3 << 20))
+    with small_disks.small(tmp_path / "hub", "1m"), serving(files, revision=REVISION) as server:
+        row = ask(tmp_path, {"HF_ENDPOINT": server.endpoint}, model=HUB)["weights"]
+
+    assert (row.state, row.exit_code) == ("problem", 74)
+    assert "the weights take 3 MiB, and 1 MiB are free" in row.found
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_part_of_the_weights_is_not_the_whole(tmp_path, name):
+    cache = tmp_path / "hub" / "hub" / "models--openai-community--gpt2" / "snapshots" / REVISION
+    cache.mkdir(parents=True)
+    (cache / name).write_text("{}")
+    (cache / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"wte": "shard-1.safetensors"}}))
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "model.safetensors").write_bytes(hashlib.sha256().digest())
+    with serving(files, revision=REVISION) as server:
+        row = ask(tmp_path, {"HF_ENDPOINT": server.endpoint}, model=HUB)["weights"]
+
+    assert "to be downloaded" in row.found
