@@ -15,6 +15,7 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 
 from stages.judge.judges.address import is_loopback
 from stages.judge.judges.deadline import Deadline, DeadlineAdapter
+from stages.running.proxies import proxy_for
 
 #: Statuses after which the same request may succeed: a limit on the rate, a crashed runner, a gateway's
 #: fault, a full queue.
@@ -83,6 +84,8 @@ class Client:
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections + 1, pool_block=True)
         self._session = requests.Session()
         self._session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        proxy = proxy_for(url) if self._session.trust_env else None
+        self._through = f" ({proxy}; to fix it: {proxy.fix})" if proxy else ""
         self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -141,16 +144,16 @@ class Client:
         causes = list(_causes(error))
         reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
         if isinstance(error, requests.ConnectTimeout):
-            return Fault("no connection within the time for it", unreachable=True)
+            return Fault(f"no connection within the time for it{self._through}", unreachable=True)
         if any(isinstance(cause, NewConnectionError) for cause in causes):
-            return Fault(f"no connection: {reason or 'no such host'}", unreachable=True)
+            return Fault(f"no connection: {reason or 'no such host'}{self._through}", unreachable=True)
         if isinstance(error, requests.exceptions.SSLError):
             return Fault(f"no secure connection: {reason or error}", unreachable=True, repeatable=False)
         if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in causes):
             return Fault(f"nothing heard for {deadline.stall:g} s")
         if any(isinstance(cause, ProtocolError | OSError) for cause in causes):
             return Fault("the connection broke off")
-        return Fault(f"{type(error).__name__}: {error}", repeatable=False)
+        return Fault(f"{type(error).__name__}: {error}{self._through}", repeatable=False)
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
         """Call ``attempt`` until it brings a result, a fault that repeating does not fix, or the deadline.
