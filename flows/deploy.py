@@ -10,9 +10,10 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
-from flows import prefect_server
+from flows import folder, prefect_server
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
@@ -30,6 +31,7 @@ def main() -> None:
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
     argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
+    folder.check(Path.cwd())
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
             "PREFECT_API_URL is not set: no server to deploy to",

@@ -22,12 +22,19 @@ STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 #: Variables that libraries read, and none of our code: the documentation names those that a user needs.
 OF_LIBRARIES = {
-    *("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+    *("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 }
-#: Variables that our code gives to one process that it starts, and that nobody can set.
+#: Variables that our code gives to one process that it starts, or DVC to a stage, and that nobody can set.
 GIVEN = {
-    *("CUDA_DEVICE_ORDER", "DVC_STAGE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "PREFECT_UI_API_URL"),
+    *(
+        "CUDA_DEVICE_ORDER",
+        "DVC_EXP_NAME",
+        "DVC_STAGE",
+        "GLOO_SOCKET_IFNAME",
+        "NCCL_SOCKET_IFNAME",
+        "PREFECT_UI_API_URL",
+    ),
     *("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"),
 }
 _VARIABLE = re.compile(
