@@ -4,7 +4,8 @@
     pipeline        the flow; stage_task is a stage in it, stage_process runs that, dvc_cli and guard are below it
     folder          what is looked at before anything starts
     outcome         how the flow ended, kept beside Prefect
-    run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts, log_lines keeps the log short
+    run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts
+    log_lines       what Prefect's log leaves out
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
     publish         the results in a folder, put into MLflow later

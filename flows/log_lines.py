@@ -48,6 +48,8 @@ class _Once(logging.Filter):
         text = record.getMessage()
         if text.startswith(_FINISHED):
             state, _, _ = text.removeprefix(_FINISHED).partition("(")
+            if state in ("Running", "Cancelling"):
+                return False  # Prefect's worker has yet to set the state of a run that was cancelled
             if state not in ("Completed", "Cached"):
                 record.msg, record.args = f"{_FINISHED}{state}", ()
         return not text.startswith(_REPETITIONS)

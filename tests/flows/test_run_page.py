@@ -153,6 +153,7 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
     mlflow = mlflow_run(project, run)
     assert f"{beside_ui[1]['MLflow']}/#/experiments/1/runs/{mlflow['id']}" in found["mlflow-run"]["data"]
     assert mlflow["prefect.flow_run_url"] == f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}"
+    assert mlflow["mlflow.note.content"] == f"[This run in Prefect]({mlflow['prefect.flow_run_url']})"
     assert mlflow["status"] == "FINISHED"
 
 
@@ -201,6 +202,30 @@ def test_ctrl_c_is_no_crash_and_mlflow_has_the_run_as_killed(project: Project, a
     assert "| finetune | cancelled | |" in artifacts_of(api, run)["pipeline"]["data"]
     mlflow = mlflow_run(project, run)
     assert (mlflow["status"], mlflow["stage.finetune"]) == ("KILLED", "cancelled")
+
+
+def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: Project, api: str) -> None:
+    def prefect(*arguments: str) -> None:
+        done = project.python("-m", "flows", "prefect", *arguments, PREFECT_API_URL=api)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    done = project.python("-m", "flows.deploy", PREFECT_API_URL=api)
+    assert done.returncode == 0, done.stderr
+    worker = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
+    with project.start(*worker, PREFECT_API_URL=api):
+        named = ("--flow-run-name", "to cancel", "--param", "force=true")
+        prefect("deployment", "run", "instruct-pipeline/nightly", *named)
+        stage = project.hanging("finetune")
+        run = last_run(api)
+        prefect("flow-run", "cancel", run["id"])
+        wait_until(lambda: gone(stage))
+        wait_until(lambda: last_run(api)["state_type"] == "CANCELLED")
+    mlflow = mlflow_run(project, run)
+    assert (mlflow["status"], mlflow["stage.finetune"]) == ("KILLED", "cancelled")
+    log = log_of(api, run)
+    assert log.count("finetune: stopping, saving the work (up to 5 s)") == 1
+    assert "Crash detected" not in log
+    assert "Traceback" not in log
 
 
 def test_a_second_make_ui_uses_the_prefect_server_of_the_first(project: Project, api: str) -> None:

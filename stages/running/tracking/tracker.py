@@ -52,6 +52,9 @@ T = TypeVar("T")
 CREATE_SECONDS = 180.0
 END_SECONDS = 20.0
 
+#: The tag of a run's description.
+_NOTE = "mlflow.note.content"
+
 #: Stages of this process whose failure is already in their run.
 _failed: set[str] = set()
 
@@ -119,7 +122,8 @@ def create_run(root: Path, *, tags: Mapping[str, str] | None = None) -> str | No
 
     def create() -> str:
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}))
+        note = mirror.prefect_link(tags or {})
+        return store.create(store.client(root), own, root, {**(tags or {}), **({_NOTE: note} if note else {})})
 
     return _safely(create, CREATE_SECONDS)
 
