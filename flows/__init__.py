@@ -1,14 +1,20 @@
 """When, where and how often the pipeline runs: a Prefect flow around DVC's stages, of which it knows only the names.
 
     run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
-    pipeline        the flow; stage_process runs one stage, dvc_cli and guard are below it
-    outcome         how the flow ended, kept beside Prefect; markdown escapes texts for Prefect's pages
+    pipeline        the flow; stage_task is a stage in it, stage_process runs that, dvc_cli and guard are below it
+    folder          what is looked at before anything starts; ahead asks what the stages need
+    outcome         how the flow ended, kept beside Prefect
+    run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts
+    log_lines       what Prefect's log leaves out
     dvc_lock        waits for a DVC that somebody has started in the folder
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
     publish         the results in a folder, put into MLflow later
-    servers, deploy the pages of MLflow and Prefect, and the flow's deployments to a Prefect server; form makes the
-                    fields of their form, automations what the server does about runs that were killed
+    servers, deploy the pages of MLflow and Prefect, and the flow's deployments to a Prefect server; servers_file tells
+                    other programs of the pages, form makes the fields of the deployments' form, automations what the
+                    server does about runs that were killed
+    runs            the table of all runs; doctor, with checks, says what is wrong with the machine and the folder
+    gpus            who holds the machine's GPUs and who waits
     chat            a conversation with a trained model
 
 Importing the package sets the environment variables that Prefect, DVC and MLflow read when they are imported.

@@ -21,7 +21,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from ruamel.yaml import YAML
 
-from flows import automations, form, prefect_server
+from flows import automations, folder, form, prefect_server
 from flows.pipeline import NAME, Profile
 from flows.tool_settings import search_path
 from stages.common import paths
@@ -45,6 +45,7 @@ def main() -> None:
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
     argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
+    folder.check(Path.cwd())
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError(
             "PREFECT_API_URL is not set: no server to deploy to",

@@ -15,7 +15,6 @@ import psutil
 
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, TemporaryFailure
-from stages.running import git
 from stages.running.proxies import with_socks
 
 #: The DVC of this interpreter, whatever PATH says.
@@ -52,30 +51,15 @@ def stages_in_order(root: Path) -> list[str]:
     """The names of all stages and .dvc files, each after those it depends on; independent ones by name.
 
     Raises:
-        ConfigError: DVC cannot read the pipeline, or there is none, or the folder is no git repository.
+        ConfigError: DVC cannot read the pipeline, or there is none.
     """
     answer = ask(root, "dag", "--dot")
-    if answer.returncode != 0 and git.NO_REPOSITORY in answer.stderr:
-        raise ConfigError(
-            f"{root}: not a git repository, which DVC wants; an unpacked archive is none",
-            f"{git.CLONE}, or {git.COMMIT}, or let DVC do without git: dvc config --local core.no_scm true",
-        )
     if answer.returncode != 0:
         raise ConfigError(f"dvc.yaml: DVC cannot read the pipeline: {answer.stderr.strip()}", "correct dvc.yaml")
     order = parse_dot(answer.stdout)
     if not order:
         raise ConfigError(f"{root / 'dvc.yaml'}: no stages", "git checkout -- dvc.yaml")
     return order
-
-
-def check_repository(root: Path) -> None:
-    """Refuse a folder that is no git repository, unless DVC is set to do without.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not git.ask(root, "rev-parse", "--git-dir"):
-        stages_in_order(root)
 
 
 def parse_dot(text: str) -> list[str]:

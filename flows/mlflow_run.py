@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from prefect.context import FlowRunContext
 
-from flows.stage_process import StageFailed
+from flows.stage_process import StageFailed, Stopped
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import SCHEDULED
@@ -22,18 +22,20 @@ class MlflowRun:
     """One execution of the pipeline, as tracking sees it.
 
     Args:
+        id: id of the MLflow run; None while tracking is down.
         variables: environment variables by which the stages find the MLflow run.
         ran: names of the stages that ran. The block adds them; the metrics of the others are logged from their files.
         files: files for the run's folder judge. The block adds them and keeps them until its end.
     """
 
+    id: str | None
     variables: dict[str, str]
     ran: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Iterator[MlflowRun]:
+def mlflow_run(root: Path, tree: Path, tags: Mapping[str, str], begun: Begun) -> Iterator[MlflowRun]:
     """Open an MLflow run for the block, publish what the stages have left in ``tree``, and end the run.
 
     A run in which no stage but an import ran, and whose results MLflow has already, is set aside. After an error the
@@ -43,15 +45,15 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Ite
     Args:
         root: the user's repository, which has the tracking database.
         tree: folder that the stages run in.
-        prefect_run_id: id of Prefect's run, put on the MLflow run as a tag.
+        tags: tags of the run.
         begun: what the run began with; its values are the MLflow run's parameters.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
-    name, tags = _of_prefect()
-    run_id = tracker.create_run(tree, name=name, tags={"prefect.flow_run_id": prefect_run_id, **tags}, begun=begun)
+    name, more = _of_prefect()
+    run_id = tracker.create_run(tree, name=name, tags={**tags, **more}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
-    run = MlflowRun(tracker.stage_variables(run_id))
+    run = MlflowRun(run_id, tracker.stage_variables(run_id))
     try:
         yield run
         tracker.publish(tree, run_id, ran=run.ran, files=run.files)
@@ -60,6 +62,10 @@ def mlflow_run(root: Path, tree: Path, prefect_run_id: str, begun: Begun) -> Ite
         status = "FAILED"
         failed = {error.stage: "failed"} if isinstance(error, StageFailed) else {}
         tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
+        raise
+    except BaseException as end:
+        cancelled = {end.stage: "cancelled"} if isinstance(end, Stopped) else {}
+        tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | cancelled)
         raise
     finally:
         tracker.end(run_id, status)

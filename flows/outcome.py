@@ -7,14 +7,18 @@ the server does not answer at the end of the flow's own work, the process that r
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
 
-from flows import prefect_server
+from flows import log_lines, prefect_server
+from flows.stage_process import Stopped
 
 #: Loggers that complain of each event that a server which is gone does not take. One line says it instead.
 _LOUD = ("prefect.events.clients", "prefect._internal.concurrency")
@@ -46,14 +50,23 @@ OUTCOME = Outcome()
 def kept(work: Callable[[], State[Any]]) -> State[Any]:
     """Do the flow's own work and return the state that it ends in, which `OUTCOME` keeps before Prefect is told of it.
 
+    A run that is stopped ends as cancelled. Under a worker Prefect itself knows whether it was: by somebody, or as the
+    worker ends.
+
     Args:
-        work: the work; what it raises passes through.
+        work: the work; an error of it passes through.
     """
+    log_lines.tell_once(by_command=OUTCOME.without_prefect is not None)
     try:
         state = work()
     except Exception:
         raise
-    except BaseException:  # a signal, of which Prefect would tell its server
+    except (Stopped, TerminationSignal) as stop:
+        OUTCOME.end(None)
+        if OUTCOME.without_prefect is None:
+            raise TerminationSignal(signal.SIGTERM) from (stop if isinstance(stop, Stopped) else None)
+        return Cancelled(message="stopped")
+    except BaseException:
         OUTCOME.end(None)
         raise
     OUTCOME.end(state)

@@ -6,36 +6,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_flow_run
-from prefect.runtime import task_run as this_task_run
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
-from prefect.tasks import Task, exponential_backoff
+from prefect.utilities.urls import url_for
 
-from flows import ahead, dvc_lock, profiles, waits, workspace
+from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, workspace
+from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order, up_to_date
-from flows.last_commit import Compared, with_last_commit
-from flows.markdown import cell, fenced
-from flows.mlflow_run import MlflowRun, mlflow_run
-from flows.outcome import kept, server_answers
+from flows.last_commit import with_last_commit
+from flows.log_lines import tell_failure
+from flows.mlflow_run import mlflow_run
+from flows.outcome import kept
 from flows.overrides import Choice, Overrides
-from flows.stage_process import StageFailed, StageResult, run_stage
+from flows.stage_process import StageFailed, StageResult, Stopped
+from flows.stage_task import run_in_order
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError, ServiceUnavailable
+from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
-from stages.running import inputs, misrecorded, summary
-from stages.running.checks.preflight import VARIABLE, Mode, is_absent
+from stages.running import gpu_users, summary
+from stages.running.checks.preflight import VARIABLE, Mode
 from stages.running.inputs import Begun
+from stages.running.tracking import tracker
 
 #: The name of the flow, of each of its three forms.
 NAME = "instruct-pipeline"
@@ -45,81 +45,6 @@ Profile = Literal["current", "quick", "gpt2-medium"]
 
 #: The default of the flow's ``overrides``.
 NOTHING = Overrides()
-
-_RETRIES = 3
-
-
-#: Tries of a stage that is killed: the system may have had too little memory for a while, or always.
-_TRIES_WHEN_KILLED = 2
-_MEMORY = (
-    "\n  to fix it: end what else takes memory on this machine, or let the stage take less, such as by a smaller "
-    "batch_size in its section; dmesg tells what the system killed"
-)
-#: How often each task's stage was killed, by the task's id.
-_kills: Counter[str] = Counter()
-
-
-def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether running the failed stage again can help: by its exit code, or as it was killed for the first time."""
-    return isinstance(state.data, StageFailed) and state.data.may_be_retried
-
-
-# The task returns its states and does not raise: for an exception Prefect logs a traceback, which is no help with a
-# typing error in params.yaml. Prefect's own cache is off: DVC decides what is fresh.
-@task(
-    task_run_name="{stage}",
-    cache_policy=NO_CACHE,
-    retries=_RETRIES,
-    retry_jitter_factor=0.5,
-    retry_condition_fn=may_be_retried,
-)
-def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str], begun: Begun) -> State[Any]:
-    """Run one DVC stage, unless DVC finds that nothing has changed.
-
-    Args:
-        stage: name of the stage.
-        tree: folder of dvc.yaml.
-        force: whether to run it even if nothing has changed.
-        variables: environment variables for the stage.
-        begun: what the run began with; the stage fails where it would use, or has used, anything else.
-    """
-    logger = get_run_logger()
-    try:
-        _refuse_changes(begun, stage, tree)
-        done = run_stage(stage, Path(tree), log=logger.info, force=force, variables=variables)
-        if done.outcome == "ran":
-            for line in misrecorded.correct(stage, begun, Path(tree)):
-                logger.warning("%s: %s %s", stage, misrecorded.CORRECTED, line)
-        _refuse_changes(begun, stage, tree)
-    except PipelineError as error:
-        told = printable(hidden(str(error)))
-        return Failed(message=told, data=StageFailed(stage, error.exit_code, f"{stage}: {told}"))
-    except StageFailed as error:
-        # What has changed would be in the way of every further try.
-        error.may_be_retried &= not begun.changes(stage, Path(tree))
-        attempt = this_task_run.run_count
-        if error.killed:
-            _kills[str(this_task_run.id)] += 1
-            error.may_be_retried = _kills[str(this_task_run.id)] < _TRIES_WHEN_KILLED
-            error.message += "" if error.may_be_retried else _MEMORY
-        if error.exit_code == ServiceUnavailable.exit_code and is_absent(stage, Path(tree)):
-            error.may_be_retried = False
-        if error.may_be_retried and attempt <= _RETRIES:
-            wait = waits.first_retry() * 2 ** (attempt - 1)
-            most = _TRIES_WHEN_KILLED - 1 if error.killed else _RETRIES
-            logger.warning("%s: trying again in about %.0f s (%d of %d)", stage, wait, min(attempt, most), most)
-        return Failed(message=error.message, data=error)
-    if done.outcome == "ran":
-        return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
-    logger.info("%s: %s", stage, done.outcome)
-    return Completed(name="Cached", message=done.outcome, data=done)
-
-
-def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:
-    if found := begun.changes(stage, Path(tree)):
-        error = inputs.refused(found, what=inputs.OTHER_THAN_BEGUN, fix=inputs.RUN_AGAIN)
-        raise StageFailed(stage, error.exit_code, f"{stage}: {error}")
-
 
 #: What a run does where something that it needs is missing.
 Preflight = Literal["fail", "warn"]
@@ -189,7 +114,9 @@ def _pipeline(
     """Run the stages; with ``look_first`` end at once, without a run in MLflow, where there is nothing to do."""
     root = Path.cwd()
     given: dict[str, str] = {}
+    done: list[StageResult] = []
     try:
+        folder.check(root, copied=not in_place)
         with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
             if isolated := not in_place:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
@@ -199,24 +126,42 @@ def _pipeline(
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             order, begun = stages_in_order(tree), Begun.of(tree)
             # The files of the comparison exist until the end of the MLflow run has published them.
-            with contextlib.ExitStack() as stack, mlflow_run(root, tree, str(this_flow_run.id), begun) as run:
+            with contextlib.ExitStack() as stack, mlflow_run(root, tree, _prefect_tags(), begun) as run:
                 run.variables[VARIABLE] = "off"
+                run_page.link(tracker.page(run.id, servers_file.mlflow_address()))
+                run.variables[gpu_users.RUN_VARIABLE] = str(this_flow_run.name)
                 if isolated:
                     run.variables[paths.ROOT_VARIABLE] = str(root)
-                done = _run_all(order, tree, force, run, begun)
+                for result in run_in_order(order, tree, force=force, variables=run.variables, begun=begun):
+                    done.append(result)
+                    run.ran.update({result.stage} if result.outcome == "ran" else ())
                 compared = stack.enter_context(with_last_commit(root, tree))
                 run.files.extend(compared.files)
-            results = _report(tree, done, compared, isolated=isolated)
+            results = run_page.report(tree, done, compared, isolated=isolated)
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         told = printable(hidden(str(error)))
+        tell_failure(get_run_logger(), told)
         return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))
     except StageFailed as error:
-        told = error.message + _given_here(error, given)
+        if given_here := _given_here(error, given):
+            tell_failure(get_run_logger(), given_here.strip())
+        told = error.message + given_here
+        run_page.report_broken(done, error.stage, "failed", told, error.retries)
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
+    except Stopped as stop:
+        run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
+        raise
     ran = sum(stage.outcome == "ran" for stage in done)
     others = "" if ran == len(done) else "; the others were up to date or came from the cache"
     return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
+
+
+def _prefect_tags() -> dict[str, str]:
+    """Tags of the MLflow run that lead back to this Prefect run; its page has an address where a server is known."""
+    run = str(this_flow_run.id)
+    page = url_for("flow-run", obj_id=run) if PREFECT_API_URL.value() else None
+    return {"prefect.flow_run_id": run, **({"prefect.flow_run_url": page} if page else {})}
 
 
 def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
@@ -240,44 +185,3 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool
         logger = get_run_logger()
         with workspace.isolated(root, profile, overrides, log=logger.warning) as tree:
             yield tree
-
-
-def _run_all(order: list[str], tree: Path, force: bool, run: MlflowRun, begun: Begun) -> list[StageResult]:
-    """Run the stages one after the other and return what each did.
-
-    Raises:
-        StageFailed: a stage has failed; the later ones were not run.
-    """
-    done: list[StageResult] = []
-    task_of_stage = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
-    for stage in order:
-        # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
-        state = task_of_stage(stage, str(tree), force, run.variables, begun, return_state=True)
-        result = cast("StageResult | Exception", state.result(raise_on_failure=False))
-        if isinstance(result, Exception):
-            raise result
-        done.append(result)
-        if result.outcome == "ran":
-            run.ran.add(stage)
-    return done
-
-
-def _report(tree: Path, done: list[StageResult], compared: Compared, *, isolated: bool) -> str:
-    """Store what each stage did and the results as an artifact of the Prefect run, and return the results."""
-    rows = [f"| {cell(stage.stage)} | {stage.outcome} | {stage.seconds:.1f} |" for stage in done]
-    results = summary.text(tree, name_files=not isolated)
-    table = "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
-    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
-    _store(f"{table}\n\n{fenced(results)}\n\n{beside}")
-    return results
-
-
-def _store(markdown: str) -> None:
-    """Store an artifact. It is a copy of results that are in files, so that its failure fails no run."""
-    if not server_answers():
-        return  # which is told at the end
-    try:
-        create_markdown_artifact(markdown, key="pipeline", description="What the run did")
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", reason[:300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import urllib.error
@@ -10,6 +11,7 @@ import urllib.request
 from stages.common import secrecy
 from stages.common.errors import ServiceUnavailable
 from stages.common.reasons import reason
+from stages.running import proxies
 
 _SECONDS = 10
 #: What Prefect's client logs in with.
@@ -24,6 +26,7 @@ def check() -> None:
     Raises:
         ConfigError: Prefect's key or password would go unencrypted to another machine.
         ServiceUnavailable: it does not answer.
+        ConfigError: the proxy between is of a kind that Prefect cannot use.
     """
     if not (address := os.environ.get("PREFECT_API_URL")):
         return
@@ -31,12 +34,17 @@ def check() -> None:
         if os.environ.get(name):
             fix = f"set PREFECT_API_URL to an https:// address; or unset {name}, if that server needs none"
             secrecy.require(address, f"the secret in {name}", named_by="PREFECT_API_URL", fix=fix)
+    proxy = proxies.proxy_for(address)
+    if proxy is not None and proxy.is_socks and importlib.util.find_spec("socksio") is None:
+        raise proxy.unusable(f"PREFECT_API_URL={address}", "socksio")
     try:
         _ask(address)
     except (OSError, ValueError) as error:
+        through = f" ({proxy})" if proxy else ""
+        or_proxy = f"; or {proxy.fix}" if proxy else ""
         raise ServiceUnavailable(
-            f"PREFECT_API_URL: the Prefect server at {address} does not answer: {_why(error)}",
-            "start it (make ui), or unset PREFECT_API_URL to run without one",
+            f"PREFECT_API_URL: the Prefect server at {address}{through} does not answer: {_why(error)}",
+            f"start it (make ui), or unset PREFECT_API_URL to run without one{or_proxy}",
         ) from None
 
 
@@ -79,5 +87,7 @@ def form_page(address: str, deployment: str) -> str | None:
 
 
 def _ask(address: str) -> None:
-    with urllib.request.urlopen(f"{address}/health", timeout=_SECONDS):  # noqa: S310 - the user's own server
+    # urllib takes ALL_PROXY for no proxy of this address, as the HTTP libraries do.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies.mapping(address)))
+    with opener.open(f"{address}/health", timeout=_SECONDS):
         pass

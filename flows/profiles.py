@@ -22,7 +22,7 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.files import atomic_file
 from stages.common.printable import printable
 from stages.params import reading, whole
-from stages.running import streams
+from stages.running import streams, writable
 
 #: The choice that leaves params.yaml as it is.
 CURRENT = "current"
@@ -181,7 +181,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.profiles", description=__doc__)
     parser.add_argument("profile", metavar="NAME", help="the profile: a file of profiles/, without .yaml")
     profile = parser.parse_args(arguments).profile
-    root = Path()
+    root = Path.cwd()
+    writable.require(root)
     before = reading.flatten(reading.read_yaml(root / paths.PARAMS))
     tree = overlaid(root, profile, {})
     after = reading.flatten(tree)

@@ -10,7 +10,7 @@ import argparse
 import socket
 from pathlib import Path
 
-from flows import workspace
+from flows import folder, workspace
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
@@ -31,6 +31,7 @@ def main() -> None:
     root = Path.cwd()
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    folder.check_writable(root)
     with workspace.alone(root, log=say):  # a run at work replaces its results one after the other
         misrecorded.look_back(root)
         run = tracker.publish_files(root, f"{socket.gethostname()}:{root}")

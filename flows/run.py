@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import ahead, command_line, dvc_cli, prefect_server, profiles, waits, workspace
-from stages.common.errors import ConfigError
+from flows import ahead, command_line, dvc_cli, folder, prefect_server, profiles, servers_file, waits, workspace
+from stages.common.printable import printable
 from stages.running import misrecorded, summary
 from stages.running.checks import preflight
 
@@ -29,10 +29,10 @@ def main() -> None:
     """Run the flow if there is anything to do, and print the results."""
     asked = command_line.parse("python -m flows.run", DESCRIPTION)
     root = Path.cwd()
-    if not (root / "dvc.yaml").exists():
-        raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
+    folder.check(root, copied=not asked.in_place)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
-    dvc_cli.check_repository(root) if asked.in_place else workspace.check_commit(root)
+    if not asked.in_place:
+        workspace.check_commit(root)
     misrecorded.look_back(root)
     ahead.look(root, asked)
     if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
@@ -40,6 +40,8 @@ def main() -> None:
         return
     waits.check()
     prefect_server.check()
+    if address := servers_file.prefect_address():
+        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     sys.exit(_supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]]))
 
 
@@ -51,7 +53,12 @@ def _supervise(command: list[str]) -> int:
     A pipe tells the flow if this process is killed.
     """
     # The temporary server would print its own tracebacks among the lines of the run; the flow says what concerns it.
-    environment = {"PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", **os.environ, preflight.VARIABLE: "off"}
+    environment = {
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        **os.environ,
+        **servers_file.environment(),
+        preflight.VARIABLE: "off",
+    }
     flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from flows import prefect_server
+from flows import folder, prefect_server, servers_file
 from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
@@ -164,26 +164,35 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT", help=f"port of MLflow: {free}")
     parser.add_argument("--prefect-port", type=int, default=4200, metavar="PORT", help=f"port of Prefect: {free}")
     wanted = parser.parse_args(arguments)
+    folder.check_writable(Path.cwd())
     signal.signal(signal.SIGTERM, _stop)
     # Runs that go to an MLflow server are on its own pages; a second server could not show them.
     remote = tracker.uri().lower().startswith(("http://", "https://"))
     starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
-    starts["Prefect"] = (start_prefect, wanted.prefect_port)
+    there = servers_file.prefect_address()
+    if there is None:
+        starts["Prefect"] = (start_prefect, wanted.prefect_port)
     ports = {}
     for name, (_, port) in starts.items():
         ports[name] = free_port(port)
         if port not in (0, ports[name]):
             print(f"port {port} is taken: {name} gets {ports[name]}", flush=True)
-    print(f"starting {' and '.join(starts)} ...", flush=True)
+    print(f"starting {' and '.join(starts) or 'nothing'} ...", flush=True)
     servers = {name: start(ports[name]) for name, (start, _) in starts.items()}
-    with running(*servers.values()):
+    mlflow = servers["MLflow"].address if "MLflow" in servers else None
+    with running(*servers.values()), contextlib.ExitStack() as stack:
+        if there is None:
+            stack.enter_context(servers_file.kept(servers["Prefect"].address, mlflow))
+        else:
+            print(f"{'Prefect':8} {there}, which another make ui has started here", flush=True)
         if remote:
             print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
             print(f"{server.name:8} {server.address}", flush=True)
-        form = prefect_server.form_page(f"{servers['Prefect'].address}/api", EXPERIMENT)
+        api = f"{there or servers['Prefect'].address}/api"
+        form = prefect_server.form_page(api, EXPERIMENT)
         print(f"{'the form':8} {form or 'not there yet: make deploy'}", flush=True)
-        print(f"\nto run on this server:  export PREFECT_API_URL={servers['Prefect'].address}/api", flush=True)
+        print(f"\nto run on this server:  export PREFECT_API_URL={api}", flush=True)
         print("Ctrl-C ends what was started", flush=True)
         while True:
             time.sleep(_POLL_SECONDS)

@@ -38,13 +38,19 @@ _POLL_SECONDS = 0.5
 _GUARD_SECONDS = 15.0
 #: Lines of output kept for an error's message.
 _TAIL_LINES = 30
+#: Seconds that what may be the message of a failure is held back, until it is clear whether the stage fails.
+_HELD_SECONDS = 10.0
 
 _STAGE_EXIT = re.compile(r"exited with (-?\d+)")
 # The messages of DVC 3.67. A test runs DVC, so that a new version cannot change them unnoticed.
 _UP_TO_DATE = re.compile(r"didn't change, skipping")
 _FROM_CACHE = re.compile(r"is cached - skipping run")
-#: Advice that DVC repeats after every stage; in an isolated run it would be wrong.
-_ADVICE = re.compile(r"To track the changes with git|\s+git add |To enable auto staging|\s+dvc config |Use `dvc push` ")
+#: Advice that DVC repeats after every stage, which would be wrong in an isolated run, and how it cleans up after a DVC
+#: that was killed.
+_ADVICE = re.compile(
+    r"To track the changes with git|\s+git add |To enable auto staging|\s+dvc config |Use `dvc push` "
+    r"|WARNING: Process '.*' with \(Pid \d+\), in RWLock-file "
+)
 #: The number of a system error in a message of DVC itself, whose disk may be full. Output of a stage may hold such
 #: numbers too, but not at the start of a line that begins with ERROR.
 _SYSTEM_ERROR = re.compile(r"^ERROR: .*?\[Errno (-?\d+)\]", re.MULTILINE)
@@ -69,11 +75,19 @@ _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire (the )?lo
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one successful run of a stage did, and how long it took in seconds."""
+    """What one successful run of a stage did.
+
+    Args:
+        stage: name of the stage.
+        outcome: what was done.
+        seconds: seconds that it took, without those of failed tries.
+        retries: number of tries before, which have failed.
+    """
 
     stage: str
     outcome: Outcome
     seconds: float
+    retries: int = 0
 
 
 class StageFailed(Exception):
@@ -86,6 +100,7 @@ class StageFailed(Exception):
         may_be_retried: whether running it again can help.
         killed: whether it was ended from outside: the stage by SIGKILL, as the system does where memory is short, or
             DVC or the guard by any signal.
+        retries: number of tries before this one.
     """
 
     def __init__(self, stage: str, exit_code: int, message: str, *, killed: bool = False) -> None:
@@ -95,9 +110,22 @@ class StageFailed(Exception):
         self.message = message
         self.may_be_retried = exit_code in RETRYABLE_EXIT_CODES
         self.killed = killed
+        self.retries = 0
 
     def __str__(self) -> str:
         return self.message
+
+
+class Stopped(BaseException):
+    """The run was stopped while a stage was at work. Not an Exception: no handler of errors is to catch it.
+
+    Attributes:
+        stage: name of the stage.
+    """
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
 
 
 def run_stage(
@@ -107,6 +135,7 @@ def run_stage(
     log: Callable[[str], None],
     force: bool = False,
     variables: Mapping[str, str] | None = None,
+    stopping: Callable[[], object] = lambda: None,
 ) -> StageResult:
     """Bring one stage up to date with `dvc repro --single-item`.
 
@@ -115,9 +144,12 @@ def run_stage(
     Args:
         stage: name of a stage, or a .dvc file.
         root: folder of dvc.yaml.
-        log: function that is called with every line of output as it comes.
+        log: function that is called with every line of output as it comes, without the message of a failure: that is
+            the error's.
         force: whether to run the stage even if nothing has changed.
         variables: environment variables for the stage, besides this process's own.
+        stopping: function that is called where the run is stopped: the stage has been told to end, and may be saving
+            its work.
 
     Returns:
         What was done.
@@ -130,36 +162,90 @@ def run_stage(
     while True:
         dvc_lock.wait(root, log=log)
         try:
-            return _run_stage(stage, root, log=log, force=force, variables=variables)
+            return _run_stage(stage, root, log=log, force=force, variables=variables or {}, stopping=stopping)
         except StageFailed as error:
             if not _BUSY.search(error.message) or time.monotonic() > deadline:
                 raise
 
 
 def _run_stage(
-    stage: str, root: Path, *, log: Callable[[str], None], force: bool, variables: Mapping[str, str] | None
+    stage: str,
+    root: Path,
+    *,
+    log: Callable[[str], None],
+    force: bool,
+    variables: Mapping[str, str],
+    stopping: Callable[[], object],
 ) -> StageResult:
     dvc_cli.repair_rwlock(root)
     command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()
     lines: list[str] = []
     began = False
-    with _process_group(command, root, dvc_cli.environment() | dict(variables or {})) as guard:
+    held = _Held(stage, log)
+    with _process_group(command, root, dvc_cli.environment() | dict(variables), stopping) as guard:
         for line in _lines(guard):
-            log(line)
-            began = began or line.startswith(f"Running stage '{stage}'")
-            lines.append(line)
-            del lines[:-_TAIL_LINES]
+            held.take(line)
+            if line:
+                began = began or line.startswith(f"Running stage '{stage}'")
+                lines.append(line)
+                del lines[:-_TAIL_LINES]
         code = guard.wait()
     if code != 0:
-        advice = _where_dvc_fails(stage, in_copy=paths.ROOT_VARIABLE in (variables or {})) if began else ""
-        raise _failure(stage, code, lines, advice)
+        advice = _where_dvc_fails(stage, in_copy=paths.ROOT_VARIABLE in variables) if began else ""
+        failure = _failure(stage, code, lines, advice)
+        held.release(but=failure.message)
+        raise failure
+    held.release()
     return StageResult(stage, _outcome("\n".join(lines)), time.monotonic() - started)
 
 
+class _Held:
+    """Hands on lines of output, and holds back what may be the message of a failure, which is told once, at the end.
+
+    Args:
+        stage: name of the stage.
+        log: function that takes the lines.
+    """
+
+    def __init__(self, stage: str, log: Callable[[str], None]) -> None:
+        self._starts = (f"{stage}: ", "ERROR: ")
+        self._log = log
+        self._lines: list[str] = []
+        self._since = 0.0
+
+    def take(self, line: str) -> None:
+        """Take a line, or an empty text where none has come for a while."""
+        if _STAGE_EXIT.search(line):
+            return  # DVC's, after a stage's own message
+        starts = line.startswith(self._starts)
+        goes_on = bool(self._lines) and line.startswith("  ")
+        late = time.monotonic() - self._since > _HELD_SECONDS
+        if starts or (line and not goes_on) or late:
+            self.release()
+        if starts or goes_on:
+            self._since = time.monotonic() if starts else self._since
+            self._lines.append(line)
+        elif line:
+            self._log(line)
+
+    def release(self, *, but: str = "") -> None:
+        """Hand on what is held, without the lines of a message."""
+        told = but.splitlines()
+        for line in self._lines:
+            if line not in told:
+                self._log(line)
+        self._lines.clear()
+
+
 @contextlib.contextmanager
-def _process_group(command: list[str], root: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a command under its guard; however the block ends, wait until the whole group has ended."""
+def _process_group(
+    command: list[str], root: Path, variables: dict[str, str], stopping: Callable[[], object]
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command under its guard; however the block ends, wait until the whole group has ended.
+
+    ``stopping`` is called where something else than an error ends the block, such as a signal.
+    """
     grace = waits.grace()
     guard = subprocess.Popen(
         [sys.executable, "-P", str(_GUARD), str(grace), *command],
@@ -176,6 +262,12 @@ def _process_group(command: list[str], root: Path, variables: dict[str, str]) ->
     assert guard.stdout
     try:
         yield guard
+    except Exception:
+        raise
+    except BaseException:
+        guard.stdin.close()
+        stopping()
+        raise
     finally:
         try:
             guard.stdin.close()
@@ -200,7 +292,7 @@ def _wait_for_group(group: int, seconds: float) -> None:
 
 
 def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield lines of output as they come, until no more can come."""
+    """Yield lines of output as they come, until no more can come; an empty one where none has come for a while."""
     arrived: queue.Queue[str | None] = queue.Queue()
 
     def read(stream: IO[str]) -> None:
@@ -216,6 +308,7 @@ def _lines(guard: subprocess.Popen[str]) -> Iterator[str]:
             line = arrived.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             if guard.poll() is None:
+                yield ""
                 continue
             return  # the guard has ended, and a process that it could not end holds the pipe
         if line is None:

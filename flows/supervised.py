@@ -57,6 +57,8 @@ def _tell(state: State[Any]) -> None:
     if state.is_completed():
         command_line.succeed(f"\n{state.message}", str(state.result()))
         return
+    if state.is_cancelled():
+        command_line.fail(command_line.STOPPED, TemporaryFailure.exit_code)
     error = state.result(raise_on_failure=False)
     if isinstance(error, StageFailed):
         command_line.fail(error.message, error.exit_code)

@@ -6,13 +6,19 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import environment, streams
+from stages.running import environment, progress_file, streams
+from stages.running.progress_file import Work
+
+if TYPE_CHECKING:
+    _Tqdm = tqdm[Any]
+else:
+    _Tqdm = tqdm  # whose class takes no type at run time
 
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
@@ -54,9 +60,40 @@ def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
         what: name of the work.
         done: units that were done earlier; the ETA leaves them out.
     """
-    return tqdm(
-        total=total, initial=done, unit=unit, desc=what, disable=_silent() or None, dynamic_ncols=True, leave=False
-    )
+    return _Bar(total=total, done=done, unit=unit, what=what)
+
+
+class _Bar(_Tqdm):
+    """A bar that also tells the flow how far it is (`stages.running.progress_file`).
+
+    Where no terminal shows it, tqdm counts nothing.
+    """
+
+    def __init__(self, *, total: int, done: int, unit: str, what: str) -> None:
+        self._what = what
+        self._work = Work(done, total, unit)
+        hidden = _silent() or None
+        super().__init__(
+            total=total, initial=done, unit=unit, desc=what, disable=hidden, dynamic_ncols=True, leave=False
+        )
+        self._tell()
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count further units."""
+        self._work = self._work._replace(done=self._work.done + int(n or 0))
+        self._tell()
+        shown: bool | None = super().update(n)
+        return shown
+
+    def reset(self, total: float | None = None) -> None:
+        """Begin once more, with another total."""
+        self._work = self._work._replace(done=0, total=int(total or 0))
+        self._tell()
+        super().reset(total)
+
+    def _tell(self) -> None:
+        if not _silent():
+            progress_file.tell_work(self._what, self._work)
 
 
 class Forecast:

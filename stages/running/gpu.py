@@ -3,7 +3,8 @@
 The lock is `flock` on a file for each device UUID, in one folder of the machine. The process that computes takes it
 before its torch starts CUDA. So `dvc repro`, Prefect runs and programs started by hand exclude each other. The kernel
 frees a card however its holder dies: nothing expires and nothing has to be cleaned up. The text in a lock file is for
-people; only the lock counts.
+people (`stages.running.gpu_users`); only the lock counts. Who waits gets a card in the order of asking. Only where one
+waits for more cards than are free, others may pass.
 
 PIPELINE_GPU_LOCKS names the folder of the lock files. The default is in /run/lock where every user may write there,
 else in /tmp: it depends on the machine alone, so that all its users share one folder. Containers that share cards need
@@ -22,30 +23,35 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from stages.common.errors import ConfigError, PipelineError
 from stages.common.locks import try_lock
 from stages.common.plurals import counted, word
+from stages.running import gpu_users, progress_file
 from stages.running.console import say
 from stages.running.devices import visible_devices
+from stages.running.gpu_users import User, Waiting
 
 _FOLDER = "instruct-pipeline-gpu"
-#: Seconds between two attempts to lock busy cards (each wait is 0.5 to 1.5 times this), and between two messages.
+#: Seconds between two attempts to lock busy cards; each wait is 0.5 to 1.5 times this.
 _POLL = 1.0
-_REPORT = 60.0
 #: Open lock files by UUID: the cards that this process holds.
 _held: dict[str, int] = {}
 _last_lease: tuple[str, ...] = ()
+#: The place of this process among those that wait.
+_place: gpu_users.Place | None = None
 
 
 @contextlib.contextmanager
 def lease(count: int = 1) -> Iterator[tuple[str, ...]]:
     """Hold ``count`` GPUs for the length of the block, and show torch only these, as cuda:0 and up.
 
-    Waits until that many of the visible cards are free; takes all or none. Must be entered before the first call into
-    ``torch.cuda``, since CUDA reads its mask once in a process. Without a GPU the block runs at once.
+    Waits until that many of the visible cards are free, and nobody else waits for them; takes all or none. Must be
+    entered before the first call into ``torch.cuda``, since CUDA reads its mask once in a process. Without a GPU the
+    block runs at once.
 
     Args:
         count: number of cards.
@@ -125,20 +131,34 @@ def _check_fresh() -> None:
 
 
 def _wait_for(devices: Sequence[str], count: int, folder: Path) -> list[str]:
-    reported = -_REPORT
-    while not (taken := _try(devices, count, folder)):
-        if time.monotonic() - reported >= _REPORT:
-            reported = time.monotonic()
-            holders = "; ".join(f"{uuid}: {_holder(folder, uuid)}" for uuid in devices)
-            say(f"waiting for {count} free GPU{'s' if count > 1 else ''} ({holders})")
-        # The jitter lets one of two processes win that each want several cards and each hold some.
-        time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311
+    """Lock ``count`` cards, after those that began to wait earlier and can have theirs."""
+    global _place
+    _place = gpu_users.Place(folder, gpu_users.this_process(), count, devices)
+    told: tuple[object, ...] = ()
+    try:
+        while not (taken := _try(devices, count, folder, before := _place.before())):
+            holders = {uuid: _holder(folder, uuid) for uuid in devices}
+            if told != (told := (len(before), *holders.values())):
+                say(_waiting_line(count, len(before), holders))
+            # The jitter lets one of two processes win that each want several cards and each hold some.
+            time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311
+    finally:
+        _place.leave()
+        _place = None
     return taken
 
 
-def _try(devices: Sequence[str], count: int, folder: Path) -> list[str]:
-    """Lock the first ``count`` free cards, or none."""
+def _waiting_line(count: int, before: int, holders: Mapping[str, str]) -> str:
+    ahead = {0: "", 1: ", 1 run is before this one"}.get(before, f", {before} runs are before this one")
+    named = "; ".join(f"{uuid}: {holder}" for uuid, holder in holders.items())
+    return f"waiting for {count} free GPU{'s' if count > 1 else ''}{ahead} ({named})"
+
+
+def _try(devices: Sequence[str], count: int, folder: Path, before: Sequence[Waiting]) -> list[str]:
+    """Lock the first ``count`` free cards, or none; those that can serve who waits before are left to them."""
     taken: list[str] = []
+    if sum(one.count == 1 for one in before) >= len(devices):
+        return taken  # each of these cards is somebody else's as soon as it is free
     try:
         # In sorted order, so that processes that want all cards meet at the first and not half-way.
         for uuid in sorted(devices) if count > 1 else devices:
@@ -147,20 +167,39 @@ def _try(devices: Sequence[str], count: int, folder: Path) -> list[str]:
             # Held before its file is written to, so that whatever happens there, the card is released.
             _held[uuid] = descriptor
             taken.append(uuid)
-            _describe_holder(descriptor)
-            if len(taken) == count:
-                return taken
+            if not before and len(taken) == count:
+                break
+        ours = _left_by(before, taken)[:count]
+        _release([uuid for uuid in taken if uuid not in ours or len(ours) < count])
+        if len(ours) < count:
+            return []
+        who = gpu_users.this_process()
+        for uuid in ours:
+            _describe_holder(_held[uuid], who)
     except BaseException:
         _release(taken)
         raise
-    _release(taken)
-    return []
+    progress_file.tell_gpus(ours)
+    return ours
+
+
+def _left_by(before: Sequence[Waiting], free: Sequence[str]) -> list[str]:
+    """The free cards that are left when those who wait before have taken theirs, as far as there are enough."""
+    left = list(free)
+    for one in before:
+        theirs = [uuid for uuid in one.devices if uuid in left][: one.count]
+        if len(theirs) == one.count:
+            left = [uuid for uuid in left if uuid not in theirs]
+    return left
+
+
+def _path(folder: Path, uuid: str) -> Path:
+    return folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
 
 
 def _lock(folder: Path, uuid: str) -> int | None:
     """Lock a card; return the descriptor of its lock file, or None if another process holds it."""
-    path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
-    descriptor = _open(path)
+    descriptor = _open(_path(folder, uuid))
     try:
         ours = try_lock(descriptor)
     except OSError:
@@ -172,11 +211,11 @@ def _lock(folder: Path, uuid: str) -> int | None:
     return descriptor
 
 
-def _describe_holder(descriptor: int) -> None:
+def _describe_holder(descriptor: int, who: User) -> None:
     """Write into a lock file who holds it. On a full disk it stays empty: only the lock counts."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}: {_program()}\n".encode(), 0)
+        os.pwrite(descriptor, gpu_users.text_of(who).encode(), 0)
 
 
 def _open(path: Path) -> int:
@@ -199,17 +238,28 @@ def _open(path: Path) -> int:
         raise ConfigError(f"{path}: the GPU lock cannot be opened: {error.strerror}", fix) from None
 
 
+def holder(folder: Path, uuid: str) -> User | Literal["unknown"] | None:
+    """Who holds a card; None where it is free, unknown where its lock file does not say.
+
+    Args:
+        folder: folder of the lock files.
+        uuid: UUID of the card.
+
+    Raises:
+        ConfigError: the lock file cannot be opened.
+    """
+    path = _path(folder, uuid)
+    if not path.exists():
+        return None
+    descriptor = _lock(folder, uuid)
+    if descriptor is not None:
+        os.close(descriptor)
+        return None
+    return gpu_users.read(path) or "unknown"
+
+
 def _holder(folder: Path, uuid: str) -> str:
-    path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8").strip() or "held"
-    return "held"
-
-
-def _program() -> str:
-    """What runs in this process, as a person would name it: `stages.finetune` for ``python -m stages.finetune``."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec else Path(sys.argv[0]).name or "python"
+    return str(gpu_users.read(_path(folder, uuid)) or "held")
 
 
 def _release(uuids: Sequence[str]) -> None:
@@ -228,6 +278,8 @@ def _forget_in_child() -> None:
     for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()
+    if _place is not None:
+        _place.forget()
     _last_lease = ()
 
 

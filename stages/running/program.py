@@ -29,9 +29,11 @@ from stages.running import held, orphans, streams, writable
 from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
+from stages.running.proxies import spare_loopback
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
 from stages.running.tracking import tracker
+from stages.running.tracking.store import StageEnd
 
 S = TypeVar("S", bound=Section)
 
@@ -90,11 +92,12 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         main: the stage.
     """
     streams.prepare()
+    spare_loopback()
     for name, value in torch_settings(stage).items():  # before torch is loaded, which a stage's main does
         os.environ.setdefault(name, value)
     _refuse_arguments(stage)
     raise_at_once()
-    succeeded = False
+    how: StageEnd = "failed"
     try:
         if worker() is None and dvc_runs(stage):
             _leave_quickly(stage)
@@ -105,10 +108,11 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         held.hold(stage)
         main()
         held.check()
-        succeeded = True
+        how = "ran"
     except PipelineError as error:
         _end(stage, str(error), error.exit_code)
     except Interrupted as interruption:
+        how = "cancelled"
         why = orphans.reason() or f"stopped by {interruption}"
         _end(stage, f"{why}; run the same command again", TemporaryFailure.exit_code)
     except BrokenPipeError:
@@ -128,7 +132,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
         if worker() is None:
             with contextlib.suppress(Interrupted):
-                tracker.stage_over(stage, succeeded=succeeded)
+                tracker.stage_over(stage, how)
     _ended_well.append(stage)
     sys.exit(0)
 

@@ -5,9 +5,13 @@ requests and huggingface_hub's HTTP library both go by HTTP_PROXY, HTTPS_PROXY, 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import ipaddress
 import json
 import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -18,6 +22,8 @@ from stages.common.errors import ConfigError
 SET_ASIDE = "PIPELINE_SOCKS_PROXIES"
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: Variables that name servers.
+_SERVERS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HF_ENDPOINT")
 
 
 @dataclass(frozen=True)
@@ -63,31 +69,79 @@ class Proxy:
 def proxy_for(url: str) -> Proxy | None:
     """The proxy through which a URL is asked; None if it is asked directly, as every address on loopback is.
 
-    This adds loopback to NO_PROXY of this process: what runs on this machine is not behind a proxy.
+    This calls `spare_loopback`: what runs on this machine is not behind a proxy.
     """
     spare_loopback()
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:  # no URL at all, which the HTTP library tells
+    spare_loopback()
+    host = _host(url)  # empty for no URL at all, which the HTTP library tells
+    given = re.split(r"[,\s]+", os.environ.get("no_proxy", ""))
+    if not host or _is_loopback(host) or proxy_bypass(host) or _in_range(host, given):
         return None
-    if proxy_bypass(host):
-        return None
-    named = getproxies_environment()
+    with _socks_put_back():
+        named = getproxies_environment()
     for scheme in (urlsplit(url).scheme.lower(), "all"):
         if named.get(scheme):
             names = (f"{scheme}_proxy", f"{scheme}_proxy".upper())
-            variable = next((name for name in names if os.environ.get(name)), names[1])
+            variable = next((name for name in names if with_socks().get(name)), names[1])
             return Proxy(variable, _without_user(named[scheme]), host)
     return None
 
 
+def mapping(url: str) -> dict[str, str]:
+    """The proxy of a URL as urllib's ProxyHandler takes it, by scheme; none where the URL is asked directly."""
+    if proxy_for(url) is None:
+        return {}
+    scheme, named = urlsplit(url).scheme.lower(), getproxies_environment()
+    found = named.get(scheme) or named.get("all", "")
+    return {scheme: found} if found else {}
+
+
 def spare_loopback() -> None:
-    """Add loopback to NO_PROXY of this process, and so of those that it starts."""
+    """Let NO_PROXY of this process, and so of those that it starts, hold loopback and be readable for every library.
+
+    httpx fails at its first use for an IPv6 range or address in brackets, and no library but requests obeys a range. So
+    ranges of IPv6 and what no library reads are left out. The addresses of servers that variables name are added as
+    they are, where a range holds them.
+    """
     before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = [host.strip() for host in before.split(",") if host.strip()]
-    if missing := [host for host in _LOOPBACK if host not in hosts]:
-        # Both spellings: urllib reads the small one first.
-        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join([*hosts, *missing])
+    given = re.split(r"[,\s]+", before.strip(", \t"))
+    if "*" in given:
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
+        return
+    servers = (_host(os.environ.get(name, "")) for name in _SERVERS)
+    hosts = [*filter(None, map(_readable, given)), *_LOOPBACK, *(host for host in servers if _in_range(host, given))]
+    # Both spellings: urllib reads the small one first.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(hosts))
+
+
+def _readable(entry: str) -> str:
+    """An entry of NO_PROXY as every library reads it; empty where none does."""
+    address = re.sub(r"^\[(.*)\](:\d+)?$", r"\1", entry)
+    if "[" in address or (":" in address and "/" in address):
+        return ""
+    try:
+        return address if address.isascii() else address.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def _in_range(host: str, given: Sequence[str]) -> bool:
+    """Whether a range among the entries of NO_PROXY holds a host that is an IP address."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        for entry in given:
+            with contextlib.suppress(ValueError):
+                network = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+                if "/" in entry and address.version == network.version and address in network:
+                    return True
+    return False
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def set_aside_socks() -> None:
@@ -108,6 +162,24 @@ def with_socks() -> dict[str, str]:
     kept = dict(os.environ)
     set_aside: dict[str, str] = json.loads(kept.pop(SET_ASIDE, "{}"))
     return kept | set_aside
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+@contextlib.contextmanager
+def _socks_put_back() -> Iterator[None]:
+    """Within the block, the environment has the variables that were set aside."""
+    added = {name: value for name, value in with_socks().items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _is_socks(address: str) -> bool:

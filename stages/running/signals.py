@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from stages.common.errors import TemporaryFailure
+from stages.running import environment
 
 #: What stops a stage: Ctrl-C, whoever ends it, and a terminal that is closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,7 +61,7 @@ def ignore() -> None:
 
 @contextlib.contextmanager
 def deferred_interruption() -> Iterator[DeferredInterruption]:
-    """Hold back a first signal within the block; a second one interrupts at once.
+    """Hold back a first signal within the block, and say so; a second one interrupts at once.
 
     For work that can stop only between two steps, which then calls ``raise_if_pending``. Outside the main thread, where
     Python handles no signals, it does nothing.
@@ -71,6 +72,10 @@ def deferred_interruption() -> Iterator[DeferredInterruption]:
         if pending.signal is not None:
             _interrupt(number, frame)
         pending.signal = signal.Signals(number)
+        worker = environment.worker()
+        if worker is None or worker.rank == 0:
+            with contextlib.suppress(OSError):  # not print, which may be at work where the signal came
+                os.write(2, b"\nstopping, saving the work\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield pending

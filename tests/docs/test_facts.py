@@ -25,7 +25,7 @@ OF_LIBRARIES = {
     *("HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 }
-#: Variables that our code gives to one process that it starts, and that nobody can set.
+#: Variables that our code gives to one process that it starts, or DVC to a stage, and that nobody can set.
 GIVEN = {
     *("CUDA_DEVICE_ORDER", "DVC_STAGE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "PREFECT_UI_API_URL"),
     *("DVC_EXP_NAME", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"),

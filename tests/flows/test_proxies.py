@@ -23,8 +23,9 @@ def test_a_proxy_is_not_asked_for_the_temporary_server(tmp_path: Path, kind: str
     (tmp_path / "served").mkdir()
     with serving(tmp_path / "served") as proxy:
         variables = {"ALL_PROXY": "socks5://127.0.0.1:1"} if kind == "SOCKS" else {"HTTP_PROXY": proxy.endpoint}
-        done = project.python("-m", "flows.run", NO_PROXY="example.org", **variables)
+        # httpx, in which Prefect asks its server, fails for a range of IPv6.
+        done = project.python("-m", "flows.run", NO_PROXY="example.org,fd00::/8,[::1]", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert proxy.requests == []
     seen = "socks5://127.0.0.1:1" if kind == "SOCKS" else None
-    assert f"stage sees {seen} example.org,localhost,127.0.0.1,::1" in done.stdout + done.stderr
+    assert f"stage sees {seen} example.org,::1,localhost,127.0.0.1" in done.stdout + done.stderr

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from stages.common.errors import DataError
-from stages.running import console
+from stages.running import console, progress_file
 from stages.running.summary_parts import lines
 from tests.root import ROOT
 
@@ -17,6 +18,23 @@ from tests.root import ROOT
 @pytest.fixture
 def clock() -> list[float]:
     return [1000.0]
+
+
+def test_a_bar_tells_the_flow_how_far_it_is_where_no_terminal_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv(progress_file.VARIABLE, str(file))
+    monkeypatch.setattr(progress_file, "_told", progress_file.Progress({}, []))
+    assert progress_file.read(file).works == {}
+    with console.progress(total=10, unit="row", what="generate, base model", done=2) as bar:
+        assert progress_file.read(file).works == {"generate, base model": (2, 10, "row")}
+        bar.update(8)
+    assert progress_file.read(file).works == {"generate, base model": (10, 10, "row")}
+    progress_file.tell_gpus(["GPU-a"])
+    assert progress_file.read(file).gpus == ["GPU-a"]
+    monkeypatch.setenv(progress_file.VARIABLE, str(tmp_path / "none" / "progress.json"))
+    console.progress(total=1, unit="row", what="judge").close()  # for people: no stage fails for it
 
 
 def forecast(clock: list[float], at_a_time: int = 1) -> console.Forecast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError, PipelineError
-from stages.running import devices, gpu
+from stages.running import devices, gpu, gpu_users
+from tests.root import ROOT
 
 LISTING = """\
 GPU 0: NVIDIA H200 (UUID: GPU-aa11)
@@ -269,3 +271,65 @@ def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) 
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.delenv("PIPELINE_GPUS")
+
+
+def test_who_waits_is_told_its_position_and_served_in_order(tmp_path: Path, hold: Holder) -> None:
+    first = hold(PIPELINE_RUN_NAME="one")
+    assert line(first) == "holds GPU-a GPU-a"
+    second = hold(PIPELINE_RUN_NAME="two")
+    said = line(second)
+    assert said.startswith(f"waiting for 1 free GPU (GPU-a: process {first.pid}: ")
+    assert ", run one (prefect), " in said
+    third = hold(PIPELINE_RUN_NAME="three")
+    assert line(third).startswith("waiting for 1 free GPU, 1 run is before this one (GPU-a: process ")
+    fourth = hold(PIPELINE_RUN_NAME="four")
+    assert line(fourth).startswith("waiting for 1 free GPU, 2 runs are before this one (GPU-a: process ")
+
+    found = gpu.holder(tmp_path / "locks", "GPU-a")
+    assert isinstance(found, gpu.User)
+    assert (found.run, found.process) == ("one", first.pid)
+    queue = gpu_users.queue(tmp_path / "locks")
+    assert [(one.who.run, one.who.process, one.count) for one in queue] == [
+        ("two", second.pid, 1),
+        ("three", third.pid, 1),
+        ("four", fourth.pid, 1),
+    ]
+
+    third.send_signal(signal.SIGKILL)  # it leaves the queue
+    assert line(fourth).startswith("waiting for 1 free GPU, 1 run is before this one (GPU-a: process ")
+    first.send_signal(signal.SIGKILL)
+    assert line(second) == "holds GPU-a GPU-a"
+    assert line(fourth).startswith(f"waiting for 1 free GPU (GPU-a: process {second.pid}: ")
+    second.communicate("\n")
+    assert line(fourth) == "holds GPU-a GPU-a"
+    assert gpu_users.queue(tmp_path / "locks") == []
+    fourth.communicate("\n")
+    assert gpu.holder(tmp_path / "locks", "GPU-a") is None
+    assert list((tmp_path / "locks" / "queue").iterdir()) == []
+
+
+def test_the_command_lists_holders_and_who_waits(hold: Holder) -> None:
+    def listed(*arguments: str) -> str:
+        command = [sys.executable, "-m", "flows.gpus", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    assert listed() == "GPU-a: free\n"
+    first = hold(PIPELINE_RUN_NAME="one")
+    line(first)
+    second = hold(PIPELINE_RUN_NAME="two")
+    line(second)
+    holder, waiting = listed().splitlines()
+    assert holder.startswith(f"GPU-a: process {first.pid}: ")
+    assert ", run one (prefect), " in holder
+    assert waiting.startswith(f"waiting, number 1 for 1: process {second.pid}: ")
+    found = json.loads(listed("--json"))
+    assert found["gpus"][0]["holder"]["run"] == "one"
+    assert [(one["run"], one["count"], one["gpus"]) for one in found["waiting"]] == [("two", 1, ["GPU-a"])]
+
+
+def test_a_text_that_another_user_may_have_written_breaks_nothing(tmp_path: Path, hold: Holder) -> None:
+    first = hold()
+    line(first)
+    (tmp_path / "locks" / "GPU-a.lock").write_text('{"process": "x"}\x1b[2J')
+    assert line(hold()) == "waiting for 1 free GPU (GPU-a: held)"
+    assert gpu.holder(tmp_path / "locks", "GPU-a") == "unknown"

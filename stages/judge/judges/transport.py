@@ -17,6 +17,7 @@ from stages.common.errors import ServiceUnavailable
 from stages.common.reasons import causes
 from stages.common.secrecy import is_loopback
 from stages.judge.judges.deadline import Deadline, DeadlineAdapter
+from stages.running.proxies import proxy_for
 
 #: Statuses after which the same request may succeed: a limit on the rate, a crashed runner, a gateway's
 #: fault, a full queue.
@@ -97,6 +98,8 @@ class Client:
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=connections + 1, pool_block=True)
         self._session = requests.Session()
         self._session.trust_env = not self._local
+        proxy = proxy_for(url) if self._session.trust_env else None
+        self._through = f" ({proxy}; to fix it: {proxy.fix})" if proxy else ""
         self._session.auth = self._authorised  # which keeps requests from what ~/.netrc says of the host
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -156,11 +159,11 @@ class Client:
         found = list(causes(error))
         reason = next((cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror), None)
         if isinstance(error, requests.ConnectTimeout):
-            return Fault("no connection within the time for it", unreachable=True)
+            return Fault(f"no connection within the time for it{self._through}", unreachable=True)
         if any(isinstance(cause, NewConnectionError) for cause in found):
             # One that has answered may be starting again; one that never has does not come by waiting.
             absent = self._local and not self._answered and _refused(found)
-            said = f"no connection: {reason or 'no such host'}"
+            said = f"no connection: {reason or 'no such host'}{self._through}"
             return Fault(said, unreachable=True, absent=absent, repeatable=not absent)
         if isinstance(error, requests.exceptions.SSLError):
             return Fault(
@@ -172,7 +175,7 @@ class Client:
             return Fault(f"nothing heard for {deadline.stall:g} s")
         if any(isinstance(cause, ProtocolError | OSError) for cause in found):
             return Fault("the connection broke off")
-        return Fault(f"the request cannot be made ({type(error).__name__})", repeatable=False)
+        return Fault(f"the request cannot be made ({type(error).__name__}){self._through}", repeatable=False)
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
         """Call ``attempt`` until it brings a result, a fault that repeating does not fix, or the deadline.

@@ -13,6 +13,7 @@ from stages.params import whole
 from stages.running import gpu, held
 from stages.running.console import say
 from stages.running.tracking import execution, mirror, store
+from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +29,7 @@ RETRY_SECONDS = 60.0
 #: stopped, whose user is waiting.
 PUBLISH_SECONDS = 120.0
 CLOSE_SECONDS = 20.0
-FAILURE_SECONDS = 8.0
+FAILURE_SECONDS = 15.0
 
 
 class StageRun:
@@ -43,7 +44,7 @@ class StageRun:
         self._pending: list[tuple[str, float, int, int]] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._failed = False
+        self._how: StageEnd = "ran"
         self._publishing = False
         self._warned = False
         self._client: MlflowClient | None = None
@@ -84,16 +85,16 @@ class StageRun:
         """Mirror all files into the run at the end of the block. Under a flow it does nothing: the flow does that."""
         self._publishing = not self._flow_run_id
 
-    def close(self, *, failed: bool) -> None:
+    def close(self, how: StageEnd) -> None:
         """Send what is left and, if this process owns the run, end the run; waits for a bounded time.
 
         Args:
-            failed: whether the stage has failed.
+            how: how the stage has ended.
         """
-        self._failed = failed
+        self._how = how
         self._closing.set()
         if self._thread is not None:
-            seconds = FAILURE_SECONDS if failed else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
+            seconds = FAILURE_SECONDS if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
             self._thread.join(seconds)
             if self._thread.is_alive():
                 self._warn(TimeoutError(f"no answer within {seconds:.0f} seconds"))
@@ -145,12 +146,10 @@ class StageRun:
         try:
             if cards := gpu.last_lease():
                 client.set_tag(self._run_id, "gpu.uuid", ",".join(cards))
-            if self._failed:
-                client.set_tag(self._run_id, f"stage.{self._stage}", "failed")
-            elif not self._flow_run_id:
-                client.set_tag(self._run_id, f"stage.{self._stage}", "ran")
+            if self._how != "ran" or not self._flow_run_id:
+                client.set_tag(self._run_id, f"stage.{self._stage}", self._how)
             # What was made with other values than this run has is refused when the stage ends.
-            if self._publishing and not self._failed and not held.changed():
+            if self._publishing and self._how == "ran" and not held.changed():
                 ran = {self._stage} | execution.marked(execution.current())
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
         finally:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +59,8 @@ FILES: Sequence[tuple[Path, str | None]] = (
 )
 #: The picture of the losses: drawn for the run from history.jsonl, so that no result of a stage depends on its looks.
 LOSS_PLOT = "finetune/loss.png"
+#: The tag with the address of Prefect's page of the run.
+PREFECT_URL = "prefect.flow_run_url"
 ANSWERS = "judge/answers.json"
 ANSWERS_ROWS = 2000
 
@@ -91,7 +93,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
     if judged and (note := _note(judged)):
-        tags["mlflow.note.content"] = note
+        tags["mlflow.note.content"] = "\n\n".join(filter(None, [note, prefect_link(there.tags)]))
     if _log_answers(mlflow, run_id, root):
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])
@@ -107,6 +109,16 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
         published.keep(root, run_id, str(run.info.run_name or ""))
+
+
+def prefect_link(tags: Mapping[str, str]) -> str:
+    """A link to the run in Prefect for the run's description: MLflow's page makes none of a tag, and cuts it.
+
+    Args:
+        tags: tags of the run.
+    """
+    address = tags.get(PREFECT_URL)
+    return f"[This run in Prefect]({address})" if address else ""
 
 
 def every_result() -> list[Path]:

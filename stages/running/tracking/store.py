@@ -16,12 +16,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from stages.common import paths, reasons, secrecy
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
-from stages.running import git
+from stages.running import git, proxies
 from stages.running.console import say
 from stages.running.inputs import Begun
 from stages.running.tracking import database, execution
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
+
+#: How a stage ends.
+StageEnd = Literal["ran", "failed", "cancelled"]
+#: The state of a run that a stage has broken off.
+_STATUS = {"failed": "FAILED", "cancelled": "KILLED"}
 
 PROJECT = "instruct-pipeline"
 #: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
@@ -226,20 +231,40 @@ def git_tags(root: Path) -> dict[str, str]:
     return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
 
 
+class Page(NamedTuple):
+    """The page of a run.
+
+    Args:
+        name: name of the run.
+        address: its URL.
+    """
+
+    name: str
+    address: str
+
+
+def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
+    """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
+    info = mlflow.get_run(run_id).info
+    where = re.sub(r"(://)[^@/]*@", r"\1", uri())
+    base = where if where.lower().startswith(("http://", "https://")) else pages
+    return Page(info.run_name, f"{base.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{run_id}")
+
+
 def close(mlflow: MlflowClient, run_id: str) -> None:
-    """End a run that this process owns: FAILED if any of its stages has failed, else FINISHED."""
+    """End a run that this process owns: FAILED if a stage has failed, KILLED if one was cancelled, else FINISHED."""
     tags = mlflow.get_run(run_id).data.tags
-    failed = any(name.startswith("stage.") and value == "failed" for name, value in tags.items())
-    mlflow.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+    ends = {value for name, value in tags.items() if name.startswith("stage.")}
+    mlflow.set_terminated(run_id, next((_STATUS[end] for end in _STATUS if end in ends), "FINISHED"))
 
 
-def fail(own: Execution, stage: str) -> None:
-    """Mark a stage as failed in the run of an execution, if there is one."""
+def break_off(own: Execution, stage: str, how: StageEnd) -> None:
+    """Mark a stage as failed or cancelled in the run of an execution, if there is one, and end that run."""
     mlflow = client(Path())
     found = _find(mlflow, own, params_of(own, Path()).profile)
     if found is not None:
-        mlflow.set_tag(found.info.run_id, f"stage.{stage}", "failed")
-        mlflow.set_terminated(found.info.run_id, "FAILED")
+        mlflow.set_tag(found.info.run_id, f"stage.{stage}", how)
+        mlflow.set_terminated(found.info.run_id, _STATUS[how])
 
 
 def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> bool:
@@ -352,7 +377,16 @@ def why(error: Exception) -> str:
 
 def warn(error: Exception) -> None:
     """Say in one line that tracking does not work."""
-    say(f"tracking: MLflow at {shown_uri()} does not work, going on without it: {why(error)}")
+    say(f"tracking: MLflow at {shown_uri()}{_through()} does not work, going on without it: {why(error)}")
+
+
+def _through() -> str:
+    """The proxy that a server is asked through, for a message; a SOCKS proxy needs a package."""
+    proxy = proxies.proxy_for(uri()) if uri().lower().startswith(("http://", "https://")) else None
+    if proxy is None:
+        return ""
+    needs = ", which needs the package PySocks" if proxy.is_socks else ""
+    return f" ({proxy}{needs}; to fix it: {proxy.fix})"
 
 
 def shown_uri(root: Path = Path()) -> str:

@@ -6,7 +6,7 @@ An execution is one run of the Prefect flow, one `dvc repro`, or one stage start
   `publish` and `end`. Stages log to it live and leave its status alone.
 - Under plain `dvc repro` no process of ours lasts as long as the execution. Each tracked stage finds the run by the
   identity of the dvc process above it, or creates it. It owns the run while it works: the run is RUNNING meanwhile, and
-  FINISHED or FAILED afterwards. The last stage publishes.
+  FINISHED, FAILED or KILLED afterwards. The last stage publishes.
 
 Tracking never fails a stage and delays it only for a bounded time: what goes wrong is said in one line. Only `store`
 and `database` import mlflow, when something is tracked; a stage that is not tracked does not wait for that import.
@@ -25,9 +25,10 @@ from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.params import whole
 from stages.running import misrecorded
 from stages.running.inputs import Begun
+from stages.running.signals import Interrupted
 from stages.running.tracking import execution, late, listing, mirror, published, store
-from stages.running.tracking.live import NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
-from stages.running.tracking.store import prepare, shown_uri, uri
+from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
+from stages.running.tracking.store import Page, StageEnd, prepare, shown_uri, uri
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -38,6 +39,7 @@ __all__ = [
     "end",
     "listed",
     "name_lines",
+    "page",
     "prepare",
     "publish",
     "publish_files",
@@ -46,6 +48,7 @@ __all__ = [
     "stage",
     "stage_over",
     "stage_variables",
+    "stopping",
     "store_lines",
     "tag_stages",
     "uri",
@@ -57,13 +60,18 @@ T = TypeVar("T")
 CREATE_SECONDS = 180.0
 END_SECONDS = 20.0
 
+#: The tag of a run's description.
+_NOTE = "mlflow.note.content"
+
 #: Stages of this process whose failure is already in their run.
 _failed: set[str] = set()
 
 
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[StageRun]:
-    """Track a stage for the length of the block; an exception that leaves the block marks the stage as failed.
+    """Track a stage for the length of the block.
+
+    An exception that leaves the block marks the stage as failed, and `Interrupted` as cancelled.
 
     Args:
         name: name of the stage.
@@ -74,22 +82,23 @@ def stage(name: str) -> Iterator[StageRun]:
     run = StageRun(name)
     try:
         yield run
-    except BaseException:
+    except BaseException as error:
         _failed.add(name)
-        run.close(failed=True)
+        run.close("cancelled" if isinstance(error, Interrupted) else "failed")
         raise
-    run.close(failed=False)
+    run.close("ran")
 
 
-def stage_over(name: str, *, succeeded: bool) -> None:
+def stage_over(name: str, how: StageEnd) -> None:
     """Keep how a stage ended, for the run of the `dvc repro` that it is part of; elsewhere this does nothing.
 
     A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure sets the run FAILED
-    that an earlier stage of the same `dvc repro` has created; where there is none, none is created.
+    that an earlier stage of the same `dvc repro` has created, and an interruption sets it KILLED. Where there is no
+    run, none is created.
 
     Args:
         name: name of the stage.
-        succeeded: whether it succeeded.
+        how: how it ended.
     """
     if os.environ.get(RUN_ID_VARIABLE) or name in _failed:
         return
@@ -97,11 +106,11 @@ def stage_over(name: str, *, succeeded: bool) -> None:
         current = execution.current()
         if current.door == "direct":
             return
-        if succeeded:
+        if how == "ran":
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             store.load()
-            store.bounded(lambda: store.fail(current, name), END_SECONDS)
+            store.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
     except Exception as error:
         store.warn(error)
 
@@ -126,7 +135,9 @@ def create_run(
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        return store.create(store.client(root), own, root, dict(tags or {}), params, name)
+        note = mirror.prefect_link(tags or {})
+        given = {**(tags or {}), **({_NOTE: note} if note else {})}
+        return store.create(store.client(root), own, root, given, params, name)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -134,6 +145,19 @@ def create_run(
 def stage_variables(run_id: str | None) -> dict[str, str]:
     """The environment variables by which stages log to the flow's run, or create none where the flow has none."""
     return {RUN_ID_VARIABLE: run_id or NO_RUN}
+
+
+def page(run_id: str | None, pages: str) -> Page | None:
+    """The page of the flow's run; None where there is none, or MLflow does not answer.
+
+    Args:
+        run_id: result of `create_run`.
+        pages: address of MLflow's pages, where the store is no server with pages of its own.
+    """
+    if run_id is None:
+        return None
+    run = run_id
+    return _safely(lambda: store.page(store.client(Path()), run, pages), END_SECONDS)
 
 
 def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
@@ -246,6 +270,20 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
                 client.set_tag(run, f"stage.{name}", state)
 
     _safely(tag, END_SECONDS)
+
+
+def stopping(run_id: str | None, name: str) -> None:
+    """Set the flow's run KILLED while a stage that was told to end may still be saving its work.
+
+    The flow itself may be killed before the stage has ended: Prefect's worker waits for half a minute.
+
+    Args:
+        run_id: result of `create_run`, or the value of `RUN_ID_VARIABLE`; with None or NO_RUN this does nothing.
+        name: name of the stage.
+    """
+    if run_id and run_id != NO_RUN:
+        tag_stages(run_id, {name: "cancelled"})
+        end(run_id, "KILLED")
 
 
 def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from flows.mlflow_run import mlflow_run
-from flows.stage_process import StageFailed
+from flows.stage_process import StageFailed, Stopped
 from stages.common.files import write_json, write_jsonl
 from stages.common.metrics.judge import CalibratedMean
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
@@ -28,7 +29,7 @@ from stages.params import whole
 from stages.running import gpu, held, inputs, program
 from stages.running.inputs import Begun
 from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
-from tests import results
+from tests import flow_project, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
 
@@ -210,19 +211,25 @@ def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
         raise program.Interrupted("SIGTERM")
     (only,) = runs(client)
     assert only.info.status == "RUNNING"
-    assert only.data.tags["stage.judge"] == "failed"
+    assert only.data.tags["stage.judge"] == "cancelled"
     assert "judge/score_mean" not in only.data.metrics
     tracker.publish(project, run_id, ran={"judge"})
     assert client.get_run(run_id).data.tags["stage.judge"] == "ran", "it was run again"
 
 
-def test_a_stage_that_fails_fails_the_run_that_it_owns(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(program.Interrupted, match="SIGTERM"), tracker.stage("finetune") as run:  # noqa: PT012
+@pytest.mark.parametrize(
+    ("error", "status", "tag"),
+    [(program.PipelineError("no"), "FAILED", "failed"), (program.Interrupted("SIGTERM"), "KILLED", "cancelled")],
+)
+def test_a_stage_that_breaks_off_ends_the_run_that_it_owns(
+    project: Path, client: MlflowClient, error: BaseException, status: str, tag: str
+) -> None:
+    with pytest.raises(type(error)), tracker.stage("finetune") as run:  # noqa: PT012
         run.log_metrics({"train/loss": 1.0}, step=1)
-        raise program.Interrupted("SIGTERM")
+        raise error
     (only,) = runs(client)
-    assert only.info.status == "FAILED"
-    assert only.data.tags["stage.finetune"] == "failed"
+    assert only.info.status == status
+    assert only.data.tags["stage.finetune"] == tag
     assert points(client, only.info.run_id, "train/loss") == [(1, 1.0)]
 
 
@@ -432,7 +439,7 @@ def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowCl
 
 
 def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(StageFailed), mlflow_run(project, project, "1234", Begun.of()) as run:  # noqa: PT012 as the flow does it
+    with pytest.raises(StageFailed), mlflow_run(project, project, {}, Begun.of()) as run:  # noqa: PT012 as the flow does it
         run.ran.update({"data.dvc", "download", "split"})
         raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
     (found,) = runs(client)
@@ -445,9 +452,9 @@ def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowCl
 
 
 def test_a_run_in_which_nothing_was_to_be_done_is_set_aside(project: Path, client: MlflowClient) -> None:
-    with mlflow_run(project, project, "first", Begun.of()) as run:
+    with mlflow_run(project, project, {"prefect.flow_run_id": "first"}, Begun.of()) as run:
         run.ran.add("judge")
-    with mlflow_run(project, project, "second", Begun.of()) as run:
+    with mlflow_run(project, project, {"prefect.flow_run_id": "second"}, Begun.of()) as run:
         run.ran.add("data.dvc")
     (first,) = runs(client)
     (second,) = client.search_runs([first.info.experiment_id], run_view_type=ViewType.DELETED_ONLY)
@@ -456,6 +463,28 @@ def test_a_run_in_which_nothing_was_to_be_done_is_set_aside(project: Path, clien
     assert (second.data.tags["nothing-to-do"], second.info.status) == (first.info.run_id, "FINISHED")
     # The summary still finds the results in MLflow.
     assert tracker.store_lines(project, stays=True)[0].startswith("MLflow      sqlite:")
+
+
+def test_a_run_that_is_stopped_is_killed_at_once_and_at_the_end(project: Path, client: MlflowClient) -> None:
+    with pytest.raises(Stopped), mlflow_run(project, project, {"prefect.flow_run_id": "1234"}, Begun.of()) as run:  # noqa: PT012
+        run.ran.add("split")
+        tracker.stopping(run.id, "finetune")  # which may be saving its work for a minute
+        (found,) = runs(client)
+        assert (found.info.status, found.data.tags["stage.finetune"]) == ("KILLED", "cancelled")
+        raise Stopped("finetune")
+    (found,) = runs(client)
+    assert found.info.status == "KILLED"
+    assert stage_tags(found) == {"split": "ran", "finetune": "cancelled"}
+
+
+def test_the_page_of_a_run_is_on_the_server_or_where_make_ui_shows_it(project: Path, client: MlflowClient) -> None:
+    run_id = tracker.create_run(project)
+    (only,) = runs(client)
+    page = tracker.page(run_id, "http://127.0.0.1:5000/")
+    assert page is not None
+    assert page.name == only.info.run_name
+    assert page.address == f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
+    assert tracker.page(None, "http://127.0.0.1:5000") is None
 
 
 def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Path, client: MlflowClient) -> None:
@@ -490,7 +519,7 @@ def test_a_changed_parameter_is_said_and_the_first_is_kept(
 
 
 STAGE = """
-import sys
+import sys, time
 from stages.running import program
 from stages.running.tracking import tracker
 
@@ -500,8 +529,15 @@ def split():
 def finetune():
     with tracker.stage("finetune") as run:
         run.log_metrics({"train/loss": 1.5}, step=1)
+        hang("finetune")
+
+def hang(name):
+    if open(f"{name}.txt").read() == "hang":
+        open("hangs", "w").close()
+        time.sleep(600)
 
 def generate():
+    hang("generate")
     if open("generate.txt").read() == "bad":
         raise program.PipelineError("no answers")
 
@@ -547,6 +583,27 @@ def test_a_failed_stage_fails_the_run_of_its_dvc_repro_and_no_other(project: Pat
     assert points(client, third.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
     left = [path.name for path in (project / ".cache" / "tracking").iterdir()]
     assert left == [third.data.tags["pipeline.execution"]], "what was noted of earlier executions is gone"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["finetune", "generate"])  # tracked, and not
+def test_ctrl_c_on_a_dvc_repro_leaves_its_run_killed_and_the_stage_cancelled(
+    project: Path, client: MlflowClient, who: str
+) -> None:
+    dvc_project(project, {"split": "", "finetune": "split", "generate": "finetune", "judge": "generate"})
+    Path(f"{who}.txt").write_text("hang")
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True) as dvc:
+        try:
+            flow_project.wait_until(Path("hangs").exists, 120)
+            os.killpg(dvc.pid, signal.SIGINT)
+            assert dvc.wait(60) != 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(dvc.pid, signal.SIGKILL)
+    (only,) = runs(client)
+    assert only.info.status == "KILLED"
+    assert stage_tags(only)[who] == "cancelled"
 
 
 def stage_tags(run: Any) -> dict[str, str]:

@@ -1,0 +1,214 @@
+"""What Prefect's page of a run shows besides states and logs: progress, links, results and pictures.
+
+All of it are copies of what is in files, so that no run fails for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import contextvars
+import io
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run as this_flow_run
+
+from flows.last_commit import Compared
+from flows.markdown import cell, fenced
+from flows.outcome import server_answers
+from flows.stage_process import StageResult
+from stages.common.records import read_records
+from stages.common.results.finetune import HISTORY, StepRecord
+from stages.common.results.judge import SCORES_PLOT
+from stages.running import curves, progress_file, summary, temporary
+from stages.running.console import duration
+from stages.running.progress_file import Work
+from stages.running.tracking.store import Page
+
+#: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
+_LOOK_SECONDS = 1.0
+_SHOW_SECONDS = 5.0
+#: Seconds that the end of a stage waits for the last update.
+_LAST_SECONDS = 5.0
+
+
+def link(page: Page | None) -> None:
+    """Link to the MLflow run of this run.
+
+    Args:
+        page: its page; None where it has none.
+    """
+    if page is not None:
+        text = "The run in MLflow. Pages of this machine are there while make ui runs."
+        _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
+
+
+def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isolated: bool) -> str:
+    """Store what each stage did and the results as an artifact of the Prefect run, and return the results.
+
+    Args:
+        tree: folder that the stages ran in.
+        done: what they did.
+        compared: the scores beside the last commit's.
+        isolated: whether the folder is a copy of the last commit, which is removed after the run.
+    """
+    results = summary.text(tree, name_files=not isolated)
+    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
+    parts = [_table(done), fenced(results), *_pictures(tree), beside]
+    _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
+    return results
+
+
+def report_broken(done: Sequence[StageResult], stage: str, how: str, message: str, retries: int = 0) -> None:
+    """Store what each stage did until one broke the run off.
+
+    Args:
+        done: what the earlier stages did.
+        stage: name of the stage that broke it off.
+        how: how it ended: failed or cancelled.
+        message: why.
+        retries: number of its tries before the last one.
+    """
+    table = _table(done, (stage, f"{how}{_retried(retries)}"))
+    text = f"{table}\n\n{fenced(message)}"
+    _stored(lambda: create_markdown_artifact(text, key="pipeline", description="What the run did"))
+
+
+@contextlib.contextmanager
+def progress_of(stage: str) -> Iterator[dict[str, str]]:
+    """Show on Prefect's page how far a stage is, and which GPUs it holds.
+
+    Args:
+        stage: name of the stage.
+
+    Yields:
+        The environment variable by which the stage tells it.
+    """
+    with temporary.folder() as folder:
+        file, ended = folder / "progress.json", threading.Event()
+        # Prefect knows by the context which run and task an artifact belongs to.
+        inside = contextvars.copy_context()
+        follower = threading.Thread(target=inside.run, args=(_follow, stage, file, ended), daemon=True)
+        follower.start()
+        try:
+            yield {progress_file.VARIABLE: str(file)}
+        finally:
+            ended.set()
+            follower.join(_LAST_SECONDS)
+
+
+def _follow(stage: str, file: Path, ended: threading.Event) -> None:
+    bars: dict[str, _Bar] = {}
+    gpus: list[str] = []
+    # Prefect's server may be gone, which is told at the end of the run.
+    with contextlib.suppress(Exception):
+        last = False
+        while not last:
+            last = ended.wait(_LOOK_SECONDS)
+            told = progress_file.read(file)
+            for what, work in told.works.items():
+                bars.setdefault(what, _Bar(stage, what)).show(work, at_once=last)
+            if told.gpus != gpus:
+                gpus = told.gpus
+                _tag([f"gpu:{uuid}" for uuid in gpus])
+
+
+class _Bar:
+    """A progress artifact.
+
+    Args:
+        stage: name of the stage.
+        what: name of the work.
+    """
+
+    def __init__(self, stage: str, what: str) -> None:
+        name = what if what.startswith(stage) else f"{stage}-{what}"
+        self._key = re.sub(r"[^a-z0-9]+", "-", f"progress-{name}".lower()).strip("-")
+        self._what = what
+        self._id: UUID | None = None
+        self._shown: Work | None = None
+        self._at = self._began = time.monotonic()
+        self._first = 0
+
+    def show(self, work: Work, *, at_once: bool) -> None:
+        """Show how far the work is, if that is new, and the last time was long enough ago or ``at_once``."""
+        now = time.monotonic()
+        ended = work.done >= work.total
+        if work == self._shown or not (self._shown is None or ended or at_once or now - self._at >= _SHOW_SECONDS):
+            return
+        if self._shown is None or work.done < self._shown.done:
+            self._first, self._began = work.done, now
+        percent = 100.0 * work.done / work.total if work.total else 100.0
+        text = f"{self._what}: {work.done:,} of {work.total:,} {work.unit}s{self._rest(work, now)}"
+        if self._id is None:
+            self._id = cast(UUID, create_progress_artifact(percent, key=self._key, description=text))
+        else:
+            update_progress_artifact(self._id, percent, description=text)
+        self._shown, self._at = work, now
+
+    def _rest(self, work: Work, now: float) -> str:
+        made = work.done - self._first
+        if made <= 0 or work.done >= work.total:
+            return ""
+        return f", about {duration((now - self._began) / made * (work.total - work.done))} left"
+
+
+def _tag(tags: Sequence[str]) -> None:
+    """Add tags to this Prefect run."""
+    with get_client(sync_client=True) as client:
+        run = UUID(str(this_flow_run.id))
+        there = client.read_flow_run(run).tags
+        client.update_flow_run(run, tags=[*there, *(tag for tag in tags if tag not in there)])
+
+
+def _table(done: Sequence[StageResult], broken: tuple[str, str] | None = None) -> str:
+    rows = [f"| {cell(one.stage)} | {one.outcome}{_retried(one.retries)} | {one.seconds:.1f} |" for one in done]
+    rows += [f"| {cell(broken[0])} | {broken[1]} | |"] if broken else []
+    return "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
+
+
+def _retried(times: int) -> str:
+    return {0: "", 1: ", retried once"}.get(times, f", retried {times} times")
+
+
+def _pictures(tree: Path) -> Iterator[str]:
+    """The loss curves and the scores, as pictures within the text: its page can ask for no file of this machine."""
+    try:
+        if (tree / HISTORY).exists():
+            history = list(read_records(tree / HISTORY, StepRecord, made_by="dvc repro finetune"))
+            drawn = io.BytesIO()
+            curves.figure(history).savefig(drawn, format="png")
+            yield _picture("losses", drawn.getvalue())
+        if (tree / SCORES_PLOT).exists():
+            yield _picture("scores", (tree / SCORES_PLOT).read_bytes())
+    except Exception as error:
+        get_run_logger().warning("no picture on Prefect's page: %s", " ".join(str(error).split())[:300])
+
+
+def _picture(name: str, png: bytes) -> str:
+    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _stored(store: Callable[[], object]) -> None:
+    """Store an artifact. It is a copy of what is elsewhere, so that its failure fails no run."""
+    if not server_answers():
+        return  # which is told at the end
+    try:
+        store()
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", reason[:300])
