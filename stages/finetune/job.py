@@ -218,8 +218,9 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     )
     if others := found.others():
         say(
-            f"{folder.parent} has checkpoints of {len(others)} other runs that did not finish, "
-            f"{out_of_memory.size(disk.used(*others))}; rm -r those not needed"
+            f"{folder.parent} has checkpoints of {len(others)} earlier {'run' if len(others) == 1 else 'runs'} that "
+            f"did not finish, {out_of_memory.size(disk.used(*others))}; those that are not needed can go, such as by "
+            f"rm -r {others[0]}"
         )
     return found
 
