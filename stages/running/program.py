@@ -24,11 +24,11 @@ from stages.common.errors import ConfigError, InputOutputError, PipelineError, T
 from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.section import Section
-from stages.running import held, orphans, streams, writable
+from stages.running import experiments, held, orphans, run_cache, streams, writable
 from stages.running.environment import dvc_runs, worker
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
-from stages.running.tracking import tracker
+from stages.running.tracking import execution, tracker
 
 S = TypeVar("S", bound=Section)
 
@@ -88,14 +88,18 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         os.environ.setdefault(name, value)
     _refuse_arguments(stage)
     raise_at_once()
-    succeeded = False
+    succeeded = taken = False
     try:
         if worker() is None and dvc_runs(stage):
             _leave_quickly(stage)
+            execution.settle()
             orphans.end_with_dvc()
+            experiments.join_project()
         writable.check(stage)
         held.hold(stage)
-        main()
+        taken = worker() is None and dvc_runs(stage) and run_cache.restored(stage)
+        if not taken:
+            main()
         held.check()
         succeeded = True
     except PipelineError as error:
@@ -118,7 +122,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
-        if worker() is None:
+        # A stage whose result was taken from the cache leaves no mark, as where DVC itself has taken it.
+        if worker() is None and not (taken and succeeded):
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, succeeded=succeeded)
     _ended_well.append(stage)

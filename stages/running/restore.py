@@ -8,6 +8,8 @@ the `dvc repro` around the program holds the lock on the outputs.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from stages.common.errors import DataError
 from stages.running import lock
@@ -34,10 +36,15 @@ def restore(stage: str) -> bool:
         return False
     if not all(source.is_file() for _, source in files):
         return False
+    put_back(files)
+    return True
+
+
+def put_back(files: Sequence[tuple[Path, Path]]) -> None:
+    """Copy files from DVC's cache, each given as its path and its path in the cache."""
     for path, source in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, path)
-    return True
 
 
 def has_succeeded(stage: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +29,8 @@ from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Ve
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
-from stages.running import program
+from stages.running import experiments, program
+from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.recorded import Recorded
@@ -36,11 +38,12 @@ from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, training_lines
-from stages.running.tracking import tracker
+from stages.running.tracking import store, tracker
 
 M = TypeVar("M", bound=Metrics)
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
+_OF_AN_EXPERIMENT = "in DVC's cache; dvc exp apply {} brings them into the project's folder"
 #: The most values that are named of those that have changed.
 _CHANGES = 5
 #: A file of each stage that the summary tells of.
@@ -78,10 +81,16 @@ def text(root: Path = Path(), *, name_files: bool = True) -> str:
     return _Summary(root).text(name_files=name_files)
 
 
+def _in_the_cache() -> str:
+    """How to get the files of a run whose folder is removed."""
+    name = os.environ.get(store.EXPERIMENT_VARIABLE)
+    return _OF_AN_EXPERIMENT.format(name) if name else _IN_THE_CACHE
+
+
 def tell() -> None:
     """Print the summary of a run that has succeeded. No fault in it, whatever it is, makes the run a failure."""
     try:
-        told = text()
+        told = text(name_files=experiments.project() is None)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)
@@ -102,7 +111,7 @@ class _Summary:
         self.errors: list[DataError] = []
 
     def text(self, *, name_files: bool) -> str:
-        files = self._files() if name_files else [_IN_THE_CACHE]
+        files = self._files() if name_files else [_in_the_cache()]
         tracked = tracker.store_lines(self._root, stays=name_files)
         lines = [
             *entry("profile", [self._settings.profile]),
@@ -115,6 +124,7 @@ class _Summary:
             *entry("answers", self._told(self._answers)),
             *self._examples(),
             *entry("files", [*files, *tracked]),
+            *entry("baseline", baseline_lines() if name_files and self._root.samefile(Path()) else []),
         ]
         return "\n".join(lines)
 

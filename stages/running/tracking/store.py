@@ -5,6 +5,7 @@ Besides `database`, only this module imports mlflow.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,7 +14,7 @@ import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROJECT = "instruct-pipeline"
+#: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
+EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+EXPERIMENT_TAG = "dvc.experiment"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
@@ -120,10 +124,11 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    experiment = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
     run = mlflow.create_run(
         _experiment(mlflow, tree.profile, root),
         # The time first: pages cut long names, and their beginnings must differ.
-        run_name="-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
+        run_name=experiment or "-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
@@ -132,6 +137,7 @@ def create(mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, 
             "profile": tree.profile,
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
+            **({EXPERIMENT_TAG: experiment} if experiment else {}),
             **_git_tags(root, commit),
             **tags,
         },
@@ -234,12 +240,9 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
 
 def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
     """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (root / "mlflow.db").exists():
+    if not _exists(root):
         return None
-    load()
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with _asked(root):
         mlflow = client(root)
         run_id = _named(mlflow, name)
         if run_id is None:
@@ -249,6 +252,35 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         if missing := [file for file in files if file not in there]:
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
+
+
+def finished(root: Path, most: int) -> list[tuple[str, str]]:
+    """Ids and names of finished runs; arguments and errors are those of `tracker.finished`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        mlflow = client(root)
+        named = mlflow.get_experiment_by_name(_experiment_name(whole.load(root / paths.PARAMS).profile))
+        if named is None:
+            return []
+        query, order = "attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+        found = mlflow.search_runs([named.experiment_id], query, max_results=most, order_by=order)
+        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+
+
+def _exists(root: Path) -> bool:
+    """Whether there is a store, as far as that is known without asking a server."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
+
+
+@contextlib.contextmanager
+def _asked(root: Path) -> Iterator[None]:
+    """Turn the errors of MLflow within the block into ours."""
+    load()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except (MlflowException, OSError, sqlite3.Error) as error:
         raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {error}", "see MLFLOW_TRACKING_URI") from error
 
