@@ -182,7 +182,8 @@ def queued(project: Project, seeds: Sequence[int]) -> None:
     for seed, force in ((stopped, []), (killed, ["--force"])):
         said = project.run("dvc", "exp", "run", "--queue", "-S", f"finetune.seed={seed}")
         (name,) = re.findall(r"Queued experiment '([\w-]+)'", said)
-        project.run("dvc", "queue", "start")
+        # Its workers keep the output open, so that nobody may wait for the end of it.
+        project.run("sh", "-c", "dvc queue start > /dev/null 2>&1")
         stage = project.stage(seed)
         project.wait_for_run(seed)
         project.run("dvc", "queue", "kill", *force, name)
