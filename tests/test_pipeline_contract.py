@@ -116,10 +116,14 @@ def test_a_profile_over_any_other_is_valid_and_complete(profile):
 def unexplained(text: str) -> list[str]:
     """The keys with a value that have no comment right above them, in the order of the file."""
     found, previous = [], ""
-    for line in text.splitlines():
-        key = re.match(r" *([a-z0-9_]+): *[^ ]", line)
-        if key and not line.strip().startswith("#") and not previous.startswith("#"):
-            found.append(key[1])
+    lines = text.splitlines()
+    for index, line in enumerate(lines):
+        key = re.match(r"( *)([a-z0-9_]+):", line)
+        if key and not previous.startswith("#"):
+            inside = next((one for one in lines[index + 1 :] if one.strip() and not one.strip().startswith("#")), "")
+            is_section = re.match(rf"{key[1]} +[a-z0-9_]+:", inside)  # an empty value, which is null, is none
+            if not is_section:
+                found.append(key[2])
         previous = line.strip()
     return found
 
@@ -134,7 +138,8 @@ def test_every_value_of_params_yaml_is_explained():
         "drop_last",
         *("weight_decay", "decay"),
         "warmup_steps",
-        "parallel",
+        *("devices", "parallel"),
+        "max_new_tokens",
         "top_p",
         "seed",
         "num_predict",
@@ -144,7 +149,7 @@ def test_every_value_of_params_yaml_is_explained():
 
 
 def test_a_value_without_a_comment_is_found():
-    assert unexplained("# Why.\nfirst: 1\nsecond: 2\nsection:\n  third: 3\n  # Why.\n  fourth: 4\n") == [
+    assert unexplained("# Why.\nfirst: 1\nsecond:\nsection:\n  third: 3\n  # Why.\n  fourth:\n  - 4\n") == [
         "second",
         "third",
     ]

@@ -29,7 +29,7 @@ from torch import Tensor
 from stages.common import mistakes
 from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json
-from stages.common.locks import open_locked
+from stages.common.locks import locked_if_possible, open_locked
 from stages.finetune.costs import disk
 from stages.finetune.progress import Progress
 
@@ -45,6 +45,8 @@ SHARE = 0.04
 #: Bytes written to estimate what the first one takes, and how many times as long a large file takes in proportion.
 PROBE = 32 << 20
 SLOWER = 2
+#: Seconds within which a process that looks whether a run is at work has given its lock back.
+_GLANCE_SECONDS = 0.2
 #: Bytes hashed and written at a time.
 _PIECE = 16 << 20
 
@@ -111,7 +113,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         """Take the run's lock, which the kernel gives back however the process ends."""
         try:
-            self._lock = open_locked(self._lock_file)
+            self._lock = self._locked()
         except BlockingIOError:
             self._say("another process is training this very run: going on without checkpoints")
         except OSError as error:
@@ -120,6 +122,13 @@ class Checkpoints:
             for unfinished in self.folder.glob(".step-*"):  # of a process that was killed while it saved
                 shutil.rmtree(unfinished, ignore_errors=True)
         return self
+
+    def _locked(self) -> int:
+        try:
+            return open_locked(self._lock_file)
+        except BlockingIOError:
+            time.sleep(_GLANCE_SECONDS)  # another run may have looked whether this one is at work
+            return open_locked(self._lock_file)
 
     def __exit__(self, *_: object) -> None:
         """Give the lock back."""
@@ -219,8 +228,9 @@ class Checkpoints:
         return self._read(self._folder(step), check=False)
 
     def others(self) -> list[Path]:
-        """The folders of other runs that did not finish."""
-        return sorted(path for path in self.folder.parent.glob("*/") if path.name != self.folder.name)
+        """The folders of other runs that have ended without finishing; those of runs at work are left out."""
+        others = (path for path in self.folder.parent.glob("*/") if path.name != self.folder.name)
+        return sorted(path for path in others if not _is_at_work(path))
 
     def clear(self) -> None:
         """Remove the run's checkpoints: it is finished."""
@@ -231,7 +241,7 @@ class Checkpoints:
 
     @property
     def _lock_file(self) -> Path:
-        return self.folder.with_suffix(".lock")
+        return _lock_of(self.folder)
 
     def _folder(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -290,6 +300,16 @@ class _Tensors(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
+
+
+def _is_at_work(folder: Path) -> bool:
+    """Whether a process holds the checkpoints in a run's folder."""
+    with locked_if_possible(_lock_of(folder)) as ours:
+        return ours is False
 
 
 def _step(folder: Path) -> int:

@@ -221,8 +221,8 @@ def _checkpoints(run: Run, model: GPT2) -> Checkpoints:
     )
     if others := found.others():
         say(
-            f"{folder.parent} has checkpoints of {counted(len(others), 'other run')} that did not finish, "
-            f"{size(disk.used(*others))}; rm -r those not needed"
+            f"{folder.parent} has checkpoints of {counted(len(others), 'earlier run')} that did not finish, "
+            f"{size(disk.used(*others))}; those that are not needed can go, such as by rm -r {others[0]}"
         )
     return found
 

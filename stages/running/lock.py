@@ -54,10 +54,19 @@ class Output:
 
 
 def outputs(text: str, stage: str, *, name: str, fix: str) -> list[Output]:
+    """The outputs of a stage that a dvc.lock names, given as text; see `outputs_in`."""
+    try:
+        tree: Any = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError, RecursionError):
+        tree = None
+    return outputs_in(tree, stage, name=name, fix=fix)
+
+
+def outputs_in(tree: Any, stage: str, *, name: str, fix: str) -> list[Output]:
     """The outputs of a stage that a dvc.lock names.
 
     Args:
-        text: the text of the dvc.lock.
+        tree: the content of the dvc.lock.
         stage: name of the stage.
         name: name of the dvc.lock, for messages.
         fix: the command or edit that helps where it is wrong.
@@ -67,9 +76,8 @@ def outputs(text: str, stage: str, *, name: str, fix: str) -> list[Output]:
         DataError: a digest is not one of DVC's, or a path leaves the folder.
     """
     try:
-        tree: Any = YAML(typ="safe").load(text)
         found = [(out["path"], out["md5"]) for out in tree["stages"][stage]["outs"]]
-    except (YAMLError, KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         found = []
     if not found:
         raise NoOutputs(f"{name}: no outputs of the stage {stage}", fix)

@@ -25,14 +25,14 @@ from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
-from stages.running import held, orphans, streams, writable
+from stages.running import experiments, held, orphans, run_cache, streams, writable
 from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
 from stages.running.proxies import spare_loopback
 from stages.running.restore import has_succeeded, restore
 from stages.running.signals import Interrupted, ignore, raise_at_once
-from stages.running.tracking import tracker
+from stages.running.tracking import execution, tracker
 from stages.running.tracking.store import StageEnd
 
 S = TypeVar("S", bound=Section)
@@ -98,15 +98,20 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
     _refuse_arguments(stage)
     raise_at_once()
     how: StageEnd = "failed"
+    taken = False
     try:
         if worker() is None and dvc_runs(stage):
             _leave_quickly(stage)
+            execution.settle()
             orphans.end_with_dvc()
+            experiments.join_project()
         writable.check(stage)
         if worker() is None:
             preflight.look_once(stage)
         held.hold(stage)
-        main()
+        taken = worker() is None and dvc_runs(stage) and run_cache.restored(stage)
+        if not taken:
+            main()
         held.check()
         how = "ran"
     except PipelineError as error:
@@ -130,7 +135,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         _leave_at_once(1)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
-        if worker() is None:
+        # A stage whose result was taken from the cache leaves no mark, as where DVC itself has taken it.
+        if worker() is None and not (taken and how == "ran"):
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, how)
     _ended_well.append(stage)

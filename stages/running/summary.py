@@ -7,6 +7,7 @@ same. What the numbers mean is in docs/summary.md.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,8 @@ from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import beside, git, held, program
+from stages.running import beside, experiments, git, held, program
+from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.environment import dvc_runs
@@ -43,11 +45,12 @@ from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.made_with import prompt_line, recipe_lines, values_lines
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, device_of, training_lines
-from stages.running.tracking import tracker
+from stages.running.tracking import store, tracker
 
 M = TypeVar("M", bound=Metrics)
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
+_OF_AN_EXPERIMENT = "in DVC's cache; dvc exp apply {} brings them into the project's folder"
 #: The most values that are named of those that have changed.
 _CHANGES = 5
 #: A file of each stage that the summary tells of.
@@ -88,6 +91,12 @@ def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -
     return _Summary(root).text(name_files=name_files, stands=stands)
 
 
+def _in_the_cache() -> str:
+    """How to get the files of a run whose folder is removed."""
+    name = os.environ.get(store.EXPERIMENT_VARIABLE)
+    return _OF_AN_EXPERIMENT.format(name) if name else _IN_THE_CACHE
+
+
 def tell(*, stands: bool) -> None:
     """Print the summary of a run whose results are written. No fault in it, whatever it is, makes the run a failure.
 
@@ -97,7 +106,7 @@ def tell(*, stands: bool) -> None:
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
         making = next(filter(dvc_runs, _TOLD), None)
-        told = _Summary(Path(), making=making).text(name_files=True, stands=stands)
+        told = _Summary(Path(), making=making).text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)
@@ -131,7 +140,7 @@ class _Summary:
         self.errors: list[DataError] = []
 
     def text(self, *, name_files: bool, stands: bool = True) -> str:
-        files = self._files() if name_files else [_IN_THE_CACHE]
+        files = self._files() if name_files else [_in_the_cache()]
         tracked = tracker.store_lines(self._root, stays=name_files, stands=stands)
         lines = [
             *entry("run", tracker.name_lines(self._root)),
@@ -150,6 +159,7 @@ class _Summary:
             *entry("answers", self._figures("generate", self._answers)),
             *self._examples(),
             *entry("files", [*files, *tracked]),
+            *entry("baseline", baseline_lines() if name_files and self._root.samefile(Path()) else []),
         ]
         return "\n".join(lines)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def problem(words: list[str]) -> str | None:
     if program == "git":
         return None if arguments[0] in GIT else f"git {arguments[0]}: not among {', '.join(GIT)}"
     if program == "dvc":
-        return _problem_of_values([value for value in arguments if "=" in value])
+        return _problem_of_dvc(arguments)
     if program == "pip":
         return None
     return None if program in OTHERS else f"{program}: not a program that the documentation uses"
@@ -89,6 +89,17 @@ def _problem_of_python(arguments: list[str]) -> str | None:
     if unknown := {word for word in rest if word.startswith("--")} - options(module):
         return f"{module}: unknown {', '.join(sorted(unknown))}"
     return _problem_of_values([value for option, value in pairwise(rest) if option == "--set"])
+
+
+def _problem_of_dvc(arguments: list[str]) -> str | None:
+    """What is wrong with the values of `dvc exp run -S`: with --queue, "a,b" stands for each of several."""
+    given = [value for option, value in pairwise(arguments) if option == "-S"]
+    if "--queue" not in arguments:
+        return _problem_of_values(given)
+    swept = [
+        [f"{key}={one}" for one in written.split(",")] for key, _, written in (one.partition("=") for one in given)
+    ]
+    return next(filter(None, (_problem_of_values(list(values)) for values in product(*swept))), None)
 
 
 def _problem_of_values(values: list[str]) -> str | None:

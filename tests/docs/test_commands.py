@@ -79,6 +79,7 @@ def test_a_command_that_is_wrong_is_found():
     assert shell.problem(["python", "-m", "flows.run", "--sets", "a=1"]) == "flows.run: unknown --sets"
     assert "finetune.epoch" in str(shell.problem(["python", "-m", "flows.run", "--set", "finetune.epoch=1"]))
     assert "finetune.epochs" in str(shell.problem(["dvc", "exp", "run", "-S", "finetune.epochs=0"]))
+    assert "finetune.seed" in str(shell.problem(["dvc", "exp", "run", "--queue", "-S", "finetune.seed=1,x"]))
     assert shell.problem(["rm", "-rf", "x"]) == "rm: not a program that the documentation uses"
 
 

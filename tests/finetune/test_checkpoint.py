@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -370,6 +371,26 @@ def test_what_a_death_while_saving_leaves_behind_is_no_checkpoint(tmp_path):
     shutil.copytree(tmp_path / "run" / "step-00000002", tmp_path / "run" / ".step-00000005.123.tmp")
 
     assert fit(tmp_path / "run")[2] == [3, 4, 5, 6]
+
+
+def test_the_checkpoints_of_a_run_at_work_are_not_among_those_of_runs_that_have_ended(tmp_path):
+    with checkpoint.Checkpoints(tmp_path / "at-work", seconds=0, say=print) as at_work:
+        for name in ("at-work", "ended", "ended-without-a-lock", "mine"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "ended.lock").touch()
+        mine = checkpoint.Checkpoints(tmp_path / "mine", seconds=0, say=print)
+
+        assert mine.others() == [tmp_path / "ended", tmp_path / "ended-without-a-lock"]
+        assert at_work.held
+    assert mine.others() == [tmp_path / "at-work", tmp_path / "ended", tmp_path / "ended-without-a-lock"]
+
+
+def test_a_run_that_is_looked_at_for_a_moment_keeps_its_checkpoints(tmp_path):
+    with open(tmp_path / "run.lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        threading.Timer(0.05, lambda: fcntl.flock(stream, fcntl.LOCK_UN)).start()
+        with checkpoint.Checkpoints(tmp_path / "run", seconds=0, say=print) as run:
+            assert run.held
 
 
 def test_a_second_process_on_the_same_run_trains_without_touching_its_checkpoints(tmp_path):

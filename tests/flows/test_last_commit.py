@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,13 @@ def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) ->
     with with_last_commit(repository, repository) as found:
         assert found.text.startswith("Nothing compared: compare: HEAD: no results of the stage judge in its dvc.lock")
         assert found.files == ()
+
+
+def test_where_the_last_commit_is_of_another_machine_the_folder_s_results_stand_in(repository: Path) -> None:
+    shutil.rmtree(repository / ".dvc" / "cache")
+    write(JUDGE_FOLDER, [50] * 10)
+    write(repository / "tree" / JUDGE_FOLDER, [80, 70] * 5)
+    with with_last_commit(repository, repository / "tree") as found:
+        assert "git commit -am 'My first run' makes the results here the baseline" in found.text
+        assert f"A artifacts, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})\nB this run\n" in found.text
+        assert len(found.files) == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -47,7 +49,7 @@ def test_values_change_and_everything_else_stays(root: Path) -> None:
     assert [new for old, new in zip(before, after, strict=True) if old != new] == [
         "profile: tiny",
         "  epochs: 2",
-        "  learning_rate: 5e-5",
+        "  learning_rate: 5e-05",
     ]
     old = reading.flatten(reading.read_yaml(ROOT / "params.yaml"))
     assert done.stdout.splitlines() == [
@@ -55,6 +57,43 @@ def test_values_change_and_everything_else_stays(root: Path) -> None:
         f"finetune.epochs         {old['finetune.epochs']} -> 2",
         f"finetune.learning_rate  {old['finetune.learning_rate']} -> 5e-05",
     ]
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    return [new for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
+
+
+def test_params_yaml_has_the_form_that_dvc_writes(root: Path) -> None:
+    """`dvc exp run -S` writes it by these functions of DVC."""
+    path = root / "params.yaml"
+    before = path.read_text()
+
+    apply_overrides(path, ["judge.seed=124"])
+    assert changed_lines(before, path.read_text()) == ["  seed: 124"]
+    apply_overrides(path, ["judge.seed=123"])
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("name", profiles.known(ROOT))
+def test_a_profile_keeps_that_form(root: Path, name: str) -> None:
+    shutil.copy(ROOT / "profiles" / f"{name}.yaml", root / "profiles")
+    run(root, name)
+    before = (root / "params.yaml").read_text()
+    apply_overrides(root / "params.yaml", ["judge.seed=124"])
+
+    assert changed_lines(before, (root / "params.yaml").read_text()) == ["  seed: 124"]
+    assert before.count("#") == (ROOT / "params.yaml").read_text().count("#")
+
+
+def test_no_comment_is_lost_where_dvc_writes_a_list_and_writes_again(root: Path) -> None:
+    path = root / "params.yaml"
+    comments = [line for line in path.read_text().splitlines() if line.strip().startswith("#")]
+    lists = ["finetune.lora={rank: 4, alpha: 8, targets: [c_attn]}", "generate.models=[tuned]"]
+
+    for override in [*lists, "judge.seed=124", "judge.seed=125", "finetune.lora=null", "judge.seed=126"]:
+        apply_overrides(path, [override])
+
+    assert [line for line in path.read_text().splitlines() if line.strip().startswith("#")] == comments
 
 
 def test_a_second_time_changes_nothing(root: Path) -> None:
@@ -108,7 +147,29 @@ def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
     assert profiles.parse_override(text) == ("a.b", value)
 
 
-@pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1"])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("download.data.sha256=0000", "0000"),
+        ("download.model.revision=1e40", "1e40"),
+        ("judge.model=2024-01-01", "2024-01-01"),
+        ("judge.model=true", "true"),
+        ("profile=7", "7"),
+        ("download.data.sha256=null", None),
+        ("download.data={source: 007, sha256: 0123}", {"source": "007", "sha256": "0123"}),
+        ("judge.calibration={source: 007, sha256: null}", {"source": "007", "sha256": None}),
+        ("generate.models=[1]", ["1"]),
+        ("finetune.epochs=0012", 12),
+        ("finetune.lora={rank: 4, alpha: 8, targets: [c_attn]}", {"rank": 4, "alpha": 8, "targets": ["c_attn"]}),
+        ("judge.expected_value=true", True),
+        ("judge.seed=x", "x"),
+    ],
+)
+def test_a_text_is_a_text_where_one_is_wanted_whatever_it_is_made_of(text: str, value: object) -> None:
+    assert profiles.parse_override(text)[1] == value
+
+
+@pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1", "judge.model=2020-13-45"])
 def test_a_malformed_override_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         profiles.parse_override(text)

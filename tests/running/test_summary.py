@@ -201,7 +201,7 @@ def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
 def test_the_model_is_from_where_it_was_taken(root: Path) -> None:
     params = (root / "params.yaml").read_text()
     params = params.replace("    weights: scratch\n", "    weights: folder\n").replace(
-        "    repo: null\n", "    repo: ../mine\n"
+        "    repo:\n", "    repo: ../mine\n"
     )
     (root / "params.yaml").write_text(params)
     assert "model       GPT-2, 4 layers, width 128, from ../mine" in summary.text(root).splitlines()

@@ -2,7 +2,8 @@
 
 A run is a folder (a repository, or its artifacts/judge), a git revision, a DVC experiment, or an MLflow run (id, name).
 `--json FILE` writes the comparisons as JSON, `--figure FILE` draws them. "No detectable difference" is a result: the
-smallest true difference that so many rows would show stands beside it. The costs of each kind of fault follow.
+smallest true difference that so many rows would show stands beside it. The costs of each kind of fault follow. Where
+the results of revision A are another machine's, the last other run in the folder or in MLflow takes its place.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from stages.common.printable import printable
 from stages.common.records import write_metrics
 from stages.judge.runs.plot import plot
 from stages.judge.runs.results import as_file, compare_runs
-from stages.judge.runs.sources import find_run
+from stages.judge.runs.sources import NotHere, find_run, in_place_of
 from stages.judge.runs.table import table
 from stages.running import program
 
@@ -24,9 +25,19 @@ from stages.running import program
 def main() -> None:
     """Read the runs, compare them, and print the table."""
     options = _arguments()
-    runs = [find_run(name) for name in (options.a, *options.others)]
+    missing: NotHere | None = None
+    try:
+        first = find_run(options.a)
+    except NotHere as error:
+        missing = error
+    others = [find_run(name) for name in options.others]
+    if missing:
+        first = in_place_of(missing, others)
+        note = f"note: {missing.what}\n  compared with {first.name}\n  to fix it: {missing.fix}"
+        print(printable(f"{note}\n"))
     if options.last:
-        runs[-1] = dataclasses.replace(runs[-1], name=options.last)
+        others[-1] = dataclasses.replace(others[-1], name=options.last)
+    runs = [first, *others]
     found = compare_runs(runs, model=options.model, resamples=options.resamples, seed=options.seed)
     print(printable(table(found)))
     if options.json:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from stages.common.errors import ConfigError, DataError
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
@@ -19,6 +21,11 @@ from stages.running.tracking import tracker
 #: The two files of the stage judge that a comparison needs.
 FILES = (VERDICTS, JUDGE_METRICS)
 MADE_BY = "dvc repro judge"
+_IN_MLFLOW = [f"judge/{path.name}" for path in FILES]
+#: Runs in MLflow that are looked at, the newest first.
+_MOST = 20
+#: What fixes it where the results of a commit are another machine's.
+BASELINE = "git commit -am 'My first run' makes the results here the baseline; or dvc pull, where a remote has them"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,20 @@ class Run:
         return found
 
 
+class NotHere(DataError):
+    """A commit's results are not in DVC's cache, such as those of another machine.
+
+    Args:
+        name: the commit, as the user named it, and its hash.
+        what: the problem.
+        fix: what fixes it.
+    """
+
+    def __init__(self, name: str, what: str, fix: str) -> None:
+        super().__init__(what, fix)
+        self.name = name
+
+
 def find_run(name: str) -> Run:
     """The run that a name means: the first of a path, a git revision, a DVC experiment and an MLflow run that it is.
 
@@ -58,6 +79,7 @@ def find_run(name: str) -> Run:
 
     Raises:
         ConfigError: it is none of these, or an MLflow run of something else; or git does not read the repository.
+        NotHere: it is a commit, and DVC's cache does not have its results.
         DataError: its verdicts are missing or broken.
         ServiceUnavailable: MLflow does not answer.
     """
@@ -108,10 +130,11 @@ def _in_git(name: str) -> Run | None:
         verdicts, metrics = (lock.files(outputs[path], name=called, fix=MADE_BY)[0][1] for path in FILES)
     except (lock.NoOutputs, LookupError):
         raise DataError(f"{name}: no results of the stage judge in its {lock.LOCK}", MADE_BY) from None
+    shown = name if commit.startswith(name) else f"{name} ({commit[:7]})"
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
-        fix = f"git checkout {name} && dvc pull, or {MADE_BY} there"
-        raise DataError(f"{name}: not in DVC's cache: {', '.join(missing)}", fix)
-    return _read(name if commit.startswith(name) else f"{name} ({commit[:7]})", verdicts, metrics)
+        what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
+        raise NotHere(shown, what, BASELINE)
+    return _read(shown, verdicts, metrics)
 
 
 def _experiment(name: str) -> str:
@@ -122,7 +145,38 @@ def _experiment(name: str) -> str:
 
 def _in_mlflow(name: str) -> Run | None:
     with temporary.folder() as folder:
-        found = tracker.download(Path(), name, [f"judge/{path.name}" for path in FILES], folder)
+        found = tracker.download(Path(), name, _IN_MLFLOW, folder)
         if found is None:
             return None
         return _read(name, *found)
+
+
+def in_place_of(missing: NotHere, others: Sequence[Run]) -> Run:
+    """The run to compare with where the results of a commit are another machine's.
+
+    That is the last one of the project's folder or of MLflow whose scores are not those of ``others``, which may be
+    recorded there too.
+
+    Args:
+        missing: the error of the commit.
+        others: the runs that are to be compared with it.
+
+    Raises:
+        NotHere: there is none.
+    """
+    for found in _last_runs():
+        if all(list(found.verdicts) != list(other.verdicts) for other in others):
+            return replace(found, name=f"{found.name}, in place of {missing.name}")
+    raise missing
+
+
+def _last_runs() -> Iterator[Run]:
+    """The results in the folder, and then those of the last runs in MLflow; what cannot be read is left out."""
+    with contextlib.suppress(DataError):
+        if (folder := _in_folder(str(paths.ARTIFACTS))) is not None:
+            yield folder
+    with contextlib.suppress(PipelineError):
+        for run_id, name in tracker.finished(Path(), most=_MOST):
+            with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
+                if files := tracker.download(Path(), run_id, _IN_MLFLOW, at):
+                    yield _read(f"{name} of MLflow", *files)

@@ -57,8 +57,13 @@ def path_of(uri: str) -> Path | None:
 
 
 def absolute(uri: str, root: Path) -> str:
-    """A sqlite address whose path starts at ``root``, if it is relative; any other address as it is."""
+    """An address whose path starts at ``root``, if it is that of a sqlite file, or a folder, and relative.
+
+    Any other address is left as it is.
+    """
     path = path_of(uri)
+    if uri.startswith(("./", "../")):
+        return str(root.resolve() / uri)
     if path is None or path.is_absolute():
         return uri
     return uri.replace(f":///{path}", f":///{root.resolve() / path}", 1)

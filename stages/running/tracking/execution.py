@@ -44,8 +44,24 @@ class Execution:
     door: Literal["prefect", "dvc", "direct"]
 
 
+#: The execution of this process, once it is settled.
+_settled: list[Execution] = []
+
+
+def settle() -> None:
+    """Keep the execution for the rest of this process: dvc may be killed, and the stage then still tells how it ended.
+
+    Called at the start of a stage.
+    """
+    _settled[:] = [_found()]
+
+
 def current() -> Execution:
     """The execution of the nearest dvc process above this one; without one this process is its own."""
+    return _settled[0] if _settled else _found()
+
+
+def _found() -> Execution:
     if above := up_to_dvc():
         with contextlib.suppress(psutil.Error):
             return Execution(identity(above[-1].pid), "dvc")

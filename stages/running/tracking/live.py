@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.params import whole
-from stages.running import gpu, held
+from stages.running import gpu, held, orphans
 from stages.running.console import say
-from stages.running.tracking import execution, mirror, store
+from stages.running.tracking import database, execution, mirror, store
 from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ RETRY_SECONDS = 60.0
 PUBLISH_SECONDS = 120.0
 CLOSE_SECONDS = 20.0
 FAILURE_SECONDS = 15.0
+#: The same until a run is made in a new sqlite file, whose tables take seconds, and minutes on a busy machine.
+CREATE_SECONDS = 180.0
+#: The same where the dvc of the stage was killed: nobody waits, and the run may not be made yet.
+ORPHAN_SECONDS = 60.0
 
 
 class StageRun:
@@ -94,7 +98,10 @@ class StageRun:
         self._how = how
         self._closing.set()
         if self._thread is not None:
-            seconds = FAILURE_SECONDS if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
+            failure = ORPHAN_SECONDS if orphans.reason() else FAILURE_SECONDS
+            seconds = failure if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
+            if how == "ran" and not self._run_id and database.path_of(store.uri()) is not None:
+                seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
             self._thread.join(seconds)
             if self._thread.is_alive():
                 self._warn(TimeoutError(f"no answer within {seconds:.0f} seconds"))

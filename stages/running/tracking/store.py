@@ -5,6 +5,7 @@ Besides `database`, only this module imports mlflow.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,7 +14,7 @@ import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -310,12 +311,9 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
 
 def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
     """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (root / "mlflow.db").exists():
+    if not _exists(root):
         return None
-    load()
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with _asked(root):
         mlflow = client(root)
         run_id = _named(mlflow, name)
         if run_id is None:
@@ -325,6 +323,35 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         if missing := [file for file in files if file not in there]:
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
+
+
+def finished(root: Path, most: int) -> list[tuple[str, str]]:
+    """Ids and names of finished runs; arguments and errors are those of `tracker.finished`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        mlflow = client(root)
+        named = mlflow.get_experiment_by_name(experiment_name(whole.load(root / paths.PARAMS).profile))
+        if named is None:
+            return []
+        query, order = "attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+        found = mlflow.search_runs([named.experiment_id], query, max_results=most, order_by=order)
+        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+
+
+def _exists(root: Path) -> bool:
+    """Whether there is a store, as far as that is known without asking a server."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
+
+
+@contextlib.contextmanager
+def _asked(root: Path) -> Iterator[None]:
+    """Turn the errors of MLflow within the block into ours."""
+    load()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except (MlflowException, OSError, sqlite3.Error) as error:
         raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {why(error)}", "see MLFLOW_TRACKING_URI") from error
 

@@ -27,7 +27,14 @@ from stages.running import misrecorded
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.tracking import execution, late, listing, mirror, published, store
-from stages.running.tracking.live import FAILURE_SECONDS, NO_RUN, PUBLISH_SECONDS, RUN_ID_VARIABLE, StageRun
+from stages.running.tracking.live import (
+    CREATE_SECONDS,
+    FAILURE_SECONDS,
+    NO_RUN,
+    PUBLISH_SECONDS,
+    RUN_ID_VARIABLE,
+    StageRun,
+)
 from stages.running.tracking.store import Page, StageEnd, prepare, shown_uri, uri
 
 __all__ = [
@@ -37,6 +44,7 @@ __all__ = [
     "create_run",
     "download",
     "end",
+    "finished",
     "listed",
     "name_lines",
     "page",
@@ -56,8 +64,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Seconds that each may take at most. The first use of a database creates its tables, which takes several seconds.
-CREATE_SECONDS = 180.0
+#: Seconds that the end of a run may take at most.
 END_SECONDS = 20.0
 
 #: The tag of a run's description.
@@ -314,6 +321,19 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         ServiceUnavailable: MLflow cannot be asked.
     """
     return store.download(root, name, files, folder)
+
+
+def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
+    """The ids and names of the runs of the profile under ``root`` that have finished, the newest first.
+
+    Args:
+        root: folder with params.yaml, and with mlflow.db unless MLFLOW_TRACKING_URI is set.
+        most: the largest number of runs.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return store.finished(root, most)
 
 
 def _safely(action: Callable[[], T], seconds: float) -> T | None:

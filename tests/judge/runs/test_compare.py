@@ -20,7 +20,7 @@ from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, V
 from stages.judge.runs import compare as program
 from stages.judge.runs.comparison import Comparison, compare, holm, permutation_p
 from stages.judge.runs.results import compare_runs
-from stages.judge.runs.sources import Run, find_run
+from stages.judge.runs.sources import NotHere, Run, find_run
 from stages.judge.runs.table import table
 from stages.judge.scores.bootstrap import standard_error
 from tests.root import ROOT
@@ -235,14 +235,72 @@ def test_a_run_in_git_and_an_experiment(tmp_path, monkeypatch):
     assert [find_run(name).name for name in ("HEAD", second[:9])] == [f"HEAD ({second[:7]})", second[:9]]
     assert (scores("HEAD"), scores("HEAD~1"), scores("tidy-moth")) == ([30, 40], [10, 20], [50, 60])
     shutil.rmtree(".dvc/cache")
-    with pytest.raises(DataError, match=r"HEAD: not in DVC's cache: .dvc/cache/files/md5/"):
+    with pytest.raises(
+        NotHere, match=r"HEAD \(\w{7}\): its results are not in DVC's cache.*: .dvc/cache/files/md5/"
+    ) as told:
         find_run("HEAD")
+    assert "git checkout" not in str(told.value)
+    assert "git commit -am 'My first run' makes the results here the baseline" in str(told.value)
     git("rm", "-q", "dvc.lock")
     git("commit", "-m", "nothing run")
     with pytest.raises(DataError, match="HEAD: no results of the stage judge"):
         find_run("HEAD")
     with pytest.raises(ConfigError, match="nowhere: no such folder, git revision, DVC experiment or MLflow run"):
         find_run("nowhere")
+
+
+def test_the_results_in_the_folder_stand_in_for_a_commit_of_another_machine(tmp_path, monkeypatch, capsys):
+    """As in a fresh clone after two runs: the second is in a copy of the repository."""
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    commit([10] * 10)
+    shutil.rmtree(".dvc/cache")
+    write(JUDGE_FOLDER, [50] * 10)
+    write(tmp_path / "copy" / JUDGE_FOLDER, [60] * 10)
+
+    out = run(monkeypatch, capsys, "HEAD", "copy", "--resamples", "100")
+
+    head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
+    assert out.startswith(f"note: {head}: its results are not in DVC's cache, such as those of another machine: ")
+    assert f"\n  compared with artifacts, in place of {head}\n" in out
+    assert f"\n\nA artifacts, in place of {head}\nB copy\n" in out
+    assert "B minus A   +10.0" in out
+    with pytest.raises(NotHere, match="HEAD"):  # nothing but these results
+        run(monkeypatch, capsys, "HEAD", "artifacts")
+
+
+@pytest.mark.slow  # MLflow makes a database
+def test_the_last_run_of_mlflow_with_other_scores_stands_in_for_a_commit_of_another_machine(
+    tmp_path, monkeypatch, capsys
+):
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    git("init", "-q")
+    commit([10] * 10)
+    shutil.rmtree(".dvc/cache")
+    client = MlflowClient()
+    experiment = client.create_experiment("instruct-pipeline/quick", artifact_location=(tmp_path / "kept").as_uri())
+    for name, scores, status in (
+        ("old", [20] * 10, "FINISHED"),
+        ("before", [40] * 10, "FINISHED"),
+        ("failed", [45] * 10, "FAILED"),
+        ("empty", None, "FINISHED"),
+        ("this", [50] * 10, "FINISHED"),
+    ):
+        run_id = client.create_run(experiment, run_name=name).info.run_id
+        if scores:
+            write(JUDGE_FOLDER, scores)
+            for path in JUDGE_FOLDER.iterdir():
+                client.log_artifact(run_id, str(path), "judge")
+        client.set_terminated(run_id, status)
+
+    out = run(monkeypatch, capsys, "HEAD", "artifacts", "--resamples", "100")
+
+    assert f"A before of MLflow, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})\nB artifacts\n" in out
+    assert "B minus A   +10.0" in out
 
 
 @pytest.mark.slow  # MLflow makes a database

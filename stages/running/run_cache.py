@@ -1,0 +1,182 @@
+"""DVC's run cache, asked once more by the stage itself where DVC does not look into it.
+
+DVC keeps there which outputs a command has made of which inputs. It looks for an entry if dvc.lock names other inputs
+than there are. If dvc.lock names these very inputs, DVC takes only the outputs that dvc.lock names too, and runs the
+command where its cache lacks them (`StageCache.restore`, DVC 3.67). In a fresh clone it always lacks them: the
+committed dvc.lock is another machine's, whose training has other bytes. So a training that was done on this machine
+would be done again by each run that begins with the committed file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickletools
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common.errors import DataError
+from stages.running import dvc_cache, inputs, lock
+from stages.running.console import say
+from stages.running.restore import put_back
+from stages.running.tracking import execution
+
+#: Keys that DVC leaves out of an entry's name.
+_LEFT_OUT = frozenset({"size", "nfiles"})
+#: Short options of `dvc repro` and `dvc exp run` that take a value: what follows them is no option.
+_WITH_VALUE = "SnmCjM"
+#: Where DVC keeps the options of a queued experiment: its process has a file's name alone on its command line.
+_PACKED = "refs/exps/exec/EXEC_MERGE:./.dvc/tmp/repro.dat"
+
+
+def restored(stage: str) -> bool:
+    """Put back what a stage has made of these very inputs before, if this machine has it; called before its work.
+
+    Args:
+        stage: name of the stage, which DVC runs.
+
+    Returns:
+        Whether its outputs are in place. They are not if nothing is found, if an output or an input is not what it
+        should be, or if DVC was told to run the stage whatever is there.
+    """
+    runs = dvc_cache.folder() / "runs"
+    if not runs.is_dir():
+        return False
+    try:
+        entry = YAML(typ="safe").load(lock.LOCK.read_text(encoding="utf-8"))["stages"][stage]
+        found = next(_complete(runs, entry, stage), None)
+        if found is None or not _is_current(entry, stage) or forced():
+            return False
+    except (OSError, YAMLError, DataError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return False  # a dvc.lock or an entry that DVC did not write
+    try:
+        put_back(found)
+    except OSError:  # of the disk, which the stage itself tells better
+        return False
+    # The flow takes these words for DVC's own.
+    say(f"Stage '{stage}' is cached - skipping run: it has run with the same inputs on this machine")
+    return True
+
+
+def forced() -> bool:
+    """Whether DVC was told to run stages whatever is there, or cannot be asked: a program uses it as a library."""
+    above = execution.up_to_dvc()
+    if not above:
+        return True
+    words = above[-1].cmdline()
+    return _asks(words) or ("exec-run" in words and _packed_asks())
+
+
+def key(entry: Mapping[str, Any]) -> str:
+    """The name of a stage's entries in the run cache: a hash of its command, its inputs and the paths of its outputs.
+
+    Args:
+        entry: the stage in a dvc.lock.
+    """
+    tree = {**entry, "outs": [out["path"] for out in entry["outs"]]}
+    return hashlib.sha256(json.dumps(_without(tree), sort_keys=True).encode()).hexdigest()
+
+
+def _without(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_without(one) for one in tree]
+    if isinstance(tree, dict):
+        return {name: _without(one) for name, one in tree.items() if name not in _LEFT_OUT}
+    return tree
+
+
+def _complete(runs: Path, entry: Mapping[str, Any], stage: str) -> Iterator[list[tuple[Path, Path]]]:
+    """The files of each run with these inputs whose outputs are all in the cache, as in `lock.files`; newest first."""
+    name = key(entry)
+    folder = runs / name[:2] / name
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+        tree = {"stages": {stage: YAML(typ="safe").load(path.read_text(encoding="utf-8"))}}
+        outputs = lock.outputs_in(tree, stage, name=str(path), fix=f"rm {path}")
+        files = [one for output in outputs for one in lock.files(output, name=str(path), fix=f"rm {path}")]
+        # A file of the cache could have been edited: DVC would then keep it under another name, as if it were new.
+        if all(source.is_file() and _md5(source) == source.parent.name + source.name for _, source in files):
+            yield files
+
+
+def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
+    """Whether the inputs that a dvc.lock names are those that are there."""
+    now = YAML(typ="safe").load(inputs.PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+    asked = inputs.entry_of(stage)
+    deps = {Path(dep["path"]): dep["md5"] for dep in entry["deps"]}
+    params: Mapping[str, Any] = entry.get("params", {})
+    return (
+        asked is not None
+        and now["cmd"] == entry["cmd"]
+        and set(asked.deps) == set(deps)
+        and set(asked.outs) == {Path(out["path"]) for out in entry["outs"]}
+        and {str(file): set(keys) for file, keys in asked.keys.items()} == {file: set(params[file]) for file in params}
+        and all(_values(file, names) == names for file, names in params.items())
+        and all(_digest(path) == digest for path, digest in deps.items())
+    )
+
+
+def _values(file: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a params file that a stage depends on, by the dotted keys that it names."""
+    tree = YAML(typ="safe").load(Path(file).read_text(encoding="utf-8"))
+    found = {}
+    for name in names:
+        value = tree
+        for part in name.split("."):
+            value = value[part]
+        found[name] = value
+    return found
+
+
+def _digest(path: Path) -> str:
+    """The MD5 that DVC gives a file, or a folder: that of the list of its files, with ".dir" at its end."""
+    if not path.is_dir():
+        return _md5(path)
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    listed = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files], sort_keys=True)
+    return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _asks(words: Sequence[str]) -> bool:
+    """Whether a command line of dvc tells it to run stages whatever is there."""
+    for word in words:
+        if word in ("--force", "--force-downstream", "--no-run-cache"):
+            return True
+        if word.startswith("-") and not word.startswith("--"):
+            flags = next((word[1:at] for at, letter in enumerate(word) if letter in _WITH_VALUE), word[1:])
+            if "f" in flags:
+                return True
+    return False
+
+
+def _packed_asks() -> bool:
+    """Whether a queued experiment is to run whatever is there; also where that cannot be read."""
+    done = subprocess.run(["git", "show", _PACKED], capture_output=True, check=False)
+    if done.returncode != 0:
+        return True
+    try:
+        return _is_true(done.stdout, "force") or _is_true(done.stdout, "force_downstream")
+    except ValueError:
+        return True
+
+
+def _is_true(packed: bytes, name: str) -> bool:
+    """Whether an option is true in a pickle of DVC's, which is taken apart and not loaded.
+
+    Raises:
+        ValueError: it is no pickle.
+    """
+    steps = [step for step in pickletools.genops(packed) if "PUT" not in step[0].name and step[0].name != "MEMOIZE"]
+    return any(found == name and then[0].name == "NEWTRUE" for (_, found, _), then in pairwise(steps))
