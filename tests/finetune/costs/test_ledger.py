@@ -117,6 +117,14 @@ def test_the_whole_stage_s_time_is_estimated_once_from_the_first_steps():
     assert now.seconds == finished.estimated
 
 
+def test_of_a_stage_that_is_over_with_its_sixth_step_nothing_is_estimated():
+    said: list[str] = []
+    ledger, _ = run(steps=6, done=6, said=said)
+
+    assert said == []
+    assert ledger.estimated is None
+
+
 def test_an_evaluation_that_was_not_measured_goes_at_the_rate_of_the_steps():
     assert planned(4).seconds_left(2, rate=50.0, evaluation_seconds=None) == 2 * 2.0 + 1.0
 
