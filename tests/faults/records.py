@@ -127,6 +127,7 @@ def _dvc_is_killed(bench: Bench, clone: Clone) -> str:
     stage = first.find("stage")
     assert stage is not None
     first.kill("dvc")
+    first.end()
     killed = time.monotonic()
     second = clone.door("dvc")
     while not gone(stage) and time.monotonic() - killed < checks.LEFT_SECONDS:
