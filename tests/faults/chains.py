@@ -62,9 +62,7 @@ class Chain:
             wait = self.draw.uniform(0, _AFTER_STAGE)
             life.until(f"Running stage '{moment}'")
         killed = _kill_after(life, wait, victim, number)
-        if not killed or victim in ("stage", "dvc", "guard"):
-            # Where a stage, DVC or the guard is killed, the flow tries the stage once more.
-            life.end()
+        life.end()  # where a stage, DVC or the guard is killed, the flow tries the stage once more
         found = checks.left_processes(self.clone)
         expect(not found, "; ".join(found))
         where = "in its start" if moment == "start" else f"in {moment}"

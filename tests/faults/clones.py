@@ -38,7 +38,7 @@ STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 #: Rows of the dataset, and steps enough for a fault in the middle; an evaluation, which is told, after every tenth.
 ROWS = 200
 VALUES: dict[str, Any] = {
-    "finetune": {"max_steps": 80, "epochs": 40, "eval_every": 10},
+    "finetune": {"max_steps": 160, "epochs": 40, "eval_every": 10},
     "generate": {"max_new_tokens": 8},
 }
 #: Seconds after which a door counts as hanging.
@@ -46,6 +46,7 @@ LONGEST = 1800.0
 #: What kills the process of each name: a text of its command line. The shell that DVC starts is none of them.
 _COMMANDS = {
     "stage": re.compile(r" -m stages\.\w+$"),
+    "finetune": re.compile(r" -m stages\.finetune$"),
     "dvc": re.compile(r" -m dvc .*\brepro\b"),
     "guard": re.compile(r"/flows/guard\.py "),
     "flow": re.compile(r" -m flows\.supervised"),

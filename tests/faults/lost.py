@@ -124,9 +124,9 @@ def _server_killed(bench: Bench, clone: Clone) -> str:
 
 def _killed_twice(bench: Bench, clone: Clone) -> str:
     first = clone.door("flow").at(MIDDLE)
-    expect(first.kill("stage"), "no stage at work")
+    expect(first.kill("finetune"), "the training is over")
     first.at("trying again").at("going on from")
-    expect(first.kill("stage"), "no stage at work in the second try")
+    expect(first.kill("finetune"), "the training is over in the second try")
     first.ends_with(137, "end what else takes memory on this machine")
     second = clone.door("flow")
     complete(clone, second)

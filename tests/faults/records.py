@@ -17,7 +17,6 @@ from tests.flow_project import gone, wait_until
 
 #: What the middle of a training prints.
 MIDDLE = "step 20/"
-LAST = "step 80/80"
 OTHER_RATE: dict[str, Any] = {"finetune": {"learning_rate": 0.0001}}
 RATE: dict[str, Any] = {"finetune": {"learning_rate": 0.004}}
 OTHER_JUDGE: dict[str, Any] = {"judge": {"bootstrap_resamples": 101}}
@@ -127,6 +126,7 @@ def _dvc_is_killed(bench: Bench, clone: Clone) -> str:
     stage = first.find("stage")
     assert stage is not None
     first.kill("dvc")
+    first.end()
     killed = time.monotonic()
     second = clone.door("dvc")
     while not gone(stage) and time.monotonic() - killed < checks.LEFT_SECONDS:
