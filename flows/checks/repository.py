@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from flows import waits
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
+from stages.common.plurals import counted
 from stages.params import whole
 from stages.running import dvc_cache, git
 from stages.running.checks.row import Row, ok, problem, warning
@@ -118,7 +119,8 @@ def dvc(root: Path) -> Iterator[Row]:
         )
     else:
         kept = sum(1 for _ in (dvc_cache.folder() / "runs").glob("*/*"))
-        yield ok("DVC", f"{stages} stages in dvc.lock; {kept} earlier runs of stages in the cache {dvc_cache.folder()}")
+        told = f"{counted(stages, 'stage')} in dvc.lock; {counted(kept, 'earlier run')} of stages"
+        yield ok("DVC", f"{told} in the cache {dvc_cache.folder()}")
     yield from _locks(root)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stages.common.plurals import counted
 from stages.finetune.costs.weights import Weights
 from stages.generate.kv_memory import cache_bytes
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
@@ -18,7 +19,7 @@ def rows(params: Params) -> Iterator[Row]:
     settings, sizes = params.generate, params.download.model
     weights = Weights.of(sizes, params.finetune.model_copy(update={"lora": None}), vocab_size=VOCABULARY_SIZE)
     cache = cache_bytes(sizes, settings, settings.batch_size, params.tokenize.context_length)
-    rows_at_a_time = f"{settings.batch_size} rows at a time"
+    rows_at_a_time = f"{counted(settings.batch_size, 'row')} at a time"
     told = f"the model takes {size(4 * weights.all)}, and keys and values of {rows_at_a_time} up to {size(cache)}"
     if not devices.visible_devices() and 4 * weights.all + cache > (free := machine.free_memory()):
         fix = "lower generate.batch_size in params.yaml, or end what else takes memory"

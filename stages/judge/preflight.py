@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stages.common.errors import DataError, PipelineError
 from stages.common.metrics.split import SplitMetrics
 from stages.common.paths import DATA, local_path
+from stages.common.plurals import counted
 from stages.common.records import read_metrics
 from stages.common.results.split import SPLIT_METRICS
 from stages.judge.judges.looking import Sighting, Slow, sight
@@ -94,4 +95,7 @@ def _time(params: Params) -> Row:
         return ok(name, "not known beforehand: no language model has judged here yet; it is told after five verdicts")
     answers = tests * (len(params.generate.models) * settings.repeats + 2 * (settings.mode == "pairwise"))
     each = costs.seconds / max(costs.replies, 1) / settings.parallel
-    return ok(name, f"about {duration(answers * each)} for {answers:,} verdicts, at the pace of the last judging here")
+    return ok(
+        name,
+        f"about {duration(answers * each)} for {counted(answers, 'verdict')}, at the pace of the last judging here",
+    )

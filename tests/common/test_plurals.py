@@ -18,7 +18,10 @@ NOUNS = (
 )
 #: Numbers that are never 1, by module and expression.
 NEVER_ONE = {
+    "flows/checks/prefect.py: address": "an address, which answers",
+    "flows/checks/tracking.py: shown": "an address, which answers",
     "flows/pipeline.py: len(done)": "all stages",
+    "flows/run_page.py: times": "the case of one stands beside it",
     "stages/download/model_files.py: len(names)": "the case of one shard stands beside it",
     "stages/download/source.py: len(found.rows)": "a dataset has three rows or more",
     "stages/finetune/costs/disk.py: size(self.at_once * self.checkpoint)": "bytes",
@@ -30,6 +33,7 @@ NEVER_ONE = {
     "stages/generate/kv_memory.py: at_a_time": "the case of one row stands beside it",
     "stages/judge/judges/chat_judge.py: reply.reply_tokens": "said of more than one",
     "stages/judge/judges/ollama.py: size": "bytes of a prompt",
+    "stages/judge/judges/openai.py: url": "an address, which answers",
     "stages/judge/judges/ollama_model.py: length": "the context of a model",
     "stages/judge/runs/table.py: b.points_lost": "a number with a decimal place",
     "stages/judge/scores/bootstrap.py: count": "an interval is of two instructions or more",
@@ -37,6 +41,11 @@ NEVER_ONE = {
     "stages/judge/self_test.py: count": "all probes",
     "stages/judge/self_test.py: least": "the value of judge.min_separation",
     "stages/running/answer_progress.py: count": "the case of one answer stands beside it",
+    "stages/running/gpu.py: before": "the case of one stands beside it",
+    "stages/running/summary_parts/compared.py: found.detectable": "a number with a decimal place",
+    "stages/running/summary_parts/made_with.py: found.parameters": "of a model",
+    "stages/running/summary_parts/made_with.py: section.get('context_length')": "the context of a model",
+    "stages/running/summary_parts/training.py: processes": "the case of one stands beside it",
     "stages/running/summary.py: trained.parameters": "of a model",
     "stages/running/tracking/mirror.py: len(rows)": "more than are shown",
     "stages/split/census.py: name": "the number stands before it",

@@ -130,7 +130,7 @@ def is_module(name: str) -> bool:
 def options(module: str) -> set[str]:
     """The options that a module says it takes; those of a tool that takes none but ``--write`` are in its docstring."""
     if module == "flows":  # its arguments are another program's
-        return {"--pool"}
+        return {"--pool", "--param"}
     if module.startswith("tools."):
         return set(re.findall(r"--[a-z-]+", ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text()))
     done = subprocess.run(

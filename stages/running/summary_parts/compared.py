@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.common.metrics.judge import Interval
+from stages.common.plurals import counted
 from stages.running.beside import Beside
 from stages.running.summary_parts.scores import mean_of_100
 
@@ -13,7 +14,7 @@ def compared_lines(found: Beside | str) -> list[str]:
         return [found] if found else []
     if found.mean is None or found.mean_there is None:
         return [f"with {found.other}: {found.verdict}"]
-    rows = "1 row" if found.n == 1 else f"{found.n:,} rows"
+    rows = counted(found.n, "row")
     means = f"{found.mean_there:z.1f} of 100 points there, {found.mean:z.1f} here"
     lines = [f"with {found.other}, on {rows}: {means}"]
     difference = mean_of_100(found.difference, Interval(level=0.95, low=found.low, high=found.high), sign="+")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.plurals import counted
 from stages.params.differences import ABSENT, differences, shown
 from stages.running.summary_parts.lines import joined
 
@@ -46,13 +47,13 @@ def recipe_lines(section: Mapping[str, Any], found: FinetuneMetrics) -> list[str
     """
     schedule = str(section.get("schedule"))
     if warmup := section.get("warmup_steps"):
-        schedule += f" after {warmup} warmup steps"
+        schedule += f" after {counted(warmup, 'warmup step')}"
     lines = [f"learning rate    {section.get('learning_rate')}, {schedule}"]
     if lora := section.get("lora"):
         lines.append(f"LoRA             {_lora(lora, found)}")
     planned = _planned_steps(section, found)
     if planned is not None and found.steps < planned:
-        evaluations = "1 evaluation" if section.get("patience") == 1 else f"{section.get('patience')} evaluations"
+        evaluations = counted(section.get("patience", 0), "evaluation")
         why = f"no lower validation loss in {evaluations}"
         lines.append(f"stopped early    at step {found.steps:,} of {planned:,}: {why}")
     if found.kept_step != found.steps:
