@@ -282,6 +282,12 @@ class Checkpoints:
             raise DataError(f"{PROGRESS}: not what is written there", fix) from None
 
 
+def remove(folder: Path) -> None:
+    """Remove the checkpoints of a run that is finished, unless another process trains the same run at this moment."""
+    with Checkpoints(folder, seconds=0.0, say=lambda _: None) as found:
+        found.clear()
+
+
 class _Tensors(Mapping[str, Tensor]):
     """The tensors of a safetensors file, each read when it is asked for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
@@ -77,31 +78,41 @@ def run(recipe: Finetune, gpus: int) -> None:
     worker = environment.worker()
     if worker is not None:
         with tracker.stage("finetune") if worker.rank == 0 else contextlib.nullcontext(None) as tracked:
-            _as_worker(recipe, tracked)
+            finished = _as_worker(recipe, tracked)
+        if finished is None or launch.hand_over(finished):
+            return
     elif recipe.devices > 1:
-        launch.run("stages.finetune", recipe.devices, gpus=gpus > 0)
+        finished = launch.run("stages.finetune", recipe.devices, gpus=gpus > 0)
     else:
         with tracker.stage("finetune") as tracked:
-            finetune(recipe, tracked)
+            finished = finetune(recipe, tracked)
+    # As late as can be. If something has changed the stage fails, and goes on from there once that is put back.
+    if finished is not None and not held.changed():
+        checkpoint.remove(finished)
 
 
-def _as_worker(recipe: Finetune, tracked: tracker.StageRun | None) -> None:
-    """Train as one of the processes that torchrun has started."""
+def _as_worker(recipe: Finetune, tracked: tracker.StageRun | None) -> Path | None:
+    """Train as one of the processes that torchrun has started; what is returned is that of `finetune`."""
     if (launcher := os.environ.get(teams.LAUNCHER_VARIABLE)) is not None:
         signals.end_with_parent(int(launcher))
     runtime.prepare()
     with teams.together():
-        finetune(recipe, tracked, teams.join(recipe.devices, sharded=recipe.parallel == "fsdp"))
+        finished = finetune(recipe, tracked, teams.join(recipe.devices, sharded=recipe.parallel == "fsdp"))
         teams.leave()  # a process that fails ends without: the others may not answer any more
+    return finished
 
 
-def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = ALONE) -> None:
+def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = ALONE) -> Path | None:
     """Train, report as it goes, and write what the stage promises.
 
     Args:
         recipe: the section of params.yaml.
         tracked: what to log to; None in a process whose rank is not 0.
         team: the processes that train together.
+
+    Returns:
+        The folder of the run's checkpoints, which are to be removed if the stage succeeds; None where they stay, or are
+        another process's.
     """
     made = Format.model_validate(read_json(TOKENS_FORMAT, made_by=TOKENIZE))
     train, val = (list(read_records(tokens_file(split), Encoded, made_by=TOKENIZE)) for split in ("train", "val"))
@@ -117,7 +128,7 @@ def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = AL
     estimated = memory.taken(device) + demand.wanted.total
     with demand.explained():
         model = weights.load(BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
-        _train(Job(run, made.style, Tokenizer(TOKENIZER), tracked), model, estimated_memory=estimated)
+        return _train(Job(run, made.style, Tokenizer(TOKENIZER), tracked), model, estimated_memory=estimated)
 
 
 def _check(run: Run, sizes: GPT2Config) -> None:
@@ -138,8 +149,8 @@ def _check(run: Run, sizes: GPT2Config) -> None:
         )
 
 
-def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
-    """Train a model from its last checkpoint or from the beginning, and write it."""
+def _train(job: Job, model: GPT2, *, estimated_memory: int) -> Path | None:
+    """Train a model from its last checkpoint or from the beginning, and write it; returns as `finetune`."""
     run = job.run
     _prepare(run, model)
     clock = Clock(run.compute.device)
@@ -160,7 +171,7 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
 
         trained = trainer.fit(model, run, on_step=on_step, checkpoints=checkpoints, clock=clock, refused=held.changed)
         if not run.team.leads:
-            return
+            return None
         _tell_result(run, outputs.write(run, job.style, model, job.tokenizer, trained))
         costs = ledger.costs(
             history=sha256(HISTORY),
@@ -173,8 +184,8 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> None:
         if short := dvc_cache.shortage(TUNED_MODEL, disk.used(TUNED_MODEL), freed=checkpoints.used):
             stays = "The last checkpoint stays. " if checkpoints.used else ""
             say(f"{short}. {stays}If DVC fails, free some space and run: dvc commit -f finetune")
-        elif not held.changed():  # else the stage fails, and goes on from there if the change is put back
-            checkpoints.clear()
+            return None
+        return checkpoints.folder if checkpoints.held else None
 
 
 def _prepare(run: Run, model: GPT2) -> None:

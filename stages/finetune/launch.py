@@ -20,9 +20,11 @@ from stages.running.signals import Interrupted, raise_at_once
 #: How long processes that are told to end may save their work, in seconds: less than whoever stops the stage waits.
 GRACE_SECONDS = 60.0
 _SOONER = 5.0
+#: The file beside that of the rendezvous which names what `hand_over` was given.
+_HANDED_OVER = "finished"
 
 
-def run(module: str, processes: int, *, gpus: bool) -> None:
+def run(module: str, processes: int, *, gpus: bool) -> Path | None:
     """Run ``python -m module`` in several processes, and wait for them.
 
     They find one another by a file and talk over the loopback interface alone. With GPUs each sees one of those that
@@ -32,6 +34,9 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
         module: name of the program's module.
         processes: the world size.
         gpus: whether each process has a GPU of its own.
+
+    Returns:
+        The folder that one of them has given to `hand_over`; None where none has.
 
     Raises:
         Interrupted: SIGINT or SIGTERM has come, and the processes have ended.
@@ -69,6 +74,17 @@ def run(module: str, processes: int, *, gpus: bool) -> None:
             raise _failure(codes, processes, memory_short=_killed_for_memory() > killed_before) from None
         finally:
             raise_at_once()  # in place of the agent's handlers
+        handed = folder / _HANDED_OVER
+        return Path(handed.read_text(encoding="utf-8")) if handed.exists() else None
+
+
+def hand_over(folder: Path) -> bool:
+    """Leave a folder to the process that has started this one by `run`; False where another program has started it."""
+    rendezvous = os.environ.get(RENDEZVOUS_VARIABLE)
+    if rendezvous is None:
+        return False
+    Path(rendezvous).with_name(_HANDED_OVER).write_text(str(folder), encoding="utf-8")
+    return True
 
 
 def _cores() -> int:

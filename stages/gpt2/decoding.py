@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from stages.common.errors import DataError
 from stages.common.records import StopReason
 from stages.gpt2 import graphs
 from stages.gpt2.captured_decoding import CapturedDecoding
@@ -25,7 +26,7 @@ from stages.gpt2.kv_cache import KVCache
 from stages.gpt2.model import GPT2, Projection
 from stages.gpt2.packed import shared_prefix_length
 from stages.gpt2.prompt_lookup import PromptLookup
-from stages.gpt2.sampling import Sampling, most_likely, sample
+from stages.gpt2.sampling import NO_TOKEN, Sampling, most_likely, sample
 
 #: Waiting rows are prefilled when at least this share of the slots is free. Each prefill reads all weights, so that one
 #: row at a time would double the passes; a quarter keeps three slots of four busy.
@@ -159,6 +160,7 @@ def tokens(
     Raises:
         ValueError: a prompt is empty, the number of seeds or lengths is not that of the prompts, or there is sampling
             without seeds.
+        DataError: the model's logits are NaN or infinite.
     """
     rows = _rows(prompts, how, seeds)
     context = model.config.n_positions
@@ -329,7 +331,7 @@ def decode_several(network: Network, cache: KVCache, tokens: Sequence[int], posi
 
 def _verified(network: Network, cache: KVCache, row: _Row, draft: list[int]) -> list[int]:
     """The next tokens of the only row of a cache: the draft tokens that are accepted, and one more."""
-    chosen = most_likely(decode_several(network, cache, [row.ids[-1], *draft], row.position)).tolist()
+    chosen = _tokens(most_likely(decode_several(network, cache, [row.ids[-1], *draft], row.position)))
     pairs = zip(draft, chosen, strict=False)
     accepted = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     row.lookup.verified(len(draft), accepted)
@@ -338,10 +340,27 @@ def _verified(network: Network, cache: KVCache, row: _Row, draft: list[int]) -> 
 
 def _choose(logits: Tensor, rows: Sequence[_Row], sampling: Sampling | None) -> list[int]:
     if sampling is None:
-        return most_likely(logits).tolist()
+        return _tokens(most_likely(logits))
     draws = torch.stack([torch.rand((), generator=row.draws) for row in rows])
     # On the CPU whatever the model's device: an answer then depends on the logits alone.
-    return sample(logits.cpu(), draws, sampling).tolist()
+    return _tokens(sample(logits.cpu(), draws, sampling))
+
+
+def _tokens(chosen: Tensor) -> list[int]:
+    """Chosen ids as numbers.
+
+    Raises:
+        DataError: there was nothing to choose from. Weights are finite where they are read: it is their products that
+            are not.
+    """
+    found: list[int] = chosen.tolist()
+    if NO_TOKEN in found:
+        raise DataError(
+            "the model's logits are NaN or infinite, so that no token follows: its training has diverged, or its "
+            "numbers are too large for the precision",
+            "set generate.precision: fp32 in params.yaml; if it is fp32, lower finetune.learning_rate; then dvc repro",
+        )
+    return found
 
 
 def _extended(row: _Row, new: Sequence[int], end_of_text: int, context: int) -> Iterator[Token]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: In place of a token's id, where a row's logits hold NaN or infinity: nothing can be chosen from them.
+NO_TOKEN = -1
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -37,8 +40,9 @@ class Sampling:
 
 
 def most_likely(logits: Tensor) -> Tensor:
-    """The most likely token of each row: [B, V] logits to [B] ids. Of equals the lowest id."""
-    return logits.max(dim=-1).indices  # in bf16 on a CPU `argmax` takes five times as long
+    """The most likely token of each row: [B, V] logits to [B] ids, or `NO_TOKEN`. Of equals the lowest id."""
+    largest, ids = logits.max(dim=-1)  # in bf16 on a CPU `argmax` takes five times as long
+    return ids.where(largest.isfinite(), NO_TOKEN)  # the largest of numbers of which one is NaN is NaN
 
 
 def sample(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
@@ -52,11 +56,12 @@ def sample(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
         sampling: how to draw.
 
     Returns:
-        [B] ids.
+        [B] ids, or `NO_TOKEN`.
     """
     cumulative = probabilities(logits, sampling).cumsum(-1)  # [B, V]
     # In fp64 a draw of 24 bits times the sum stays below the sum, so a token is always found.
-    return torch.searchsorted(cumulative, draws.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    ids = torch.searchsorted(cumulative, draws.double()[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    return ids.where(logits.amax(-1).isfinite(), NO_TOKEN)
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:

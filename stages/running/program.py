@@ -129,10 +129,9 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
         _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
     except Exception as error:
-        if worker() is None:
-            raise
         streams.show(type(error), error, error.__traceback__)
-        _leave_at_once(1)
+        what = f"an error that nobody foresaw, whose traceback is above: {type(error).__name__}: {error}"
+        _end(stage, str(PipelineError(what, "report it, with the whole output")), PipelineError.exit_code)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
         # A stage whose result was taken from the cache leaves no mark, as where DVC itself has taken it.

@@ -11,6 +11,7 @@ import traceback
 from types import TracebackType
 from typing import Literal
 
+from stages.common.errors import PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 
@@ -20,15 +21,23 @@ def prepare() -> None:
 
     Otherwise Python raises an error in the middle of a message: in the locale en_US.ISO-8859-1 at the first arrow, and
     in any locale at half of a surrogate pair, which JSON may hold. A stream that was closed before the program began
-    leads nowhere. What Python itself shows of an error that nobody foresaw is made printable: it may hold data.
+    leads nowhere. What Python itself shows of an error that nobody foresaw is made printable: it may hold data. Such an
+    error ends the program with 70, where Python would end it with 1.
     """
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the program ends
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.excepthook = show
+    sys.excepthook = _show_and_end
     threading.excepthook = lambda found: show(found.exc_type, found.exc_value, found.exc_traceback)
+
+
+def _show_and_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    show(kind, error, trace)
+    if issubclass(kind, Exception):  # Python ends by itself after Ctrl-C, by the signal
+        flush(1)
+        sys.exit(PipelineError.exit_code)
 
 
 def show(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

@@ -132,6 +132,7 @@ def prepare(folder: Path, parallel: str) -> dict[str, str]:
     output = finish(folder)
     assert f"2 processes ({parallel})" in output
     assert output.count("step 5/240") == 1
+    assert list((folder / paths.CACHE / "finetune").iterdir()) == [], "the checkpoints, by the process that began all"
     return digests(folder)
 
 
@@ -207,6 +208,41 @@ def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
 
     assert launch._cores() == os.cpu_count()
+
+
+#: The stage's own process, which has two others train; in their last second somebody edits a value, or nobody does.
+_EDITED = """
+import sys
+from pathlib import Path
+from stages.finetune import job, launch
+from stages.params.finetune import Finetune
+from stages.running import program
+
+def trained(*_, **__):
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("  devices: 2", f"  devices: {sys.argv[1]}"))
+    return Path(".cache/finetune/key")
+
+launch.run = trained
+program.run("finetune", lambda: job.run(program.section(Finetune), 0))
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("then", "code", "left"), [("3", 75, ["key"]), ("2", 0, [])])
+def test_checkpoints_stay_where_a_value_was_edited_in_the_last_second(tmp_path, then, code, left):
+    """DVC does not record the result, and the same command takes what is done once the value is put back."""
+    small_pipeline.make(tmp_path, overlay={"finetune": {"devices": 2}})
+    (tmp_path / "dvc.yaml").write_text("stages: {finetune: {cmd: python -m stages.finetune, params: [finetune]}}")
+    (tmp_path / ".cache" / "finetune" / "key" / "step-00000005").mkdir(parents=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PIPELINE_MLFLOW_RUN_ID": "none", "DVC_STAGE": "finetune"}
+    command = [sys.executable, "-c", _EDITED, then]
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert ("finetune.devices was 2 when the stage began, and is 3 now" in done.stderr) == bool(code)
+    assert [path.name for path in (tmp_path / ".cache" / "finetune").iterdir()] == left
 
 
 @pytest.mark.thorough

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from stages.common.errors import DataError
 from stages.gpt2 import decoding, weights
 from stages.gpt2.decoding import Decoding
 from stages.gpt2.inference import Network
@@ -73,6 +74,29 @@ def test_ninety_active_rows_are_answered_as_each_alone(model):
         found = answers(model, prompts, max_new_tokens=most, batch_size=batch_size)
         assert [answer.ids for answer in found] == expected
     assert len({tuple(ids) for ids in expected}) > 30
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, None), (7, None), (7, Sampling(1.0))], ids=["draft tokens", "greedy", "sampling"]
+)
+def test_a_model_whose_logits_overflow_is_told(count, chosen):
+    """Each weight is finite, as the reading of weights demands; their products are not."""
+    diverged = shaken(TINY)
+    with torch.no_grad():
+        diverged.wte.weight.mul_(1e30)
+        diverged.ln_f.weight.mul_(1e30)
+
+    with pytest.raises(DataError, match=r"logits are NaN or infinite.*\n  to fix it: set generate.precision: fp32"):
+        answers(diverged, PROMPTS[:count], sampling=chosen, seeds=range(count))
+
+
+def test_draft_tokens_are_not_accepted_from_logits_that_overflow(model, monkeypatch):
+    chosen = torch.tensor([[0.0, 1.0], [0.0, torch.inf]])
+    monkeypatch.setattr(decoding, "decode_several", lambda *_: chosen)
+    row = decoding._Row(0, [1, 2], 12, None, [1])
+
+    with pytest.raises(DataError, match="logits are NaN or infinite"):
+        decoding._verified(None, None, row, [1])
 
 
 def test_answers_do_not_depend_on_the_order_of_prompts(model):

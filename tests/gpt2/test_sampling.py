@@ -20,6 +20,22 @@ def test_of_equally_likely_tokens_the_lowest_id_is_taken():
     assert sampling.most_likely(torch.zeros_like(wide)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_is_chosen_from_logits_that_are_no_numbers(dtype):
+    """In a vocabulary as wide as GPT-2's; minus infinity is a token that never follows."""
+    logits = torch.zeros(5, 50257, dtype=dtype)
+    logits[0, 40_000] = torch.nan
+    logits[1, 40_000] = torch.inf
+    logits[2, :40_000], logits[2, 40_001:] = -torch.inf, -torch.inf
+    logits[3] = -torch.inf
+    logits[4, 1:] = -torch.inf
+
+    assert sampling.most_likely(logits).tolist() == [-1, -1, 40_000, -1, 0]
+    draws = torch.full((5,), 0.5)
+    for how in (Sampling(0.7), Sampling(0.7, top_k=3), Sampling(0.7, top_p=0.5), Sampling(0.7, 3, 0.5)):
+        assert sampling.sample(logits, draws, how).tolist() == [-1, -1, 40_000, -1, 0]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

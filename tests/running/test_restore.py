@@ -70,6 +70,25 @@ def test_a_disk_that_takes_only_a_part_gets_none_and_the_stage_tells_its_own_fau
         assert [path for path in Path("out").rglob("*") if path.is_file()] == []
 
 
+def test_an_error_that_nobody_foresaw_leaves_the_last_results_too(cache):
+    failing = "from stages.running import program\ndef main(): raise KeyError('row')\nprogram.run('s', main)"
+    done = subprocess.run(
+        [sys.executable, "-c", failing],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DVC_STAGE": "s", "PIPELINE_MLFLOW_RUN_ID": "none"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 70
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.endswith(
+        "s: an error that nobody foresaw, whose traceback is above: KeyError: 'row'\n"
+        "  to fix it: report it, with the whole output\n"
+        "  the results of the last s that succeeded are back in place\n"
+    )
+    assert Path("out/f.txt").read_text() == "file"
+
+
 @pytest.mark.parametrize("text", [None, "", "stages: {}", "stages: [", "stages:\n  s: {}\n"])
 def test_without_an_earlier_success_there_is_nothing_to_do(cache, text):
     Path("dvc.lock").unlink()

@@ -40,6 +40,7 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(encoding, expected):
 
 RAISE = """
 import sys, threading
+from flows import command_line
 from stages.running import program, streams
 def fail():
     raise ValueError("of the row \\x1b[2J\\x9b, at http://me:secret@host")
@@ -52,15 +53,29 @@ def fail_in_a_thread():
 """
 
 
-@pytest.mark.parametrize("how", ["program.run('split', fail)", "fail_in_a_thread()", "streams.prepare(); fail()"])
-def test_a_traceback_holds_no_character_that_commands_a_terminal(how, tmp_path):
+@pytest.mark.parametrize(
+    ("how", "code", "then"),
+    [
+        (
+            "program.run('split', fail)",
+            70,
+            "split: an error that nobody foresaw, whose traceback is above: "
+            "ValueError: of the row \\x1b[2J\\x9b, at http://***@host\n"
+            "  to fix it: report it, with the whole output\n",
+        ),
+        ("fail_in_a_thread()", 1, ""),
+        ("streams.prepare(); fail()", 70, ""),
+        ("command_line.run(fail)", 70, ""),
+    ],
+)
+def test_a_traceback_holds_no_character_that_commands_a_terminal(how, code, then, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", RAISE + how]
     done = subprocess.run(command, env=environment, capture_output=True, cwd=tmp_path, text=True, check=False)
 
-    assert done.returncode == 1
+    assert done.returncode == code
     assert "Traceback (most recent call last)" in done.stderr
-    assert done.stderr.endswith("ValueError: of the row \\x1b[2J\\x9b, at http://***@host\n")
+    assert done.stderr.endswith("ValueError: of the row \\x1b[2J\\x9b, at http://***@host\n" + then)
     assert not set(done.stderr) & {"\x1b", "\x9b"}
 
 

@@ -127,7 +127,6 @@ def _last_words(process: subprocess.Popen[str]) -> str:
 
 def main() -> None:
     """Run the checks that the command line names, and print their rows, and each stage's name at its end."""
-    streams.prepare()
     params = whole.check(json.load(sys.stdin))
     # One after the other: of two threads that import, one may meet a library's module before it is complete.
     checks = [(stage, _loaded(stage, params)) for stage in sys.argv[1:]]
@@ -168,4 +167,5 @@ def _check(stage: str, rows: Callable[[Params], Iterator[Row]], params: Params) 
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

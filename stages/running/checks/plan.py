@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
-from stages.running import dvc_cache
+from stages.running import digests, dvc_cache
 
 Fate = Literal["up to date", "from cache", "to run"]
 
@@ -164,15 +164,7 @@ def _imported(tree: Path) -> Iterator[tuple[str, str | None]]:
 
 def _hash(path: Path) -> str | None:
     """DVC's hash of a file or folder; None where there is none."""
-    if path.is_file():
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "md5").hexdigest()
-    if not path.is_dir():
-        return None
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    listed = [{"md5": _hash(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-    listed.sort(key=lambda one: tuple(str(one["relpath"]).split("/")))
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"  # noqa: S324 as DVC does
+    return digests.digest(path) if path.exists() else None
 
 
 def _value(values: Any, key: str) -> Any:

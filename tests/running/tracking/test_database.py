@@ -121,6 +121,32 @@ def test_a_database_that_an_mlflow_is_making_is_waited_for(
     assert list(folder.glob("mlflow.db.half-made-*")) == []
 
 
+def test_a_database_that_another_program_keeps_for_itself_is_told_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database: Path
+) -> None:
+    """It can be read, and MLflow would try for minutes to write to it."""
+    shutil.copy(empty_database, folder / "mlflow.db")
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    other = sqlite3.connect("mlflow.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert database.is_finished(folder / "mlflow.db")
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        database.prepare(folder / "mlflow.db")
+
+    began = time.monotonic()
+    assert tracker.create_run(folder) is None
+    assert time.monotonic() - began < 30
+    said = capsys.readouterr().out
+    assert "does not work, going on without it: " in said
+    assert "database is locked" in said
+    other.close()
+
+    database.prepare(folder / "mlflow.db")
+    with sqlite3.connect("mlflow.db") as after:
+        assert after.execute("BEGIN IMMEDIATE"), "nothing is left locked"
+    after.close()
+
+
 @pytest.mark.thorough
 def test_a_killed_maker_and_one_beside_it_leave_no_run_untracked(folder: Path) -> None:
     first, second = start(folder), start(folder)
