@@ -151,6 +151,17 @@ def test_a_run_of_the_folder_takes_no_other_values() -> None:
     assert not checked.is_valid({"profile": "quick"})
 
 
+def test_every_parameter_of_a_deployment_has_a_field_which_the_server_would_refuse_otherwise(
+    schema: form.Schema,
+) -> None:
+    for flow, made in ((experiment, schema), (nightly, form.nightly())):
+        assert list(made["properties"]) == list(flow.parameters.properties)
+        checked = Draft202012Validator(made)
+        checked.validate({"preflight": "warn"})
+        assert not checked.is_valid({"preflight": "off"})
+        assert flow.validate_parameters({"preflight": "warn"})["preflight"] == "warn"
+
+
 def test_a_comment_is_that_of_the_keys_below_it() -> None:
     text = "# Of the file.\n\na:\n  # One,\n  # two.\n  b:\n  - 1\n  c:\n\n  # Three.\n  d:\n    e: 4\nf: 5\n"
     assert form.comments(text) == {"a.b": "One, two.", "a.c": "One, two.", "a.d": "Three."}
