@@ -51,13 +51,16 @@ def _file(path: Path, experiment: str) -> Iterator[Row]:
             found = f"{path}: left half made, without any run; MLflow does not work with it"
             yield warning("MLflow", found, f"rm {path}; the next run makes it again, as it would by itself")
             return
-        database.prepare(path)
+        if state == "newer":
+            database.prepare(path)  # which refuses it
+        database.require_writable(path)
         lifecycle = _lifecycle(path, experiment)
     except (sqlite3.Error, OSError) as error:
         fix = f"make it writable, move it away, or {_ELSEWHERE}"
         yield problem("MLflow", ServiceUnavailable(f"{path}: {error}", fix))
         return
-    yield ok("MLflow", f"{path}, which can be written")
+    older = "; an older MLflow made it, and the next run brings it up to date" if state == "old" else ""
+    yield ok("MLflow", f"{path}, which can be written{older}")
     if lifecycle is not None:
         yield _experiment(experiment, *lifecycle)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -25,6 +26,7 @@ from stages.running.checks.row import Row, guarded
 from tests import clone, small_disks, small_pipeline
 from tests.fake_ollama import FakeOllama
 from tests.root import ROOT
+from tests.running.tracking.made import made_by_an_older_mlflow
 
 IDENTITY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 EXPERIMENT = "instruct-pipeline/quick"
@@ -219,8 +221,7 @@ def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         held, free = (row.found for row in folders.gpus())
     after = [row.found for row in folders.gpus()]
 
-    assert held.startswith("GPU-a: ")
-    assert str(os.getpid()) in held
+    assert re.fullmatch(rf"GPU-a: process {os.getpid()}: .+, run .+ \(\w+\), .+, since [\d :-]+", held)
     assert [free, *after] == ["GPU-b: free", "GPU-a: free", "GPU-b: free"]
 
 
@@ -266,6 +267,23 @@ def test_a_database_of_mlflow_that_is_none(project: Path) -> None:
 
     assert (row.state, row.exit_code) == ("problem", 69)
     assert "file is not a database" in row.found
+
+
+def test_a_database_of_another_mlflow_is_told_and_not_changed(project: Path) -> None:
+    path = project / "mlflow.db"
+    made_by_an_older_mlflow(path)
+    before = path.read_bytes()
+
+    (older,) = tracking.mlflow(project)
+
+    assert (older.state, path.read_bytes()) == ("ok", before)
+    assert older.found.endswith("an older MLflow made it, and the next run brings it up to date")
+    assert list(project.glob("mlflow.db.*")) == []
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    (newer,) = guarded("MLflow", lambda: tracking.mlflow(project))
+    assert (newer.state, newer.exit_code) == ("problem", 78)
+    assert "made by a newer MLflow" in newer.found
 
 
 #: MLflow in a process of its own, which makes its database and an experiment, and deletes that.

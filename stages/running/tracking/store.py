@@ -76,7 +76,15 @@ def load() -> None:
 
 
 def client(root: Path) -> MlflowClient:
-    """A client of the store.
+    """A client of the store that is used in a folder; errors as `client_of`."""
+    return client_of(uri(root))
+
+
+def client_of(where: str) -> MlflowClient:
+    """A client of a store, whose database is made, or brought up to date, before.
+
+    Args:
+        where: address of the store.
 
     Raises:
         sqlite3.Error: the database cannot be used.
@@ -85,7 +93,6 @@ def client(root: Path) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
-    where = uri(root)
     _require_secrecy(where)
     if (path := database.path_of(where)) is not None:
         database.prepare(path)
