@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,11 +11,13 @@ from flows import profiles
 from flows.command_line import Request
 from stages.common import paths
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading
-from stages.running import git
+from stages.running import git, temporary
 from stages.running.checks import plan, preflight
 from stages.running.checks.preflight import Mode
 
+_IN_A_FORM = "preflight warn, in the form or as --param preflight=warn"
 _FIX = "git status says what is wrong with the repository"
 
 
@@ -32,7 +33,8 @@ def look(root: Path, asked: Request) -> None:
     with _files(root, in_place=asked.in_place) as tree:
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
         fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
-    preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
+    otherwise = "--preflight=warn" if asked.preflight == "fail" else None
+    preflight.look(root, values, fates, tell=_print, otherwise=otherwise)
 
 
 def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:
@@ -41,22 +43,25 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
     Args:
         root: the user's repository.
         tree: the folder that the stages run in.
-        asked: what becomes of a problem.
+        asked: what becomes of a problem; instead of fail, what `preflight.VARIABLE` says.
         force: whether every stage runs.
         log: function that is called with each line.
 
     Raises:
         NotReady: something is missing, and the run is not to begin then.
     """
-    if preflight.mode(asked) == "off":
+    named = preflight.mode(asked)
+    if named == "off":
         return
+    # Who asks for warn has said so; fail is also what nobody has asked for.
+    otherwise = None if "warn" in (asked, named) else _IN_A_FORM
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, refuse=asked == "fail")
+    preflight.look(root, values, fates, tell=log, otherwise=otherwise)
 
 
 def _print(line: str) -> None:
-    print(printable(line), flush=True)
+    print(printable(hidden(line)), flush=True)
 
 
 @contextlib.contextmanager
@@ -65,11 +70,8 @@ def _files(root: Path, *, in_place: bool) -> Iterator[Path]:
     if in_place:
         yield root
         return
-    folder = Path(tempfile.mkdtemp(prefix="last-commit-"))
-    try:
+    with temporary.folder() as folder:
         archive = folder / "commit.tar"
         git.do(root, "archive", "--format=tar", f"--output={archive}", "HEAD", fix=_FIX)
         shutil.unpack_archive(archive, folder / "tree", filter="data")
         yield folder / "tree"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,7 @@ from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
-from stages.running import git, streams
+from stages.running import git, streams, temporary
 from stages.running.devices import visible_devices
 
 _POOL = "local"
@@ -104,8 +103,8 @@ def _with_schedules_as_they_are(client: SyncPrefectClient) -> Iterator[Path]:
         active = {schedule.slug: schedule.active for schedule in there.schedules}
         for schedule in deployment.get("schedules", []):
             schedule["active"] = active.get(schedule["slug"], schedule["active"])
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, _FILE.name)
+    with temporary.folder() as folder:
+        copy = folder / _FILE.name
         yaml.dump(tree, copy)
         yield copy
 

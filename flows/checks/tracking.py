@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import sqlite3
 import urllib.error
 import urllib.parse
@@ -15,13 +16,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.common import paths
+from stages.common import paths, secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.tracking import database, store
 
 _SECONDS = 5.0
+#: What MLflow logs in with, besides what the address holds.
+_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _ELSEWHERE = "set MLFLOW_TRACKING_URI to another address"
 
 
@@ -82,6 +85,9 @@ def _experiment(name: str, number: str, stage: str) -> Row:
 
 def _server(uri: str, experiment: str) -> Iterator[Row]:
     shown = store.shown_uri()
+    if secrecy.has_user(uri) or any(os.environ.get(name) for name in _SECRETS):
+        fix = "set MLFLOW_TRACKING_URI to an https:// address"
+        secrecy.require(uri, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)
     path = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={urllib.parse.quote(experiment, safe='')}"
     try:
         with urllib.request.urlopen(_request(uri, path), timeout=_SECONDS) as answer:  # noqa: S310 - the user's own

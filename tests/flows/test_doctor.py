@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
@@ -11,15 +12,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from flows import doctor as program
-from flows import servers
+from flows import servers, servers_file
 from flows.checks import folders, network, packages, prefect, repository, tracking
 from stages.running import gpu
 from stages.running.checks.row import Row, guarded
@@ -332,6 +334,62 @@ def test_no_prefect_server_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
     assert [row.state for row in prefect.prefect()] == ["ok"]
+
+
+def test_no_password_goes_unencrypted_or_is_shown(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@mlflow.example:5000")
+    (refused,) = guarded("MLflow", lambda: tracking.mlflow(project))
+    assert (refused.state, refused.exit_code) == ("problem", 78)
+    assert "would go unencrypted to mlflow.example" in refused.found
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:secret")
+    (refused,) = prefect.prefect()
+    assert (refused.state, refused.exit_code) == ("problem", 78)
+
+
+class _Prefect(http.server.BaseHTTPRequestHandler):
+    """A Prefect server with one deployment, whose automations are those of the class."""
+
+    automations: ClassVar[list[dict[str, Any]]] = []
+
+    def do_GET(self) -> None:
+        self._answer({"is_paused": False})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        workers = [{"name": "w", "status": "ONLINE"}]
+        deployments = [{"name": "nightly", "work_pool_name": "local", "schedules": []}]
+        lists = {"deployments/filter": deployments, "workers/filter": workers, "automations/filter": self.automations}
+        self._answer(next(found for path, found in lists.items() if self.path.endswith(path)))
+
+    def _answer(self, found: Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_the_server_of_make_ui_is_looked_at_and_what_is_missing_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Prefect)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with servers_file.kept(address, None):
+        (none,) = found(prefect.prefect(), "warning")
+        name = "instruct-pipeline: a run whose process is gone is Crashed"
+        _Prefect.automations = [{"name": name, "enabled": False}, {"name": "somebody's own", "enabled": False}]
+        (off,) = found(prefect.prefect(), "warning")
+    server.shutdown()
+    server.server_close()
+
+    assert none.startswith("Prefect automations: none of ours")
+    assert none.endswith(f"to fix it: PREFECT_API_URL={address}/api make deploy")
+    assert off.endswith(f"python -m flows prefect automation resume '{name}'")
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from stages.running.tracking import execution
 #: What becomes of a problem: the run does not begin, the problem is said, or nothing is looked at.
 Mode = Literal["fail", "warn", "off"]
 VARIABLE = "PIPELINE_PREFLIGHT"
-OTHERWISE = "nothing was run; to run what can be run: --preflight=warn"
+OTHERWISE = "nothing was run; to run what can be run: "
 
 #: Seconds that the other checks still have once something is missing.
 _HURRY = 1.0
@@ -51,7 +51,7 @@ def look(
     fates: Mapping[str, Fate],
     *,
     tell: Callable[[str], None],
-    refuse: bool,
+    otherwise: str | None,
 ) -> None:
     """Look at what the stages that will run need, and tell it.
 
@@ -60,21 +60,21 @@ def look(
         values: params.yaml, as a tree.
         fates: what becomes of each stage (`plan.fates`).
         tell: function that is called with each line.
-        refuse: whether a problem is an error; otherwise it is told.
+        otherwise: what lets the run begin in spite of a problem, which is then an error; None tells a problem.
 
     Raises:
         NotReady: something that the run needs is missing.
     """
     needed = [stage for stage, fate in fates.items() if fate == "to run"]
-    rows = in_order(ask(root, values, needed, after_problem=_HURRY if refuse else None))
+    rows = in_order(ask(root, values, needed, after_problem=None if otherwise is None else _HURRY))
     problems = [row for row in rows if row.state == "problem"]
     if rows:
         tell(f"before the run ({_counted(fates)})")
     for row in rows:
-        if row.state != "problem" or not refuse:
+        if row.state != "problem" or otherwise is None:
             tell(_line(row))
-    if problems and refuse:
-        raise NotReady(problems, OTHERWISE)
+    if problems and otherwise is not None:
+        raise NotReady(problems, f"{OTHERWISE}{otherwise}")
 
 
 def look_once(stage: str) -> None:
@@ -112,7 +112,10 @@ def look_once(stage: str) -> None:
 
 def is_absent(stage: str, tree: Path) -> bool:
     """Whether a service that a stage needs does not run on this machine: to wait and try again does not start it."""
-    values = reading.read_yaml(tree / paths.PARAMS)
+    try:
+        values = reading.read_yaml(tree / paths.PARAMS)
+    except ConfigError:
+        return False  # removed at this moment, or half written
     return any(row.absent for row in ask(Path(), values, [stage]))
 
 
