@@ -40,49 +40,60 @@ def prefect() -> Iterator[Row]:
         yield problem("Prefect", error)
         return
     yield ok("Prefect", f"the server at {address} answers")
-    deploy = "make deploy" if os.environ.get("PREFECT_API_URL") else f"PREFECT_API_URL={address} make deploy"
+    server = "" if os.environ.get("PREFECT_API_URL") else f"PREFECT_API_URL={address} "
     try:
-        found = _ask(address, "deployments/filter", {"flows": {"name": {"any_": [_FLOW]}}})
-        if not found:
-            yield warning("Prefect deployment", "none: no form and no schedule", deploy)
-            return
-        yield from _deployments(address, found)
-        yield from _automations(address, deploy)
+        yield from _registered(address, f"{server}make deploy", f"{server}{_RUN}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         yield warning("Prefect", f"the server does not say what it has: {reason}", "make ui shows its pages")
 
 
-def _deployments(address: str, found: list[dict[str, Any]]) -> Iterator[Row]:
+def _registered(address: str, deploy: str, run: str) -> Iterator[Row]:
+    """What `make deploy` registers.
+
+    Args:
+        address: address of the server's API.
+        deploy: the command that registers it.
+        run: what a command of Prefect begins with.
+    """
+    found = _ask(address, "deployments/filter", {"flows": {"name": {"any_": [_FLOW]}}})
+    if not found:
+        yield warning("Prefect deployment", "none: no form and no schedule", deploy)
+        return
     for pool in sorted({str(one["work_pool_name"]) for one in found if one.get("work_pool_name")}):
-        yield from _pool(address, pool)
+        yield from _pool(address, pool, run)
     for one in found:
-        name, schedules = f"{_FLOW}/{one['name']}", one.get("schedules") or []
-        active = [schedule for schedule in schedules if schedule["active"]]
-        if one.get("paused") or (schedules and not active):
-            resume = f"{_RUN} deployment schedule resume {name} {schedules[0]['id'] if schedules else ''}".rstrip()
-            if one.get("paused"):
-                resume = f"{_RUN} deployment resume {name}"
-            yield warning("Prefect schedule", f"{name}: paused: nothing starts by itself", resume)
-        else:
-            yield ok("Prefect schedule", f"{name}: {f'{len(active)} active' if active else 'none, started by hand'}")
+        yield _schedule(one, run)
+    yield from _automations(address, deploy, run)
 
 
-def _pool(address: str, name: str) -> Iterator[Row]:
+def _schedule(deployment: dict[str, Any], run: str) -> Row:
+    name, schedules = f"{_FLOW}/{deployment['name']}", deployment.get("schedules") or []
+    active = [schedule for schedule in schedules if schedule["active"]]
+    if deployment.get("paused"):
+        resume = f"{run} deployment resume {name}"
+    elif schedules and not active:
+        resume = f"{run} deployment schedule resume {name} {schedules[0]['id']}"
+    else:
+        return ok("Prefect schedule", f"{name}: {f'{len(active)} active' if active else 'none, started by hand'}")
+    return warning("Prefect schedule", f"{name}: paused: nothing starts by itself", resume)
+
+
+def _pool(address: str, name: str, run: str) -> Iterator[Row]:
     pool = _ask(address, f"work_pools/{name}")
     if pool.get("is_paused"):
-        yield warning("Prefect worker", f"the work pool {name} is paused", f"{_RUN} work-pool resume {name}")
+        yield warning("Prefect worker", f"the work pool {name} is paused", f"{run} work-pool resume {name}")
     workers = _ask(address, f"work_pools/{name}/workers/filter", {})
     online = [worker["name"] for worker in workers if worker.get("status") == "ONLINE"]
     if online:
         yield ok("Prefect worker", f"{', '.join(online)} in the work pool {name}")
     else:
         yield warning(
-            "Prefect worker", f"none in the work pool {name}: nothing runs", f"{_RUN} worker start --pool {name}"
+            "Prefect worker", f"none in the work pool {name}: nothing runs", f"{run} worker start --pool {name}"
         )
 
 
-def _automations(address: str, deploy: str) -> Iterator[Row]:
+def _automations(address: str, deploy: str, run: str) -> Iterator[Row]:
     """Those that `make deploy` registers, which are named by the flow."""
     named = {str(one["name"]): bool(one.get("enabled")) for one in _ask(address, "automations/filter", {})}
     ours = {name: enabled for name, enabled in named.items() if name.startswith(f"{_FLOW}: ")}
@@ -90,7 +101,7 @@ def _automations(address: str, deploy: str) -> Iterator[Row]:
     if not ours:
         yield warning("Prefect automations", "none of ours: a run that is killed stays Running for ever", deploy)
     if off:
-        resume = "; ".join(f"{_RUN} automation resume {shlex.quote(name)}" for name in off)
+        resume = "; ".join(f"{run} automation resume {shlex.quote(name)}" for name in off)
         yield warning("Prefect automations", f"switched off: {', '.join(off)}", resume)
     if on := [name for name, enabled in ours.items() if enabled]:
         yield ok("Prefect automations", ", ".join(on))

@@ -389,7 +389,8 @@ def test_the_server_of_make_ui_is_looked_at_and_what_is_missing_there_is_told(
 
     assert none.startswith("Prefect automations: none of ours")
     assert none.endswith(f"to fix it: PREFECT_API_URL={address}/api make deploy")
-    assert off.endswith(f"python -m flows prefect automation resume '{name}'")
+    resume = f"python -m flows prefect automation resume '{name}'"
+    assert off.endswith(f"to fix it: PREFECT_API_URL={address}/api {resume}")
 
 
 @pytest.mark.slow
