@@ -63,15 +63,18 @@ def _registered(address: str, deploy: str, run: str) -> Iterator[Row]:
     for pool in sorted({str(one["work_pool_name"]) for one in found if one.get("work_pool_name")}):
         yield from _pool(address, pool, run)
     for one in found:
-        yield _schedule(one, run)
+        yield _schedule(address, one, run)
     yield from _automations(address, deploy, run)
 
 
-def _schedule(deployment: dict[str, Any], run: str) -> Row:
+def _schedule(address: str, deployment: dict[str, Any], run: str) -> Row:
     name, schedules = f"{_FLOW}/{deployment['name']}", deployment.get("schedules") or []
     active = [schedule for schedule in schedules if schedule["active"]]
     if deployment.get("paused"):
-        resume = f"{run} deployment resume {name}"
+        # Prefect 3.8 has no command for it.
+        resume = (
+            f"switch it on on its page, or: curl -X POST {address}/deployments/{deployment['id']}/resume_deployment"
+        )
     elif schedules and not active:
         resume = f"{run} deployment schedule resume {name} {schedules[0]['id']}"
     else:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from stages.common.errors import DataError
 from stages.common.results.judge import VERDICTS
-from stages.running import git, lock
+from stages.running import digests, git, lock
 
 _STAGE = "judge"
 _SAID = [
@@ -29,8 +28,7 @@ def baseline_lines() -> list[str]:
         outputs = lock.outputs(text, _STAGE, name=str(lock.LOCK), fix="dvc repro")
         committed = next(output for output in outputs if output.path == VERDICTS)
         ((_, kept),) = lock.files(committed, name=str(lock.LOCK), fix="dvc repro")
-        with open(VERDICTS, "rb") as stream:
-            here = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        here = digests.of_file(VERDICTS)
     except (DataError, StopIteration, ValueError, OSError):
         return []
     return [] if here == committed.digest or kept.is_file() else _SAID

@@ -18,8 +18,7 @@ from stages.common.files import read_json, sha256
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
-from stages.running import bookkeeping, git, lock, temporary
-from stages.running.lock import md5
+from stages.running import bookkeeping, digests, git, lock, temporary
 from stages.running.tracking import tracker
 
 PROGRAM = "stages.judge.runs.compare"
@@ -82,7 +81,7 @@ def of(root: Path) -> Beside | str:
     last = f"the last commit, {head[:7]}"
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
-    elif there == md5(root / VERDICTS):
+    elif there == digests.of_file(root / VERDICTS):
         alone = f"the same scores as {last}"
     elif beside := _compared(root, "HEAD", last):
         return beside

@@ -26,6 +26,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import sha256
 from stages.params import reading
+from stages.running import digests
 
 PIPELINE = Path("dvc.yaml")
 #: Larger files are compared by size, time and inode alone, as DVC itself does before it hashes one.
@@ -134,7 +135,7 @@ class Begun:
         entries = _entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
-            dep.as_posix(): md5(root / dep)
+            dep.as_posix(): digests.of_file(root / dep)
             for entry in entries.values()
             for dep in entry.deps
             if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)
@@ -202,12 +203,6 @@ def changed_since(entry: Entry, moment: float) -> list[str]:
     # A time in the future is that of a file server whose clock is ahead.
     written = (dep for dep in modules if moment < dep.stat().st_ctime <= now)
     return [f"{dep} has changed while the stage was starting" for dep in written]
-
-
-def md5(path: Path) -> str:
-    """The MD5 of a file, as DVC records it."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def entry_of(stage: str, root: Path = Path()) -> Entry | None:

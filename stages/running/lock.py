@@ -8,7 +8,6 @@ take the folder's own dvc.lock, and open nothing by it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.printable import printable
-from stages.running import dvc_cache
+from stages.running import digests, dvc_cache
 
 LOCK = Path("dvc.lock")
 
@@ -184,7 +183,7 @@ class Recorded:
         """
         if not self.digests or (self.making is not None and path.is_relative_to(paths.ARTIFACTS / self.making)):
             return True
-        return md5(root / path) == self.digests.get(path)
+        return digests.of_file(root / path) == self.digests.get(path)
 
     def outdated(self) -> dict[str, str]:
         """The stages whose results were made from other results than those here, each with the stage that has new ones.
@@ -210,12 +209,6 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         tree = tree.setdefault(parent, {})
     tree[last] = value
-
-
-def md5(path: Path) -> str:
-    """The MD5 of a file, by which DVC names it."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
 
 
 def _checked_digest(value: Any, pattern: re.Pattern[str], where: str, fix: str) -> str:

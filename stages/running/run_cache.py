@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import DataError
-from stages.running import dvc_cache, inputs, lock
+from stages.running import digests, dvc_cache, inputs, lock
 from stages.running.console import say
 from stages.running.restore import put_back
 from stages.running.tracking import execution
@@ -102,7 +102,7 @@ def _complete(runs: Path, entry: Mapping[str, Any], stage: str) -> Iterator[list
         outputs = lock.outputs_in(tree, stage, name=str(path), fix=f"rm {path}")
         files = [one for output in outputs for one in lock.files(output, name=str(path), fix=f"rm {path}")]
         # A file of the cache could have been edited: DVC would then keep it under another name, as if it were new.
-        if all(source.is_file() and _md5(source) == source.parent.name + source.name for _, source in files):
+        if all(source.is_file() and digests.of_file(source) == source.parent.name + source.name for _, source in files):
             yield files
 
 
@@ -119,7 +119,7 @@ def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
         and set(asked.outs) == {Path(out["path"]) for out in entry["outs"]}
         and {str(file): set(keys) for file, keys in asked.keys.items()} == {file: set(params[file]) for file in params}
         and all(_values(file, names) == names for file, names in params.items())
-        and all(_digest(path) == digest for path, digest in deps.items())
+        and all(digests.of(path) == digest for path, digest in deps.items())
     )
 
 
@@ -133,20 +133,6 @@ def _values(file: str, names: Mapping[str, Any]) -> dict[str, Any]:
             value = value[part]
         found[name] = value
     return found
-
-
-def _digest(path: Path) -> str:
-    """The MD5 that DVC gives a file, or a folder: that of the list of its files, with ".dir" at its end."""
-    if not path.is_dir():
-        return _md5(path)
-    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-    listed = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files], sort_keys=True)
-    return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _asks(words: Sequence[str]) -> bool:

@@ -351,6 +351,7 @@ class _Prefect(http.server.BaseHTTPRequestHandler):
     """A Prefect server with one deployment, whose automations are those of the class."""
 
     automations: ClassVar[list[dict[str, Any]]] = []
+    paused = False
 
     def do_GET(self) -> None:
         self._answer({"is_paused": False})
@@ -358,7 +359,7 @@ class _Prefect(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         workers = [{"name": "w", "status": "ONLINE"}]
-        deployments = [{"name": "nightly", "work_pool_name": "local", "schedules": []}]
+        deployments = [{"id": 7, "name": "nightly", "work_pool_name": "local", "paused": self.paused}]
         lists = {"deployments/filter": deployments, "workers/filter": workers, "automations/filter": self.automations}
         self._answer(next(found for path, found in lists.items() if self.path.endswith(path)))
 
@@ -384,11 +385,14 @@ def test_the_server_of_make_ui_is_looked_at_and_what_is_missing_there_is_told(
         name = "instruct-pipeline: a run whose process is gone is Crashed"
         _Prefect.automations = [{"name": name, "enabled": False}, {"name": "somebody's own", "enabled": False}]
         (off,) = found(prefect.prefect(), "warning")
+        _Prefect.paused = True
+        paused, _ = found(prefect.prefect(), "warning")
     server.shutdown()
     server.server_close()
 
     assert none.startswith("Prefect automations: none of ours")
     assert none.endswith(f"to fix it: PREFECT_API_URL={address}/api make deploy")
+    assert paused.endswith(f"curl -X POST {address}/api/deployments/7/resume_deployment")
     resume = f"python -m flows prefect automation resume '{name}'"
     assert off.endswith(f"to fix it: PREFECT_API_URL={address}/api {resume}")
 

@@ -6,7 +6,6 @@ that were changed since, would make a record of a run that never was.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from stages.common.records import read_metrics
 from stages.common.results.finetune import HISTORY
 from stages.common.results.judge import VERDICTS
 from stages.params import reading, whole
-from stages.running import inputs, lock
+from stages.running import digests, inputs, lock
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.tracking import metric_names, mirror, published, store
 
@@ -96,7 +95,7 @@ def _check_files(root: Path, tree: Mapping[str, Any]) -> None:
         if str(path) not in named:
             what = f"{path}: {lock.LOCK} does not name it: the stage that wrote it has not succeeded"
             raise DataError(what, "dvc repro, and what it says where it fails again; then python -m flows.publish")
-        if (md5 := _md5(root / path)) != named[str(path)]:
+        if (md5 := digests.of_file(root / path)) != named[str(path)]:
             what = f"{path}: expected the MD5 in {lock.LOCK}, {named[str(path)]}, found {md5}"
             raise DataError(what, "dvc checkout --force for the file of dvc.lock, or dvc repro for a new run")
 
@@ -117,7 +116,9 @@ def _check_values(root: Path, tree: Mapping[str, Any]) -> None:
 def _is_code_here(root: Path, tree: Mapping[str, Any]) -> bool:
     """Whether the code under ``root`` is that which made the results, so that its commit may be named as theirs."""
     named = {path: md5 for path, md5 in _named(tree, "deps").items() if path.startswith("stages/")}
-    return bool(named) and all((root / path).is_file() and _md5(root / path) == md5 for path, md5 in named.items())
+    return bool(named) and all(
+        (root / path).is_file() and digests.of_file(root / path) == md5 for path, md5 in named.items()
+    )
 
 
 def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
@@ -151,7 +152,3 @@ def _named(tree: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 def _stages(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in (tree.get("stages") or {}).values() if isinstance(entry, Mapping)]
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
