@@ -12,6 +12,7 @@ import requests
 from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
+from stages.common.reasons import reason
 from stages.download import bpe, hub, shards, source
 from stages.download.fetch import check_file, is_url
 from stages.download.local_model import LocalFolder
@@ -126,7 +127,7 @@ def _reached(url: str, key: str) -> str:
     except requests.Timeout as error:
         raise TimeoutError(f"{url}: no answer within {SECONDS:g} s{through}") from error
     except requests.RequestException as error:
-        raise ServiceUnavailable(f"{url}: {_reason(error)}{through}", fix) from error
+        raise ServiceUnavailable(f"{url}: {reason(error)}{through}", fix) from error
     except ValueError as error:
         raise ConfigError(f"{url}: not a valid URL: {error}{through}", f"correct {key} in params.yaml") from error
     if 400 <= status < 500 and status not in (408, 425, 429):
@@ -134,9 +135,3 @@ def _reached(url: str, key: str) -> str:
     if status >= 400:
         raise TimeoutError(f"{url}: answered {status}{through}")
     return f"{url}, which answers"
-
-
-def _reason(error: BaseException) -> str:
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -254,7 +254,7 @@ class Page(NamedTuple):
 def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
     """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
     info = mlflow.get_run(run_id).info
-    where = re.sub(r"(://)[^@/]*@", r"\1", uri())
+    where = proxies.without_user(uri())
     base = where if where.lower().startswith(("http://", "https://")) else pages
     return Page(info.run_name, f"{base.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{run_id}")
 
