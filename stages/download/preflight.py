@@ -14,7 +14,7 @@ from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUna
 from stages.common.files import read_json
 from stages.common.reasons import reason
 from stages.download import bpe, hub, shards, source
-from stages.download.fetch import check_file, is_url
+from stages.download.fetch import check_file, guarded_session, is_url
 from stages.download.local_model import LocalFolder
 from stages.download.model_files import CONFIG, KEY
 from stages.download.shards import INDEX, WEIGHTS
@@ -122,7 +122,7 @@ def _reached(url: str, key: str) -> str:
     through = f" ({proxy})" if proxy else ""
     fix = f"check the network, {proxy.fix if proxy else 'or'} set {key} in params.yaml to a local copy"
     try:
-        with requests.get(url, stream=True, timeout=SECONDS) as response:
+        with guarded_session(key) as session, session.get(url, stream=True, timeout=SECONDS) as response:
             status = response.status_code
     except requests.Timeout as error:
         raise TimeoutError(f"{url}: no answer within {SECONDS:g} s{through}") from error
