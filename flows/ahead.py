@@ -17,7 +17,8 @@ from stages.running import git, temporary
 from stages.running.checks import plan, preflight
 from stages.running.checks.preflight import Mode
 
-_IN_A_FORM = "preflight warn, in the form or as --param preflight=warn"
+#: How a deployed run does what it can: its parameter, which has this title in the form.
+_OTHERWISE = "nothing was run; to run what can be run: preflight=warn, in the form under If something is missing"
 _FIX = "git status says what is wrong with the repository"
 
 
@@ -33,8 +34,7 @@ def look(root: Path, asked: Request) -> None:
     with _files(root, in_place=asked.in_place) as tree:
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
         fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
-    otherwise = "--preflight=warn" if asked.preflight == "fail" else None
-    preflight.look(root, values, fates, tell=_print, otherwise=otherwise)
+    preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
 
 
 def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:
@@ -54,10 +54,10 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
     if named == "off":
         return
     # Who asks for warn has said so; fail is also what nobody has asked for.
-    otherwise = None if "warn" in (asked, named) else _IN_A_FORM
+    refuse = "warn" not in (asked, named)
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, otherwise=otherwise)
+    preflight.look(root, values, fates, tell=log, refuse=refuse, otherwise=_OTHERWISE)
 
 
 def _print(line: str) -> None:

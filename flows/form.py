@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -21,7 +21,6 @@ from stages.common import paths
 from stages.common.errors import PipelineError
 from stages.params import whole
 from stages.running import git
-from stages.running.checks.preflight import Mode
 
 Schema = dict[str, Any]
 
@@ -89,12 +88,13 @@ _TITLES = {
 }
 
 
-def experiment(root: Path, profile_names: tuple[str, ...]) -> Schema:
+def experiment(root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...]) -> Schema:
     """The schema of the parameters of a run with values of its own.
 
     Args:
         root: folder of the project.
         profile_names: the profiles that are offered.
+        modes: what a run may do where something that it needs is missing.
     """
     fields = {
         "profile": {
@@ -104,14 +104,19 @@ def experiment(root: Path, profile_names: tuple[str, ...]) -> Schema:
             "enum": list(profile_names),
         },
         "overrides": _Fields(root).all(),
-        **_of_every_run(),
+        "force": _force(),
+        "preflight": _preflight(modes),
     }
     return _object(fields, title="Parameters")
 
 
-def nightly() -> Schema:
-    """The schema of the parameters of a run of the folder as it is."""
-    return _object(_of_every_run(), title="Parameters")
+def nightly(modes: tuple[str, ...]) -> Schema:
+    """The schema of the parameters of a run of the folder as it is.
+
+    Args:
+        modes: what a run may do where something that it needs is missing.
+    """
+    return _object({"force": _force(), "preflight": _preflight(modes)}, title="Parameters")
 
 
 def committed(root: Path) -> str:
@@ -215,22 +220,17 @@ def _inline(kind: Any) -> Schema:
     return found
 
 
-def _of_every_run() -> dict[str, Schema]:
-    """The fields of parameters that each deployment has."""
-    force = "Run every stage, even if nothing has changed. Nothing chosen: only what has changed."
-    preflight = (
-        "Where something that the run needs is missing, such as the judge: begin nothing (fail), or say so and run "
-        "what can be run (warn). Nothing chosen: fail."
+def _force() -> Schema:
+    described = "Run every stage, even if nothing has changed. Nothing chosen: only what has changed."
+    return {"title": "Force", "description": described, "type": "string", "enum": list(ANSWERS)}
+
+
+def _preflight(modes: tuple[str, ...]) -> Schema:
+    described = (
+        "Where something that the run needs is missing, such as the judge: fail begins nothing, warn runs what can be "
+        "run. Nothing chosen: fail."
     )
-    return {
-        "force": {"title": "Force", "description": force, "type": "string", "enum": list(ANSWERS)},
-        "preflight": {
-            "title": "Preflight",
-            "description": preflight,
-            "type": "string",
-            "enum": [mode for mode in get_args(Mode) if mode != "off"],
-        },
-    }
+    return {"title": "If something is missing", "description": described, "type": "string", "enum": list(modes)}
 
 
 def _object(fields: Mapping[str, Schema], *, title: str, description: str = "") -> Schema:

@@ -1,8 +1,7 @@
-"""Whether the Prefect server that runs use answers, knows the deployments, and has a worker that runs them.
+"""Whether the folder's Prefect server answers, knows the deployments, and has a worker that runs them.
 
-It is that of PREFECT_API_URL, else that of `make ui` in this folder.
-
-It is asked over HTTP: Prefect itself takes seconds to start.
+That is the server of PREFECT_API_URL, or else that of `make ui`. It is asked over HTTP: Prefect itself takes seconds to
+start.
 """
 
 from __future__ import annotations
@@ -22,89 +21,77 @@ from stages.running.checks.row import Row, ok, problem, warning
 
 _FLOW = "instruct-pipeline"
 _SECONDS = 5.0
-_RUN = "python -m flows prefect"
+_RUN, _DEPLOY = "python -m flows prefect", "make deploy"
 
 
 def prefect() -> Iterator[Row]:
     """The server, its work pools and workers, the deployments with their schedules, and the automations."""
-    address = os.environ.get("PREFECT_API_URL")
+    address = {**os.environ, **servers_file.environment()}.get("PREFECT_API_URL")
     if not address:
-        there = servers_file.prefect_address()
-        if there is None:
-            yield ok("Prefect", "no PREFECT_API_URL: each run has a temporary server, without schedules")
-            return
-        address = f"{there}/api"
+        yield ok("Prefect", "no make ui and no PREFECT_API_URL: each run has a temporary server, without schedules")
+        return
     try:
         prefect_server.check()
     except PipelineError as error:
         yield problem("Prefect", error)
         return
     yield ok("Prefect", f"the server at {address} answers")
-    server = "" if os.environ.get("PREFECT_API_URL") else f"PREFECT_API_URL={address} "
     try:
-        yield from _registered(address, f"{server}make deploy", f"{server}{_RUN}")
+        yield from _registered(address)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         yield warning("Prefect", f"the server does not say what it has: {reason}", "make ui shows its pages")
 
 
-def _registered(address: str, deploy: str, run: str) -> Iterator[Row]:
-    """What `make deploy` registers.
-
-    Args:
-        address: address of the server's API.
-        deploy: the command that registers it.
-        run: what a command of Prefect begins with.
-    """
+def _registered(address: str) -> Iterator[Row]:
+    """What `make deploy` registers."""
     found = _ask(address, "deployments/filter", {"flows": {"name": {"any_": [_FLOW]}}})
     if not found:
-        yield warning("Prefect deployment", "none: no form and no schedule", deploy)
+        yield warning("Prefect deployment", "none: no form and no schedule", _DEPLOY)
         return
     for pool in sorted({str(one["work_pool_name"]) for one in found if one.get("work_pool_name")}):
-        yield from _pool(address, pool, run)
+        yield from _pool(address, pool)
     for one in found:
-        yield _schedule(address, one, run)
-    yield from _automations(address, deploy, run)
+        yield _schedule(address, one)
+    yield from _automations(address)
 
 
-def _schedule(address: str, deployment: dict[str, Any], run: str) -> Row:
+def _schedule(address: str, deployment: dict[str, Any]) -> Row:
     name, schedules = f"{_FLOW}/{deployment['name']}", deployment.get("schedules") or []
     active = [schedule for schedule in schedules if schedule["active"]]
     if deployment.get("paused"):
         # Prefect 3.8 has no command for it.
-        resume = (
-            f"switch it on on its page, or: curl -X POST {address}/deployments/{deployment['id']}/resume_deployment"
-        )
+        resume = f"curl -X POST {address}/deployments/{deployment['id']}/resume_deployment, or its switch on its page"
     elif schedules and not active:
-        resume = f"{run} deployment schedule resume {name} {schedules[0]['id']}"
+        resume = f"{_RUN} deployment schedule resume {name} {schedules[0]['id']}"
     else:
         return ok("Prefect schedule", f"{name}: {f'{len(active)} active' if active else 'none, started by hand'}")
     return warning("Prefect schedule", f"{name}: paused: nothing starts by itself", resume)
 
 
-def _pool(address: str, name: str, run: str) -> Iterator[Row]:
+def _pool(address: str, name: str) -> Iterator[Row]:
     pool = _ask(address, f"work_pools/{name}")
     if pool.get("is_paused"):
-        yield warning("Prefect worker", f"the work pool {name} is paused", f"{run} work-pool resume {name}")
+        yield warning("Prefect worker", f"the work pool {name} is paused", f"{_RUN} work-pool resume {name}")
     workers = _ask(address, f"work_pools/{name}/workers/filter", {})
     online = [worker["name"] for worker in workers if worker.get("status") == "ONLINE"]
     if online:
         yield ok("Prefect worker", f"{', '.join(online)} in the work pool {name}")
     else:
         yield warning(
-            "Prefect worker", f"none in the work pool {name}: nothing runs", f"{run} worker start --pool {name}"
+            "Prefect worker", f"none in the work pool {name}: nothing runs", f"{_RUN} worker start --pool {name}"
         )
 
 
-def _automations(address: str, deploy: str, run: str) -> Iterator[Row]:
+def _automations(address: str) -> Iterator[Row]:
     """Those that `make deploy` registers, which are named by the flow."""
     named = {str(one["name"]): bool(one.get("enabled")) for one in _ask(address, "automations/filter", {})}
     ours = {name: enabled for name, enabled in named.items() if name.startswith(f"{_FLOW}: ")}
     off = [name for name, enabled in ours.items() if not enabled]
     if not ours:
-        yield warning("Prefect automations", "none of ours: a run that is killed stays Running for ever", deploy)
+        yield warning("Prefect automations", "none of ours: a run that is killed stays Running for ever", _DEPLOY)
     if off:
-        resume = "; ".join(f"{run} automation resume {shlex.quote(name)}" for name in off)
+        resume = "; ".join(f"{_RUN} automation resume {shlex.quote(name)}" for name in off)
         yield warning("Prefect automations", f"switched off: {', '.join(off)}", resume)
     if on := [name for name, enabled in ours.items() if enabled]:
         yield ok("Prefect automations", ", ".join(on))

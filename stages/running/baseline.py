@@ -28,7 +28,7 @@ def baseline_lines() -> list[str]:
         outputs = lock.outputs(text, _STAGE, name=str(lock.LOCK), fix="dvc repro")
         committed = next(output for output in outputs if output.path == VERDICTS)
         ((_, kept),) = lock.files(committed, name=str(lock.LOCK), fix="dvc repro")
-        here = digests.of_file(VERDICTS)
+        here = digests.md5(VERDICTS)
     except (DataError, StopIteration, ValueError, OSError):
         return []
     return [] if here == committed.digest or kept.is_file() else _SAID

@@ -81,7 +81,7 @@ def of(root: Path) -> Beside | str:
     last = f"the last commit, {head[:7]}"
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
-    elif there == digests.of_file(root / VERDICTS):
+    elif there == digests.md5(root / VERDICTS):
         alone = f"the same scores as {last}"
     elif beside := _compared(root, "HEAD", last):
         return beside

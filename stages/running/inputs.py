@@ -135,7 +135,7 @@ class Begun:
         entries = _entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
-            dep.as_posix(): digests.of_file(root / dep)
+            dep.as_posix(): digests.md5(root / dep)
             for entry in entries.values()
             for dep in entry.deps
             if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)

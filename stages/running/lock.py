@@ -183,7 +183,7 @@ class Recorded:
         """
         if not self.digests or (self.making is not None and path.is_relative_to(paths.ARTIFACTS / self.making)):
             return True
-        return digests.of_file(root / path) == self.digests.get(path)
+        return digests.md5(root / path) == self.digests.get(path)
 
     def outdated(self) -> dict[str, str]:
         """The stages whose results were made from other results than those here, each with the stage that has new ones.

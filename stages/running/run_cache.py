@@ -106,7 +106,7 @@ def _complete(runs: Path, entry: Mapping[str, Any], stage: str) -> Iterator[list
         outputs = lock.outputs_in(tree, stage, name=str(path), fix=f"rm {path}")
         files = [one for output in outputs for one in lock.files(output, name=str(path), fix=f"rm {path}")]
         # A file of the cache could have been edited: DVC would then keep it under another name, as if it were new.
-        if all(source.is_file() and digests.of_file(source) == source.parent.name + source.name for _, source in files):
+        if all(source.is_file() and digests.md5(source) == source.parent.name + source.name for _, source in files):
             yield files
 
 
@@ -123,7 +123,7 @@ def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
         and set(asked.outs) == {Path(out["path"]) for out in entry["outs"]}
         and {str(file): set(keys) for file, keys in asked.keys.items()} == {file: set(params[file]) for file in params}
         and all(_values(file, names) == names for file, names in params.items())
-        and all(digests.of(path) == digest for path, digest in deps.items())
+        and all(digests.digest(path) == digest for path, digest in deps.items())
     )
 
 

@@ -194,7 +194,7 @@ def test_a_worker_s_variable_says_what_a_deployed_flow_does(door: Door, monkeypa
     for name, value in door.env.items():
         monkeypatch.setenv(name, value)
     lines: list[str] = []
-    with pytest.raises(NotReady, match="to run what can be run: preflight warn, in the form or as --param preflight"):
+    with pytest.raises(NotReady, match="preflight=warn, in the form under If something"):
         ahead.look_in_flow(door.folder, door.folder, "fail", force=False, log=lines.append)
     monkeypatch.setenv(preflight.VARIABLE, "warn")
 

@@ -1,33 +1,43 @@
-"""Digests of files and folders are those that DVC gives them."""
+"""The names that DVC gives files and folders, as DVC itself gives them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from dvc_data.hashfile.build import build
-from dvc_data.hashfile.db import HashFileDB
-from dvc_objects.fs.local import LocalFileSystem
+from ruamel.yaml import YAML
 
 from stages.running import digests
 
 
-def of_dvc(path: Path, cache: Path) -> str:
-    """What DVC itself gives."""
-    database = HashFileDB(LocalFileSystem(), str(cache))
-    _, _, found = build(database, str(path), LocalFileSystem(), "md5")
-    return str(found.hash_info.value)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder whose order differs by path and by name: `a-b/x` is before `a/x` as text, and after it by folders."""
+    for name in ("a/x", "a-b/x", "a/b/y", "é"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text(name)
+    (tmp_path / "data" / "empty").mkdir()
+    return tmp_path / "data"
 
 
-def test_a_file_and_a_folder_have_the_digests_of_dvc(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    # "a.txt" and "a/b" are in another order as texts than by their parts.
-    for name in ("a/b", "a.txt", "a/c/d.json", "ä", "empty"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("" if name == "empty" else name, encoding="utf-8")
-
-    assert digests.of(folder) == of_dvc(folder, tmp_path / "cache")
-    assert digests.of(folder / "a.txt") == digests.of_file(folder / "a.txt") == of_dvc(folder / "a.txt", tmp_path / "c")
-    assert digests.of_file(folder / "empty") == "d41d8cd98f00b204e9800998ecf8427e"
+def test_a_file_has_its_md5(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_text("abc")
+    assert digests.md5(tmp_path / "abc") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321, appendix A.5
+    assert digests.digest(tmp_path / "abc") == "900150983cd24fb0d6963f7d28e17f72"
     with pytest.raises(FileNotFoundError):
-        digests.of(tmp_path / "missing")
+        digests.digest(tmp_path / "none")
+
+
+@pytest.mark.thorough
+def test_a_folder_has_the_name_that_dvc_gives_it(folder: Path) -> None:
+    for command in (["init", "-q", "--no-scm"], ["add", "-q", "data"]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=folder.parent, check=True)
+    (added,) = YAML(typ="safe").load(folder.parent / "data.dvc")["outs"]
+    assert digests.digest(folder) == added["md5"]
+
+
+def test_a_folder_is_listed_by_whole_paths(folder: Path) -> None:
+    """The literal is what DVC 3.67 gives this folder."""
+    assert digests.digest(folder) == "fba83dc1f3744e24908efcbb61012b7d.dir"

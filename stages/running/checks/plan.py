@@ -169,7 +169,7 @@ def _imported(tree: Path) -> Iterator[tuple[str, str | None]]:
 
 def _hash(path: Path) -> str | None:
     """DVC's hash of a file or folder; None where there is none."""
-    return digests.of(path) if path.exists() else None
+    return digests.digest(path) if path.exists() else None
 
 
 def _value(values: Any, key: str) -> Any:

@@ -25,7 +25,7 @@ from stages.running.tracking import execution
 #: What becomes of a problem: the run does not begin, the problem is said, or nothing is looked at.
 Mode = Literal["fail", "warn", "off"]
 VARIABLE = "PIPELINE_PREFLIGHT"
-OTHERWISE = "nothing was run; to run what can be run: "
+OTHERWISE = "nothing was run; to run what can be run: --preflight=warn"
 
 #: Seconds that the other checks still have once something is missing.
 _HURRY = 1.0
@@ -51,7 +51,8 @@ def look(
     fates: Mapping[str, Fate],
     *,
     tell: Callable[[str], None],
-    otherwise: str | None,
+    refuse: bool,
+    otherwise: str = OTHERWISE,
 ) -> None:
     """Look at what the stages that will run need, and tell it.
 
@@ -60,21 +61,22 @@ def look(
         values: params.yaml, as a tree.
         fates: what becomes of each stage (`plan.fates`).
         tell: function that is called with each line.
-        otherwise: what lets the run begin in spite of a problem, which is then an error; None tells a problem.
+        refuse: whether a problem is an error; otherwise it is told.
+        otherwise: the last line of that error, which says how to run all the same.
 
     Raises:
         NotReady: something that the run needs is missing.
     """
     needed = [stage for stage, fate in fates.items() if fate == "to run"]
-    rows = in_order(ask(root, values, needed, after_problem=None if otherwise is None else _HURRY))
+    rows = in_order(ask(root, values, needed, after_problem=_HURRY if refuse else None))
     problems = [row for row in rows if row.state == "problem"]
     if rows:
         tell(f"before the run ({_counted(fates)})")
     for row in rows:
-        if row.state != "problem" or otherwise is None:
+        if row.state != "problem" or not refuse:
             tell(_line(row))
-    if problems and otherwise is not None:
-        raise NotReady(problems, f"{OTHERWISE}{otherwise}")
+    if problems and refuse:
+        raise NotReady(problems, otherwise)
 
 
 def look_once(stage: str) -> None:

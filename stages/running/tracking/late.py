@@ -95,7 +95,7 @@ def _check_files(root: Path, tree: Mapping[str, Any]) -> None:
         if str(path) not in named:
             what = f"{path}: {lock.LOCK} does not name it: the stage that wrote it has not succeeded"
             raise DataError(what, "dvc repro, and what it says where it fails again; then python -m flows.publish")
-        if (md5 := digests.of_file(root / path)) != named[str(path)]:
+        if (md5 := digests.md5(root / path)) != named[str(path)]:
             what = f"{path}: expected the MD5 in {lock.LOCK}, {named[str(path)]}, found {md5}"
             raise DataError(what, "dvc checkout --force for the file of dvc.lock, or dvc repro for a new run")
 
@@ -117,7 +117,7 @@ def _is_code_here(root: Path, tree: Mapping[str, Any]) -> bool:
     """Whether the code under ``root`` is that which made the results, so that its commit may be named as theirs."""
     named = {path: md5 for path, md5 in _named(tree, "deps").items() if path.startswith("stages/")}
     return bool(named) and all(
-        (root / path).is_file() and digests.of_file(root / path) == md5 for path, md5 in named.items()
+        (root / path).is_file() and digests.md5(root / path) == md5 for path, md5 in named.items()
     )
 
 
