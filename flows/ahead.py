@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,11 +11,14 @@ from flows import profiles
 from flows.command_line import Request
 from stages.common import paths
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params import reading
-from stages.running import git
+from stages.running import git, temporary
 from stages.running.checks import plan, preflight
 from stages.running.checks.preflight import Mode
 
+#: How a deployed run does what it can: its parameter, which has this title in the form.
+_OTHERWISE = "nothing was run; to run what can be run: preflight=warn, in the form under If something is missing"
 _FIX = "git status says what is wrong with the repository"
 
 
@@ -41,22 +43,25 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
     Args:
         root: the user's repository.
         tree: the folder that the stages run in.
-        asked: what becomes of a problem.
+        asked: what becomes of a problem; instead of fail, what `preflight.VARIABLE` says.
         force: whether every stage runs.
         log: function that is called with each line.
 
     Raises:
         NotReady: something is missing, and the run is not to begin then.
     """
-    if preflight.mode(asked) == "off":
+    named = preflight.mode(asked)
+    if named == "off":
         return
+    # Who asks for warn has said so; fail is also what nobody has asked for.
+    refuse = "warn" not in (asked, named)
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, refuse=asked == "fail")
+    preflight.look(root, values, fates, tell=log, refuse=refuse, otherwise=_OTHERWISE)
 
 
 def _print(line: str) -> None:
-    print(printable(line), flush=True)
+    print(printable(hidden(line)), flush=True)
 
 
 @contextlib.contextmanager
@@ -65,11 +70,8 @@ def _files(root: Path, *, in_place: bool) -> Iterator[Path]:
     if in_place:
         yield root
         return
-    folder = Path(tempfile.mkdtemp(prefix="last-commit-"))
-    try:
+    with temporary.folder() as folder:
         archive = folder / "commit.tar"
         git.do(root, "archive", "--format=tar", f"--output={archive}", "HEAD", fix=_FIX)
         shutil.unpack_archive(archive, folder / "tree", filter="data")
         yield folder / "tree"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

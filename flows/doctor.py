@@ -19,6 +19,7 @@ from flows.checks import prefect as prefect_checks
 from flows.tool_settings import set_defaults
 from stages.common.errors import ConfigError
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.running.checks.row import Row, exit_code, guarded
 
 Check = Callable[[], Iterator[Row]]
@@ -89,7 +90,7 @@ def main() -> None:
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
     rows = look(root)
     shown = json.dumps([row.model_dump(exclude={"absent"}) for row in rows], indent=2) if asked.json else table(rows)
-    print(printable(shown), flush=True)
+    print(printable(hidden(shown)), flush=True)
     sys.exit(exit_code(rows))
 
 

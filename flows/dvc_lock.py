@@ -5,6 +5,7 @@ DVC itself gives up within seconds where another one works on the same files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from stages.common.locks import try_lock
 
 _FOLDER = Path(".dvc") / "tmp"
 _POLL_SECONDS = 1.0
+#: Seconds by which the time of a process and that of a file may differ.
+_CLOCK_SECONDS = 2.0
 #: The path of DVC at the start of a command.
 _PROGRAM = re.compile(r"^\S*/dvc(/__main__\.py)?(?= |$)")
 
@@ -35,6 +38,7 @@ def wait(root: Path, *, log: Callable[[str], None]) -> None:
         TemporaryFailure: one still works after PIPELINE_WAIT_SECONDS.
         ConfigError: the variable is not a number of seconds.
     """
+    _forget_ended(root)
     deadline = time.monotonic() + waits.longest()
     told = False
     while holder := at_work(root):
@@ -53,7 +57,7 @@ def at_work(root: Path) -> str:
     """The DVC that works in the folder, in words; nothing without one."""
     own = os.getpid()
     for pid, command in _holders(root):
-        if pid != own and psutil.pid_exists(pid):
+        if pid != own and psutil.pid_exists(pid) and not _is_reused(root, pid):
             return f"process {pid} ({_PROGRAM.sub('dvc', command)})"
     return "another DVC" if _is_locked(root / _FOLDER / "lock") else ""
 
@@ -66,6 +70,25 @@ def _holders(root: Path) -> list[tuple[int, str]]:
         return [(int(one["pid"]), str(one["cmd"])) for one in [*found.get("write", {}).values(), *readers] if one]
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return []  # none, or half written: the next look, or DVC itself, will tell
+
+
+def _is_reused(root: Path, pid: int) -> bool:
+    """Whether an id in DVC's record is another process's by now, which began after the record was last written."""
+    with contextlib.suppress(OSError, psutil.Error):
+        return psutil.Process(pid).create_time() > (root / _FOLDER / "rwlock").stat().st_mtime + _CLOCK_SECONDS
+    return False
+
+
+def _forget_ended(root: Path) -> None:
+    """Remove DVC's record where all that it names have ended, and DVC cannot tell, as an id is another process's.
+
+    After a restart of the machine, or of a container, small ids come again. DVC would call the files busy for ever.
+    """
+    pids = {pid for pid, _ in _holders(root)}
+    reused = {pid for pid in pids if _is_reused(root, pid)}
+    if reused and not any(psutil.pid_exists(pid) for pid in pids - reused):
+        with contextlib.suppress(OSError):
+            (root / _FOLDER / "rwlock").unlink()
 
 
 def _is_locked(path: Path) -> bool:

@@ -11,7 +11,7 @@ from stages.common.errors import ConfigError
 from stages.params import reading, whole
 from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
-from stages.running.proxies import with_socks
+from stages.running.proxies import with_socks, without_user
 
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -20,7 +20,7 @@ def proxies() -> Iterator[Row]:
     """The proxies that the environment names."""
     named = {name: value for name, value in with_socks().items() if name.lower() in _VARIABLES and value}
     for name, value in named.items():
-        shown = value.rpartition("@")[2]
+        shown = without_user(value)
         if value.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
             found = (
                 f"{name} names a SOCKS proxy ({shown}), for which packages are missing: downloads do not go through it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import sqlite3
 import urllib.error
 import urllib.parse
@@ -15,13 +16,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.common import paths
+from stages.common import paths, secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.tracking import database, store
 
 _SECONDS = 5.0
+#: What MLflow logs in with, besides what the address holds.
+_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _ELSEWHERE = "set MLFLOW_TRACKING_URI to another address"
 
 
@@ -51,13 +54,16 @@ def _file(path: Path, experiment: str) -> Iterator[Row]:
             found = f"{path}: left half made, without any run; MLflow does not work with it"
             yield warning("MLflow", found, f"rm {path}; the next run makes it again, as it would by itself")
             return
-        database.prepare(path)
+        if state == "newer":
+            database.prepare(path)  # which refuses it
+        database.require_writable(path)
         lifecycle = _lifecycle(path, experiment)
     except (sqlite3.Error, OSError) as error:
         fix = f"make it writable, move it away, or {_ELSEWHERE}"
         yield problem("MLflow", ServiceUnavailable(f"{path}: {error}", fix))
         return
-    yield ok("MLflow", f"{path}, which can be written")
+    older = "; an older MLflow made it, and the next run brings it up to date" if state == "old" else ""
+    yield ok("MLflow", f"{path}, which can be written{older}")
     if lifecycle is not None:
         yield _experiment(experiment, *lifecycle)
 
@@ -79,6 +85,9 @@ def _experiment(name: str, number: str, stage: str) -> Row:
 
 def _server(uri: str, experiment: str) -> Iterator[Row]:
     shown = store.shown_uri()
+    if secrecy.has_user(uri) or any(os.environ.get(name) for name in _SECRETS):
+        fix = "set MLFLOW_TRACKING_URI to an https:// address"
+        secrecy.require(uri, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)
     path = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={urllib.parse.quote(experiment, safe='')}"
     try:
         with urllib.request.urlopen(_request(uri, path), timeout=_SECONDS) as answer:  # noqa: S310 - the user's own

@@ -162,7 +162,10 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
     try:
         pace.asked()
         headers = {"Accept-Encoding": "identity"}
-        with _session(key) as session, session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+        with (
+            guarded_session(key) as session,
+            session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response,
+        ):
             _check_status(response, url, fix, proxy)
             length = response.headers.get("Content-Length", "")
             pace.answered(int(length) if length.isascii() and length.isdigit() else None)
@@ -183,7 +186,12 @@ def _download(url: str, key: str, proxy: Proxy | None, pace: Pace) -> Iterator[b
         pace.complete()
 
 
-def _session(key: str) -> requests.Session:
+def guarded_session(key: str) -> requests.Session:
+    """A session that sends no password, such as one of ~/.netrc, unencrypted to another machine.
+
+    Args:
+        key: key of params.yaml that names the address, for the ConfigError that a request then raises.
+    """
     session = requests.Session()
     session.mount("http://", _Guarded(key))
     return session

@@ -12,8 +12,9 @@ import requests
 from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
+from stages.common.reasons import reason
 from stages.download import bpe, hub, shards, source
-from stages.download.fetch import check_file, is_url
+from stages.download.fetch import check_file, guarded_session, is_url
 from stages.download.local_model import LocalFolder
 from stages.download.model_files import CONFIG, KEY
 from stages.download.shards import INDEX, WEIGHTS
@@ -121,12 +122,12 @@ def _reached(url: str, key: str) -> str:
     through = f" ({proxy})" if proxy else ""
     fix = f"check the network, {proxy.fix if proxy else 'or'} set {key} in params.yaml to a local copy"
     try:
-        with requests.get(url, stream=True, timeout=SECONDS) as response:
+        with guarded_session(key) as session, session.get(url, stream=True, timeout=SECONDS) as response:
             status = response.status_code
     except requests.Timeout as error:
         raise TimeoutError(f"{url}: no answer within {SECONDS:g} s{through}") from error
     except requests.RequestException as error:
-        raise ServiceUnavailable(f"{url}: {_reason(error)}{through}", fix) from error
+        raise ServiceUnavailable(f"{url}: {reason(error)}{through}", fix) from error
     except ValueError as error:
         raise ConfigError(f"{url}: not a valid URL: {error}{through}", f"correct {key} in params.yaml") from error
     if 400 <= status < 500 and status not in (408, 425, 429):
@@ -134,9 +135,3 @@ def _reached(url: str, key: str) -> str:
     if status >= 400:
         raise TimeoutError(f"{url}: answered {status}{through}")
     return f"{url}, which answers"
-
-
-def _reason(error: BaseException) -> str:
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from stages.common.errors import ConfigError
+from stages.common.secrecy import is_loopback
 
 #: The variable that keeps those of SOCKS proxies, as a JSON object, while a process is Prefect's.
 SET_ASIDE = "PIPELINE_SOCKS_PROXIES"
@@ -75,7 +76,7 @@ def proxy_for(url: str) -> Proxy | None:
     spare_loopback()
     host = _host(url)  # empty for no URL at all, which the HTTP library tells
     given = re.split(r"[,\s]+", os.environ.get("no_proxy", ""))
-    if not host or _is_loopback(host) or proxy_bypass(host) or _in_range(host, given):
+    if not host or is_loopback(host) or proxy_bypass(host) or _in_range(host, given):
         return None
     with _socks_put_back():
         named = getproxies_environment()
@@ -83,7 +84,7 @@ def proxy_for(url: str) -> Proxy | None:
         if named.get(scheme):
             names = (f"{scheme}_proxy", f"{scheme}_proxy".upper())
             variable = next((name for name in names if with_socks().get(name)), names[1])
-            return Proxy(variable, _without_user(named[scheme]), host)
+            return Proxy(variable, without_user(named[scheme]), host)
     return None
 
 
@@ -164,12 +165,6 @@ def with_socks() -> dict[str, str]:
     return kept | set_aside
 
 
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"
-
-
 @contextlib.contextmanager
 def _socks_put_back() -> Iterator[None]:
     """Within the block, the environment has the variables that were set aside."""
@@ -186,6 +181,12 @@ def _is_socks(address: str) -> bool:
     return address.lower().startswith("socks")
 
 
-def _without_user(address: str) -> str:
+def without_user(address: str) -> str:
+    """An address, with or without a scheme, without the user's name and password.
+
+    >>> without_user("http://me:secret@host/a@b"), without_user("me:secret@host:3128")
+    ('http://host/a@b', 'host:3128')
+    """
     scheme, separator, rest = address.rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    server, slash, path = rest.partition("/")
+    return scheme + separator + server.rpartition("@")[2] + slash + path

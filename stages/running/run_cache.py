@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -69,7 +70,10 @@ def forced() -> bool:
     above = execution.up_to_dvc()
     if not above:
         return True
-    words = above[-1].cmdline()
+    try:
+        words = above[-1].cmdline()
+    except psutil.Error:  # it has ended, as this stage will
+        return True
     return _asks(words) or ("exec-run" in words and _packed_asks())
 
 

@@ -55,6 +55,18 @@ def ask(folder: Path, variables: Mapping[str, str], **download: Any) -> dict[str
     return {row.name: row for row in rows}
 
 
+def test_no_password_of_netrc_goes_unencrypted_to_another_machine(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine host.invalid login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serving(tmp_path) as web:  # the proxy is the fake itself
+        monkeypatch.setenv("HTTP_PROXY", web.endpoint)
+        row = look(data={"source": "http://host.invalid/rows.json", "sha256": "0" * 64})["dataset"]
+
+        assert (row.state, row.exit_code) == ("problem", 78)
+        assert "would go unencrypted to host.invalid" in row.found
+        assert web.requests == []
+
+
 def test_what_comes_with_the_project_is_there():
     assert {name: row.state for name, row in look().items()} == {"dataset": "ok", "tokenizer": "ok", "weights": "ok"}
 

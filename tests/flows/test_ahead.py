@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import command_line
+from flows import ahead, command_line
 from stages.common.errors import ConfigError
 from stages.running.checks import preflight
+from stages.running.checks.row import NotReady
 from tests import clone, flow_project, small_pipeline
 from tests.root import ROOT
 
@@ -186,6 +187,24 @@ def test_a_run_with_a_warning_does_what_it_can_and_does_not_wait(small: Door) ->
     assert "Running stage 'zeta'" in warned.stderr
     assert "trying again" not in warned.stdout + warned.stderr
     assert "pipeline: judge: no Ollama\n" in warned.stderr
+
+
+@pytest.mark.thorough
+def test_a_worker_s_variable_says_what_a_deployed_flow_does(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in door.env.items():
+        monkeypatch.setenv(name, value)
+    lines: list[str] = []
+    with pytest.raises(NotReady, match="preflight=warn, in the form under If something"):
+        ahead.look_in_flow(door.folder, door.folder, "fail", force=False, log=lines.append)
+    monkeypatch.setenv(preflight.VARIABLE, "warn")
+
+    ahead.look_in_flow(door.folder, door.folder, "fail", force=False, log=lines.append)
+
+    assert any(line.startswith(f"  problem: judge: {door.missing}") for line in lines)
+
+
+def test_without_a_readable_params_yaml_no_service_counts_as_absent(tmp_path: Path) -> None:
+    assert not preflight.is_absent("judge", tmp_path)
 
 
 def test_the_variable_is_one_of_three_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from stages.params import reading
 from tests import flow_project
 from tests.flow_project import Project, gone
 from tests.flows.test_form import CHANGED, POSTED
+from tests.prefect_api import request
 
 pytestmark = pytest.mark.slow
 
@@ -78,15 +79,6 @@ def wait_until(condition: Callable[[], object]) -> None:
     flow_project.wait_until(condition, 400)
 
 
-def request(server: str, path: str, body: Any = None, *, method: str = "") -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(
-        server + path, data, {"Content-Type": "application/json"}, method=method or ("GET" if data is None else "POST")
-    )
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        return json.loads(answer.read() or b"null")
-
-
 def deploy(project: Project, **variables: str) -> str:
     done = project.python("-m", "flows.deploy", **variables)
     assert done.returncode == 0, done.stderr
@@ -131,8 +123,8 @@ def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(proje
     nightly, experiment = deployment(server, "nightly"), deployment(server, "experiment")
     (schedule,) = nightly["schedules"]
     assert (schedule["active"], planned(server)) == (False, [])
-    assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force"]
-    assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force"]
+    assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force", "preflight"]
+    assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force", "preflight"]
     assert f"/v2/deployments/deployment/{experiment['id']}/run\n" in first
     assert prefect_server.form_page(server, "instruct-pipeline/experiment") in first
     queues = request(server, "/work_pools/local/queues/filter", {})

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
+import re
 import resource
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from flows import doctor as program
-from flows import servers
+from flows import servers, servers_file
 from flows.checks import folders, network, packages, prefect, repository, tracking
 from stages.running import gpu
 from stages.running.checks.row import Row, guarded
 from tests import clone, small_disks, small_pipeline
 from tests.fake_ollama import FakeOllama
 from tests.root import ROOT
+from tests.running.tracking.made import made_by_an_older_mlflow
 
 IDENTITY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 EXPERIMENT = "instruct-pipeline/quick"
@@ -219,8 +223,7 @@ def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         held, free = (row.found for row in folders.gpus())
     after = [row.found for row in folders.gpus()]
 
-    assert held.startswith("GPU-a: ")
-    assert str(os.getpid()) in held
+    assert re.fullmatch(rf"GPU-a: process {os.getpid()}: .+, run .+ \(\w+\), .+, since [\d :-]+", held)
     assert [free, *after] == ["GPU-b: free", "GPU-a: free", "GPU-b: free"]
 
 
@@ -268,6 +271,23 @@ def test_a_database_of_mlflow_that_is_none(project: Path) -> None:
     assert "file is not a database" in row.found
 
 
+def test_a_database_of_another_mlflow_is_told_and_not_changed(project: Path) -> None:
+    path = project / "mlflow.db"
+    made_by_an_older_mlflow(path)
+    before = path.read_bytes()
+
+    (older,) = tracking.mlflow(project)
+
+    assert (older.state, path.read_bytes()) == ("ok", before)
+    assert older.found.endswith("an older MLflow made it, and the next run brings it up to date")
+    assert list(project.glob("mlflow.db.*")) == []
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    (newer,) = guarded("MLflow", lambda: tracking.mlflow(project))
+    assert (newer.state, newer.exit_code) == ("problem", 78)
+    assert "made by a newer MLflow" in newer.found
+
+
 #: MLflow in a process of its own, which makes its database and an experiment, and deletes that.
 _DELETE = """
 import sys
@@ -310,10 +330,72 @@ def test_a_model_that_is_not_pulled(project: Path, monkeypatch: pytest.MonkeyPat
     assert missing.endswith("ollama pull llama3")
 
 
-def test_no_prefect_server_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_prefect_server_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
 
     assert [row.state for row in prefect.prefect()] == ["ok"]
+
+
+def test_no_password_goes_unencrypted_or_is_shown(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@mlflow.example:5000")
+    (refused,) = guarded("MLflow", lambda: tracking.mlflow(project))
+    assert (refused.state, refused.exit_code) == ("problem", 78)
+    assert "would go unencrypted to mlflow.example" in refused.found
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:secret")
+    (refused,) = prefect.prefect()
+    assert (refused.state, refused.exit_code) == ("problem", 78)
+
+
+class _Prefect(http.server.BaseHTTPRequestHandler):
+    """A Prefect server with one deployment, whose automations are those of the class."""
+
+    automations: ClassVar[list[dict[str, Any]]] = []
+    paused = False
+
+    def do_GET(self) -> None:
+        self._answer({"is_paused": False})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        workers = [{"name": "w", "status": "ONLINE"}]
+        deployments = [{"id": 7, "name": "nightly", "work_pool_name": "local", "paused": self.paused}]
+        lists = {"deployments/filter": deployments, "workers/filter": workers, "automations/filter": self.automations}
+        self._answer(next(found for path, found in lists.items() if self.path.endswith(path)))
+
+    def _answer(self, found: Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_the_server_of_make_ui_is_looked_at_and_what_is_missing_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Prefect)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with servers_file.kept(address, None):
+        (none,) = found(prefect.prefect(), "warning")
+        name = "instruct-pipeline: a run whose process is gone is Crashed"
+        _Prefect.automations = [{"name": name, "enabled": False}, {"name": "somebody's own", "enabled": False}]
+        (off,) = found(prefect.prefect(), "warning")
+        _Prefect.paused = True
+        paused, _ = found(prefect.prefect(), "warning")
+    server.shutdown()
+    server.server_close()
+
+    assert none.startswith("Prefect automations: none of ours")
+    assert none.endswith("to fix it: make deploy")
+    assert f"curl -X POST {address}/api/deployments/7/resume_deployment, or " in paused
+    resume = f"python -m flows prefect automation resume '{name}'"
+    assert off.endswith(f"to fix it: {resume}")
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ def test_the_wait_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert said == [f"process {other.pid} (dvc pull) is at work in this folder: waiting for it to end"]
     dvc_lock.wait(folder, log=said.append)
     assert len(said) == 1
+
+
+def test_an_id_that_another_process_has_by_now_is_not_waited_for(folder: Path) -> None:
+    record = folder / ".dvc" / "tmp" / "rwlock"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        entry = f'{{"pid": {other.pid}, "cmd": "dvc repro"}}'
+        record.write_text(f'{{"read": {{}}, "write": {{"data": {entry}}}}}')
+        os.utime(record, (time.time() - 60, time.time() - 60))  # of a DVC before the machine was restarted
+        assert dvc_lock.at_work(folder) == ""
+        dvc_lock.wait(folder, log=lambda _line: None)
+        other.communicate(b"\n")
+    assert not record.exists(), "DVC itself would call the files busy"
 
 
 def test_the_lock_of_the_repository_counts_too(folder: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
+from tests.prefect_api import request
 
 pytestmark = pytest.mark.slow
 
@@ -91,11 +91,7 @@ def api(beside_ui: tuple[Project, dict[str, str]]) -> str:
 
 
 def ask(api: str, path: str, **query: Any) -> Any:
-    request = urllib.request.Request(
-        api + path, data=json.dumps(query).encode(), headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    return request(api, path, query)
 
 
 def last_run(api: str) -> dict[str, Any]:
@@ -206,14 +202,16 @@ def test_ctrl_c_is_no_crash_and_mlflow_has_the_run_as_killed(project: Project, a
 
 def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: Project, api: str) -> None:
     def prefect(*arguments: str) -> None:
-        done = project.python("-m", "flows", "prefect", *arguments, PREFECT_API_URL=api)
+        done = project.python("-m", "flows", "prefect", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    done = project.python("-m", "flows.deploy", PREFECT_API_URL=api)
+    # Each of these commands finds the server of make ui by itself.
+    done = project.python("-m", "flows.deploy")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"deployed to {api}\n")
     worker = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
-    with project.start(*worker, PREFECT_API_URL=api):
-        named = ("--flow-run-name", "to cancel", "--param", "force=true")
+    with project.start(*worker):
+        named = ("--flow-run-name", "to cancel", "--param", "force=yes")
         prefect("deployment", "run", "instruct-pipeline/nightly", *named)
         stage = project.hanging("finetune")
         run = last_run(api)

@@ -9,7 +9,6 @@ A large output in the folder counts as unchanged if it has its size: DVC, which 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
-from stages.running import digests, dvc_cache
+from stages.running import digests, dvc_cache, run_cache
 
 Fate = Literal["up to date", "from cache", "to run"]
 
@@ -95,10 +94,9 @@ def _outputs(
         there = in_place and all(_is_there(tree / path, out) for path, out in outs.items())
         if there or _cached(outs.values()):
             return "up to date" if there else "from cache", {path: out["md5"] for path, out in outs.items()}
-    kept = _kept_run(entry | {"outs": sorted(stage.outs)})
-    if kept is None or not _cached(kept):
-        return None
-    return "from cache", {out["path"]: out["md5"] for out in kept}
+    named = {"outs": [{"path": out} for out in sorted(stage.outs)]}
+    kept = _kept_run(entry | named, all_of_them=_without_sizes(locked) == entry)
+    return None if kept is None else ("from cache", {out["path"]: out["md5"] for out in kept})
 
 
 def _without_sizes(locked: Any) -> Any:
@@ -111,13 +109,20 @@ def _without_sizes(locked: Any) -> Any:
     return kept
 
 
-def _kept_run(entry: Mapping[str, Any]) -> list[Any] | None:
-    """The outputs of the newest earlier run with the same inputs, in DVC's run cache."""
-    key = hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+def _kept_run(entry: Mapping[str, Any], *, all_of_them: bool) -> list[Any] | None:
+    """The outputs of an earlier run with the same inputs, by DVC's run cache; None where its cache lacks them.
+
+    Args:
+        entry: command, inputs, and paths of the outputs, as in dvc.lock.
+        all_of_them: whether the newest run counts whose outputs are there, as for `stages.running.run_cache`; DVC
+            itself takes the newest one or none.
+    """
+    key = run_cache.key(entry)
     folder = dvc_cache.folder() / "runs" / key[:2] / key
     try:
-        newest = max(folder.iterdir(), key=lambda file: file.stat().st_mtime)
-        return list(_read(newest)["outs"])
+        newest = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+        kept = [list(_read(file)["outs"]) for file in (newest if all_of_them else newest[:1])]
+        return next((outs for outs in kept if _cached(outs)), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -52,6 +52,7 @@ def look(
     *,
     tell: Callable[[str], None],
     refuse: bool,
+    otherwise: str = OTHERWISE,
 ) -> None:
     """Look at what the stages that will run need, and tell it.
 
@@ -61,6 +62,7 @@ def look(
         fates: what becomes of each stage (`plan.fates`).
         tell: function that is called with each line.
         refuse: whether a problem is an error; otherwise it is told.
+        otherwise: the last line of that error, which says how to run all the same.
 
     Raises:
         NotReady: something that the run needs is missing.
@@ -74,7 +76,7 @@ def look(
         if row.state != "problem" or not refuse:
             tell(_line(row))
     if problems and refuse:
-        raise NotReady(problems, OTHERWISE)
+        raise NotReady(problems, otherwise)
 
 
 def look_once(stage: str) -> None:
@@ -112,7 +114,10 @@ def look_once(stage: str) -> None:
 
 def is_absent(stage: str, tree: Path) -> bool:
     """Whether a service that a stage needs does not run on this machine: to wait and try again does not start it."""
-    values = reading.read_yaml(tree / paths.PARAMS)
+    try:
+        values = reading.read_yaml(tree / paths.PARAMS)
+    except ConfigError:
+        return False  # removed at this moment, or half written
     return any(row.absent for row in ask(Path(), values, [stage]))
 
 

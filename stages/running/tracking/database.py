@@ -92,6 +92,18 @@ def prepare(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             _finish(path)
+    require_writable(path)
+
+
+def require_writable(path: Path) -> None:
+    """See that a database can be written to; nothing is written.
+
+    Args:
+        path: file of a database, of which `state` says that it has tables.
+
+    Raises:
+        sqlite3.Error: the file is no database, or cannot be written to.
+    """
     with contextlib.closing(_connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
 

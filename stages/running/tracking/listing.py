@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from stages.common import paths, secrecy
 from stages.common.errors import DataError
@@ -20,9 +20,6 @@ from stages.common.results.judge import JUDGE_METRICS
 from stages.params import whole
 from stages.running.lock import Recorded
 from stages.running.tracking import database, execution, metric_names, mirror, published, store
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 #: The tag of a run of the flow that a schedule has started.
 SCHEDULED = "prefect.scheduled"
@@ -141,7 +138,7 @@ def best(root: Path, judge: str) -> tuple[str, str] | None:
 
 
 def _best_of_server(where: str, experiment: str, judge: str, ours: str) -> tuple[str, str] | None:
-    mlflow = _client(where)
+    mlflow = store.client_of(where)
     named = mlflow.get_experiment_by_name(experiment)
     if named is None or "'" in judge:
         return None
@@ -175,15 +172,9 @@ def _of_files(root: Path) -> list[Run]:
     return [Run("(this folder)", "", int(newest * 1000), "", "", values, figures, tags)]
 
 
-def _client(where: str) -> MlflowClient:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=where)
-
-
 def _runs(where: str, most: int | None) -> list[Run]:
     """One more than ``most``, if there are so many."""
-    mlflow = _client(where)
+    mlflow = store.client_of(where)
     ours = mlflow.search_experiments(filter_string=f"name LIKE '{store.PROJECT}/%'")
     found: list[Run] = []
     token: str | None = None

@@ -76,7 +76,15 @@ def load() -> None:
 
 
 def client(root: Path) -> MlflowClient:
-    """A client of the store.
+    """A client of the store that is used in a folder; errors as `client_of`."""
+    return client_of(uri(root))
+
+
+def client_of(where: str) -> MlflowClient:
+    """A client of a store, whose database is made, or brought up to date, before.
+
+    Args:
+        where: address of the store.
 
     Raises:
         sqlite3.Error: the database cannot be used.
@@ -85,7 +93,6 @@ def client(root: Path) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
-    where = uri(root)
     _require_secrecy(where)
     if (path := database.path_of(where)) is not None:
         database.prepare(path)
@@ -247,7 +254,7 @@ class Page(NamedTuple):
 def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
     """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
     info = mlflow.get_run(run_id).info
-    where = re.sub(r"(://)[^@/]*@", r"\1", uri())
+    where = proxies.without_user(uri())
     base = where if where.lower().startswith(("http://", "https://")) else pages
     return Page(info.run_name, f"{base.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{run_id}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,33 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.02)
+
+
+def made_by_an_older_mlflow(path: Path) -> str:
+    """A database as MLflow made it before its last migration, with a run in it; returns the migration that it has."""
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{path}")
+    Base.metadata.create_all(engine)
+    config = utils._get_alembic_config(f"sqlite:///{path}")
+    before = ScriptDirectory.from_config(config).get_revision("head").down_revision
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, before)
+    engine.dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time, "
+            "last_update_time) VALUES (0, 'Default', ?, 'active', 1, 1)",
+            [(path.parent / "mlruns").as_uri()],
+        )
+        connection.execute(
+            "INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, lifecycle_stage, "
+            "artifact_uri, experiment_id) "
+            "VALUES (?, 'earlier', 'LOCAL', 'me', 'FINISHED', 1, 'active', 'file:///none', 0)",
+            ["a" * 32],
+        )
+    return str(before)

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.running.tracking import database, store, tracker
 from tests.root import ROOT
-from tests.running.tracking.made import runs, wait_until
+from tests.running.tracking.made import made_by_an_older_mlflow, runs, wait_until
 
 #: What a run does first: it makes the database, and its run in it.
 _RUN = """
@@ -230,36 +230,6 @@ def test_a_relative_address_starts_at_the_project(folder: Path) -> None:
     assert database.absolute("sqlite:///m.db?timeout=30", folder) == f"sqlite:///{folder}/m.db?timeout=30"
     assert database.absolute("sqlite:////m.db", folder) == "sqlite:////m.db"
     assert database.absolute("http://host", folder) == "http://host"
-
-
-def made_by_an_older_mlflow(path: Path) -> str:
-    """A database as MLflow made it before its last migration, with a run in it; returns the migration that it has."""
-    from alembic import command
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db import utils
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
-    engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{path}")
-    Base.metadata.create_all(engine)
-    config = utils._get_alembic_config(f"sqlite:///{path}")
-    before = ScriptDirectory.from_config(config).get_revision("head").down_revision
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, before)
-    engine.dispose()
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time, "
-            "last_update_time) VALUES (0, 'Default', ?, 'active', 1, 1)",
-            [(path.parent / "mlruns").as_uri()],
-        )
-        connection.execute(
-            "INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, lifecycle_stage, "
-            "artifact_uri, experiment_id) "
-            "VALUES (?, 'earlier', 'LOCAL', 'me', 'FINISHED', 1, 'active', 'file:///none', 0)",
-            ["a" * 32],
-        )
-    return str(before)
 
 
 @pytest.mark.parametrize("door", ["run", "make ui"])

@@ -103,6 +103,25 @@ def test_where_the_server_is_away_the_runs_are_those_of_the_local_file(
     assert second == f"these are the runs of {project / 'mlflow.db'}"
 
 
+def test_asking_sends_no_password_unencrypted_to_another_machine(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+
+    assert "would go unencrypted" in listing.listed(project, None).notes[0]
+
+
+def test_a_database_of_an_older_mlflow_is_brought_up_to_date_before_it_is_read(project: Path) -> None:
+    path = project / "mlflow.db"
+    path.unlink()
+    made.made_by_an_older_mlflow(path)
+
+    assert listing.listed(project, None).source == f"sqlite:///{path}"
+    assert [kept.name.partition(".before-")[0] for kept in project.glob("mlflow.db.before-*")] == ["mlflow.db"]
+
+
 def test_without_a_store_the_files_of_the_folder_are_the_only_row(project: Path) -> None:
     (project / "mlflow.db").unlink()
 
