@@ -17,6 +17,8 @@ from stages.running import git
 from stages.running.checks import plan, preflight
 from stages.running.checks.preflight import Mode
 
+#: How a deployed run does what it can: its parameter, which has this title in the form.
+_OTHERWISE = "nothing was run; to run what can be run: preflight=warn, in the form under If something is missing"
 _FIX = "git status says what is wrong with the repository"
 
 
@@ -52,7 +54,7 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
         return
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, refuse=asked == "fail")
+    preflight.look(root, values, fates, tell=log, refuse=asked == "fail", otherwise=_OTHERWISE)
 
 
 def _print(line: str) -> None:

@@ -1,8 +1,8 @@
-"""Register the flow with the Prefect server of PREFECT_API_URL, ready for a worker: `python -m flows.deploy`.
+"""Register the flow with a Prefect server, ready for a worker: `python -m flows.deploy`.
 
-It creates the work pool and its queues, deploys prefect.yaml, puts the values of params.yaml into the form, registers
-the automations, and prints the next commands. A second time it changes only what has changed here: schedules stay as
-they are on the server.
+The server is that of PREFECT_API_URL, or that of `make ui` in this folder. The command creates the work pool and its
+queues, deploys prefect.yaml, puts the values of params.yaml into the form, registers the automations, and prints the
+next commands. A second time it changes only what has changed here: schedules stay as they are on the server.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.process import ProcessWorker
 from ruamel.yaml import YAML
 
-from flows import automations, folder, form, prefect_server
-from flows.pipeline import NAME, Profile
+from flows import automations, folder, form, prefect_server, servers_file
+from flows.pipeline import NAME, Preflight, Profile
 from flows.tool_settings import search_path
 from stages.common import paths
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
@@ -41,27 +44,30 @@ def main() -> None:
     """Register everything, and print the next commands.
 
     Raises:
-        ConfigError: PREFECT_API_URL is not set, or params.yaml is wrong.
+        ConfigError: no server is known, or params.yaml is wrong.
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
     argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
     folder.check(Path.cwd())
-    if "PREFECT_API_URL" not in os.environ:
+    os.environ.update(servers_file.environment())
+    if not (address := os.environ.get("PREFECT_API_URL")):
         raise ConfigError(
-            "PREFECT_API_URL is not set: no server to deploy to",
-            "make ui, then in another shell export PREFECT_API_URL as it says",
+            "no Prefect server to deploy to: make ui does not run in this folder, and PREFECT_API_URL is not set",
+            "make ui, and in another shell make deploy",
         )
     prefect_server.check()
     root = Path.cwd()
     whole.load(root / paths.PARAMS)
+    modes = get_args(Preflight)
     limits = {_NIGHTLY: 1, _EXPERIMENT: max(1, len(visible_devices()))}
     try:
-        with get_client(sync_client=True) as client:
+        # Prefect has read its settings when it was imported.
+        with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
             _make_queues(client, limits)
             with _with_schedules_as_they_are(client) as file:
                 _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-            _set_schema(client, _NIGHTLY, form.nightly())
-            _set_schema(client, _EXPERIMENT, form.experiment(root, get_args(Profile)))
+            _set_schema(client, _NIGHTLY, form.nightly(modes))
+            _set_schema(client, _EXPERIMENT, form.experiment(root, get_args(Profile), modes))
             registered = automations.register(client, NAME)
             _tell(client, root, limits, registered)
     except PipelineError:
@@ -76,7 +82,8 @@ def _make_queues(client: SyncPrefectClient, limits: dict[str, int]) -> None:
     try:
         client.read_work_pool(_POOL)
     except ObjectNotFound:
-        _prefect("work-pool", "create", _POOL, "--type", "process")
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=_POOL, type=ProcessWorker.type, base_job_template=template))
     found = client.request(
         "POST", "/work_pools/{work_pool_name}/queues/filter", path_params={"work_pool_name": _POOL}, json={}
     )

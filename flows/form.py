@@ -88,12 +88,13 @@ _TITLES = {
 }
 
 
-def experiment(root: Path, profile_names: tuple[str, ...]) -> Schema:
+def experiment(root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...]) -> Schema:
     """The schema of the parameters of a run with values of its own.
 
     Args:
         root: folder of the project.
         profile_names: the profiles that are offered.
+        modes: what a run may do where something that it needs is missing.
     """
     fields = {
         "profile": {
@@ -104,13 +105,18 @@ def experiment(root: Path, profile_names: tuple[str, ...]) -> Schema:
         },
         "overrides": _Fields(root).all(),
         "force": _force(),
+        "preflight": _preflight(modes),
     }
     return _object(fields, title="Parameters")
 
 
-def nightly() -> Schema:
-    """The schema of the parameters of a run of the folder as it is."""
-    return _object({"force": _force()}, title="Parameters")
+def nightly(modes: tuple[str, ...]) -> Schema:
+    """The schema of the parameters of a run of the folder as it is.
+
+    Args:
+        modes: what a run may do where something that it needs is missing.
+    """
+    return _object({"force": _force(), "preflight": _preflight(modes)}, title="Parameters")
 
 
 def committed(root: Path) -> str:
@@ -217,6 +223,14 @@ def _inline(kind: Any) -> Schema:
 def _force() -> Schema:
     described = "Run every stage, even if nothing has changed. Nothing chosen: only what has changed."
     return {"title": "Force", "description": described, "type": "string", "enum": list(ANSWERS)}
+
+
+def _preflight(modes: tuple[str, ...]) -> Schema:
+    described = (
+        "Where something that the run needs is missing, such as the judge: fail begins nothing, warn runs what can be "
+        "run. Nothing chosen: fail."
+    )
+    return {"title": "If something is missing", "description": described, "type": "string", "enum": list(modes)}
 
 
 def _object(fields: Mapping[str, Schema], *, title: str, description: str = "") -> Schema:

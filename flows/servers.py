@@ -192,7 +192,7 @@ def main(arguments: list[str]) -> None:
         api = f"{there or servers['Prefect'].address}/api"
         form = prefect_server.form_page(api, EXPERIMENT)
         print(f"{'the form':8} {form or 'not there yet: make deploy'}", flush=True)
-        print(f"\nto run on this server:  export PREFECT_API_URL={api}", flush=True)
+        print(f"\nto use this Prefect server from another folder:  export PREFECT_API_URL={api}", flush=True)
         print("Ctrl-C ends what was started", flush=True)
         while True:
             time.sleep(_POLL_SECONDS)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common import paths
 from stages.common.errors import InputOutputError, NoSpace
-from stages.common.locks import try_lock
 from stages.running import devices, dvc_cache, gpu, machine, writable
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import GIB, size
@@ -73,19 +70,5 @@ def gpus() -> Iterator[Row]:
         return
     folder = gpu.lock_folder()
     for uuid in found:
-        holder = _holder(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock")
+        holder = gpu.holder(folder, uuid)
         yield ok("GPUs", f"{uuid}: {'free' if holder is None else holder}")
-
-
-def _holder(path: Path) -> str | None:
-    """Who holds a card's lock, in its own words; None if it is free."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        if try_lock(descriptor):
-            return None
-        return os.pread(descriptor, 1000, 0).decode("utf-8", "replace").strip() or "held"
-    finally:
-        os.close(descriptor)

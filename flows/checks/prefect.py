@@ -1,6 +1,7 @@
-"""Whether the Prefect server of PREFECT_API_URL answers, knows the deployments, and has a worker that runs them.
+"""Whether the folder's Prefect server answers, knows the deployments, and has a worker that runs them.
 
-It is asked over HTTP: Prefect itself takes seconds to start.
+That is the server of PREFECT_API_URL, or else that of `make ui`. It is asked over HTTP: Prefect itself takes seconds to
+start.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from flows import prefect_server
+from flows import prefect_server, servers_file
 from stages.common.errors import ServiceUnavailable
 from stages.running.checks.row import Row, ok, problem, warning
 
@@ -23,9 +24,9 @@ _RUN = "python -m flows prefect"
 
 def prefect() -> Iterator[Row]:
     """The server, its work pools and workers, the deployments with their schedules, and the automations."""
-    address = os.environ.get("PREFECT_API_URL")
+    address = {**os.environ, **servers_file.environment()}.get("PREFECT_API_URL")
     if not address:
-        yield ok("Prefect", "no PREFECT_API_URL: each run has a temporary server, without schedules")
+        yield ok("Prefect", "no make ui and no PREFECT_API_URL: each run has a temporary server, without schedules")
         return
     try:
         prefect_server.check()

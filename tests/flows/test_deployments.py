@@ -131,8 +131,8 @@ def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(proje
     nightly, experiment = deployment(server, "nightly"), deployment(server, "experiment")
     (schedule,) = nightly["schedules"]
     assert (schedule["active"], planned(server)) == (False, [])
-    assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force"]
-    assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force"]
+    assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force", "preflight"]
+    assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force", "preflight"]
     assert f"/v2/deployments/deployment/{experiment['id']}/run\n" in first
     assert prefect_server.form_page(server, "instruct-pipeline/experiment") in first
     queues = request(server, "/work_pools/local/queues/filter", {})

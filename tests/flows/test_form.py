@@ -16,6 +16,7 @@ from flows.pipeline import experiment, nightly, pipeline
 from stages.params import reading, whole
 from tests.root import ROOT
 
+MODES = ("fail", "warn")
 POSTED = json.loads((ROOT / "tests" / "fixtures" / "forms.json").read_text(encoding="utf-8"))["posted"]
 CHANGED: dict[str, dict[str, Any]] = {
     "untouched": {},
@@ -34,7 +35,7 @@ CHANGED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def schema() -> form.Schema:
-    return form.experiment(ROOT, ("current", "quick"))
+    return form.experiment(ROOT, ("current", "quick"), MODES)
 
 
 def parts(schema: Any) -> Iterator[dict[str, Any]]:
@@ -64,15 +65,16 @@ def test_what_a_page_posts_is_what_was_asked_for(schema: form.Schema, page: str,
     after = reading.flatten(profiles.overlaid(ROOT, "current", asked["overrides"].tree()))
     assert asked["profile"] == "current"
     assert asked["force"] is (kind == "many")
+    assert asked["preflight"] == ("warn" if kind == "many" else "fail")
     assert after == before | CHANGED[kind]
     assert asked["overrides"].tree() == profiles.nested(CHANGED[kind])
 
 
 @pytest.mark.parametrize("flow", [pipeline, nightly, experiment])
 def test_no_boolean_is_in_a_schema_which_a_page_would_send_without_being_asked(flow: Any, schema: form.Schema) -> None:
-    for made in (schema, form.nightly(), flow.parameters.model_dump()):
+    for made in (schema, form.nightly(MODES), flow.parameters.model_dump()):
         assert not [part for part in parts(made) if part.get("type") == "boolean"]
-    for made in (schema, form.nightly()):
+    for made in (schema, form.nightly(MODES)):
         assert not [part for part in parts(made) if "default" in part or "$ref" in part]
 
 
@@ -108,10 +110,10 @@ def test_a_field_has_the_comment_and_the_present_value_and_a_title_to_read(schem
 def test_the_values_are_those_of_the_last_commit_or_else_of_the_file(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("  epochs: 6", "  epochs: 9")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    found = dict(fields(form.experiment(tmp_path, ("current",))["properties"]["overrides"]))
+    found = dict(fields(form.experiment(tmp_path, ("current",), MODES)["properties"]["overrides"]))
     assert found["finetune.epochs"]["description"].startswith("Now 9. ")
     (tmp_path / "params.yaml").write_text("finetune: [", encoding="utf-8")
-    found = dict(fields(form.experiment(tmp_path, ("current",))["properties"]["overrides"]))
+    found = dict(fields(form.experiment(tmp_path, ("current",), MODES)["properties"]["overrides"]))
     assert found["finetune.epochs"]["description"].startswith("Not set. ")
 
 
@@ -145,8 +147,9 @@ def test_every_value_can_be_given_by_section_and_by_dotted_key(schema: form.Sche
 
 
 def test_a_run_of_the_folder_takes_no_other_values() -> None:
-    checked = Draft202012Validator(form.nightly())
-    assert checked.is_valid({"force": "yes"})
+    checked = Draft202012Validator(form.nightly(MODES))
+    assert checked.is_valid({"force": "yes", "preflight": "warn"})
+    assert not checked.is_valid({"preflight": "off"})
     assert not checked.is_valid({"overrides": {"finetune": {"epochs": 3}}})
     assert not checked.is_valid({"profile": "quick"})
 

@@ -206,13 +206,15 @@ def test_ctrl_c_is_no_crash_and_mlflow_has_the_run_as_killed(project: Project, a
 
 def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: Project, api: str) -> None:
     def prefect(*arguments: str) -> None:
-        done = project.python("-m", "flows", "prefect", *arguments, PREFECT_API_URL=api)
+        done = project.python("-m", "flows", "prefect", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    done = project.python("-m", "flows.deploy", PREFECT_API_URL=api)
+    # Each of these commands finds the server of make ui by itself.
+    done = project.python("-m", "flows.deploy")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"deployed to {api}\n")
     worker = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
-    with project.start(*worker, PREFECT_API_URL=api):
+    with project.start(*worker):
         named = ("--flow-run-name", "to cancel", "--param", "force=true")
         prefect("deployment", "run", "instruct-pipeline/nightly", *named)
         stage = project.hanging("finetune")

@@ -52,6 +52,7 @@ def look(
     *,
     tell: Callable[[str], None],
     refuse: bool,
+    otherwise: str = OTHERWISE,
 ) -> None:
     """Look at what the stages that will run need, and tell it.
 
@@ -61,6 +62,7 @@ def look(
         fates: what becomes of each stage (`plan.fates`).
         tell: function that is called with each line.
         refuse: whether a problem is an error; otherwise it is told.
+        otherwise: the last line of that error, which says how to run all the same.
 
     Raises:
         NotReady: something that the run needs is missing.
@@ -74,7 +76,7 @@ def look(
         if row.state != "problem" or not refuse:
             tell(_line(row))
     if problems and refuse:
-        raise NotReady(problems, OTHERWISE)
+        raise NotReady(problems, otherwise)
 
 
 def look_once(stage: str) -> None:
