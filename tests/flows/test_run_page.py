@@ -215,7 +215,7 @@ def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: P
     assert done.stdout.startswith(f"deployed to {api}\n")
     worker = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
     with project.start(*worker):
-        named = ("--flow-run-name", "to cancel", "--param", "force=true")
+        named = ("--flow-run-name", "to cancel", "--param", "force=yes")
         prefect("deployment", "run", "instruct-pipeline/nightly", *named)
         stage = project.hanging("finetune")
         run = last_run(api)
