@@ -21,6 +21,7 @@ from stages.params import reading
 from tests import flow_project
 from tests.flow_project import Project, gone
 from tests.flows.test_form import CHANGED, POSTED
+from tests.prefect_api import request
 
 pytestmark = pytest.mark.slow
 
@@ -76,15 +77,6 @@ def project(template: Project, tmp_path: Path, server: str) -> Project:
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait until the condition holds: runs of a server, a worker and a flow take minutes on a busy machine."""
     flow_project.wait_until(condition, 400)
-
-
-def request(server: str, path: str, body: Any = None, *, method: str = "") -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(
-        server + path, data, {"Content-Type": "application/json"}, method=method or ("GET" if data is None else "POST")
-    )
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        return json.loads(answer.read() or b"null")
 
 
 def deploy(project: Project, **variables: str) -> str:

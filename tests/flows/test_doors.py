@@ -17,6 +17,7 @@ import pytest
 from flows import servers
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
+from tests.prefect_api import request
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def ask(server: str, path: str, **query: Any) -> Any:
-    request = urllib.request.Request(
-        server + path, data=json.dumps(query).encode(), headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    return request(server, path, query)
 
 
 def state_of(server: str, name: str) -> str:

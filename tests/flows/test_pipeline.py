@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +17,7 @@ from flows import prefect_server, profiles, servers
 from stages.common.errors import ConfigError
 from tests import flow_project
 from tests.flow_project import Project
+from tests.prefect_api import request
 from tests.root import ROOT
 
 
@@ -38,11 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def ask(server: str, path: str, **query: Any) -> Any:
-    request = urllib.request.Request(
-        server + path, data=json.dumps(query).encode() if query else None, headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    return request(server, path, query or None)
 
 
 def test_the_locked_versions_start_a_server(server: str) -> None:

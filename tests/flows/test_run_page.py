@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
+from tests.prefect_api import request
 
 pytestmark = pytest.mark.slow
 
@@ -91,11 +91,7 @@ def api(beside_ui: tuple[Project, dict[str, str]]) -> str:
 
 
 def ask(api: str, path: str, **query: Any) -> Any:
-    request = urllib.request.Request(
-        api + path, data=json.dumps(query).encode(), headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    return request(api, path, query)
 
 
 def last_run(api: str) -> dict[str, Any]:
