@@ -141,7 +141,7 @@ def _set_schema(client: SyncPrefectClient, name: str, schema: form.Schema) -> No
 def _tell(client: SyncPrefectClient, root: Path, limits: dict[str, int], registered: list[str]) -> None:
     run = f"{os.path.relpath(sys.executable)} -m flows prefect"
     schedule = _read(client, _NIGHTLY).schedules[0]
-    page = prefect_server.form_page(os.environ["PREFECT_API_URL"], f"{NAME}/{_EXPERIMENT}")
+    page = prefect_server.page_of(os.environ["PREFECT_API_URL"], _read(client, _EXPERIMENT).id)
     other, word = ("pause", "off") if schedule.active else ("resume", "on")
     print(f"""deployed to {hidden(os.environ["PREFECT_API_URL"])}
 

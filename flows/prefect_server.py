@@ -72,8 +72,6 @@ def _why(error: OSError | ValueError) -> str:
 def form_page(address: str, deployment: str) -> str | None:
     """The page with the form of a deployment, or None where it is not on the server.
 
-    Prefect has two sets of pages. Those under /v2 are its newer ones, and refuse a wrong value at its field.
-
     Args:
         address: address of the API.
         deployment: the flow's and the deployment's name, ``flow/deployment``.
@@ -83,7 +81,19 @@ def form_page(address: str, deployment: str) -> str | None:
             found = json.load(answer)
     except (OSError, ValueError):
         return None
-    return f"{address.removesuffix('/api')}/v2/deployments/deployment/{found['id']}/run"
+    return page_of(address, found["id"])
+
+
+def page_of(address: str, deployment: object) -> str:
+    """The page with the form of a deployment.
+
+    Prefect has two sets of pages. Those under /v2 are its newer ones, and refuse a wrong value at its field.
+
+    Args:
+        address: address of the API.
+        deployment: the id of the deployment.
+    """
+    return f"{address.removesuffix('/api')}/v2/deployments/deployment/{deployment}/run"
 
 
 def _ask(address: str) -> None:
