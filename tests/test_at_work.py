@@ -60,7 +60,9 @@ def test_a_workspace_in_use_is_respected(folder: Path) -> None:
     assert clean(folder).returncode == 0
 
 
-@pytest.mark.parametrize("text", ["", f"{socket.gethostname()}:{os.getpid()}:1:1"], ids=["empty", "of a process that has its id"])
+@pytest.mark.parametrize(
+    "text", ["", f"{socket.gethostname()}:{os.getpid()}:1:1"], ids=["empty", "of a process that has its id"]
+)
 def test_a_workspace_that_a_killed_run_has_left_is_cleaned(folder: Path, text: str) -> None:
     """Killed before it wrote its name, or another process has got its number since."""
     owner = folder / ".cache" / "workspaces" / "run-1" / "owner"

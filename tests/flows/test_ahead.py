@@ -101,6 +101,7 @@ def test_a_deployed_flow_fails_before_its_first_stage(door: Door) -> None:
     last = done.stdout.splitlines()[-4:]
     assert last[0].startswith("Failed 69 after "), done.stdout + done.stderr
     assert last[1] == f"judge: {door.missing}"
+    assert last[3].endswith("to run what can be run: preflight=warn, in the form under If something is missing")
     assert "Traceback" not in done.stdout + done.stderr
     assert not (door.folder / "artifacts").exists()
 
