@@ -106,7 +106,8 @@ def test_twelve_planted_faults_are_each_found_and_named(project: Path, tmp_path:
     overlay["download"]["model"] |= {"revision": "a" * 40, "sha256": "0" * 64, "config_sha256": "0" * 64}
     small_pipeline.write_params(project, overlay)
     (project / ".git" / "index.lock").touch()
-    (project / "dvc.lock").write_text("    with (project / ".dvc" / "config").open("a") as stream:
+    (project / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n")
+    with (project / ".dvc" / "config").open("a") as stream:
         stream.write("[core]\n    remote = away\n['remote \"disk\"']\n    url = /mnt/gone\n")
     sqlite3.connect(project / "mlflow.db").execute("CREATE TABLE experiments (x)").connection.close()
     away = f"127.0.0.1:{free_port()}"
@@ -222,7 +223,6 @@ def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         held, free = (row.found for row in folders.gpus())
     after = [row.found for row in folders.gpus()]
 
-<<<<<<< HEAD
     assert re.fullmatch(rf"GPU-a: process {os.getpid()}: .+, run .+ \(\w+\), .+, since [\d :-]+", held)
     assert [free, *after] == ["GPU-b: free", "GPU-a: free", "GPU-b: free"]
 
