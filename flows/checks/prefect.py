@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows import prefect_server, servers_file
-from stages.common.errors import PipelineError
+from stages.common.errors import ServiceUnavailable
 from stages.running.checks.row import Row, ok, problem, warning
 
 _FLOW = "instruct-pipeline"
@@ -32,7 +32,7 @@ def prefect() -> Iterator[Row]:
         return
     try:
         prefect_server.check()
-    except PipelineError as error:
+    except ServiceUnavailable as error:
         yield problem("Prefect", error)
         return
     yield ok("Prefect", f"the server at {address} answers")
