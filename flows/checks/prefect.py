@@ -102,8 +102,10 @@ def _ask(address: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 - the user's own server
         f"{address.rstrip('/')}/{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **_login()},
+        headers={"Content-Type": "application/json"},
     )
+    for name, value in _login().items():
+        request.add_unredirected_header(name, value)
     with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
         return json.load(answer)
 
