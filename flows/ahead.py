@@ -54,10 +54,10 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
     if named == "off":
         return
     # Who asks for warn has said so; fail is also what nobody has asked for.
-    refuse = "warn" not in (asked, named)
+    asked = "warn" if "warn" in (asked, named) else "fail"
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, refuse=refuse, otherwise=_OTHERWISE)
+    preflight.look(root, values, fates, tell=log, refuse=asked == "fail", otherwise=_OTHERWISE)
 
 
 def _print(line: str) -> None:

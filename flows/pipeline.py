@@ -118,26 +118,13 @@ def _pipeline(
     try:
         folder.check(root, copied=not in_place)
         with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
-            if isolated := not in_place:
+            if not in_place:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree())
             if look_first and up_to_date(tree):
                 return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
-            order, begun = stages_in_order(tree), Begun.of(tree)
-            # The files of the comparison exist until the end of the MLflow run has published them.
-            with contextlib.ExitStack() as stack, mlflow_run(root, tree, _prefect_tags(), begun) as run:
-                run.variables[VARIABLE] = "off"
-                run_page.link(tracker.page(run.id, servers_file.mlflow_address()))
-                run.variables[gpu_users.RUN_VARIABLE] = str(this_flow_run.name)
-                if isolated:
-                    run.variables[paths.ROOT_VARIABLE] = str(root)
-                for result in run_in_order(order, tree, force=force, variables=run.variables, begun=begun):
-                    done.append(result)
-                    run.ran.update({result.stage} if result.outcome == "ran" else ())
-                compared = stack.enter_context(with_last_commit(root, tree))
-                run.files.extend(compared.files)
-            results = run_page.report(tree, done, compared, isolated=isolated)
+            results = _run_stages(root, tree, done, force=force, isolated=not in_place)
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
         told = printable(hidden(str(error)))
@@ -155,6 +142,34 @@ def _pipeline(
     ran = sum(stage.outcome == "ran" for stage in done)
     others = "" if ran == len(done) else "; the others were up to date or came from the cache"
     return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
+
+
+def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool, isolated: bool) -> str:
+    """Run the stages within an MLflow run, compare their scores, and return the results in words.
+
+    Args:
+        root: the user's repository.
+        tree: folder that the stages run in.
+        done: list that gets what each stage did, when it has ended.
+        force: whether every stage runs.
+        isolated: whether ``tree`` is a copy of the last commit.
+
+    Raises:
+        StageFailed, Stopped: as `flows.stage_task.run_in_order`.
+    """
+    order, begun = stages_in_order(tree), Begun.of(tree)
+    # The files of the comparison exist until the end of the MLflow run has published them.
+    with contextlib.ExitStack() as stack, mlflow_run(root, tree, _prefect_tags(), begun) as run:
+        run_page.link(tracker.page(run.id, servers_file.mlflow_address()))
+        variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
+        if isolated:
+            variables[paths.ROOT_VARIABLE] = str(root)
+        for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
+            done.append(result)
+            run.ran.update({result.stage} if result.outcome == "ran" else ())
+        compared = stack.enter_context(with_last_commit(root, tree))
+        run.files.extend(compared.files)
+    return run_page.report(tree, done, compared, isolated=isolated)
 
 
 def _prefect_tags() -> dict[str, str]:

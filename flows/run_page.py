@@ -112,19 +112,25 @@ def progress_of(stage: str) -> Iterator[dict[str, str]]:
 
 
 def _follow(stage: str, file: Path, ended: threading.Event) -> None:
+    try:
+        _show(stage, file, ended)
+    except Exception as error:
+        if server_answers():  # that it is gone is told at the end of the run
+            get_run_logger().warning("Prefect: the progress of %s is not shown: %s", stage, _reason(error))
+
+
+def _show(stage: str, file: Path, ended: threading.Event) -> None:
     bars: dict[str, _Bar] = {}
     gpus: list[str] = []
-    # Prefect's server may be gone, which is told at the end of the run.
-    with contextlib.suppress(Exception):
-        last = False
-        while not last:
-            last = ended.wait(_LOOK_SECONDS)
-            told = progress_file.read(file)
-            for what, work in told.works.items():
-                bars.setdefault(what, _Bar(stage, what)).show(work, at_once=last)
-            if told.gpus != gpus:
-                gpus = told.gpus
-                _tag([f"gpu:{uuid}" for uuid in gpus])
+    last = False
+    while not last:
+        last = ended.wait(_LOOK_SECONDS)
+        told = progress_file.read(file)
+        for what, work in told.works.items():
+            bars.setdefault(what, _Bar(stage, what)).show(work, at_once=last)
+        if told.gpus != gpus:
+            gpus = told.gpus
+            _tag([f"gpu:{uuid}" for uuid in gpus])
 
 
 class _Bar:
@@ -196,7 +202,7 @@ def _pictures(tree: Path) -> Iterator[str]:
         if (tree / SCORES_PLOT).exists():
             yield _picture("scores", (tree / SCORES_PLOT).read_bytes())
     except Exception as error:
-        get_run_logger().warning("no picture on Prefect's page: %s", " ".join(str(error).split())[:300])
+        get_run_logger().warning("no picture on Prefect's page: %s", _reason(error))
 
 
 def _picture(name: str, png: bytes) -> str:
@@ -210,5 +216,8 @@ def _stored(store: Callable[[], object]) -> None:
     try:
         store()
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", reason[:300])
+        get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -45,7 +45,8 @@ def folders(root: Path) -> Iterator[Row]:
         names = ", ".join(entry.partition("|")[0] for entry in entries)
         free = machine.free_disk(Path(entries[0].partition("|")[2]))
         if free < _LITTLE:
-            yield warning("disk", f"{size(free)} free for {names}", "free some space; `dvc gc -w` empties DVC's cache")
+            fix = "free some space; `dvc gc -w` removes the results of other runs from DVC's cache"
+            yield warning("disk", f"{size(free)} free for {names}", fix)
         else:
             yield ok("disk", f"{size(free)} free for {names}")
     if "temporary files" not in named:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows import prefect_server, servers_file
-from stages.common.errors import PipelineError
+from stages.common.errors import ServiceUnavailable
 from stages.running.checks.row import Row, ok, problem, warning
 
 _FLOW = "instruct-pipeline"
@@ -32,7 +32,7 @@ def prefect() -> Iterator[Row]:
         return
     try:
         prefect_server.check()
-    except PipelineError as error:
+    except ServiceUnavailable as error:
         yield problem("Prefect", error)
         return
     yield ok("Prefect", f"the server at {address} answers")
@@ -102,8 +102,10 @@ def _ask(address: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 - the user's own server
         f"{address.rstrip('/')}/{path}",
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **_login()},
+        headers={"Content-Type": "application/json"},
     )
+    for name, value in _login().items():
+        request.add_unredirected_header(name, value)
     with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
         return json.load(answer)
 

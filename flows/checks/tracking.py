@@ -120,5 +120,5 @@ def _request(uri: str, path: str) -> urllib.request.Request:
     request = urllib.request.Request(parts._replace(netloc=host).geturl() + path)  # noqa: S310 - http or https
     if user:
         told = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
-        request.add_header("Authorization", f"Basic {told}")
+        request.add_unredirected_header("Authorization", f"Basic {told}")
     return request

@@ -120,7 +120,7 @@ def _reached(url: str, key: str) -> str:
     """Ask a web server for a file, without reading it."""
     proxy = proxy_for(url)
     through = f" ({proxy})" if proxy else ""
-    fix = f"check the network, {proxy.fix if proxy else 'or'} set {key} in params.yaml to a local copy"
+    fix = f"check the network, {f'{proxy.fix}, ' if proxy else ''}or set {key} in params.yaml to a local copy"
     try:
         with guarded_session(key) as session, session.get(url, stream=True, timeout=SECONDS) as response:
             status = response.status_code

@@ -117,8 +117,8 @@ def _kept_run(entry: Mapping[str, Any], *, all_of_them: bool) -> list[Any] | Non
         all_of_them: whether the newest run counts whose outputs are there, as for `stages.running.run_cache`; DVC
             itself takes the newest one or none.
     """
-    key = run_cache.key(entry)
-    folder = dvc_cache.folder() / "runs" / key[:2] / key
+    name = run_cache.key(entry)
+    folder = dvc_cache.folder() / "runs" / name[:2] / name
     try:
         newest = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
         kept = [list(_read(file)["outs"]) for file in (newest if all_of_them else newest[:1])]
