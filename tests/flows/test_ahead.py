@@ -22,6 +22,7 @@ IDENTITY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTE
 MOST = 5.0
 
 _FLOW = """
+import time
 from flows.tool_settings import set_defaults
 set_defaults()
 from flows.pipeline import pipeline
