@@ -13,6 +13,8 @@ from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
 from stages.running.proxies import with_socks
 
+#: The longest time for the checks of the stages, in seconds: longer than a run waits for them.
+_SECONDS = 30.0
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -37,5 +39,5 @@ def stages(root: Path) -> Iterator[Row]:
     except ConfigError:
         yield warning("stages", "not looked at, since params.yaml is wrong")
         return
-    rows = ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED)
+    rows = ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED, seconds=_SECONDS)
     yield from in_order(rows)

@@ -137,6 +137,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Door:
     door.env |= {"PYTHONPATH": str(ROOT), "HOME": str(folder.parent), "PIPELINE_RETRY_SECONDS": "3600"}
     door.values(judge={"backend": "ollama"})
     door.commit()
+    made.env["PATH"] = door.env["PATH"]  # the stages' `python` is this one
     made.dvc("repro", "-q", "zeta")
     return door
 
