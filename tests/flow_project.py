@@ -174,8 +174,11 @@ def copy(template: Project, folder: Path) -> Project:
     return Project(folder / "project")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Wait until the condition holds. The limit only ends a test that fails."""
+def wait_until(condition: Callable[[], object], seconds: float = 400) -> None:
+    """Wait until the condition holds. The limit only ends a test that fails.
+
+    With a server, a worker and a flow it takes minutes on a busy machine.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to be"

@@ -33,9 +33,11 @@ def folders(root: Path) -> Iterator[Row]:
     for name, folder in named.items():
         if error := writable.problem(folder):
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            fix = (
-                f"free some space there: df -h {folder}" if full else f"chmod u+w {folder}, or mount its disk writable"
-            )
+            fix = f"chmod u+w {folder}, or mount its disk writable"
+            if full:
+                fix = f"free some space there: df -h {folder}"
+            elif error.errno == errno.ENOTDIR:
+                fix = f"remove {dvc_cache.existing(folder)}, which is a file"
             kind = NoSpace if full else InputOutputError
             yield problem("disk", kind(f"{folder} ({name}): cannot be written: {error.strerror}", fix))
         else:

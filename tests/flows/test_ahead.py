@@ -23,6 +23,7 @@ IDENTITY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTE
 MOST = 5.0
 
 _FLOW = """
+import time
 from flows.tool_settings import set_defaults
 set_defaults()
 from flows.pipeline import pipeline
@@ -137,6 +138,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Door:
     door.env |= {"PYTHONPATH": str(ROOT), "HOME": str(folder.parent), "PIPELINE_RETRY_SECONDS": "3600"}
     door.values(judge={"backend": "ollama"})
     door.commit()
+    made.env["PATH"] = door.env["PATH"]  # the stages' `python` is this one
     made.dvc("repro", "-q", "zeta")
     return door
 

@@ -171,6 +171,17 @@ def test_a_package_that_ends_the_interpreter_is_named(tmp_path: Path, monkeypatc
     assert packages._faults(("crashing",)) == ["crashing: the interpreter ended with -6: no message"]
 
 
+def test_a_file_in_the_place_of_a_folder(project: Path) -> None:
+    (project / ".cache").write_text("no folder")
+
+    (line,) = found(folders.folders(project), "problem")
+
+    assert line == (
+        f"disk: {project / '.cache'} (.cache): cannot be written: Not a directory\n"
+        f"  to fix it: remove {project / '.cache'}, which is a file"
+    )
+
+
 def test_a_full_disk_and_a_folder_that_cannot_be_written(project: Path) -> None:
     (project / ".dvc" / "tmp").mkdir(exist_ok=True)
     (project / "artifacts").mkdir()
