@@ -35,6 +35,11 @@ class Asked:
     door: str
 
     @property
+    def text(self) -> str:
+        """The values in words."""
+        return ", ".join(f"`{key}={value}`" for key, value in self.change.items()) or "nothing changed"
+
+    @property
     def stages(self) -> list[str]:
         """The stages that are to run, in order: those whose inputs have changed."""
         stale = {stage for key in self.change for stage in STALE[key.partition(".")[0]]}
@@ -55,6 +60,11 @@ class Door:
     name: str
     asked: Sequence[Asked]
     act: Callable[[Project, Sequence[Asked]], list[str]]
+
+    @property
+    def values(self) -> str:
+        """The values that are asked for, in words."""
+        return "; ".join(one.text for one in self.asked)
 
 
 def _here(command: Sequence[str], name_in: Callable[[Project, str], str]) -> Callable[..., list[str]]:

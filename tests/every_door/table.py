@@ -49,8 +49,7 @@ def run(project: Project, doors: Iterable[Door]) -> Iterator[Row]:
         try:
             rows = list(_rows(project, door))
         except (Exception, Wrong):
-            asked = "; ".join(_text(one) for one in door.asked)
-            rows = [Row(door.name, asked, traceback.format_exc(), wrong=frozenset(_COLUMNS))]
+            rows = [Row(door.name, door.values, traceback.format_exc(), wrong=frozenset(_COLUMNS))]
         for row in rows:
             yield replace(row, seconds=time.monotonic() - began)
 
@@ -68,7 +67,7 @@ def _rows(project: Project, door: Door) -> Iterator[Row]:
     strange = [note for note in notes if all(note.values != project.values(one.change) for one in door.asked)]
     for one, name in zip(door.asked, names, strict=True):
         expected = project.values(one.change)
-        row = Row(door.name, _text(one), orphans="; ".join(orphans) or "none", locks="; ".join(locks) or "none")
+        row = Row(door.name, one.text, orphans="; ".join(orphans) or "none", locks="; ".join(locks) or "none")
         mine = [note for note in notes if note.values == expected]
         cells = [
             _params(project, mine, strange, expected),
@@ -142,7 +141,3 @@ def _cell(text: str) -> str:
     """A text in a cell: no line ends, no bar, and of a long one the beginning and the end."""
     line = " ".join(text.split()).replace("|", "\\|")
     return line if len(line) <= 600 else f"{line[:280]} … {line[-300:]}"
-
-
-def _text(one: Asked) -> str:
-    return ", ".join(f"`{key}={value}`" for key, value in one.change.items()) or "nothing changed"

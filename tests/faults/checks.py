@@ -103,7 +103,7 @@ def _is_held(path: Path) -> bool:
 
 
 def tracked(root: Path, *, deleted: bool = False) -> list[Any]:
-    """The MLflow runs of a folder, in the order of their beginnings; with ``deleted`` those that its tables leave out."""
+    """The MLflow runs of a folder, in the order of their beginnings; ``deleted``: those that its tables leave out."""
     if not (root / "mlflow.db").exists():
         return []
     store.load()
