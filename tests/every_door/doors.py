@@ -100,7 +100,7 @@ def _posted(body: str) -> Callable[..., list[str]]:
         project.serve()
         (one,) = asked
         sent = copy.deepcopy(POSTED[body])
-        _put(sent["parameters"], one.change)
+        put(sent["parameters"], one.change)
         found = project.request("/deployments/name/instruct-pipeline/experiment")
         with project.worker():
             run = project.request(f"/deployments/{found['id']}/create_flow_run", sent)["id"]
@@ -110,7 +110,7 @@ def _posted(body: str) -> Callable[..., list[str]]:
     return act
 
 
-def _put(parameters: dict[str, Any], change: Mapping[str, Any]) -> None:
+def put(parameters: dict[str, Any], change: Mapping[str, Any]) -> None:
     """Put other values where a page has put those that were filled in, in the form in which it has sent them."""
     left = dict(change)
 
