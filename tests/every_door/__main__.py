@@ -39,7 +39,7 @@ def main() -> int:
         with made(folder) as project:
             for row in table.run(project, doors):
                 rows.append(row)
-                told = f"{'WRONG' if row.wrong else 'ok':<6} {row.seconds:5.0f} s  {row.door}: {row.asked}"
+                told = f"{'WRONG' if row.wrong else 'ok':<6} {row.seconds:5.0f} s  {table.line(row)}"
                 print(told, file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

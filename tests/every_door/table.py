@@ -56,13 +56,13 @@ def run(project: Project, doors: Iterable[Door]) -> Iterator[Row]:
 
 def _rows(project: Project, door: Door) -> Iterator[Row]:
     project.forget()
-    before = {run.run_id for run in listing.listed(project.root, None).runs}
+    before = {run.info.run_id for run in checks.tracked(project.root)}
     aside = set(_set_aside(project))
     names = door.act(project, door.asked)
     orphans = checks.left_processes(project.clone)
     locks = checks.left_locks(project.root, project.gpu_locks)
     notes = project.notes()
-    new = [run for run in listing.listed(project.root, None).runs if run.run_id not in before]
+    new = [listing.run_of(run) for run in checks.tracked(project.root) if run.info.run_id not in before]
     more = {run: values for run, values in _set_aside(project).items() if run not in aside}
     strange = [note for note in notes if all(note.values != project.values(one.change) for one in door.asked)]
     for one, name in zip(door.asked, names, strict=True):
@@ -135,6 +135,12 @@ def markdown(rows: Sequence[Row]) -> str:
         lines.append(f"| {' | '.join(map(_cell, (row.door, row.asked, *cells)))} |")
     wrong = sum(len(row.wrong) for row in rows)
     return "\n".join([*lines, "", f"{len(rows)} runs, {wrong} cells wrong"])
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    cells = [("WRONG: " if column in row.wrong else "") + getattr(row, column) for column in _COLUMNS]
+    return f"| {' | '.join(map(_cell, (row.door, row.asked, *cells)))} |"
 
 
 def _cell(text: str) -> str:
