@@ -137,7 +137,8 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
 
 def _cells(run: Run) -> dict[str, str]:
     started = datetime.fromtimestamp(run.started / 1000).astimezone()
-    loss = run.metrics.get("val/kept_loss", run.metrics.get("val/loss"))
+    # Before it ends, a training has losses on the way alone.
+    loss = run.metrics.get("val/kept_loss", run.metrics.get("val/loss") if run.state == "finished" else None)
     commit = run.commit[:7] + ("*" if run.tags.get("git.dirty") == "true" else "")
     cells = {
         "started": f"{started:%y-%m-%d %H:%M}",

@@ -20,6 +20,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import atomic_file
 from stages.common.locks import locked_if_possible, try_lock
+from stages.common.plurals import counted, word
 from stages.running import git
 from stages.running.tracking import execution
 
@@ -62,7 +63,10 @@ def isolated(
     root = root.resolve()
     prune(root, log=log)
     if changed := git.do(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", fix=_FIX).splitlines():
-        log(f"this run is of the last commit: {len(changed)} changed or new file(s) in {root} are not part of it")
+        log(
+        files = f"{counted(len(changed), 'changed or new file')} in {root}"
+        log(f"this run is of the last commit: {files} {word(len(changed), 'is', 'are')} not part of it")
+        )
     with _new_folder(root) as folder:
         tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)

@@ -70,16 +70,21 @@ def _state(root: Path, folder: Path) -> Iterator[Row]:
     for name, what in _UNFINISHED.items():
         if (folder / name).exists():
             yield warning("git", f"a {what} is not finished", f"git {what} --continue, or git {what} --abort")
-    changed = git.ask(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines()
     commit = git.ask(root, "rev-parse", "--short", "HEAD")
+    if not git.ask(root, "symbolic-ref", "--quiet", "HEAD"):
+        found = f"at {commit}, on no branch, as after a dvc exp run that was stopped: a commit would be on none"
+        yield warning("git", found, "git checkout BRANCH; with -f, which drops the values of that experiment")
+        return
+    changed = git.ask(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock").splitlines()
     if changed:
         first = changed[0].split(maxsplit=1)[-1]
-        found = f"{len(changed)} changed or new file(s), which no run with other values sees: {first}"
+        found = f"{counted(len(changed), 'changed or new file')}, which no run with other values sees: {first}"
         yield warning("git", f"at {commit}; {found}" + (" and more" if changed[1:] else ""), "git add -A; git commit")
+    elif git.ask(root, "status", "--porcelain", "--", "dvc.lock"):
+        made = "dvc.lock alone has changed, by a run; git commit -am NAME makes it the baseline"
+        yield ok("git", f"at {commit}; {made}")
     else:
         yield ok("git", f"at {commit}, all committed")
-    if git.ask(root, "status", "--porcelain", "--", "dvc.lock"):
-        yield ok("git", "dvc.lock has results that are not committed; git commit -am NAME makes them the baseline")
 
 
 def identity(root: Path) -> Iterator[Row]:

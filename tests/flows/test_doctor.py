@@ -222,7 +222,27 @@ def test_a_merge_that_is_not_finished_and_files_that_are_not_committed(project: 
     merge, changed = found(repository.repository(project), "warning")
 
     assert merge == "git: a merge is not finished\n  to fix it: git merge --continue, or git merge --abort"
-    assert "2 changed or new file(s), which no run with other values sees: params.yaml and more" in changed
+    assert "2 changed or new files, which no run with other values sees: params.yaml and more" in changed
+
+
+def test_a_commit_on_no_branch_is_not_advised(project: Path) -> None:
+    """As `dvc exp run` leaves the folder when it is stopped: its values would be committed, and on no branch."""
+    subprocess.run(["git", "checkout", "--quiet", "--detach"], cwd=project, check=True)
+    (project / "params.yaml").write_text((project / "params.yaml").read_text() + "# a comment\n")
+
+    (told,) = found(repository.repository(project), "warning")
+
+    assert "on no branch, as after a dvc exp run that was stopped" in told
+    assert told.endswith("to fix it: git checkout BRANCH; with -f, which drops the values of that experiment")
+
+
+def test_a_lock_that_a_run_has_changed_is_told_in_the_row_of_git(project: Path) -> None:
+    (project / "dvc.lock").write_text("# of a run\n")
+
+    (told,) = found(repository.repository(project), "ok")
+
+    assert "dvc.lock alone has changed, by a run" in told
+    assert "all committed" not in told
 
 
 def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_it_has_the_commit_and_the_values_asked_for_and_shares_the_cache(project
         inside.env = project.env
         # zeta does not read what was changed: the user's result comes from the shared cache.
         assert "is cached - skipping run" in inside.dvc("repro", "zeta")
-    assert said == [f"this run is of the last commit: 1 changed or new file(s) in {project.root} are not part of it"]
+    assert said == [f"this run is of the last commit: 1 changed or new file in {project.root} is not part of it"]
     project.git("checkout", "stage.py")
     assert project.git("status", "--porcelain", "--ignored") == before
 

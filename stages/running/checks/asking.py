@@ -79,16 +79,21 @@ def ask(
                 asked.remove(line.strip())
                 if not asked:
                     return
-            with contextlib.suppress(ValidationError):
-                yield (row := Row.model_validate_json(line))
-                if row.state == "problem" and after_problem is not None:
-                    deadline = min(deadline, time.monotonic() + after_problem)
+            if not line.startswith("{"):
+                continue  # the name of a stage, or what a library says
+            try:
+                row = Row.model_validate_json(line)
+            except ValidationError:
+                row = warning("checks", f"a row of a check cannot be read: {line.strip()[:200]}")
+            yield row
+            if row.state == "problem" and after_problem is not None:
+                deadline = min(deadline, time.monotonic() + after_problem)
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Rows in the order in which the stages run."""
     order = list(Params.model_fields)
-    names = {"dataset": "download", "tokenizer": "download", "weights": "download"}
+    names = {"dataset": "download", "tokenizer": "download", "weights": "download", "checks": "download"}
     return sorted(rows, key=lambda row: order.index(names.get(row.name, row.name.split()[0])))
 
 
