@@ -63,10 +63,8 @@ def isolated(
     root = root.resolve()
     prune(root, log=log)
     if changed := git.do(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", fix=_FIX).splitlines():
-        log(
         files = f"{counted(len(changed), 'changed or new file')} in {root}"
         log(f"this run is of the last commit: {files} {word(len(changed), 'is', 'are')} not part of it")
-        )
     with _new_folder(root) as folder:
         tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
