@@ -9,7 +9,7 @@ import signal
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from flows import prefect_server, profiles, servers
 from stages.params import reading
 from tests import flow_project
-from tests.flow_project import Project, gone
+from tests.flow_project import Project, gone, wait_until
 from tests.flows.test_form import CHANGED, POSTED
 from tests.prefect_api import request
 
@@ -72,11 +72,6 @@ def project(template: Project, tmp_path: Path, server: str) -> Project:
         "PIPELINE_GPU_LOCKS": str(tmp_path / "locks"),
     }
     return made
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds: runs of a server, a worker and a flow take minutes on a busy machine."""
-    flow_project.wait_until(condition, 400)
 
 
 def deploy(project: Project, **variables: str) -> str:
