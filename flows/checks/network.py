@@ -13,7 +13,7 @@ from stages.running.checks.asking import CHECKED, ask, in_order
 from stages.running.checks.row import Row, ok, warning
 from stages.running.proxies import with_socks, without_user
 
-#: The longest time for the checks of the stages. Servers have 3 seconds each; the rest is for a busy machine.
+#: The longest time for the checks of the stages, in seconds: longer than a run waits for them.
 _SECONDS = 30.0
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
