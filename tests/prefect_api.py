@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-#: For how many seconds a busy server is asked again.
+#: For how many seconds a busy server is waited for, and asked again.
 _PATIENCE = 300
 
 
@@ -32,7 +32,7 @@ def request(address: str, path: str, body: Any = None, *, method: str = "") -> A
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
+            with urllib.request.urlopen(asked, timeout=_PATIENCE) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             if error.code != 503 or time.monotonic() > deadline:

@@ -171,3 +171,15 @@ def test_an_example_of_the_summary_is_shown_as_text():
 )
 def test_sizes_for_people(count, shown):
     assert console.size(count) == shown
+
+
+def test_a_bar_that_no_terminal_shows_counts_for_who_reads_its_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(progress_file.VARIABLE, str(tmp_path / "progress"))
+    monkeypatch.setattr(progress_file, "_told", progress_file.Progress({}, []))
+    with console.progress(total=4, unit="step", what="finetune") as bar:
+        for step in (1, 2, 4):
+            bar.update(step - bar.n)  # as the training does
+        assert bar.n == 4
+    assert progress_file.read(tmp_path / "progress").works["finetune"] == (4, 4, "step")
