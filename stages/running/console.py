@@ -66,7 +66,7 @@ def progress(*, total: int, unit: str, what: str, done: int = 0) -> tqdm[Any]:
 class _Bar(_Tqdm):
     """A bar that also tells the flow how far it is (`stages.running.progress_file`).
 
-    Where no terminal shows it, tqdm counts nothing.
+    Where no terminal shows it, tqdm does not count: callers read ``n`` all the same.
     """
 
     def __init__(self, *, total: int, done: int, unit: str, what: str) -> None:
@@ -82,6 +82,8 @@ class _Bar(_Tqdm):
         """Count further units."""
         self._work = self._work._replace(done=self._work.done + int(n or 0))
         self._tell()
+        if self.disable:
+            self.n += n or 0
         shown: bool | None = super().update(n)
         return shown
 

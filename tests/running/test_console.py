@@ -31,6 +31,11 @@ def test_a_bar_tells_the_flow_how_far_it_is_where_no_terminal_shows_it(
         assert progress_file.read(file).works == {"generate, base model": (2, 10, "row")}
         bar.update(8)
     assert progress_file.read(file).works == {"generate, base model": (10, 10, "row")}
+    with console.progress(total=3, unit="step", what="finetune") as bar:
+        for step in (0, 1, 2, 3):  # as a training tells its steps
+            bar.update(step - bar.n)
+            assert progress_file.read(file).works["finetune"].done <= step
+    assert progress_file.read(file).works["finetune"] == (3, 3, "step")
     progress_file.tell_gpus(["GPU-a"])
     assert progress_file.read(file).gpus == ["GPU-a"]
     monkeypatch.setenv(progress_file.VARIABLE, str(tmp_path / "none" / "progress.json"))

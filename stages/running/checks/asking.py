@@ -36,6 +36,8 @@ CHECKED = ("judge", "download", "finetune", "generate")
 SECONDS = 8.0
 _START_SECONDS = 60.0
 _READY = "ready"
+#: One thread prints at a time: `print` writes a line and its end apart, and half of another may come between.
+_printing = threading.Lock()
 
 
 def ask(
@@ -131,7 +133,7 @@ def main() -> None:
     params = whole.check(json.load(sys.stdin))
     # One after the other: of two threads that import, one may meet a library's module before it is complete.
     checks = [(stage, _loaded(stage, params)) for stage in sys.argv[1:]]
-    print(_READY, flush=True)
+    _print(_READY)
     threads = [threading.Thread(target=_check, args=(*check, params)) for check in checks]
     for thread in threads:
         thread.start()
@@ -163,8 +165,13 @@ def _loaded(stage: str, params: Params) -> Callable[[Params], Iterator[Row]]:
 
 def _check(stage: str, rows: Callable[[Params], Iterator[Row]], params: Params) -> None:
     for row in guarded(stage, lambda: rows(params)):
-        print(row.model_dump_json(), flush=True)
-    print(stage, flush=True)
+        _print(row.model_dump_json())
+    _print(stage)
+
+
+def _print(line: str) -> None:
+    with _printing:
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
-from stages.running.checks.asking import ask, in_order
-from stages.running.checks.row import ok
+from stages.running.checks.asking import CHECKED, ask, in_order
+from stages.running.checks.row import Row, ok
 from tests import small_pipeline
 from tests.root import ROOT
 
@@ -64,3 +67,30 @@ def test_rows_come_in_the_order_of_the_stages():
         "generate memory",
         "judge self-test",
     ]
+
+
+#: Four checks with many rows, all at once.
+_AT_ONCE = """
+import threading
+from stages.running.checks import asking
+from stages.running.checks.row import ok
+
+def check(stage):
+    asking._check(stage, lambda _: iter([ok(stage, "x" * 100)] * 200), None)
+
+threads = [threading.Thread(target=check, args=(stage,)) for stage in asking.CHECKED]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_no_row_is_lost_where_several_checks_print_at_once():
+    # Unbuffered, as where PYTHONUNBUFFERED is set: a line and its end are written apart.
+    done = subprocess.run([sys.executable, "-u", "-c", _AT_ONCE], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    lines = done.stdout.splitlines()
+    assert sorted(line for line in lines if line in CHECKED) == sorted(CHECKED)
+    found = [Row.model_validate_json(line) for line in lines if line not in CHECKED]
+    assert Counter(row.name for row in found) == dict.fromkeys(CHECKED, 200)
