@@ -14,6 +14,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
 from flows.outcome import OUTCOME, quieten, server_address
@@ -22,6 +24,7 @@ from flows.pipeline import pipeline
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
+from stages.running.tracking import store
 
 _FIX = (
     "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
@@ -41,15 +44,45 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     quieten()
     OUTCOME.without_prefect = _end_without_prefect
+    _load_beside_server()
     try:
         state = pipeline(asked.profile, Overrides(**asked.overrides), asked.force, return_state=True)
     except Exception as error:
         if OUTCOME.state is None:
-            raise ServiceUnavailable(f"Prefect: the flow cannot begin: {_first_line(error)}", _FIX) from error
+            raise _cannot_begin(error) from error
         state = OUTCOME.state  # what came after the flow's own work cannot change it
         told = f"Prefect: its pages do not show how this run ended: {_first_line(error)}"
         print(printable(told), file=sys.stderr, flush=True)
     _tell(state)
+
+
+def _load_beside_server() -> None:
+    """Import MLflow, which the flow needs, while Prefect's temporary server starts: each takes some seconds.
+
+    Raises:
+        ServiceUnavailable: the server does not start.
+    """
+    if PREFECT_API_URL.value():
+        return
+    failed: list[Exception] = []
+
+    def start() -> None:
+        try:
+            SubprocessASGIServer().start()
+        except Exception as error:
+            failed.append(error)
+
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    with contextlib.suppress(Exception):  # tracking says it, when it is used
+        store.load()
+    starting.join()
+    if failed:
+        raise _cannot_begin(failed[0]) from failed[0]
+
+
+def _cannot_begin(error: Exception) -> ServiceUnavailable:
+    return ServiceUnavailable(f"Prefect: the flow cannot begin: {_first_line(error)}", _FIX)
 
 
 def _tell(state: State[Any]) -> None:
