@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,16 +58,63 @@ def left_files(clone: Clone) -> list[str]:
     return [f"{path.relative_to(clone.root)} is left" for path in sorted(found)]
 
 
-def tracked(root: Path) -> list[Any]:
-    """The MLflow runs of a folder, in the order of their beginnings."""
+def left_locks(root: Path, gpu_locks: Path) -> list[str]:
+    """A line for each lock that is held, and each entry and folder of a lock that is left, with no process at work.
+
+    Args:
+        root: folder of the project.
+        gpu_locks: folder of the locks of GPUs.
+    """
+    found = [f"{path} is locked" for path in _lock_files(root, gpu_locks) if _is_held(path)]
+    with contextlib.suppress(FileNotFoundError):
+        told = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+        found += [f".dvc/tmp/rwlock: {kind} {path}" for kind, paths in told.items() for path in paths]
+    kept = [root / ".git" / "index.lock", root / ".git" / "HEAD.lock"]
+    for pattern in (
+        ".cache/workspaces/run-*",
+        ".dvc/tmp/exps/tmp*",
+        ".dvc/tmp/exps/standalone/tmp*",
+        ".git/worktrees/*",
+    ):
+        kept += sorted(root.glob(pattern))
+    return found + [f"{path.relative_to(root)} is left" for path in kept if path.exists()]
+
+
+def _lock_files(root: Path, gpu_locks: Path) -> Iterator[Path]:
+    """Files that a process locks while it works."""
+    yield root / ".dvc" / "tmp" / "lock"
+    yield root / ".dvc" / "tmp" / "rwlock.lock"
+    yield from sorted((root / ".dvc" / "tmp" / "exps").glob("*.lock"))
+    yield root / ".cache" / "in-place.lock"
+    yield from sorted(path for path in gpu_locks.rglob("*") if path.is_file())
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process has locked a file, in either of the ways of the kernel."""
+    for lock in (fcntl.flock, fcntl.lockf):
+        try:
+            with open(path, "r+b") as stream:
+                lock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+    return False
+
+
+def tracked(root: Path, *, deleted: bool = False) -> list[Any]:
+    """The MLflow runs of a folder, in the order of their beginnings; ``deleted``: those that its tables leave out."""
     if not (root / "mlflow.db").exists():
         return []
     store.load()
     from mlflow import MlflowClient
+    from mlflow.entities import ViewType
 
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     ids = [one.experiment_id for one in client.search_experiments()]
-    return sorted(client.search_runs(ids, max_results=1000), key=lambda run: run.info.start_time)
+    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    found = client.search_runs(ids, run_view_type=view, max_results=1000)
+    return sorted(found, key=lambda run: run.info.start_time)
 
 
 def wrong_runs(runs: Sequence[Any], truth: Truth) -> list[str]:

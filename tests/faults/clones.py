@@ -179,11 +179,13 @@ class Clone:
         root: the folder.
         prefect: address of the API of a Prefect server for its flows; "" lets each flow start a server of its own.
         lives: what its doors did.
+        variables: further environment variables of its processes.
     """
 
     root: Path
     prefect: str = ""
     lives: list[Life] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -206,6 +208,7 @@ class Clone:
             "DO_NOT_TRACK": "true",
             MARK: str(self.root),
             **({"PREFECT_API_URL": self.prefect} if self.prefect else {}),
+            **self.variables,
         }
 
     def start(self, *command: str, door: str = "", **variables: str) -> Life:
@@ -281,10 +284,14 @@ class Templates:
 
     Args:
         folder: an empty folder, which the caller removes.
+        values: values over those of `small_pipeline.SMALL`.
+        rows: rows of the dataset.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, values: Mapping[str, Any] = VALUES, rows: int = ROWS) -> None:
         self._folder = folder
+        self._values = dict(values)
+        self._rows = rows
         self._count = 0
         self._servers = contextlib.ExitStack()
 
@@ -320,10 +327,10 @@ class Templates:
         clone = Clone(self._folder / "fresh" / "repository")
         clone.root.mkdir(parents=True)
         _copy_tree(clone.root)
-        rows = json.dumps(small_pipeline.rows(ROWS))
+        rows = json.dumps(small_pipeline.rows(self._rows))
         (clone.root / "assets" / "data" / "instructions.json").write_text(rows)
         clone.edit(small_pipeline.SMALL)
-        clone.edit(VALUES)
+        clone.edit(self._values)
         _environment(clone.root / ".venv")
         clone.git("init", "-q", "-b", "main")
         # DVC's import of the smaller dataset is part of the commit.

@@ -194,13 +194,14 @@ def _runs(where: str, most: int | None) -> list[Run]:
             max_results=_PAGE if most is None else min(_PAGE, most + 1),
             page_token=token,
         )
-        found += map(_run, page)
+        found += map(run_of, page)
         if not (token := page.token):
             break
     return found
 
 
-def _run(found: Any) -> Run:
+def run_of(found: Any) -> Run:
+    """A run of MLflow's client as a row of the list."""
     tags = dict(found.data.tags)
     return Run(
         name=str(found.info.run_name or found.info.run_id),
