@@ -54,7 +54,7 @@ def main() -> None:
     found = tracker.listed(root, None if asked.all else asked.n)
     changed = Differences(root)
     if asked.json:
-        print(json.dumps(as_json(found, changed), indent=2))
+        print(printable(json.dumps(as_json(found, changed), indent=2)))
         return
     for note in found.notes:
         print(printable(f"runs: {note}"), file=sys.stderr, flush=True)

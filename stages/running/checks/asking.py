@@ -25,6 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.whole import Params
 from stages.running import proxies, streams
@@ -175,7 +176,7 @@ def _check(stage: str, rows: Callable[[Params], Iterator[Row]], params: Params) 
 
 def _print(line: str) -> None:
     with _printing:
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 if __name__ == "__main__":
