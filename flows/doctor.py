@@ -21,6 +21,7 @@ from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.running.checks.row import Row, exit_code, guarded
+from stages.running.console import fitted
 
 Check = Callable[[], Iterator[Row]]
 
@@ -59,8 +60,9 @@ def table(rows: Sequence[Row]) -> str:
     width = max(len(row.name) for row in rows)
     lines = []
     for row in rows:
-        found = row.found.replace("\n", "\n" + " " * (width + 11))
-        lines.append(f"{row.state:<8} {row.name:<{width}}  {found}")
+        first, *more = row.found.split("\n")
+        lines.append(fitted(f"{row.state:<8} {row.name:<{width}}  {first}", width + 11))
+        lines += [" " * (width + 11) + line for line in more]
         if row.fix:
             lines.append(f"{'':<8} {'':<{width}}  to fix it: {row.fix}")
     counts = [

@@ -52,4 +52,6 @@ class _Once(logging.Filter):
                 return False  # Prefect's worker has yet to set the state of a run that was cancelled
             if state not in ("Completed", "Cached"):
                 record.msg, record.args = f"{_FINISHED}{state}", ()
+            if state == "Cancelled":  # by a person: of a task Prefect says so as of an error
+                record.levelno, record.levelname = logging.INFO, "INFO"
         return not text.startswith(_REPETITIONS)

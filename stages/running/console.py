@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 else:
     _Tqdm = tqdm  # whose class takes no type at run time
 
+#: The longest line of a table or list, in characters.
+WIDTH = 120
 #: A forecast waits for this many units for each one worked on at a time, and for this many seconds.
 UNITS_BEFORE = 5
 SECONDS_BEFORE = 2.0
@@ -161,6 +164,15 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def fitted(line: str, indent: int) -> str:
+    """A line, broken where it is longer than `WIDTH`; what follows a break is indented. No word and no path is broken.
+
+    >>> fitted("ab " * 50, 2).splitlines()[1][:4]
+    '  ab'
+    """
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False)
 
 
 def size(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from flows import prefect_server, profiles, servers
+from flows import log_lines, prefect_server, profiles, servers
 from stages.common.errors import ConfigError
 from tests import flow_project
 from tests.flow_project import Project
@@ -39,6 +40,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def ask(server: str, path: str, **query: Any) -> Any:
     return request(server, path, query or None)
+
+
+@pytest.mark.parametrize(("state", "level"), [("Cancelled('stopped')", "INFO"), ("Failed('row 3')", "ERROR")])
+def test_a_stop_is_no_error_in_the_log(state: str, level: str) -> None:
+    logger = logging.getLogger("prefect.task_runs")
+    before = logger.filters[:]
+    log_lines.tell_once(by_command=False)
+    record = logging.LogRecord(logger.name, logging.ERROR, "", 0, f"Finished in state {state}", (), None)
+    assert logger.filter(record)
+    logger.filters[:] = before
+    assert (record.levelname, record.getMessage()) == (level, f"Finished in state {state.partition('(')[0]}")
 
 
 def test_the_locked_versions_start_a_server(server: str) -> None:

@@ -19,7 +19,7 @@ from stages.running.checks import plan
 from stages.running.checks.asking import ask, in_order
 from stages.running.checks.plan import Fate
 from stages.running.checks.row import NotReady, Row, guarded
-from stages.running.console import say
+from stages.running.console import fitted, say
 from stages.running.tracking import execution
 
 #: What becomes of a problem: the run does not begin, the problem is said, or nothing is looked at.
@@ -139,5 +139,7 @@ def _counted(fates: Mapping[str, Fate]) -> str:
 
 
 def _line(row: Row) -> str:
-    text = f"  {row}" if row.state == "ok" else f"  {row.state}: {row}"
-    return text.replace("\n", "\n  ")
+    # A fix stays on one line, to be copied.
+    told, *fix = str(row).split("\n")
+    head = "" if row.state == "ok" else f"{row.state}: "
+    return "\n  ".join([fitted(f"  {head}{told}", 4), *fix])
