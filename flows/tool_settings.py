@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from stages.running.proxies import set_aside_socks, spare_loopback
@@ -31,6 +32,8 @@ def set_defaults() -> None:
     os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # Of a folder that cannot be written, which flows.folder tells.
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     spare_loopback()
     set_aside_socks()
 

@@ -22,6 +22,7 @@ from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 from tests.flows.test_form import CHANGED, POSTED
 from tests.prefect_api import request
+from tests.quiet_server import QuietServer
 
 pytestmark = pytest.mark.slow
 
@@ -218,7 +219,7 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
 def receiver() -> Iterator[tuple[str, list[str]]]:
     """An address that takes messages, and the messages that have come."""
     told: list[str] = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("R", (_Receiver,), {"told": told})) as served:
+    with QuietServer(("127.0.0.1", 0), type("R", (_Receiver,), {"told": told})) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}/hook", told
         served.shutdown()

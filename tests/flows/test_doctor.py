@@ -26,6 +26,7 @@ from stages.running import gpu
 from stages.running.checks.row import Row, guarded
 from tests import clone, small_disks, small_pipeline
 from tests.fake_ollama import FakeOllama
+from tests.quiet_server import QuietServer
 from tests.root import ROOT
 from tests.running.tracking.made import made_by_an_older_mlflow
 
@@ -408,7 +409,7 @@ def test_the_server_of_make_ui_is_looked_at_and_what_is_missing_there_is_told(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Prefect)
+    server = QuietServer(("127.0.0.1", 0), _Prefect)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     with servers_file.kept(address, None):

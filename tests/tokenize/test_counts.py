@@ -20,7 +20,7 @@ def test_counts_by_hand():
         rows=2, tokens=9, prompt_tokens=5, longest=9, over_context=["is cut", "is dropped"], dropped=["is dropped"]
     )
     assert describe(found) == (
-        "2 rows, 9 tokens, the longest 9; 2 longer than tokenize.context_length; 1 dropped, their prompts alone fill it"
+        "2 rows, 9 tokens, the longest 9; 2 longer than tokenize.context_length; 1 dropped, its prompt alone fills it"
     )
 
 

@@ -122,7 +122,9 @@ def prepare() -> None:
         return
     try:
         if not database.is_finished(path):
-            doing = "bringing MLflow's database up to date" if path.exists() else "making MLflow's database"
+            doing = (
+                "bringing MLflow's database up to date" if database.state(path) == "old" else "making MLflow's database"
+            )
             say(f"{doing}, {path}: it takes some seconds, once")
             load()
             database.prepare(path)

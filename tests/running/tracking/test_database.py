@@ -197,7 +197,7 @@ def test_the_pages_find_the_database_ready(folder: Path, capsys: pytest.CaptureF
     tracker.prepare()
     assert database.is_finished(folder / "mlflow.db")
     made, aside = capsys.readouterr().out.splitlines()
-    assert made == f"making MLflow's database {folder}/mlflow.db: it takes some seconds, once"
+    assert made == f"making MLflow's database, {folder}/mlflow.db: it takes some seconds, once"
     assert "left half made" in aside
     tracker.prepare()
     assert capsys.readouterr().out == ""

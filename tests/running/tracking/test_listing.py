@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from stages.common.results.judge import VERDICTS
 from stages.running.tracking import execution, listing, tracker
 from stages.running.tracking.execution import Execution
+from tests.quiet_server import QuietServer
 from tests.running.tracking import made
 
 
@@ -80,7 +81,7 @@ def test_the_best_run_is_of_this_judge_and_has_other_results(project: Path, clie
 @pytest.fixture
 def refusing() -> Iterator[str]:
     """The address of a server that is no MLflow."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server = QuietServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://me:secret@127.0.0.1:{server.server_address[1]}"
     server.shutdown()
