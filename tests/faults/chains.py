@@ -43,8 +43,8 @@ class Chain:
     draw: random.Random
     keys: dict[str, str] = field(default_factory=dict)
 
-    def life(self) -> tuple[str, str]:
-        """Start a door and kill it; the door, and what was seen.
+    def life(self) -> tuple[str, str, bool]:
+        """Start a door and kill it; the door, what was seen, and whether it still ran when it was to be killed.
 
         Raises:
             Wrong: a training began from scratch though there was a checkpoint, or a process outlives the kill.
@@ -67,7 +67,7 @@ class Chain:
         expect(not found, "; ".join(found))
         where = "in its start" if moment == "start" else f"in {moment}"
         what = f"{killed or 'nothing to kill'}, {wait:.1f} s {where}"
-        return door, f"{what}; {self.went_on(life, before)}"
+        return door, f"{what}; {self.went_on(life, before)}", bool(killed)
 
     def went_on(self, life: Life, before: dict[str, int]) -> str:
         """What became of the training in a life.
@@ -122,13 +122,16 @@ def run(bench: Bench, kills: int) -> Iterator[Row]:
         with ended(bench.templates.fresh()) as clone:
             lives = Chain(clone, draw)
             for _ in range(min(LENGTH, kills - number)):
-                number += 1
-                name = f"kill {number} (chain {chain})"
+                name = f"kill {number + 1} (chain {chain})"
                 try:
-                    door, seen = lives.life()
+                    door, seen, killed = lives.life()
                 except Wrong as what:
+                    number += 1
                     yield Row(name, "a training, a record", clone.lives[-1].door, str(what), FAIL)
                     break
+                if not killed:
+                    break  # the run came to its end: what it has made is compared
+                number += 1
                 yield Row(name, "a training, a record", door, seen, OK)
             yield _end(bench, clone, f"end of chain {chain}", draw)
 
