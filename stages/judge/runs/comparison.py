@@ -49,6 +49,9 @@ class Comparison(Metrics):
         wins: rows on which B is better.
         ties: rows on which both have the same score.
         losses: rows on which A is better.
+        right_of: rows of which the judge says in both whether the answer is right; None where it never does.
+        right_a: right answers of A among these.
+        right_b: right answers of B among these.
     """
 
     n: int
@@ -69,6 +72,9 @@ class Comparison(Metrics):
     wins: int
     ties: int
     losses: int
+    right_of: int | None = None
+    right_a: int | None = None
+    right_b: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -99,6 +105,7 @@ def compare(
     in_both = [(of_a[verdict.id], verdict) for verdict in b if verdict.id in of_a]
     another = {y.id for x, y in in_both if x.cluster and y.cluster and x.cluster != y.cluster}
     pairs = [(x, y) for x, y in in_both if y.id not in another]
+    known = [(x.right, y.right) for x, y in pairs if x.right is not None and y.right is not None]
     scored = [(x.score, y.score, cluster_of(y)) for x, y in pairs if x.score is not None and y.score is not None]
     first = np.array([pair[0] for pair in scored], dtype=np.float64)
     second = np.array([pair[1] for pair in scored], dtype=np.float64)
@@ -129,6 +136,9 @@ def compare(
         wins=int((differences > EQUAL).sum()),
         ties=int((np.abs(differences) <= EQUAL).sum()),
         losses=int((differences < -EQUAL).sum()),
+        right_of=len(known) or None,
+        right_a=sum(right for right, _ in known) if known else None,
+        right_b=sum(right for _, right in known) if known else None,
     )
 
 
