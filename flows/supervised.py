@@ -14,10 +14,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL
 
-from flows import command_line
+from flows import command_line, log_lines, prefect_server, temporary_server
 from flows.outcome import OUTCOME, quieten, server_address
 from flows.overrides import Overrides
 from flows.pipeline import pipeline
@@ -25,6 +23,9 @@ from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
 from stages.running.tracking import store
+
+#: Seconds that a temporary server may take to start, on a small, busy machine too.
+_START_SECONDS = 120.0
 
 _FIX = (
     "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
@@ -43,6 +44,8 @@ def main() -> None:
     # Prefect takes SIGTERM while the flow runs, ends the flow, and then sends it once more to the handler before.
     signal.signal(signal.SIGTERM, _stop)
     quieten()
+    if not temporary_server.has_pages(server_address()):
+        log_lines.without_pages()
     OUTCOME.without_prefect = _end_without_prefect
     _load_beside_server()
     try:
@@ -57,28 +60,17 @@ def main() -> None:
 
 
 def _load_beside_server() -> None:
-    """Import MLflow, which the flow needs, while Prefect's temporary server starts: each takes some seconds.
+    """Import MLflow, which the flow needs, while a temporary server starts: each takes some seconds.
 
     Raises:
         ServiceUnavailable: the server does not start.
     """
-    if PREFECT_API_URL.value():
-        return
-    failed: list[Exception] = []
-
-    def start() -> None:
-        try:
-            SubprocessASGIServer().start()
-        except Exception as error:
-            failed.append(error)
-
-    starting = threading.Thread(target=start, daemon=True)
-    starting.start()
     with contextlib.suppress(Exception):  # tracking says it, when it is used
         store.load()
-    starting.join()
-    if failed:
-        raise _cannot_begin(failed[0]) from failed[0]
+    try:
+        prefect_server.wait(server_address(), _START_SECONDS)
+    except OSError as error:
+        raise _cannot_begin(error) from error
 
 
 def _cannot_begin(error: Exception) -> ServiceUnavailable:
