@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import psutil
+
 from flows import (
     ahead,
     command_line,
@@ -27,7 +29,7 @@ from flows import (
     workspace,
 )
 from stages.common.printable import printable
-from stages.running import misrecorded, summary
+from stages.running import misrecorded, signals, summary
 from stages.running.checks import preflight
 
 DESCRIPTION = """
@@ -39,6 +41,7 @@ With --profile or --set the run works in a copy of the last commit, and the proj
 def main() -> None:
     """Run the flow if there is anything to do, and print the results."""
     asked = command_line.parse("python -m flows.run", DESCRIPTION)
+    _end_with_make()
     root = Path.cwd()
     folder.check(root, copied=not asked.in_place)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
@@ -56,6 +59,13 @@ def main() -> None:
         print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     with _prefect_server() as server:
         sys.exit(_supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server))
+
+
+def _end_with_make() -> None:
+    """End as by SIGTERM when the make that has started this process is killed: make then passes nothing on."""
+    above = psutil.Process().parent()
+    if "MAKELEVEL" in os.environ and above is not None and above.name() in ("make", "gmake"):
+        signals.end_with_parent(above.pid)
 
 
 def _prefect_server() -> contextlib.AbstractContextManager[temporary_server.Server]:
