@@ -32,7 +32,7 @@ def look(root: Path, asked: Request) -> bool:
         NotReady: something is missing, and the run is not to begin then.
         ConfigError: the values are wrong.
     """
-    with _files(root, in_place=asked.in_place) as tree:
+    with files_of(root, in_place=asked.in_place) as tree:
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
         fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
     if asked.preflight != "off":
@@ -68,7 +68,7 @@ def _print(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _files(root: Path, *, in_place: bool) -> Iterator[Path]:
+def files_of(root: Path, *, in_place: bool) -> Iterator[Path]:
     """The folder itself, or the files of its last commit, in which a run with other values works."""
     if in_place:
         yield root

@@ -57,8 +57,13 @@ def main() -> None:
     prefect_server.check()
     if address := servers_file.prefect_address():
         print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
+    sys.exit(supervised())
+
+
+def supervised() -> int:
+    """Run the flow that the command line asks for in a process of its own, and return its exit code."""
     with _prefect_server() as server:
-        sys.exit(_supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server))
+        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
 
 
 def _end_with_make() -> None:

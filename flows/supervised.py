@@ -1,6 +1,6 @@
-"""The flow in a process of its own, which `flows.run` starts and watches: a module apart, as it imports Prefect.
+"""A flow in a process of its own, which `flows.run` and `flows.seeds` start: a module apart, as it imports Prefect.
 
-`python -m flows.supervised` takes the options of `flows.run`, and ends when its standard input closes.
+`python -m flows.supervised` takes the options of both, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from flows import command_line, log_lines, prefect_server, temporary_server
 from flows.outcome import OUTCOME, quieten, server_address
 from flows.overrides import Overrides
 from flows.pipeline import pipeline
+from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
@@ -39,7 +40,8 @@ def main() -> None:
     Raises:
         ServiceUnavailable: Prefect failed before the flow had begun.
     """
-    asked = command_line.parse("python -m flows.supervised", "Run the flow under `python -m flows.run`.")
+    described = "Run a flow under `python -m flows.run` or `python -m flows.seeds`."
+    asked = command_line.parse("python -m flows.supervised", described, trainings="may be")
     _end_with_owner()
     # Prefect takes SIGTERM while the flow runs, ends the flow, and then sends it once more to the handler before.
     signal.signal(signal.SIGTERM, _stop)
@@ -49,7 +51,11 @@ def main() -> None:
     OUTCOME.without_prefect = _end_without_prefect
     _load_beside_server()
     try:
-        state = pipeline(asked.profile, Overrides(**asked.overrides), asked.force, return_state=True)
+        overrides = Overrides(**asked.overrides)
+        if asked.trainings:
+            state = seeds(asked.trainings, asked.profile, overrides, asked.force, return_state=True)
+        else:
+            state = pipeline(asked.profile, overrides, asked.force, return_state=True)
     except Exception as error:
         if OUTCOME.state is None:
             raise _cannot_begin(error) from error
