@@ -1,6 +1,7 @@
 # Needs git, make and Python 3.11, 3.12 or 3.13. `make help` lists what there is.
 PYTHON ?= python3
 PROFILE ?= quick
+N ?= 5
 VENV := .venv
 RUN := $(VENV)/bin/python
 # No telemetry of the tools that we start; flows/tool_settings.py sets the same for programs started by hand.
@@ -11,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ deploy: $(VENV)/installed  ## register both deployments with the Prefect server 
 
 runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit
 	@$(RUN) -m flows.runs
+
+seeds: $(VENV)/installed  ## train the last commit's recipe N times with different seeds: make seeds N=5
+	@$(RUN) -m flows.seeds $(N)
 
 dataset:          ## make assets/data/instructions.json from its tables
 	@$(PYTHON) -m assets.dataset.build

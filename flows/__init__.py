@@ -3,6 +3,7 @@
     run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
     pipeline        the flow; stage_task is a stage in it, stage_process runs that, dvc_cli and guard are below it
     folder          what is looked at before anything starts; ahead asks what the stages need
+    prefect_server  whether one answers; temporary_server starts that of one run
     outcome         how the flow ended, kept beside Prefect
     run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts
     log_lines       what Prefect's log leaves out

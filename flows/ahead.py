@@ -22,19 +22,22 @@ _OTHERWISE = "nothing was run; to run what can be run: preflight=warn, in the fo
 _FIX = "git status says what is wrong with the repository"
 
 
-def look(root: Path, asked: Request) -> None:
+def look(root: Path, asked: Request) -> bool:
     """Look at what the run of a command line needs, and print it.
+
+    Returns:
+        Whether any stage runs or takes its result from the cache, as far as the files tell.
 
     Raises:
         NotReady: something is missing, and the run is not to begin then.
         ConfigError: the values are wrong.
     """
-    if asked.preflight == "off":
-        return
-    with _files(root, in_place=asked.in_place) as tree:
+    with files_of(root, in_place=asked.in_place) as tree:
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
         fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
-    preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
+    if asked.preflight != "off":
+        preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
+    return set(fates.values()) != {"up to date"}
 
 
 def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:
@@ -65,7 +68,7 @@ def _print(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _files(root: Path, *, in_place: bool) -> Iterator[Path]:
+def files_of(root: Path, *, in_place: bool) -> Iterator[Path]:
     """The folder itself, or the files of its last commit, in which a run with other values works."""
     if in_place:
         yield root

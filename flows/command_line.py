@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
@@ -17,6 +17,8 @@ from stages.running import streams
 from stages.running.checks import preflight
 from stages.running.checks.preflight import Mode
 
+#: The fewest and the most trainings of one recipe in a run: one has no spread, and a typing error is no day's work.
+LEAST, MOST = 2, 50
 STOPPED = "stopped; run the same command again to go on"
 
 
@@ -29,25 +31,28 @@ class Request:
         overrides: values by dotted key.
         force: whether every stage is to run.
         preflight: what becomes of a problem that is found before the run.
+        trainings: how often the recipe is trained, each time with another seed; 0 for one run as params.yaml says.
     """
 
     profile: str
     overrides: dict[str, Any]
     force: bool
     preflight: Mode = "fail"
+    trainings: int = 0
 
     @property
     def in_place(self) -> bool:
         """Whether the run works in the project's folder, with params.yaml as it is."""
-        return self.profile == profiles.CURRENT and not self.overrides
+        return self.profile == profiles.CURRENT and not self.overrides and not self.trainings
 
 
-def parse(program: str, description: str) -> Request:
+def parse(program: str, description: str, *, trainings: Literal["none", "may be", "must be"] = "none") -> Request:
     """Read the command line of a run.
 
     Args:
         program: name of the program in its help.
         description: what the help says of it.
+        trainings: whether a number of trainings is given.
 
     Raises:
         ConfigError: a --set is not KEY=VALUE.
@@ -79,9 +84,24 @@ def parse(program: str, description: str) -> Request:
         help="what to do about a problem found before the run, such as a judge that does not answer: fail begins "
         "nothing (the default), warn says it and runs what can be run",
     )
+    if trainings != "none":
+        parser.add_argument(
+            "trainings",
+            type=_trainings,
+            metavar="N",
+            nargs=None if trainings == "must be" else "?",
+            help=f"trainings of the recipe, from {LEAST} to {MOST}, each with another finetune.seed",
+        )
     found = parser.parse_args()
     overrides = dict(map(profiles.parse_override, found.set))
-    return Request(found.profile, overrides, found.force, found.preflight or preflight.mode("fail"))
+    asked = found.preflight or preflight.mode("fail")
+    return Request(found.profile, overrides, found.force, asked, getattr(found, "trainings", None) or 0)
+
+
+def _trainings(text: str) -> int:
+    if not text.isdecimal() or not LEAST <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {LEAST} to {MOST}, found {text}")
+    return int(text)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -25,7 +25,9 @@ from prefect.workers.process import ProcessWorker
 from ruamel.yaml import YAML
 
 from flows import automations, folder, form, prefect_server, servers_file
+from flows.command_line import LEAST, MOST
 from flows.pipeline import NAME, Preflight, Profile
+from flows.seed_runs import USUAL
 from flows.tool_settings import search_path
 from stages.common import paths
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
@@ -36,7 +38,7 @@ from stages.running import git, streams
 from stages.running.devices import visible_devices
 
 _POOL = "local"
-_NIGHTLY, _EXPERIMENT = "nightly", "experiment"
+_NIGHTLY, _EXPERIMENT, _SEEDS = "nightly", "experiment", "seeds"
 _FILE = Path("prefect.yaml")
 
 
@@ -68,6 +70,8 @@ def main() -> None:
                 _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
             _set_schema(client, _NIGHTLY, form.nightly(modes))
             _set_schema(client, _EXPERIMENT, form.experiment(root, get_args(Profile), modes))
+            trainings = form.seeds(root, get_args(Profile), modes, least=LEAST, most=MOST, usual=USUAL)
+            _set_schema(client, _SEEDS, trainings)
             registered = automations.register(client, NAME)
             _tell(client, root, limits, registered)
     except PipelineError:
@@ -147,9 +151,12 @@ def _tell(client: SyncPrefectClient, root: Path, limits: dict[str, int], registe
 
 {NAME}/{_NIGHTLY}      the folder as it is, one run at a time; its schedule is {"on" if schedule.active else "off"}
 {NAME}/{_EXPERIMENT}   other values, in a folder of its own; {limits[_EXPERIMENT]} at a time
+{NAME}/{_SEEDS}        one recipe, trained several times; in the queue of {_EXPERIMENT}
 
 the form, for a run with other values:
     {page}
+the form, for several trainings of one recipe:
+    {prefect_server.page_of(os.environ["PREFECT_API_URL"], _read(client, _SEEDS).id)}
 a worker, which runs what is asked for:
     {run} worker start --pool {_POOL}
 a run of the folder now:

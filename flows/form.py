@@ -1,4 +1,6 @@
-"""The form of the deployment `experiment`: a field for each value of params.yaml, as JSON schema for Prefect's pages.
+"""The forms of the deployments `experiment` and `seeds`: a field for each value of params.yaml.
+
+They are JSON schemas for Prefect's pages.
 
 A field says what params.yaml says of the value, and the value that the last commit has. None has a default: what is
 left alone is not sent, and stays as it is. `flows.overrides` reads what the form sends.
@@ -96,7 +98,30 @@ def experiment(root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...
         profile_names: the profiles that are offered.
         modes: what a run may do where something that it needs is missing.
     """
-    fields = {
+    return _object(_of_a_run(root, profile_names, modes), title="Parameters")
+
+
+def seeds(
+    root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...], *, least: int, most: int, usual: int
+) -> Schema:
+    """The schema of the parameters of several trainings of one recipe.
+
+    Args:
+        root: folder of the project.
+        profile_names: the profiles that are offered.
+        modes: what a run may do where something that it needs is missing.
+        least: the fewest trainings.
+        most: the most trainings.
+        usual: the trainings where nobody says how many.
+    """
+    described = f"How often the recipe is trained. The seeds count up from finetune.seed. Left alone: {usual}."
+    number = {"title": "Trainings", "description": described, "type": "integer", "minimum": least, "maximum": most}
+    return _object({"trainings": number, **_of_a_run(root, profile_names, modes)}, title="Parameters")
+
+
+def _of_a_run(root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...]) -> dict[str, Schema]:
+    """The fields of a run with values of its own."""
+    return {
         "profile": {
             "title": "Profile",
             "description": "Values of a file in profiles/ put over params.yaml. Nothing chosen, or current: none.",
@@ -107,7 +132,6 @@ def experiment(root: Path, profile_names: tuple[str, ...], modes: tuple[str, ...
         "force": _force(),
         "preflight": _preflight(modes),
     }
-    return _object(fields, title="Parameters")
 
 
 def nightly(modes: tuple[str, ...]) -> Schema:

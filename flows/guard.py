@@ -38,7 +38,8 @@ def main(grace: float, command: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN: the command would inherit it.
         signal.signal(number, lambda *_: None)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # The command has the descriptors that the owner has passed on, such as a socket; no others can be inherited.
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)
     while child.poll() is None and not select.select([0], [], [], _POLL_SECONDS)[0]:
         pass
     for number, patience in ((signal.SIGINT, grace), *_FURTHER):

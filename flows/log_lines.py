@@ -13,6 +13,7 @@ from typing import Any
 _REPEATED = "told_by_the_command"
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _FINISHED = "Finished in state "
+_PAGE = "View at http"
 #: Beginnings of lines that tell what another line has told. Their words are those of Prefect 3.8; a test runs it.
 _REPETITIONS = (
     "Task run failed with ",
@@ -37,6 +38,11 @@ def tell_once(*, by_command: bool) -> None:
     for name in _LOGGERS:
         if not any(isinstance(one, _Once) for one in logging.getLogger(name).filters):
             logging.getLogger(name).addFilter(_Once())
+
+
+def without_pages() -> None:
+    """Let the log name no page of a run whose server ends with the run."""
+    logging.getLogger("prefect.flow_runs").addFilter(lambda record: not record.getMessage().startswith(_PAGE))
 
 
 def _is_not_repeated(record: logging.LogRecord) -> bool:

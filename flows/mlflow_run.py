@@ -35,7 +35,9 @@ class MlflowRun:
 
 
 @contextlib.contextmanager
-def mlflow_run(root: Path, tree: Path, tags: Mapping[str, str], begun: Begun) -> Iterator[MlflowRun]:
+def mlflow_run(
+    root: Path, tree: Path, tags: Mapping[str, str], begun: Begun, *, name: str = "", stays: bool = False
+) -> Iterator[MlflowRun]:
     """Open an MLflow run for the block, publish what the stages have left in ``tree``, and end the run.
 
     A run in which no stage but an import ran, and whose results MLflow has already, is set aside. After an error the
@@ -47,11 +49,13 @@ def mlflow_run(root: Path, tree: Path, tags: Mapping[str, str], begun: Begun) ->
         tree: folder that the stages run in.
         tags: tags of the run.
         begun: what the run began with; its values are the MLflow run's parameters.
+        name: name of the run; by default that of the Prefect run.
+        stays: whether it is kept also where MLflow has its results already.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
-    name, more = _of_prefect()
-    run_id = tracker.create_run(tree, name=name, tags={**tags, **more}, begun=begun)
+    of_prefect, more = of_prefect_run()
+    run_id = tracker.create_run(tree, name=name or of_prefect, tags={**tags, **more}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     run = MlflowRun(run_id, tracker.stage_variables(run_id))
     try:
@@ -70,11 +74,11 @@ def mlflow_run(root: Path, tree: Path, tags: Mapping[str, str], begun: Begun) ->
     finally:
         tracker.end(run_id, status)
         # In a copy of the repository the data is always imported.
-        if status == "FINISHED" and all(name.endswith(".dvc") for name in run.ran):
+        if status == "FINISHED" and not stays and all(stage.endswith(".dvc") for stage in run.ran):
             tracker.set_aside(tree, run_id)
 
 
-def _of_prefect() -> tuple[str, dict[str, str]]:
+def of_prefect_run() -> tuple[str, dict[str, str]]:
     """The name of Prefect's run, which the MLflow run gets too, and a tag that says whether a schedule has started it.
 
     A run that a person has started has no such tag.

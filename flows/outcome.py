@@ -13,7 +13,6 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled
 
@@ -74,13 +73,13 @@ def kept(work: Callable[[], State[Any]]) -> State[Any]:
 
 
 def server_answers() -> bool:
-    """Whether the Prefect server of this run answers: the configured one, or the temporary one."""
+    """Whether the Prefect server of this run answers."""
     return prefect_server.answers(server_address())
 
 
 def server_address() -> str:
     """The address of the API of this run's Prefect server."""
-    return str(PREFECT_API_URL.value() or SubprocessASGIServer().api_url)
+    return str(PREFECT_API_URL.value())
 
 
 def quieten() -> None:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
-from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, workspace
+from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order, up_to_date
 from flows.last_commit import with_last_commit
@@ -159,7 +159,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     """
     order, begun = stages_in_order(tree), Begun.of(tree)
     # The files of the comparison exist until the end of the MLflow run has published them.
-    with contextlib.ExitStack() as stack, mlflow_run(root, tree, _prefect_tags(), begun) as run:
+    with contextlib.ExitStack() as stack, mlflow_run(root, tree, prefect_tags(), begun) as run:
         run_page.link(tracker.page(run.id, servers_file.mlflow_address()))
         variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
         if isolated:
@@ -172,10 +172,10 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     return run_page.report(tree, done, compared, isolated=isolated)
 
 
-def _prefect_tags() -> dict[str, str]:
-    """Tags of the MLflow run that lead back to this Prefect run; its page has an address where a server is known."""
+def prefect_tags() -> dict[str, str]:
+    """Tags of the MLflow run that lead back to this Prefect run, and to its page if the server has one."""
     run = str(this_flow_run.id)
-    page = url_for("flow-run", obj_id=run) if PREFECT_API_URL.value() else None
+    page = url_for("flow-run", obj_id=run) if temporary_server.has_pages(PREFECT_API_URL.value()) else None
     return {"prefect.flow_run_id": run, **({"prefect.flow_run_url": page} if page else {})}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import tomllib
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from stages.common import secrecy
 from stages.common.errors import ServiceUnavailable
@@ -28,7 +30,7 @@ def check() -> None:
         ServiceUnavailable: it does not answer.
         ConfigError: the proxy between is of a kind that Prefect cannot use.
     """
-    if not (address := os.environ.get("PREFECT_API_URL")):
+    if not (address := configured()):
         return
     for name in _SECRETS:
         if os.environ.get(name):
@@ -46,6 +48,31 @@ def check() -> None:
             f"PREFECT_API_URL: the Prefect server at {address}{through} does not answer: {_why(error)}",
             f"start it (make ui), or unset PREFECT_API_URL to run without one{or_proxy}",
         ) from None
+
+
+def configured() -> str | None:
+    """The address of the API that Prefect is set to use: by PREFECT_API_URL, or by the profile in PREFECT_HOME."""
+    if address := os.environ.get("PREFECT_API_URL"):
+        return address
+    try:
+        profiles = tomllib.loads(Path(os.environ["PREFECT_HOME"], "profiles.toml").read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE") or profiles["active"]
+        return str(profiles["profiles"][active]["PREFECT_API_URL"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no such file, or none that says it
+
+
+def wait(address: str, seconds: float) -> None:
+    """Wait until the server that starts at an address answers; `flows.temporary_server` has its socket open already.
+
+    Args:
+        address: address of the API.
+        seconds: how long it may take.
+
+    Raises:
+        OSError: it has ended, or does not answer in time.
+    """
+    _ask(address, seconds)
 
 
 def answers(address: str) -> bool:
@@ -96,8 +123,8 @@ def page_of(address: str, deployment: object) -> str:
     return f"{address.removesuffix('/api')}/v2/deployments/deployment/{deployment}/run"
 
 
-def _ask(address: str) -> None:
+def _ask(address: str, seconds: float = _SECONDS) -> None:
     # urllib takes ALL_PROXY for no proxy of this address, as the HTTP libraries do.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies.mapping(address)))
-    with opener.open(f"{address}/health", timeout=_SECONDS):
+    with opener.open(f"{address}/health", timeout=seconds):
         pass

@@ -14,9 +14,22 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from flows import ahead, command_line, dvc_cli, folder, prefect_server, profiles, servers_file, waits, workspace
+import psutil
+
+from flows import (
+    ahead,
+    command_line,
+    dvc_cli,
+    folder,
+    prefect_server,
+    profiles,
+    servers_file,
+    temporary_server,
+    waits,
+    workspace,
+)
 from stages.common.printable import printable
-from stages.running import misrecorded, summary
+from stages.running import misrecorded, signals, summary
 from stages.running.checks import preflight
 
 DESCRIPTION = """
@@ -28,42 +41,62 @@ With --profile or --set the run works in a copy of the last commit, and the proj
 def main() -> None:
     """Run the flow if there is anything to do, and print the results."""
     asked = command_line.parse("python -m flows.run", DESCRIPTION)
+    _end_with_make()
     root = Path.cwd()
     folder.check(root, copied=not asked.in_place)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     if not asked.in_place:
         workspace.check_commit(root)
     misrecorded.look_back(root)
-    ahead.look(root, asked)
-    if asked.in_place and not asked.force and dvc_cli.up_to_date(root):
+    changed = ahead.look(root, asked)
+    # What the look has found to be unchanged, DVC itself is to see: it takes a second more.
+    if asked.in_place and not changed and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return
     waits.check()
     prefect_server.check()
     if address := servers_file.prefect_address():
         print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
-    sys.exit(_supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]]))
+    sys.exit(supervised())
 
 
-def _supervise(command: list[str]) -> int:
+def supervised() -> int:
+    """Run the flow that the command line asks for in a process of its own, and return its exit code."""
+    with _prefect_server() as server:
+        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
+
+
+def _end_with_make() -> None:
+    """End as by SIGTERM when the make that has started this process is killed: make then passes nothing on."""
+    above = psutil.Process().parent()
+    if "MAKELEVEL" in os.environ and above is not None and above.name() in ("make", "gmake"):
+        signals.end_with_parent(above.pid)
+
+
+def _prefect_server() -> contextlib.AbstractContextManager[temporary_server.Server]:
+    """The Prefect server of this run: the configured one, that of `make ui`, or else one that is started for it."""
+    there = prefect_server.configured() or servers_file.environment().get("PREFECT_API_URL")
+    if there is None:
+        return temporary_server.running()
+    return contextlib.nullcontext(temporary_server.Server({"PREFECT_API_URL": there}))
+
+
+def _supervise(command: list[str], server: temporary_server.Server) -> int:
     """Run the flow in a session of its own, and return its exit code.
 
-    Ctrl-C goes to every process of a terminal's session, so it would end Prefect's temporary server before the flow,
-    which would then wait for it in vain. Here it reaches this process alone, which passes a SIGTERM to the flow alone.
-    A pipe tells the flow if this process is killed.
+    Ctrl-C goes to every process of a terminal's session. Here it reaches this process alone, which passes a SIGTERM to
+    the flow alone. A pipe tells the flow if this process is killed.
     """
-    # The temporary server would print its own tracebacks among the lines of the run; the flow says what concerns it.
-    environment = {
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        **os.environ,
-        **servers_file.environment(),
-        preflight.VARIABLE: "off",
-    }
-    flow = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
+    environment = {**os.environ, **server.variables, preflight.VARIABLE: "off"}
+    flow = subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True, env=environment, pass_fds=server.lifelines
+    )
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        # A second signal kills the flow and the server that it has started.
-        flow.send_signal(signal.SIGTERM) if not stopping else os.killpg(flow.pid, signal.SIGKILL)
+        if not stopping:
+            flow.send_signal(signal.SIGTERM)
+        elif flow.returncode is None:  # a second signal kills the flow
+            os.killpg(flow.pid, signal.SIGKILL)
         stopping.append(True)
 
     stopping: list[bool] = []
@@ -71,7 +104,7 @@ def _supervise(command: list[str]) -> int:
         signal.signal(number, stop)
     code = flow.wait()
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(flow.pid, signal.SIGKILL)  # the temporary server, if the flow was killed
+        os.killpg(flow.pid, signal.SIGKILL)  # what the flow has started, if it was killed
     return code if code >= 0 else 128 - code
 
 

@@ -73,6 +73,11 @@ def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isola
     return results
 
 
+def report_text(text: str) -> None:
+    """Store results that are a text alone as an artifact of the Prefect run."""
+    _stored(lambda: create_markdown_artifact(fenced(text), key="pipeline", description="What the run did"))
+
+
 def report_broken(done: Sequence[StageResult], stage: str, how: str, message: str, retries: int = 0) -> None:
     """Store what each stage did until one broke the run off.
 

@@ -42,7 +42,7 @@ def kept(prefect: str, mlflow: str | None) -> Iterator[None]:
 
 def prefect_address() -> str | None:
     """The address of the Prefect server of `make ui`; None where another is configured, or none answers."""
-    if os.environ.get("PREFECT_API_URL"):
+    if prefect_server.configured():
         return None
     address = _read().get("prefect")
     return address if address and prefect_server.answers(f"{address}/api") else None

@@ -96,9 +96,17 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
 
 
 def run_in_order(
-    order: Sequence[str], tree: Path, *, force: bool, variables: dict[str, str], begun: Begun
+    order: Sequence[str], tree: Path, *, force: bool, variables: dict[str, str], begun: Begun, label: str = ""
 ) -> Iterator[StageResult]:
     """Run the stages one after the other; arguments as in `bring_up_to_date`.
+
+    Args:
+        order: names of the stages.
+        tree: folder of dvc.yaml.
+        force: whether to run them even if nothing has changed.
+        variables: environment variables for the stages.
+        begun: what the run began with.
+        label: what the names of the tasks begin with, where one flow runs the stages several times.
 
     Yields:
         What each did, when it has ended.
@@ -107,7 +115,9 @@ def run_in_order(
         StageFailed: a stage has failed; the later ones were not run.
         Stopped: the run was stopped while a stage was at work.
     """
-    one = bring_up_to_date.with_options(retry_delay_seconds=exponential_backoff(waits.first_retry()))
+    one = bring_up_to_date.with_options(
+        retry_delay_seconds=exponential_backoff(waits.first_retry()), task_run_name=f"{label}{{stage}}"
+    )
     for stage in order:
         # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
         state = one(stage, str(tree), force, variables, begun, return_state=True)

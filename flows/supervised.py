@@ -1,6 +1,6 @@
-"""The flow in a process of its own, which `flows.run` starts and watches: a module apart, as it imports Prefect.
+"""A flow in a process of its own, which `flows.run` and `flows.seeds` start: a module apart, as it imports Prefect.
 
-`python -m flows.supervised` takes the options of `flows.run`, and ends when its standard input closes.
+`python -m flows.supervised` takes the options of both, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL
 
-from flows import command_line
+from flows import command_line, log_lines, prefect_server, temporary_server
 from flows.outcome import OUTCOME, quieten, server_address
 from flows.overrides import Overrides
 from flows.pipeline import pipeline
+from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
 from stages.running.tracking import store
+
+#: Seconds that a temporary server may take to start, on a small, busy machine too.
+_START_SECONDS = 120.0
 
 _FIX = (
     "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
@@ -38,15 +40,22 @@ def main() -> None:
     Raises:
         ServiceUnavailable: Prefect failed before the flow had begun.
     """
-    asked = command_line.parse("python -m flows.supervised", "Run the flow under `python -m flows.run`.")
+    described = "Run a flow under `python -m flows.run` or `python -m flows.seeds`."
+    asked = command_line.parse("python -m flows.supervised", described, trainings="may be")
     _end_with_owner()
     # Prefect takes SIGTERM while the flow runs, ends the flow, and then sends it once more to the handler before.
     signal.signal(signal.SIGTERM, _stop)
     quieten()
+    if not temporary_server.has_pages(server_address()):
+        log_lines.without_pages()
     OUTCOME.without_prefect = _end_without_prefect
     _load_beside_server()
     try:
-        state = pipeline(asked.profile, Overrides(**asked.overrides), asked.force, return_state=True)
+        overrides = Overrides(**asked.overrides)
+        if asked.trainings:
+            state = seeds(asked.trainings, asked.profile, overrides, asked.force, return_state=True)
+        else:
+            state = pipeline(asked.profile, overrides, asked.force, return_state=True)
     except Exception as error:
         if OUTCOME.state is None:
             raise _cannot_begin(error) from error
@@ -57,28 +66,17 @@ def main() -> None:
 
 
 def _load_beside_server() -> None:
-    """Import MLflow, which the flow needs, while Prefect's temporary server starts: each takes some seconds.
+    """Import MLflow, which the flow needs, while a temporary server starts: each takes some seconds.
 
     Raises:
         ServiceUnavailable: the server does not start.
     """
-    if PREFECT_API_URL.value():
-        return
-    failed: list[Exception] = []
-
-    def start() -> None:
-        try:
-            SubprocessASGIServer().start()
-        except Exception as error:
-            failed.append(error)
-
-    starting = threading.Thread(target=start, daemon=True)
-    starting.start()
     with contextlib.suppress(Exception):  # tracking says it, when it is used
         store.load()
-    starting.join()
-    if failed:
-        raise _cannot_begin(failed[0]) from failed[0]
+    try:
+        prefect_server.wait(server_address(), _START_SECONDS)
+    except OSError as error:
+        raise _cannot_begin(error) from error
 
 
 def _cannot_begin(error: Exception) -> ServiceUnavailable:

@@ -233,7 +233,8 @@ def test_only_what_runs_a_stage_writes_to_the_terminal():
 
     Programs for a person at the terminal speak themselves.
     """
-    at_the_terminal = {"stages/generate/conversation.py", "stages/judge/runs/compare.py"}
+    runs = {"stages/judge/runs/compare.py", "stages/judge/runs/spread.py"}
+    at_the_terminal = {"stages/generate/conversation.py", *runs}
     printing = {
         relative(path)
         for path in modules("stages")

@@ -26,7 +26,7 @@ _RUN, _DEPLOY = "python -m flows prefect", "make deploy"
 
 def prefect() -> Iterator[Row]:
     """The server, its work pools and workers, the deployments with their schedules, and the automations."""
-    address = {**os.environ, **servers_file.environment()}.get("PREFECT_API_URL")
+    address = prefect_server.configured() or servers_file.environment().get("PREFECT_API_URL")
     if not address:
         yield ok("Prefect", "no make ui and no PREFECT_API_URL: each run has a temporary server, without schedules")
         return

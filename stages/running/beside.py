@@ -43,6 +43,7 @@ class Beside(Metrics):
         high: upper end of this interval.
         detectable: the smallest true difference that so many rows would find 4 times in 5.
         verdict: what may be said, in words.
+        rests_on: what that rests on, in words, such as whether training seeds are allowed for; may be empty.
         same_judge: whether one judge gave both.
     """
 
@@ -56,12 +57,20 @@ class Beside(Metrics):
     high: float | None
     detectable: float | None
     verdict: str
+    rests_on: str
     same_judge: bool
 
 
+#: What is taken as the comparison has it.
+_AS_THEY_ARE = ("n", "difference", "low", "high", "detectable", "rests_on", "same_judge")
 #: What the comparison says of the runs A and B, in words for the run beside which another one stands.
 IDENTICAL = "identical scores"
-_VERDICTS = {"B is better": "better than there", "A is better": "worse than there"}
+_VERDICTS = {
+    "B is better": "better than there",
+    "A is better": "worse than there",
+    "B scores higher": "higher than there",
+    "A scores higher": "lower than there",
+}
 
 
 def of(root: Path) -> Beside | str:
@@ -115,7 +124,7 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
             mean=entry["mean_b"],
             mean_there=entry["mean_a"],
             verdict=_VERDICTS.get(entry["verdict"], entry["verdict"]),
-            **{name: entry[name] for name in ("n", "difference", "low", "high", "detectable", "same_judge")},
+            **{name: entry[name] for name in _AS_THEY_ARE},
         )
     except (DataError, LookupError, TypeError, ValueError, AttributeError):
         return None

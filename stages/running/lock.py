@@ -159,18 +159,34 @@ class Recorded:
             making: stage that is ending, for which dvc.lock still has the entry of an earlier run.
             given: values that this stage was given, by dotted key.
         """
+        tree: dict[str, Any] = {}
+        with contextlib.suppress(DataError, OSError):
+            tree = read(root)
+        return cls._in(tree, making, given or {})
+
+    @classmethod
+    def of_text(cls, text: str) -> Recorded:
+        """What a dvc.lock holds that is given as text; nothing where it cannot be read."""
+        try:
+            tree = YAML(typ="safe").load(text)
+        except (YAMLError, ValueError, RecursionError):
+            tree = None
+        return cls._in(tree if isinstance(tree, dict) else {}, None, {})
+
+    @classmethod
+    def _in(cls, tree: Mapping[str, Any], making: str | None, given: Mapping[str, Any]) -> Recorded:
         values: dict[str, Any] = {}
         digests: dict[Path, str] = {}
         inputs: dict[str, dict[Path, str]] = {}
-        with contextlib.suppress(DataError, OSError, KeyError, TypeError, AttributeError):
-            for name, entry in read(root)["stages"].items():
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
+            for name, entry in tree["stages"].items():
                 if name == making:
                     continue
                 for key, value in entry.get("params", {}).get(str(paths.PARAMS), {}).items():
                     _put(values, key, value)
                 digests |= {Path(out["path"]): str(out["md5"]) for out in entry.get("outs", ())}
                 inputs[name] = {Path(one["path"]): str(one["md5"]) for one in entry.get("deps", ()) if "md5" in one}
-        for key, value in (given or {}).items():
+        for key, value in given.items():
             _put(values, key, value)
         return cls(values, digests, inputs, making)
 

@@ -173,6 +173,10 @@ class Project:
         self._servers.close()
 
 
+#: Nothing but the epochs says when a training ends: with many more of them the model answers otherwise.
+_VALUES = {"finetune": {"max_steps": None, "eval_every": 4}}
+
+
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Project]:
     """Make the project in an empty folder, with everything run once; it is ended after the block.
@@ -180,7 +184,7 @@ def made(folder: Path) -> Iterator[Project]:
     Args:
         folder: the folder, which the caller removes.
     """
-    with Templates(folder / "templates", values={}, rows=ROWS) as templates:
+    with Templates(folder / "templates", values=_VALUES, rows=ROWS) as templates:
         clone = templates.fresh()
         hook = folder / "at-start"
         hook.mkdir()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -122,17 +123,20 @@ def run(bench: Bench, kills: int) -> Iterator[Row]:
         with ended(bench.templates.fresh()) as clone:
             lives = Chain(clone, draw)
             for _ in range(min(LENGTH, kills - number)):
+                began = time.monotonic()
                 name = f"kill {number + 1} (chain {chain})"
                 try:
                     door, seen, killed = lives.life()
                 except Wrong as what:
                     number += 1
-                    yield Row(name, "a training, a record", clone.lives[-1].door, str(what), FAIL)
+                    yield Row(
+                        name, "a training, a record", clone.lives[-1].door, str(what), FAIL, time.monotonic() - began
+                    )
                     break
                 if not killed:
                     break  # the run came to its end: what it has made is compared
                 number += 1
-                yield Row(name, "a training, a record", door, seen, OK)
+                yield Row(name, "a training, a record", door, seen, OK, time.monotonic() - began)
             yield _end(bench, clone, f"end of chain {chain}", draw)
 
 
@@ -140,6 +144,7 @@ def _end(bench: Bench, clone: Clone, name: str, draw: random.Random) -> Row:
     """Let a door go on to the end, and compare everything with undisturbed runs."""
     door = draw.choice(["flow", "make", "dvc"])
     about = "hashes, records, MLflow runs, processes"
+    began = time.monotonic()
     try:
         life = clone.door(door).ends_with(0)
         found = [*wrong_files(clone), *checks.problems(clone, bench.truth)]
@@ -153,10 +158,11 @@ def _end(bench: Bench, clone: Clone, name: str, draw: random.Random) -> Row:
             found += [f"{path} is left" for path in left if path.exists()]
         found += checks.problems(clone, bench.truth)
     except Wrong as what:
-        return Row(name, about, door, str(what), FAIL)
+        return Row(name, about, door, str(what), FAIL, time.monotonic() - began)
     runs = checks.tracked(clone.root)
     states = ", ".join(sorted(run.info.status for run in runs)) or "none"
     seen = (
         f"ran {', '.join(life.ran) or 'nothing'}; {len(clone.lock())} stages with undisturbed hashes; MLflow: {states}"
     )
-    return Row(name, about, door, "; ".join([seen, *dict.fromkeys(found)]), FAIL if found else OK)
+    told = "; ".join([seen, *dict.fromkeys(found)])
+    return Row(name, about, door, told, FAIL if found else OK, time.monotonic() - began)

@@ -195,7 +195,7 @@ def _code_in_the_first_moment(bench: Bench, clone: Clone) -> str:
 def _the_summary_after_an_edit(bench: Bench, clone: Clone) -> str:
     clone.edit({"download": {"model": {"n_layer": 3}}})
     life = clone.python("-m", "stages.running.summary")
-    life.ends_with(0, "download.model.n_layer is 3, and was 2", "GPT-2, 2 layers")
+    life.ends_with(0, "download.model.n_layer was 2 when these results were made, and is 3 now", "GPT-2, 2 layers")
     return "the summary tells of the model that was made, and names the value that has changed"
 
 

@@ -339,6 +339,21 @@ FAULTS: Sequence[ByTests] = (
         ),
     ),
     ByTests(
+        "a temperature near 0",
+        "a token outside the vocabulary",
+        "stage",
+        (
+            "params/test_params.py::test_a_temperature_is_0_or_large_enough_to_sample",
+            "gpt2/test_sampling.py::test_a_tiny_temperature_draws_one_of_the_likeliest_tokens",
+        ),
+    ),
+    ByTests(
+        "a batch in parts, with dropout",
+        "another training than in one part",
+        "stage",
+        ("finetune/test_trainer.py::test_gradient_accumulation_makes_the_same_steps",),
+    ),
+    ByTests(
         "too little memory in generate; a judge's options too small",
         "wrong advice",
         "stage",

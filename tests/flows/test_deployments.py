@@ -121,6 +121,10 @@ def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(proje
     assert (schedule["active"], planned(server)) == (False, [])
     assert list(nightly["parameter_openapi_schema"]["properties"]) == ["force", "preflight"]
     assert list(experiment["parameter_openapi_schema"]["properties"]) == ["profile", "overrides", "force", "preflight"]
+    seeds = deployment(server, "seeds")
+    assert list(seeds["parameter_openapi_schema"]["properties"])[:3] == ["trainings", "profile", "overrides"]
+    assert seeds["work_queue_name"] == "experiment"
+    assert f"/v2/deployments/deployment/{seeds['id']}/run\n" in first
     assert f"/v2/deployments/deployment/{experiment['id']}/run\n" in first
     assert prefect_server.form_page(server, "instruct-pipeline/experiment") in first
     queues = request(server, "/work_pools/local/queues/filter", {})
@@ -177,6 +181,23 @@ def test_what_the_pages_post_is_what_runs(project: Project, server: str) -> None
         start(server, "experiment", parameters={"overrides": {"finetune.epochs": 0}})
     with pytest.raises(urllib.error.HTTPError, match="409"):
         start(server, "nightly", parameters={"overrides": {"finetune.epochs": 3}})
+
+
+def test_several_trainings_of_one_recipe_are_asked_for_by_the_form(project: Project, server: str) -> None:
+    pipeline = project.root / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("params: [judge.seed]", "params: [finetune.seed]"))
+    project.git("commit", "-qam", "a stage that depends on the seed of the training")
+    deploy(project)
+    with project.start(*_WORKER):
+        run = start(server, "seeds", parameters={"trainings": 3, "overrides": {"finetune.seed": 7}})
+        wait_until(lambda: states(server, run) == ["COMPLETED"])
+    assert (project.calls("zeta"), project.calls("alpha")) == (1, 3)
+    assert request(server, f"/flow_runs/{run}")["state"]["message"].startswith("3 trainings: 5 stages ran")
+    used = reading.flatten(reading.plain(reading.read_yaml(project.todo / "params" / f"{run}-alpha.yaml")))
+    assert used["finetune.seed"] == 9
+    for wrong in (1, 51):
+        with pytest.raises(urllib.error.HTTPError, match="409"):
+            start(server, "seeds", parameters={"trainings": wrong})
 
 
 def test_as_many_runs_as_gpus_in_the_order_asked_and_a_killed_holder_frees(project: Project, server: str) -> None:

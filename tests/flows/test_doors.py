@@ -115,6 +115,18 @@ def test_stopped_at_the_terminal_or_killed_the_command_leaves_nothing_behind(pro
         assert "run the same command again" in output
 
 
+def test_a_run_whose_make_is_killed_ends_and_can_go_on(project: Project, server: str) -> None:
+    (project.root / "Makefile").write_text(f"run:\n\t@{sys.executable} -m flows.run\n", encoding="utf-8")
+    project.tell("zeta", "hang")
+    become = "import os; os.execvp('make', ['make', 'run'])"
+    with project.start("-c", become, PREFECT_API_URL=server) as make:
+        stage = project.hanging("zeta")
+        started = psutil.Process(make.pid).children(recursive=True)
+        make.kill()
+        wait_until(lambda: all(map(gone, [stage, *started])), 60)
+    assert project.python("-m", "flows.run", PREFECT_API_URL=server).returncode == 0
+
+
 def test_a_killed_flow_leaves_no_stage_and_the_next_ends_its_mlflow_run(project: Project, server: str) -> None:
     del project.env["MLFLOW_TRACKING_URI"]
     project.tell("zeta", "hang")

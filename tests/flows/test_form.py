@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from flows import form, profiles
 from flows.overrides import Overrides
 from flows.pipeline import experiment, nightly, pipeline
+from flows.seed_runs import seeds
 from stages.params import reading, whole
 from tests.root import ROOT
 
@@ -70,7 +71,7 @@ def test_what_a_page_posts_is_what_was_asked_for(schema: form.Schema, page: str,
     assert asked["overrides"].tree() == profiles.nested(CHANGED[kind])
 
 
-@pytest.mark.parametrize("flow", [pipeline, nightly, experiment])
+@pytest.mark.parametrize("flow", [pipeline, nightly, experiment, seeds])
 def test_no_boolean_is_in_a_schema_which_a_page_would_send_without_being_asked(flow: Any, schema: form.Schema) -> None:
     for made in (schema, form.nightly(MODES), flow.parameters.model_dump()):
         assert not [part for part in parts(made) if part.get("type") == "boolean"]
@@ -152,6 +153,17 @@ def test_a_run_of_the_folder_takes_no_other_values() -> None:
     assert not checked.is_valid({"preflight": "off"})
     assert not checked.is_valid({"overrides": {"finetune": {"epochs": 3}}})
     assert not checked.is_valid({"profile": "quick"})
+
+
+def test_several_trainings_take_a_number_and_what_a_run_with_other_values_takes(schema: form.Schema) -> None:
+    made = form.seeds(ROOT, ("current", "quick"), MODES, least=2, most=50, usual=5)
+    assert list(made["properties"]) == ["trainings", *schema["properties"]]
+    checked = Draft202012Validator(made)
+    for number, is_valid in ((1, False), (2, True), (50, True), (51, False), ("5", False)):
+        assert checked.is_valid({"trainings": number}) == is_valid
+    asked = seeds.validate_parameters({"trainings": 3, "overrides": {"finetune.seed": 7}})
+    assert (asked["trainings"], asked["overrides"].tree()) == (3, {"finetune": {"seed": 7}})
+    assert seeds.validate_parameters({})["trainings"] == 5
 
 
 def test_a_comment_is_that_of_the_keys_below_it() -> None:

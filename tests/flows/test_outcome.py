@@ -38,7 +38,7 @@ def project(template: Project, tmp_path: Path) -> Project:
 def kill_server(command: subprocess.Popen[str]) -> None:
     """Kill the temporary server of a flow that `flows.run` has started."""
     below = psutil.Process(command.pid).children(recursive=True)
-    (server,) = [process for process in below if "uvicorn" in process.cmdline()]
+    (server,) = [process for process in below if process.cmdline()[1:3] == ["-m", "uvicorn"]]
     server.kill()
     wait_until(lambda: gone(server))
 
@@ -55,6 +55,7 @@ def test_a_server_killed_during_a_stage_changes_neither_result_nor_exit_code(pro
     assert command.returncode == code, output
     assert time.monotonic() - began < 60  # Prefect alone takes four minutes
     assert output.count(_TOLD) == 1
+    assert "View at" not in output  # the page of a server that ends with the run
     assert "Traceback" not in output
     assert "--- Error logging" not in output
     assert len(output.splitlines()) < 50, output

@@ -86,7 +86,8 @@ def test_the_difference_from_the_last_commit_has_its_interval_and_is_compared_on
     assert 5 < found.low < 10 < found.high < 15
     lines = compared_lines(found)
     assert lines[0] == f"with the last commit, {head[:7]}, on 20 rows: 55.0 of 100 points there, 65.0 here"
-    assert lines[1] == f"this run    +10.0 points [{found.low:+.1f}, {found.high:+.1f}]: better than there"
+    assert lines[1] == f"this run    +10.0 points [{found.low:+.1f}, {found.high:+.1f}]: higher than there"
+    assert lines[2] == "           one training each: training seeds are not allowed for"
     monkeypatch.setattr(beside, "PROGRAM", "no.such.program")
     assert beside.of(root) == found, "it is kept"
     git("commit", "-q", "--allow-empty", "-m", "another commit")
@@ -149,7 +150,7 @@ def test_a_table_that_is_none_keeps_nothing(root: Path, text: str) -> None:
 def test_a_run_that_was_compared_in_place_of_the_commit_is_named(root: Path) -> None:
     write(BETTER)
     figures = {"n": 20, "mean_a": 55.0, "mean_b": 65.0, "difference": 10.0, "low": 9.0, "high": 11.0}
-    entry = figures | {"detectable": 1.0, "same_judge": True, "verdict": "B is better"}
+    entry = figures | {"detectable": 1.0, "same_judge": True, "verdict": "B is better", "rests_on": "rows"}
     for name, expected in (
         ("HEAD (37288ae)", "the last commit"),
         ("moth of MLflow, not HEAD", "moth of MLflow, not HEAD"),
@@ -161,7 +162,7 @@ def test_a_run_that_was_compared_in_place_of_the_commit_is_named(root: Path) -> 
         assert beside.of(root) == found
 
 
-def test_two_judges_are_warned_of_and_an_undetected_difference_says_what_would_be_found() -> None:
+def test_an_undetected_difference_says_what_would_be_found_and_what_it_rests_on() -> None:
     found = Beside(
         head="1",
         other="the best run, moth",
@@ -173,11 +174,14 @@ def test_two_judges_are_warned_of_and_an_undetected_difference_says_what_would_b
         high=None,
         detectable=3.72,
         verdict="no detectable difference",
-        same_judge=False,
+        rests_on="one training each: training seeds are not allowed for",
+        same_judge=True,
     )
     assert compared_lines(found) == [
         "with the best run, moth, on 1 row: 50.0 of 100 points there, 50.0 here",
         "this run     +0.0 points, no interval: no detectable difference",
+        "           one training each: training seeds are not allowed for",
         "           a true difference of 3.7 points would be found 4 times in 5",
-        "warning: not the same judge, so that the difference may be the judges'",
     ]
+    judges = found.model_copy(update={"verdict": "not comparable: two judges", "rests_on": "", "same_judge": False})
+    assert compared_lines(judges) == ["with the best run, moth: not comparable: two judges"]

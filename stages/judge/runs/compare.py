@@ -1,44 +1,63 @@
-"""Compares runs: `python -m stages.judge.runs.compare A B [C ...]`, each of B, C, ... against A.
+"""Compares runs, or groups of runs: `python -m stages.judge.runs.compare A B [C ...]`, or `A1 A2 ... vs B1 B2 ...`.
 
-A run is a folder (a repository, or its artifacts/judge), a git revision, a DVC experiment, or an MLflow run (id, name).
+Without `vs` each of B, C, ... is compared with A. With it, the runs between two `vs` are a group: trainings of one
+recipe that differ in finetune.seed, which is checked. Then the result allows for the noise of training seeds. A run is
+a folder (a repository, or its artifacts/judge), a git revision, a DVC experiment, or an MLflow run (id, name). A
+pattern such as 'small-*', `mlflow:` with a filter of MLflow, and a run of `make seeds` mean several runs.
+
 `--json FILE` writes the comparisons as JSON, `--figure FILE` draws them. "No detectable difference" is a result: the
-smallest true difference that so many rows would show stands beside it. The costs of each kind of fault follow. Where
-the results of revision A are another machine's, the last other run in the folder or in MLflow takes its place.
+smallest true difference that so many rows and trainings would show stands beside it. The costs of each kind of fault
+follow. Where the results of revision A are another machine's, the last other run in the folder or in MLflow takes its
+place.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.records import write_metrics
+from stages.judge.runs import group
+from stages.judge.runs.group import Group
 from stages.judge.runs.plot import plot
-from stages.judge.runs.results import as_file, compare_runs
-from stages.judge.runs.sources import NotHere, find_run, in_place_of
+from stages.judge.runs.results import as_file, compare_groups
+from stages.judge.runs.sources import NotHere, find_all, in_place_of
 from stages.judge.runs.table import table
 from stages.running import program
+
+#: What stands between two groups.
+VS = "vs"
 
 
 def main() -> None:
     """Read the runs, compare them, and print the table."""
     options = _arguments()
+    first, *rest = _words(options.runs)
     missing: NotHere | None = None
     try:
-        first = find_run(options.a)
+        a = _found(first)
     except NotHere as error:
+        if len(first) > 1:
+            raise
         missing = error
-    others = [find_run(name) for name in options.others]
+    others = [_found(words) for words in rest]
     if missing:
-        first = in_place_of(missing, others)
-        note = f"note: {missing.what}\n  compared with {first.name}\n  to fix it: {missing.fix}"
+        run = in_place_of(missing, [run for one in others for run in one.runs])
+        a = group.of_runs(run.name, [run])
+        note = f"note: {missing.what}\n  compared with {run.name}\n  to fix it: {missing.fix}"
         print(printable(f"{note}\n"))
     if options.last:
-        others[-1] = dataclasses.replace(others[-1], name=options.last)
-    runs = [first, *others]
-    found = compare_runs(runs, model=options.model, resamples=options.resamples, seed=options.seed)
+        others[-1] = _called(others[-1], options.last)
+    groups = [a, *others]
+    for one in others:
+        group.require_apart(a, one)
+    if options.model == "tuned":
+        groups = [group.with_known(one) for one in groups]
+    found = compare_groups(groups, model=options.model, resamples=options.resamples, seed=options.seed)
     print(printable(table(found)))
     if options.json:
         write_metrics(options.json, as_file(found, options.model))
@@ -46,12 +65,50 @@ def main() -> None:
         plot(options.figure, found)
 
 
+def _words(given: Sequence[str]) -> list[list[str]]:
+    """The words of each group: without `vs` every word is a group of its own.
+
+    Raises:
+        ConfigError: there are no two groups.
+    """
+    if VS not in given:
+        groups = [[word] for word in given]
+    else:
+        groups = [[]]
+        for word in given:
+            if word == VS:
+                groups.append([])
+            else:
+                groups[-1].append(word)
+    if len(groups) < 2 or not all(groups):
+        raise ConfigError(
+            f"{' '.join(given)}: expected two runs, or groups with {VS} between them",
+            f"python -m stages.judge.runs.compare A1 A2 {VS} B1 B2",
+        )
+    return groups
+
+
+def _found(words: Sequence[str]) -> Group:
+    """The group that some words of the command line mean; errors as `find_all` and `group.of_runs`."""
+    return group.of_runs(" ".join(words), [run for word in words for run in find_all(word)])
+
+
+def _called(one: Group, name: str) -> Group:
+    """A group under another name, and with it the run that is all of it."""
+    runs = (dataclasses.replace(one.runs[0], name=name),) if len(one.runs) == 1 else one.runs
+    return dataclasses.replace(one, name=name, runs=runs)
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare the scores of runs, row by row.")
+    parser = argparse.ArgumentParser(description="Compare the scores of runs, or of groups of runs, row by row.")
     parser.add_argument(
-        "a", metavar="A", help="the run to compare with: a path, git revision, experiment or MLflow run"
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="A and the runs to compare with it: paths, git revisions, experiments or MLflow runs; or groups of runs "
+        "of one recipe, with vs between them; a pattern such as 'small-*', mlflow:FILTER and a run of make seeds mean "
+        "several runs",
     )
-    parser.add_argument("others", metavar="B", nargs="+", help="the runs to compare with it")
     parser.add_argument("--model", default="tuned", choices=["tuned", "base"], help="whose answers (tuned)")
     parser.add_argument("--as", dest="last", metavar="NAME", help="what to call the last run (as it was given)")
     parser.add_argument(

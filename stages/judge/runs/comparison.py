@@ -1,22 +1,28 @@
-"""Whether one run's answers are better than another's: paired on the same rows, clustered by instruction.
+"""Whether one group of runs' answers are better than another's: paired on the same rows, clustered by instruction.
 
 Rows that share an instruction are not independent of one another. So the bootstrap draws whole instructions, and the
 permutation test exchanges the answers of whole instructions (arXiv 2411.00640 says why, and why pairs). Where no row
 differs there is nothing to test. Where all instructions differ by the same number there is no variance, from which the
 detectable difference would follow.
+
+What is here allows for the instructions alone. `stages.judge.runs.verdict` allows for training seeds too.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from stages.common.plurals import counted
 from stages.common.records import Metrics
 from stages.common.results.judge import Verdict
 from stages.judge.scores.bootstrap import EQUAL, LEVEL, blocks, by_cluster, mean_interval, standard_error, z
 from stages.judge.scores.figures import cluster_of
+from stages.judge.scores.two_level import Seeds
 
 #: The probability with which the minimum detectable difference would be found.
 POWER = 0.8
@@ -25,27 +31,85 @@ BOUNDS = (-100.0, 100.0)
 #: Up to so many clusters every combination of exchanges is tried, and the p-value is exact.
 MOST_EXACT = 14
 
+#: What a comparison rests on.
+#:   rows: on rows alone, as nothing was asked of the trainings.
+#:   no training: the answers are of models before fine-tuning.
+#:   one training: both sides answer with one and the same fine-tuned model.
+#:   trainings: there are several on either side.
+#:   known seeds: other trainings of the recipes show how much seeds do.
+#:   seeds unknown: training seeds are not allowed for.
+#:   one recipe: the runs differ in their seeds alone.
+#:   two judges: the scores cannot be compared.
+Basis = Literal[
+    "rows", "no training", "one training", "trainings", "known seeds", "seeds unknown", "one recipe", "two judges"
+]
+
+TOO_FEW = "too few rows to compare"
+IDENTICAL = "identical scores"
+NO_DIFFERENCE = "no detectable difference"
+TWO_JUDGES = "not comparable: two judges"
+
+
+class SeedNoise(Metrics):
+    """How much trainings of one recipe differ, in points.
+
+    Args:
+        sd: standard deviation of their mean scores, on the same rows.
+        sd_beyond_rows: the same on all possible rows: without what comes from these rows.
+        trainings: number of trainings that show it.
+        freedom: this number less one for each recipe.
+    """
+
+    sd: float
+    sd_beyond_rows: float
+    trainings: int
+    freedom: int
+
+    @classmethod
+    def of(cls, seeds: Seeds) -> SeedNoise:
+        """The figures of the noise of training seeds."""
+        return cls(
+            sd=seeds.variance**0.5,
+            sd_beyond_rows=seeds.beyond_rows**0.5,
+            trainings=seeds.trainings,
+            freedom=seeds.freedom,
+        )
+
 
 class Comparison(Metrics):
     """B against A, in points of the score; what too few rows cannot say is None.
 
+    Of several trainings the score of a row is their mean.
+
     Args:
-        n: rows scored in both.
-        left_out: rows in both that lack a score in one of them.
-        another_row: ids that both have, but for rows of different instructions; these rows are left out.
-        only_in_a: rows of A that B does not have.
-        only_in_b: rows of B that A does not have.
+        basis: what it rests on.
+        trainings_a: runs of A.
+        trainings_b: runs of B.
+        n: rows scored in all runs.
+        left_out: rows in all runs that lack a score in one of them.
+        another_row: ids that all have, but for rows of different instructions; these rows are left out.
+        only_in_a: rows of A that not all runs have.
+        only_in_b: rows of B that not all runs have.
         clusters: different instructions among the rows.
         mean_a: mean of A on these rows.
         mean_b: mean of B on these rows.
         difference: mean of B minus A.
-        low: lower end of the difference's 95 % interval (`stages.judge.scores.bootstrap.mean_interval`).
+        low: lower end of the difference's 95 % interval, over instructions alone
+            (`stages.judge.scores.bootstrap.mean_interval`), or over training seeds too
+            (`stages.judge.scores.two_level.Difference`).
         high: upper end of this interval.
         method: how the interval was made, or why there is none.
-        p: two-sided p-value of the permutation test, which exchanges the two runs' answers of whole clusters.
+        p: two-sided p-value: of the permutation test, which exchanges the two runs' answers of whole clusters, or,
+            where training seeds are allowed for, the largest of the three next ones.
+        p_t: p-value of Student's t over seeds and instructions; None without seeds.
+        p_trainings: p-value of the test that exchanges whole trainings of A and B; None where so few of them could not
+            give a small one.
+        p_rows: p-value of the permutation test over clusters, where training seeds are allowed for.
         p_holm: p-value after Holm's correction over all comparisons made together.
-        detectable: the smallest true difference that so many rows would find with a probability of 80 %, at 5 % divided
-            by the number of comparisons made together; None where the differences have no variance.
+        detectable: the smallest true difference that so many rows and trainings would find with a probability of 80 %,
+            at 5 % divided by the number of comparisons made together; None where the differences have no variance, and
+            where even the smallest possible p-value is larger than that.
+        seeds: how much trainings of one recipe differ, where that is known.
         wins: rows on which B is better.
         ties: rows on which both have the same score.
         losses: rows on which A is better.
@@ -54,6 +118,9 @@ class Comparison(Metrics):
         right_b: right answers of B among these.
     """
 
+    basis: Basis
+    trainings_a: int
+    trainings_b: int
     n: int
     left_out: int
     another_row: tuple[str, ...]
@@ -67,8 +134,12 @@ class Comparison(Metrics):
     high: float | None
     method: str | None
     p: float | None
+    p_t: float | None
+    p_trainings: float | None
+    p_rows: float | None
     p_holm: float | None
     detectable: float | None
+    seeds: SeedNoise | None
     wins: int
     ties: int
     losses: int
@@ -79,60 +150,102 @@ class Comparison(Metrics):
     @property
     def verdict(self) -> str:
         """What may be said: by Holm's p-value, so that many comparisons do not find something by chance."""
+        if self.basis == "two judges":
+            return TWO_JUDGES
         if self.p_holm is None or self.difference is None:
-            return "too few rows to compare"
+            return TOO_FEW
         if self.ties == self.n:
-            return "identical scores"
+            return IDENTICAL
         if self.p_holm > 1 - LEVEL:
-            return "no detectable difference"
-        return "B is better" if self.difference > 0 else "A is better"
+            return NO_DIFFERENCE
+        higher = "B" if self.difference > 0 else "A"
+        # Without an allowance for seeds a difference of two models is none of two recipes.
+        return f"{higher} scores higher" if self.basis in ("seeds unknown", "one recipe") else f"{higher} is better"
+
+    @property
+    def rests_on(self) -> str:
+        """What the verdict rests on, in words; an empty text where the rows are all."""
+        of_both = f"{self.trainings_a} and {counted(self.trainings_b, 'training')}"
+        known = self.seeds.trainings if self.seeds else 0
+        return {
+            "rows": "",
+            "no training": "the models before fine-tuning, in which no training seed plays a part",
+            "one training": "one and the same training, so that its seed plays no part",
+            "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
+            "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
+            "seeds unknown": "one training each: training seeds are not allowed for",
+            "one recipe": "both are of one recipe: only training seeds differ",
+            "two judges": "",
+        }[self.basis]
 
 
 def compare(
     a: Sequence[Verdict], b: Sequence[Verdict], *, resamples: int = 10_000, seed: int = 123, together: int = 1
 ) -> Comparison:
-    """Compare the verdicts of two runs on the rows that both have, by id.
+    """Compare the verdicts of two runs on the rows that both have, by id; arguments as in `compare_all`.
+
+    A verdict without an instruction is taken to be of the row with its id.
+    """
+    return compare_all([a], [b], resamples=resamples, seed=seed, together=together)
+
+
+def _known_right(a: Sequence[Verdict], b: Sequence[Verdict]) -> list[tuple[bool, bool]]:
+    """Of the rows of two runs whether each is right, where the judge says so of both."""
+    of_a = {(verdict.id, cluster_of(verdict)): verdict.right for verdict in a}
+    both = [(of_a.get((verdict.id, cluster_of(verdict))), verdict.right) for verdict in b]
+    return [(x, y) for x, y in both if x is not None and y is not None]
+
+
+def compare_all(
+    a: Sequence[Sequence[Verdict]], b: Sequence[Sequence[Verdict]], *, resamples: int, seed: int, together: int
+) -> Comparison:
+    """Compare the verdicts of two groups of runs on the rows that all of them have, by id; allows for rows alone.
 
     Args:
-        a: verdicts of run A, one a row. A verdict without an instruction is taken to be of the row with its id.
-        b: verdicts of run B.
+        a: verdicts of each run of A, one a row.
+        b: verdicts of each run of B.
         resamples: number of resamples of the bootstrap and of the permutation test.
         seed: seed of both.
         together: number of comparisons that are made together, which the detectable difference has to allow for. The
             caller corrects ``p_holm`` with `holm`.
     """
-    of_a = {verdict.id: verdict for verdict in a}
-    in_both = [(of_a[verdict.id], verdict) for verdict in b if verdict.id in of_a]
-    another = {y.id for x, y in in_both if x.cluster and y.cluster and x.cluster != y.cluster}
-    pairs = [(x, y) for x, y in in_both if y.id not in another]
-    known = [(x.right, y.right) for x, y in pairs if x.right is not None and y.right is not None]
-    scored = [(x.score, y.score, cluster_of(y)) for x, y in pairs if x.score is not None and y.score is not None]
-    first = np.array([pair[0] for pair in scored], dtype=np.float64)
-    second = np.array([pair[1] for pair in scored], dtype=np.float64)
+    shared = _Shared.of([*a, *b])
+    known = _known_right(a[0], b[0]) if len(a) == len(b) == 1 else []
+    scores, clusters = shared.scores, shared.clusters
+    first, second = scores[: len(a)].mean(axis=0), scores[len(a) :].mean(axis=0)
     differences = second - first
-    clusters = [pair[2] for pair in scored]
     sums, sizes = by_cluster(differences, clusters)
     ends = mean_interval(differences, clusters, bounds=BOUNDS, resamples=resamples, seed=seed)
     p = permutation_p(sums, resamples=resamples, seed=seed)
     error = standard_error(sums, sizes)
     # Equal differences in all instructions show nothing of how much others would differ.
     noise = error if error is not None and error > EQUAL else None
+    bar = (1 - LEVEL) / together
+    if 2.0 ** (1 - len(sums)) > bar:
+        noise = None  # not even a difference that all instructions share would be found
     return Comparison(
-        n=len(scored),
-        left_out=len(pairs) - len(scored),
-        another_row=tuple(sorted(another)),
-        only_in_a=len(of_a) - len(in_both),
-        only_in_b=len(b) - len(in_both),
+        basis="rows",
+        trainings_a=len(a),
+        trainings_b=len(b),
+        n=len(clusters),
+        left_out=shared.left_out,
+        another_row=shared.another_row,
+        only_in_a=shared.beyond(a),
+        only_in_b=shared.beyond(b),
         clusters=len(sums),
-        mean_a=float(first.mean()) if len(scored) else None,
-        mean_b=float(second.mean()) if len(scored) else None,
-        difference=float(differences.mean()) if len(scored) else None,
+        mean_a=float(first.mean()) if len(clusters) else None,
+        mean_b=float(second.mean()) if len(clusters) else None,
+        difference=float(differences.mean()) if len(clusters) else None,
         low=ends.low,
         high=ends.high,
         method=ends.method,
         p=p,
+        p_t=None,
+        p_trainings=None,
+        p_rows=None,
         p_holm=p,
-        detectable=None if noise is None else (z(1 - (1 - LEVEL) / 2 / together) + z(POWER)) * noise,
+        detectable=None if noise is None else (z(1 - bar / 2) + z(POWER)) * noise,
+        seeds=None,
         wins=int((differences > EQUAL).sum()),
         ties=int((np.abs(differences) <= EQUAL).sum()),
         losses=int((differences < -EQUAL).sum()),
@@ -140,6 +253,51 @@ def compare(
         right_a=sum(right for right, _ in known) if known else None,
         right_b=sum(right for _, right in known) if known else None,
     )
+
+
+def scores_on(runs: Sequence[Sequence[Verdict]]) -> tuple[np.ndarray, list[str]]:
+    """The scores of runs on the rows that all of them have scored, float64 [runs, rows], and the rows' instructions."""
+    shared = _Shared.of(runs)
+    return shared.scores, shared.clusters
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The rows that several runs have.
+
+    Attributes:
+        ids: ids that all runs have.
+        scores: scores on those rows that all runs have scored and that mean one instruction, float64 [runs, rows].
+        clusters: what a resample draws these rows with, [rows].
+        left_out: rows that all runs have and that lack a score in one of them.
+        another_row: ids that all have, but for rows of different instructions.
+    """
+
+    ids: frozenset[str]
+    scores: np.ndarray
+    clusters: list[str]
+    left_out: int
+    another_row: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[Verdict]]) -> _Shared:
+        by_id = [{verdict.id: verdict for verdict in run} for run in runs]
+        rows = [[one[key] for one in by_id] for key in by_id[-1] if all(key in one for one in by_id)]
+        another = {row[0].id for row in rows if len({verdict.cluster for verdict in row if verdict.cluster}) > 1}
+        one_row = [row for row in rows if row[0].id not in another]
+        scored = [row for row in one_row if all(verdict.score is not None for verdict in row)]
+        scores = np.array([[verdict.score for verdict in row] for row in scored], dtype=np.float64)
+        return cls(
+            ids=frozenset(row[0].id for row in rows),
+            scores=scores.reshape(len(scored), len(runs)).T,
+            clusters=[cluster_of(row[-1]) for row in scored],
+            left_out=len(one_row) - len(scored),
+            another_row=tuple(sorted(another)),
+        )
+
+    def beyond(self, runs: Sequence[Sequence[Verdict]]) -> int:
+        """The number of rows of some runs that not all runs have."""
+        return len({verdict.id for run in runs for verdict in run} - self.ids)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -44,4 +44,4 @@ def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
 
 
 def _label(one: RunsCompared) -> str:
-    return f"{printable(one.b.name)}{'' if one.same_judge else ' (another judge)'}\n{one.comparison.verdict}"
+    return f"{printable(one.b.name)}\n{one.comparison.verdict}"

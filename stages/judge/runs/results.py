@@ -10,9 +10,9 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from stages.common.metrics.judge import FaultCount, JudgeIdentity
 from stages.common.records import Metrics, ModelName
-from stages.common.results.judge import Verdict
-from stages.judge.runs.comparison import Comparison, compare, holm
-from stages.judge.runs.sources import Run
+from stages.judge.runs.comparison import Comparison, holm
+from stages.judge.runs.group import Group
+from stages.judge.runs.verdict import decide
 from stages.judge.scores.faults import points_lost
 from stages.judge.scores.figures import rounded
 
@@ -21,9 +21,9 @@ PLACES = 6
 
 
 class FaultCost(Metrics):
-    """What one fault costs a run: ``n`` answers with it, and the points that its mean loses by them."""
+    """What one fault costs a group: ``n`` answers of a run with it, and the points that its mean loses by them."""
 
-    n: int
+    n: float
     points_lost: float
 
 
@@ -36,31 +36,31 @@ class FaultCosts(Metrics):
 
 @dataclass(frozen=True)
 class RunsCompared:
-    """Run B beside run A.
+    """Group B beside group A.
 
     Attributes:
-        a: run A.
-        b: run B.
+        a: group A.
+        b: group B.
         comparison: their scores compared.
         faults: what each fault costs either, the largest change first.
     """
 
-    a: Run
-    b: Run
+    a: Group
+    b: Group
     comparison: Comparison
     faults: dict[str, FaultCosts]
 
     @property
     def same_judge(self) -> bool:
-        """Whether one judge gave both runs' scores."""
-        return self.a.judge == self.b.judge
+        """Whether one judge gave both groups' scores."""
+        return self.a.runs[0].judge == self.b.runs[0].judge
 
 
-def compare_runs(runs: Sequence[Run], *, model: ModelName, resamples: int, seed: int) -> list[RunsCompared]:
-    """Compare the first run with each of the others, with Holm's correction over all of them.
+def compare_groups(groups: Sequence[Group], *, model: ModelName, resamples: int, seed: int) -> list[RunsCompared]:
+    """Compare the first group with each of the others, with Holm's correction over all of them.
 
     Args:
-        runs: at least two runs.
+        groups: at least two groups of one or several runs.
         model: the model whose answers are compared.
         resamples: number of resamples of the bootstrap and of the permutation test.
         seed: seed of both.
@@ -68,20 +68,22 @@ def compare_runs(runs: Sequence[Run], *, model: ModelName, resamples: int, seed:
     Raises:
         ConfigError: a run has no verdicts on this model.
     """
-    first, *others = runs
-    a = first.of(model)
-    found = [compare(a, run.of(model), resamples=resamples, seed=seed, together=len(others)) for run in others]
+    first, *others = groups
+    found = [decide(first, one, model=model, resamples=resamples, seed=seed, together=len(others)) for one in others]
     corrected = holm([one.p for one in found])
     return [
-        RunsCompared(first, run, one.model_copy(update={"p_holm": p}), faults_beside(a, run.of(model)))
-        for run, one, p in zip(others, found, corrected, strict=True)
+        RunsCompared(first, group, one.model_copy(update={"p_holm": p}), faults_beside(first, group, model))
+        for group, one, p in zip(others, found, corrected, strict=True)
     ]
 
 
-def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, FaultCosts]:
-    """What each fault costs either run, by fault, the largest change of the cost first."""
-    of_a, of_b = points_lost(a, {}), points_lost(b, {})
-    costs = {name: FaultCosts(a=_cost(of_a.get(name)), b=_cost(of_b.get(name))) for name in sorted(of_a | of_b)}
+def faults_beside(a: Group, b: Group, model: ModelName) -> dict[str, FaultCosts]:
+    """What each fault costs either group, by fault, the largest change of the cost first."""
+    of_a, of_b = (points_lost([one for run in group.runs for one in run.of(model)], {}) for group in (a, b))
+    costs = {
+        name: FaultCosts(a=_cost(of_a.get(name), len(a.runs)), b=_cost(of_b.get(name), len(b.runs)))
+        for name in sorted(of_a | of_b)
+    }
 
     def change(name: str) -> float:
         return -abs(costs[name].b.points_lost - costs[name].a.points_lost)
@@ -89,17 +91,28 @@ def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, Fault
     return {name: costs[name] for name in sorted(costs, key=change)}
 
 
-def _cost(found: FaultCount | None) -> FaultCost:
+def _cost(found: FaultCount | None, runs: int) -> FaultCost:
     if found is None:
-        return FaultCost(n=0, points_lost=0.0)
-    return FaultCost(n=found.n, points_lost=found.points_lost)
+        return FaultCost(n=0.0, points_lost=0.0)
+    return FaultCost(n=found.n / runs, points_lost=found.points_lost)
 
 
 class ComparedRun(Metrics):
-    """A run of the comparison."""
+    """A run, or a group of runs, of the comparison.
+
+    Args:
+        name: its name.
+        judge: identity of the judge.
+        runs: names of the runs.
+        seeds: the seeds of their trainings, as far as they are known.
+        known: names of the other trainings of the recipe that show how much seeds do.
+    """
 
     name: str
     judge: JudgeIdentity
+    runs: list[str]
+    seeds: list[int]
+    known: list[str]
 
 
 class ComparisonEntry(Metrics):
@@ -108,6 +121,7 @@ class ComparisonEntry(Metrics):
     b: ComparedRun
     same_judge: bool
     verdict: str
+    rests_on: str
     comparison: Comparison
     faults: dict[str, FaultCosts]
 
@@ -131,12 +145,31 @@ def as_file(found: Sequence[RunsCompared], model: ModelName) -> ComparisonFile:
     """The comparisons as they are written, with their numbers rounded."""
     entries = [
         ComparisonEntry(
-            b=ComparedRun(name=one.b.name, judge=one.b.judge),
+            b=_compared(one.b),
             same_judge=one.same_judge,
             verdict=one.comparison.verdict,
-            comparison=rounded(one.comparison, PLACES),
+            rests_on=one.comparison.rests_on,
+            comparison=_written(one.comparison),
             faults=one.faults,
         )
         for one in found
     ]
-    return ComparisonFile(a=ComparedRun(name=found[0].a.name, judge=found[0].a.judge), model=model, comparisons=entries)
+    return ComparisonFile(a=_compared(found[0].a), model=model, comparisons=entries)
+
+
+def _compared(group: Group) -> ComparedRun:
+    return ComparedRun(
+        name=group.name,
+        judge=group.runs[0].judge,
+        runs=[run.name for run in group.runs],
+        seeds=group.seeds,
+        known=[run.name for run in group.known],
+    )
+
+
+def _written(found: Comparison) -> Comparison:
+    """A comparison with its numbers rounded; a p-value is never 0, and not by rounding either."""
+    short = rounded(found, PLACES)
+    names = ("p", "p_t", "p_trainings", "p_rows", "p_holm")
+    least = {name: 10.0**-PLACES for name in names if getattr(short, name) == 0}
+    return short.model_copy(update=least)

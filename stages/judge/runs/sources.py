@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,8 +16,12 @@ from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
+from stages.common.results.finetune import TUNED_MODEL
+from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
+from stages.judge.runs import recipe
 from stages.running import git, lock, temporary
+from stages.running.lock import Recorded
 from stages.running.tracking import tracker
 
 #: The two files of the stage judge that a comparison needs.
@@ -24,6 +30,12 @@ MADE_BY = "dvc repro judge"
 _IN_MLFLOW = [f"judge/{path.name}" for path in FILES]
 #: Runs in MLflow that are looked at, the newest first.
 _MOST = 20
+#: Runs of one group, and runs whose names are compared with a pattern.
+_MOST_IN_GROUP, _MOST_LISTED = 100, 1000
+#: Other trainings of a recipe that are read to learn how much seeds do.
+_MOST_TRAININGS = 20
+#: What a filter of MLflow begins with.
+FILTER = "mlflow:"
 #: What fixes it where the results of a commit are another machine's.
 BASELINE = "git commit -am 'My first run' makes the results here the baseline; or dvc pull, where a remote has them"
 
@@ -36,11 +48,25 @@ class Run:
         name: name that the user gave it, with the commit where it is a revision or an experiment.
         judge: the judge's identity.
         verdicts: verdicts on the answers of all models.
+        values: its values of params.yaml, as a tree; empty where they are not known.
+        model: digest of the fine-tuned model, by which runs of one and the same training are known; may be empty.
     """
 
     name: str
     judge: JudgeIdentity
     verdicts: Sequence[Verdict]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """What decides its answers, but for the seed of the training (`recipe.recipe_of`)."""
+        return recipe.recipe_of(self.values)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its training."""
+        return recipe.seed_of(self.values)
 
     def of(self, model: str) -> list[Verdict]:
         """The verdicts on one model's answers.
@@ -95,14 +121,55 @@ def find_run(name: str) -> Run:
     )
 
 
-def _read(name: str, verdicts: Path, metrics: Path) -> Run:
-    """Read a run's two files. Of the metrics only the judge is read: those of other versions may have other fields."""
+def find_all(word: str) -> list[Run]:
+    """The runs that a word means: one of `find_run`, or several.
+
+    Args:
+        word: what `find_run` takes; the name of an MLflow run that others belong to, such as that of `make seeds`,
+            which means those; a pattern with ``*``, ``?`` or ``[``, of folders, DVC experiments or MLflow runs, in this
+            order; or ``mlflow:`` and a filter of MLflow, which means the finished runs that it selects.
+
+    Raises:
+        ConfigError: it means no run; and as `find_run`, as the other errors are.
+    """
+    if word.startswith(FILTER):
+        return _of_mlflow(word, tracker.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
+    if not any(letter in word for letter in "*?["):
+        found = [] if Path(word).exists() or _commit(word) else tracker.children(Path(), word)
+        return _of_mlflow(word, found) if found else [find_run(word)]
+    start = Path(Path(word).anchor)
+    folders = sorted(str(path) for path in start.glob(str(Path(word).relative_to(start))) if path.is_dir())
+    if names := folders or [name for name in _experiments() if fnmatch.fnmatchcase(name, word)]:
+        return [find_run(name) for name in names]
+    runs = tracker.search(Path(), "", most=_MOST_LISTED)
+    return _of_mlflow(word, [run for run in runs if fnmatch.fnmatchcase(run[1], word)][:_MOST_IN_GROUP])
+
+
+def _of_mlflow(word: str, found: Sequence[tuple[str, str]]) -> list[Run]:
+    """Runs of MLflow by their ids, under their names."""
+    if not found:
+        fix = "make runs, dvc exp show or make ui show what there is"
+        raise ConfigError(f"{word}: no folder, DVC experiment or finished MLflow run fits it", fix)
+    return [replace(run, name=name) for run_id, name in found if (run := _in_mlflow(run_id)) is not None]
+
+
+def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = None) -> Run:
+    """Read a run's two files. Of the metrics only the judge is read: those of other versions may have other fields.
+
+    Args:
+        name: name of the run.
+        verdicts: path of its verdicts.
+        metrics: path of the judge's metrics.
+        recorded: what dvc.lock holds of the run.
+    """
     read = read_json(metrics, made_by=MADE_BY)
     try:
         judge = JudgeIdentity.model_validate(read["judge"])
     except (KeyError, TypeError, ValidationError):
         raise DataError(f"{name}: {metrics}: no judge in it, so it is not of the stage judge", MADE_BY) from None
-    return Run(name, judge, list(read_records(verdicts, Verdict, made_by=MADE_BY)))
+    known = recorded or Recorded()
+    rows = list(read_records(verdicts, Verdict, made_by=MADE_BY))
+    return Run(name, judge, rows, known.values, known.digests.get(TUNED_MODEL, ""))
 
 
 def _in_folder(name: str) -> Run | None:
@@ -113,14 +180,25 @@ def _in_folder(name: str) -> Run | None:
         return None
     inside = (path / JUDGE_FOLDER, path / JUDGE_FOLDER.name, path)
     folder = next(one for one in inside if one.is_dir())
-    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name)
+    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(folder.resolve()))
+
+
+def _recorded(folder: Path) -> Recorded | None:
+    """What the dvc.lock of a stage's folder holds, if that folder's files are those that it holds.
+
+    The answers are enough: while the stage judge ends, dvc.lock has the verdicts of an earlier run.
+    """
+    if folder.parts[-2:] != JUDGE_FOLDER.parts:
+        return None
+    root = folder.parents[1]
+    found = Recorded.of(root)
+    there = [path for path in (VERDICTS, RESPONSES) if (root / path).is_file() and path in found.digests]
+    return found if any(found.holds(root, path) for path in there) else None
 
 
 def _in_git(name: str) -> Run | None:
     """A commit's verdicts: its dvc.lock names them, and DVC's cache has them."""
-    commit = git.ask(
-        Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
-    ) or _experiment(name)
+    commit = _commit(name)
     if not commit:
         return None
     text = git.ask(Path(), "show", f"{commit}:./{lock.LOCK}")
@@ -134,21 +212,75 @@ def _in_git(name: str) -> Run | None:
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
         raise NotHere(shown, what, BASELINE)
-    return _read(shown, verdicts, metrics)
+    return _read(shown, verdicts, metrics, Recorded.of_text(text))
 
 
-def _experiment(name: str) -> str:
-    """The commit of a DVC experiment; DVC keeps each under refs/exps/BASELINE'S FIRST TWO DIGITS/THE OTHERS/NAME."""
-    listed = git.ask(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
-    return next((line.split(" ")[0] for line in listed if line.rpartition("/")[2] == name), "")
+def _commit(name: str) -> str:
+    """The commit of a git revision or a DVC experiment; empty where there is none of this name."""
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return git.ask(Path(), *asked) or _experiments().get(name, "")
+
+
+def _experiments() -> dict[str, str]:
+    """The commits of DVC's experiments by name, the newest first.
+
+    DVC keeps each under refs/exps/BASELINE'S FIRST TWO DIGITS/THE OTHERS/NAME.
+    """
+    form = ("--sort=-creatordate", "--format=%(objectname) %(refname)")
+    found: dict[str, str] = {}
+    for line in git.ask(Path(), "for-each-ref", *form, "refs/exps").splitlines():
+        commit, _, ref = line.partition(" ")
+        parts = ref.split("/")
+        if len(parts) == 5 and parts[2] != "exec":  # exec/: what DVC is at work on
+            found.setdefault(parts[4], commit)
+    return found
 
 
 def _in_mlflow(name: str) -> Run | None:
     with temporary.folder() as folder:
-        found = tracker.download(Path(), name, _IN_MLFLOW, folder)
+        found = tracker.download(Path(), name, _IN_MLFLOW, folder, optional=[str(lock.LOCK)])
         if found is None:
             return None
-        return _read(name, *found)
+        verdicts, metrics, *locks = found
+        return _read(name, verdicts, metrics, Recorded.of_text(locks[0].read_text("utf-8")) if locks else None)
+
+
+def trainings_of(run: Run) -> list[Run]:
+    """Other trainings of a run's recipe with scores of the same judge, each with a seed of its own.
+
+    They are looked for among the finished runs of MLflow, DVC's experiments, the last commit and the folder; what
+    cannot be read is left out.
+
+    Args:
+        run: the run, whose recipe and seed are known; else there are none.
+    """
+    wanted = run.recipe
+    if wanted is None:
+        return []
+    found: dict[int | None, Run] = {run.seed: run}
+    for other in _others(run, wanted):
+        if other.judge == run.judge and other.recipe == wanted:
+            found.setdefault(other.seed, other)
+        if len(found) > _MOST_TRAININGS:
+            break
+    return [other for seed, other in found.items() if seed not in (None, run.seed)]
+
+
+def _others(run: Run, wanted: Mapping[str, Any]) -> Iterator[Run]:
+    """Runs that may be trainings of a recipe: cheap ones first, and of those that take time only the newest."""
+    for one in tracker.judged(Path(), run.judge.fingerprint):
+        if recipe.recipe_of(one.values) != wanted:
+            continue
+        with contextlib.suppress(PipelineError), temporary.folder() as folder:
+            if files := one.files(Path(), _IN_MLFLOW, folder):
+                yield replace(_read(one.name, files[0], files[1]), values=one.values)
+    for name in ["HEAD", *list(_experiments())[:_MOST]]:
+        with contextlib.suppress(PipelineError):
+            if (there := _in_git(name)) is not None:
+                yield there
+    with contextlib.suppress(PipelineError):
+        if (here := _in_folder(str(paths.ARTIFACTS))) is not None:
+            yield here
 
 
 def in_place_of(missing: NotHere, others: Sequence[Run]) -> Run:
@@ -179,4 +311,4 @@ def _last_runs() -> Iterator[Run]:
         for run_id, name in tracker.finished(Path(), most=_MOST):
             with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
                 if files := tracker.download(Path(), run_id, _IN_MLFLOW, at):
-                    yield _read(f"{name} of MLflow", *files)
+                    yield _read(f"{name} of MLflow", files[0], files[1])

@@ -1,16 +1,19 @@
-"""The comparisons of runs as text: a block for each, with the costs of faults and a warning if the judges differ."""
+"""The comparisons of runs as text: a block for each, with the costs of faults, and how two judges differ."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from stages.common.plurals import counted
+from stages.common.plurals import counted, word
 from stages.judge.runs.comparison import Comparison
+from stages.judge.runs.recipe import between
 from stages.judge.runs.results import FaultCosts, RunsCompared
 
 #: Ids of rows that are named where there are more.
 MOST_NAMED = 5
+#: With fewer instructions no p-value of the permutation test is below 5 %.
+FEWEST_FOUND = 6
 
 
 #: Characters in a line; longer ones are broken, under the text beside their label.
@@ -35,11 +38,27 @@ def _block(one: RunsCompared, comparisons: int) -> list[str]:
     return [
         f"A {one.a.name}",
         f"B {one.b.name}",
+        *_members(one),
         *_figures(one.comparison, comparisons),
-        f"result      {one.comparison.verdict}",
+        f"result      {'; '.join(filter(None, [one.comparison.verdict, one.comparison.rests_on]))}",
         *_fault_lines(one.faults),
         *_warning(one),
     ]
+
+
+def _members(one: RunsCompared) -> list[str]:
+    """The trainings of the groups, what differs between their recipes, and what the user should know of them."""
+    lines = []
+    for letter, group in (("A", one.a), ("B", one.b)):
+        if len(group.runs) > 1:
+            seeds = f", seeds {', '.join(map(str, group.seeds))}" if group.seeds else ""
+            lines.append(f"trainings {letter} {counted(len(group.runs), 'run')} of one recipe{seeds}")
+        lines += [f"note        {letter}: {note}" for note in group.notes]
+    if one.a.recipe is not None and one.b.recipe is not None and max(len(one.a.runs), len(one.b.runs)) > 1:
+        differing = between(one.a.recipe, one.b.recipe)
+        more = [f"{len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
+        lines.append(f"recipes     {', '.join(differing[:MOST_NAMED] + more) or 'A and B are of one recipe'}")
+    return lines
 
 
 def _figures(one: Comparison, comparisons: int) -> list[str]:
@@ -48,17 +67,48 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
         return lines
     lines.append(f"mean        A {one.mean_a:z.1f}, B {one.mean_b:z.1f}")
     lines.append(f"B minus A   {one.difference:+z.1f}{_interval(one)}")
+    lines += _seeds(one)
     lines.append(f"row by row  B better {one.wins}, equal {one.ties}, A better {one.losses}")
     if one.right_of is not None:
         lines.append(f"right       A {one.right_a}, B {one.right_b} of {counted(one.right_of, 'answer')}")
     if one.p is not None and one.p_holm is not None:
-        corrected = f", {one.p_holm:.4f} by Holm over {comparisons}" if comparisons > 1 else ""
-        lines.append(f"p           {one.p:.4f}{corrected} (permutation test)")
+        corrected = f", {_p(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
+        lines.append(f"p           {_p(one.p)}{corrected} ({_tests(one)})")
     if one.detectable is not None:
         lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
     elif one.p is not None:
-        lines.append("detectable  not known: all instructions differ by the same number")
+        few = one.clusters < FEWEST_FOUND
+        why = "so few instructions show nothing" if few else "all instructions differ by the same number"
+        lines.append(f"detectable  not known: {why}")
     return lines
+
+
+def _seeds(one: Comparison) -> list[str]:
+    """How much trainings of one recipe differ."""
+    if one.seeds is None:
+        return []
+    shown = counted(one.seeds.trainings, "training")
+    return [
+        f"seeds       {shown} of one recipe each differ by {one.seeds.sd:.1f} points (standard deviation), "
+        f"by {one.seeds.sd_beyond_rows:.1f} beyond what these rows explain"
+    ]
+
+
+def _tests(one: Comparison) -> str:
+    """The tests behind the p-value."""
+    if one.p_t is None:
+        return "permutation test"
+    if one.p_trainings is not None:
+        exchanged = f"trainings exchanged {_p(one.p_trainings)}"
+    else:
+        exchanged = "too few trainings to exchange"
+    rows = "" if one.p_rows is None else f", instructions exchanged {_p(one.p_rows)}"
+    return f"the largest of Student's t over seeds and instructions {_p(one.p_t)}, {exchanged}{rows}"
+
+
+def _p(value: float) -> str:
+    """A p-value, which is never 0."""
+    return f"{value:.4f}" if value >= 0.00005 else "< 0.0001"
 
 
 def _rows(one: Comparison) -> str:
@@ -68,15 +118,19 @@ def _rows(one: Comparison) -> str:
     if count := len(one.another_row):
         named = ", ".join(one.another_row[:MOST_NAMED]) + (", ..." if count > MOST_NAMED else "")
         left_out.append(f"{count} with another instruction in B ({named})")
-    rows = f"rows        {one.n} scored in both, of {counted(one.clusters, 'instruction')}"
+    everywhere = "both" if one.trainings_a == one.trainings_b == 1 else "all runs"
+    rows = f"rows        {one.n} scored in {everywhere}, of {counted(one.clusters, 'instruction')}"
     return f"{rows}; left out: {', '.join(left_out)}" if left_out else rows
 
 
 def _interval(one: Comparison) -> str:
+    if one.basis == "two judges":
+        return ""
     if one.low is None or one.high is None:
         return f", 95 % interval {one.method}"
     exact = f", {one.method}" if one.method and one.method.startswith("exact") else ""
-    return f" [{one.low:+z.1f}, {one.high:+z.1f}], 95 % interval{exact}"
+    over = " over seeds and instructions" if one.p_t is not None else ""
+    return f" [{one.low:+z.1f}, {one.high:+z.1f}], 95 % interval{over}{exact}"
 
 
 def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
@@ -85,7 +139,8 @@ def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
     for name, costs in found.items():
         a, b = costs.a, costs.b
         points = f"{a.points_lost:z.1f} → {b.points_lost:z.1f} points lost"
-        lines.append(f"{'' if lines else 'faults':<12}{name:<17}{a.n} → {counted(b.n, 'answer')}, {points}")
+        answers = f"{a.n:.3g} → {b.n:.3g} {word(b.n, 'answer')}"
+        lines.append(f"{'' if lines else 'faults':<12}{name:<17}{answers}, {points}")
     return lines
 
 
@@ -93,7 +148,7 @@ def _warning(one: RunsCompared) -> list[str]:
     """What to say where the scores come from two judges."""
     if one.same_judge:
         return []
-    a, b = one.a.judge.model_dump(), one.b.judge.model_dump()
+    a, b = one.a.runs[0].judge.model_dump(), one.b.runs[0].judge.model_dump()
     keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
     differing = [f"{key} {a.get(key)} / {b.get(key)}" for key in keys if key != "fingerprint"]
-    return [f"WARNING     not the same judge, so that the difference may be the judges': {'; '.join(differing)}"]
+    return [f"judges      {'; '.join(differing) or 'they differ in their version'}; score both runs by one judge"]

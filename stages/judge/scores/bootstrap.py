@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from stages.common.metrics.judge import Interval
 
@@ -17,6 +18,9 @@ from stages.common.metrics.judge import Interval
 LEVEL = 0.95
 #: Sums are compared with this much tolerance: orders of addition differ in the last bits.
 EQUAL = 1e-9
+#: The fewest instructions from whose differences an interval is made: with 4 of them an interval of 95 % held the truth
+#: in 78 to 83 % of simulated cases, whatever the method.
+LEAST = 10
 #: Numbers drawn at a time, which bounds the memory (8 bytes each, a few times over).
 _DRAWN_AT_A_TIME = 1 << 20
 
@@ -24,7 +28,12 @@ _DRAWN_AT_A_TIME = 1 << 20
 def mean_interval(
     values: np.ndarray, clusters: Sequence[str], *, bounds: tuple[float, float], resamples: int, seed: int
 ) -> Interval:
-    """The 95 % interval of a mean over rows: bias-corrected and accelerated (BCa; Efron 1987), clusters being drawn.
+    """The 95 % interval of a mean over rows: at either end the wider of two intervals.
+
+    One is bias-corrected and accelerated (BCa; Efron 1987), clusters being drawn; it follows a distribution that is
+    skewed. The other is Student's; it allows for the error of a variance that is estimated from few clusters. Each
+    alone is too narrow with 10 to 30 instructions: BCa held the truth in 86 to 92 % of the cases where differences were
+    symmetric, Student's in 80 to 93 % where scores were skewed, and the wider in 95 % or more (docs/decisions.md).
 
     Args:
         values: one value a row, [rows].
@@ -34,14 +43,14 @@ def mean_interval(
         seed: seed of the bootstrap.
 
     Returns:
-        The interval, not rounded. With fewer than two clusters it has no ends. Where all clusters have one mean no
-        resample can differ, and the interval is exact: a value that was not seen in n clusters has a share of less than
-        1 - 0.025^(1/n) (Clopper and Pearson 1934). With that share at either bound, the mean would be that much lower
-        or higher.
+        The interval, not rounded. With fewer than `LEAST` clusters it has no ends, with one exception. Where at least
+        two clusters have one mean no resample can differ, and the interval is exact: a value that was not seen in n
+        clusters has a share of less than 1 - 0.025^(1/n) (Clopper and Pearson 1934). With that share at either bound,
+        the mean would be that much lower or higher.
 
         The exact interval is wider than that of clusters of which a few differ a little. A bootstrap takes the small
         differences that it has seen for all that exist; without any, nothing says how small they would be. Of 20
-        differences of 10 points the interval is [-8.5, 25.2]; of 19 of 10 and one of 11, BCa's is [10, 10.25]. No
+        differences of 10 points the interval is [-8.5, 25.2]; of 19 of 10 and one of 11, it is [9.95, 10.25]. No
         standard method is between the two: those that allow for unseen values (Anderson 1969, and bounds by betting,
         arXiv 2010.09686) are wider for every run. The permutation test beside it does not jump.
     """
@@ -55,16 +64,26 @@ def mean_interval(
         low, high = (mean + unseen * (bound - mean) for bound in bounds)
         method = f"exact (Clopper and Pearson): the mean of all {count} instructions is the same"
         return Interval(level=LEVEL, low=float(low), high=float(high), method=method)
-    return _accelerated(sums, sizes, resamples, seed)
+    if count < LEAST:
+        return too_few(count)
+    low, high = _accelerated(sums, sizes, resamples, seed)
+    half = t_quantile((1 + LEVEL) / 2, count - 1) * (standard_error(sums, sizes) or 0.0)
+    method = f"the wider of BCa bootstrap and Student's t over {count} instructions, {resamples} resamples, seed {seed}"
+    return Interval(
+        level=LEVEL,
+        low=max(min(low, mean - half), bounds[0]),
+        high=min(max(high, mean + half), bounds[1]),
+        method=method,
+    )
 
 
-def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int) -> Interval:
-    """The BCa interval of clusters whose means differ."""
-    count, mean = len(sums), sums.sum() / sizes.sum()
+def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """The ends of the BCa interval of clusters whose means differ; the mean twice where it cannot be had."""
+    mean = sums.sum() / sizes.sum()
     means = _resampled_means(sums, sizes, resamples, np.random.default_rng(seed))
     below = ((means < mean - EQUAL).mean() + (means <= mean + EQUAL).mean()) / 2
-    if not 0 < below < 1:
-        return no_interval("all resamples lie on one side of the mean")
+    if not 0 < below < 1:  # all resamples lie on one side of the mean
+        return float(mean), float(mean)
     bias = z(float(below))
     without = (sums.sum() - sums) / (sizes.sum() - sizes)
     deviations = without.mean() - without
@@ -75,8 +94,7 @@ def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int)
         corrected = NormalDist().cdf(bias + shifted / (1 - acceleration * shifted))
         return float(np.quantile(means, corrected))
 
-    method = f"BCa bootstrap over {count} instructions, {resamples} resamples, seed {seed}"
-    return Interval(level=LEVEL, low=end((1 - LEVEL) / 2), high=end((1 + LEVEL) / 2), method=method)
+    return end((1 - LEVEL) / 2), end((1 + LEVEL) / 2)
 
 
 def percentile_interval(means: Sequence[float], method: str | None = None) -> Interval:
@@ -91,8 +109,8 @@ def no_interval(why: str) -> Interval:
 
 
 def too_few(clusters: int) -> Interval:
-    """The interval of fewer than two clusters."""
-    return no_interval(f"{clusters} of the 2 instructions that it takes")
+    """The interval of fewer clusters than `LEAST`."""
+    return no_interval(f"{clusters} of the {LEAST} instructions that it takes")
 
 
 def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +142,16 @@ def blocks(resamples: int, count: int) -> Iterator[int]:
 def z(share: float) -> float:
     """The standard normal quantile."""
     return NormalDist().inv_cdf(share)
+
+
+def t_quantile(share: float, freedom: float) -> float:
+    """Student's t quantile; ``freedom`` is the number of degrees of freedom, which need not be whole."""
+    return float(stdtrit(freedom, share))
+
+
+def t_below(value: float, freedom: float) -> float:
+    """The share of Student's t distribution below a value."""
+    return float(stdtr(freedom, value))
 
 
 def _resampled_means(sums: np.ndarray, sizes: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:

@@ -26,7 +26,7 @@ from scipy import optimize
 from scipy.special import expit
 
 from stages.common.metrics.judge import Interval, LengthControlled
-from stages.judge.scores.bootstrap import no_interval, percentile_interval, too_few
+from stages.judge.scores.bootstrap import LEAST, no_interval, percentile_interval, too_few
 
 #: The ridge on theta and on phi: the inverse variances of their priors.
 RIDGE = (0.1, 0.001)
@@ -98,8 +98,8 @@ def length_controlled(
 
     Returns:
         The figures, not rounded. Their interval is a percentile bootstrap over clusters, with the standard deviation of
-        all rows. It has no ends with fewer than two clusters, or where all rows have the same outcome: then no resample
-        has another.
+        all rows. It has no ends with fewer than `LEAST` clusters, or where all rows have the same outcome: then no
+        resample has another.
     """
     mean = float(differences.mean()) if len(differences) else None
     feature = length_feature(differences)
@@ -124,7 +124,7 @@ def _interval(
 ) -> Interval:
     """The interval of `length_controlled`."""
     names, members = np.unique(clusters, return_inverse=True)
-    if len(names) < 2:
+    if len(names) < LEAST:
         return too_few(len(names))
     if np.ptp(preferences) == 0:
         return no_interval("all rows have the same outcome, and so would all resamples")

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from stages.common.metrics.judge import Interval
 from stages.common.plurals import counted
-from stages.running.beside import Beside
+from stages.running.beside import IDENTICAL, Beside
 from stages.running.summary_parts.scores import mean_of_100
 
 
 def compared_lines(found: Beside | str) -> list[str]:
-    """Two lines or three on the comparison, or one on why there is none."""
+    """Two to four lines on the comparison, or one on why there is none."""
     if isinstance(found, str):
         return [found] if found else []
-    if found.mean is None or found.mean_there is None:
+    if found.mean is None or found.mean_there is None or not found.same_judge:
         return [f"with {found.other}: {found.verdict}"]
     rows = counted(found.n, "row")
     means = f"{found.mean_there:z.1f} of 100 points there, {found.mean:z.1f} here"
     lines = [f"with {found.other}, on {rows}: {means}"]
     difference = mean_of_100(found.difference, Interval(level=0.95, low=found.low, high=found.high), sign="+")
     lines.append(f"this run   {difference}: {found.verdict}")
+    if found.rests_on and found.verdict != IDENTICAL:
+        lines.append(f"           {found.rests_on}")
     if found.verdict == "no detectable difference" and found.detectable is not None:
         lines.append(f"           a true difference of {found.detectable:.1f} points would be found 4 times in 5")
-    if not found.same_judge:
-        lines.append("warning: not the same judge, so that the difference may be the judges'")
     return lines

@@ -14,7 +14,7 @@ import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -42,6 +42,8 @@ PROJECT = "instruct-pipeline"
 #: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 EXPERIMENT_TAG = "dvc.experiment"
+#: MLflow's own tag of a run that belongs to another one.
+PARENT = "mlflow.parentRunId"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
 PARAM_LENGTH = 6000
 _PARAMS_BATCH = 100
@@ -156,11 +158,18 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: who
 
 
 def create(
-    mlflow: MlflowClient, own: Execution, root: Path, tags: Mapping[str, str], tree: whole.Params, name: str = ""
+    mlflow: MlflowClient,
+    own: Execution,
+    root: Path,
+    tags: Mapping[str, str],
+    tree: whole.Params,
+    name: str = "",
+    without: Collection[str] = (),
 ) -> str:
     """Create a run with its parameters and tags; set the runs of dead owners KILLED.
 
-    Its name is ``name``, or that of the DVC experiment, or one that begins with the time.
+    Its name is ``name``, or that of the DVC experiment, or one that begins with the time. Parameters of the keys in
+    ``without`` are left out.
     """
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
@@ -186,7 +195,8 @@ def create(
         },
     )
     run_id = str(run.info.run_id)
-    log_params(mlflow, run_id, reading.flatten(tree.model_dump()), {})
+    values = reading.flatten(tree.model_dump())
+    log_params(mlflow, run_id, {key: value for key, value in values.items() if key not in without}, {})
     return run_id
 
 
@@ -318,7 +328,9 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
         mlflow.log_batch(run_id, metrics=entries)
 
 
-def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+def download(
+    root: Path, name: str, files: Sequence[str], folder: Path, optional: Sequence[str] = ()
+) -> list[Path] | None:
     """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
     if not _exists(root):
         return None
@@ -327,11 +339,44 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         run_id = _named(mlflow, name)
         if run_id is None:
             return None
-        folders = sorted({str(Path(file).parent) for file in files})
-        there = {file.path for parent in folders for file in mlflow.list_artifacts(run_id, parent)}
+        folders = {str(Path(file).parent).removeprefix(".") for file in (*files, *optional)}
+        there = {file.path for parent in sorted(folders) for file in mlflow.list_artifacts(run_id, parent or None)}
         if missing := [file for file in files if file not in there]:
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
-        return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in files]
+        wanted = [*files, *(file for file in optional if file in there)]
+        return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in wanted]
+
+
+def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
+    """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        from mlflow.exceptions import MlflowException
+
+        mlflow = client(root)
+        ours = [one.experiment_id for one in mlflow.search_experiments(filter_string=f"name LIKE '{PROJECT}/%'")]
+        if not ours:
+            return []
+        finished_ones = " and ".join(filter(None, [query, "attributes.status = 'FINISHED'"]))
+        order = ["attributes.start_time DESC"]
+        try:
+            found = mlflow.search_runs(ours, finished_ones, max_results=most, order_by=order)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            fix = "such as params.`finetune.epochs` = '3' and tags.profile = 'quick'"
+            raise ConfigError(f"{query}: MLflow does not take the filter: {why(error)}", fix) from None
+        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+
+
+def children(root: Path, name: str) -> list[tuple[str, str]]:
+    """Ids and names of a run's children; arguments, result and errors are those of `tracker.children`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        run_id = _named(client(root), name)
+        return [] if run_id is None else search(root, f"tags.`{PARENT}` = '{run_id}'", METRICS_BATCH)
 
 
 def finished(root: Path, most: int) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -26,7 +27,7 @@ from stages.params import whole
 from stages.running import misrecorded
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
-from stages.running.tracking import execution, late, listing, mirror, published, store
+from stages.running.tracking import execution, judged_runs, late, listing, mirror, published, store
 from stages.running.tracking.live import (
     CREATE_SECONDS,
     FAILURE_SECONDS,
@@ -40,17 +41,22 @@ from stages.running.tracking.store import Page, StageEnd, prepare, shown_uri, ur
 __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
+    "add",
     "best_run",
+    "children",
+    "commit_tags",
     "create_run",
     "download",
     "end",
     "finished",
+    "judged",
     "listed",
     "name_lines",
     "page",
     "prepare",
     "publish",
     "publish_files",
+    "search",
     "set_aside",
     "shown_uri",
     "stage",
@@ -123,7 +129,12 @@ def stage_over(name: str, how: StageEnd) -> None:
 
 
 def create_run(
-    root: Path, *, name: str = "", tags: Mapping[str, str] | None = None, begun: Begun | None = None
+    root: Path,
+    *,
+    name: str = "",
+    tags: Mapping[str, str] | None = None,
+    begun: Begun | None = None,
+    without: Collection[str] = (),
 ) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
@@ -134,6 +145,7 @@ def create_run(
         name: name of the run, which Prefect's run has too.
         tags: further tags, such as ``prefect.flow_run_id``.
         begun: what the run began with; None reads params.yaml.
+        without: dotted keys whose values are not those of the run, such as one that its children differ in.
 
     Returns:
         The run's id, or None, with a message, when tracking is down.
@@ -144,7 +156,7 @@ def create_run(
         own = execution.Execution(execution.identity(), "prefect")
         note = mirror.prefect_link(tags or {})
         given = {**(tags or {}), **({_NOTE: note} if note else {})}
-        return store.create(store.client(root), own, root, given, params, name)
+        return store.create(store.client(root), own, root, given, params, name, without)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -185,6 +197,33 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
                 client.log_artifact(run_id, str(file), "judge")
 
         _safely(mirrored, PUBLISH_SECONDS)
+
+
+def commit_tags(root: Path) -> dict[str, str]:
+    """The tags that name the last commit of a repository; none without one."""
+    return store.git_tags(root)
+
+
+def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+    """Log figures and files that are of no stage, such as those of a run with children.
+
+    Args:
+        run_id: result of `create_run`; with None this does nothing.
+        metrics: figures by name.
+        files: files for the run's own folder.
+    """
+    if run_id is None:
+        return
+    run = run_id
+
+    def added() -> None:
+        client = store.client(Path())
+        now = time.time_ns() // 1_000_000
+        store.log_metrics(client, run, [(name, value, now, 0) for name, value in metrics.items()])
+        for file in files:
+            client.log_artifact(run, str(file))
+
+    _safely(added, PUBLISH_SECONDS)
 
 
 def publish_files(root: Path, source: str) -> late.Late:
@@ -253,6 +292,14 @@ def best_run(root: Path, judge: str) -> tuple[str, str] | None:
         return None  # what is compared with is a courtesy
 
 
+def judged(root: Path, judge: str) -> list[judged_runs.Judged]:
+    """The finished runs that a judge has scored; as `judged_runs.judged`, but none where MLflow does not tell."""
+    try:
+        return judged_runs.judged(root, judge)
+    except Exception:
+        return []  # what is known of other runs is a courtesy
+
+
 def listed(root: Path, most: int | None) -> listing.Listing:
     """The runs of the project; arguments and result as `listing.listed`."""
     return listing.listed(root, most)
@@ -304,7 +351,9 @@ def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> 
         _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
 
 
-def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
+def download(
+    root: Path, name: str, files: Sequence[str], folder: Path, *, optional: Sequence[str] = ()
+) -> list[Path] | None:
     """Fetch files of a run.
 
     Args:
@@ -312,15 +361,45 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         name: id or name of the run.
         files: paths of the files in the run.
         folder: folder to put them into.
+        optional: paths of further files, which the run may lack.
 
     Returns:
-        Their paths, in the order of ``files``; None if there is no such run.
+        Their paths, in the order of ``files``, and then of the further ones that are there; None if there is no such
+        run.
 
     Raises:
         ConfigError: the run lacks one of them.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.download(root, name, files, folder)
+    return store.download(root, name, files, folder, optional)
+
+
+def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
+    """The ids and names of the finished runs of this project that a filter of MLflow selects, the newest first.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        query: the filter, such as ``params.`finetune.epochs` = '3'``; empty for all runs.
+        most: the largest number of runs.
+
+    Raises:
+        ConfigError: MLflow does not take the filter.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return store.search(root, query, most)
+
+
+def children(root: Path, name: str) -> list[tuple[str, str]]:
+    """The ids and names of the finished runs that belong to a run, such as the trainings of `make seeds`.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run that they belong to.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return store.children(root, name)
 
 
 def finished(root: Path, *, most: int) -> list[tuple[str, str]]:

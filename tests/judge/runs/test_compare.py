@@ -19,7 +19,8 @@ from stages.common.records import write_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import compare as program
 from stages.judge.runs.comparison import Comparison, compare, holm, permutation_p
-from stages.judge.runs.results import compare_runs
+from stages.judge.runs.group import of_runs
+from stages.judge.runs.results import compare_groups
 from stages.judge.runs.sources import NotHere, Run, find_run
 from stages.judge.runs.table import table
 from stages.judge.scores.bootstrap import standard_error
@@ -54,8 +55,8 @@ def test_a_comparison_worked_by_hand():
     # cluster sums 30, 30 and 0: of the 8 ways to turn them round, those with the first two alike are as far out
     assert found.p == 0.5
     # residuals of the sums from size x 15: 0, 15, -15; sqrt(3 / 2 x 450) / 4 rows
-    error = np.sqrt(1.5 * 450) / 4
-    assert found.detectable == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error)
+    assert standard_error(np.array([30.0, 30, 0]), np.array([2.0, 1, 1])) == pytest.approx(np.sqrt(1.5 * 450) / 4)
+    assert found.detectable is None  # three instructions can give no p-value below 0.25
     assert found.verdict == "no detectable difference"
 
 
@@ -77,7 +78,7 @@ def test_rows_of_one_instruction_are_not_independent():
     together = [f"c{int(index >= 15)}" for index in range(20)]
     clustered = compare(verdicts(*a, clusters=together), verdicts(*b, clusters=together), resamples=2000)
     assert (alone.verdict, clustered.verdict) == ("B is better", "no detectable difference")
-    assert clustered.high - clustered.low > alone.high - alone.low
+    assert (clustered.low, clustered.high) == (None, None)
     assert clustered.p == 1.0  # 150 - 10, and none of the four ways is less far out
     assert compare(verdicts(*b), verdicts(*a), resamples=2000).verdict == "A is better"
 
@@ -130,6 +131,27 @@ def test_equal_runs_are_said_to_be_identical_and_nothing_is_said_of_what_would_b
     assert found.method.startswith("exact")
 
 
+@pytest.mark.parametrize(("count", "known"), [(2, False), (5, False), (6, True), (30, True)])
+def test_where_no_p_value_can_be_small_nothing_is_said_of_what_would_be_found(count, known):
+    """With five instructions the smallest possible p-value is 2 / 2^5 = 0.0625."""
+    scores = np.arange(count) * 1.0
+    found = compare(verdicts(*scores), verdicts(*(scores + 10 + scores % 3)))
+    assert found.p >= 2.0 ** (1 - count)
+    assert (found.detectable is not None) == known
+    assert (found.verdict == "B is better") == known
+    # Of two comparisons made together the first has to reach 2.5 %, and six instructions give 2 / 2^6 = 0.031.
+    together = compare(verdicts(*scores), verdicts(*(scores + 10 + scores % 3)), together=2)
+    assert (together.detectable is not None) == (count == 30)
+
+
+def test_a_p_value_is_never_0():
+    """Of 100 ways that are drawn none is as far out as what was seen, which is one of the ways itself."""
+    found = compare(verdicts(*range(40)), verdicts(*(range(30, 70))), resamples=100)
+    assert found.p == pytest.approx(1 / 101)
+    assert permutation_p(np.array([1.0, 2.0]), resamples=1, seed=1) == 0.5
+    assert permutation_p(np.full(14, 5.0), resamples=1, seed=1) == 2 / 2**14
+
+
 def test_a_constant_difference_is_not_known_without_error():
     found = compare(verdicts(*[50] * 20), verdicts(*[60] * 20))
     unseen = 1 - 0.025 ** (1 / 20)
@@ -152,8 +174,12 @@ def test_rows_of_one_run_alone_are_counted():
 
 def told(**runs):
     """The comparison of two runs as text."""
-    found = [Run(name, JUDGE, rows) for name, rows in runs.items()]
-    return table(compare_runs(found, model="tuned", resamples=100, seed=1))
+    return compared([Run(name, JUDGE, rows) for name, rows in runs.items()])
+
+
+def compared(runs):
+    groups = [of_runs(run.name, [run]) for run in runs]
+    return table(compare_groups(groups, model="tuned", resamples=100, seed=1))
 
 
 def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
@@ -168,7 +194,7 @@ def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     many = [verdicts(*range(9), clusters=[f"{run}{index}" for index in range(9)]) for run in "ab"]
     text = told(a=many[0], b=many[1])
     assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
-    assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare" in text
+    assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare; one training each: training" in text
 
 
 def test_a_difference_of_less_than_a_tenth_has_no_sign_of_its_own():
@@ -180,9 +206,9 @@ def test_a_difference_of_less_than_a_tenth_has_no_sign_of_its_own():
 def test_a_line_that_is_too_long_is_broken_under_its_text():
     other = JudgeIdentity(fingerprint="2" * 32, backend="ollama", model="m" * 60)
     runs = [Run("a", JUDGE, verdicts(1, 2, 3)), Run("b", other, verdicts(2, 3, 4))]
-    lines = table(compare_runs(runs, model="tuned", resamples=100, seed=1)).splitlines()
+    lines = compared(runs).splitlines()
     assert max(map(len, lines)) <= 120
-    warned = next(index for index, line in enumerate(lines) if line.startswith("WARNING"))
+    warned = next(index for index, line in enumerate(lines) if line.startswith("judges"))
     assert lines[warned + 1].startswith(" " * 12)
     assert lines[warned + 1].strip() != ""
 
@@ -350,25 +376,26 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     first, second = out.split("\n\n")
     # 2 x 10 of the 2 ** 9 ways to turn the nine differences round are as far from 0 as 70 points: all, or all but one
     assert "rows        10 scored in both, of 10 instructions; left out: 1 in A alone\n" in first
-    assert "p           0.0391, 0.0781 by Holm over 2 (permutation test)" in first
+    # Scores of two judges are no comparison, for which Holm would have to allow.
+    assert "p           0.0391, 0.0391 by Holm over 2 (permutation test)" in first
     assert "B minus A   +7.0 [" in first
     assert "row by row  B better 8, equal 1, A better 1" in first
-    assert "result      no detectable difference" in first
-    assert "WARNING" not in first
-    assert (
-        "WARNING     not the same judge, so that the difference may be the judges': backend reference / ollama"
-        in second
-    )
+    assert "result      B scores higher; one training each: training seeds are not allowed for" in first
+    assert "judges" not in first
+    assert "judges      backend reference / ollama; score both runs by one judge" in second
     found = json.loads(Path("found.json").read_text())
     assert list(found) == ["a", "model", "comparisons"]
-    assert found["a"] == {"name": "a", "judge": JUDGE.model_dump()}
-    assert list(found["comparisons"][0]) == ["b", "same_judge", "verdict", *Comparison.model_fields, "faults"]
+    assert found["a"] == {"name": "a", "judge": JUDGE.model_dump(), "runs": ["a"], "seeds": [], "known": []}
+    keys = ["b", "same_judge", "verdict", "rests_on", *Comparison.model_fields, "faults"]
+    assert list(found["comparisons"][0]) == keys
     assert [one["same_judge"] for one in found["comparisons"]] == [True, False]
-    assert found["comparisons"][0]["p_holm"] == pytest.approx(40 / 512, abs=1e-6)
+    assert found["comparisons"][0]["p_holm"] == pytest.approx(20 / 512, abs=1e-6)
     assert Path("found.png").read_bytes().startswith(b"\x89PNG")
     assert second.startswith("A a\nB the third\n")
-    assert "detectable  not known: all instructions differ by the same number" in second
-    assert second.splitlines()[-2] == "result      identical scores"
+    assert second.splitlines()[-2] == "result      not comparable: two judges"
+    assert not any(line.startswith(("p ", "detectable")) for line in second.splitlines())
+    assert [one["verdict"] for one in found["comparisons"]] == ["B scores higher", "not comparable: two judges"]
+    assert [found["comparisons"][1][name] for name in ("low", "high", "p", "p_holm", "detectable")] == [None] * 5
     assert found["comparisons"][1]["b"]["name"] == "the third"
     assert "by Holm" not in run(monkeypatch, capsys, "a", "b")
 

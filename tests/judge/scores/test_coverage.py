@@ -1,11 +1,21 @@
 """Do 95 % intervals hold the truth 95 times in 100? By simulation, on scores shaped like a judge's."""
 
+import itertools
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from stages.common.metrics.judge import JudgeIdentity
 from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import compare
+from stages.judge.runs.group import Group
+from stages.judge.runs.sources import Run
+from stages.judge.runs.verdict import decide
 from stages.judge.scores.bootstrap import mean_interval
+from stages.judge.scores.two_level import difference, seeds_of
+from tests.root import ROOT
 
 #: The standard error of a coverage near 95 % is then 0.5 points, so that 93 to 97 is four of them on either side.
 ROUNDS = 2000
@@ -74,6 +84,180 @@ def test_the_interval_of_the_difference_covers_where_rows_share_instructions():
         rejected += none.p <= 0.05
     assert 0.93 <= held / ROUNDS <= 0.97
     assert 0.03 <= rejected / ROUNDS <= 0.07
+
+
+#: Skewed scores, differences that are symmetric and have long tails, and a judge's scores.
+FEW_ROWS = {
+    "skewed scores": ([0, 50, 100], [0.75, 0.15, 0.1], (0, 100)),
+    "differences": ([-40, -10, 0, 10, 30], [0.05, 0.15, 0.4, 0.25, 0.15], (-100, 100)),
+    "a judge's scores": (list(SCORES), list(SHARES), (0, 100)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW_ROWS)
+@pytest.mark.parametrize("count", [10, 20, 30])
+def test_the_interval_of_few_instructions_covers(name, count):
+    """No less than 93 %. With ten skewed scores it is wider than it need be: half of all samples hold no 100."""
+    values, shares, bounds = FEW_ROWS[name]
+    truth = np.array(values) @ np.array(shares)
+    random = np.random.default_rng(count)
+    names = [str(index) for index in range(count)]
+    held = 0
+    for seed in range(ROUNDS):
+        scores = random.choice(values, count, p=shares).astype(float)
+        found = mean_interval(scores, names, bounds=bounds, resamples=500, seed=seed)
+        held += found.low <= truth <= found.high
+    assert 0.93 <= held / ROUNDS <= 0.997
+
+
+#: The standard deviation of what a seed does to a single row, in points; of a mean over n rows it is this / sqrt(n).
+OWN = 20.0
+
+
+def trainings(random, seeds, rows, *, between, recipe=10.0, rounds=ROUNDS):
+    """Scores of two recipes that are equally good, [2 recipes][rounds, seeds, rows].
+
+    Args:
+        random: source of the draws.
+        seeds: trainings of each recipe, as two numbers.
+        rows: number of rows.
+        between: standard deviation of the seeds, in units of what the rows make of a mean (OWN / sqrt(rows)).
+        recipe: standard deviation of what a recipe does to a single row.
+        rounds: number of simulated comparisons.
+    """
+    instruction = random.normal(50, 20, (rounds, 1, rows))
+    return [
+        instruction
+        + random.normal(0, recipe, (rounds, 1, rows))
+        + random.normal(0, between * OWN / np.sqrt(rows), (rounds, count, 1))
+        + random.normal(0, OWN, (rounds, count, rows))
+        for count in seeds
+    ]
+
+
+def estimates(a, b):
+    """The two-level estimate of each simulated comparison."""
+    names = [f"{index:03}" for index in range(a.shape[2])]
+    return [
+        difference(one, other, names, seeds_of([(one, names), (other, names)])) for one, other in zip(a, b, strict=True)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [20, 60, 139])
+@pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (4, 4), (5, 5), (6, 6), (2, 5)])
+@pytest.mark.parametrize("between", [1.5, 2.0])
+def test_the_two_level_interval_covers(rows, seeds, between):
+    """Where seeds do more to a mean than rows do, so that rows alone call one in four pairs of one recipe better."""
+    a, b = trainings(np.random.default_rng([rows, *seeds]), seeds, rows, between=between)
+    held = np.mean([low <= 0 <= high for low, high in (one.interval() for one in estimates(a, b))])
+    assert 0.93 <= held <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3, 6])
+@pytest.mark.parametrize("between", [0.0, 0.5, 1.0, 4.0])
+def test_the_two_level_interval_is_not_too_narrow_where_seeds_do_little_or_much(seeds, between):
+    """So few seeds cannot show that they do nothing: then the interval is wider than it need be."""
+    a, b = trainings(np.random.default_rng([seeds, int(10 * between)]), (seeds, seeds), 60, between=between)
+    held = np.mean([low <= 0 <= high for low, high in (one.interval() for one in estimates(a, b))])
+    assert 0.93 <= held <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "known"), [(3, 7.4), (5, 5.7)])
+def test_a_difference_that_is_said_to_be_detectable_is_found_four_times_in_five(seeds, known):
+    """On 139 rows, in points. Judged by the mean of what the comparisons themselves say of it."""
+    a, b = trainings(np.random.default_rng(seeds), (seeds, seeds), 139, between=1.0)
+    said = np.mean([one.detectable(0.8, 1) for one in estimates(a, b)])
+    assert said == pytest.approx(known, abs=0.2)
+    found = np.mean([one.p() <= 0.05 for one in estimates(a, b + said)])
+    assert 0.75 <= found <= 0.9
+
+
+def group(name, scores, known=()):
+    """A group of trainings of one recipe, and others that are known."""
+    runs = [_run(f"{name} {seed}", one) for seed, one in enumerate((*scores, *known))]
+    return Group(name, tuple(runs[: len(scores)]), known=tuple(runs[len(scores) :]))
+
+
+def _run(name, scores, clusters=None):
+    names = clusters or [f"c{n:03}" for n in range(len(scores))]
+    rows = [
+        Verdict(id=f"r{n}", model="tuned", status="scored", score=float(score), detail="", cluster=name)
+        for n, (score, name) in enumerate(zip(scores, names, strict=True))
+    ]
+    return Run(name, JudgeIdentity(fingerprint="1" * 32, backend="reference"), rows)
+
+
+def is_better(a, b):
+    return decide(a, b, model="tuned", resamples=200, seed=1).verdict.endswith("is better")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_of_two_groups_of_one_recipe_few_are_better(seeds):
+    """1,000 pairs. By their rows alone one in six pairs of single trainings would be."""
+    a, b = trainings(np.random.default_rng([seeds, 60]), (seeds, seeds), 60, between=1.0, recipe=0.0, rounds=1000)
+    found = [is_better(group("a", one), group("b", other)) for one, other in zip(a, b, strict=True)]
+    assert np.mean(found) <= 0.05
+    alone = [
+        compare(_verdicts(one[0], range(60)), _verdicts(other[0], range(60)), resamples=200).p <= 0.05
+        for one, other in zip(a, b, strict=True)
+    ]
+    assert np.mean(alone) >= 0.12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [1, 2, 4])
+def test_of_two_single_trainings_of_one_recipe_few_are_better_where_others_are_known(known):
+    a, b = trainings(np.random.default_rng(known), (known + 1, 1), 60, between=1.0, recipe=0.0, rounds=400)
+    found = [is_better(group("a", one[:1], known=one[1:]), group("b", other)) for one, other in zip(a, b, strict=True)]
+    assert np.mean(found) <= 0.05
+
+
+def _real(*seeds, known=(), tell=False):
+    """A group of real trainings of one recipe: the profile quick, with scores of the built-in judge, by their seeds.
+
+    With ``tell`` their values are known, and with them that it is one recipe.
+    """
+    there = json.loads((ROOT / "tests" / "fixtures" / "quick_seeds.json").read_text())
+    runs = [_run(seed, there["scores"][seed], there["clusters"]) for seed in (*seeds, *known)]
+    sections = {key: {"a": 1} for key in ("download", "split", "tokenize", "generate")}
+    if tell:
+        runs = [replace(run, values={**sections, "finetune": {"seed": int(run.name)}}) for run in runs]
+    return Group("real", tuple(runs[: len(seeds)]), known=tuple(runs[len(seeds) :]))
+
+
+#: The seeds of the real trainings.
+REAL = ("1", "2", "3", "4", "5", "6", "7", "8", "123")
+
+
+@pytest.mark.thorough
+def test_of_36_real_pairs_of_one_recipe_none_is_better_and_few_were_if_it_were_not_known_to_be_one():
+    pairs = list(itertools.combinations(REAL, 2))
+    told = hidden = 0
+    for a, b in pairs:
+        others = [seed for seed in REAL if seed not in (a, b)]
+        told += is_better(_real(a, known=others, tell=True), _real(b, tell=True))
+        hidden += is_better(_real(a, known=others), _real(b))
+    assert (len(pairs), told) == (36, 0)
+    # As pairs share trainings, they are no 36 draws; groups of the same trainings are below.
+    assert hidden <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_of_real_groups_of_one_recipe_few_are_better(count):
+    """Every way to put two, three or four of eight trainings against as many others: 210, 280 and 35 pairs."""
+    found = []
+    for chosen in itertools.combinations(REAL[:8], 2 * count):
+        for first in itertools.combinations(chosen[1:], count - 1):
+            a = (chosen[0], *first)
+            found.append(is_better(_real(*a), _real(*(seed for seed in chosen if seed not in a))))
+    assert len(found) == {2: 210, 3: 280, 4: 35}[count]
+    assert np.mean(found) <= 0.05
 
 
 def _verdicts(scores, clusters):

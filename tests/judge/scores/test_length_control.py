@@ -124,7 +124,7 @@ def test_what_cannot_be_told_from_the_length_is_none(preferences, differences, m
 def test_one_instruction_gives_no_interval():
     found = rate([1, 0, 1], [5, -2, 3], ["same"] * 3)
     assert found.win_rate is not None
-    assert found.interval == no_interval("1 of the 2 instructions that it takes")
+    assert found.interval == no_interval("1 of the 10 instructions that it takes")
 
 
 @pytest.mark.parametrize("outcome", [0, 0.5, 1])

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
 from stages.common.results.judge import Verdict
 from stages.judge.runs import plot as runs_plot
-from stages.judge.runs.results import compare_runs
+from stages.judge.runs.group import of_runs
+from stages.judge.runs.results import compare_groups
 from stages.judge.runs.sources import Run
 from stages.judge.scores import plot
 from tests.results import identity, judge_metrics, model_scores
@@ -94,5 +95,8 @@ def test_scores_of_categories_with_any_name_are_drawn(
 def test_runs_of_any_name_are_drawn(tmp_path: Path, name: str) -> None:
     judge = JudgeIdentity(fingerprint="1" * 32, backend="reference")
     runs = [Run(name, judge, verdicts(50.0)), Run(name, judge, verdicts(60.0))]
-    runs_plot.plot(tmp_path / "a.png", compare_runs(runs, model="tuned", resamples=100, seed=1))
+    runs_plot.plot(
+        tmp_path / "a.png",
+        compare_groups([of_runs(run.name, [run]) for run in runs], model="tuned", resamples=100, seed=1),
+    )
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)

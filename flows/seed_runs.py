@@ -1,0 +1,273 @@
+"""The flow `seeds`: one recipe, trained several times with different seeds, and how much their scores differ.
+
+The trainings work one after the other in one copy of the last commit. Of its stages only those run again that another
+seed makes stale. Each training is a run of its own in MLflow, a child of one run. What the judge said of each is kept
+in .cache/seeds too, in folders that `stages.judge.runs.compare` takes, with MLflow or without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run as this_flow_run
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from flows import ahead, folder, profiles, run_page, servers_file, workspace
+from flows.command_line import LEAST, MOST, STOPPED
+from flows.dvc_cli import stages_in_order
+from flows.log_lines import tell_failure
+from flows.mlflow_run import mlflow_run, of_prefect_run
+from flows.outcome import kept
+from flows.overrides import Choice, Overrides
+from flows.pipeline import NAME, NOTHING, Preflight, Profile, prefect_tags
+from flows.stage_process import StageFailed, StageResult, Stopped
+from flows.stage_task import run_in_order
+from stages.common import paths
+from stages.common.errors import InputOutputError, PipelineError
+from stages.common.files import atomic_file
+from stages.common.plurals import counted
+from stages.common.printable import printable
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.common.secrecy import hidden
+from stages.params import reading
+from stages.running import gpu_users, lock, temporary
+from stages.running.checks import plan
+from stages.running.checks.preflight import VARIABLE
+from stages.running.inputs import Begun
+from stages.running.tracking import tracker
+from stages.running.tracking.store import PARENT
+
+#: The value that the trainings differ in.
+SEED = "finetune.seed"
+#: The program that says how much they differ.
+_SPREAD = "stages.judge.runs.spread"
+_COMPARE = "python -m stages.judge.runs.compare"
+#: The folder with what is kept of each group, and how many groups stay there.
+_KEPT = paths.CACHE / "seeds"
+_MOST_KEPT = 20
+#: Seconds that the program may take at most; it reads two files of each training.
+_SECONDS = 120.0
+
+#: Trainings where nobody says how many.
+USUAL = 5
+#: How often the recipe is trained.
+Trainings = Annotated[int, Field(ge=LEAST, le=MOST)]
+
+
+@dataclass
+class _Group:
+    """The trainings of one recipe.
+
+    Args:
+        root: the user's repository.
+        name: name of the group, which the Prefect run and the MLflow run have too.
+        seeds: the seeds, in their order.
+        run_id: id of the MLflow run that the trainings are children of; None while tracking is down.
+        folders: what is kept of the trainings that have ended, relative to ``root``.
+    """
+
+    root: Path
+    name: str
+    seeds: Sequence[int]
+    run_id: str | None = None
+    folders: list[Path] = field(default_factory=list)
+
+    def keep(self, tree: Path, seed: int) -> None:
+        """Keep what a comparison needs of a training."""
+        kept_at = _KEPT / self.name / f"seed-{seed}"
+        for file in (VERDICTS, JUDGE_METRICS, lock.LOCK):
+            if (tree / file).is_file():
+                (self.root / kept_at / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(tree / file, self.root / kept_at / file)
+        if (tree / VERDICTS).is_file():
+            self.folders.append(kept_at)
+
+    def prune(self) -> None:
+        """Remove what is kept of the oldest groups."""
+        groups = sorted((self.root / _KEPT).glob("*"), key=lambda path: path.stat().st_mtime)
+        for old in groups[:-_MOST_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@flow(name=NAME)
+def seeds(
+    trainings: Trainings = USUAL,
+    profile: Profile = "current",
+    overrides: Overrides = NOTHING,
+    force: Choice = False,
+    preflight: Preflight = "fail",
+) -> State[Any]:
+    """Train one recipe several times with different seeds, in folders of their own, and say how much the scores differ.
+
+    Args:
+        trainings: How often. The seeds count up from finetune.seed.
+        profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.
+        overrides: Single values to put over the profile's, such as {"finetune": {"epochs": 3}}.
+        force: Run every stage that depends on the seed for each training, and the others once, even if nothing changed.
+        preflight: Where something that the runs need is missing, such as the judge: begin nothing ("fail"), or say so
+            and run what can be run ("warn").
+    """
+    return kept(lambda: _seeds(trainings, profile, overrides.tree(), force, preflight))
+
+
+def _seeds(
+    trainings: int, profile: Profile, overrides: dict[str, Any], force: bool, preflight: Preflight
+) -> State[Any]:
+    root = Path.cwd()
+    done: list[StageResult] = []
+    try:
+        folder.check(root, copied=True)
+        with _group(root, trainings, profile, overrides) as group:
+            with workspace.isolated(root, profile, overrides, log=get_run_logger().warning) as tree:
+                ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
+                order = stages_in_order(tree)
+                for number, seed in enumerate(group.seeds, start=1):
+                    get_run_logger().info("training %d of %d, with %s=%d", number, trainings, SEED, seed)
+                    _put_seed(tree, seed)
+                    _train(group, tree, seed, _stale(tree, order) if number > 1 else order, done, force=force)
+                    group.keep(tree, seed)
+            group.prune()
+            told = _told(group)
+    except (PipelineError, OSError) as found:
+        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
+        message = printable(hidden(str(error)))
+        tell_failure(get_run_logger(), message)
+        return Failed(message=message, data=StageFailed("seeds", error.exit_code, message))
+    except StageFailed as failure:
+        run_page.report_broken(done, failure.stage, "failed", failure.message, failure.retries)
+        return Failed(message=failure.message, data=failure)
+    except Stopped as stop:
+        run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
+        raise
+    run_page.report_text(told)
+    ran = sum(stage.outcome == "ran" for stage in done)
+    return Completed(
+        message=f"{counted(trainings, 'training')}: {counted(ran, 'stage')} ran; the others were done already",
+        data=told,
+    )
+
+
+@contextlib.contextmanager
+def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, Any]) -> Iterator[_Group]:
+    """A group whose MLflow run is open for the block; it ends as the block does."""
+    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the trainings work in other folders
+    name, _ = of_prefect_run()
+    with ahead.files_of(root, in_place=False) as commit:
+        values = profiles.overlaid(commit, profile, overrides)
+        first = int(reading.flatten(values)[SEED])
+        group = _Group(root, name, range(first, first + trainings))
+        with atomic_file(commit / paths.PARAMS) as stream:
+            stream.write(profiles.to_text(values))
+        seeds_tag = " ".join(map(str, group.seeds))
+        tags = {**prefect_tags(), "seeds": seeds_tag, **_of_commit(root)}
+        group.run_id = tracker.create_run(commit, name=name, tags=tags, without=[SEED])
+    run_page.link(tracker.page(group.run_id, servers_file.mlflow_address()))
+    status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    try:
+        yield group
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        tracker.end(group.run_id, status)
+
+
+def _put_seed(tree: Path, seed: int) -> None:
+    """Put the seed of the next training into params.yaml of the copy; the wrong value of a seed is a ConfigError."""
+    text = profiles.to_text(profiles.overlaid(tree, profiles.CURRENT, {SEED: seed}))
+    with atomic_file(tree / paths.PARAMS) as stream:
+        stream.write(text)
+
+
+def _stale(tree: Path, order: Sequence[str]) -> list[str]:
+    """The stages that another seed makes stale. To ask DVC of each of the others would take longer than they are long.
+
+    Args:
+        tree: the copy, in which an earlier training has run all stages.
+        order: all stages and .dvc files.
+    """
+    fates = plan.fates(tree, reading.read_yaml(tree / paths.PARAMS), in_place=True)
+    return [name for name in order if fates.get(name, "up to date") != "up to date"]
+
+
+def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: list[StageResult], *, force: bool) -> None:
+    """Run stages in a copy of the last commit, within an MLflow run that is a child of the group's.
+
+    Args:
+        group: the group.
+        tree: the copy, with the seed in its params.yaml.
+        seed: the seed.
+        order: names of the stages.
+        done: list that gets what each stage did, when it has ended.
+        force: whether every one of them runs, even if nothing has changed.
+
+    Raises:
+        StageFailed, Stopped: as `flows.stage_task.run_in_order`.
+    """
+    begun = Begun.of(tree)
+    tags = {**prefect_tags(), **({PARENT: group.run_id} if group.run_id else {})}
+    name = f"{group.name}-seed-{seed}"
+    with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
+        variables = run.variables | {
+            VARIABLE: "off",
+            gpu_users.RUN_VARIABLE: str(this_flow_run.name),
+            paths.ROOT_VARIABLE: str(group.root),
+        }
+        label = f"seed {seed}: "
+        for result in run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label):
+            done.append(result)
+            run.ran.update({result.stage} if result.outcome == "ran" else ())
+
+
+def _told(group: _Group) -> str:
+    """A line for each training and what seeds do, which the group's MLflow run gets too."""
+    if not group.folders:
+        return "There are no scores: no stage judge has left verdicts."
+    with temporary.folder() as at:
+        table = at / "seeds.json"
+        command = [sys.executable, "-m", _SPREAD, *map(str, group.folders), "--json", str(table)]
+        try:
+            done = subprocess.run(
+                command, cwd=group.root, capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return f"Nothing compared: no result within {_SECONDS:g} s"
+        if done.returncode != 0:
+            return f"Nothing compared: {done.stderr.strip()}"
+        text = at / "seeds.txt"
+        text.write_text(done.stdout, encoding="utf-8")
+        tracker.add(group.run_id, figures_of(json.loads(table.read_text(encoding="utf-8"))), [table, text])
+    again = group.name if group.run_id else str(_KEPT / group.name / "*")
+    return f"{done.stdout.rstrip()}\ncompare     {_COMPARE} '{again}' vs 'ANOTHER'"
+
+
+def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of the program's JSON, as metrics of the group's MLflow run."""
+    figures = {
+        "seeds/trainings": len(found["trainings"]),
+        "seeds/score_mean": found["mean"],
+        "seeds/ci95_low": found["low"],
+        "seeds/ci95_high": found["high"],
+        "seeds/score_sd": found["seeds"]["sd"],
+        "seeds/score_sd_beyond_rows": found["seeds"]["sd_beyond_rows"],
+        "seeds/detectable": found["detectable"],
+    }
+    return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def _of_commit(root: Path) -> dict[str, str]:
+    """The tags of the commit that the trainings are of: their parent is made in a folder that is no repository."""
+    return {name: value for name, value in tracker.commit_tags(root).items() if name != "git.dirty"}

@@ -1,0 +1,39 @@
+"""`python -m flows.seeds N [--profile NAME] [--set KEY=VALUE ...]`: N trainings of one recipe with different seeds.
+
+They run in a copy of the last commit, as with `flows.run --set`, and differ in finetune.seed, which counts up from the
+recipe's. All that does not depend on it is done once: the data, the split and the tokens by DVC, and the base model's
+answers by the journal of answers. MLflow gets a run with a child for each training, and `stages.judge.runs.compare`
+takes its name for all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flows import ahead, command_line, folder, prefect_server, profiles, run, servers_file, waits, workspace
+from stages.common.printable import printable
+
+DESCRIPTION = """
+Train one recipe N times with different seeds, each in a copy of the last commit, and say how much the scores differ.
+The project's folder stays as it is.
+"""
+
+
+def main() -> None:
+    """Run the flow, which prints a line for each training, and what seeds do to the score."""
+    asked = command_line.parse("python -m flows.seeds", DESCRIPTION, trainings="must be")
+    root = Path.cwd()
+    folder.check(root, copied=True)
+    profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
+    workspace.check_commit(root)
+    ahead.look(root, asked)
+    waits.check()
+    prefect_server.check()
+    if address := servers_file.prefect_address():
+        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
+    sys.exit(run.supervised())
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,132 @@
+"""The verdict on two groups of runs: whether one recipe is better than another, and what that rests on.
+
+`decide` is the one function by which anything in this project says that a run is better. It says so only where it
+allows for training seeds: by several trainings on either side, by other trainings of the recipes that are known, or as
+both answers are of one and the same training. Elsewhere it says which run scores higher, and that seeds are not allowed
+for: by its rows alone one of two trainings of one recipe was "better" in 4 of 15 pairs of real runs. Of runs that are
+known to be of one recipe it never says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.common.records import ModelName
+from stages.common.results.judge import Verdict
+from stages.judge.runs.comparison import POWER, Basis, Comparison, SeedNoise, compare_all, scores_on
+from stages.judge.runs.group import Group
+from stages.judge.runs.sources import Run
+from stages.judge.scores.bootstrap import LEAST, LEVEL
+from stages.judge.scores.two_level import Estimate, Seeds, difference, exchanged_p, least_p, seeds_of
+
+
+def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, together: int = 1) -> Comparison:
+    """Compare group B with group A, and say what the result rests on.
+
+    Args:
+        a: group A.
+        b: group B.
+        model: the model whose answers are compared.
+        resamples: number of resamples of the bootstrap and of the permutation tests.
+        seed: seed of both.
+        together: number of comparisons that are made together; the caller corrects ``p_holm`` with `comparison.holm`.
+
+    Raises:
+        ConfigError: a run has no verdicts on this model.
+    """
+    of_a, of_b = ([run.of(model) for run in group.runs] for group in (a, b))
+    rows = compare_all(of_a, of_b, resamples=resamples, seed=seed, together=together)
+    basis = _without_seeds(a, b, model)
+    if basis == "two judges":
+        nothing = {"low": None, "high": None, "p": None, "p_holm": None, "detectable": None}
+        return rows.model_copy(update={"basis": basis, "method": "none: two judges", **nothing})
+    if basis is not None:
+        return rows.model_copy(update={"basis": basis})
+    seeds = _seeds(a, b, model)
+    if seeds is not None:
+        rows = _two_level(rows, of_a, of_b, seeds, seed=seed, together=together)
+    return rows.model_copy(update={"basis": _basis(a, b, seeds)})
+
+
+def _without_seeds(a: Group, b: Group, model: ModelName) -> Basis | None:
+    """What the comparison rests on where training seeds play no part; None where they do."""
+    if any(run.judge != a.runs[0].judge for run in b.runs):
+        return "two judges"
+    if model == "base":
+        return "no training"
+    models = {run.model for run in (*a.runs, *b.runs)}
+    return "one training" if len(models) == 1 and "" not in models else None
+
+
+def _basis(a: Group, b: Group, seeds: Seeds | None) -> Basis:
+    """What the comparison rests on where training seeds play a part."""
+    if a.recipe is not None and a.recipe == b.recipe:
+        return "one recipe"  # it cannot be better than itself, whatever a test finds
+    if seeds is None:
+        return "seeds unknown"
+    return "trainings" if len(a.runs) > 1 and len(b.runs) > 1 else "known seeds"
+
+
+def _seeds(a: Group, b: Group, model: ModelName) -> Seeds | None:
+    """The noise of training seeds, of the trainings of both recipes; those of one recipe count once."""
+    pools = [list(a.trainings()), list(b.trainings())]
+    if a.recipe is not None and a.recipe == b.recipe:
+        known = {run.seed for run in (*a.runs, *b.runs)}
+        others = {run.seed: run for run in (*a.known, *b.known) if run.seed not in known}
+        # Two groups of one recipe are compared as two: each has a mean of its own.
+        pools = [list(a.runs), list(b.runs), list(others.values())]
+    return seeds_of([found for pool in pools if (found := _on_common_rows(pool, model)) is not None])
+
+
+def _on_common_rows(pool: Sequence[Run], model: ModelName) -> tuple[np.ndarray, list[str]] | None:
+    """The scores of trainings on the rows that all of them have, [trainings, rows], and the rows' instructions."""
+    if len(pool) < 2:
+        return None
+    return scores_on([[verdict for verdict in run.verdicts if verdict.model == model] for run in pool])
+
+
+def _two_level(
+    rows: Comparison,
+    a: Sequence[Sequence[Verdict]],
+    b: Sequence[Sequence[Verdict]],
+    seeds: Seeds,
+    *,
+    seed: int,
+    together: int,
+) -> Comparison:
+    """The comparison with interval and p-value that allow for seeds and instructions; arguments as in `decide`."""
+    noise = SeedNoise.of(seeds)
+    nothing = {"low": None, "high": None, "p": None, "p_holm": None, "detectable": None, "seeds": noise}
+    if rows.clusters < LEAST:
+        return rows.model_copy(update=nothing | {"method": f"none: {rows.clusters} of the {LEAST} instructions"})
+    scores, clusters = scores_on([*a, *b])
+    found = difference(scores[: len(a)], scores[len(a) :], clusters, seeds)
+    if found is None:
+        return rows.model_copy(update={"seeds": noise})
+    bar = (1 - LEVEL) / together
+    exchanged = None
+    if least_p(len(a), len(b)) <= bar:
+        means = scores.mean(axis=1)
+        exchanged = exchanged_p(means[: len(a)], means[len(a) :], seed=seed)
+    p = max(one for one in (found.p(), exchanged, rows.p) if one is not None)
+    low, high = found.interval()
+    return rows.model_copy(
+        update={
+            "low": low,
+            "high": high,
+            "method": _method(found),
+            "p": p,
+            "p_holm": p,
+            "p_t": found.p(),
+            "p_trainings": exchanged,
+            "p_rows": rows.p,
+            "detectable": found.detectable(POWER, together),
+            "seeds": noise,
+        }
+    )
+
+
+def _method(found: Estimate) -> str:
+    return f"Student's t over seeds and instructions, {found.freedom:.1f} degrees of freedom"

@@ -1,0 +1,153 @@
+"""Several trainings of one recipe: what runs, what is kept, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.seed_runs import figures_of
+from tests import clone, flow_project, small_pipeline
+from tests.flow_project import Project
+
+AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = flow_project.create(tmp_path_factory.mktemp("template") / "project")
+    pipeline = made.root / "dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("params: [judge.seed]", "params: [finetune.seed]"))
+    made.git("commit", "-qam", "a stage that depends on the seed of the training")
+    return made
+
+
+@pytest.fixture
+def project(template: Project, tmp_path: Path) -> Project:
+    return flow_project.copy(template, tmp_path)
+
+
+def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
+    noise = {"sd": 2.0, "sd_beyond_rows": 1.5, "trainings": 2, "freedom": 1}
+    found = {"trainings": [{}, {}], "mean": 50.0, "low": None, "high": None, "seeds": noise, "detectable": None}
+    assert figures_of(found) == {
+        "seeds/trainings": 2.0,
+        "seeds/score_mean": 50.0,
+        "seeds/score_sd": 2.0,
+        "seeds/score_sd_beyond_rows": 1.5,
+    }
+
+
+@pytest.mark.parametrize("number", ["1", "51", "x", "-3"])
+def test_a_number_of_trainings_that_cannot_be_is_said(project: Project, number: str) -> None:
+    done = project.python("-m", "flows.seeds", number)
+    assert done.returncode == 2
+    assert f"expected a whole number from 2 to 50, found {number}" in done.stderr or "unrecognized" in done.stderr
+
+
+def test_a_wrong_value_is_said_before_anything_runs(project: Project) -> None:
+    done = project.python("-m", "flows.seeds", "2", "--set", "finetune.seed=-1")
+    assert done.returncode == 78
+    assert "finetune.seed" in done.stderr
+    assert project.calls("zeta") == 0
+
+
+@pytest.mark.slow
+def test_only_what_depends_on_the_seed_runs_for_each_training(project: Project) -> None:
+    before = project.git("status", "--porcelain")
+    done = project.python("-m", "flows.seeds", "3", "--set", "finetune.seed=7")
+    assert done.returncode == 0, done.stderr
+    assert (project.calls("zeta"), project.calls("alpha")) == (1, 3)
+    assert "3 trainings: 5 stages ran; the others were done already" in done.stdout
+    assert "There are no scores" in done.stdout
+    assert project.git("status", "--porcelain") == before
+    assert list((project.root / ".cache" / "workspaces").iterdir()) == []
+    again = project.python("-m", "flows.seeds", "3", "--set", "finetune.seed=7")
+    assert again.returncode == 0, again.stderr
+    assert (project.calls("zeta"), project.calls("alpha")) == (1, 3)  # all from DVC's cache
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_ends_the_run_with_its_exit_code_and_the_next_run_goes_on(project: Project) -> None:
+    project.tell("alpha", "0", "65")
+    done = project.python("-m", "flows.seeds", "3")
+    assert done.returncode == 65
+    assert "alpha: row 3 is wrong" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert project.calls("alpha") == 2
+    assert project.python("-m", "flows.seeds", "3").returncode == 0
+    assert (project.calls("zeta"), project.calls("alpha")) == (1, 4)
+
+
+def run(folder: Path, *arguments: str, log: bool = False) -> str:
+    """Run a program of the clone, with folders of its own, and return its output; with ``log`` after Prefect's log."""
+    own = {"HOME": str(folder.parent), "PREFECT_HOME": str(folder.parent / "prefect"), "PYTHONPATH": str(folder)}
+    left_out = ("PIPELINE_MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out} | own
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stderr + done.stdout if log else done.stdout
+
+
+def mlflow_runs(folder: Path) -> list[dict[str, Any]]:
+    """The runs in the clone's MLflow, the oldest first."""
+    code = (
+        "import json; from mlflow import MlflowClient; c = MlflowClient('sqlite:///mlflow.db')\n"
+        "e = [x.experiment_id for x in c.search_experiments()]\n"
+        "found = c.search_runs(e, order_by=['attributes.start_time ASC'])\n"
+        "print(json.dumps([dict(id=r.info.run_id, name=r.info.run_name, status=r.info.status, tags=r.data.tags,"
+        " params=r.data.params, metrics=r.data.metrics) for r in found]))"
+    )
+    found: list[dict[str, Any]] = json.loads(run(folder, "-c", code))
+    return found
+
+
+@pytest.mark.slow
+def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_group(tmp_path: Path) -> None:
+    folder = clone.make(tmp_path / "project")
+    rows = json.dumps(small_pipeline.rows(300))
+    (folder / "assets" / "data" / "instructions.json").write_text(rows, encoding="utf-8")
+    subprocess.run(["git", *AUTHOR, "add", "-A"], cwd=folder, check=True)
+    subprocess.run(["git", *AUTHOR, "commit", "-qm", "start"], cwd=folder, check=True)
+
+    told = run(folder, "-m", "flows.seeds", "3", "--set", "finetune.max_steps=4", log=True)
+
+    assert told.count("Running stage 'finetune'") == told.count("Running stage 'judge'") == 3
+    assert [told.count(f"Running stage '{name}'") for name in ("download", "split", "tokenize")] == [1, 1, 1]
+    assert told.count("base model: all 30 answers are there from an earlier run") == 2
+    lines = told.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("trainings   seed 123 "))
+    assert [line.split()[-1] for line in lines[first : first + 3]] == [
+        str(path.relative_to(folder)) for path in sorted((folder / ".cache" / "seeds").glob("*/*"))
+    ]
+    assert lines[first + 3].startswith("mean  ")
+    assert "95 % interval over seeds and instructions" in lines[first + 3]
+    assert lines[first + 4].startswith("seeds       trainings differ by ")
+    group = next((folder / ".cache" / "seeds").iterdir())
+
+    parent, *children = mlflow_runs(folder)
+    assert (parent["name"], parent["status"], parent["tags"]["seeds"]) == (group.name, "FINISHED", "123 124 125")
+    assert "finetune.seed" not in parent["params"]
+    assert parent["params"]["finetune.max_steps"] == "4"
+    assert parent["metrics"]["seeds/trainings"] == 3
+    assert parent["metrics"]["seeds/ci95_low"] < parent["metrics"]["seeds/score_mean"]
+    assert [one["name"] for one in children] == [f"{group.name}-seed-{seed}" for seed in (123, 124, 125)]
+    assert {one["tags"]["mlflow.parentRunId"] for one in children} == {parent["id"]}
+    assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
+    assert {one["status"] for one in children} == {"FINISHED"}
+
+    compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")
+    found = run(folder, *compare, f"{group}/seed-123", f"{group}/seed-124", "vs", f"{group}/seed-125")
+    assert "recipes     A and B are of one recipe" in found
+    assert "is better" not in found
+    children_of = run(folder, "-m", "stages.judge.runs.spread", group.name)
+    assert [line.split()[-1] for line in children_of.splitlines()[:3]] == [one["name"] for one in children[::-1]]
+    alone = run(folder, *compare, f"{group.name}-seed-123", f"{group}/seed-124")
+    assert "both are of one recipe: only training seeds differ" in alone

@@ -1,0 +1,216 @@
+"""The verdict on two groups of runs: what it says, and what it rests on."""
+
+import numpy as np
+import pytest
+
+from stages.common.metrics.judge import JudgeIdentity
+from stages.common.results.judge import Verdict
+from stages.judge.runs.comparison import Comparison
+from stages.judge.runs.group import Group
+from stages.judge.runs.results import as_file, compare_groups
+from stages.judge.runs.sources import Run
+from stages.judge.runs.table import table
+from stages.judge.runs.verdict import decide
+
+JUDGE = JudgeIdentity(fingerprint="1" * 32, backend="reference")
+ROWS = 40
+
+
+def values(seed, epochs):
+    sections = {name: {"a": 1} for name in ("download", "split", "tokenize", "generate")}
+    return {**sections, "finetune": {"seed": seed, "epochs": epochs}}
+
+
+def training(seed, scores, *, epochs=6, judge=JUDGE, model="", known=True):
+    rows = [
+        Verdict(id=f"r{index}", model=answered, status="scored", score=float(score), detail="", cluster=f"c{index}")
+        for index, score in enumerate(scores)
+        for answered in ("base", "tuned")
+    ]
+    return Run(f"seed {seed}", judge, rows, values(seed, epochs) if known else {}, model)
+
+
+def trainings(seeds, *means, epochs=6, noise=1):
+    """Trainings with these means, whose scores on the rows go up and down around them."""
+    shape = np.random.default_rng(0).normal(0, 3, ROWS)
+    shape -= shape.mean()
+    found = []
+    for seed, mean in zip(seeds, means, strict=True):
+        own = np.random.default_rng([seed, epochs]).normal(0, noise, ROWS)
+        found.append(training(seed, mean + shape + own - own.mean(), epochs=epochs))
+    return tuple(found)
+
+
+def compared(a, b, model="tuned"):
+    return decide(a, b, model=model, resamples=500, seed=1)
+
+
+def said(found: Comparison):
+    return f"{found.verdict}; {found.rests_on}"
+
+
+def test_two_single_runs_are_not_told_to_be_better():
+    a, b = trainings([1], 50), trainings([2], 60, epochs=3)
+    assert said(compared(Group("a", a), Group("b", b))) == (
+        "B scores higher; one training each: training seeds are not allowed for"
+    )
+    assert compared(Group("b", b), Group("a", a)).verdict == "A scores higher"
+
+
+def test_two_trainings_of_one_recipe_are_told_to_be_that():
+    a, b = trainings([1, 2], 50, 60)
+    found = compared(Group("a", (a,)), Group("b", (b,)))
+    assert said(found) == "B scores higher; both are of one recipe: only training seeds differ"
+
+
+def test_the_same_trained_model_needs_no_allowance_for_its_seed():
+    """As where only the decoding or the judge's seed differs."""
+    a, b = trainings([1, 1], 50, 60)
+    one = [Group("x", (Run(run.name, run.judge, run.verdicts, run.values, "5d.dir"),)) for run in (a, b)]
+    found = compared(*one)
+    assert said(found) == "B is better; one and the same training, so that its seed plays no part"
+
+
+def test_models_before_fine_tuning_have_no_training_seed():
+    a, b = trainings([1, 2], 50, 60)
+    found = compared(Group("a", (a,)), Group("b", (b,)), model="base")
+    assert found.verdict == "B is better"
+    assert found.rests_on == "the models before fine-tuning, in which no training seed plays a part"
+
+
+def test_groups_that_lie_apart_are_better_and_the_interval_allows_for_seeds():
+    a = Group("a", trainings([1, 2, 3, 4], 50, 51, 49, 50))
+    b = Group("b", trainings([1, 2, 3, 4], 60, 61, 59, 60, epochs=3))
+    found = compared(a, b)
+    assert said(found) == "B is better; it rests on 4 and 4 trainings, and allows for training seeds and for rows"
+    assert (found.trainings_a, found.trainings_b, found.n) == (4, 4, ROWS)
+    assert found.difference == pytest.approx(10)
+    assert found.seeds.sd == pytest.approx(np.sqrt(2 / 3))
+    assert (found.seeds.trainings, found.seeds.freedom) == (8, 6)
+    # Every way but the one seen and its mirror image is less far out.
+    assert found.p_trainings == pytest.approx(2 / 70)
+    assert found.p == max(found.p_t, found.p_trainings, found.p_rows) == found.p_trainings
+    assert 8 < found.low < 10 < found.high < 12
+    assert found.detectable < 3
+
+
+def test_a_difference_below_the_noise_of_seeds_is_none_although_every_row_shows_it():
+    """B is 2 points better on each row; but one more training of either recipe is 4 points away."""
+    a = Group("a", trainings([1, 2, 3], 46, 50, 54))
+    b = Group("b", trainings([1, 2, 3], 48, 52, 56, epochs=3))
+    found = compared(a, b)
+    assert found.verdict == "no detectable difference"
+    assert found.p_rows < 0.01 < 0.5 < found.p_t
+    assert found.low < 0 < found.high
+    assert found.detectable > 10
+
+
+def test_of_two_trainings_a_side_the_exchange_of_trainings_says_nothing_and_is_left_out():
+    a = Group("a", trainings([1, 2], 50, 50.2))
+    b = Group("b", trainings([1, 2], 60, 60.2, epochs=3))
+    found = compared(a, b)
+    assert found.p_trainings is None  # not below 2 of 6
+    assert found.verdict == "B is better"
+    wide = compared(Group("a", trainings([1, 2], 47, 53)), Group("b", trainings([1, 2], 57, 63, epochs=3)))
+    assert wide.verdict == "no detectable difference"
+
+
+def test_single_runs_are_better_only_above_the_noise_that_other_trainings_show():
+    a, *others = trainings([1, 2, 3, 4], 50, 46, 54, 49)
+    near, far = trainings([1], 55, epochs=3) + trainings([1], 75, epochs=3)
+    group = Group("a", (a,), known=tuple(others))
+    found = compared(group, Group("b", (near,)))
+    assert found.verdict == "no detectable difference"
+    assert found.rests_on == "it allows for rows and for training seeds, as 4 trainings show them"
+    assert found.p_rows < 0.01 < found.p
+    assert found.seeds.sd == pytest.approx(np.std([50, 46, 54, 49], ddof=1))
+    assert compared(group, Group("b", (far,))).verdict == "B is better"
+    assert compared(Group("b", (near,)), group).difference == pytest.approx(-5)
+
+
+def test_the_noise_behind_two_trainings_of_one_recipe_is_that_of_the_others():
+    a, b, *others = trainings([1, 2, 3, 4, 5], 50, 53, 46, 54, 50)
+    found = compared(Group("a", (a,), known=(b, *others)), Group("b", (b,), known=(a, *others)))
+    assert found.basis == "one recipe"
+    assert found.seeds.trainings == 3
+    assert found.verdict == "no detectable difference"
+
+
+def test_a_recipe_is_not_better_than_itself_whatever_a_test_finds():
+    a, b = Group("a", trainings([1, 2, 3, 4], 50, 51, 49, 50)), Group("b", trainings([5, 6, 7, 8], 60, 61, 59, 60))
+    assert said(compared(a, b)) == "B scores higher; both are of one recipe: only training seeds differ"
+
+
+def test_scores_of_two_judges_have_no_winner():
+    other = JudgeIdentity(fingerprint="2" * 32, backend="reference")
+    a = Group("a", (training(1, range(ROWS)),))
+    b = Group("b", (training(2, range(20, 20 + ROWS), judge=other),))
+    found = compared(a, b)
+    assert (found.verdict, found.p, found.low, found.detectable) == ("not comparable: two judges", None, None, None)
+    assert "result      not comparable: two judges\n" in shown(a, b) + "\n"
+    assert "fingerprint" not in shown(a, b)
+    assert "judges      they differ in their version; score both runs by one judge" in shown(a, b)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_too_few_instructions_give_no_verdict_over_seeds(rows):
+    a = Group("a", (training(1, range(rows)), training(2, range(rows))))
+    b = Group("b", (training(1, range(50, 50 + rows), epochs=3), training(2, range(51, 51 + rows), epochs=3)))
+    found = compared(a, b)
+    assert found.verdict in ("too few rows to compare",) if rows > 1 else True
+    assert (found.low, found.high, found.p, found.detectable) == (None, None, None, None)
+
+
+def test_trainings_that_never_differ_leave_the_rows_to_decide():
+    a = Group("a", (training(1, [50] * ROWS), training(2, [50] * ROWS)))
+    b = Group("b", (training(1, [60] * ROWS, epochs=3), training(2, [60] * ROWS, epochs=3)))
+    found = compared(a, b)
+    assert (found.verdict, found.seeds.sd) == ("B is better", 0)
+    assert compared(a, a).verdict == "identical scores"
+
+
+def test_rows_that_one_training_lacks_are_left_out():
+    a = Group("a", (training(1, range(ROWS)), training(2, range(ROWS - 5))))
+    b = Group("b", (training(1, range(ROWS), epochs=3), training(2, range(ROWS), epochs=3)))
+    found = compared(a, b)
+    assert (found.n, found.only_in_a, found.only_in_b) == (ROWS - 5, 5, 5)
+
+
+def shown(a, b):
+    return table(compare_groups([a, b], model="tuned", resamples=500, seed=1))
+
+
+def test_groups_are_shown_with_their_seeds_and_what_their_recipes_differ_in():
+    a = Group("small", trainings([1, 2, 3, 4], 50, 51, 49, 50), notes=("x is left out",))
+    b = Group("large", trainings([7, 8, 9, 10], 60, 61, 59, 60, epochs=3))
+    lines = shown(a, b).splitlines()
+    assert lines[:7] == [
+        "A small",
+        "B large",
+        "trainings A 4 runs of one recipe, seeds 1, 2, 3, 4",
+        "note        A: x is left out",
+        "trainings B 4 runs of one recipe, seeds 7, 8, 9, 10",
+        "recipes     finetune.epochs 6 / 3",
+        "rows        40 scored in all runs, of 40 instructions",
+    ]
+    assert lines[8].endswith("], 95 % interval over seeds and instructions")
+    assert lines[9] == (
+        "seeds       8 trainings of one recipe each differ by 0.8 points (standard deviation), "
+        "by 0.8 beyond what these rows"
+    )
+    text = " ".join(" ".join(lines).split())
+    assert (
+        "p 0.0286 (the largest of Student's t over seeds and instructions < 0.0001, trainings exchanged 0.0286," in text
+    )
+    assert "recipes     A and B are of one recipe" in shown(a, Group("more", trainings([5, 6], 50, 51)))
+
+
+def test_no_p_value_is_written_as_0():
+    a = Group("a", trainings([1, 2, 3, 4, 5, 6], *[50] * 6, noise=0.1))
+    b = Group("b", trainings([1, 2, 3, 4, 5, 6], *[90] * 6, epochs=3, noise=0.1))
+    (entry,) = as_file(compare_groups([a, b], model="tuned", resamples=500, seed=1), "tuned").comparisons
+    found = entry.model_dump()
+    assert found["p_t"] == 1e-6
+    assert found["p_trainings"] == pytest.approx(2 / 924, abs=1e-6)
+    assert min(found[name] for name in ("p", "p_t", "p_trainings", "p_rows", "p_holm")) > 0
+    assert found["b"]["seeds"] == [1, 2, 3, 4, 5, 6]
