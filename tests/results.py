@@ -22,6 +22,7 @@ from stages.common.metrics.judge import (
     PairSelfTest,
     PairwiseMetrics,
     Quartiles,
+    Right,
     ScoredMean,
     SelfTest,
     WinRate,
@@ -66,6 +67,8 @@ def model_scores(
     n: int,
     categories: dict[str, float | None] | None = None,
     faults: dict[str, float] | None = None,
+    right: Right | None = None,
+    open: int | None = None,
 ) -> ModelScores:
     """Scores whose interval is the mean plus and minus 5; categories by their means, faults by the points lost."""
     around = interval(None, None) if mean is None else interval(mean - 5, mean + 5)
@@ -75,6 +78,8 @@ def model_scores(
         scored=scored,
         invalid=n - scored,
         failed=0,
+        right=right,
+        open=open,
         exact_matches=0,
         mean=mean,
         interval=around,

@@ -15,6 +15,7 @@ from tests.root import ROOT
 #: Over params.yaml: small, and in fp32 so that any machine runs the same arithmetic.
 SMALL: dict[str, Any] = {
     "download": {"model": {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 128}},
+    "split": {"train": 0.85, "test": 0.1},
     "tokenize": {"context_length": 128},
     "finetune": {"epochs": 1, "max_steps": 2, "batch_size": 4, "eval_every": 1, "precision": "fp32", "warmup_steps": 0},
     "generate": {"max_new_tokens": 4, "precision": "fp32"},

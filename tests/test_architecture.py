@@ -40,7 +40,7 @@ RESTRICTED = {
     "numpy": ("stages/judge",),
     "scipy": ("stages/judge/scores",),
     "sacrebleu": ("stages/common/texts.py",),
-    "rapidfuzz": ("stages/judge/judges/reference.py",),
+    "rapidfuzz": ("stages/judge/judges/key_words.py", "stages/judge/judges/sentences.py"),
     "prefect": ("flows",),
     "torch": (
         "stages/gpt2",

@@ -7,6 +7,7 @@ example.org, which are reserved for examples (RFC 2606).
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from assets.dataset.rows import Ask, RngFor, Row, deal, take
@@ -37,7 +38,12 @@ NUMBER_SENTENCES = (
     "The class has {found} pupils.",
     "The bus can carry {found} people.",
 )
-NAMES = ("Anna", "Clara", "Daniel", "Emma", "George", "Helen", "Jack", "Laura", "Martin", "Peter")
+NAMES = (
+    *("Anna", "Clara", "Daniel", "Emma", "George", "Helen", "Jack", "Laura", "Martin", "Peter"),
+    *("Adam", "Alan", "Alice", "Arthur", "David", "Diana", "Edward", "Frank", "Henry", "Irene"),
+    *("James", "Jane", "Julia", "Kate", "Louis", "Maria", "Mark", "Oscar", "Paul", "Richard"),
+    *("Robert", "Rose", "Ruth", "Sarah", "Simon", "Sophie", "Susan", "Thomas", "Victor", "William"),
+)
 NAME_SENTENCES = (
     "{found} lives in a small house by the sea.",
     "The letter was written by {found}.",
@@ -47,7 +53,10 @@ NAME_SENTENCES = (
     "Yesterday {found} lost a blue umbrella.",
     "The prize was won by {found}.",
 )
-MAILBOXES = ("info", "help", "office", "tickets", "news", "library", "booking")
+MAILBOXES = (
+    *("info", "help", "office", "tickets", "news", "library", "booking", "garden", "school", "museum"),
+    *("music", "kitchen", "travel", "sport", "concert", "service", "orders", "returns", "sales", "press"),
+)
 MAIL_SENTENCES = (
     "Please send the form to {found} before noon.",
     "You can reach us at {found} at any time.",
@@ -84,30 +93,27 @@ ASK_DATE = (
     Ask("Which date is mentioned in this sentence?", "{sentence}"),
     Ask("Find the date: {sentence}"),
 )
+#: Rows of each kind.
+HIDDEN_EACH = 180
 
 
 def extraction(rng: random.Random) -> list[Row]:
-    numbers = [str(number) for number in take(range(4, 60), 14, rng)]
-    names = [*NAMES, *take(NAMES, 4, rng)]
+    numbers = [str(number) for number in range(4, 100)]
     mails = [f"{box}@example.{end}" for end in ("com", "org") for box in MAILBOXES]
-    mails = take(mails, 12, rng)
-    dates = [f"{rng.randrange(1, 29)} {month}" for month in MONTHS]
+    dates = [f"{day} {month}" for month in MONTHS for day in range(1, 29)]
     return [
-        *deal("extraction", ASK_NUMBER, _hidden(numbers, NUMBER_SENTENCES, "number"), rng),
-        *deal("extraction", ASK_NAME, _hidden(names, NAME_SENTENCES, "name"), rng),
-        *deal("extraction", ASK_MAIL, _hidden(mails, MAIL_SENTENCES, "e-mail address"), rng),
-        *deal("extraction", ASK_DATE, _hidden(dates, DATE_SENTENCES, "date"), rng),
+        *deal("extraction", ASK_NUMBER, _hidden(numbers, NUMBER_SENTENCES, "number", rng), rng),
+        *deal("extraction", ASK_NAME, _hidden(NAMES, NAME_SENTENCES, "name", rng), rng),
+        *deal("extraction", ASK_MAIL, _hidden(mails, MAIL_SENTENCES, "e-mail address", rng), rng),
+        *deal("extraction", ASK_DATE, _hidden(dates, DATE_SENTENCES, "date", rng), rng),
     ]
 
 
-def _hidden(values: list[str], sentences: tuple[str, ...], kind: str) -> list[dict[str, str]]:
-    """Each value in a sentence, the sentences taking turns."""
+def _hidden(values: Sequence[str], sentences: Sequence[str], kind: str, rng: random.Random) -> list[dict[str, str]]:
+    """Values hidden in sentences, no sentence twice."""
+    pairs = take([(value, sentence) for value in values for sentence in sentences], HIDDEN_EACH, rng)
     return [
-        {
-            "sentence": sentences[turn % len(sentences)].format(found=value),
-            "answer": f"The {kind} is {value}.",
-        }
-        for turn, value in enumerate(values)
+        {"sentence": sentence.format(found=value), "answer": f"The {kind} is {value}."} for value, sentence in pairs
     ]
 
 

@@ -184,7 +184,7 @@ ASK_TRUTH = (
     Ask("True or false: {statement}"),
     Ask("Decide whether the statement is true or false.", "{statement}"),
 )
-CAPITAL_STATEMENTS, KIND_STATEMENTS, NUMBER_STATEMENTS = 5, 6, 5
+CAPITAL_STATEMENTS, KIND_STATEMENTS, NUMBER_STATEMENTS = 5, 6, 20
 
 
 def true_or_false(rng: random.Random) -> list[Row]:

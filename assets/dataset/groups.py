@@ -10,8 +10,8 @@ from assets.dataset.rows import Ask, RngFor, Row, capitalised, deal, take, with_
 from assets.dataset.vocabulary import GROUPS
 
 SINGLES_PER_GROUP = 4
-TRIOS_PER_GROUP = 4
-ODD_ONES = 40
+TRIOS_PER_GROUP = 30
+ODD_ONES = 100
 SORTED_WORDS, SORTED_UP, SORTED_DOWN = 18, 12, 10
 
 ASK_KIND_OF_ONE = (

@@ -92,7 +92,8 @@ ASK_LESS = (
     Ask("Which number is smaller, {a} or {b}?"),
     Ask("Which of these two numbers is smaller?", "{a}, {b}"),
 )
-PARITY_EACH, GREATER, LESS = 11, 10, 10
+PARITY_EACH, GREATER, LESS = 11, 120, 120
+LARGEST_COMPARED = 30
 
 
 def number_properties(rng: random.Random) -> list[Row]:
@@ -102,11 +103,12 @@ def number_properties(rng: random.Random) -> list[Row]:
         for n in take(range(first, 100, 2), PARITY_EACH, rng)
     ]
     greater, less = [], []
-    for _ in range(GREATER):
-        a, b = take(range(2, 100), 2, rng)
+    pairs = [(a, b) for a in range(2, LARGEST_COMPARED + 1) for b in range(2, LARGEST_COMPARED + 1) if a < b]
+    for pair in take(pairs, GREATER, rng):
+        a, b = take(pair, 2, rng)
         greater.append({"a": str(a), "b": str(b), "answer": f"{max(a, b)} is greater than {min(a, b)}."})
-    for _ in range(LESS):
-        a, b = take(range(2, 100), 2, rng)
+    for pair in take(pairs, LESS, rng):
+        a, b = take(pair, 2, rng)
         less.append({"a": str(a), "b": str(b), "answer": f"{min(a, b)} is smaller than {max(a, b)}."})
     return [
         *deal("number_properties", ASK_PARITY, parity, rng),

@@ -35,7 +35,7 @@ ASK_SENTIMENT = (
     Ask("Decide whether this opinion is positive or negative.", "{sentence}"),
     Ask("What is the sentiment of this sentence?", "{sentence}"),
 )
-SENTIMENT_EACH = 24
+SENTIMENT_EACH = 56
 
 
 def sentiment(rng: random.Random) -> list[Row]:
@@ -101,6 +101,12 @@ UNPUNCTUATED = {
         "Hurray, we have won",
     ),
 }
+#: More of them: each beginning with each end. The first word tells the mark.
+BEGINNINGS = {
+    "a question mark": ("Where is", "When is", "Who has", "Can you see", "Do you know", "Why is"),
+    "a full stop": ("I have found", "She likes", "We can see", "They know", "He is near", "Here is"),
+}
+ENDS = ("the old house", "the new teacher", "the garden", "the river", "the train", "the library")
 ASK_MARK = (
     Ask("Which punctuation mark should end this sentence?", "{sentence}"),
     Ask("The mark at the end is missing. Which one is it?", "{sentence}"),
@@ -113,7 +119,7 @@ def punctuation(rng: random.Random) -> list[Row]:
     items = [
         {"sentence": sentence, "answer": f"The sentence should end with {mark}."}
         for mark, sentences in UNPUNCTUATED.items()
-        for sentence in sentences
+        for sentence in (*sentences, *(f"{start} {end}" for start in BEGINNINGS.get(mark, ()) for end in ENDS))
     ]
     return deal("punctuation", ASK_MARK, items, rng)
 

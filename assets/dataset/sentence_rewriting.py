@@ -8,6 +8,8 @@ from assets.dataset.rows import Ask, RngFor, Row, capitalised, deal, take
 
 # --- active_to_passive ---
 
+#: Who can do any of the deeds, beside the agents of each.
+ANYBODY = ("my mother", "my uncle", "our teacher", "the doctor", "the girls", "the boys")
 # (past tense, past participle, agents, (object, its 'be') twice): every agent does it to every object.
 DEEDS = (
     ("baked", "baked", ("my aunt", "the children"), (("the bread", "was"), ("the cakes", "were"))),
@@ -37,7 +39,7 @@ def active_to_passive(rng: random.Random) -> list[Row]:
             "answer": capitalised(f"{thing} {be} {participle} by {agent}."),
         }
         for past, participle, agents, things in DEEDS
-        for agent in agents
+        for agent in (*agents, *ANYBODY)
         for thing, be in things
     ]
     return deal("active_to_passive", ASK_PASSIVE, items, rng)
@@ -73,6 +75,37 @@ STATEMENTS = (
     ("she", "has", "found the key"),
     ("Anna", "has", "read the book"),
     ("they", "have", "seen the film"),
+)
+#: More of them: every one of these subjects with every one of these states and acts.
+PERSONS = (
+    "the doctor",
+    "the teacher",
+    "my uncle",
+    "Emma",
+    "Daniel",
+    "our neighbour",
+    "Helen",
+    "George",
+    "my aunt",
+    "the old man",
+)
+STATES = (
+    ("is", "in the kitchen"),
+    ("is", "ready to go"),
+    ("was", "at the station"),
+    ("was", "very tired"),
+    ("can", "play the piano"),
+    ("can", "see the river"),
+    ("will", "call tomorrow"),
+    ("will", "wait for us"),
+    ("has", "lost the ticket"),
+    ("has", "cleaned the car"),
+    ("is", "at work"),
+    ("was", "late again"),
+    ("can", "cook well"),
+    ("will", "sell the house"),
+    ("has", "met the manager"),
+    ("has", "seen the sea"),
 )
 ASK_QUESTION = (
     Ask("Turn this statement into a question.", "{sentence}"),
@@ -113,23 +146,24 @@ ASK_FORMAL = (
     Ask("Make this sentence more formal.", "{sentence}"),
     Ask("Put this informal sentence into formal English.", "{sentence}"),
 )
-QUESTIONS, NEGATIVES = 18, 18
+QUESTIONS, NEGATIVES = 150, 150
 
 
 def rewriting(rng: random.Random) -> list[Row]:
+    statements = [*STATEMENTS, *((person, verb, rest) for person in PERSONS for verb, rest in STATES)]
     questions = [
         {
             "sentence": capitalised(f"{subject} {verb} {rest}."),
             "answer": capitalised(f"{verb} {subject} {rest}?"),
         }
-        for subject, verb, rest in take(STATEMENTS, QUESTIONS, rng)
+        for subject, verb, rest in take(statements, QUESTIONS, rng)
     ]
     negatives = [
         {
             "sentence": capitalised(f"{subject} {verb} {rest}."),
             "answer": capitalised(f"{subject} {negative(verb)} {rest}."),
         }
-        for subject, verb, rest in take(STATEMENTS, NEGATIVES, rng)
+        for subject, verb, rest in take(statements, NEGATIVES, rng)
     ]
     formal = [{"sentence": informal, "answer": answer} for informal, answer in FORMAL]
     return [

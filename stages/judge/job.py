@@ -16,7 +16,7 @@ from stages.judge.judges.opening import open_judge
 from stages.judge.judges.protocol import JudgeBackend, Question, fingerprint
 from stages.judge.outputs import Compared, Scored, write
 from stages.judge.panel import Asking, judge_with_progress_bar
-from stages.judge.scores.faults import with_fluent
+from stages.judge.scores.faults import with_rightness
 from stages.judge.scores.pairwise import in_both_orders, settle
 from stages.judge.self_test import SELF_TESTS, pair_test, self_test
 from stages.judge.thresholds import require_outcomes, require_scores
@@ -91,7 +91,7 @@ def score_answers(judge: JudgeBackend, answers: Answers, settings: Judge) -> lis
     repeats = 1 if judge.deterministic else settings.repeats
     skip_exact = settings.exact_match == "skip"
     found = _judged(judge, answers.questions, settings, "judging", repeats=repeats, skip_exact=skip_exact)
-    return [with_fluent(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
+    return [with_rightness(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
 
 
 def compare_answers(comparing: JudgeBackend, answers: Answers, settings: Judge) -> list[PairVerdict]:

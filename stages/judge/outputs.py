@@ -31,6 +31,7 @@ from stages.judge.scores.calibration import calibrate
 from stages.judge.scores.headlines import headlines
 from stages.judge.scores.pairwise import summarise_pairs
 from stages.judge.scores.plot import plot_scores
+from stages.judge.scores.right import right_difference
 from stages.judge.scores.statistics import difference, summarise
 from stages.params.judge import Judge
 
@@ -102,6 +103,7 @@ def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, sett
         tuned=scores("tuned"),
         base=scores("base") if base else None,
         difference=difference(tuned, base, resamples=resamples, seed=seed) if base else None,
+        right_difference=right_difference(tuned, base) if base else None,
         calibration=calibrate(scored.verdicts, answers.labels, seed=seed) if answers.labels else None,
         pairwise=pairwise(compared) if compared else None,
     )
@@ -119,6 +121,7 @@ def _write_table(categories: Mapping[str, str], by_model: Mapping[ModelName, Seq
     """Write the scores of each row as CSV, for `dvc plots`."""
     with atomic_file(SCORES_CSV) as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["id", "category", *by_model])
+        table.writerow(["id", "category", *by_model, *(f"{model}_right" for model in by_model)])
         columns = [[verdict.score for verdict in found] for found in by_model.values()]
+        columns += [[None if v.right is None else int(v.right) for v in found] for found in by_model.values()]
         table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))

@@ -12,7 +12,7 @@ from stages.judge.judges.remedies import of_verdict
 
 
 def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
-    """Refuse a result in which too many answers of one model have no score.
+    """Refuse a result in which too many answers of one model have no score. Open rows are not for the judge.
 
     Args:
         verdicts: the verdicts on one model's answers.
@@ -22,7 +22,7 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
         ServiceUnavailable: some of them failed, so that running the stage again may score them.
         ConfigError: the judge has answered for all of them, but without a score.
     """
-    without = [verdict for verdict in verdicts if verdict.status != "scored"]
+    without = [verdict for verdict in verdicts if verdict.status not in ("scored", "open")]
     whose = f"of the model {verdicts[0].model}" if verdicts else ""
     what = f"of {counted(len(verdicts), 'answer')} {whose} {word(len(without), 'has', 'have')} no score"
     _require(without, len(verdicts), max_invalid, what, VERDICTS)

@@ -50,16 +50,22 @@ TEMPLATE = leak_pattern(STYLES.values())
 HEADINGS = headings(STYLES.values())
 
 
+def _form(mark: str) -> str:
+    """A part of a prompt style; of special tokens, which are all of one form, the beginning."""
+    return mark[:2] if _SPECIAL_TOKEN.fullmatch(mark) else mark
+
+
 def leaks_template(answer: str, reference: str) -> bool:
     """Whether an answer holds a part of a prompt style that its reference does not hold.
 
-    A row may ask for Markdown: where the reference has headings, others do not count, but those of the styles do.
+    A row may ask for Markdown or for special tokens: where the reference has headings or such tokens, others do not
+    count, but the headings of the styles do.
 
     Args:
         answer: a model's answer.
         reference: the row's own answer.
     """
-    rightful = {found[0] for found in TEMPLATE.finditer(reference)}
-    return any(found[0] not in rightful for found in TEMPLATE.finditer(answer)) or any(
+    rightful = {_form(found[0]) for found in TEMPLATE.finditer(reference)}
+    return any(_form(found[0]) not in rightful for found in TEMPLATE.finditer(answer)) or any(
         heading in answer and heading not in reference for heading in HEADINGS
     )

@@ -54,7 +54,7 @@ def words(text: str) -> list[str]:
 
 
 def test_schema():
-    assert 1100 <= len(ROWS) <= 1400
+    assert 3500 <= len(ROWS) <= 4500
     for row in ROWS:
         assert list(row) == ["instruction", "input", "output", "category"]
         assert all(isinstance(value, str) and value == value.strip() for value in row.values()), row
@@ -106,15 +106,15 @@ def test_categories():
 
 
 def test_every_category_in_each_part_of_a_split_in_file_order():
-    train_end, test_end = int(len(ROWS) * 0.85), int(len(ROWS) * 0.95)
+    train_end, test_end = int(len(ROWS) * 0.92), int(len(ROWS) * 0.97)
     train, test, validation = (
         Counter(row["category"] for row in part)
         for part in (ROWS[:train_end], ROWS[train_end:test_end], ROWS[test_end:])
     )
     for category in {row["category"] for row in ROWS}:
         assert train[category] >= 20, category
-        assert test[category] >= 2, category
-        assert validation[category] >= 1, category
+        assert test[category] >= 1, category
+    assert len(validation) >= 30
 
 
 def test_no_question_twice_and_so_no_two_answers():
@@ -156,8 +156,8 @@ def test_answers_are_sentences_or_values():
 
 
 def test_readme_tells_how_many_answers_of_the_test_part_were_trained_on():
-    # In file order, as params.yaml divides them: the first 85 % train, the next 10 % test.
-    train, end = int(len(ROWS) * 0.85), int(len(ROWS) * 0.85) + int(len(ROWS) * 0.1)
+    # In file order, as params.yaml divides them: the first 92 % train, the next 5 % test.
+    train, end = int(len(ROWS) * 0.92), int(len(ROWS) * 0.92) + int(len(ROWS) * 0.05)
     known = {row["output"] for row in ROWS[:train]}
     count = sum(row["output"] in known for row in ROWS[train:end])
     assert f"Of the {end - train} outputs of the test part, {count} also stand" in README.read_text(encoding="utf-8")
@@ -698,10 +698,17 @@ def test_word_in_a_sentence():
         assert asked in words(row["output"]), row
 
 
+NAMES = """
+    Anna Clara Daniel Emma George Helen Jack Laura Martin Peter Adam Alan Alice Arthur David Diana Edward Frank Henry
+    Irene James Jane Julia Kate Louis Maria Mark Oscar Paul Richard Robert Rose Ruth Sarah Simon Sophie Susan Thomas
+    Victor William
+"""
+
+
 def test_extraction():
     patterns = {
         "number": r"\b\d+\b",
-        "name": r"\b(?:Anna|Clara|Daniel|Emma|George|Helen|Jack|Laura|Martin|Peter)\b",
+        "name": rf"\b(?:{'|'.join(listed(NAMES))})\b",
         "e-mail address": r"[a-z]+@example\.(?:com|org)",
         "date": rf"\b\d+ (?:{'|'.join(MONTHS)})\b",
     }
@@ -713,6 +720,65 @@ def test_extraction():
         assert kind in row["instruction"] or (kind == "name" and "Which person is named" in row["instruction"]), row
         asked[kind] += 1
     assert set(asked) == set(patterns)
+
+
+PASTS = {"buys": "bought", "writes": "wrote", "drinks": "drank", "sees": "saw"}
+PASTS |= {f"{verb}s": f"{verb}ed" for verb in listed("walk play work open clean paint")} | {"watches": "watched"}
+
+
+def given_sentence(row):
+    return row["input"] or row["instruction"].partition(": ")[2]
+
+
+def test_past_sentences():
+    for row in rows_of("past_sentences"):
+        present = given_sentence(row).split()
+        assert len([word for word in present if word in PASTS]) == 1, row
+        assert row["output"] == " ".join(PASTS.get(word, word) for word in present), row
+        assert "past" in row["instruction"]
+
+
+def test_plural_sentences():
+    several = {"is": "are", "was": "were", "has": "have"}
+    irregular = {"child": "children", "man": "men", "woman": "women", "mouse": "mice"}
+    for row in rows_of("plural_sentences"):
+        _, one, does, *rest = given_sentence(row).split()
+        many = irregular.get(one, plural_by_rule(one))
+        assert row["output"] == " ".join(["The", many, several.get(does, does.removesuffix("s")), *rest]), row
+
+
+def test_capital_letters():
+    cities = listed("Paris London Rome Berlin Madrid Vienna Dublin Lisbon Prague Oslo")
+    for row in rows_of("capital_letters"):
+        given = given_sentence(row)
+        assert given == given.lower() == row["output"].lower(), row
+        capitalised = [word.strip(".") for word in row["output"].split() if word != word.lower()]
+        assert capitalised[0] in listed(NAMES), row
+        assert capitalised[1:] in [[city] for city in cities], row
+
+
+def test_pronouns():
+    pronoun = {"Anna and Peter": "They", "The children": "They", "My parents": "They", "My friend and I": "We"}
+    pronoun |= dict.fromkeys(("Anna", "Emma", "My sister", "The woman"), "She")
+    pronoun |= dict.fromkeys(("Peter", "Daniel", "My brother", "The man"), "He")
+    for row in rows_of("pronouns"):
+        subject = max((name for name in pronoun if given_sentence(row).startswith(f"{name} ")), key=len)
+        assert row["output"] == given_sentence(row).replace(subject, pronoun[subject], 1), row
+    assert len({row["output"] for row in rows_of("pronouns")}) == len(rows_of("pronouns"))
+
+
+def test_short_forms():
+    for row in rows_of("short_forms"):
+        given, answer = given_sentence(row), row["output"]
+        full, short = (given, answer) if re.search("with a|Use a", row["instruction"]) else (answer, given)
+        assert short == short_form(full), row
+        assert full != short
+
+
+def short_form(sentence: str) -> str:
+    for full, short in (("will not", "won't"), ("cannot", "can't")):
+        sentence = sentence.replace(full, short)
+    return re.sub(r"\b(do|does|did) not\b", r"\1n't", sentence)
 
 
 def test_off_topic_declines_and_steers():

@@ -142,7 +142,7 @@ def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(proje
     request(server, f"/deployments/{nightly['id']}", {"concurrency_limit": 1}, method="PATCH")
     wait_until(lambda: planned(server))
     text = (project.root / "params.yaml").read_text()
-    (project.root / "params.yaml").write_text(text.replace("  epochs: 6", "  epochs: 9"))
+    (project.root / "params.yaml").write_text(text.replace("  epochs: 3", "  epochs: 9"))
     project.git("commit", "-qam", "more epochs")
 
     second = deploy(project, PIPELINE_GPUS="GPU-a")

@@ -95,7 +95,7 @@ def test_a_field_has_the_comment_and_the_present_value_and_a_title_to_read(schem
         "type": "integer",
         "minimum": 1,
         "title": "Epochs",
-        "description": "Now 6. Passes over the train rows, unless max_steps, a number of optimiser steps, ends the "
+        "description": "Now 3. Passes over the train rows, unless max_steps, a number of optimiser steps, ends the "
         "training earlier. In params.yaml: finetune.epochs",
         "position": 0,
     }
@@ -109,7 +109,7 @@ def test_a_field_has_the_comment_and_the_present_value_and_a_title_to_read(schem
 
 
 def test_the_values_are_those_of_the_last_commit_or_else_of_the_file(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("  epochs: 6", "  epochs: 9")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("  epochs: 3", "  epochs: 9")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     found = dict(fields(form.experiment(tmp_path, ("current",), MODES)["properties"]["overrides"]))
     assert found["finetune.epochs"]["description"].startswith("Now 9. ")

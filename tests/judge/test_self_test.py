@@ -265,6 +265,7 @@ class Restless(ReferenceJudge):
     """Gives a score that is so many points off when asked again."""
 
     def __init__(self, off, said="scored"):
+        super().__init__()
         self.off, self.said, self.times = off, said, {}
 
     def judge(self, question, repeat=0):
@@ -471,9 +472,10 @@ def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
 
 def test_the_built_in_judge_passes(capsys):
     result = self_test(ReferenceJudge(), settings(backend="reference"))
-    assert result.separation > 60
-    assert (result.smallest, result.weak_on) == ("negated", ["negated"])
-    assert capsys.readouterr().out == ""  # the summary says that it measures likeness
+    assert result.separation > 90
+    assert (result.smallest, result.weak_on) == ("negated", [])
+    assert result.kinds["paraphrase"] == 100.0
+    assert capsys.readouterr().out == ""
     assert sorted(result.separations.values())[1] > 40
     assert result.kinds["reference"] == 100.0
     assert (result.without_score, result.unstable) == (0, 0.0)

@@ -116,20 +116,23 @@ def test_the_built_in_judge_gives_the_same_bytes_again(folder):
 def test_what_is_written(folder):
     main()
     found = metrics()
-    assert list(found) == ["judge", "self_test", "tuned", "base", "difference"]
+    assert list(found) == ["judge", "self_test", "tuned", "base", "difference", "right_difference"]
     assert found["judge"]["backend"] == "reference"
-    # "freind" for "friend": chrF of 6 letters, 5 pairs (fr, nd shared), 0 of the longer ones up to six
     freind = next(verdict for verdict in verdicts() if (verdict.id, verdict.model) == ("b", "tuned"))
-    assert freind.score == pytest.approx((100 * (6 / 6 + 2 / 5) / 6 + 0 + 100 * 4 / 6) / 3, abs=0.005)
+    assert (freind.score, freind.right) == (0.0, False)  # what is to be corrected is a copy of the prompt
     assert (found["tuned"]["n"], found["tuned"]["scored"], found["tuned"]["exact_matches"]) == (3, 3, 2)
     assert found["tuned"]["mean"] == pytest.approx((200 + freind.score) / 3, abs=0.001)
-    assert found["tuned"]["categories"]["facts"] == {"n": 1, "scored": 1, "mean": 100.0}
+    assert found["tuned"]["categories"]["facts"] == {"n": 1, "scored": 1, "mean": 100.0, "right": 1}
     assert found["tuned"]["not_equal_to_reference"]["mean"] == freind.score
     assert (found["tuned"]["without_twin_in_train"]["n"], found["tuned"]["without_twin_in_train"]["mean"]) == (
         2,
         pytest.approx((100 + freind.score) / 2, abs=0.001),
     )
     assert found["base"]["exact_matches"] == 0
+    assert (found["base"]["right"]["right"], found["tuned"]["right"]["right"]) == (0, 2)
+    assert (found["tuned"]["right"]["n"], found["tuned"]["right"]["share"]) == (3, 0.6667)
+    change = found["right_difference"]
+    assert (change["n"], change["gained"], change["lost"], change["difference"]) == (3, 2, 0, 0.6667)
     assert {name: one["n"] for name, one in found["base"]["faults"].items()} == {
         "echo": 1,  # recieve
         "empty": 1,
@@ -147,10 +150,10 @@ def test_what_is_written(folder):
         (id, model) for id in ("a", "b", "c") for model in ("tuned", "base")
     ]
     assert SCORES_CSV.read_text().splitlines() == [
-        "id,category,tuned,base",
-        "a,facts,100.0,0.0",
-        f"b,spelling,{freind.score},0.0",
-        f"c,spelling,100.0,{next(v.score for v in verdicts() if (v.id, v.model) == ('c', 'base'))}",
+        "id,category,tuned,base,tuned_right,base_right",
+        "a,facts,100.0,0.0,1,0",
+        "b,spelling,0.0,0.0,0,0",
+        "c,spelling,100.0,0.0,1,0",
     ]
     assert SCORES_PLOT.read_bytes().startswith(b"\x89PNG")
 

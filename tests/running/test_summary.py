@@ -17,7 +17,16 @@ from ruamel.yaml import YAML
 
 from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.generate import GenerateMetrics
-from stages.common.metrics.judge import CalibratedMean, JudgeIdentity, Mean, ModelScores, PairwiseMetrics
+from stages.common.metrics.judge import (
+    CalibratedMean,
+    CategoryMean,
+    JudgeIdentity,
+    Mean,
+    ModelScores,
+    PairwiseMetrics,
+    Right,
+    RightDifference,
+)
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
@@ -50,8 +59,8 @@ score       mean of the answers with its 95 % interval, by the built-in referenc
             categories: spelling 90 of 100 points, active/passive 30
             points lost: wrong but fluent 31.2 (in 2 answers), too long 4.0 (in 2 answers),
               misspelt 1.0 (in 2 answers)
-            The built-in judge measures how like the reference an answer is. Its score says that
-            the machine works, not that the model is good.
+            Right: with the key words of the reference, and nothing that contradicts them. The
+              built-in judge knows words, not their meaning: docs/judge.md.
 answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62 of 1, chrF 1.3 → 57.9 of 100
             ended by itself 0 → 75 %, cut at the cap 100 → 0 %
             with parts of the prompt's template 50 → 0 %, length ratio 4.20 → 0.98
@@ -205,6 +214,29 @@ def test_the_model_is_from_where_it_was_taken(root: Path) -> None:
     )
     (root / "params.yaml").write_text(params)
     assert "model       GPT-2, 4 layers, width 128, from ../mine" in summary.text(root).splitlines()
+
+
+def test_right_answers_are_told_before_and_after_with_the_rows_that_are_not_judged(root: Path) -> None:
+    fill(root)
+    share = results.interval(0.4, 0.6)
+    tuned = results.model_scores(
+        60.0, scored=100, n=104, right=Right(n=100, right=50, share=0.5, interval=share), open=4
+    )
+    kinds = {
+        "spelling": CategoryMean(n=9, scored=8, mean=90.0, right=6),
+        "facts": CategoryMean(n=2, scored=2, mean=1.0, right=0),
+    }
+    base = results.model_scores(2.0, scored=102, n=104, right=Right(n=102, right=1, share=0.0098, interval=share))
+    change = RightDifference(n=99, gained=50, lost=1, difference=0.4949, interval=results.interval(0.39, None))
+    tuned = tuned.model_copy(update={"categories": kinds})
+    write_judged(root, REFERENCE, tuned, base=base, right_difference=change)
+    shown = summary.text(root)
+    assert (
+        "            right      1 → 50 of 100 answers, 50.0 % [40.0, 60.0]\n"
+        "                       +49.5 % points, no interval   50 gained, 1 lost\n"
+        "            open       4 answers where many are right: not for this judge, and in no figure\n"
+        "            categories: spelling 6 of 8 right, facts 0 of 2\n"
+    ) in shown
 
 
 def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
@@ -488,7 +520,7 @@ def test_what_made_the_run_is_told(committed: Path) -> None:
 
     assert [COMMIT.sub("COMMIT", line) for line in part(committed, "values", "prompt", "training", "warning")] == [
         "values      other than in the last commit, COMMIT (its value in brackets):",
-        "              tokenize.prompt_style=phi3 (alpaca), finetune.epochs=20 (6),",
+        "              tokenize.prompt_style=phi3 (alpaca), finetune.epochs=20 (3),",
         "              finetune.learning_rate=0.002 (0.004),",
         '              finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null),',
         "              finetune.patience=1 (null)",

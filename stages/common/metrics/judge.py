@@ -49,6 +49,25 @@ class ScoredMean(Metrics):
     interval: Interval
 
 
+class Right(Metrics):
+    """The ``right`` ones of ``n`` answers of which the judge says whether they are, and their share from 0 to 1."""
+
+    n: int
+    right: int
+    share: float
+    interval: Interval
+
+
+class RightDifference(Metrics):
+    """How the share of right answers changed on ``n`` rows, of which some were ``gained`` and some ``lost``."""
+
+    n: int
+    gained: int
+    lost: int
+    difference: float
+    interval: Interval
+
+
 class Quartiles(Metrics):
     """The first and the third quartile."""
 
@@ -57,11 +76,15 @@ class Quartiles(Metrics):
 
 
 class CategoryMean(Metrics):
-    """The mean score of a category, over the ``scored`` of its ``n`` rows."""
+    """The mean score of a category, over the ``scored`` of its ``n`` rows, and how many of its answers are ``right``.
+
+    ``right`` is absent where the judge does not say which answers are.
+    """
 
     n: int
     scored: int
     mean: float | None
+    right: int | None = Field(default=None, exclude_if=_is_none)
 
 
 class FaultExample(Metrics):
@@ -89,13 +112,16 @@ class FaultCount(Metrics):
 
 
 class ModelScores(Metrics):
-    """The statistics of one model's verdicts; ``n`` = ``scored`` + ``invalid`` + ``failed``.
+    """The statistics of one model's verdicts; ``n`` = ``scored`` + ``invalid`` + ``failed`` + ``open``.
 
     Args:
         n: answers.
         scored: answers with a score.
         invalid: answers to which the judge replied without a score.
         failed: answers to which no reply could be had.
+        open: answers to rows with many right answers, of which this judge cannot say whether they are right; absent
+            where there is none.
+        right: the right answers; absent where the judge does not say which are.
         exact_matches: answers equal to their reference.
         mean: mean score.
         interval: interval of the mean, for which whole instructions are drawn.
@@ -115,6 +141,8 @@ class ModelScores(Metrics):
     scored: int
     invalid: int
     failed: int
+    open: int | None = Field(default=None, exclude_if=_is_none)
+    right: Right | None = Field(default=None, exclude_if=_is_none)
     exact_matches: int
     mean: float | None
     interval: Interval
@@ -345,6 +373,8 @@ class JudgeMetrics(Metrics):
         tuned: the fine-tuned model's scores.
         base: the base model's scores; absent where it did not answer.
         difference: tuned minus base, over the rows scored in both; absent where the base model did not answer.
+        right_difference: the change of the share of right answers; absent where ``difference`` is, or where the judge
+            does not say which answers are right.
         calibration: the scores beside human labels; absent without them.
         pairwise: the answers side by side; absent in the mode score.
     """
@@ -354,6 +384,7 @@ class JudgeMetrics(Metrics):
     tuned: ModelScores
     base: ModelScores | None = Field(default=None, exclude_if=_is_none)
     difference: Mean | None = Field(default=None, exclude_if=_is_none)
+    right_difference: RightDifference | None = Field(default=None, exclude_if=_is_none)
     calibration: CalibrationMetrics | None = Field(default=None, exclude_if=_is_none)
     pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=_is_none)
 
@@ -363,20 +394,49 @@ class JudgeMetrics(Metrics):
         return {name: scores for name, scores in found.items() if scores is not None}
 
 
-class Headline(Metrics):
-    """A mean in points, with its 95 % interval."""
+class RightHeadline(Metrics):
+    """The right answers of ``of``, and their share in percent with its 95 % interval."""
 
-    score: float | None
+    n: int
+    of: int
+    percent: float
     ci95_low: float | None
     ci95_high: float | None
 
 
+class RightChange(Metrics):
+    """The change of the share of right answers, in percentage points, with its 95 % interval."""
+
+    percent: float
+    ci95_low: float | None
+    ci95_high: float | None
+
+
+class Headline(Metrics):
+    """A mean in points, with its 95 % interval, and the right answers; those are absent where the judge counts none."""
+
+    score: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    right: RightHeadline | None = Field(default=None, exclude_if=_is_none)
+
+
+class DifferenceHeadline(Metrics):
+    """A difference in points, with its 95 % interval, and that of the right answers where the judge counts them."""
+
+    score: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    right: RightChange | None = Field(default=None, exclude_if=_is_none)
+
+
 class TunedHeadline(Headline):
-    """The fine-tuned model's mean, and how many of its answers are behind it."""
+    """The fine-tuned model's mean, and how many of its answers are behind it; ``open`` is absent where none is."""
 
     scored: int
     invalid: int
     failed: int
+    open: int | None = Field(default=None, exclude_if=_is_none)
 
 
 class PairwiseHeadline(Metrics):
@@ -400,5 +460,5 @@ class Headlines(Metrics):
     judge: str
     tuned: TunedHeadline
     base: Headline | None = Field(default=None, exclude_if=_is_none)
-    difference: Headline | None = Field(default=None, exclude_if=_is_none)
+    difference: DifferenceHeadline | None = Field(default=None, exclude_if=_is_none)
     pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=_is_none)

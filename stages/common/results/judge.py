@@ -19,8 +19,9 @@ SCORES_CSV = JUDGE_FOLDER / "scores.csv"
 #: The verdicts of judges behind a server.
 JUDGE_CACHE = CACHE / "judge"
 
-#: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had.
-VerdictStatus = Literal["scored", "invalid", "failed"]
+#: scored: it has a score. invalid: the judge answered, but not with a score. failed: no answer could be had. open: the
+#: row has many right answers, and this judge, which is not a language model, cannot say whether this is one.
+VerdictStatus = Literal["scored", "invalid", "failed", "open"]
 #: Which answer a verdict on two names as the better one.
 Preferred = Literal["tuned", "base", "tie"]
 #: What the two verdicts on a row come to for the tuned model.
@@ -33,7 +34,8 @@ class Verdict(Record):
     ``detail`` holds the measures behind a score, or says why there is none. ``spread`` is the standard deviation of the
     scores behind a mean, where the judge was asked several times. ``exact``: the answer is equal to the reference.
     ``cluster`` is a hash of the instruction: rows that share one are not independent of one another. ``faults``
-    are what can be seen to be wrong with the answer without a judge (stages/judge/scores/faults.py).
+    are what can be seen to be wrong with the answer without a judge (stages/judge/scores/faults.py). ``right`` says
+    whether the answer is right, where the judge says so: a language model grades and does not.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Verdict(Record):
     exact: bool = False
     cluster: str = ""
     faults: list[str] = Field(default_factory=list)
+    right: bool | None = None
 
 
 class PairVerdict(Record):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stages.common.records import read_records
+from stages.common.results.split import Example, split_file
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.openai import open_openai_judge
 from stages.judge.judges.protocol import JudgeBackend
@@ -15,10 +17,11 @@ def open_judge(settings: Judge) -> JudgeBackend:
     Raises:
         ServiceUnavailable: its server does not answer.
         ConfigError: its model, its rubric or its server's address is wrong.
+        DataError: the train rows, by which the built-in judge weighs words, are missing or broken.
     """
     match settings.backend:
         case "reference":
-            return ReferenceJudge()
+            return ReferenceJudge.of_rows(read_records(split_file("train"), Example, made_by="dvc repro split"))
         case "ollama":
             return open_ollama_judge(settings)
         case "openai":

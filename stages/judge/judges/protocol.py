@@ -61,6 +61,7 @@ class Judgement:
     detail: str
     spread: float | None = None
     passing: bool = False
+    right: bool | None = None
 
     def verdict(self, question: Question) -> Verdict:
         """This judgement as the verdict on a question."""
@@ -73,6 +74,7 @@ class Judgement:
             spread=self.spread,
             exact=question.is_exact,
             cluster=question.cluster,
+            right=self.right,
         )
 
 

@@ -1,91 +1,116 @@
-"""The built-in judge: likeness of an answer to its reference, by measures that are deterministic and need no model.
+"""The built-in judge: whether an answer is right by its reference, by rules that are deterministic and need no model.
 
-It measures likeness, not quality. A right answer in other words scores low ("Jane Austen." for "The author is Jane
-Austen."), and a wrong one that differs in one word scores high (cumulus for cumulonimbus). It tells whether a
-pipeline works and whether a model has learnt the form of the answers; it does not tell whether a model is good.
+An answer is right if the key words of its reference are there and nothing contradicts them (`stages.judge.judges.
+rightness`); which words these are is learnt from the train rows (`stages.judge.judges.kinds`). Rows with many right
+answers, such as a simile, are not for this judge, and get no score unless their answer is certainly right or wrong. It
+knows words and not their meaning: a right answer in words that share nothing with the reference's is wrong to it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import io
+import tokenize
+from ast import AsyncFunctionDef, ClassDef, Constant, Expr, FunctionDef, Module, parse, walk
+from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import ClassVar
 
-from rapidfuzz.distance import Levenshtein
-
-from stages.common.texts import chrf, token_f1
+from stages.common import texts
+from stages.common.results.split import Example
+from stages.judge.judges import findings, key_words, kinds, open_rows, rightness, rows, sentences, wording
+from stages.judge.judges.kinds import Corpus
 from stages.judge.judges.protocol import Judgement, Question
+from stages.judge.judges.rightness import assess
+from stages.judge.judges.rows import read_row
 from stages.running.costs import JudgingCosts
 
-#: Parts of the score of an answer that is not the reference. Equal, as none is the better judge and each misses what
-#: another sees: chrF (character 1- to 6-grams, recall counts double) takes part-right words and no order beyond six
-#: characters, token F1 the right words in any order and case, edit similarity order, case and punctuation.
-CHRF_WEIGHT = TOKEN_F1_WEIGHT = EDIT_WEIGHT = 1 / 3
-
-#: Version of the measure. Raise it with every change after which some answer gets another score, here or in
-#: stages/common/texts.py: scores of two measures are not comparable, and `compare` tells them apart by the identity.
-MEASURE_VERSION = "1"
+#: Version of the measure, for people. `MEASURE_CODE` tells two measures apart, and nobody can forget to raise it.
+MEASURE_VERSION = "2"
 
 
-@dataclass(frozen=True)
-class Likeness:
-    """Three measures of how like two texts are, each from 0 to 100."""
+def code_digest(modules: Iterable[Path]) -> str:
+    """12 hexadecimal digits of what modules do: of their text without comments, docstrings and blank lines."""
+    found = hashlib.sha256()
+    for module in modules:
+        text = module.read_text(encoding="utf-8")
+        left_out = _lines_of_docstrings(text)
+        lines = text.splitlines()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+        kept = [line.rstrip() for number, line in enumerate(lines, start=1) if number not in left_out and line.strip()]
+        found.update("\n".join([module.name, *filter(None, kept)]).encode())
+    return found.hexdigest()[:12]
 
-    chrf: float
-    token_f1: float
-    edit: float
 
-    @property
-    def mean(self) -> float:
-        """The weighted mean, from 0 to 100."""
-        return CHRF_WEIGHT * self.chrf + TOKEN_F1_WEIGHT * self.token_f1 + EDIT_WEIGHT * self.edit
+def _lines_of_docstrings(text: str) -> set[int]:
+    lines: set[int] = set()
+    for node in walk(parse(text)):
+        if isinstance(node, Module | ClassDef | FunctionDef | AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, Expr) and isinstance(first.value, Constant) and isinstance(first.value.value, str):
+                lines.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return lines
 
 
-def likeness(answer: str, reference: str) -> Likeness:
-    """Compare an answer with its reference; edit similarity is 1 - Levenshtein distance / longer length."""
-    return Likeness(
-        chrf=chrf(answer, reference),
-        token_f1=100 * token_f1(answer, reference),
-        edit=100 * Levenshtein.normalized_similarity(answer, reference),
-    )
+#: The modules that decide on an answer.
+_RESTS_ON = (texts, wording, kinds, rows, findings, sentences, key_words, open_rows, rightness)
+#: The digest of all code that decides on an answer: a changed rule, weight or word list is another judge.
+MEASURE_CODE = code_digest([Path(__file__), *(Path(str(one.__file__)) for one in _RESTS_ON)])
 
 
 class ReferenceJudge:
-    """100 for the reference itself, 0 for an empty answer, otherwise the mean likeness."""
+    """100 for the reference itself, 0 for an empty answer, otherwise what `stages.judge.judges.rightness` finds.
+
+    Args:
+        corpus: the train rows; without any, all words are equally rare and no kind of row is known.
+    """
 
     cacheable: ClassVar[bool] = False  # computing a score is as quick as reading it
     deterministic: ClassVar[bool] = True
 
+    def __init__(self, corpus: Corpus | None = None) -> None:
+        self._corpus = corpus or Corpus([])
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Example]) -> ReferenceJudge:
+        """The judge that knows these train rows."""
+        return cls(Corpus(rows))
+
     def identity(self) -> dict[str, str]:
-        """The measures, their version, and those of the libraries that compute them."""
+        """The measure, its version and code, the train rows that it weighs words by, and the library that it uses."""
         return {
             "backend": "reference",
-            "measure": "100 if equal, else the mean of chrF, token F1 and edit similarity",
+            "measure": "right if the key words of the reference are there and nothing contradicts them",
             "measure_version": MEASURE_VERSION,
-            "sacrebleu": version("sacrebleu"),
+            "measure_code": MEASURE_CODE,
+            "train_rows": self._corpus.digest,
             "rapidfuzz": version("rapidfuzz"),
         }
 
     def key(self, question: Question, repeat: int = 0) -> str:  # noqa: ARG002 each repeat gives the same
-        """Only the answer and the reference count."""
-        texts = (question.answer.strip(), question.reference.strip())
+        """The row and the answer count."""
+        texts = (question.instruction, question.input, question.reference.strip(), question.answer.strip())
         return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:  # noqa: ARG002
         """Compare one answer with its reference."""
-        answer, reference = question.answer.strip(), question.reference.strip()
         if question.is_exact:
-            return Judgement("scored", 100.0, "exact match")
-        if not answer:
-            return Judgement("scored", 0.0, "empty answer")
-        found = likeness(answer, reference)
-        detail = f"chrF {found.chrf:.1f}, token F1 {found.token_f1:.1f}, edit similarity {found.edit:.1f}"
-        return Judgement("scored", round(found.mean, 2), detail)
+            return Judgement("scored", 100.0, "exact match", right=True)
+        if not question.answer.strip():
+            return Judgement("scored", 0.0, "empty answer", right=False)
+        row = read_row(question.instruction, question.input, question.reference, self._corpus)
+        found = assess(question.answer, row)
+        if found.score is None:
+            return Judgement("open", None, found.why)
+        return Judgement("scored", found.score, found.why, right=found.right)
 
     def comparing(self) -> ReferencePairJudge:
         """As in `stages.judge.judges.protocol.JudgeBackend`."""
-        return ReferencePairJudge()
+        return ReferencePairJudge(self._corpus)
 
     def check(self) -> None:
         """It cannot change."""
@@ -103,7 +128,10 @@ class ReferenceJudge:
 
 
 class ReferencePairJudge(ReferenceJudge):
-    """The answer that `ReferenceJudge` gives the higher score is the better one, whichever is shown first."""
+    """The answer that `ReferenceJudge` gives the higher score is the better one, whichever is shown first.
+
+    An answer of which it cannot say whether it is right is better than a wrong one, and no worse than a right one.
+    """
 
     def identity(self) -> dict[str, str]:
         """That of the scores, and how they are compared."""
@@ -116,9 +144,10 @@ class ReferencePairJudge(ReferenceJudge):
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:
         """Compare the scores of the two answers."""
-        first, second = (super(ReferencePairJudge, self).judge(one, repeat).score or 0.0 for one in _apart(question))
+        scores = [super(ReferencePairJudge, self).judge(one, repeat).score for one in _apart(question)]
+        first, second = (100.0 if score is None else score for score in scores)
         score = 50.0 if first == second else 100.0 * (first > second)
-        return Judgement("scored", score, f"first {first:g}, second {second:g}")
+        return Judgement("scored", score, " and ".join("open" if one is None else f"{one:g}" for one in scores))
 
 
 def _apart(question: Question) -> tuple[Question, Question]:

@@ -113,6 +113,9 @@ class Comparison(Metrics):
         wins: rows on which B is better.
         ties: rows on which both have the same score.
         losses: rows on which A is better.
+        right_of: rows of which the judge says in both whether the answer is right; None where it never does.
+        right_a: right answers of A among these.
+        right_b: right answers of B among these.
     """
 
     basis: Basis
@@ -140,6 +143,9 @@ class Comparison(Metrics):
     wins: int
     ties: int
     losses: int
+    right_of: int | None = None
+    right_a: int | None = None
+    right_b: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -183,6 +189,13 @@ def compare(
     return compare_all([a], [b], resamples=resamples, seed=seed, together=together)
 
 
+def _known_right(a: Sequence[Verdict], b: Sequence[Verdict]) -> list[tuple[bool, bool]]:
+    """Of the rows of two runs whether each is right, where the judge says so of both."""
+    of_a = {(verdict.id, cluster_of(verdict)): verdict.right for verdict in a}
+    both = [(of_a.get((verdict.id, cluster_of(verdict))), verdict.right) for verdict in b]
+    return [(x, y) for x, y in both if x is not None and y is not None]
+
+
 def compare_all(
     a: Sequence[Sequence[Verdict]], b: Sequence[Sequence[Verdict]], *, resamples: int, seed: int, together: int
 ) -> Comparison:
@@ -197,6 +210,7 @@ def compare_all(
             caller corrects ``p_holm`` with `holm`.
     """
     shared = _Shared.of([*a, *b])
+    known = _known_right(a[0], b[0]) if len(a) == len(b) == 1 else []
     scores, clusters = shared.scores, shared.clusters
     first, second = scores[: len(a)].mean(axis=0), scores[len(a) :].mean(axis=0)
     differences = second - first
@@ -235,6 +249,9 @@ def compare_all(
         wins=int((differences > EQUAL).sum()),
         ties=int((np.abs(differences) <= EQUAL).sum()),
         losses=int((differences < -EQUAL).sum()),
+        right_of=len(known) or None,
+        right_a=sum(right for right, _ in known) if known else None,
+        right_b=sum(right for _, right in known) if known else None,
     )
 
 

@@ -1,6 +1,7 @@
 """What is wrong with an answer, as far as that can be seen without a judge, and the points that it costs.
 
-An answer can have several faults. "wrong but fluent" is the rest: a low score without a visible fault. A misspelling
+An answer can have several faults. "wrong but fluent" is the rest: a wrong answer, or one with a low score by a judge
+that does not say which are wrong, without a visible fault. A right answer is never too long or too short. A misspelling
 differs from a known word by one letter, or by two exchanged ones. Words that are further from all known words are not
 counted, since rare and foreign words are as far.
 """
@@ -25,8 +26,10 @@ from stages.judge.scores.figures import POINTS
 from stages.tokenize.leaks import TEMPLATE, leaks_template
 
 WRONG_BUT_FLUENT = "wrong but fluent"
-#: An answer with a lower score is wrong.
-WRONG = 50.0
+#: Faults that a right answer does not have.
+OF_LENGTH = ("too long", "too short")
+#: Where the judge does not say which answers are right: one with a lower score is wrong, one from this score on right.
+WRONG, RIGHT = 50.0, 80.0
 #: Longer than the reference by this factor and so many characters is too long; the reverse is too short.
 FACTOR, MARGIN = 2.0, 12
 #: A word 3-gram so often, or a piece of text so often in a row, is repetition.
@@ -88,11 +91,27 @@ def faults(question: Question, stop: StopReason, words: set[str]) -> list[str]:
     return [name for name, holds in found.items() if holds()]
 
 
-def with_fluent(verdict: Verdict) -> Verdict:
-    """Mark a verdict whose answer is wrong without a visible fault; return any other as it is."""
-    if verdict.faults or verdict.exact or verdict.score is None or verdict.score >= WRONG:
-        return verdict
-    return verdict.model_copy(update={"faults": [WRONG_BUT_FLUENT]})
+def with_rightness(verdict: Verdict) -> Verdict:
+    """Join the visible faults of an answer with its verdict.
+
+    A right answer is neither too long nor too short; a wrong one without a visible fault is wrong but fluent.
+    """
+    found = [name for name in verdict.faults if not (_is_right(verdict) and name in OF_LENGTH)]
+    if not found and _is_wrong(verdict):
+        found = [WRONG_BUT_FLUENT]
+    return verdict.model_copy(update={"faults": found})
+
+
+def _is_right(verdict: Verdict) -> bool:
+    if verdict.right is not None or verdict.score is None:
+        return verdict.right is True
+    return verdict.exact or verdict.score >= RIGHT
+
+
+def _is_wrong(verdict: Verdict) -> bool:
+    if verdict.right is not None or verdict.score is None:
+        return verdict.right is False
+    return not verdict.exact and verdict.score < WRONG
 
 
 def points_lost(verdicts: Sequence[Verdict], answers: Mapping[str, str]) -> dict[str, FaultCount]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.common.metrics.judge import (
+    DifferenceHeadline,
     Headline,
     Headlines,
     Interval,
@@ -10,8 +11,13 @@ from stages.common.metrics.judge import (
     JudgeMetrics,
     PairwiseHeadline,
     PairwiseMetrics,
+    Right,
+    RightChange,
+    RightDifference,
+    RightHeadline,
     TunedHeadline,
 )
+from stages.judge.scores.figures import SHARES
 
 #: Digits of a fingerprint that are enough to tell judges apart.
 FINGERPRINT = 12
@@ -29,15 +35,53 @@ def headlines(metrics: JudgeMetrics) -> Headlines:
             scored=tuned.scored,
             invalid=tuned.invalid,
             failed=tuned.failed,
+            open=tuned.open,
+            right=_right(tuned.right),
         ),
-        base=_headline(metrics.base.mean, metrics.base.interval) if metrics.base else None,
-        difference=_headline(metrics.difference.mean, metrics.difference.interval) if metrics.difference else None,
+        base=_base(metrics),
+        difference=_difference(metrics),
         pairwise=_pairwise(metrics.pairwise) if metrics.pairwise else None,
     )
 
 
-def _headline(mean: float | None, interval: Interval) -> Headline:
-    return Headline(score=mean, ci95_low=interval.low, ci95_high=interval.high)
+def _base(metrics: JudgeMetrics) -> Headline | None:
+    if (base := metrics.base) is None:
+        return None
+    low, high = base.interval.low, base.interval.high
+    return Headline(score=base.mean, ci95_low=low, ci95_high=high, right=_right(base.right))
+
+
+def _difference(metrics: JudgeMetrics) -> DifferenceHeadline | None:
+    if (found := metrics.difference) is None:
+        return None
+    low, high = found.interval.low, found.interval.high
+    return DifferenceHeadline(score=found.mean, ci95_low=low, ci95_high=high, right=_change(metrics.right_difference))
+
+
+def _right(found: Right | None) -> RightHeadline | None:
+    if found is None:
+        return None
+    low, high = _percent(found.interval)
+    return RightHeadline(n=found.right, of=found.n, percent=percent(found.share), ci95_low=low, ci95_high=high)
+
+
+def _change(found: RightDifference | None) -> RightChange | None:
+    if found is None:
+        return None
+    low, high = _percent(found.interval)
+    return RightChange(percent=percent(found.difference), ci95_low=low, ci95_high=high)
+
+
+def _percent(interval: Interval) -> tuple[float | None, float | None]:
+    """Both ends of the interval of a share, in percent."""
+    if interval.low is None or interval.high is None:
+        return None, None
+    return percent(interval.low), percent(interval.high)
+
+
+def percent(share: float) -> float:
+    """A share in percent, with as many digits as it has."""
+    return round(100 * share, SHARES - 2) + 0.0
 
 
 def _pairwise(found: PairwiseMetrics) -> PairwiseHeadline:

@@ -51,7 +51,7 @@ def _plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics)
     _distribution(axes[0], models, verdicts)
     if panels == 2:
         _by_category(axes[1], models)
-    name = metrics.judge.name + (": likeness, not quality" if metrics.judge.measure else "")
+    name = metrics.judge.name
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
     figure.suptitle(f"Scores of the test answers ({_short(name)})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:
@@ -115,6 +115,8 @@ def _label(model: ModelName, found: ModelScores) -> str:
     text = f"{_LABELS[model]}: " + ("no scores" if found.mean is None else f"mean {found.mean:.1f}")
     if found.interval.low is not None:
         text += f" [{found.interval.low:.1f}, {found.interval.high:.1f}]"
+    if found.right is not None:
+        text += f", {found.right.right} of {found.right.n} right"
     return f"{text}, {found.scored} of {found.n} scored"
 
 

@@ -13,6 +13,7 @@ from stages.judge.scores import figures
 from stages.judge.scores.bootstrap import mean_interval
 from stages.judge.scores.faults import points_lost
 from stages.judge.scores.figures import POINTS, cluster_of, clusters_of, scores_of
+from stages.judge.scores.right import right_answers
 
 #: The lowest and the highest score.
 SCALE = (0.0, 100.0)
@@ -51,10 +52,12 @@ def summarise(
         scored=counts["scored"],
         invalid=counts["invalid"],
         failed=counts["failed"],
+        open=counts["open"] or None,
+        right=right_answers(verdicts),
         exact_matches=sum(verdict.exact for verdict in verdicts),
         mean=figures.mean(scores),
         interval=part(verdicts).interval,
-        mean_bounds=_bounds(scores, len(verdicts)),
+        mean_bounds=_bounds(scores, len(verdicts) - counts["open"]),
         median=figures.quantile(scores, 0.5),
         quartiles=Quartiles(lower=figures.quantile(scores, 0.25), upper=figures.quantile(scores, 0.75)),
         share_80_or_more=figures.mean(scores >= GOOD),
@@ -111,11 +114,14 @@ def _by_category(verdicts: Sequence[Verdict], categories: Mapping[str, str]) -> 
 
 def _category_mean(verdicts: Sequence[Verdict]) -> CategoryMean:
     scores = scores_of(verdicts)
-    return CategoryMean(n=len(verdicts), scored=len(scores), mean=figures.mean(scores))
+    known = [verdict.right for verdict in verdicts if verdict.right is not None]
+    return CategoryMean(
+        n=len(verdicts), scored=len(scores), mean=figures.mean(scores), right=sum(known) if known else None
+    )
 
 
 def _bounds(scores: np.ndarray, n: int) -> Bounds:
-    """The mean if all verdicts without a score had the lowest, or the highest score."""
+    """The mean if all verdicts without a score had the lowest, or the highest score; open rows are none of these."""
     if n == 0:
         return Bounds(low=None, high=None)
     low, high = (scores.sum() + score * (n - len(scores)) for score in SCALE)

@@ -20,8 +20,8 @@ _FAULTS = 3
 
 #: Of a judge that is no language model.
 REFERENCE_JUDGE = (
-    "The built-in judge measures how like the reference an answer is. Its score says that the machine works, "
-    "not that the model is good."
+    "Right: with the key words of the reference, and nothing that contradicts them. The built-in judge knows words, "
+    "not their meaning: docs/judge.md."
 )
 
 
@@ -40,6 +40,7 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     if (difference := found.difference) is not None:
         mean = mean_of_100(difference.mean, difference.interval, sign="+")
         lines.append(f"difference {mean}   on {counted(difference.n, 'row')}")
+    lines += _right(found)
     if found.calibration is not None:
         lines += _calibration(found.calibration)
     if found.pairwise is not None:
@@ -48,6 +49,28 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     if found.judge.measure is not None:
         lines.append(REFERENCE_JUDGE)
     return lines
+
+
+def _right(found: JudgeMetrics) -> list[str]:
+    """How many answers are right before and after, where the judge says so, and the rows that are not for it."""
+    lines = []
+    if (tuned := found.tuned.right) is not None:
+        before = "" if found.base is None or found.base.right is None else f"{found.base.right.right} → "
+        share = f"{100 * tuned.share:.1f} %{_percent(tuned.interval)}"
+        lines.append(f"{'right':<11}{before}{tuned.right} of {counted(tuned.n, 'answer')}, {share}")
+    if (change := found.right_difference) is not None:
+        gained = f"{change.gained} gained, {change.lost} lost"
+        lines.append(f"{'':<11}{100 * change.difference:+z.1f} % points{_percent(change.interval, '+')}   {gained}")
+    if found.tuned.open:
+        count = counted(found.tuned.open, "answer")
+        lines.append(f"{'open':<11}{count} where many are right: not for this judge, and in no figure")
+    return lines
+
+
+def _percent(interval: Interval, sign: str = "") -> str:
+    if interval.low is None or interval.high is None:
+        return ", no interval"
+    return f" [{100 * interval.low:{sign}z.1f}, {100 * interval.high:{sign}z.1f}]"
 
 
 def _model(label: str, found: ModelScores) -> str:
@@ -99,19 +122,29 @@ def _pairwise(found: PairwiseMetrics) -> list[str]:
 
 
 def _categories(found: dict[str, CategoryMean]) -> list[str]:
-    """The categories with the highest and the lowest means; with few of them, all in one line."""
-    scored = [(one.mean, name) for name, one in found.items() if one.mean is not None]
-    ranked = [f"{name} {mean:z.0f}" for mean, name in sorted(scored, key=lambda pair: (-pair[0], pair[1]))]
+    """The categories with the highest and the lowest means; with few of them, all in one line.
+
+    Where the judge says which answers are right, how many are.
+    """
+    if any(one.right is not None for one in found.values()):
+        shares = [(one.right / one.scored, name) for name, one in found.items() if one.right is not None and one.scored]
+        texts = {name: f"{name} {one.right} of {one.scored}" for name, one in found.items()}
+        unit = " right"
+    else:
+        shares = [(one.mean, name) for name, one in found.items() if one.mean is not None]
+        texts = {name: f"{name} {mean:z.0f}" for mean, name in shares}
+        unit = " of 100 points"
+    ranked = [texts[name] for _, name in sorted(shares, key=lambda pair: (-pair[0], pair[1]))]
     if len(ranked) < 2:
         return []
     if len(ranked) <= 2 * _CATEGORIES:
-        return [_of_100("categories", ranked)]
-    return [_of_100("best", ranked[:_CATEGORIES]), _of_100("worst", ranked[-_CATEGORIES:])]
+        return [_ranked("categories", ranked, unit)]
+    return [_ranked("best", ranked[:_CATEGORIES], unit), _ranked("worst", ranked[-_CATEGORIES:], unit)]
 
 
-def _of_100(label: str, ranked: list[str]) -> str:
-    """Categories with their means, of which the first says what they are counted in."""
-    return joined(f"{label}:", [f"{ranked[0]} of 100 points", *ranked[1:]])
+def _ranked(label: str, ranked: list[str], unit: str) -> str:
+    """Categories with their figures, of which the first says what they are counted in."""
+    return joined(f"{label}:", [f"{ranked[0]}{unit}", *ranked[1:]])
 
 
 def _faults(found: dict[str, FaultCount]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
-from stages.common.metrics.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics
+from stages.common.metrics.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics, Right
 from stages.common.records import Metrics
 from stages.common.results.finetune import StepRecord
 from stages.running.costs import JudgingCosts, TrainingCosts
@@ -93,7 +93,8 @@ def _measures(name: str, found: AnswerMetrics) -> Figures:
 def _of_scores(found: JudgeMetrics) -> Figures:
     """The scores: ``judge/...`` of the tuned model, ``judge_base/...`` of the base model.
 
-    ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels.
+    ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels, and
+    ``right`` the share of right answers from 0 to 1 where the judge says which are.
     ``judge_pairwise/...`` is about the answers side by side, with rates from 0 to 1.
     """
     figures = _scores("judge", found.tuned)
@@ -102,6 +103,9 @@ def _of_scores(found: JudgeMetrics) -> Figures:
     if found.difference is not None:
         figures["judge/difference"] = found.difference.mean
         figures |= _ends("judge/difference_ci95", found.difference.interval)
+    if found.right_difference is not None:
+        figures["judge/right_difference"] = found.right_difference.difference
+        figures |= _ends("judge/right_difference_ci95", found.right_difference.interval)
     if found.calibration is not None:
         figures |= _calibrated(found.calibration)
     if found.pairwise is not None:
@@ -115,8 +119,18 @@ def _scores(name: str, found: ModelScores) -> Figures:
         f"{name}/n_scored": found.scored,
         f"{name}/n_invalid": found.invalid,
         f"{name}/n_failed": found.failed,
+        f"{name}/n_open": found.open,
         **_ends(f"{name}/ci95", found.interval),
+        **_right(name, found.right),
     }
+
+
+def _right(name: str, found: Right | None) -> Figures:
+    """The right answers: their number, and their share from 0 to 1."""
+    if found is None:
+        return {}
+    figures: Figures = {f"{name}/n_right": found.right, f"{name}/right_of": found.n, f"{name}/right": found.share}
+    return figures | _ends(f"{name}/right_ci95", found.interval)
 
 
 def _calibrated(found: CalibrationMetrics) -> Figures:

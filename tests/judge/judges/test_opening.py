@@ -2,6 +2,9 @@
 
 import pytest
 
+from stages.common.errors import DataError
+from stages.common.records import write_records
+from stages.common.results.split import Example, split_file
 from stages.judge.judges.ollama import OllamaJudge
 from stages.judge.judges.openai import OpenAIJudge
 from stages.judge.judges.opening import open_judge
@@ -21,6 +24,29 @@ def servers(monkeypatch):
         yield
 
 
+ROW = Example(id="a", instruction="Name the capital of Peru.", input="", output="Lima.", category="facts")
+
+
+@pytest.fixture
+def train_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_records(split_file("train"), [ROW])
+
+
+@pytest.mark.usefixtures("train_rows")
+def test_the_built_in_judge_knows_the_train_rows():
+    assert open_judge(settings(backend="reference")).identity() == ReferenceJudge.of_rows([ROW]).identity()
+    assert open_judge(settings(backend="reference")).identity() != ReferenceJudge().identity()
+
+
+def test_without_train_rows_the_built_in_judge_names_the_command_that_makes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        open_judge(settings(backend="reference"))
+    assert "train.jsonl" in str(caught.value)
+    assert caught.value.fix == "dvc repro split"
+
+
 @pytest.mark.parametrize(
     ("backend", "model", "kind", "cacheable", "deterministic"),
     [
@@ -29,7 +55,7 @@ def servers(monkeypatch):
         ("openai", "judge-8b", OpenAIJudge, True, False),
     ],
 )
-@pytest.mark.usefixtures("servers")
+@pytest.mark.usefixtures("servers", "train_rows")
 def test_a_backend_says_of_itself_what_it_is(backend, model, kind, cacheable, deterministic):
     judge = open_judge(settings(backend=backend, model=model))
     judge.close()

@@ -1,89 +1,111 @@
-"""The built-in judge, by scores worked by hand."""
+"""The built-in judge as a judge: its verdicts, its identity, and how it compares."""
 
-import hashlib
+import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.common.results.split import Example
 from stages.judge.judges import reference
 from stages.judge.judges.protocol import Judgement, Question, fingerprint
-from stages.judge.judges.reference import MEASURE_VERSION, ReferenceJudge, likeness
-from stages.judge.probes import pair_probes, probes
+from stages.judge.judges.reference import ReferenceJudge, code_digest
+
+OSLO = Question("a", "tuned", "What is the capital of Norway?", "", "The capital of Norway is Oslo.", "It is Oslo.")
+SIMILE = Question("a", "tuned", "Finish the simile: as brave as ...", "", "As brave as a lion.", "As brave as a bear.")
 
 
-def judge(answer, reference):
-    return ReferenceJudge().judge(Question("a", "tuned", "instruction", "", reference, answer))
+def judge(answer, right, instruction="instruction"):
+    return ReferenceJudge().judge(Question("a", "tuned", instruction, "", right, answer))
 
 
 def test_the_reference_itself_is_100():
-    assert judge("Paris.", "Paris.") == Judgement("scored", 100.0, "exact match")
-    assert judge(" Paris.\n", "Paris.") == Judgement("scored", 100.0, "exact match")
+    assert judge("Paris.", "Paris.") == Judgement("scored", 100.0, "exact match", right=True)
+    assert judge(" Paris.\n", "Paris.") == Judgement("scored", 100.0, "exact match", right=True)
 
 
 @pytest.mark.parametrize("answer", ["", " \n\t"])
 def test_an_empty_answer_is_0(answer):
-    assert judge(answer, "Paris.") == Judgement("scored", 0.0, "empty answer")
+    assert judge(answer, "Paris.") == Judgement("scored", 0.0, "empty answer", right=False)
 
 
-def test_measures_worked_by_hand():
-    """abc and abd: 2 of 3 letters, 1 of 2 pairs, 0 of 1 triples, as precision and as recall, so chrF is their mean,
-    (2/3 + 1/2 + 0) / 3 = 7/18. No word in common. One edit in three letters."""
-    found = likeness("abc", "abd")
-    assert found.chrf == pytest.approx(700 / 18)
-    assert found.token_f1 == 0
-    assert found.edit == pytest.approx(200 / 3)
-    # (38.889 + 0 + 66.667) / 3
-    assert judge("abc", "abd") == Judgement("scored", 35.19, "chrF 38.9, token F1 0.0, edit similarity 66.7")
+def test_a_verdict_says_whether_the_answer_is_right_and_why():
+    assert ReferenceJudge().judge(OSLO) == Judgement("scored", 100.0, "key words: oslo", right=True)
+    bergen = dataclasses.replace(OSLO, answer="The capital of Norway is Bergen.")
+    assert ReferenceJudge().judge(bergen) == Judgement("scored", 0.0, "key words: oslo; missing: oslo", right=False)
+    assert ReferenceJudge().judge(bergen).verdict(bergen).right is False
 
 
-def test_case_counts_in_the_score():
-    """`Capitalise each word` is not done by an answer that differs in case alone."""
-    verdict = judge("the great gatsby", "The Great Gatsby")
-    assert verdict.score < 90
-    assert "token F1 100.0" in verdict.detail
-
-
-def test_the_nearer_answer_scores_higher():
-    reference = "The author of 'Pride and Prejudice' is Jane Austen."
-    scores = [
-        judge(answer, reference).score
-        for answer in ("I do not know.", "Jane Austen.", "The author of 'Pride and Prejudice' is Jane Austin.")
-    ]
-    assert scores == sorted(scores)
-    assert scores[0] < 30 < 80 < scores[2] < 100
+def test_an_open_row_gets_no_number():
+    found = ReferenceJudge().judge(SIMILE)
+    assert found == Judgement("open", None, "many answers are right: not for this judge")
+    assert found.verdict(SIMILE).right is None
 
 
 @settings(deadline=None)
-@given(st.text(max_size=40), st.text(max_size=40))
-def test_a_score_is_from_0_to_100_and_100_only_for_the_reference(answer, reference):
-    verdict = judge(answer, reference)
-    assert 0 <= verdict.score <= 100
-    assert (verdict.score == 100) == (answer.strip() == reference.strip())
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_every_answer_gets_a_verdict(instruction, given, right, answer):
+    verdict = ReferenceJudge().judge(Question("a", "tuned", instruction, given, right, answer))
+    assert (verdict.score is None) == (verdict.status == "open") == (verdict.right is None)
+    assert verdict.score is None or 0 <= verdict.score <= 100
+    assert verdict.right is None or (verdict.score >= 80) == verdict.right
+    if answer.strip() == right.strip():
+        assert verdict.score == 100
 
 
-def test_the_key_depends_on_answer_and_reference_alone():
+def test_the_key_depends_on_the_row_and_the_answer_alone():
     judge = ReferenceJudge()
-    first = Question("a", "tuned", "x", "y", "ref", "ans")
-    assert judge.key(first) == judge.key(Question("b", "base", "z", "", "ref ", "ans"))
-    assert judge.key(first) != judge.key(Question("a", "tuned", "x", "y", "ans", "ref"))
+    assert judge.key(OSLO) == judge.key(dataclasses.replace(OSLO, id="b", model="base", answer=" It is Oslo."))
+    for other in ({"instruction": "x"}, {"input": "x"}, {"reference": "x"}, {"answer": "x"}):
+        assert judge.key(OSLO) != judge.key(dataclasses.replace(OSLO, **other))
 
 
-#: By version of the measure, a hash of what it says of all questions of the self-test.
-SAID = {"1": "8d88c743e1da1616"}
+def test_other_code_and_other_train_rows_are_another_judge(monkeypatch):
+    rows = [Example(id="a", instruction="Say yes.", input="", output="Yes.", category="")]
+    known = ReferenceJudge.of_rows(rows)
+    judges = [known, known.comparing(), ReferenceJudge(), ReferenceJudge().comparing()]
+    found = [fingerprint(one.identity()) for one in judges]
+    assert fingerprint(ReferenceJudge.of_rows(rows).identity()) == found[0]
+    monkeypatch.setattr(reference, "MEASURE_CODE", "0")
+    assert len({*found, *(fingerprint(one.identity()) for one in judges)}) == 8
 
 
-def test_a_changed_measure_has_another_version():
-    """Where this fails, some answer gets another score: raise MEASURE_VERSION, and add the new hash to `SAID`."""
-    judge = ReferenceJudge()
-    said = [judge.judge(question) for _, question in probes()]
-    said += [judge.comparing().judge(question) for _, question in pair_probes()]
-    found = hashlib.sha256("\n".join(f"{one.status} {one.score} {one.detail}" for one in said).encode()).hexdigest()
-    assert {MEASURE_VERSION: found[:16]}.items() <= SAID.items()
+def test_the_digest_of_code_leaves_out_what_does_nothing(tmp_path: Path):
+    """A comment, a docstring or a blank line is no other judge; a number is."""
+    module = tmp_path / "measure.py"
+
+    def digest(text: str) -> str:
+        module.write_text(text, encoding="utf-8")
+        return code_digest([module])
+
+    plain = digest("X = 1\ndef f():\n    return 'a # b'\n")
+    assert digest('"""New."""\n\nX = 1  # one\n\n\ndef f():\n    """Say\n    it."""\n    return \'a # b\'\n') == plain
+    assert digest("X = 2\ndef f():\n    return 'a # b'\n") != plain
+    assert digest("X = 1\ndef f():\n    return 'a # c'\n") != plain
 
 
-def test_the_version_of_the_measure_tells_judges_apart(monkeypatch):
-    before = [fingerprint(judge.identity()) for judge in (ReferenceJudge(), ReferenceJudge().comparing())]
-    monkeypatch.setattr(reference, "MEASURE_VERSION", "0")
-    after = [fingerprint(judge.identity()) for judge in (ReferenceJudge(), ReferenceJudge().comparing())]
-    assert len({*before, *after}) == 4
+def test_all_modules_that_decide_are_in_the_digest():
+    """Those of the judge's folder that this module imports, directly or not, but for the contract of a judge."""
+    rests_on = {Path(str(module.__file__)).name for module in reference._RESTS_ON}
+    assert rests_on == {
+        *("texts.py", "wording.py", "kinds.py", "rows.py", "findings.py"),
+        *("sentences.py", "key_words.py", "open_rows.py", "rightness.py"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("question", "other", "score"),
+    [
+        (OSLO, "It is Bergen.", 100.0),
+        (OSLO, "Oslo!", 50.0),
+        (SIMILE, "brave", 100.0),  # it can be seen that a copy is wrong, and not that the bear is
+        (SIMILE, "As brave as a lion.", 50.0),
+        (SIMILE, "As brave as a wolf.", 50.0),
+    ],
+)
+def test_of_two_answers_the_higher_score_is_better(question, other, score):
+    pair = dataclasses.replace(question, other=other)
+    assert ReferenceJudge().comparing().judge(pair).score == score
+    turned = dataclasses.replace(question, answer=other, other=question.answer)
+    assert ReferenceJudge().comparing().judge(turned).score == 100 - score

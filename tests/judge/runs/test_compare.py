@@ -60,6 +60,17 @@ def test_a_comparison_worked_by_hand():
     assert found.verdict == "no detectable difference"
 
 
+def test_right_answers_stand_beside_one_another():
+    """Of the rows of which both judges say whether they are right; one is not known in B."""
+    a, b = verdicts(100, 0, 0, 0), verdicts(100, 100, 0, 0)
+    a = [one.model_copy(update={"right": one.score == 100}) for one in a]
+    b = [one.model_copy(update={"right": None if one.id == "r3" else one.score == 100}) for one in b]
+    found = compare(a, b, resamples=100, seed=1)
+    assert (found.right_of, found.right_a, found.right_b) == (3, 1, 2)
+    assert "\nright       A 1, B 2 of 3 answers\n" in told(a=a, b=b)
+    assert compare(verdicts(1, 2), verdicts(3, 4), resamples=100, seed=1).right_of is None
+
+
 def test_rows_of_one_instruction_are_not_independent():
     """Twenty rows, better by 10 or worse by 2: alone each counts, as two instructions they say nothing."""
     a, b = [50] * 20, [60] * 15 + [48] * 5

@@ -252,4 +252,4 @@ def test_without_a_database_nothing_is_known_of_other_runs(repository):
 def test_the_recipe_of_the_project_s_own_lock_is_known():
     found = sources.Recorded.of(ROOT)
     assert recipe.seed_of(found.values) == 123
-    assert recipe.recipe_of(found.values)["finetune.epochs"] == 6
+    assert recipe.recipe_of(found.values)["finetune.epochs"] == 3

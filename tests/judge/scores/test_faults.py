@@ -14,7 +14,7 @@ from stages.judge.scores.faults import (
     WRONG_BUT_FLUENT,
     faults,
     points_lost,
-    with_fluent,
+    with_rightness,
     words_of_rows,
     words_of_tokenizer,
 )
@@ -75,6 +75,7 @@ def test_what_the_reference_repeats_may_be_repeated():
 def test_headings_are_no_leak_where_the_reference_has_them():
     assert found_in("### About\nJane Austen.", reference="### Author\nIt is Jane Austen.") == []
     assert found_in("### Response:\nJane Austen.", reference="### Author\nIt is Jane Austen.") == ["template leak"]
+    assert found_in("<|a|> Jane Austen.", reference="<|b|> It is Jane Austen.") == []
 
 
 def test_a_word_of_the_reference_is_spelt_rightly():
@@ -100,17 +101,28 @@ def test_inputs_do_not_teach_spelling():
     assert words_of_rows([row]) == {"word", "receive"}
 
 
-def verdict(number, score, *found, exact=False):
+def verdict(number, score, *found, exact=False, right=None):
     status = "invalid" if score is None else "scored"
-    return Verdict(
-        id=f"r{number}", model="tuned", status=status, score=score, detail="", exact=exact, faults=list(found)
-    )
+    known = {"exact": exact, "right": right, "faults": list(found)}
+    return Verdict(id=f"r{number}", model="tuned", status=status, score=score, detail="", **known)
 
 
 def test_wrong_but_fluent_is_what_remains():
-    assert with_fluent(verdict(1, 49.0)).faults == [WRONG_BUT_FLUENT]
-    for other in (verdict(1, 50.0), verdict(1, None), verdict(1, 0.0, "empty"), verdict(1, 10.0, exact=True)):
-        assert with_fluent(other) == other
+    """By a judge that grades, below 50 is wrong; one that says which are wrong is believed, whatever the score."""
+    assert with_rightness(verdict(1, 49.0)).faults == [WRONG_BUT_FLUENT]
+    assert with_rightness(verdict(1, 55.0, right=False)).faults == [WRONG_BUT_FLUENT]
+    right = verdict(1, 40.0, right=True)
+    for other in (right, verdict(1, 50.0), verdict(1, None), verdict(1, 0.0, "empty"), verdict(1, 10.0, exact=True)):
+        assert with_rightness(other) == other
+
+
+def test_a_right_answer_is_neither_too_long_nor_too_short():
+    """And a wrong one that is too long is not fluent besides."""
+    assert with_rightness(verdict(1, 90.0, "too long", "misspelling", right=True)).faults == ["misspelling"]
+    assert with_rightness(verdict(1, 80.0, "too short")).faults == []
+    assert with_rightness(verdict(1, 79.0, "too short")).faults == ["too short"]
+    assert with_rightness(verdict(1, 90.0, "too long", right=False)).faults == ["too long"]
+    assert with_rightness(verdict(1, None, "too long")).faults == ["too long"]
 
 
 def test_points_lost_by_hand():

@@ -401,9 +401,9 @@ def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
 def test_the_built_in_judge_compares_its_scores(folder):
     configure(mode="pairwise")
     main()
-    assert found("wins", "ties", "losses", "consistency", "first_position_share") == (3, 0, 0, 1.0, 0.5)
+    assert found("wins", "ties", "losses", "consistency", "first_position_share") == (2, 1, 0, 1.0, 0.5)
     assert metrics()["pairwise"]["judge"]["comparison"] == "the higher score"
-    assert pairs()["a"].detail == "tuned first: first 100, second 0; base first: first 0, second 100"
+    assert pairs()["a"].detail == "tuned first: 100 and 0; base first: 0 and 100"
     assert not (folder / ".cache").exists()
     tied = Question("a", "tuned", "Sort.", "", "ab", "cd", other="ef")
     assert ReferenceJudge().comparing().judge(tied).score == 50

@@ -48,7 +48,7 @@ def test_each_door_has_its_word_and_each_run_one_name(
     assert {"calm-otter", "wise-crow", "dizzy-moth"} < runs.keys()
     assert runs["dizzy-moth"].metrics["judge/score_mean"] == 60.0
     assert runs["dizzy-moth"].judge == "reference"
-    assert runs["dizzy-moth"].values["finetune"]["epochs"] == 6
+    assert runs["dizzy-moth"].values["finetune"]["epochs"] == 3
     assert runs["dizzy-moth"].values["finetune"]["lora"] is None
     assert runs["calm-otter"].commit == "c0ffee"
     assert tracker.name_lines(project) == ["dizzy-moth"], "the summary has the same name"

@@ -1,0 +1,238 @@
+"""Answers whose key words decide: those of the reference that the prompt does not give away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from rapidfuzz.distance import Levenshtein
+
+from stages.judge.judges.findings import Finding, right, some, wrong
+from stages.judge.judges.kinds import tells
+from stages.judge.judges.rows import TRUTHS, Row, is_form_of, without_articles
+from stages.judge.judges.wording import ARTICLES, BREAK, NEGATIONS, clauses, is_number, is_unit, loose
+
+#: What is left of the share that an answer has where a key word is contradicted.
+CONTRADICTED = 0.4
+#: Up to so many key words all must be there, of more this share of their weight.
+FEW_KEYS, MANY_KEYS_SHARE = 3, 0.85
+#: The part of the share that all key words have; the rest is for those that decide, without an explanation.
+EXPLANATION = 0.3
+#: So many numbers are in an order, and the share of an answer that has them in another.
+SEVERAL_NUMBERS, ANOTHER_ORDER = 3, 0.5
+#: Words that have less than this share of a reference's greatest weight add to the share and do not decide.
+COMMON_KEY = 0.6
+#: The least weight of a key word, however common it is, and that of a word which the reference picks from the prompt.
+LEAST_WEIGHT, PICKED_WEIGHT = 0.1, 0.5
+#: An answer is about another subject if a word that the reference has from the prompt is replaced in it, and this share
+#: of its words are in the reference's places.
+SAME_PLACES = 0.5
+#: A negation counts for a key word that is so many words behind it, in the same clause.
+REACH = 3
+#: Superfluous words that cost nothing, the points of each further one, and the most points that they cost.
+FREE_WORDS, WORD_POINTS, MOST_POINTS = 3, 2.0, 15.0
+
+_COPULAS = frozenset({"is", "are", "was", "were"})
+#: Words between a key word and its negation: "Oslo is not".
+_AUXILIARIES = frozenset(
+    {"is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "will", "would", "should", "may"}
+)
+#: Where a reference goes on to explain itself.
+_EXPLANATION = re.compile(
+    r",?\s+(?:because|since|as it is|which is why)\b|,\s+(?:not|but not|instead of)\b|;", re.IGNORECASE
+)
+#: Where an answer's statements about several things are divided.
+_STATEMENTS = re.compile(r"\n|;|\. |, (?=\w+ (?:is|are) )")
+
+
+def by_key_words(answer: str, words: Sequence[str], row: Row) -> Finding:
+    """Judge an answer by the key words that it has, and by what contradicts them.
+
+    Args:
+        answer: the answer.
+        words: its words, loosely.
+        row: the row.
+    """
+    words = _rounded(words, row)
+    keys = key_weights(row)
+    core = deciding(keys, row)
+    held = {key: weight for key, weight in keys.items() if key in words}
+    in_core = sum(held.get(key, 0.0) for key in core) / sum(keys[key] for key in core)
+    against = contradictions(answer, words, core, row)
+    missing = [key for key in core if key not in held]
+    said = f"key words: {some(core)}" + (f"; missing: {some(missing)}" if missing else "")
+    said += f"; against: {some(against)}" if against else ""
+    if in_core >= (MANY_KEYS_SHARE if len(core) > FEW_KEYS else 1 - 1e-9) and not against:
+        if not _in_order(answer, core, row):
+            return wrong(f"{said}; in another order", ANOTHER_ORDER)
+        return right(said, 100.0 - _verbosity(words, row))
+    share = (1 - EXPLANATION) * in_core + EXPLANATION * sum(held.values()) / sum(keys.values())
+    return wrong(said, share * (CONTRADICTED if against else 1.0))
+
+
+def _rounded(words: Sequence[str], row: Row) -> list[str]:
+    """An answer's words, in which a number with more decimals is the reference's that it rounds to: 8.047 is 8.05."""
+    theirs = [word for word in row.words if is_number(word) and "." in word]
+    digits = {number: len(number.partition(".")[2]) for number in theirs}
+    return [
+        next(
+            (n for n in theirs if is_number(word) and f"{float(word):.{digits[n]}f}" == n and len(word) > len(n)), word
+        )
+        for word in words
+    ]
+
+
+def key_weights(row: Row) -> dict[str, float]:
+    """The key words of a reference with their weights, in its order; at least one."""
+    own, picked = {*row.fresh, *row.labels}, set(row.picked)
+    if not own and not picked:
+        own = {word for word in row.words if tells(word) and word not in row.form}
+        own = own - row.prompt.words or own
+    if not own and not picked:
+        own = {word for word in row.words if word not in ARTICLES} or set(row.words)
+    rarity = row.corpus.rarity
+    keys = [word for word in row.words if word in own | picked]
+    return {word: max(rarity(word), LEAST_WEIGHT) if word in own else PICKED_WEIGHT for word in keys} or {"": 1.0}
+
+
+def deciding(keys: Mapping[str, float], row: Row) -> list[str]:
+    """The key words that an answer must have: of a choice that which is chosen, else the rare words.
+
+    The words of an explanation do not decide, nor those that are forms of the question's: "ended" for "did it end".
+    """
+    explanation = _EXPLANATION.search(row.reference)
+    said = (
+        {row.truth} if row.truth else set(loose(row.reference[: explanation.start()] if explanation else row.reference))
+    )
+    core = [key for key in keys if key in said] or list(keys)
+    chosen = {*row.labels, *row.picked}
+    if any(key in chosen for key in core):
+        beside = {word for two in pairwise(row.words) if chosen & {*two} for word in two}
+        return [key for key in core if key in chosen | beside]
+    core = _on_the_other_side(core, row)
+    bar = COMMON_KEY * max(keys[key] for key in core)
+    firm = [key for key in core if keys[key] >= bar or is_number(key) or key in NEGATIONS]
+    asked = row.prompt.asked - {*row.prompt.given, *row.prompt.named}
+    return [key for key in firm if not any(is_form_of(key, word) for word in asked)] or firm
+
+
+def _on_the_other_side(core: Sequence[str], row: Row) -> list[str]:
+    """Of "The author of 'Emma' is Jane Austen" the words of the side that does not name what is asked about."""
+    words, known = row.words, {word for word in (*row.prompt.given, *row.prompt.named) if tells(word)}
+    for place in (at for at, word in enumerate(words) if word in _COPULAS):
+        sides = [set(words[:place]), set(words[place + 1 :])]
+        if bool(sides[0] & known) != bool(sides[1] & known):
+            other = sides[1] if sides[0] & known else sides[0]
+            return [key for key in core if key in other] or list(core)
+    return list(core)
+
+
+# --- what contradicts ---
+
+
+def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
+    """What an answer says against the key words, each as a word or two of it."""
+    foreign = set(words) - set(row.words)
+    found = [
+        *sorted(foreign & row.choices),
+        *(TRUTHS[key] for key in core if TRUTHS.get(key) in foreign),
+        *_other_answers(foreign, core, row),
+        *_or_another(words, core, row),
+        *_negated(answer, core, row),
+        *_other_units(words, core, row),
+        *other_subject(words, row),
+    ]
+    if row.prompt.listed and row.picked:
+        found += sorted(word for word in foreign & set(row.prompt.given) if tells(word))
+    if any(is_number(key) for key in core):
+        found += sorted(word for word in foreign - row.prompt.words if is_number(word))
+    return list(dict.fromkeys(found))
+
+
+def other_subject(words: Sequence[str], row: Row) -> list[str]:
+    """Words in the places where the reference has words of the prompt: "tired is an adverb" instead of "softly is"."""
+    ours, theirs = without_articles(words), without_articles(row.words)
+    if Levenshtein.normalized_similarity(ours, theirs) < SAME_PLACES:
+        return []
+    replaced = [
+        (theirs[edit.src_pos], ours[edit.dest_pos])
+        for edit in Levenshtein.editops(theirs, ours)
+        if edit.tag == "replace"
+    ]
+    known = {*row.prompt.words, *row.words}
+    return [new for old, new in replaced if old in row.taken and tells(old) and tells(new) and new not in known]
+
+
+def _other_answers(foreign: set[str], core: Sequence[str], row: Row) -> list[str]:
+    """The answers to other rows of the kind: another capital, another label."""
+    if row.kind.is_open or len(core) > FEW_KEYS:
+        return []
+    unknown = foreign - {*row.prompt.given, *row.prompt.named}
+    others = [other - set(row.words) for other in row.kind.answers]
+    return sorted(word for other in others if other and other <= unknown for word in other)
+
+
+def _or_another(words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
+    """What an answer names beside a key word with "or", unless the reference or the question does."""
+    if "or" in row.words or "or" in row.prompt.asked:
+        return []
+    said = without_articles(words)
+    triples = zip(said, said[1:], said[2:], strict=False)
+    return [f"{one} or {two}" for one, middle, two in triples if middle == "or" and (one in core) != (two in core)]
+
+
+def _negated(answer: str, core: Sequence[str], row: Row) -> list[str]:
+    """Key words of which the answer says the contrary, unless the reference does too."""
+    ours, theirs = clauses(answer), clauses(row.reference)
+    return [f"not {key}" for key in core if _is_negated(ours, key) and not _is_negated(theirs, key)]
+
+
+def _is_negated(words: Sequence[str], key: str) -> bool:
+    """Whether a negation stands before a word in its clause, or behind it: "not Oslo", "Oslo is not"."""
+    if key in NEGATIONS:
+        return False
+    for place in (at for at, word in enumerate(words) if word == key):
+        before = list(words[max(0, place - REACH) : place])
+        while BREAK in before:
+            before = before[before.index(BREAK) + 1 :]
+        behind = words[place + 1 : place + 3]
+        denied = len(behind) == 2 and behind[0] in _AUXILIARIES and behind[1] in NEGATIONS
+        if denied or NEGATIONS & {*before}:
+            return True
+    return False
+
+
+def _other_units(words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
+    """Units behind key numbers where the reference has another unit."""
+    ours, theirs = _units(words), _units(row.words)
+    return [f"{key} {ours[key]}" for key in core if key in theirs and key in ours and theirs[key] != ours[key]]
+
+
+def _units(words: Sequence[str]) -> dict[str, str]:
+    """The unit behind each number that has one."""
+    return {number: unit for number, unit in pairwise(words) if is_number(number) and is_unit(unit)}
+
+
+# --- order and length ---
+
+
+def _in_order(answer: str, core: Sequence[str], row: Row) -> bool:
+    """Whether an answer has the key words in the reference's order, where that puts things in order or in groups.
+
+    These are references with several numbers, and those with lines that each have a key word: "Fish: trout" in a line
+    and "Birds: owl" in the next. The order of such lines does not count, nor that of the words within.
+    """
+    known = {word for word in row.words if tells(word)}
+    lines = [frozenset(loose(line)) & known for line in row.reference.splitlines() if set(loose(line)) & set(core)]
+    if len(lines) > 1 and max(map(len, lines)) > 1:
+        return set(lines) <= {frozenset(loose(line)) & known for line in _STATEMENTS.split(answer)}
+    wanted = [word for word in row.words if is_number(word) and word in core]
+    words = iter(loose(answer))
+    return len(wanted) < SEVERAL_NUMBERS or all(number in words for number in wanted)
+
+
+def _verbosity(words: Sequence[str], row: Row) -> float:
+    """Points for telling words that neither the reference nor the prompt has."""
+    more = {word for word in words if tells(word) and word not in row.words and word not in row.prompt.words}
+    return min(MOST_POINTS, WORD_POINTS * max(0, len(more) - FREE_WORDS))

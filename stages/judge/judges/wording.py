@@ -1,0 +1,245 @@
+"""The words of a text, as the built-in judge compares them.
+
+Loosely, so that what means the same is the same: without regard to case, quotes and punctuation; numbers without
+thousands separators and superfluous zeros, number words as digits, units under one name, dates as year, month and day,
+contractions in full. Strictly, for rows that ask for a form: case, inner punctuation and the writing of a number count.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Between two clauses; such a mark is no word, but a negation does not reach across it.
+BREAK = "|"
+NEGATIONS = frozenset({"not", "no", "never", "none", "neither", "nor", "nobody", "nothing"})
+ARTICLES = frozenset({"a", "an", "the"})
+_FUNCTION_WORDS = """
+am is are was were be been being do does did has have had will would shall should can could may might must
+of in on at by for from to with into over under about and or but if so as than then because since it its this that
+these those there here he she they we you i him her them us me his hers their our your my who whom whose which what
+when where why how very also too just only some any each both such per
+equal equals equivalent approximately roughly exactly called named known answer result solution correct
+"""
+#: Words that any sentence may hold: they decide only where a row has nothing else to decide by.
+FUNCTION_WORDS = ARTICLES | NEGATIONS | frozenset(_FUNCTION_WORDS.split())
+
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen
+"""
+_NUMBER_WORDS = {name: number for number, name in enumerate(_ONES.split())}
+_TENS_BY_NAME = """twenty thirty forty fifty sixty seventy eighty ninety"""
+_TENS = {name: 10 * number for number, name in enumerate(_TENS_BY_NAME.split(), start=2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_MONTH_NAMES = """
+january february march april may june july august september october november december
+"""
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES.split(), start=1)}
+#: Names of a unit, all of which count only behind a number, by the one that stands for them.
+_UNITS = {
+    "kilometre": "kilometre kilometres kilometer kilometers",
+    "metre": "metre metres meter meters",
+    "centimetre": "centimetre centimetres centimeter centimeters",
+    "millimetre": "millimetre millimetres millimeter millimeters",
+    "kilogram": "kilogram kilograms kilogramme kilogrammes",
+    "gram": "gram grams gramme grammes",
+    "tonne": "tonne tonnes",
+    "litre": "litre litres liter liters",
+    "millilitre": "millilitre millilitres milliliter milliliters",
+    "hour": "hour hours",
+    "minute": "minute minutes",
+    "second": "seconds",
+    "day": "day days",
+    "week": "week weeks",
+    "month": "month months",
+    "year": "year years",
+    "foot": "foot feet",
+    "inch": "inch inches",
+    "yard": "yard yards",
+    "mile": "mile miles",
+    "pound": "pound pounds",
+    "ounce": "ounce ounces",
+    "celsius": "celsius",
+    "fahrenheit": "fahrenheit",
+    "kelvin": "kelvin kelvins",
+    "percent": "percent",
+}
+_SHORT_UNITS = {
+    "km": "kilometre",
+    "m": "metre",
+    "cm": "centimetre",
+    "mm": "millimetre",
+    "kg": "kilogram",
+    "g": "gram",
+    "t": "tonne",
+    "l": "litre",
+    "ml": "millilitre",
+    "h": "hour",
+    "hr": "hour",
+    "hrs": "hour",
+    "min": "minute",
+    "s": "second",
+    "sec": "second",
+    "ft": "foot",
+    "yd": "yard",
+    "mi": "mile",
+    "lb": "pound",
+    "lbs": "pound",
+    "oz": "ounce",
+    "c": "celsius",
+    "f": "fahrenheit",
+    "k": "kelvin",
+    "%": "percent",
+}
+UNITS = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings.split()}
+UNITS_OF_DEGREES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
+_NAMES_OF_UNITS = frozenset(_UNITS)
+
+_CONTRACTED = (
+    (re.compile(r"\bcan't\b", re.I), "can not"),
+    (re.compile(r"\bcannot\b", re.I), "can not"),
+    (re.compile(r"\bwon't\b", re.I), "will not"),
+    (re.compile(r"\bshan't\b", re.I), "shall not"),
+    (re.compile(r"\blet's\b", re.I), "let us"),
+    (re.compile(r"n't\b", re.I), " not"),
+    (re.compile(r"'m\b", re.I), " am"),
+    (re.compile(r"'re\b", re.I), " are"),
+    (re.compile(r"'ve\b", re.I), " have"),
+    (re.compile(r"'ll\b", re.I), " will"),
+    (re.compile(r"'s\b", re.I), ""),
+)
+_ALIKE = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": " - ", "−": "-", "…": "...", "\u00a0": " "}
+)
+_THOUSANDS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_ISO = re.compile(r"\b(\d{4})-(\d\d)-(\d\d)\b")
+_SLASHES = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
+_MONTH = "|".join(_MONTHS)
+_DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH}),? (\d{{4}})\b", re.I)
+_MONTH_DAY = re.compile(rf"\b({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b", re.I)
+_DEGREES = re.compile(r"°\s*([CFK]\b)?", re.I)
+_LISTED = re.compile(r"(?m)^\s*(?:\d{1,2}[.)]|[-*•])\s+(?=\S)")
+_LOOSE = re.compile(
+    r"(?P<date>\bdate:\d{4}-\d\d-\d\d)"
+    r"|(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
+    r"|(?P<number>(?:(?<![\w.)])-)?\d+(?:\.\d+)?(?![\w-]*@))"
+    r"|(?P<word>[^\W\d_][^\W_]*(?:'[^\W_]+)*)"
+    r"|(?P<percent>%)"
+    r"|(?P<stop>[.,;:!?()\n])"
+)
+_STRICT = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|-?\d+(?:[-/:.,]\d+)*|[^\W\d_]+(?:['-][^\W\d_]+)*|[^\s\w]")
+
+
+def loose(text: str) -> list[str]:
+    """The words of a text, loosely; without the marks between clauses.
+
+    "It's 3,000.0 m." -> ["it", "3000", "metre"]; "Twenty-four hours" -> ["24", "hour"].
+    """
+    return [word for word in clauses(text) if word != BREAK]
+
+
+def clauses(text: str) -> list[str]:
+    """As `loose`, with `BREAK` wherever a mark of punctuation stood."""
+    plain = _LISTED.sub(" ", text.translate(_ALIKE))
+    plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), _with_dates(plain))
+    plain = _DEGREES.sub(lambda found: f" degrees {UNITS_OF_DEGREES.get((found[1] or '').casefold(), '')} ", plain)
+    for pattern, full in _CONTRACTED:
+        plain = pattern.sub(full, plain)
+    words: list[str] = []
+    for found in _LOOSE.finditer(plain):
+        kind, piece = found.lastgroup, found[0].casefold()
+        if kind == "stop":
+            words.append(BREAK)
+        elif kind == "number":
+            words.append(_number(piece))
+        else:
+            words.append(piece)
+    words = _without_number_words(words)
+    return [_unit(word, before) for before, word in zip(["", *words], words, strict=False)]
+
+
+def strict(text: str) -> list[str]:
+    """The words of a text as they are written, with punctuation; a full stop at the end and all quotes are left out.
+
+    "Anna isn't in Rome." -> ["Anna", "isn't", "in", "Rome"]; "2021-03-04" -> ["2021-03-04"].
+    """
+    words = [word for word in _STRICT.findall(text.translate(_ALIKE)) if word not in ("'", '"')]
+    return words[:-1] if words and words[-1] == "." else words
+
+
+def is_number(word: str) -> bool:
+    """Whether a loose word is a number."""
+    return word.removeprefix("-")[:1].isdigit()
+
+
+def is_unit(word: str) -> bool:
+    """Whether a loose word is the name of a unit."""
+    return word in _NAMES_OF_UNITS
+
+
+def _with_dates(text: str) -> str:
+    """The text with its dates as ``date:YYYY-MM-DD``; numbers in the order of day and month, as in the data."""
+
+    def written(year: str, month: str | int, day: str) -> str:
+        number = _MONTHS.get(str(month).casefold(), month)
+        return f" date:{year}-{int(number):02d}-{int(day):02d}"
+
+    text = _ISO.sub(lambda found: written(found[1], found[2], found[3]), text)
+    text = _SLASHES.sub(lambda found: written(found[3], found[2], found[1]), text)
+    text = _DAY_MONTH.sub(lambda found: written(found[3], found[2], found[1]), text)
+    return _MONTH_DAY.sub(lambda found: written(found[3], found[1], found[2]), text)
+
+
+def _number(piece: str) -> str:
+    """A number in its shortest form: "3.50" -> "3.5", "007" -> "7", "-0" -> "0"."""
+    sign, digits = ("-", piece[1:]) if piece.startswith("-") else ("", piece)
+    whole, _, rest = digits.partition(".")
+    whole, rest = whole.lstrip("0") or "0", rest.rstrip("0")
+    short = f"{whole}.{rest}" if rest else whole
+    return short if short == "0" else sign + short
+
+
+def _unit(piece: str, before: str) -> str:
+    """The name of a unit behind a number; elsewhere "feet" is the plural of "foot", and not the same."""
+    if not before or not is_number(before):
+        return piece
+    return _SHORT_UNITS.get(piece) or UNITS.get(piece, piece)
+
+
+def _without_number_words(words: list[str]) -> list[str]:
+    """Number words as digits: twenty four -> 24, three hundred -> 300. A single "one" stays: it is mostly no number."""
+    found: list[str] = []
+    position = 0
+    while position < len(words):
+        value, length = _read_number(words, position)
+        if length == 0 or (length == 1 and words[position] == "one"):
+            found.append(words[position])
+            position += 1
+        else:
+            found.append(str(value))
+            position += length
+    return found
+
+
+def _read_number(words: list[str], start: int) -> tuple[int, int]:
+    """The number that begins with a word, and of how many words it is made; 0 words where none begins."""
+    total, part, position = 0, None, start
+    while position < len(words):
+        word = words[position]
+        if word in _TENS and part is None:
+            part = _TENS[word]
+        elif word in _NUMBER_WORDS and part is None:
+            part = _NUMBER_WORDS[word]
+        elif (
+            word in _NUMBER_WORDS
+            and part is not None
+            and part % 100 >= 20
+            and part % 10 == 0 < _NUMBER_WORDS[word] < 10
+        ):
+            part += _NUMBER_WORDS[word]
+        elif word in _SCALES and part is not None:
+            total, part = (total, part * 100) if word == "hundred" else (total + part * _SCALES[word], None)
+        else:
+            break
+        position += 1
+    return total + (part or 0), position - start

@@ -1,0 +1,239 @@
+"""What the built-in judge says of answers whose rightness is plain to a reader."""
+
+import pytest
+
+from stages.common.results.split import Example
+from stages.judge.judges.kinds import Corpus
+from stages.judge.judges.rightness import assess
+from stages.judge.judges.rows import read_row
+
+RIGHT, WRONG, OPEN = True, False, None
+
+
+def found(instruction, given, reference, answer, rows=()):
+    return assess(answer, read_row(instruction, given, reference, Corpus(rows)))
+
+
+ZINC = ("What is the chemical symbol for zinc?", "", "Zn.")
+NOVEL = ("Who wrote 'Emma'?", "", "The author of 'Emma' is Jane Austen.")
+METRES = ("Convert 4 kilometres to metres.", "", "4 kilometres is 4000 metres.")
+CLOUD = ("Which cloud brings thunderstorms?", "", "The cloud that brings thunderstorms is the cumulonimbus.")
+OSLO = ("What is the capital of Norway?", "", "The capital of Norway is Oslo.")
+SUM = ("What is 7 x 8?", "", "The answer is 56.")
+SPELLING = (
+    "Correct the spelling mistake.",
+    "I will atend the party.",
+    "The correct spelling is 'attend', not 'atend'.",
+)
+VERB = ("Name the verb in this sentence.", "The old dog barked.", "The verb in the sentence is 'barked'.")
+MARK = ("Is it a statement, a question or an exclamation?", "How late it is!", "Exclamation.")
+TRUTH = ("Is the statement true or false?", "The sun rises in the west.", "False. It rises in the east.")
+GREATER = ("Which number is greater, 12 or 21?", "", "21 is greater than 12.")
+PASSIVE = ("Put this sentence into the passive.", "The cook tasted the soup.", "The soup was tasted by the cook.")
+NEGATIVE = ("Make this sentence negative.", "The shop is open.", "The shop is not open.")
+QUOTED = (
+    "Correct the sentence.",
+    "She go to school by bus.",
+    "The corrected sentence is: 'She goes to school by bus.'",
+)
+SORTED = ("Sort these numbers from smallest to largest.", "31, 70, 32, 7", "7, 31, 32, 70")
+NAMES = ("Put these names in order.", "Ruth, Adam, Jack", "In alphabetical order: Adam, Jack, Ruth")
+GROUPS = ("Say which are birds and which are fish.", "owl, trout, robin", "Birds: owl, robin\nFish: trout")
+ODD = (
+    "Which word is the odd one out?",
+    "pear, plum, car, fig",
+    "The odd one out is 'car', because the others are fruits.",
+)
+EXTRACT = ("Extract the number.", "The ticket costs 42 euros.", "The number is 42.")
+CASE = ("Put in the capital letters.", "anna lives in rome.", "Anna lives in Rome.")
+SHORT = ("Write this with a contraction.", "I do not know.", "I don't know.")
+ISO = ("Write the date 4 March 2021 as YYYY-MM-DD.", "", "2021-03-04")
+WHEN = ("When did the war end?", "", "The war ended on 8 May 1945.")
+SIMILE = ("Rewrite the sentence with a simile.", "The car is very fast.", "The car is as fast as lightning.")
+USE = ("Use the word 'lamp' in a sentence.", "", "The lamp is on the table.")
+MILES = ("Convert 5 miles to kilometres.", "", "5 miles is about 8.05 kilometres.")
+SYNONYM = ("Give a synonym of 'big'.", "", "A synonym of 'big' is 'large'.")
+OFFERED = ("Which of these is a synonym of 'big'?", "red, large, slow", "large")
+FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
+
+
+@pytest.mark.parametrize(
+    ("row", "answer", "right"),
+    [
+        # the same in other words, shorter or longer
+        (ZINC, "Zn", RIGHT),
+        (ZINC, "The chemical symbol for zinc is Zn.", RIGHT),
+        (NOVEL, "Jane Austen.", RIGHT),
+        (NOVEL, "It was written by Jane Austen, an English novelist.", RIGHT),
+        (METRES, "4,000 m", RIGHT),
+        (METRES, "Four kilometers are four thousand meters.", RIGHT),
+        (CLOUD, "A cumulonimbus.", RIGHT),
+        (OSLO, "It is Oslo.", RIGHT),
+        (OSLO, "oslo", RIGHT),
+        (SUM, "7 x 8 = 56", RIGHT),
+        (SUM, "fifty-six", RIGHT),
+        (WHEN, "1945-05-08", RIGHT),
+        (WHEN, "It ended on May 8, 1945.", RIGHT),
+        # a wrong fact in the reference's words
+        (ZINC, "The chemical symbol for zinc is Z.", WRONG),
+        (NOVEL, "The author of 'Emma' is Charlotte Bronte.", WRONG),
+        (NOVEL, "The author of 'Emma' is Jane Eyre.", WRONG),
+        (METRES, "4 kilometres is 400 metres.", WRONG),
+        (METRES, "4 kilometres is 4000 kilometres.", WRONG),
+        (CLOUD, "The cloud that brings thunderstorms is the cumulus.", WRONG),
+        (OSLO, "The capital of Norway is Bergen.", WRONG),
+        (SUM, "The answer is 54.", WRONG),
+        (SUM, "The answer is 56 or 54.", WRONG),
+        (WHEN, "The war ended on 9 May 1945.", WRONG),
+        (MILES, "8.047 km", RIGHT),
+        (MILES, "5 miles is about 8.5 kilometres.", WRONG),
+        (MILES, "5 miles is about 8 kilometres.", WRONG),
+        # denied, or one of two
+        (OSLO, "The capital of Norway is not Oslo.", WRONG),
+        (OSLO, "Oslo isn't the capital of Norway.", WRONG),
+        (OSLO, "Oslo or Bergen.", WRONG),
+        # what is asked, and nothing else
+        (OSLO, "What is the capital of Norway?", WRONG),
+        (OSLO, "Norway", WRONG),
+        (VERB, "The old dog barked.", WRONG),
+        # one of what is offered
+        (MARK, "The sentence is an exclamation.", RIGHT),
+        (MARK, "It is a question.", WRONG),
+        (MARK, "It is a statement, a question or an exclamation.", WRONG),
+        (TRUTH, "The statement is false.", RIGHT),
+        (TRUTH, "True.", WRONG),
+        (TRUTH, "The sun rises in the east.", WRONG),
+        # a part of what is given
+        (VERB, "barked", RIGHT),
+        (VERB, "The verb in the sentence is 'dog'.", WRONG),
+        (EXTRACT, "42", RIGHT),
+        (EXTRACT, "The number is 24.", WRONG),
+        (ODD, "car", RIGHT),
+        (ODD, "The odd one out is 'pear', because the others are fruits.", WRONG),
+        (ODD, "car and fig", WRONG),
+        (SPELLING, "attend", RIGHT),
+        (SPELLING, "The correct spelling is 'atend'.", WRONG),
+        # order
+        (GREATER, "21", RIGHT),
+        (GREATER, "12", WRONG),
+        (GREATER, "12 is greater than 21.", WRONG),
+        (SORTED, "Sorted: 7, 31, 32 and 70.", RIGHT),
+        (SORTED, "7, 32, 31, 70", WRONG),
+        (NAMES, "Adam, Jack, Ruth", RIGHT),
+        (NAMES, "Adam, Ruth, Jack", WRONG),
+        (GROUPS, "Fish: trout\nBirds: robin, owl", RIGHT),
+        (GROUPS, "Birds: owl, trout\nFish: robin", WRONG),
+        (FIBONACCI, "They are 2, 3, 5, 8.", RIGHT),
+        (FIBONACCI, "2, 5, 3, 8", WRONG),
+        # sentences
+        (PASSIVE, 'In the passive: "The soup was tasted by the cook."', RIGHT),
+        (PASSIVE, "The soup was tasted by a cook", RIGHT),
+        (PASSIVE, "The cook was tasted by the soup.", WRONG),
+        (PASSIVE, "The soup was tasted by the guest.", WRONG),
+        (NEGATIVE, "The shop isn't open.", RIGHT),
+        (NEGATIVE, "The shop is open.", WRONG),
+        (NEGATIVE, "The bar is not open.", WRONG),
+        (QUOTED, "She goes to school by bus.", RIGHT),
+        (QUOTED, "She went to school by bus.", WRONG),
+        # form
+        (CASE, "It should be: Anna lives in Rome", RIGHT),
+        (CASE, "Anna lives in rome.", WRONG),
+        (SHORT, "I don't know.", RIGHT),
+        (SHORT, "I do not know!", WRONG),
+        (ISO, "It is 2021-03-04.", RIGHT),
+        (ISO, "04/03/2021", WRONG),
+        # open
+        (SIMILE, "The car is as fast as lightning!", RIGHT),
+        (SIMILE, "The car is as fast as a cheetah.", OPEN),
+        (SIMILE, "The car is very fast.", WRONG),
+        (SIMILE, "as as as as", WRONG),
+        (SIMILE, "A bird sings.", WRONG),
+        (SYNONYM, "large", RIGHT),
+        (SYNONYM, "A synonym of 'big' is 'huge'.", OPEN),
+        (SYNONYM, "A synonym of 'big' is 'big'.", WRONG),
+        (SYNONYM, "A synonym of 'small' is 'little'.", WRONG),
+        (OFFERED, "It is 'large'.", RIGHT),
+        (OFFERED, "red", WRONG),
+        (USE, "We bought a new lamp.", RIGHT),
+        (USE, "The moon is bright.", WRONG),
+        (USE, "lamp", WRONG),
+        (USE, "The book is on the table.", WRONG),
+    ],
+)
+def test_whether_an_answer_is_right(row, answer, right):
+    finding = found(*row, answer)
+    assert finding.right is right, finding.why
+    assert (finding.score is None) == (right is None)
+    assert right is None or (finding.score >= 80) == right
+
+
+def test_every_row_is_right_by_its_own_reference():
+    rows = (
+        ZINC,
+        NOVEL,
+        METRES,
+        CLOUD,
+        SUM,
+        SPELLING,
+        VERB,
+        MARK,
+        TRUTH,
+        GREATER,
+        PASSIVE,
+        QUOTED,
+        SORTED,
+        NAMES,
+        GROUPS,
+    )
+    assert [found(*row, row[2]).right for row in (*rows, ODD, EXTRACT, CASE, SHORT, ISO, WHEN, SIMILE, USE)] == [
+        True
+    ] * 23
+
+
+CAPITALS = {"Peru": "Lima", "Japan": "Tokyo", "Kenya": "Nairobi", "Cuba": "Havana", "Norway": "Oslo"}
+ROWS = [
+    Example(
+        id=land,
+        instruction=f"What is the capital of {land}?",
+        input="",
+        output=f"{land} has its seat in {city}.",
+        category="",
+    )
+    for land, city in CAPITALS.items()
+]
+
+
+def test_the_form_of_a_kind_decides_nothing_and_the_answers_of_its_rows_contradict():
+    peru = ("What is the capital of Peru?", "", "Peru has its seat in Lima.")
+    assert found(*peru, "Lima", ROWS).right
+    assert not found(*peru, "Lima").right  # without the train rows "seat" is as rare as "Lima"
+    assert found(*peru, "Lima and Tokyo", ROWS).why == "key words: lima; against: tokyo"
+    assert not found(*peru, "Lima and Tokyo", ROWS).right
+    assert found(*peru, "Lima, a city by the sea", ROWS).right
+
+
+def test_an_answer_about_another_row_is_wrong():
+    row = ("Is 77 odd or even?", "", "The number 77 is odd.")
+    assert found(*row, "The number 77 is odd.").right
+    assert found(*row, "The number 78 is odd.").why == "key words: odd; against: 78"
+
+
+def test_a_label_has_one_right_form_however_long_it_is():
+    refusal = "Sorry, weather forecasts need instruments, satellites and patience."
+    rows = [
+        Example(id=str(n), instruction=f"Will it rain {n}?", input="", output=refusal, category="") for n in range(2)
+    ]
+    assert found("Is it snowing?", "", refusal, "Sorry, no idea about snow.", rows).right is False
+    assert found("Is it snowing?", "", refusal, "Sorry, no idea about snow.").right is None
+
+
+def test_points_by_hand():
+    """Of two key words of equal weight one is there: half of the 50 that a wrong answer can have; contradicted, two
+    fifths of that. Two of three numbers are in their places: (2/3)² of 50. Four superfluous words are one more than
+    are free, which costs 2 points."""
+    row = ("Name the painter.", "", "Anna Ancher.")
+    assert found(*row, "Anna Boberg.").score == 25.0
+    assert found(*row, "Not Anna Boberg.").score == 10.0
+    assert found("Sort these numbers.", "3, 2, 1", "1, 2, 3", "1, 2, 2").score == 22.22
+    assert found(*row, "Anna Ancher, famous painter, loved light.").score == 100.0
+    assert found(*row, "Anna Ancher, famous, loved bright light.").score == 98.0

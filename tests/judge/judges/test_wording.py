@@ -1,0 +1,47 @@
+"""The words of a text, loosely and strictly."""
+
+import pytest
+
+from stages.judge.judges.wording import BREAK, clauses, loose, strict
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The cat, the CAT!", ["the", "cat", "the", "cat"]),
+        ("It’s “late”.", ["it", "late"]),
+        ("3,000.0 m", ["3000", "metre"]),
+        ("3.50 and 007", ["3.5", "and", "7"]),
+        ("-63, 94 - 31 = 63", ["-63", "94", "31", "63"]),
+        ("−20 °C", ["-20", "degrees", "celsius"]),
+        ("5kg is 5000 grams", ["5", "kilogram", "is", "5000", "gram"]),
+        ("two feet, one foot", ["2", "foot", "one", "foot"]),
+        ("Twenty-four hours", ["24", "hour"]),
+        ("three thousand two hundred", ["3200"]),
+        ("two, five", ["2", "5"]),
+        ("the odd one out", ["the", "odd", "one", "out"]),
+        ("4 March 2021", ["date:2021-03-04"]),
+        ("March 4th, 2021", ["date:2021-03-04"]),
+        ("04/03/2021", ["date:2021-03-04"]),
+        ("2021-03-04.", ["date:2021-03-04"]),
+        ("8 June", ["8", "june"]),
+        ("He can't and won't; I'm not.", ["he", "can", "not", "and", "will", "not", "i", "am", "not"]),
+        ("1. Carrot\n2. Leek\n- Onion", ["carrot", "leek", "onion"]),
+        ("H2O and info@example.com.", ["h2o", "and", "info@example.com"]),
+        ("50 %", ["50", "percent"]),
+        (" \n...", []),
+    ],
+)
+def test_loosely(text, words):
+    assert loose(text) == words
+
+
+def test_clauses_keep_where_a_mark_stood():
+    assert clauses("Yes, it is.") == ["yes", BREAK, "it", "is", BREAK]
+
+
+def test_strictly():
+    assert strict('"Anna isn\'t in Rome."') == ["Anna", "isn't", "in", "Rome"]
+    assert strict("Anna isn't in Rome.") == ["Anna", "isn't", "in", "Rome"]
+    assert strict("Is it 2021-03-04?") == ["Is", "it", "2021-03-04", "?"]
+    assert strict("anna@example.com") == ["anna@example.com"]

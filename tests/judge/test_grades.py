@@ -1,0 +1,49 @@
+"""The built-in judge agrees with the answers that were graded by hand (assets/grading/README.md)."""
+
+import pytest
+
+from tools.grades import Graded, agreement, judge_for, read
+
+GRADED = read()
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return judge_for(GRADED)
+
+
+@pytest.mark.parametrize("half", ["held out", "tuning"])
+def test_right_and_wrong_answers_are_told_apart(judge, half):
+    """On answers that are not equal to their reference."""
+    found = agreement([one for one in GRADED if one.half == half], judge)
+    assert found.answers >= 60
+    assert found.right >= 15
+    assert found.open <= 0.1 * found.answers
+    assert found.auc >= 0.85
+    assert found.pearson >= 0.55
+    assert found.precision >= 0.85
+    assert found.recall >= 0.80
+
+
+def test_the_halves_share_no_question_and_the_grades_fit():
+    halves = {}
+    for one in GRADED:
+        assert halves.setdefault((one.instruction, one.input), one.half) == one.half
+        assert one.right == (one.grade >= 80)
+        assert 0 <= one.grade <= 100
+    assert len(GRADED) >= 150
+
+
+def test_agreement_by_hand():
+    """The first and the second answer are called right, the third is not; the fourth is equal to the reference. Of two
+    pairs of a right and a wrong answer one is a tie, and one is lost."""
+    row = ("tuning", "quick", "What is the capital of Norway?", "", "The capital of Norway is Oslo.")
+    graded = [
+        Graded(*row, answer="Oslo.", right=True, grade=100),
+        Graded(*row, answer="It is Oslo, in Spain.", right=False, grade=20),
+        Graded(*row, answer="The city by the fjord.", right=True, grade=90),
+        Graded(*row, answer="The capital of Norway is Oslo.", right=True, grade=100),
+    ]
+    found = agreement(graded, judge_for(graded))
+    assert (found.answers, found.right, found.open) == (3, 2, 0)
+    assert (found.auc, found.precision, found.recall) == (0.25, 0.5, 0.5)
