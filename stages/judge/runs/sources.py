@@ -15,7 +15,7 @@ from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
-from stages.running import git, lock, temporary
+from stages.running import dvc_users, git, lock, temporary
 from stages.running.tracking import tracker
 
 #: The two files of the stage judge that a comparison needs.
@@ -81,6 +81,7 @@ def find_run(name: str) -> Run:
         ConfigError: it is none of these, or an MLflow run of something else; or git does not read the repository.
         NotHere: it is a commit, and DVC's cache does not have its results.
         DataError: its verdicts are missing or broken.
+        TemporaryFailure: its verdicts are missing, and a run is at work that makes them.
         ServiceUnavailable: MLflow does not answer.
     """
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
@@ -113,6 +114,9 @@ def _in_folder(name: str) -> Run | None:
         return None
     inside = (path / JUDGE_FOLDER, path / JUDGE_FOLDER.name, path)
     folder = next(one for one in inside if one.is_dir())
+    if not (folder / VERDICTS.name).exists():
+        root = next((above for above in folder.resolve().parents if (above / ".dvc").is_dir()), Path())
+        raise dvc_users.absent(root, folder / VERDICTS.name, JUDGE_FOLDER.name)
     return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name)
 
 
