@@ -7,14 +7,12 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from flows import servers
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 from tests.prefect_api import request
@@ -28,20 +26,6 @@ _NIGHTLY = "instruct-pipeline/nightly"
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return flow_project.create(tmp_path_factory.mktemp("template") / "project")
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        started = servers.start_prefect(servers.free_port(0))
-        with servers.running(started):
-            yield f"{started.address}/api"
 
 
 def ask(server: str, path: str, **query: Any) -> Any:

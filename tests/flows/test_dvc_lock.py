@@ -13,20 +13,7 @@ import pytest
 from flows import dvc_lock
 from flows.stage_process import run_stage
 from stages.common.errors import TemporaryFailure
-from tests import flow_project
 from tests.flow_project import Project, wait_until
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
-    project.dvc("repro", "-q", "data.dvc")
-    return project
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
 
 
 @pytest.fixture

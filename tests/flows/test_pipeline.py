@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,16 +19,6 @@ from tests import flow_project
 from tests.flow_project import Project
 from tests.prefect_api import request
 from tests.root import ROOT
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server of the locked versions, really started; yields its API's address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        started = servers.start_prefect(servers.free_port(0))
-        with servers.running(started):
-            yield f"{started.address}/api"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ import pytest
 from flows import dvc_cli, stage_process, waits
 from flows.stage_process import StageFailed, run_stage
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
-from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 
 _RUN = """\
@@ -24,18 +23,6 @@ from pathlib import Path
 from flows.stage_process import run_stage
 run_stage("zeta", Path(), log=print)
 """
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
-    project.dvc("repro", "-q", "data.dvc")
-    return project
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
 
 
 def run(project: Project, stage: str, *, force: bool = False) -> str:
