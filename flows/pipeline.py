@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.runtime import deployment as this_deployment
 from prefect.runtime import flow_run as this_flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
@@ -120,7 +121,7 @@ def _pipeline(
         with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
             if not in_place:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
-                given = profiles.givers(tree, profile, overrides.tree())
+                given = profiles.givers(tree, profile, overrides.tree(), _giver())
             if look_first and up_to_date(tree):
                 return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
@@ -198,5 +199,10 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool
             yield root
     else:
         logger = get_run_logger()
-        with workspace.isolated(root, profile, overrides, log=logger.warning) as tree:
+        with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=_giver()) as tree:
             yield tree
+
+
+def _giver() -> profiles.Giver:
+    """How the values of this run were given: in a form, or by an API, where it is one of a deployment."""
+    return profiles.by_form if this_deployment.id else profiles.by_option

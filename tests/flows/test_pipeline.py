@@ -116,7 +116,7 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
     assert done.returncode == 78, done.stderr
     assert done.stderr.endswith(
         "alpha: judge.seed is wrong\n  to fix it: correct judge.seed\n"
-        "  judge.seed is not from params.yaml but from --set judge.seed=... (in a form: overrides)\n"
+        "  judge.seed is not from params.yaml but from --set judge.seed=...\n"
     )
 
 
@@ -269,7 +269,7 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
     wrong = (
         "finetune: rows do not fill finetune.batch_size 4000\n  to fix it: lower finetune.batch_size, in params.yaml"
     )
-    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
+    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=..."
     assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
     assert _given_here(StageFailed("finetune", 65, wrong), given) == ""
     wrong = "download: download.model.repo: no such repository"
