@@ -254,7 +254,7 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
         while not lines or "Ctrl-C" not in lines[-1]:
             lines.append(ui.stdout.readline())
             assert lines[-1], f"it has ended: {lines}"
-        assert lines[1].startswith(f"making MLflow's database {project.root}/mlflow.db: ")
+        assert lines[1].startswith(f"making MLflow's database, {project.root}/mlflow.db: ")
         assert "the form not there yet: make deploy\n" in lines
         addresses = [line.split()[1] for line in lines if line.startswith(("MLflow ", "Prefect "))]
         assert len(addresses) == 2
@@ -262,8 +262,16 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 assert answer.status == 200
         ui.send_signal(signal.SIGINT)
-        ui.communicate(timeout=60)
+        rest, _ = ui.communicate(timeout=60)
     assert ui.returncode == 0
+    assert rest == "\nending what was started ... ended\n"
+    # Nothing of the servers' own lines is among these, and what they have said is kept.
+    assert len(lines) == 8, lines
+    for server in ("mlflow", "prefect"):
+        log = project.root / ".prefect" / f"{server}.log"
+        assert f"(log: .prefect/{server}.log)" in "".join(lines)
+        assert log.read_text() != ""
+        assert log.stat().st_mode & 0o777 == 0o600
     for address in addresses:
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(address, timeout=30)
@@ -280,7 +288,7 @@ def test_an_mlflow_server_elsewhere_is_named_and_none_started(project: Project) 
         commands = [" ".join(child.cmdline()) for child in psutil.Process(ui.pid).children(recursive=True)]
         ui.send_signal(signal.SIGINT)
         ui.communicate(timeout=60)
-    assert lines[0] == "starting Prefect ...\n"
+    assert lines[0] == "starting Prefect (up to a minute) ...\n"
     assert lines[1] == "MLflow   http://***@127.0.0.1:9, which is not started here (MLFLOW_TRACKING_URI)\n"
     assert not any("secret" in line for line in lines)
     assert commands
