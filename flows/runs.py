@@ -25,14 +25,14 @@ from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import git, program
-from stages.running.console import say
+from stages.running.console import WIDTH, say
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import Listing, Run
 
 #: Runs that are shown unless more are asked for.
 MOST = 20
-#: Columns of a line where the terminal does not say, and at least.
-WIDTH, LEAST_WIDTH = 120, 80
+#: The fewest columns of a line, and `console.WIDTH` where the terminal does not say.
+LEAST_WIDTH = 80
 _INDENT = "    "
 
 #: What the table has of a run, by the head of its column; what a run lacks is a dash.

@@ -43,12 +43,14 @@ class RunsCompared:
         b: run B.
         comparison: their scores compared.
         faults: what each fault costs either, the largest change first.
+        identical: whether one judge gave both the same verdicts: score, detail and faults of every answer.
     """
 
     a: Run
     b: Run
     comparison: Comparison
     faults: dict[str, FaultCosts]
+    identical: bool
 
     @property
     def same_judge(self) -> bool:
@@ -73,9 +75,19 @@ def compare_runs(runs: Sequence[Run], *, model: ModelName, resamples: int, seed:
     found = [compare(a, run.of(model), resamples=resamples, seed=seed, together=len(others)) for run in others]
     corrected = holm([one.p for one in found])
     return [
-        RunsCompared(first, run, one.model_copy(update={"p_holm": p}), faults_beside(a, run.of(model)))
+        RunsCompared(
+            first,
+            run,
+            one.model_copy(update={"p_holm": p}),
+            faults_beside(a, run.of(model)),
+            first.judge == run.judge and _by_row(a) == _by_row(run.of(model)),
+        )
         for run, one, p in zip(others, found, corrected, strict=True)
     ]
+
+
+def _by_row(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
+    return {verdict.id: verdict for verdict in verdicts}
 
 
 def faults_beside(a: Sequence[Verdict], b: Sequence[Verdict]) -> dict[str, FaultCosts]:

@@ -362,6 +362,22 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     assert "by Holm" not in run(monkeypatch, capsys, "a", "b")
 
 
+def test_runs_with_the_same_verdicts_are_identical_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write(Path(name), [10, 30])
+    *names, result = run(monkeypatch, capsys, "a", "b").splitlines()
+    assert names == ["A a", "B b"]
+    told, mean = result.split("; ")
+    assert told == "result      identical: 2 verdicts of one judge, with the same scores, details and faults"
+    assert mean == "mean 20.0 of 100 points"
+    rows = [row.model_copy(update={"faults": ["echo"]}) for row in verdicts(10, 30)]
+    write_records(Path("b", "verdicts.jsonl"), rows)  # the same scores, of answers with other faults
+    out = run(monkeypatch, capsys, "a", "b")
+    assert "result      identical scores\n" in out
+    assert "echo             0 → 2 answers" in out
+
+
 def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeypatch, capsys):
     """Of four answers each: two misspelt, 20 and 40 points short, then one, 20 short; and one echo in either."""
     monkeypatch.chdir(tmp_path)
@@ -373,10 +389,9 @@ def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeyp
         rows = zip(verdicts(*scores), wrong, strict=True)
         write_records(Path(name, "verdicts.jsonl"), [row.model_copy(update={"faults": found}) for row, found in rows])
     out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
-    assert out.splitlines()[-3:] == [
+    assert out.splitlines()[-2:] == [
         "faults      misspelling      2 → 1 answer, 15.0 → 5.0 points lost",
         "            too long         0 → 1 answer, 0.0 → 2.5 points lost",
-        "            echo             1 → 1 answer, 25.0 → 25.0 points lost",
     ]
     assert json.loads(Path("found.json").read_text())["comparisons"][0]["faults"]["too long"] == {
         "a": {"n": 0, "points_lost": 0.0},
