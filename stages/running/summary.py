@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import read_json, sha256
@@ -33,7 +30,7 @@ from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import beside, experiments, git, held, program
+from stages.running import beside, committed, experiments, git, held, program
 from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
@@ -213,12 +210,9 @@ class _Summary:
     def _values(self) -> list[str]:
         """How the values that made the results differ from those of the last commit, which `git` tells."""
         commit = git.ask(self._root, "rev-parse", "HEAD")[:7]
-        try:
-            committed = YAML(typ="safe").load(git.ask(self._root, "show", f"HEAD:./{paths.PARAMS}") or "{}")
-        except (YAMLError, ValueError, TypeError):
-            return []
+        there = committed.values(self._root)
         made = {stage: values for stage, values in self._made.items() if stage not in self._outdated}
-        return values_lines(committed, made, commit) if commit and made and isinstance(committed, dict) else []
+        return values_lines(there, made, commit) if commit and made and there is not None else []
 
     def _changes(self) -> list[str]:
         """The values of params.yaml that differ from those that the results were made with."""

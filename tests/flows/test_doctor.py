@@ -153,7 +153,8 @@ def test_the_table_for_people(project: Path) -> None:
 
     lines = [line.split() for line in done.stdout.splitlines()]
     assert done.returncode == 65
-    assert ["problem", "DVC", "dvc.lock:", "cannot", "be", "read,", "such", "as", "after", "a", "merge"] in lines
+    told = "problem DVC dvc.lock: cannot be read, such as after a merge: expected stages by name, found {'stages': 3}"
+    assert told.split() in lines
     assert ["to", "fix", "it:", "git", "checkout", "HEAD", "--", "dvc.lock"] in lines
     assert lines[-1][:2] == ["1", "problem"]
 

@@ -15,7 +15,7 @@ from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
-from stages.running import dvc_users, git, lock, temporary
+from stages.running import committed, dvc_users, git, lock, temporary
 from stages.running.tracking import tracker
 
 #: The two files of the stage judge that a comparison needs.
@@ -24,8 +24,6 @@ MADE_BY = "dvc repro judge"
 _IN_MLFLOW = [f"judge/{path.name}" for path in FILES]
 #: Runs in MLflow that are looked at, the newest first.
 _MOST = 20
-#: What fixes it where the results of a commit are another machine's.
-BASELINE = "git commit -am 'My first run' makes the results here the baseline; or dvc pull, where a remote has them"
 
 
 @dataclass(frozen=True)
@@ -127,17 +125,16 @@ def _in_git(name: str) -> Run | None:
     ) or _experiment(name)
     if not commit:
         return None
-    text = git.ask(Path(), "show", f"{commit}:./{lock.LOCK}")
     called = f"{name}: its {lock.LOCK}"
     try:
-        outputs = {one.path: one for one in lock.outputs(text, "judge", name=called, fix=MADE_BY)}
+        outputs = committed.outputs(Path(), commit, "judge", name=called, fix=MADE_BY)
         verdicts, metrics = (lock.files(outputs[path], name=called, fix=MADE_BY)[0][1] for path in FILES)
     except (lock.NoOutputs, LookupError):
         raise DataError(f"{name}: no results of the stage judge in its {lock.LOCK}", MADE_BY) from None
     shown = name if commit.startswith(name) else f"{name} ({commit[:7]})"
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
-        raise NotHere(shown, what, BASELINE)
+        raise NotHere(shown, what, committed.BASELINE)
     return _read(shown, verdicts, metrics)
 
 
