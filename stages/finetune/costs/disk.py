@@ -12,6 +12,7 @@ from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
 from stages.running import dvc_cache
 from stages.running.console import fitted, size
+from stages.running.machine import free_disk
 
 #: Checkpoints on disk while one is written (`stages.finetune.checkpoint.KEPT` and that one).
 AT_ONCE = 3
@@ -56,7 +57,7 @@ class Room:
         copy: dvc_cache.Copy | None = None,
     ) -> Self:
         """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
-        return cls(checkpoint, at_once, used(folder), model, dvc_cache.free(folder), dvc_cache.free(model_folder), copy)
+        return cls(checkpoint, at_once, used(folder), model, free_disk(folder), free_disk(model_folder), copy)
 
     @property
     def enough(self) -> bool:
