@@ -24,7 +24,7 @@ from flows.pipeline import pipeline
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
-from stages.running.tracking import store
+from stages.running.tracking import mlflow_access
 
 _FIX = (
     "run it once more with PREFECT_SERVER_LOGGING_LEVEL=ERROR, by which Prefect's server says what is wrong; "
@@ -75,7 +75,7 @@ def _load_beside_server() -> None:
     starting = threading.Thread(target=start, daemon=True)
     starting.start()
     with contextlib.suppress(Exception):  # tracking says it, when it is used
-        store.load()
+        mlflow_access.load()
     starting.join()
     if failed:
         raise _cannot_begin(failed[0]) from failed[0]

@@ -343,9 +343,9 @@ def test_a_database_of_another_mlflow_is_told_and_not_changed(project: Path) -> 
 _DELETE = """
 import sys
 from pathlib import Path
-from stages.running.tracking import store
-store.load()
-client = store.client(Path())
+from stages.running.tracking import mlflow_access
+mlflow_access.load()
+client = mlflow_access.client(Path())
 client.delete_experiment(client.create_experiment(sys.argv[1]))
 """
 

@@ -24,7 +24,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves, lock
 from stages.running.console import say
-from stages.running.tracking import metric_names, published, store
+from stages.running.tracking import metric_names, mlflow_experiment, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +73,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
     """
-    store.restore(mlflow, run_id)
+    mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
     there = run.data
     values = reading.flatten(whole.load(root / paths.PARAMS).model_dump())

@@ -26,7 +26,17 @@ from stages.params import whole
 from stages.running import misrecorded
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
-from stages.running.tracking import execution, late, listing, mirror, published, store
+from stages.running.tracking import (
+    execution,
+    late,
+    listing,
+    lookup,
+    mirror,
+    mlflow_access,
+    mlflow_experiment,
+    published,
+    store,
+)
 from stages.running.tracking.live import (
     CREATE_SECONDS,
     FAILURE_SECONDS,
@@ -35,7 +45,8 @@ from stages.running.tracking.live import (
     RUN_ID_VARIABLE,
     StageRun,
 )
-from stages.running.tracking.store import Page, StageEnd, prepare, shown_uri, uri
+from stages.running.tracking.mlflow_access import prepare, shown_uri, uri
+from stages.running.tracking.store import Page, StageEnd
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -116,10 +127,10 @@ def stage_over(name: str, how: StageEnd) -> None:
         if how == "ran":
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
-            store.load()
-            store.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
+            mlflow_access.load()
+            mlflow_access.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
     except Exception as error:
-        store.warn(error)
+        mlflow_access.warn(error)
 
 
 def create_run(
@@ -144,7 +155,7 @@ def create_run(
         own = execution.Execution(execution.identity(), "prefect")
         note = mirror.prefect_link(tags or {})
         given = {**(tags or {}), **({_NOTE: note} if note else {})}
-        return store.create(store.client(root), own, root, given, params, name)
+        return store.create(mlflow_access.client(root), own, root, given, params, name)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -164,7 +175,7 @@ def page(run_id: str | None, pages: str) -> Page | None:
     if run_id is None:
         return None
     run = run_id
-    return _safely(lambda: store.page(store.client(Path()), run, pages), END_SECONDS)
+    return _safely(lambda: store.page(mlflow_access.client(Path()), run, pages), END_SECONDS)
 
 
 def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
@@ -179,7 +190,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
     if run_id is not None:
 
         def mirrored() -> None:
-            client = store.client(root)
+            client = mlflow_access.client(root)
             mirror.publish(client, run_id, ran, root, lock_is_final=True)
             for file in files:
                 client.log_artifact(run_id, str(file), "judge")
@@ -199,7 +210,7 @@ def publish_files(root: Path, source: str) -> late.Late:
         raise
     except Exception as error:
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.why(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {mlflow_access.why(error)}", fix) from error
 
 
 def set_aside(root: Path, run_id: str | None) -> None:
@@ -215,7 +226,7 @@ def set_aside(root: Path, run_id: str | None) -> None:
     if run_id is None:
         return
     run = run_id
-    earlier = _safely(lambda: store.set_aside(store.client(root), run, root, published.TAG), END_SECONDS)
+    earlier = _safely(lambda: store.set_aside(mlflow_access.client(root), run, root, published.TAG), END_SECONDS)
     if earlier is not None:
         with contextlib.suppress(OSError):  # a note for the summary
             published.keep(root, *earlier)
@@ -270,8 +281,8 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
     run = run_id
 
     def tag() -> None:
-        client = store.client(Path())
-        store.restore(client, run)
+        client = mlflow_access.client(Path())
+        mlflow_experiment.restore(client, run)
         for name, state in states.items():
             if name in mirror.STAGES:
                 client.set_tag(run, f"stage.{name}", state)
@@ -301,7 +312,7 @@ def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> 
         status: the state.
     """
     if run_id is not None:
-        _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
+        _safely(lambda: mlflow_access.client(Path()).set_terminated(run_id, status), END_SECONDS)
 
 
 def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[Path] | None:
@@ -320,7 +331,7 @@ def download(root: Path, name: str, files: Sequence[str], folder: Path) -> list[
         ConfigError: the run lacks one of them.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.download(root, name, files, folder)
+    return lookup.download(root, name, files, folder)
 
 
 def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
@@ -333,13 +344,13 @@ def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
     Raises:
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.finished(root, most)
+    return lookup.finished(root, most)
 
 
 def _safely(action: Callable[[], T], seconds: float) -> T | None:
     try:
-        store.load()
-        return store.bounded(action, seconds)
+        mlflow_access.load()
+        return mlflow_access.bounded(action, seconds)
     except Exception as error:
-        store.warn(error)
+        mlflow_access.warn(error)
         return None

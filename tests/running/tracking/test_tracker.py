@@ -28,7 +28,7 @@ from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import dvc_yaml, gpu, held, inputs, program
 from stages.running.inputs import Begun
-from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
+from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
 from tests import flow_project, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
@@ -380,7 +380,7 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
     said: list[str] = []
-    for module in (store, live):
+    for module in (mlflow_access, live):
         monkeypatch.setattr(module, "say", said.append)
     lock = sqlite3.connect("mlflow.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
