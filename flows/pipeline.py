@@ -51,6 +51,8 @@ NOTHING = Overrides()
 Preflight = Literal["fail", "warn"]
 
 
+# Prefect makes the fields of its form from the arguments of a flow, and their descriptions from its docstring: so each
+# of the three flows has its arguments, and says what they are, itself.
 @flow(name=NAME)
 def pipeline(
     profile: Profile = "current",
