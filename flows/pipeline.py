@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,7 +191,7 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool) -> Iterator[Path]:
+def _tree(root: Path, profile: str, overrides: Mapping[str, object], *, in_place: bool) -> Iterator[Path]:
     """The folder that the stages run in: the user's own, or a copy of the last commit for a run with other values."""
     if in_place:
         whole.load(root / "params.yaml")

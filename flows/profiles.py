@@ -48,7 +48,7 @@ def by_form(key: str) -> str:
 Giver = Callable[[str], str]
 
 
-def overlaid(root: Path, profile: str, overrides: Mapping[str, Any], given_as: Giver = by_option) -> Any:
+def overlaid(root: Path, profile: str, overrides: Mapping[str, object], given_as: Giver = by_option) -> Any:
     """The values of params.yaml with a profile's, and then single values, put over them; checked.
 
     Args:
@@ -87,7 +87,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any], given_as: G
     return tree
 
 
-def givers(root: Path, profile: str, overrides: Mapping[str, Any], given_as: Giver = by_option) -> dict[str, str]:
+def givers(root: Path, profile: str, overrides: Mapping[str, object], given_as: Giver = by_option) -> dict[str, str]:
     """The origin of each value that `overlaid` puts over params.yaml, by dotted key: the profile's file, or a door's.
 
     Arguments and errors are those of `overlaid`.
@@ -127,7 +127,7 @@ def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
     return about + [key for key in keys if f"{wrong}.".startswith(f"{key}.")]
 
 
-def _beside(keys: Iterable[str], missing: str, own: Mapping[str, Any]) -> list[str]:
+def _beside(keys: Iterable[str], missing: str, own: Mapping[str, object]) -> list[str]:
     """The keys that were given in the section of a missing key, where params.yaml itself has no such section.
 
     Args:

@@ -175,7 +175,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def as_json(found: Listing, changed: Differences) -> dict[str, Any]:
+def as_json(found: Listing, changed: Differences) -> dict[str, object]:
     """The runs with everything that the table leaves out."""
     return {
         "source": found.source,

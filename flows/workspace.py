@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from flows import dvc_cli, profiles, waits
 from stages.common import paths
@@ -46,7 +45,7 @@ def check_commit(root: Path) -> None:
 def isolated(
     root: Path,
     profile_name: str,
-    overrides: Mapping[str, Any],
+    overrides: Mapping[str, object],
     *,
     log: Callable[[str], None],
     given_as: profiles.Giver = profiles.by_option,

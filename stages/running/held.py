@@ -73,7 +73,7 @@ def values_read(tree: Any) -> None:
         _before = inputs.with_values_of(_before, tree)
 
 
-def values_of_stage() -> Mapping[str, Any]:
+def values_of_stage() -> Mapping[str, object]:
     """The values that the stage of this process has read, by dotted key; none in another program."""
     return {} if _before is None else _before.values
 

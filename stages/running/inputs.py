@@ -64,7 +64,7 @@ class Inputs:
     """
 
     entry: Entry
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     files: Mapping[Path, Mark] = field(default_factory=dict)
 
     @classmethod
@@ -109,7 +109,7 @@ class Begun:
         stages: digest of each stage's entry in dvc.yaml, by name.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     code: Mapping[str, str]
     stages: Mapping[str, str]
 
@@ -211,7 +211,7 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def values_now(before: Inputs) -> dict[str, Any]:
+def values_now(before: Inputs) -> dict[str, object]:
     """The values of a stage as they are at this moment."""
     return _values(before.entry)
 
@@ -228,7 +228,7 @@ def refused(lines: list[str], *, what: str, fix: str) -> TemporaryFailure:
     return TemporaryFailure("\n".join([what, *(f"  {line}" for line in lines)]), fix)
 
 
-def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], when: str) -> list[str]:
+def value_changes(before: Mapping[str, object], now: Mapping[str, object], when: str) -> list[str]:
     """A line for each value that differs, such as ``judge.seed was 1 when the stage began, and is 2 now``.
 
     Args:
@@ -243,12 +243,12 @@ def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], when: str) 
     ]
 
 
-def chosen(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+def chosen(values: Mapping[str, object], keys: Collection[str]) -> dict[str, object]:
     """The values by dotted key that are, or are below, some keys."""
     return {key: value for key, value in values.items() if _is_below(key, keys)}
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _shown(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else MISSING
 
 
@@ -268,15 +268,15 @@ def _tree(path: Path) -> Any:
         return None
 
 
-def _values(entry: Entry) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _values(entry: Entry) -> dict[str, object]:
+    found: dict[str, object] = {}
     for file, keys in entry.keys.items():
         prefix = "" if file == paths.PARAMS else f"{file}:"
         found |= {f"{prefix}{key}": value for key, value in _tree_values(_tree(file), keys).items()}
     return found
 
 
-def _tree_values(tree: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+def _tree_values(tree: Any, keys: tuple[str, ...]) -> dict[str, object]:
     """The values of a params file by dotted key: those that are, or are below, some keys; all without keys."""
     flat = reading.flatten(reading.plain(tree)) if isinstance(tree, Mapping) else {}
     return chosen(flat, keys) if keys else flat

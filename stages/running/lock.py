@@ -203,7 +203,7 @@ class Recorded:
     making: str | None = None
 
     @classmethod
-    def of(cls, root: Path, *, making: str | None = None, given: Mapping[str, Any] | None = None) -> Recorded:
+    def of(cls, root: Path, *, making: str | None = None, given: Mapping[str, object] | None = None) -> Recorded:
         """What dvc.lock holds; nothing where it is missing or cannot be read, which DVC tells.
 
         Args:

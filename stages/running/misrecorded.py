@@ -96,12 +96,12 @@ def _differences(entry: Mapping[str, Any], begun: Begun) -> list[str]:
     return [*values, *changed]
 
 
-def _recorded_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_values(entry: Mapping[str, Any]) -> dict[str, object]:
     """The values of params.yaml in an entry, by the keys that dvc.yaml names."""
     return dict((entry.get("params") or {}).get(str(paths.PARAMS)) or {})
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _shown(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else MISSING
 
 

@@ -96,7 +96,7 @@ def kept(entry: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The runs with the command and the inputs of an entry, the newest first: each with its file in the run cache.
 
     Args:
-        entry: as in `key`.
+        entry: a stage in a dvc.lock, or its command, its inputs and the paths of its outputs.
     """
     name = key(entry)
     folder = dvc_cache.folder() / "runs" / name[:2] / name
@@ -147,7 +147,7 @@ def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
     )
 
 
-def _values(file: str, names: Mapping[str, Any]) -> dict[str, Any]:
+def _values(file: str, names: Mapping[str, object]) -> dict[str, object]:
     """The values of a params file that a stage depends on, by the dotted keys that it names."""
     tree = reading.plain(reading.read_yaml(Path(file)))
     found = {}

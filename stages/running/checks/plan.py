@@ -26,7 +26,7 @@ Fate = Literal["up to date", "from cache", "to run"]
 _HASHED = 1 << 22
 
 
-def fates(tree: Path, values: Mapping[str, Any], *, in_place: bool, force: bool = False) -> dict[str, Fate]:
+def fates(tree: Path, values: Mapping[str, object], *, in_place: bool, force: bool = False) -> dict[str, Fate]:
     """What becomes of each stage, in the order in which they run.
 
     Args:
@@ -65,7 +65,7 @@ def _outputs(
     locked: Mapping[str, Any] | None,
     known: Mapping[str, str | None],
     tree: Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     in_place: bool,
 ) -> tuple[Fate, dict[str, str]] | None:
     """What becomes of a stage that does not run, and the hashes of its outputs; None for one that runs."""

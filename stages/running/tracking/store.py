@@ -183,7 +183,7 @@ def break_off(own: Execution, stage: str, how: StageEnd) -> None:
         mlflow.set_terminated(found.info.run_id, _STATUS[how])
 
 
-def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, Any], there: Mapping[str, str]) -> bool:
+def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, object], there: Mapping[str, str]) -> bool:
     """Log the parameters that are not there yet; a value that is not text is logged as JSON.
 
     Returns:
