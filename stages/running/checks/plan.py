@@ -73,13 +73,12 @@ def _outputs(
     keys = stage.keys.get(paths.PARAMS, ())
     if None in deps.values():
         return None
-    entry = {
-        "cmd": stage.cmd,
-        "deps": [{"hash": "md5", "md5": deps[dep], "path": dep} for dep in sorted(deps)],
-        "params": {str(paths.PARAMS): {key: _value(values, key) for key in sorted(keys)}},
-    }
-    if not keys:
-        del entry["params"]
+    # DVC leaves out what a stage does not have.
+    entry: dict[str, Any] = {"cmd": stage.cmd}
+    if deps:
+        entry["deps"] = [{"hash": "md5", "md5": deps[dep], "path": dep} for dep in sorted(deps)]
+    if keys:
+        entry["params"] = {str(paths.PARAMS): {key: _value(values, key) for key in sorted(keys)}}
     if locked is not None and _without_sizes(locked) == entry:
         outs = {out["path"]: out for out in locked.get("outs", [])}
         there = in_place and all(_is_there(tree / path, out) for path, out in outs.items())
