@@ -18,6 +18,7 @@ help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed  ## make .venv with the locked versions; every other command does it by itself
+	@echo "$(VENV) has the locked packages. Next: make run"
 
 run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and print a summary
 	@$(RUN) -m flows.run
@@ -53,6 +54,7 @@ ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine 
 	@$(RUN) -m flows.servers
 
 deploy: $(VENV)/installed  ## register both deployments with the Prefect server of `make ui`
+	@echo "loading Prefect ..."
 	@$(RUN) -m flows.deploy
 
 runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit
@@ -78,16 +80,17 @@ distclean: clean  ## remove .venv, the MLflow runs and Prefect's database too
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	    f"Python 3.11, 3.12 or 3.13 is needed; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
+	@echo "Making $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "python3 -m venv failed. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/installed: requirements.lock requirements-cuda.lock | $(VENV)/bin/python
 	@echo "Installing the locked packages into $(VENV) (a few minutes, once) ..."
-	@$(RUN) -m pip install --quiet --use-pep517 -r requirements.lock
+	@$(RUN) tools/install.py -r requirements.lock
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.lock requirements-book.lock $(VENV)/installed
 	@echo "Installing what the tests need ..."
-	@$(RUN) -m pip install --quiet --use-pep517 -r requirements-dev.lock
-	@$(RUN) -m pip install --quiet --no-deps --ignore-requires-python -r requirements-book.lock
+	@$(RUN) tools/install.py -r requirements-dev.lock
+	@$(RUN) tools/install.py -r requirements-book.lock --no-deps --ignore-requires-python
 	@touch $@

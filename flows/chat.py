@@ -16,8 +16,11 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
-from stages.running import lock, program, temporary
+from stages.running import dvc_users, lock, program, temporary
 from stages.running.tracking import tracker
+
+#: What can be done without a model in this folder.
+_EARLIER = "talk to the model of an earlier run: --model RUN (make runs lists them)"
 
 
 def main() -> None:
@@ -39,12 +42,13 @@ def model_folder(name: str) -> Path:
     Raises:
         ConfigError: the name is neither, or the run has no model.
         DataError: the folder is missing, or the run's model is not in DVC's cache.
+        TemporaryFailure: the folder is missing, and a run is at work that makes it.
         ServiceUnavailable: MLflow cannot be asked.
     """
     if Path(name).is_dir():
         return Path(name)
     if name == str(TUNED_MODEL):
-        raise DataError(f"{name}: no such folder", "dvc repro finetune")
+        raise dvc_users.absent(Path(), TUNED_MODEL, "finetune", instead=_EARLIER)
     with temporary.folder() as folder:
         files = tracker.download(Path(), name, ["dvc.lock"], folder)
         if files is None:

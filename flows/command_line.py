@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from flows import profiles
 from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
@@ -35,7 +35,7 @@ class Request:
     """
 
     profile: str
-    overrides: dict[str, Any]
+    overrides: dict[str, object]
     force: bool
     preflight: Mode = "fail"
     trainings: int = 0

@@ -30,7 +30,7 @@ from flows.pipeline import NAME, Preflight, Profile
 from flows.seed_runs import USUAL
 from flows.tool_settings import search_path
 from stages.common import paths
-from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
+from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
@@ -50,6 +50,7 @@ def main() -> None:
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
     argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
+    _say("looking for the Prefect server")
     folder.check(Path.cwd())
     os.environ.update(servers_file.environment())
     if not (address := os.environ.get("PREFECT_API_URL")):
@@ -65,13 +66,17 @@ def main() -> None:
     try:
         # Prefect has read its settings when it was imported.
         with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
+            _say("making the work pool and its queues")
             _make_queues(client, limits)
+            _say("deploying prefect.yaml (up to half a minute)")
             with _with_schedules_as_they_are(client) as file:
                 _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+            _say(f"putting the values of {paths.PARAMS} into the forms")
             _set_schema(client, _NIGHTLY, form.nightly(modes))
             _set_schema(client, _EXPERIMENT, form.experiment(root, get_args(Profile), modes))
             trainings = form.seeds(root, get_args(Profile), modes, least=LEAST, most=MOST, usual=USUAL)
             _set_schema(client, _SEEDS, trainings)
+            _say("registering the automations")
             registered = automations.register(client, NAME)
             _tell(client, root, limits, registered)
     except PipelineError:
@@ -79,6 +84,11 @@ def main() -> None:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ServiceUnavailable(f"Prefect's server does not take the deployment: {reason[:300]}") from error
+
+
+def _say(step: str) -> None:
+    """Say what is being done: a step takes seconds."""
+    print(f"{step} ...", flush=True)
 
 
 def _make_queues(client: SyncPrefectClient, limits: dict[str, int]) -> None:
@@ -147,7 +157,7 @@ def _tell(client: SyncPrefectClient, root: Path, limits: dict[str, int], registe
     schedule = _read(client, _NIGHTLY).schedules[0]
     page = prefect_server.page_of(os.environ["PREFECT_API_URL"], _read(client, _EXPERIMENT).id)
     other, word = ("pause", "off") if schedule.active else ("resume", "on")
-    print(f"""deployed to {hidden(os.environ["PREFECT_API_URL"])}
+    print(f"""\ndeployed to {hidden(os.environ["PREFECT_API_URL"])}
 
 {NAME}/{_NIGHTLY}      the folder as it is, one run at a time; its schedule is {"on" if schedule.active else "off"}
 {NAME}/{_EXPERIMENT}   other values, in a folder of its own; {limits[_EXPERIMENT]} at a time
@@ -199,3 +209,5 @@ if __name__ == "__main__":
         main()
     except PipelineError as error:
         _end(error)
+    except KeyboardInterrupt:
+        _end(TemporaryFailure("stopped", "make deploy, which does again what is done"))

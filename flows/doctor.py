@@ -9,7 +9,7 @@ import argparse
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +24,12 @@ from stages.running.checks.row import Row, exit_code, guarded
 from stages.running.console import fitted
 
 Check = Callable[[], Iterator[Row]]
+
+#: The checks that take more than a second or two: they import every package that the pipeline uses.
+_SLOW = ("stages", "packages")
+#: Characters of the longest name of a row, and those before its text.
+_NAME = len("Prefect automations")
+_INDENT = len("problem  ") + _NAME + len("  ")
 
 
 def checks(root: Path) -> dict[str, Check]:
@@ -47,30 +53,39 @@ def checks(root: Path) -> dict[str, Check]:
     }
 
 
-def look(root: Path) -> list[Row]:
-    """The rows of all checks, which run side by side."""
-    named = checks(root)
+def look(named: Mapping[str, Check], tell: Callable[[Row], None] = lambda _: None) -> list[Row]:
+    """The rows of all checks, which run side by side.
+
+    Args:
+        named: the checks by what they look at, in the order of the rows.
+        tell: function that gets each row as soon as it is known: in order, the slow checks last.
+    """
     with ThreadPoolExecutor(len(named)) as pool:
-        found = pool.map(lambda one: list(guarded(*one)), named.items())
-        return [row for rows in found for row in rows]
+        found = {name: pool.submit(lambda one: list(guarded(*one)), (name, check)) for name, check in named.items()}
+        for name in sorted(named, key=lambda name: name in _SLOW):
+            for row in found[name].result():
+                tell(row)
+    return [row for one in found.values() for row in one.result()]
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows for people, and what they come to."""
-    width = max(len(row.name) for row in rows)
-    lines = []
-    for row in rows:
-        first, *more = row.found.split("\n")
-        lines.append(fitted(f"{row.state:<8} {row.name:<{width}}  {first}", width + 11))
-        lines += [" " * (width + 11) + line for line in more]
-        if row.fix:
-            lines.append(f"{'':<8} {'':<{width}}  to fix it: {row.fix}")
+def line(row: Row) -> str:
+    """A row for people: several lines where there is more to say than fits one."""
+    first, *more = row.found.split("\n")
+    lines = [fitted(f"{row.state:<8} {row.name:<{_NAME}}  {first}", _INDENT)]
+    lines += [" " * _INDENT + text for text in more]
+    if row.fix:
+        lines.append(f"{'':<{_INDENT}}to fix it: {row.fix}")
+    return "\n".join(lines)
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """What the rows come to."""
     counts = [
         f"{count} {state}{'' if count == 1 else 's'}"
         for state in ("problem", "warning")
         if (count := _count(rows, state))
     ]
-    return "\n".join([*lines, "", " and ".join(counts) or "all is well"])
+    return " and ".join(counts) or "all is well"
 
 
 def _count(rows: Sequence[Row], state: str) -> int:
@@ -90,10 +105,18 @@ def main() -> None:
     root = Path.cwd()
     if not (root / "dvc.yaml").exists():
         raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
-    rows = look(root)
-    shown = json.dumps([row.model_dump(exclude={"absent"}) for row in rows], indent=2) if asked.json else table(rows)
-    print(printable(hidden(shown)), flush=True)
+    if asked.json:
+        rows = look(checks(root))
+        _print(json.dumps([row.model_dump(exclude={"absent"}) for row in rows], indent=2))
+    else:
+        print("looking at this machine and this folder ...", flush=True)
+        rows = look(checks(root), lambda row: _print(line(row)))
+        _print(f"\n{verdict(rows)}")
     sys.exit(exit_code(rows))
+
+
+def _print(text: str) -> None:
+    print(printable(hidden(text)), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flows.overrides import ANSWERS, CHOICES
 from stages.common import paths
 from stages.common.errors import PipelineError
 from stages.params import whole
 from stages.running import git
+from stages.running.committed import tree_of
 
 Schema = dict[str, Any]
 
@@ -190,7 +189,7 @@ class _Fields:
     def __init__(self, root: Path) -> None:
         text = committed(root)
         self._comments = comments(text)
-        self._tree = _values(text)
+        self._tree = tree_of(text) or {}
 
     def all(self) -> Schema:
         """The field of ``overrides``: the first ones by dotted key, then the sections with the others.
@@ -297,15 +296,6 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
         else:
             keys.append(prefix + name)
     return keys
-
-
-def _values(text: str) -> Mapping[str, Any]:
-    """The tree of params.yaml; empty where the file is no YAML."""
-    try:
-        found = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError):
-        return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 def _now(tree: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from typing import Any
 
 from flows import command_line
 from stages.common.printable import printable
@@ -27,7 +26,7 @@ def main() -> None:
     else:
         waiting = []
     if asked.json:
-        shown: dict[str, Any] = {
+        shown: dict[str, object] = {
             "gpus": [{"gpu": uuid, "holder": _as_dict(holder)} for uuid, holder in holders.items()],
             "waiting": [{**asdict(one.who), "count": one.count, "gpus": list(one.devices)} for one in waiting],
         }
@@ -38,7 +37,7 @@ def main() -> None:
     print(printable("\n".join(lines or ["no GPU is seen on this machine (CUDA_VISIBLE_DEVICES, nvidia-smi -L)"])))
 
 
-def _as_dict(holder: User | str | None) -> dict[str, Any] | str | None:
+def _as_dict(holder: User | str | None) -> dict[str, object] | str | None:
     return asdict(holder) if isinstance(holder, User) else holder
 
 

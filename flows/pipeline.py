@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.runtime import deployment as this_deployment
 from prefect.runtime import flow_run as this_flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
@@ -50,6 +51,8 @@ NOTHING = Overrides()
 Preflight = Literal["fail", "warn"]
 
 
+# Prefect makes the fields of its form from the arguments of a flow, and their descriptions from its docstring: so each
+# flow, `flows.seed_runs.seeds` too, has its arguments, and says what they are, itself.
 @flow(name=NAME)
 def pipeline(
     profile: Profile = "current",
@@ -120,7 +123,7 @@ def _pipeline(
         with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
             if not in_place:
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
-                given = profiles.givers(tree, profile, overrides.tree())
+                given = profiles.givers(tree, profile, overrides.tree(), giver())
             if look_first and up_to_date(tree):
                 return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
@@ -188,7 +191,7 @@ def _given_here(error: StageFailed, givers: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool) -> Iterator[Path]:
+def _tree(root: Path, profile: str, overrides: Mapping[str, object], *, in_place: bool) -> Iterator[Path]:
     """The folder that the stages run in: the user's own, or a copy of the last commit for a run with other values."""
     if in_place:
         whole.load(root / "params.yaml")
@@ -198,5 +201,10 @@ def _tree(root: Path, profile: str, overrides: dict[str, Any], *, in_place: bool
             yield root
     else:
         logger = get_run_logger()
-        with workspace.isolated(root, profile, overrides, log=logger.warning) as tree:
+        with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
             yield tree
+
+
+def giver() -> profiles.Giver:
+    """How the values of this run were given: in a form, or by an API, where it is one of a deployment."""
+    return profiles.by_form if this_deployment.id else profiles.by_option

@@ -9,7 +9,7 @@ import argparse
 import io
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -34,13 +34,28 @@ def known(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / paths.PROFILES).glob("*.yaml"))
 
 
-def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
+def by_option(key: str) -> str:
+    """How a value of the command line was given."""
+    return f"--set {key}=..."
+
+
+def by_form(key: str) -> str:
+    """How a value of a deployed run was given."""
+    return f"{key} in the run's overrides"
+
+
+#: What names how the value with a dotted key was given.
+Giver = Callable[[str], str]
+
+
+def overlaid(root: Path, profile: str, overrides: Mapping[str, object], given_as: Giver = by_option) -> Any:
     """The values of params.yaml with a profile's, and then single values, put over them; checked.
 
     Args:
         root: folder of params.yaml and profiles/.
         profile: name of a profile, or `CURRENT`.
         overrides: values by dotted key, ``{"finetune.epochs": 3}``, or nested, ``{"finetune": {"epochs": 3}}``.
+        given_as: function that names how a value of ``overrides`` was given, for messages.
 
     Returns:
         The tree of ruamel, with its comments; `to_text` writes it.
@@ -62,7 +77,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     if overrides:
         _merge(tree, nested(overrides), "overrides")
         sources.append("the overrides given")
-    given = givers(root, profile, overrides)
+    given = givers(root, profile, overrides, given_as)
 
     def given_by(wrong: str, problem: str) -> str:
         blamed = _blamed(given, wrong, problem) or _beside(given, wrong, own)
@@ -72,8 +87,8 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, Any]) -> Any:
     return tree
 
 
-def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, str]:
-    """The origin of each value that `overlaid` puts over params.yaml, by dotted key: the profile's file, or --set.
+def givers(root: Path, profile: str, overrides: Mapping[str, object], given_as: Giver = by_option) -> dict[str, str]:
+    """The origin of each value that `overlaid` puts over params.yaml, by dotted key: the profile's file, or a door's.
 
     Arguments and errors are those of `overlaid`.
     """
@@ -81,7 +96,7 @@ def givers(root: Path, profile: str, overrides: Mapping[str, Any]) -> dict[str, 
     if profile != CURRENT:
         path = paths.PROFILES / f"{profile}.yaml"
         found = dict.fromkeys(reading.flatten(reading.read_yaml(root / path)), str(path))
-    return found | {key: f"--set {key}=... (in a form: overrides)" for key in reading.flatten(nested(overrides))}
+    return found | {key: given_as(key) for key in reading.flatten(nested(overrides))}
 
 
 def named(keys: Iterable[str], text: str) -> list[str]:
@@ -112,7 +127,7 @@ def _blamed(keys: Iterable[str], wrong: str, problem: str) -> list[str]:
     return about + [key for key in keys if f"{wrong}.".startswith(f"{key}.")]
 
 
-def _beside(keys: Iterable[str], missing: str, own: Mapping[str, Any]) -> list[str]:
+def _beside(keys: Iterable[str], missing: str, own: Mapping[str, object]) -> list[str]:
     """The keys that were given in the section of a missing key, where params.yaml itself has no such section.
 
     Args:

@@ -11,28 +11,25 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import git, program
-from stages.running.console import say
+from stages.running import committed, program
+from stages.running.console import WIDTH, say
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import Listing, Run
 
 #: Runs that are shown unless more are asked for.
 MOST = 20
-#: Columns of a line where the terminal does not say, and at least.
-WIDTH, LEAST_WIDTH = 120, 80
+#: The fewest columns of a line, and `console.WIDTH` where the terminal does not say.
+LEAST_WIDTH = 80
 _INDENT = "    "
 
 #: What the table has of a run, by the head of its column; what a run lacks is a dash.
@@ -87,30 +84,23 @@ class Differences:
 
     Args:
         root: folder of the project, in a git repository.
+        values: function that gives the tree of params.yaml in a commit; None where it is not known here.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, values: Callable[[Path, str], Mapping[str, Any] | None] = committed.values) -> None:
+        self._root, self._values = root, values
         self._committed: dict[str, Mapping[str, Any] | None] = {}
 
     def of(self, run: Run) -> dict[str, str] | None:
         """The values that differ, by dotted key; None where the commit is not known here."""
         commit = run.commit
         if commit not in self._committed:
-            self._committed[commit] = self._read(commit)
-        committed = self._committed[commit]
-        if committed is None:
+            self._committed[commit] = self._values(self._root, commit) if commit else None
+        there = self._committed[commit]
+        if there is None:
             return None
-        found = differences(committed, run.values)
+        found = differences(there, run.values)
         return {key: shown(there) for key, _, there in found if there is not ABSENT}
-
-    def _read(self, commit: str) -> Mapping[str, Any] | None:
-        text = git.ask(self._root, "show", f"{commit}:./{paths.PARAMS}") if commit else ""
-        try:
-            tree = YAML(typ="safe").load(text)
-        except (YAMLError, ValueError, TypeError):
-            return None
-        return tree if isinstance(tree, Mapping) else None
 
 
 def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str]:
@@ -185,7 +175,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def as_json(found: Listing, changed: Differences) -> dict[str, Any]:
+def as_json(found: Listing, changed: Differences) -> dict[str, object]:
     """The runs with everything that the table leaves out."""
     return {
         "source": found.source,

@@ -31,7 +31,7 @@ from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run, of_prefect_run
 from flows.outcome import kept
 from flows.overrides import Choice, Overrides
-from flows.pipeline import NAME, NOTHING, Preflight, Profile, prefect_tags
+from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tags
 from flows.stage_process import StageFailed, StageResult, Stopped
 from flows.stage_task import run_in_order
 from stages.common import paths
@@ -123,18 +123,19 @@ def seeds(
 
 
 def _seeds(
-    trainings: int, profile: Profile, overrides: dict[str, Any], force: bool, preflight: Preflight
+    trainings: int, profile: Profile, overrides: Mapping[str, object], force: bool, preflight: Preflight
 ) -> State[Any]:
     root = Path.cwd()
     done: list[StageResult] = []
     try:
         folder.check(root, copied=True)
         with _group(root, trainings, profile, overrides) as group:
-            with workspace.isolated(root, profile, overrides, log=get_run_logger().warning) as tree:
-                ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
+            logger = get_run_logger()
+            with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
+                ahead.look_in_flow(root, tree, preflight, force=force, log=logger.info)
                 order = stages_in_order(tree)
                 for number, seed in enumerate(group.seeds, start=1):
-                    get_run_logger().info("training %d of %d, with %s=%d", number, trainings, SEED, seed)
+                    logger.info("training %d of %d, with %s=%d", number, trainings, SEED, seed)
                     _put_seed(tree, seed)
                     _train(group, tree, seed, _stale(tree, order) if number > 1 else order, done, force=force)
                     group.keep(tree, seed)
@@ -160,12 +161,12 @@ def _seeds(
 
 
 @contextlib.contextmanager
-def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, Any]) -> Iterator[_Group]:
+def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, object]) -> Iterator[_Group]:
     """A group whose MLflow run is open for the block; it ends as the block does."""
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the trainings work in other folders
     name, _ = of_prefect_run()
     with ahead.files_of(root, in_place=False) as commit:
-        values = profiles.overlaid(commit, profile, overrides)
+        values = profiles.overlaid(commit, profile, overrides, giver())
         first = int(reading.flatten(values)[SEED])
         group = _Group(root, name, range(first, first + trainings))
         with atomic_file(commit / paths.PARAMS) as stream:
@@ -187,7 +188,7 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, Any
 
 def _put_seed(tree: Path, seed: int) -> None:
     """Put the seed of the next training into params.yaml of the copy; the wrong value of a seed is a ConfigError."""
-    text = profiles.to_text(profiles.overlaid(tree, profiles.CURRENT, {SEED: seed}))
+    text = profiles.to_text(profiles.overlaid(tree, profiles.CURRENT, {SEED: seed}, giver()))
     with atomic_file(tree / paths.PARAMS) as stream:
         stream.write(text)
 

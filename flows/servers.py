@@ -1,7 +1,7 @@
 """Show the pages of MLflow and Prefect on this machine, until Ctrl-C: `python -m flows.servers`.
 
 They listen on the loopback interface only, and show the runs of earlier `make run` too. Where MLFLOW_TRACKING_URI names
-an MLflow server, no other is started.
+an MLflow server, no other is started. What the servers write goes to a file each, in PREFECT_HOME.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ _START_SECONDS = 180.0
 #: Seconds that a server may take to end.
 _GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.3
+#: Bytes from which on a server's log is emptied when the server starts.
+_LOG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Server:
         name: its name.
         address: its address, without a path.
         health: path that answers with 200 when it is ready.
+        log: file that gets what it writes.
         process: its process, under a guard.
     """
 
     name: str
     address: str
     health: str
+    log: Path
     process: subprocess.Popen[bytes]
 
     def answers(self) -> bool:
@@ -92,7 +96,9 @@ def start_mlflow(port: int) -> Server:
     # database is passed in the environment: it may hold a password, and everybody on the machine sees command lines.
     variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracker.uri()}
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
-    return Server("MLflow", f"http://{HOST}:{port}", "/health", _start("mlflow", "ui", *options, variables=variables))
+    log = _log_of("MLflow")
+    process = _start(log, "mlflow", "ui", *options, variables=variables)
+    return Server("MLflow", f"http://{HOST}:{port}", "/health", log, process)
 
 
 def start_prefect(port: int) -> Server:
@@ -100,8 +106,9 @@ def start_prefect(port: int) -> Server:
     address = f"http://{HOST}:{port}"
     # Its pages ask the server at this address, not at one that may be configured.
     variables = {"PREFECT_UI_API_URL": f"{address}/api", "PREFECT_API_URL": f"{address}/api"}
-    process = _start("prefect", "server", "start", "--host", HOST, "--port", str(port), variables=variables)
-    return Server("Prefect", address, "/api/health", process)
+    log = _log_of("Prefect")
+    process = _start(log, "prefect", "server", "start", "--host", HOST, "--port", str(port), variables=variables)
+    return Server("Prefect", address, "/api/health", log, process)
 
 
 @contextlib.contextmanager
@@ -117,7 +124,8 @@ def running(*servers: Server) -> Iterator[None]:
             while not server.answers():
                 _check(*servers)
                 if time.monotonic() > deadline:
-                    raise ServiceUnavailable(f"{server.name} has not answered at {server.address} in time")
+                    what = f"{server.name} has not answered at {server.address} within {_START_SECONDS:.0f} s"
+                    raise ServiceUnavailable(what, f"{server.log} has what it wrote")
                 time.sleep(_POLL_SECONDS)
         _check(*servers)  # another program may have taken the port and answered
         yield
@@ -132,18 +140,42 @@ def running(*servers: Server) -> Iterator[None]:
 def _check(*servers: Server) -> None:
     for server in servers:
         if (code := server.process.poll()) is not None:
-            raise ServiceUnavailable(f"{server.name} has ended with exit code {code}; its messages are above")
+            what = f"{server.name} has ended with exit code {code}: {_last_line(server.log)}"
+            raise ServiceUnavailable(what, f"{server.log} has what it wrote")
 
 
-def _start(*command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a server under a guard, which ends it and its children when this process is gone."""
-    return subprocess.Popen(
-        [sys.executable, "-P", str(_GUARD), str(_GRACE_SECONDS), *command],
-        env={**os.environ, "PATH": search_path(), **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _last_line(log: Path) -> str:
+    """The last line of a server's log: of a traceback, the line that says what was wrong."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "without a word")
+
+
+def _log_of(server: str) -> Path:
+    return Path(os.environ["PREFECT_HOME"], f"{server.lower()}.log")
+
+
+def _start(log: Path, *command: str, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a server under a guard, which ends it and its children when this process is gone.
+
+    Args:
+        log: file that gets what it writes, for this user's eyes alone: an address may hold a password.
+        command: the server and its arguments.
+        variables: environment variables for it, besides this process's own.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    emptied = os.O_TRUNC if log.exists() and log.stat().st_size > _LOG_BYTES else 0
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | emptied, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", str(_GUARD), str(_GRACE_SECONDS), *command],
+            env={**os.environ, "PATH": search_path(), **variables},
+            stdin=subprocess.PIPE,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -177,7 +209,7 @@ def main(arguments: list[str]) -> None:
         ports[name] = free_port(port)
         if port not in (0, ports[name]):
             print(f"port {port} is taken: {name} gets {ports[name]}", flush=True)
-    print(f"starting {' and '.join(starts) or 'nothing'} ...", flush=True)
+    print(f"starting {' and '.join(starts) or 'nothing'} (up to a minute) ...", flush=True)
     servers = {name: start(ports[name]) for name, (start, _) in starts.items()}
     mlflow = servers["MLflow"].address if "MLflow" in servers else None
     with running(*servers.values()), contextlib.ExitStack() as stack:
@@ -188,22 +220,25 @@ def main(arguments: list[str]) -> None:
         if remote:
             print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
-            print(f"{server.name:8} {server.address}", flush=True)
+            print(f"{server.name:8} {server.address}   (log: {os.path.relpath(server.log)})", flush=True)
         api = f"{there or servers['Prefect'].address}/api"
         form = prefect_server.form_page(api, EXPERIMENT)
         print(f"{'the form':8} {form or 'not there yet: make deploy'}", flush=True)
         print(f"\nto use this Prefect server from another folder:  export PREFECT_API_URL={api}", flush=True)
         print("Ctrl-C ends what was started", flush=True)
-        while True:
-            time.sleep(_POLL_SECONDS)
-            _check(*servers.values())
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(_POLL_SECONDS)
+                _check(*servers.values())
+        print("\nending what was started ...", end=" ", flush=True)
+    print("ended", flush=True)
 
 
 if __name__ == "__main__":
     streams.prepare()
     try:
         main(sys.argv[1:])
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # while they were starting, or once more while they were ending
         print("\nended")
     except PipelineError as error:
         print(printable(f"servers: {error}"), file=sys.stderr)

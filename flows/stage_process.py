@@ -159,13 +159,20 @@ def run_stage(
         TemporaryFailure: another DVC is still at work after PIPELINE_WAIT_SECONDS.
     """
     deadline = time.monotonic() + waits.longest()
+    tries = 0
     while True:
         dvc_lock.wait(root, log=log)
         try:
             return _run_stage(stage, root, log=log, force=force, variables=variables or {}, stopping=stopping)
         except StageFailed as error:
-            if not _BUSY.search(error.message) or time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if not _BUSY.search(error.message) or left <= 0:
                 raise
+            if tries == 1:  # after the first, the other one may just have ended
+                most = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + left))
+                log(f"{stage}: DVC's files are in use, and nobody is seen who uses them: trying again until {most}")
+        time.sleep(min(waits.before_try(tries), left))
+        tries += 1
 
 
 def _run_stage(

@@ -23,7 +23,7 @@ from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
-from stages.running.tracking import store
+from stages.running.tracking import mlflow_access
 
 #: Seconds that a temporary server may take to start, on a small, busy machine too.
 _START_SECONDS = 120.0
@@ -72,7 +72,7 @@ def _load_beside_server() -> None:
         ServiceUnavailable: the server does not start.
     """
     with contextlib.suppress(Exception):  # tracking says it, when it is used
-        store.load()
+        mlflow_access.load()
     try:
         prefect_server.wait(server_address(), _START_SECONDS)
     except OSError as error:

@@ -37,6 +37,15 @@ def longest() -> float:
     return environment.seconds("PIPELINE_WAIT_SECONDS", 43_200.0)
 
 
+def before_try(tries: int) -> float:
+    """Seconds before DVC is tried again that has found its files in use: 1, 2, 4 and so on, half a minute at most.
+
+    Args:
+        tries: number of tries that have been waited for.
+    """
+    return min(2.0 ** min(tries, 5), 30.0)
+
+
 def check() -> None:
     """Refuse a wrong variable before anything runs.
 

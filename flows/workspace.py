@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from flows import dvc_cli, profiles, waits
 from stages.common import paths
@@ -44,7 +43,12 @@ def check_commit(root: Path) -> None:
 
 @contextlib.contextmanager
 def isolated(
-    root: Path, profile_name: str, overrides: Mapping[str, Any], *, log: Callable[[str], None]
+    root: Path,
+    profile_name: str,
+    overrides: Mapping[str, object],
+    *,
+    log: Callable[[str], None],
+    given_as: profiles.Giver = profiles.by_option,
 ) -> Iterator[Path]:
     """Give a clean checkout of the last commit whose params.yaml holds the values asked for.
 
@@ -53,6 +57,7 @@ def isolated(
         profile_name: name of a profile, or "current".
         overrides: values by dotted key.
         log: function that is called with messages for the user.
+        given_as: function that names how a value of ``overrides`` was given, for messages.
 
     Yields:
         The folder, which is removed after the block.
@@ -69,7 +74,7 @@ def isolated(
         tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
         _share_caches(root, tree)
-        text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides))
+        text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides, given_as))
         with atomic_file(tree / paths.PARAMS) as stream:
             stream.write(text)
         yield tree

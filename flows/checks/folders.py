@@ -37,7 +37,7 @@ def folders(root: Path) -> Iterator[Row]:
             if full:
                 fix = f"free some space there: df -h {folder}"
             elif error.errno == errno.ENOTDIR:
-                fix = f"remove {dvc_cache.existing(folder)}, which is a file"
+                fix = f"remove {machine.existing(folder)}, which is a file"
             kind = NoSpace if full else InputOutputError
             yield problem("disk", kind(f"{folder} ({name}): cannot be written: {error.strerror}", fix))
         else:

@@ -62,11 +62,12 @@ def _schedule(address: str, deployment: dict[str, Any]) -> Row:
     if deployment.get("paused"):
         # Prefect 3.8 has no command for it.
         resume = f"curl -X POST {address}/deployments/{deployment['id']}/resume_deployment, or its switch on its page"
-    elif schedules and not active:
+        return warning("Prefect schedule", f"{name}: paused: nothing starts by itself", resume)
+    if schedules and not active:
+        # As `make deploy` leaves it the first time: not everybody wants one.
         resume = f"{_RUN} deployment schedule resume {name} {schedules[0]['id']}"
-    else:
-        return ok("Prefect schedule", f"{name}: {f'{len(active)} active' if active else 'none, started by hand'}")
-    return warning("Prefect schedule", f"{name}: paused: nothing starts by itself", resume)
+        return ok("Prefect schedule", f"{name}: off, as at first; to switch it on:\n{resume}")
+    return ok("Prefect schedule", f"{name}: {f'{len(active)} active' if active else 'none, started by hand'}")
 
 
 def _pool(address: str, name: str) -> Iterator[Row]:

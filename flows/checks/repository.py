@@ -13,15 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flows import waits
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.plurals import counted
 from stages.params import whole
-from stages.running import dvc_cache, git
+from stages.running import dvc_cache, git, lock
 from stages.running.checks.row import Row, ok, problem, warning
 
 #: Files of git by an operation that is not finished, and what ends it.
@@ -114,18 +112,15 @@ def dvc(root: Path) -> Iterator[Row]:
         )
         return
     try:
-        told = YAML(typ="safe").load(root / "dvc.lock")
-        stages = len(told["stages"])
-    except FileNotFoundError:
-        yield ok("DVC", "no dvc.lock: nothing has run here yet")
-    except (YAMLError, TypeError, KeyError):
-        yield problem(
-            "DVC", DataError("dvc.lock: cannot be read, such as after a merge", "git checkout HEAD -- dvc.lock")
-        )
+        stages = len(lock.read(root).get("stages", {}))
+    except DataError as error:
+        yield problem("DVC", error)
     else:
         kept = sum(1 for _ in (dvc_cache.folder() / "runs").glob("*/*"))
-        told = f"{counted(stages, 'stage')} in dvc.lock; {counted(kept, 'earlier run')} of stages"
-        yield ok("DVC", f"{told} in the cache {dvc_cache.folder()}")
+        told = f"{counted(stages, 'stage')} in {lock.LOCK}; {counted(kept, 'earlier run')} of stages"
+        there = (root / lock.LOCK).exists()
+        found = f"{told} in the cache {dvc_cache.folder()}" if there else f"no {lock.LOCK}: nothing has run here yet"
+        yield ok("DVC", found)
     yield from _locks(root)
 
 

@@ -20,7 +20,7 @@ from stages.common import paths, secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
 from stages.running.checks.row import Row, ok, problem, warning
-from stages.running.tracking import database, store
+from stages.running.tracking import database, mlflow_access, mlflow_experiment
 
 _SECONDS = 5.0
 #: What MLflow logs in with, besides what the address holds.
@@ -31,17 +31,17 @@ _ELSEWHERE = "set MLFLOW_TRACKING_URI to another address"
 def mlflow(root: Path) -> Iterator[Row]:
     """The store that MLFLOW_TRACKING_URI names, or mlflow.db."""
     try:
-        experiment = store.experiment_name(whole.load(root / paths.PARAMS).profile)
+        experiment = mlflow_experiment.name_of(whole.load(root / paths.PARAMS).profile)
     except ConfigError:
         yield warning("MLflow", "not looked at, since params.yaml is wrong")
         return
-    uri = store.uri(root)
+    uri = mlflow_access.uri(root)
     if (path := database.path_of(uri)) is not None:
         yield from _file(path, experiment)
     elif uri.lower().startswith(("http://", "https://")):
         yield from _server(uri.rstrip("/"), experiment)
     else:
-        yield ok("MLflow", f"{store.shown_uri(root)}; not asked")
+        yield ok("MLflow", f"{mlflow_access.shown_uri(root)}; not asked")
 
 
 def _file(path: Path, experiment: str) -> Iterator[Row]:
@@ -84,7 +84,7 @@ def _experiment(name: str, number: str, stage: str) -> Row:
 
 
 def _server(uri: str, experiment: str) -> Iterator[Row]:
-    shown = store.shown_uri()
+    shown = mlflow_access.shown_uri()
     if secrecy.has_user(uri) or any(os.environ.get(name) for name in _SECRETS):
         fix = "set MLFLOW_TRACKING_URI to an https:// address"
         secrecy.require(uri, "MLflow's password or token", named_by="MLFLOW_TRACKING_URI", fix=fix)

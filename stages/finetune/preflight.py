@@ -58,7 +58,7 @@ def _disk(params: Params, weights: Weights) -> Row:
     room = disk.Room.of(folder, TUNED_MODEL, checkpoint=checkpoint, at_once=disk.AT_ONCE, model=model)
     if lacking := room.lacking():
         return problem(name, NoSpace(lacking, "free some space, for instance by `dvc gc -w`"))
-    told = str(room).removeprefix("disk: ")
+    told = room.told()
     return ok(name, told) if room.enough else warning(name, told, "free some space, for instance by `dvc gc -w`")
 
 

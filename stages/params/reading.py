@@ -19,32 +19,39 @@ from stages.common.files import read_text
 from stages.params.section import Section
 
 
+def shown(path: Path) -> Path:
+    """A path as messages have it: relative to the working directory if it is below that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 file, keeping its comments. In YAML 1.2, unlike 1.1, 5e-5 is a number.
 
     Raises:
         ConfigError: the file is missing or is not YAML.
     """
+    name = shown(path)
     try:
-        return YAML().load(read_text(path, made_by=f"git checkout -- {path}"))
+        return YAML().load(read_text(name, made_by=f"git checkout -- {name}"))
     except DataError as error:
         raise ConfigError(error.what, error.fix) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}: not valid YAML{where}: {error.problem}", f"correct {path}") from None
+        raise ConfigError(f"{name}: not valid YAML{where}: {error.problem}", f"correct {name}") from None
     except ReaderError as error:
         where = f"character {error.position + 1}"
         found = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
-        what = f"{path}: not valid YAML at {where}: expected a character that YAML allows, found {found}"
-        raise ConfigError(what, f"correct {path}") from None
+        what = f"{name}: not valid YAML at {where}: expected a character that YAML allows, found {found}"
+        raise ConfigError(what, f"correct {name}") from None
     except YAMLError:
-        raise ConfigError(f"{path}: not valid YAML", f"correct {path}") from None
+        raise ConfigError(f"{name}: not valid YAML", f"correct {name}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: lists or mappings are nested too deeply", f"correct {path}") from None
+        raise ConfigError(f"{name}: lists or mappings are nested too deeply", f"correct {name}") from None
     except (ValueError, LookupError, TypeError):  # ruamel lets Python's own errors through: !!int x, 2020-13-45
-        what = f"{path}: a value is not what its tag says (such as !!int x), or is a date that does not exist"
-        raise ConfigError(what, f"correct {path}") from None
+        what = f"{name}: a value is not what its tag says (such as !!int x), or is a date that does not exist"
+        raise ConfigError(what, f"correct {name}") from None
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:

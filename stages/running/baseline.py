@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.common.errors import DataError
 from stages.common.results.judge import VERDICTS
-from stages.running import digests, git, lock
+from stages.running import committed, digests
 
-_STAGE = "judge"
 _SAID = [
     "the last commit's results are another machine's, which DVC's cache does not have; for comparisons,",
-    "git commit -am 'My first run' makes these results the baseline",
+    committed.BASELINE,
 ]
 
 
@@ -23,12 +21,7 @@ def baseline_lines() -> list[str]:
     """
     if not VERDICTS.is_file():
         return []
-    text = git.ask(Path(), "show", f"HEAD:./{lock.LOCK}")
-    try:
-        outputs = lock.outputs(text, _STAGE, name=str(lock.LOCK), fix="dvc repro")
-        committed = next(output for output in outputs if output.path == VERDICTS)
-        ((_, kept),) = lock.files(committed, name=str(lock.LOCK), fix="dvc repro")
-        here = digests.md5(VERDICTS)
-    except (DataError, StopIteration, ValueError, OSError):
+    there = committed.scores(Path())
+    if there is None or there.kept.is_file() or there.digest == digests.md5(VERDICTS):
         return []
-    return [] if here == committed.digest or kept.is_file() else _SAID
+    return _SAID

@@ -18,7 +18,7 @@ from stages.common.files import read_json, sha256
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
-from stages.running import bookkeeping, digests, git, lock, temporary
+from stages.running import bookkeeping, committed, digests, git, temporary
 from stages.running.tracking import tracker
 
 PROGRAM = "stages.judge.runs.compare"
@@ -86,16 +86,16 @@ def of(root: Path) -> Beside | str:
         kept = read_metrics(root / _note(root), Beside, made_by="make run")
         if kept.head == head:
             return kept
-    there = _verdicts_of(root)
+    there = committed.scores(root)
     last = f"the last commit, {head[:7]}"
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
-    elif there == digests.md5(root / VERDICTS):
+    elif there.digest == digests.md5(root / VERDICTS):
         alone = f"the same scores as {last}"
     elif beside := _compared(root, "HEAD", last):
         return beside
     else:
-        alone = f"not with {last}: its scores are not in DVC's cache here; commit this run's dvc.lock, or dvc pull"
+        alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"
     best = _best(root)
     found = _compared(root, best[0], f"the best run, {best[1]}") if best else None
     return alone if found is None or found.verdict == IDENTICAL else found
@@ -148,16 +148,6 @@ def _compared(root: Path, name: str, other: str) -> Beside | None:
         except (OSError, subprocess.TimeoutExpired):
             return None
         return keep(root, table, name, other) if done.returncode == 0 else None
-
-
-def _verdicts_of(root: Path) -> str | None:
-    """The MD5 of the verdicts of the last commit; None where it names none."""
-    text = git.ask(root, "show", f"HEAD:./{lock.LOCK}")
-    with contextlib.suppress(DataError):
-        for one in lock.outputs(text, "judge", name="HEAD", fix=""):
-            if one.path == VERDICTS:
-                return one.digest
-    return None
 
 
 def _best(root: Path) -> tuple[str, str] | None:

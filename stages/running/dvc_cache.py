@@ -13,13 +13,13 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.running import machine
 from stages.running.console import size
 
 DVC = Path(".dvc")
@@ -45,16 +45,6 @@ def folder(root: Path = Path()) -> Path:
 def written() -> list[Path]:
     """The folder of the cache, if DVC runs this process and takes its results; else none."""
     return [folder()] if "DVC_STAGE" in os.environ and DVC.is_dir() else []
-
-
-def existing(path: Path) -> Path:
-    """A path, or the nearest above it that is there: it tells the disk of a path that is yet to be made."""
-    return next(found for found in (path, *path.absolute().parents) if found.exists())
-
-
-def free(path: Path) -> int:
-    """Bytes free on the disk of a path, which need not exist yet."""
-    return shutil.disk_usage(existing(path)).free
 
 
 def sweep() -> None:
@@ -109,11 +99,11 @@ def copy_of(result: Path) -> Copy | None:
     """The copy that DVC will make of a result at this path, which need not exist yet; None where it makes none."""
     if not written():
         return None
-    beside, cache = existing(result.parent), existing(folder())
+    beside, cache = machine.existing(result.parent), machine.existing(folder())
     shared = beside.stat().st_dev == cache.stat().st_dev
     if shared and _linked(beside, cache):
         return None
-    return Copy(folder(), shared, free(cache))
+    return Copy(folder(), shared, machine.free_disk(cache))
 
 
 def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:

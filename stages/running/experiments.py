@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stages.common import paths
 from stages.running import bookkeeping
-from stages.running.tracking import store
+from stages.running.tracking import mlflow_access
 
 #: Where DVC checks experiments out, in the project's folder.
 _FOLDER = Path(".dvc", "tmp", "exps")
@@ -33,7 +33,7 @@ def join_project() -> None:
     if root is None:
         return
     os.environ[paths.ROOT_VARIABLE] = str(root)
-    os.environ["MLFLOW_TRACKING_URI"] = store.uri(root)
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)
     if not os.path.lexists(paths.CACHE):  # the first stage of the experiment
         with bookkeeping.optional(paths.CACHE):
             (root / paths.CACHE).mkdir(exist_ok=True)

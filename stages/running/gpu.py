@@ -38,6 +38,9 @@ from stages.running.gpu_users import User, Waiting
 _FOLDER = "instruct-pipeline-gpu"
 #: Seconds between two attempts to lock busy cards; each wait is 0.5 to 1.5 times this.
 _POLL = 1.0
+#: A free card is told after so many looks: mostly, who waits before takes it within the longest wait.
+_LOOKS = 5
+_FREE = "free"
 #: Open lock files by UUID: the cards that this process holds.
 _held: dict[str, int] = {}
 _last_lease: tuple[str, ...] = ()
@@ -134,12 +137,18 @@ def _wait_for(devices: Sequence[str], count: int, folder: Path) -> list[str]:
     """Lock ``count`` cards, after those that began to wait earlier and can have theirs."""
     global _place
     _place = gpu_users.Place(folder, gpu_users.this_process(), count, devices)
-    told: tuple[object, ...] = ()
+    told = seen = ""
+    looks = 0
     try:
         while not (taken := _try(devices, count, folder, before := _place.before())):
-            holders = {uuid: _holder(folder, uuid) for uuid in devices}
-            if told != (told := (len(before), *holders.values())):
-                say(_waiting_line(count, len(before), holders))
+            users = {uuid: _used_by(folder, uuid, len(before)) for uuid in devices}
+            line = _waiting_line(count, len(before), users)
+            looks = looks + 1 if line == seen else 1
+            seen = line
+            passing = any(user.startswith(_FREE) for user in users.values()) and looks < _LOOKS
+            if line != told and not (told and passing):
+                told = line
+                say(line)
             # The jitter lets one of two processes win that each want several cards and each hold some.
             time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311
     finally:
@@ -148,9 +157,9 @@ def _wait_for(devices: Sequence[str], count: int, folder: Path) -> list[str]:
     return taken
 
 
-def _waiting_line(count: int, before: int, holders: Mapping[str, str]) -> str:
+def _waiting_line(count: int, before: int, users: Mapping[str, str]) -> str:
     ahead = {0: "", 1: ", 1 run is before this one"}.get(before, f", {before} runs are before this one")
-    named = "; ".join(f"{uuid}: {holder}" for uuid, holder in holders.items())
+    named = "; ".join(f"{uuid}: {user}" for uuid, user in users.items())
     return f"waiting for {count} free GPU{'s' if count > 1 else ''}{ahead} ({named})"
 
 
@@ -258,8 +267,12 @@ def holder(folder: Path, uuid: str) -> User | Literal["unknown"] | None:
     return gpu_users.read(path) or "unknown"
 
 
-def _holder(folder: Path, uuid: str) -> str:
-    return str(gpu_users.read(_path(folder, uuid)) or "held")
+def _used_by(folder: Path, uuid: str, before: int) -> str:
+    """Who has a card, in words; with ``before`` processes that wait earlier, a free one is theirs."""
+    found = holder(folder, uuid)
+    if found is None:
+        return f"{_FREE}, and left to {word(before, 'the run', 'the runs')} before this one" if before else _FREE
+    return "held" if found == "unknown" else str(found)
 
 
 def _release(uuids: Sequence[str]) -> None:

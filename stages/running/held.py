@@ -16,10 +16,11 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
 from stages.common.printable import printable
-from stages.running import inputs, misrecorded
+from stages.running import dvc_yaml, inputs, misrecorded
 from stages.running.console import say
+from stages.running.dvc_yaml import Entry
 from stages.running.environment import dvc_runs, worker
-from stages.running.inputs import Begun, Entry, Inputs
+from stages.running.inputs import Begun, Inputs
 from stages.running.tracking import execution
 
 #: The digest of what the process that has started a process group has read.
@@ -40,10 +41,10 @@ def hold(stage: str) -> None:
             that has started this one has read; or dvc.yaml, by which DVC runs the stage, does not say what it reads.
     """
     global _stage, _before
-    entry = inputs.entry_of(stage)
+    entry = dvc_yaml.entry_of(stage)
     if entry is None:
-        if dvc_runs(stage) and inputs.PIPELINE.exists():
-            what = f"{inputs.PIPELINE}: no stage {stage}, which DVC runs: it has changed, or is being written"
+        if dvc_runs(stage) and dvc_yaml.PIPELINE.exists():
+            what = f"{dvc_yaml.PIPELINE}: no stage {stage}, which DVC runs: it has changed, or is being written"
             raise TemporaryFailure(what, inputs.RUN_AGAIN)
         return  # another program than a stage of this pipeline
     _stage, _before = stage, Inputs.of(entry)
@@ -72,7 +73,7 @@ def values_read(tree: Any) -> None:
         _before = inputs.with_values_of(_before, tree)
 
 
-def values_of_stage() -> Mapping[str, Any]:
+def values_of_stage() -> Mapping[str, object]:
     """The values that the stage of this process has read, by dotted key; none in another program."""
     return {} if _before is None else _before.values
 

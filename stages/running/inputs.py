@@ -19,16 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.common import paths
 from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import sha256
 from stages.params import reading
-from stages.running import digests
+from stages.running import digests, dvc_yaml
+from stages.running.dvc_yaml import PIPELINE, Entry
 
-PIPELINE = Path("dvc.yaml")
 #: Larger files are compared by size, time and inode alone, as DVC itself does before it hashes one.
 HASHED_BYTES = 16 << 20
 #: An editor may be writing the file: a difference is looked at again after so many seconds.
@@ -39,15 +36,6 @@ MISSING = "missing"
 #: What is said of a run that would go on with other values than it began with, and how that is fixed.
 OTHER_THAN_BEGUN = "the run began with other values or code, which its earlier stages have used and tracking has:"
 RUN_AGAIN = "run the same command again; what is done already is not done again"
-
-
-class Entry(NamedTuple):
-    """What dvc.yaml says that a stage reads: keys of params files, by file, and paths."""
-
-    keys: Mapping[Path, tuple[str, ...]]
-    deps: tuple[Path, ...]
-    outs: tuple[Path, ...]
-    digest: str
 
 
 class Mark(NamedTuple):
@@ -76,7 +64,7 @@ class Inputs:
     """
 
     entry: Entry
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     files: Mapping[Path, Mark] = field(default_factory=dict)
 
     @classmethod
@@ -121,7 +109,7 @@ class Begun:
         stages: digest of each stage's entry in dvc.yaml, by name.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     code: Mapping[str, str]
     stages: Mapping[str, str]
 
@@ -132,7 +120,7 @@ class Begun:
         Args:
             root: folder with params.yaml and dvc.yaml.
         """
-        entries = _entries(root)
+        entries = dvc_yaml.entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
         code = {
             dep.as_posix(): digests.md5(root / dep)
@@ -150,7 +138,7 @@ class Begun:
             stage: name of the stage; a .dvc file, which DVC runs as a stage, reads none of these.
             root: folder with params.yaml and dvc.yaml.
         """
-        entry = _entries(root).get(stage)
+        entry = dvc_yaml.entries(root).get(stage)
         if entry is None and stage not in self.stages:
             return []
         now = Begun.of(root)
@@ -205,11 +193,6 @@ def changed_since(entry: Entry, moment: float) -> list[str]:
     return [f"{dep} has changed while the stage was starting" for dep in written]
 
 
-def entry_of(stage: str, root: Path = Path()) -> Entry | None:
-    """What dvc.yaml says of a stage; None where it does not know the stage."""
-    return _entries(root).get(stage)
-
-
 def changes(before: Inputs) -> list[str]:
     """A line for each value and each file of a stage that has changed since it began; none if nothing has."""
     found = before.changes(Inputs.of(before.entry, before), "the stage")
@@ -228,7 +211,7 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def values_now(before: Inputs) -> dict[str, Any]:
+def values_now(before: Inputs) -> dict[str, object]:
     """The values of a stage as they are at this moment."""
     return _values(before.entry)
 
@@ -245,7 +228,7 @@ def refused(lines: list[str], *, what: str, fix: str) -> TemporaryFailure:
     return TemporaryFailure("\n".join([what, *(f"  {line}" for line in lines)]), fix)
 
 
-def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], when: str) -> list[str]:
+def value_changes(before: Mapping[str, object], now: Mapping[str, object], when: str) -> list[str]:
     """A line for each value that differs, such as ``judge.seed was 1 when the stage began, and is 2 now``.
 
     Args:
@@ -260,12 +243,12 @@ def value_changes(before: Mapping[str, Any], now: Mapping[str, Any], when: str) 
     ]
 
 
-def chosen(values: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+def chosen(values: Mapping[str, object], keys: Collection[str]) -> dict[str, object]:
     """The values by dotted key that are, or are below, some keys."""
     return {key: value for key, value in values.items() if _is_below(key, keys)}
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _shown(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else MISSING
 
 
@@ -277,31 +260,6 @@ def _same(before: Mark | None, now: Mark | None) -> bool:
     return before is not None and now is not None and before.same_as(now)
 
 
-def _entries(root: Path) -> dict[str, Entry]:
-    """The stages of dvc.yaml; none where it is missing or cannot be read, which DVC tells."""
-    try:
-        tree = YAML(typ="safe").load(root / PIPELINE)
-        return {str(name): _entry(entry) for name, entry in tree["stages"].items()}
-    except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
-        return {}
-
-
-def _entry(tree: Mapping[str, Any]) -> Entry:
-    keys: dict[Path, tuple[str, ...]] = {}
-    for param in tree.get("params") or ():
-        for file, names in param.items() if isinstance(param, Mapping) else [(str(paths.PARAMS), [param])]:
-            keys[Path(file)] = (*keys.get(Path(file), ()), *map(str, names or ()))
-    outs = [path for kind in ("outs", "metrics", "plots") for path in _named(tree.get(kind))]
-    digest = hashlib.sha256(json.dumps(tree, sort_keys=True, default=str).encode()).hexdigest()
-    return Entry(keys, tuple(_named(tree.get("deps"))), tuple(outs), digest)
-
-
-def _named(entries: Any) -> Iterator[Path]:
-    """The paths of a list in dvc.yaml, whose entries are paths, or mappings from a path to options."""
-    for entry in entries or ():
-        yield Path(next(iter(entry)) if isinstance(entry, Mapping) else str(entry))
-
-
 def _tree(path: Path) -> Any:
     """A YAML file's content; nothing where it is missing or half written."""
     try:
@@ -310,15 +268,15 @@ def _tree(path: Path) -> Any:
         return None
 
 
-def _values(entry: Entry) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _values(entry: Entry) -> dict[str, object]:
+    found: dict[str, object] = {}
     for file, keys in entry.keys.items():
         prefix = "" if file == paths.PARAMS else f"{file}:"
         found |= {f"{prefix}{key}": value for key, value in _tree_values(_tree(file), keys).items()}
     return found
 
 
-def _tree_values(tree: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+def _tree_values(tree: Any, keys: tuple[str, ...]) -> dict[str, object]:
     """The values of a params file by dotted key: those that are, or are below, some keys; all without keys."""
     flat = reading.flatten(reading.plain(tree)) if isinstance(tree, Mapping) else {}
     return chosen(flat, keys) if keys else flat

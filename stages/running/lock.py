@@ -8,9 +8,10 @@ take the folder's own dvc.lock, and open nothing by it.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
 from stages.common.errors import DataError
+from stages.common.files import atomic_file
 from stages.common.printable import printable
 from stages.running import digests, dvc_cache
 
@@ -54,11 +56,16 @@ class Output:
 
 def outputs(text: str, stage: str, *, name: str, fix: str) -> list[Output]:
     """The outputs of a stage that a dvc.lock names, given as text; see `outputs_in`."""
+    return outputs_in(tree_of(text), stage, name=name, fix=fix)
+
+
+def tree_of(text: str) -> dict[str, Any]:
+    """The tree of a dvc.lock, or of an entry of DVC's run cache, given as text; empty where it is neither."""
     try:
-        tree: Any = YAML(typ="safe").load(text)
+        tree = YAML(typ="safe").load(text)
     except (YAMLError, ValueError, RecursionError):
-        tree = None
-    return outputs_in(tree, stage, name=name, fix=fix)
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def outputs_in(tree: Any, stage: str, *, name: str, fix: str) -> list[Output]:
@@ -123,15 +130,67 @@ def read(root: Path) -> dict[str, Any]:
     """The tree of the dvc.lock in a folder; empty where there is none.
 
     Raises:
-        DataError: it is not YAML.
+        DataError: it is not what DVC writes.
     """
     try:
-        return dict(YAML(typ="safe").load(root / LOCK) or {})
+        tree = YAML(typ="safe").load(root / LOCK)
     except FileNotFoundError:
         return {}
-    except (YAMLError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{LOCK}: not what DVC writes: {reason[:200]}", f"git checkout -- {LOCK}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise _no_lock(" ".join(str(error).split())) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not isinstance(tree.get("stages", {}), dict):
+        raise _no_lock(f"expected stages by name, found {_shown(tree)}")
+    return tree
+
+
+def _no_lock(reason: str) -> DataError:
+    # HEAD: after a merge with conflicts, git does not know which of the two files is meant.
+    return DataError(f"{LOCK}: cannot be read, such as after a merge: {reason[:200]}", f"git checkout HEAD -- {LOCK}")
+
+
+def entries(root: Path = Path()) -> dict[str, dict[str, Any]]:
+    """The entries of the stages that have succeeded, by name; none where dvc.lock is missing or not what DVC writes.
+
+    Args:
+        root: folder of dvc.lock.
+    """
+    with contextlib.suppress(DataError, OSError):
+        return _entries_in(read(root))
+    return {}
+
+
+def _entries_in(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of the stages in the tree of a dvc.lock, by name; what is none is left out."""
+    stages = tree.get("stages")
+    found = stages.items() if isinstance(stages, dict) else ()
+    return {str(name): one for name, one in found if isinstance(one, dict)}
+
+
+def write_entry(root: Path, stage: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a stage's entry in dvc.lock, and nothing else in the file.
+
+    Args:
+        root: folder of dvc.lock.
+        stage: name of a stage that it has.
+        change: function that changes the entry in place.
+    """
+    yaml = YAML()
+    tree = yaml.load(root / LOCK)
+    change(tree["stages"][stage])
+    with atomic_file(root / LOCK) as stream:
+        yaml.dump(tree, stream)
+
+
+def text_without(root: Path, stage: str) -> str:
+    """The text of dvc.lock without a stage's entry."""
+    yaml = YAML()
+    tree = yaml.load((root / LOCK).read_text(encoding="utf-8"))
+    tree.get("stages", {}).pop(stage, None)
+    text = io.StringIO()
+    yaml.dump(tree, text)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -151,7 +210,7 @@ class Recorded:
     making: str | None = None
 
     @classmethod
-    def of(cls, root: Path, *, making: str | None = None, given: Mapping[str, Any] | None = None) -> Recorded:
+    def of(cls, root: Path, *, making: str | None = None, given: Mapping[str, object] | None = None) -> Recorded:
         """What dvc.lock holds; nothing where it is missing or cannot be read, which DVC tells.
 
         Args:
@@ -159,27 +218,20 @@ class Recorded:
             making: stage that is ending, for which dvc.lock still has the entry of an earlier run.
             given: values that this stage was given, by dotted key.
         """
-        tree: dict[str, Any] = {}
-        with contextlib.suppress(DataError, OSError):
-            tree = read(root)
-        return cls._in(tree, making, given or {})
+        return cls._in(entries(root), making, given or {})
 
     @classmethod
     def of_text(cls, text: str) -> Recorded:
         """What a dvc.lock holds that is given as text; nothing where it cannot be read."""
-        try:
-            tree = YAML(typ="safe").load(text)
-        except (YAMLError, ValueError, RecursionError):
-            tree = None
-        return cls._in(tree if isinstance(tree, dict) else {}, None, {})
+        return cls._in(_entries_in(tree_of(text)), None, {})
 
     @classmethod
-    def _in(cls, tree: Mapping[str, Any], making: str | None, given: Mapping[str, Any]) -> Recorded:
+    def _in(cls, stages: Mapping[str, Mapping[str, Any]], making: str | None, given: Mapping[str, object]) -> Recorded:
         values: dict[str, Any] = {}
         digests: dict[Path, str] = {}
         inputs: dict[str, dict[Path, str]] = {}
         with contextlib.suppress(KeyError, TypeError, AttributeError):
-            for name, entry in tree["stages"].items():
+            for name, entry in stages.items():
                 if name == making:
                     continue
                 for key, value in entry.get("params", {}).get(str(paths.PARAMS), {}).items():

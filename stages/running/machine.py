@@ -22,9 +22,14 @@ def free_memory() -> int:
     return max(min(rooms), 0)
 
 
+def existing(path: Path) -> Path:
+    """A path, or the nearest above it that is there: it tells the disk of a path that is yet to be made."""
+    return next(found for found in (path, *path.absolute().parents) if found.exists())
+
+
 def free_disk(path: Path) -> int:
     """Bytes free on the disk of a path, which need not exist yet."""
-    return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
+    return shutil.disk_usage(existing(path)).free
 
 
 def has_bf16() -> bool | None:

@@ -9,22 +9,16 @@ each later stage, and after its last stage by the next program of ours.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.common import paths
-from stages.common.files import atomic_file
 from stages.params import reading
-from stages.running import digests, dvc_cache, inputs
+from stages.running import digests, dvc_yaml, inputs, lock, run_cache
 from stages.running.console import say
 from stages.running.inputs import MISSING, Begun
-from stages.running.lock import LOCK
 from stages.running.tracking import execution
 
 #: What is said of a record that was corrected.
@@ -42,17 +36,17 @@ def correct(stage: str, begun: Begun, root: Path = Path()) -> list[str]:
     Returns:
         A line for each value and each file that the entry had otherwise; none if it is right, or there is none.
     """
-    entry = _entry(root, stage)
+    entry = lock.entries(root).get(stage, {})
     found = _differences(entry, begun)
     if found:
-        _forget(root, entry)
+        run_cache.forget(root, entry)
         _correct(root, stage, begun)
     return found
 
 
 def note(stage: str) -> str:
     """What a stage that has succeeded leaves for `look_back`: where it ran, and the MD5 of its small outputs."""
-    entry = inputs.entry_of(stage)
+    entry = dvc_yaml.entry_of(stage)
     outs = entry.outs if entry else ()
     small = [out for out in outs if out.is_file() and out.stat().st_size <= inputs.HASHED_BYTES]
     return json.dumps({"root": str(Path.cwd()), "outs": {out.as_posix(): digests.md5(out) for out in small}})
@@ -81,19 +75,11 @@ def tell(stage: str, lines: list[str]) -> None:
 
 
 def _look_at(stage: str, begun: Begun, noted: Mapping[str, Any], root: Path) -> None:
-    recorded = {out["path"]: out["md5"] for out in _entry(root, stage).get("outs", ())}
+    recorded = {out["path"]: out["md5"] for out in lock.entries(root).get(stage, {}).get("outs", ())}
     # Otherwise the entry is not the one of that run.
     of_that_run = noted["outs"] and all(recorded.get(path) == digest for path, digest in noted["outs"].items())
     if noted["root"] == str(root.resolve()) and of_that_run:
         tell(stage, correct(stage, begun, root))
-
-
-def _entry(root: Path, stage: str) -> dict[str, Any]:
-    """A stage's entry in dvc.lock; empty where there is none."""
-    try:
-        return dict(YAML(typ="safe").load(root / LOCK)["stages"][stage])
-    except (OSError, YAMLError, KeyError, TypeError, ValueError):
-        return {}
 
 
 def _differences(entry: Mapping[str, Any], begun: Begun) -> list[str]:
@@ -110,37 +96,22 @@ def _differences(entry: Mapping[str, Any], begun: Begun) -> list[str]:
     return [*values, *changed]
 
 
-def _recorded_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded_values(entry: Mapping[str, Any]) -> dict[str, object]:
     """The values of params.yaml in an entry, by the keys that dvc.yaml names."""
     return dict((entry.get("params") or {}).get(str(paths.PARAMS)) or {})
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _shown(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else MISSING
 
 
 def _correct(root: Path, stage: str, begun: Begun) -> None:
-    yaml = YAML()
-    tree = yaml.load(root / LOCK)
-    entry = tree["stages"][stage]
-    for key in _recorded_values(entry):
-        entry["params"][str(paths.PARAMS)][key] = begun.section(key)
-    for dep in entry.get("deps", ()):
-        if begun.code.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-            dep["md5"] = begun.code[dep["path"]]
-            dep.pop("size", None)  # of the other content
-    text = io.StringIO()
-    yaml.dump(tree, text)
-    with atomic_file(root / LOCK) as stream:
-        stream.write(text.getvalue())
+    def change(entry: dict[str, Any]) -> None:
+        for key in _recorded_values(entry):
+            entry["params"][str(paths.PARAMS)][key] = begun.section(key)
+        for dep in entry.get("deps", ()):
+            if begun.code.get(dep["path"], dep.get("md5")) != dep.get("md5"):
+                dep["md5"] = begun.code[dep["path"]]
+                dep.pop("size", None)  # of the other content
 
-
-def _forget(root: Path, entry: Mapping[str, Any]) -> None:
-    """Remove an entry from DVC's run cache, by which DVC would take its outputs for its values."""
-    wanted = {name: entry.get(name) for name in ("cmd", "params", "deps", "outs")}
-    for path in (dvc_cache.folder(root) / "runs").rglob("*"):
-        with contextlib.suppress(OSError, YAMLError, AttributeError):
-            if path.is_file():
-                kept = YAML(typ="safe").load(path)
-                if {name: kept.get(name) for name in wanted} == wanted:
-                    path.unlink()
+    lock.write_entry(root, stage, change)

@@ -9,6 +9,7 @@ would be done again by each run that begins with the committed file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickletools
@@ -19,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from stages.common.errors import DataError
-from stages.running import digests, dvc_cache, inputs, lock
+from stages.common.errors import ConfigError, DataError
+from stages.params import reading
+from stages.running import digests, dvc_cache, dvc_yaml, lock
 from stages.running.console import say
 from stages.running.restore import put_back
 from stages.running.tracking import execution
@@ -46,15 +46,12 @@ def restored(stage: str) -> bool:
         Whether its outputs are in place. They are not if nothing is found, if an output or an input is not what it
         should be, or if DVC was told to run the stage whatever is there.
     """
-    runs = dvc_cache.folder() / "runs"
-    if not runs.is_dir():
-        return False
     try:
-        entry = YAML(typ="safe").load(lock.LOCK.read_text(encoding="utf-8"))["stages"][stage]
-        found = next(_complete(runs, entry, stage), None)
+        entry = lock.entries()[stage]
+        found = next(_complete(entry, stage), None)
         if found is None or not _is_current(entry, stage) or forced():
             return False
-    except (OSError, YAMLError, DataError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+    except (OSError, ConfigError, DataError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return False  # a dvc.lock or an entry that DVC did not write
     try:
         put_back(found)
@@ -95,15 +92,39 @@ def _without(tree: Any) -> Any:
     return tree
 
 
-def _complete(runs: Path, entry: Mapping[str, Any], stage: str) -> Iterator[list[tuple[Path, Path]]]:
-    """The files of each run with these inputs whose outputs are all in the cache, as in `lock.files`; newest first."""
+def kept(entry: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The runs with the command and the inputs of an entry, the newest first: each with its file in the run cache.
+
+    Args:
+        entry: a stage in a dvc.lock, or its command, its inputs and the paths of its outputs.
+    """
     name = key(entry)
-    folder = runs / name[:2] / name
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
-        tree = {"stages": {stage: YAML(typ="safe").load(path.read_text(encoding="utf-8"))}}
-        outputs = lock.outputs_in(tree, stage, name=str(path), fix=f"rm {path}")
+    folder = dvc_cache.folder() / "runs" / name[:2] / name
+    if folder.is_dir():
+        for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+            yield path, lock.tree_of(path.read_text(encoding="utf-8"))
+
+
+def forget(root: Path, entry: Mapping[str, Any]) -> None:
+    """Remove an entry from the run cache, by which DVC would take its outputs for its values.
+
+    Args:
+        root: folder of the repository.
+        entry: command, inputs and outputs, as in dvc.lock.
+    """
+    wanted = {name: entry.get(name) for name in ("cmd", "params", "deps", "outs")}
+    for path in (dvc_cache.folder(root) / "runs").rglob("*"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if path.is_file():
+                found = lock.tree_of(path.read_text(encoding="utf-8"))
+                if {name: found.get(name) for name in wanted} == wanted:
+                    path.unlink()
+
+
+def _complete(entry: Mapping[str, Any], stage: str) -> Iterator[list[tuple[Path, Path]]]:
+    """The files of each run with these inputs whose outputs are all in the cache, as in `lock.files`; newest first."""
+    for path, found in kept(entry):
+        outputs = lock.outputs_in({"stages": {stage: found}}, stage, name=str(path), fix=f"rm {path}")
         files = [one for output in outputs for one in lock.files(output, name=str(path), fix=f"rm {path}")]
         # A file of the cache could have been edited: DVC would then keep it under another name, as if it were new.
         if all(source.is_file() and digests.md5(source) == source.parent.name + source.name for _, source in files):
@@ -112,13 +133,12 @@ def _complete(runs: Path, entry: Mapping[str, Any], stage: str) -> Iterator[list
 
 def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
     """Whether the inputs that a dvc.lock names are those that are there."""
-    now = YAML(typ="safe").load(inputs.PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
-    asked = inputs.entry_of(stage)
+    asked = dvc_yaml.entry_of(stage)
     deps = {Path(dep["path"]): dep["md5"] for dep in entry["deps"]}
     params: Mapping[str, Any] = entry.get("params", {})
     return (
         asked is not None
-        and now["cmd"] == entry["cmd"]
+        and asked.cmd == entry["cmd"]
         and set(asked.deps) == set(deps)
         and set(asked.outs) == {Path(out["path"]) for out in entry["outs"]}
         and {str(file): set(keys) for file, keys in asked.keys.items()} == {file: set(params[file]) for file in params}
@@ -127,9 +147,9 @@ def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
     )
 
 
-def _values(file: str, names: Mapping[str, Any]) -> dict[str, Any]:
+def _values(file: str, names: Mapping[str, object]) -> dict[str, object]:
     """The values of a params file that a stage depends on, by the dotted keys that it names."""
-    tree = YAML(typ="safe").load(Path(file).read_text(encoding="utf-8"))
+    tree = reading.plain(reading.read_yaml(Path(file)))
     found = {}
     for name in names:
         value = tree

@@ -10,12 +10,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import read_json, sha256
 from stages.common.metrics.finetune import FinetuneMetrics
@@ -30,19 +26,16 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, 
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
-from stages.common.results.tokenize import TOKENS_METRICS
-from stages.params import reading, whole
-from stages.params.differences import ABSENT, differences, shown
-from stages.running import beside, experiments, git, held, program
+from stages.running import beside, experiments, program
 from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.environment import dvc_runs
-from stages.running.lock import Recorded
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.compared import compared_lines
 from stages.running.summary_parts.lines import entry
-from stages.running.summary_parts.made_with import prompt_line, recipe_lines, values_lines
+from stages.running.summary_parts.made_with import prompt_line, recipe_lines
+from stages.running.summary_parts.origin import TOLD, Origin
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, device_of, training_lines
 from stages.running.tracking import store, tracker
@@ -51,18 +44,6 @@ M = TypeVar("M", bound=Metrics)
 
 _IN_THE_CACHE = "in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there"
 _OF_AN_EXPERIMENT = "in DVC's cache; dvc exp apply {} brings them into the project's folder"
-#: The most values that are named of those that have changed.
-_CHANGES = 5
-#: A file of each stage that the summary tells of.
-_TOLD = {
-    "split": SPLIT_METRICS,
-    "tokenize": TOKENS_METRICS,
-    "finetune": FINETUNE_METRICS,
-    "generate": GENERATE_METRICS,
-    "judge": JUDGE_METRICS,
-}
-#: The same, and of the stage download, whose results have no figures.
-_ANY = {"download": BASE_MODEL, **_TOLD}
 #: The files that the summary names, and how each is shown.
 _FILES = (
     ("model", TUNED_MODEL, ""),
@@ -105,7 +86,7 @@ def tell(*, stands: bool) -> None:
     """
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
-        making = next(filter(dvc_runs, _TOLD), None)
+        making = next(filter(dvc_runs, TOLD), None)
         told = _Summary(Path(), making=making).text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
@@ -122,20 +103,7 @@ class _Summary:
 
     def __init__(self, root: Path, *, making: str | None = None) -> None:
         self._root = root
-        self._settings = whole.load(root / paths.PARAMS)
-        self._params: dict[str, Any] = self._settings.model_dump()
-        given = held.values_of_stage() or reading.flatten({making: self._params[making]}) if making else {}
-        self._recorded = Recorded.of(root, making=making, given=given)
-        self._outdated = self._recorded.outdated()
-        self._unrecorded = [
-            stage for stage, path in _TOLD.items() if (root / path).exists() and not self._recorded.holds(root, path)
-        ]
-        #: The values that the results here were made with, by section, as far as they are known.
-        self._made: dict[str, Any] = {
-            stage: self._recorded.values[stage]
-            for stage, path in _ANY.items()
-            if (root / path).exists() and stage in self._recorded.values and stage not in self._unrecorded
-        }
+        self._origin = Origin(root, making=making)
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
@@ -145,15 +113,15 @@ class _Summary:
         lines = [
             *entry("run", tracker.name_lines(self._root)),
             *entry("profile", [self._profile()]),
-            *entry("changed", self._changed()),
-            *entry("unrecorded", self._unrecorded_lines()),
-            *entry("outdated", self._outdated_lines()),
-            *entry("values", self._values()),
+            *entry("changed", self._origin.changed_lines()),
+            *entry("unrecorded", self._origin.unrecorded_lines()),
+            *entry("outdated", self._origin.outdated_lines()),
+            *entry("values", self._origin.values_lines()),
             *entry("data", self._figures("split", self._data)),
             *entry("prompt", self._prompt()),
             *entry("model", self._told(self._model)),
             *entry("training", self._figures("finetune", self._training)),
-            *entry("warning", self._warnings()),
+            *entry("warning", self._origin.warnings()),
             *entry("score", self._figures("judge", self._score)),
             *entry("compared", self._compared()),
             *entry("answers", self._figures("generate", self._answers)),
@@ -165,8 +133,8 @@ class _Summary:
 
     def _figures(self, stage: str, part: Callable[[], list[str]]) -> list[str]:
         """The lines of a stage's figures; where these are of an earlier run than the others, that alone."""
-        if stage in self._outdated:
-            return [f"of an earlier {self._outdated[stage]} than the one here: dvc repro {stage}"]
+        if stage in self._origin.outdated:
+            return [f"of an earlier {self._origin.outdated[stage]} than the one here: dvc repro {stage}"]
         return self._told(part)
 
     def _told(self, part: Callable[[], list[str]]) -> list[str]:
@@ -193,76 +161,33 @@ class _Summary:
 
     def _profile(self) -> str:
         """The label in params.yaml, which no result depends on; it may be another one than when these were made."""
-        label = self._settings.profile
-        return f"{label} (of params.yaml, which has changed since)" if self._changes() else label
+        label = self._origin.settings.profile
+        return f"{label} (of params.yaml, which has changed since)" if self._origin.changes() else label
 
     def _data(self) -> list[str]:
         found = self._read(SPLIT_METRICS, SplitMetrics, "dvc repro split")
         if found is None:
             return ["not made yet: dvc repro split"]
         rows = found.rows
-        source = self._made.get("download", {}).get("data", {}).get("source")
+        source = self._origin.made.get("download", {}).get("data", {}).get("source")
         counts = f"{rows['train']:,} train, {rows['test']:,} test and {counted(rows['val'], 'validation row')}"
         return [f"{source}: {counts}" if source else counts]
 
     def _prompt(self) -> list[str]:
         """How the rows become tokens."""
-        section = self._made.get("tokenize")
-        return [prompt_line(section)] if section and "tokenize" not in self._outdated else []
-
-    def _values(self) -> list[str]:
-        """How the values that made the results differ from those of the last commit, which `git` tells."""
-        commit = git.ask(self._root, "rev-parse", "HEAD")[:7]
-        try:
-            committed = YAML(typ="safe").load(git.ask(self._root, "show", f"HEAD:./{paths.PARAMS}") or "{}")
-        except (YAMLError, ValueError, TypeError):
-            return []
-        made = {stage: values for stage, values in self._made.items() if stage not in self._outdated}
-        return values_lines(committed, made, commit) if commit and made and isinstance(committed, dict) else []
-
-    def _changes(self) -> list[str]:
-        """The values of params.yaml that differ from those that the results were made with."""
-        now = {stage: self._params[stage] for stage in self._made}
-        return [
-            f"{key} was {shown(before)} when these results were made, and is {shown(here)} now"
-            for key, before, here in differences(self._made, now)
-            if before is not ABSENT  # of another version of the program
-        ]
-
-    def _changed(self) -> list[str]:
-        lines = self._changes()
-        if not lines:
-            return []
-        more = [f"and {len(lines) - _CHANGES} more"] if len(lines) > _CHANGES else []
-        head = "params.yaml has other values now; dvc repro makes results with them"
-        return [head, *lines[:_CHANGES], *more]
-
-    def _unrecorded_lines(self) -> list[str]:
-        """The stages whose results here are not those of the last success that DVC has recorded."""
-        return [
-            f"{_TOLD[stage]} is not what dvc.lock records; dvc repro {stage} makes it again"
-            for stage in self._unrecorded
-        ]
-
-    def _outdated_lines(self) -> list[str]:
-        stages = [stage for stage in _TOLD if stage in self._outdated and (self._root / _TOLD[stage]).exists()]
-        return [f"{', '.join(stages)}: stages before have run again since; dvc repro brings all up to date"] * bool(
-            stages
-        )
-
-    def _warnings(self) -> list[str]:
-        """What is wrong with the recipe as a whole."""
-        here = {"download", "finetune"} <= self._made.keys() and "finetune" not in self._outdated
-        return whole.advice(self._made["download"], self._made["finetune"]) if here else []
+        section = self._origin.made.get("tokenize")
+        return [prompt_line(section)] if section and "tokenize" not in self._origin.outdated else []
 
     def _compared(self) -> list[str]:
-        if "judge" in {*self._outdated, *self._unrecorded}:
+        if "judge" in {*self._origin.outdated, *self._origin.unrecorded}:
             return []
         return compared_lines(beside.of(self._root))
 
     def _model(self) -> list[str]:
         """The model that was downloaded; where there is none, the one that params.yaml asks for."""
-        source = self._settings.download.model.model_dump() | self._made.get("download", {}).get("model", {})
+        source = self._origin.settings.download.model.model_dump() | self._origin.made.get("download", {}).get(
+            "model", {}
+        )
         with contextlib.suppress(DataError):
             made = read_json(self._root / BASE_MODEL / "config.json", made_by="dvc repro download")
             source |= {key: made[key] for key in ("n_layer", "n_embd") if key in made}
@@ -271,7 +196,7 @@ class _Summary:
         size = f"GPT-2, {counted(source['n_layer'], 'layer')}, width {source['n_embd']}"
         with contextlib.suppress(DataError):  # which the training tells
             trained = self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune")
-            if trained and "finetune" not in self._outdated:
+            if trained and "finetune" not in self._origin.outdated:
                 size += f", {trained.parameters:,} parameters"
         return [f"{size}, from {origin}"]
 
@@ -279,7 +204,7 @@ class _Summary:
         found = self._read(FINETUNE_METRICS, FinetuneMetrics, "dvc repro finetune")
         if found is None:
             return ["not made yet: dvc repro finetune"]
-        section = self._made.get("finetune")
+        section = self._origin.made.get("finetune")
         recipe = recipe_lines(section, found) if section else []
         first, *losses = training_lines(found, self._history())
         costs = self._costs(self._training_costs)
@@ -301,7 +226,7 @@ class _Summary:
         """The device that trained, if it is known."""
         with contextlib.suppress(DataError):  # which the costs tell
             if found := self._known_costs():
-                return f", {device_of(found, self._made.get('finetune', {}).get('devices', 1))}"
+                return f", {device_of(found, self._origin.made.get('finetune', {}).get('devices', 1))}"
         return ""
 
     def _score(self) -> list[str]:
@@ -324,7 +249,7 @@ class _Summary:
         return ["not made yet: dvc repro generate"] if found is None else answer_lines(found)
 
     def _examples(self) -> Iterator[str]:
-        if {"split", "generate", "judge"} & self._outdated.keys():
+        if {"split", "generate", "judge"} & self._origin.outdated.keys():
             return
         test, responses, verdicts = (self._root / path for path in (split_file("test"), RESPONSES, VERDICTS))
         if not (test.exists() and responses.exists() and verdicts.exists()):

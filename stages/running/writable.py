@@ -12,7 +12,7 @@ from stages.common.errors import InputOutputError, NoSpace
 from stages.params import whole
 from stages.running import dvc_cache, environment
 from stages.running.console import say
-from stages.running.dvc_cache import existing
+from stages.running.machine import existing
 
 #: Bytes that are written to see whether a folder takes any: a disk that is full to the last block takes none.
 PROBE = 4096

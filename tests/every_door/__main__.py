@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import signal
 import sys
-import tempfile
-import time
+from collections.abc import Generator
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from tests import printed_table
 from tests.every_door import table
 from tests.every_door.doors import DOORS
 from tests.every_door.project import made
@@ -29,27 +25,19 @@ def main() -> int:
         "--only", metavar="PATTERN", default="", help="runs whose door or values have this regular expression"
     )
     asked = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would not be asked to clean up
-        signal.signal(number, _stop)
     doors = [door for door in DOORS if re.search(asked.only, f"{door.name}: {door.values}", re.IGNORECASE)]
-    folder = Path(tempfile.mkdtemp(prefix="every-door-"))
-    rows: list[Row] = []
-    began = time.monotonic()
-    try:
+
+    def rows(folder: Path) -> Generator[Row, None, None]:
         with made(folder) as project:
-            for row in table.run(project, doors):
-                rows.append(row)
-                told = f"{'WRONG' if row.wrong else 'ok':<6} {row.seconds:5.0f} s  {table.line(row)}"
-                print(told, file=sys.stderr, flush=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        print(table.markdown(rows))
-        print(f"\n{(time.monotonic() - began) / 60:.1f} minutes")
-    return int(not rows or any(row.wrong for row in rows))
+            yield from table.run(project, doors)
 
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    return printed_table.run(
+        "every-door",
+        rows,
+        told=lambda row: f"{'WRONG' if row.wrong else 'ok':<6} {row.seconds:5.0f} s  {table.line(row)}",
+        markdown=table.markdown,
+        wrong=lambda row: bool(row.wrong),
+    )
 
 
 if __name__ == "__main__":

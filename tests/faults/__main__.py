@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import signal
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
+from tests import printed_table
 from tests.faults import catalogue, chains, table, tested
 from tests.faults.clones import Templates, ended
 from tests.faults.table import Bench, Row
@@ -30,26 +25,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=25, help="kills in chains over the doors; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="seed of the doors and the moments of the kills")
     asked = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a job in the background would not be asked to clean up
-        signal.signal(number, _stop)
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    rows: list[Row] = []
-    began = time.monotonic()
-    try:
+
+    def rows(folder: Path) -> Generator[Row, None, None]:
         with Templates(folder) as templates:
-            for row in _rows(Bench(templates, Truth(), asked.seed), asked):
-                rows.append(row)
-                told = f"{row.result:<8} {row.seconds:5.0f} s  {row.fault} ({row.door}): {row.seen}"
-                print(told, file=sys.stderr, flush=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(table.markdown(rows))
-    print(f"\nseed {asked.seed}, {(time.monotonic() - began) / 60:.1f} minutes")
-    return int(not rows or any(row.result == table.FAIL for row in rows))
+            yield from _rows(Bench(templates, Truth(), asked.seed), asked)
 
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    return printed_table.run(
+        "faults",
+        rows,
+        told=lambda row: f"{row.result:<8} {row.seconds:5.0f} s  {row.fault} ({row.door}): {row.seen}",
+        markdown=table.markdown,
+        wrong=lambda row: row.result == table.FAIL,
+        note=f"seed {asked.seed}, ",
+    )
 
 
 def _rows(bench: Bench, asked: argparse.Namespace) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from stages.running.tracking import execution, store
+from stages.running.tracking import execution, mlflow_access
 from tests.faults.clones import STAGES, Clone, Life
 from tests.faults.truth import Truth, as_text, md5, wrong_records
 
@@ -106,7 +106,7 @@ def tracked(root: Path, *, deleted: bool = False) -> list[Any]:
     """The MLflow runs of a folder, in the order of their beginnings; ``deleted``: those that its tables leave out."""
     if not (root / "mlflow.db").exists():
         return []
-    store.load()
+    mlflow_access.load()
     from mlflow import MlflowClient
     from mlflow.entities import ViewType
 

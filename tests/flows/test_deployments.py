@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import prefect_server, profiles, servers
+from flows import prefect_server, profiles
 from stages.params import reading
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
@@ -42,15 +42,6 @@ lease = gpu.lease()
 cards = lease.__enter__()
 (kept / f"{os.environ['PREFECT__FLOW_RUN_ID']}-{sys.argv[1]}.cards").write_text(",".join(cards))
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        started = servers.start_prefect(servers.free_port(0))
-        with servers.running(started):
-            yield f"{started.address}/api"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from flows import doctor as program
 from flows import servers, servers_file
 from flows.checks import folders, network, packages, prefect, repository, tracking
 from stages.running import gpu
-from stages.running.checks.row import Row, guarded
+from stages.running.checks.row import Row, guarded, ok
 from tests import clone, small_disks, small_pipeline
 from tests.fake_ollama import FakeOllama
 from tests.quiet_server import QuietServer
@@ -152,9 +153,28 @@ def test_the_table_for_people(project: Path) -> None:
 
     lines = [line.split() for line in done.stdout.splitlines()]
     assert done.returncode == 65
-    assert ["problem", "DVC", "dvc.lock:", "cannot", "be", "read,", "such", "as", "after", "a", "merge"] in lines
+    told = "problem DVC dvc.lock: cannot be read, such as after a merge: expected stages by name, found {'stages': 3}"
+    assert told.split() in lines
     assert ["to", "fix", "it:", "git", "checkout", "HEAD", "--", "dvc.lock"] in lines
     assert lines[-1][:2] == ["1", "problem"]
+
+
+def test_a_row_is_told_as_soon_as_it_is_known() -> None:
+    told: list[str] = []
+    seen: list[list[str]] = []
+
+    def slow() -> Iterator[Row]:
+        deadline = time.monotonic() + 60
+        while "git" not in told and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(told[:])  # what a person has read while this one was at work
+        yield ok("packages", "all start")
+
+    named = {"packages": slow, "disk": lambda: iter([ok("disk", "full"), ok("git", "no")])}
+    rows = program.look(named, lambda row: told.append(row.name))
+    assert seen == [["disk", "git"]]
+    assert told == ["disk", "git", "packages"]
+    assert [row.name for row in rows] == ["packages", "disk", "git"]
 
 
 def test_every_package_that_is_declared_is_imported() -> None:
@@ -323,9 +343,9 @@ def test_a_database_of_another_mlflow_is_told_and_not_changed(project: Path) -> 
 _DELETE = """
 import sys
 from pathlib import Path
-from stages.running.tracking import store
-store.load()
-client = store.client(Path())
+from stages.running.tracking import mlflow_access
+mlflow_access.load()
+client = mlflow_access.client(Path())
 client.delete_experiment(client.create_experiment(sys.argv[1]))
 """
 
@@ -442,9 +462,22 @@ def test_a_prefect_server_without_deployment_worker_and_schedule(
             [sys.executable, "-m", "flows.deploy"], cwd=project, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        deployed = found(prefect.prefect(), "warning")
+        rows = list(prefect.prefect())
 
+    deployed = found(iter(rows), "warning")
     assert bare == "Prefect deployment: none: no form and no schedule\n  to fix it: make deploy"
     assert any(line.startswith("Prefect worker: none in the work pool local: nothing runs") for line in deployed)
-    (paused,) = [line for line in deployed if line.startswith("Prefect schedule: instruct-pipeline/nightly: paused")]
-    assert "python -m flows prefect deployment schedule resume instruct-pipeline/nightly " in paused
+    # A schedule that was never switched on is no fault: there would be a warning for ever.
+    (off,) = [
+        row for row in rows if row.found.startswith("instruct-pipeline/nightly: off, as at first; to switch it on:")
+    ]
+    assert off.state == "ok"
+    assert "\npython -m flows prefect deployment schedule resume instruct-pipeline/nightly " in off.found
+    steps = [line for line in done.stdout.splitlines() if line.endswith(" ...")]
+    assert steps == [
+        "looking for the Prefect server ...",
+        "making the work pool and its queues ...",
+        "deploying prefect.yaml (up to half a minute) ...",
+        "putting the values of params.yaml into the forms ...",
+        "registering the automations ...",
+    ]

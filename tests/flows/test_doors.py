@@ -7,14 +7,12 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from flows import servers
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 from tests.prefect_api import request
@@ -28,20 +26,6 @@ _NIGHTLY = "instruct-pipeline/nightly"
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return flow_project.create(tmp_path_factory.mktemp("template") / "project")
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        started = servers.start_prefect(servers.free_port(0))
-        with servers.running(started):
-            yield f"{started.address}/api"
 
 
 def ask(server: str, path: str, **query: Any) -> Any:
@@ -282,7 +266,7 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
         while not lines or "Ctrl-C" not in lines[-1]:
             lines.append(ui.stdout.readline())
             assert lines[-1], f"it has ended: {lines}"
-        assert lines[1].startswith(f"making MLflow's database {project.root}/mlflow.db: ")
+        assert lines[1].startswith(f"making MLflow's database, {project.root}/mlflow.db: ")
         assert "the form not there yet: make deploy\n" in lines
         addresses = [line.split()[1] for line in lines if line.startswith(("MLflow ", "Prefect "))]
         assert len(addresses) == 2
@@ -290,8 +274,16 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
             with urllib.request.urlopen(address, timeout=30) as answer:
                 assert answer.status == 200
         ui.send_signal(signal.SIGINT)
-        ui.communicate(timeout=60)
+        rest, _ = ui.communicate(timeout=60)
     assert ui.returncode == 0
+    assert rest == "\nending what was started ... ended\n"
+    # Nothing of the servers' own lines is among these, and what they have said is kept.
+    assert len(lines) == 8, lines
+    for server in ("mlflow", "prefect"):
+        log = project.root / ".prefect" / f"{server}.log"
+        assert f"(log: .prefect/{server}.log)" in "".join(lines)
+        assert log.read_text() != ""
+        assert log.stat().st_mode & 0o777 == 0o600
     for address in addresses:
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(address, timeout=30)
@@ -308,7 +300,7 @@ def test_an_mlflow_server_elsewhere_is_named_and_none_started(project: Project) 
         commands = [" ".join(child.cmdline()) for child in psutil.Process(ui.pid).children(recursive=True)]
         ui.send_signal(signal.SIGINT)
         ui.communicate(timeout=60)
-    assert lines[0] == "starting Prefect ...\n"
+    assert lines[0] == "starting Prefect (up to a minute) ...\n"
     assert lines[1] == "MLflow   http://***@127.0.0.1:9, which is not started here (MLFLOW_TRACKING_URI)\n"
     assert not any("secret" in line for line in lines)
     assert commands

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-import zc.lockfile
 
 from flows import dvc_lock
 from flows.stage_process import run_stage
 from stages.common.errors import TemporaryFailure
-from tests import flow_project
 from tests.flow_project import Project, wait_until
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
-    project.dvc("repro", "-q", "data.dvc")
-    return project
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
 
 
 @pytest.fixture
@@ -77,36 +61,3 @@ def test_the_wait_has_an_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert said == [f"process {other.pid} (dvc pull) is at work in this folder: waiting for it to end"]
     dvc_lock.wait(folder, log=said.append)
     assert len(said) == 1
-
-
-def test_an_id_that_another_process_has_by_now_is_not_waited_for(folder: Path) -> None:
-    record = folder / ".dvc" / "tmp" / "rwlock"
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        entry = f'{{"pid": {other.pid}, "cmd": "dvc repro"}}'
-        record.write_text(f'{{"read": {{}}, "write": {{"data": {entry}}}}}')
-        os.utime(record, (time.time() - 60, time.time() - 60))  # of a DVC before the machine was restarted
-        assert dvc_lock.at_work(folder) == ""
-        dvc_lock.wait(folder, log=lambda _line: None)
-        other.communicate(b"\n")
-    assert not record.exists(), "DVC itself would call the files busy"
-
-
-def test_the_lock_of_the_repository_counts_too(folder: Path) -> None:
-    path = folder / ".dvc" / "tmp" / "lock"
-    assert dvc_lock.at_work(folder) == ""
-    held = zc.lockfile.LockFile(str(path))
-    assert dvc_lock.at_work(folder) == "another DVC"
-    held.close()
-    assert dvc_lock.at_work(folder) == ""
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"write": 3}', '{"write": {"a": {}}, "read": {"b": []}}'])
-def test_a_record_that_is_half_written_or_empty_names_nobody(folder: Path, text: str) -> None:
-    (folder / ".dvc" / "tmp" / "rwlock").write_text(text)
-    assert dvc_lock.at_work(folder) == ""
-
-
-def test_this_process_does_not_wait_for_itself(folder: Path) -> None:
-    entry = f'{{"pid": {os.getpid()}, "cmd": "dvc status"}}'
-    (folder / ".dvc" / "tmp" / "rwlock").write_text(f'{{"write": {{"data": {entry}}}, "read": {{}}}}')
-    assert dvc_lock.at_work(folder) == ""

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,16 +19,6 @@ from tests import flow_project
 from tests.flow_project import Project
 from tests.prefect_api import request
 from tests.root import ROOT
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server of the locked versions, really started; yields its API's address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        started = servers.start_prefect(servers.free_port(0))
-        with servers.running(started):
-            yield f"{started.address}/api"
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +116,7 @@ def test_a_wrong_value_given_for_one_run_is_not_looked_for_in_params_yaml(server
     assert done.returncode == 78, done.stderr
     assert done.stderr.endswith(
         "alpha: judge.seed is wrong\n  to fix it: correct judge.seed\n"
-        "  judge.seed is not from params.yaml but from --set judge.seed=... (in a form: overrides)\n"
+        "  judge.seed is not from params.yaml but from --set judge.seed=...\n"
     )
 
 
@@ -280,7 +269,7 @@ def test_only_values_that_a_stage_finds_wrong_and_that_were_given_are_said_to_be
     wrong = (
         "finetune: rows do not fill finetune.batch_size 4000\n  to fix it: lower finetune.batch_size, in params.yaml"
     )
-    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=... (in a form: overrides)"
+    said = "finetune.batch_size is not from params.yaml but from --set finetune.batch_size=..."
     assert _given_here(StageFailed("finetune", 78, wrong), given) == f"\n  {said}"
     assert _given_here(StageFailed("finetune", 65, wrong), given) == ""
     wrong = "download: download.model.repo: no such repository"

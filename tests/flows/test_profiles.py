@@ -198,7 +198,15 @@ def test_a_malformed_override_is_refused(text: str) -> None:
 def test_what_gave_a_wrong_value_is_named(root: Path, name: str, given: dict[str, Any], fix: str) -> None:
     with pytest.raises(ConfigError) as caught:
         profiles.overlaid(root, name, given)
-    assert (caught.value.fix or "").replace(" (in a form: overrides)", "") == f"correct {fix}"
+    assert caught.value.fix == f"correct {fix}"
+
+
+def test_a_value_of_a_form_is_named_as_the_form_has_it(root: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        profiles.overlaid(root, "current", {"judge.seed": -1}, profiles.by_form)
+    assert caught.value.fix == "correct judge.seed in the run's overrides"
+    found = profiles.givers(root, "wrong", {"finetune": {"epochs": 3}}, profiles.by_form)
+    assert found["finetune.epochs"] == "finetune.epochs in the run's overrides"
 
 
 def test_a_value_of_params_yaml_is_not_blamed_on_another_override(root: Path) -> None:

@@ -249,3 +249,19 @@ def test_the_file_of_a_make_ui_that_was_killed_counts_for_nothing(template: Proj
     (project.root / ".prefect" / "servers.json").write_text(json.dumps(known | {"mlflow": None, "database": ""}))
     code = "from flows import servers_file as f; print(f.prefect_address(), f.mlflow_address())"
     assert project.python("-c", code).stdout == "None http://127.0.0.1:5000\n"
+
+
+@pytest.mark.slow
+def test_progress_that_cannot_be_shown_is_told_once_and_fails_no_run(server: str, tmp_path: Path) -> None:
+    plain = flow_project.create(tmp_path / "project")
+    code = plain.root / "stage.py"
+    garbage = (
+        "import os, pathlib\npathlib.Path(os.environ['PIPELINE_PROGRESS']).write_text('{\"works\": {\"a\": 3}}')\n"
+    )
+    code.write_text(garbage + code.read_text())
+    done = plain.python("-m", "flows.run", PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("Prefect: the progress of zeta is not shown: TypeError: ") == 1, said
+    assert said.count("Prefect: the progress of alpha is not shown: TypeError: ") == 1, said
+    assert "Traceback" not in said

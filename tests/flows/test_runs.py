@@ -19,11 +19,8 @@ from tests.root import ROOT
 NINE = int(datetime(2026, 11, 27, 9, 0, tzinfo=UTC).timestamp() * 1000)
 
 
-class Committed(runs.Differences):
-    """Differences from values that are given, not read from a commit."""
-
-    def _read(self, commit: str) -> dict[str, object] | None:
-        return {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}} if commit == "37288ae0" else None
+def committed(_: Path, commit: str) -> dict[str, object] | None:
+    return {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}} if commit == "37288ae0" else None
 
 
 def made(name: str, **changes: object) -> Run:
@@ -35,7 +32,7 @@ def made(name: str, **changes: object) -> Run:
 
 
 def lines(*found: Run, width: int = 120) -> list[str]:
-    return list(runs.table(found, Committed(Path()), width))
+    return list(runs.table(found, runs.Differences(Path(), committed), width))
 
 
 def test_a_run_is_a_line_with_the_values_that_differ_below_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,11 +27,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
-
-
 def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
     noise = {"sd": 2.0, "sd_beyond_rows": 1.5, "trainings": 2, "freedom": 1}
     found = {"trainings": [{}, {}], "mean": 50.0, "low": None, "high": None, "seeds": noise, "detectable": None}

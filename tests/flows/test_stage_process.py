@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -12,7 +16,6 @@ import pytest
 from flows import dvc_cli, stage_process, waits
 from flows.stage_process import StageFailed, run_stage
 from stages.common.errors import InputOutputError, PipelineError, ServiceUnavailable, TemporaryFailure
-from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 
 _RUN = """\
@@ -20,18 +23,6 @@ from pathlib import Path
 from flows.stage_process import run_stage
 run_stage("zeta", Path(), log=print)
 """
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
-    project.dvc("repro", "-q", "data.dvc")
-    return project
-
-
-@pytest.fixture
-def project(template: Project, tmp_path: Path) -> Project:
-    return flow_project.copy(template, tmp_path)
 
 
 def run(project: Project, stage: str, *, force: bool = False) -> str:
@@ -284,3 +275,30 @@ def test_order_and_freshness_are_dvcs(project: Project) -> None:
 def test_order_of_a_graph_with_branches() -> None:
     dot = 'strict digraph {\n"c";\n"b";\n"d";\n"a";\n"a" -> "c";\n"a" -> "b";\n"b" -> "d";\n"c" -> "d";\n}\n'
     assert dvc_cli.parse_dot(dot) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.slow
+def test_files_in_use_by_nobody_who_is_seen_are_tried_again_with_pauses(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A record of this very process, for which no run waits: only DVC itself calls the files busy.
+    entry = {"pid": os.getpid(), "cmd": "dvc status"}
+    record = project.root / ".dvc" / "tmp" / "rwlock"
+    record.write_text(json.dumps({"read": {}, "write": {str(project.root / "zeta.txt"): entry}}))
+    monkeypatch.setenv("PIPELINE_WAIT_SECONDS", "20")
+    said: list[str] = []
+    began = time.monotonic()
+    with pytest.raises(StageFailed, match="is busy") as caught:
+        run_stage("zeta", project.root, log=said.append, variables=project.env)
+    assert time.monotonic() - began >= 20
+    assert caught.value.exit_code == TemporaryFailure.exit_code
+    told = [line for line in said if "nobody is seen" in line]
+    assert len(told) == 1, said
+    assert re.fullmatch(
+        r"zeta: DVC's files are in use, and nobody is seen who uses them: trying again until \d{4}-\d\d-\d\d [\d:]{8}",
+        told[0],
+    )
+
+
+def test_the_pauses_grow_to_half_a_minute() -> None:
+    assert [waits.before_try(tries) for tries in (0, 1, 2, 4, 5, 5000)] == [1, 2, 4, 16, 30, 30]

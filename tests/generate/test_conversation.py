@@ -198,7 +198,9 @@ def test_an_input_file_that_is_not_there_is_told(folder, tmp_path, monkeypatch):
 
 def test_a_model_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="artifacts/finetune/model: no such folder"):
+    with pytest.raises(
+        DataError, match="artifacts/finetune/model: missing\n  to fix it: dvc repro finetune, or talk to"
+    ):
         door.model_folder(str(TUNED_MODEL))
     with pytest.raises(ConfigError, match="nothing: neither a folder nor an MLflow run"):
         door.model_folder("nothing")

@@ -165,3 +165,23 @@ def test_values_that_differ_are_named_by_their_dotted_keys_in_the_order_of_the_f
 )
 def test_a_value_is_shown_as_it_can_be_set(value: object, expected: str) -> None:
     assert shown(value) == expected
+
+
+def test_a_file_of_the_working_directory_is_named_by_its_short_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "params.yaml"
+    path.write_text("split: {seed: 1, seed: 2}\n")
+    for given in (path, Path("params.yaml")):
+        with pytest.raises(ConfigError) as raised:
+            whole.load(given)
+        assert raised.value.what.startswith("params.yaml: not valid YAML at line 1, column 18: found duplicate key")
+        assert raised.value.fix == "correct params.yaml"
+    path.write_text("split: 3\n")
+    with pytest.raises(ConfigError, match=r"^params\.yaml: \d+ problems:") as raised:
+        whole.load(path)
+    assert raised.value.fix == "correct params.yaml"
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"^params\.yaml: no such file\n.*: git checkout -- params\.yaml$"):
+        whole.load(path)

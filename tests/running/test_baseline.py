@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.results.judge import JUDGE_FOLDER
+from stages.running import committed
 from stages.running.baseline import baseline_lines
 from tests.judge.runs.test_compare import commit, git, write
 
@@ -23,7 +24,7 @@ def test_it_is_said_where_the_cache_lacks_them_and_these_are_others() -> None:
     write(JUDGE_FOLDER, [60] * 3)
     assert baseline_lines() == [], "they can be compared"
     shutil.rmtree(".dvc/cache")
-    assert baseline_lines()[1] == "git commit -am 'My first run' makes these results the baseline"
+    assert baseline_lines()[1] == committed.BASELINE
     write(JUDGE_FOLDER, [50] * 3)
     assert baseline_lines() == [], "this machine has made the committed bytes"
 

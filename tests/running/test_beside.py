@@ -17,7 +17,7 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS, Verdict
 from stages.running import beside
 from stages.running.beside import Beside
 from stages.running.summary_parts.compared import compared_lines
-from stages.running.tracking import store
+from stages.running.tracking import mlflow_access
 from tests import results
 from tests.root import ROOT
 
@@ -101,9 +101,7 @@ def test_why_scores_stand_alone_is_said(root: Path) -> None:
     assert beside.of(root) == f"the same scores as {last}"
     write(BETTER)
     shutil.rmtree(".dvc")
-    assert beside.of(root) == (
-        f"not with {last}: its scores are not in DVC's cache here; commit this run's dvc.lock, or dvc pull"
-    )
+    assert beside.of(root) == f"not with {last}: its scores are another machine's, and not in DVC's cache here"
     git("rm", "-q", "dvc.lock")
     git("commit", "-q", "-m", "nothing has run")
     told = beside.of(root)
@@ -119,7 +117,7 @@ def test_no_repository_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_where_the_last_commit_has_the_same_scores_the_best_run_is_compared_with(root: Path) -> None:
-    store.load()
+    mlflow_access.load()
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     experiment = client.create_experiment("instruct-pipeline/quick", artifact_location=(root / "mlruns").as_uri())
     for name, mean, judge in (("good-moth", 60.0, "ab12"), ("best-moth", 65.0, "ab12"), ("other-judge", 99.0, "cd34")):

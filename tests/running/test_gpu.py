@@ -308,6 +308,30 @@ def test_who_waits_is_told_its_position_and_served_in_order(tmp_path: Path, hold
     assert list((tmp_path / "locks" / "queue").iterdir()) == []
 
 
+def test_a_free_card_that_is_left_to_an_earlier_waiter_is_told_as_free(hold: Holder) -> None:
+    first = hold()
+    assert line(first) == "holds GPU-a GPU-a"
+    second = hold()
+    assert line(second).startswith("waiting for 1 free GPU (GPU-a: process ")
+    second.send_signal(signal.SIGSTOP)  # it is there, and does not take its card
+    third = hold()
+    assert line(third).startswith("waiting for 1 free GPU, 1 run is before this one (GPU-a: process ")
+    first.communicate("\n")
+    told = "waiting for 1 free GPU, 1 run is before this one (GPU-a: free, and left to the run before this one)"
+    assert line(third) == told
+    second.send_signal(signal.SIGKILL)
+    assert line(third) == "holds GPU-a GPU-a"
+
+
+def test_a_card_that_is_free_and_not_enough_is_told_as_free(hold: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-a,GPU-b")
+    first = hold()
+    assert line(first) == "holds GPU-a GPU-a"
+    both = line(hold(2))
+    assert both.startswith(f"waiting for 2 free GPUs (GPU-a: process {first.pid}: ")
+    assert both.endswith("; GPU-b: free)")
+
+
 def test_the_command_lists_holders_and_who_waits(hold: Holder) -> None:
     def listed(*arguments: str) -> str:
         command = [sys.executable, "-m", "flows.gpus", *arguments]

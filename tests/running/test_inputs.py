@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.running import inputs
+from stages.running import dvc_yaml, inputs
 from stages.running.inputs import Begun, Inputs
 from tests.root import ROOT
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def before(stage: str) -> Inputs:
-    entry = inputs.entry_of(stage)
+    entry = dvc_yaml.entry_of(stage)
     assert entry is not None
     return Inputs.of(entry)
 
@@ -50,7 +50,7 @@ def test_only_what_dvc_yaml_lists_is_read():
     found = before("first")
     assert found.values == {"a.x": 1, "b.z": [1, 2]}
     assert sorted(map(str, found.files)) == ["data/rows", "one.py"]
-    assert inputs.entry_of("third") is None
+    assert dvc_yaml.entry_of("third") is None
 
 
 def test_each_value_and_each_file_that_differs_is_a_line():
@@ -83,7 +83,7 @@ def test_a_file_of_the_same_content_has_not_changed_unless_it_is_too_large_to_be
 
 
 def test_a_module_that_was_written_after_a_moment_is_named():
-    entry = inputs.entry_of("first")
+    entry = dvc_yaml.entry_of("first")
     assert entry is not None
     began = Path("one.py").stat().st_ctime
 

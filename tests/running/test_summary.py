@@ -33,9 +33,8 @@ from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
-from stages.running import summary
+from stages.running import console, summary
 from stages.running.costs import TRAINING_COSTS
-from stages.running.summary_parts import lines
 from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import published
 from tests import results, small_pipeline
@@ -57,16 +56,15 @@ score       mean of the answers with its 95 % interval, by the built-in referenc
             fine-tuned   60.0 of 100 points [55.0, 65.0]   3 scored, 1 invalid, 0 failed
             difference  +40.0 points [+30.0, +50.0]   on 3 rows
             categories: spelling 90 of 100 points, active/passive 30
-            points lost: wrong but fluent 31.2 (in 2 answers), too long 4.0 (in 2 answers),
-              misspelt 1.0 (in 2 answers)
-            Right: with the key words of the reference, and nothing that contradicts them. The
-              built-in judge knows words, not their meaning: docs/judge.md.
+            points lost: wrong but fluent 31.2 (in 2 answers), too long 4.0 (in 2 answers), misspelt 1.0 (in 2 answers)
+            Right: with the key words of the reference, and nothing that contradicts them. The built-in judge knows
+              words, not their meaning: docs/judge.md.
 answers     exact 0.0 → 25.0 %, token F1 0.01 → 0.62 of 1, chrF 1.3 → 57.9 of 100
             ended by itself 0 → 75 %, cut at the cap 100 → 0 %
             with parts of the prompt's template 50 → 0 %, length ratio 4.20 → 0.98
             1 prompt leaves no room for an answer: too long for the model
             bf16 changes 50 → 3 % of the first 32 answers
-example     Rewrite the sentence in the passive voice and keep its tense, its names and every…
+example     Rewrite the sentence in the passive voice and keep its tense, its names and every one of its adverbs, ple…
             reference   The song is sung.
             before      (nothing)
             fine-tuned  The song is sung.   (100 of 100 points)
@@ -169,7 +167,7 @@ def test_the_whole_summary(root: Path) -> None:
     fill(root)
     published.keep(root, "1f")
     assert summary.text(root) == EXPECTED
-    assert max(map(len, EXPECTED.splitlines())) <= lines.WIDTH
+    assert max(map(len, EXPECTED.splitlines())) <= console.WIDTH
 
 
 def test_the_store_is_named_only_if_it_has_these_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +199,7 @@ def test_the_files_of_a_folder_that_goes_are_not_named(root: Path) -> None:
     kept, _ = EXPECTED.split("files ")
     assert summary.text(root, name_files=False).splitlines() == [
         *kept.splitlines(),
-        "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from",
-        "            there",
+        "files       in DVC's cache; put the same values into params.yaml, and dvc repro takes them from there",
         "            MLflow      not there; to add these results, after that: python -m flows.publish",
     ]
 
@@ -292,9 +289,8 @@ def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     hard = results.agreement(12, 0.654)
     found = results.calibration_metrics({"tuned": tuned}, matched=20, stale=3, hard=hard)
     write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
-    assert summary.text(root).splitlines()[10:13] == [
-        "            calibrated   40.5 of 100 points [30.2, 50.8]   by 20 human labels, 3 of other",
-        "                         answers left out",
+    assert summary.text(root).splitlines()[10:12] == [
+        "            calibrated   40.5 of 100 points [30.2, 50.8]   by 20 human labels, 3 of other answers left out",
         "                       r 0.65 with them on the 12 not equal to the reference",
     ]
     write_judged(root, LLAMA, scores(60.0, 4), calibration=results.calibration_metrics(None, matched=4))
@@ -427,9 +423,8 @@ def test_results_that_dvc_has_not_recorded_are_named(root: Path):
     write_lock(root, root / SPLIT_METRICS)
     write_metrics(root / SPLIT_METRICS, results.split_metrics(all=9, train=5, test=2, val=2))
 
-    assert summary.text(root).splitlines()[1:4] == [
-        "unrecorded  artifacts/split/metrics.json is not what dvc.lock records; dvc repro split makes it",
-        "            again",
+    assert summary.text(root).splitlines()[1:3] == [
+        "unrecorded  artifacts/split/metrics.json is not what dvc.lock records; dvc repro split makes it again",
         "data        5 train, 2 test and 2 validation rows",
     ]
 
@@ -499,6 +494,23 @@ LORA = {"finetune": {"lora": {"rank": 2, "alpha": 2, "targets": ["c_attn"]}}}
 COMMIT = re.compile(r"\b[0-9a-f]{7}\b")
 
 
+MADE_WITH = """\
+values      other than in the last commit, COMMIT (its value in brackets): tokenize.prompt_style=phi3 (alpaca),
+              finetune.epochs=20 (3), finetune.learning_rate=0.002 (0.004),
+              finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null), finetune.patience=1 (null)
+prompt      style phi3, 256 tokens at most; loss on the tokens of the response
+training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU
+            learning rate    0.002, cosine after 50 warmup steps
+            LoRA             rank 16, alpha 16, on c_attn; 65,536 of 7,265,792 parameters trained (0.9 %)
+            stopped early    at step 660 of 1,240: no lower validation loss in 1 evaluation
+            kept weights     those of step 550
+            validation loss  0.000 → 2.250 nats a token (best 2.250 at step 550)
+            time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
+            speed            6,250 tokens/s, HFU 42 % of 0.15 TFLOP/s measured here
+warning     LoRA over random weights: all but its small updates stays random, and nothing can be learnt from that; set
+              finetune.lora: null, or download.model.weights: hub or folder"""
+
+
 def test_what_made_the_run_is_told(committed: Path) -> None:
     lora = {"rank": 16, "alpha": 16, "targets": ["c_attn"]}
     recipe = {"learning_rate": 0.002, "patience": 1, "epochs": 20, "lora": lora}
@@ -518,26 +530,8 @@ def test_what_made_the_run_is_told(committed: Path) -> None:
     write_metrics(committed / FINETUNE_METRICS, found)
     write_whole_lock(committed)
 
-    assert [COMMIT.sub("COMMIT", line) for line in part(committed, "values", "prompt", "training", "warning")] == [
-        "values      other than in the last commit, COMMIT (its value in brackets):",
-        "              tokenize.prompt_style=phi3 (alpaca), finetune.epochs=20 (3),",
-        "              finetune.learning_rate=0.002 (0.004),",
-        '              finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null),',
-        "              finetune.patience=1 (null)",
-        "prompt      style phi3, 256 tokens at most; loss on the tokens of the response",
-        "training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU",
-        "            learning rate    0.002, cosine after 50 warmup steps",
-        "            LoRA             rank 16, alpha 16, on c_attn; 65,536 of 7,265,792 parameters",
-        "                             trained (0.9 %)",
-        "            stopped early    at step 660 of 1,240: no lower validation loss in 1 evaluation",
-        "            kept weights     those of step 550",
-        "            validation loss  0.000 → 2.250 nats a token (best 2.250 at step 550)",
-        "            time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most",
-        "            speed            6,250 tokens/s, HFU 42 % of 0.15 TFLOP/s measured here",
-        "warning     LoRA over random weights: all but its small updates stays random, and nothing can be",
-        "              learnt from that; set finetune.lora: null, or download.model.weights: hub or",
-        "              folder",
-    ]
+    found_lines = part(committed, "values", "prompt", "training", "warning")
+    assert [COMMIT.sub("COMMIT", line) for line in found_lines] == MADE_WITH.splitlines()
 
 
 def test_values_as_committed_are_said_to_be_those(committed: Path) -> None:

@@ -11,7 +11,8 @@ from typing import Self
 from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
 from stages.running import dvc_cache
-from stages.running.console import size
+from stages.running.console import fitted, size
+from stages.running.machine import free_disk
 
 #: Checkpoints on disk while one is written (`stages.finetune.checkpoint.KEPT` and that one).
 AT_ONCE = 3
@@ -56,7 +57,7 @@ class Room:
         copy: dvc_cache.Copy | None = None,
     ) -> Self:
         """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
-        return cls(checkpoint, at_once, used(folder), model, dvc_cache.free(folder), dvc_cache.free(model_folder), copy)
+        return cls(checkpoint, at_once, used(folder), model, free_disk(folder), free_disk(model_folder), copy)
 
     @property
     def enough(self) -> bool:
@@ -64,9 +65,13 @@ class Room:
         return self.at_once * self.checkpoint - self.kept + self.model <= self.for_checkpoints
 
     def __str__(self) -> str:
-        """What a person is told before training."""
+        """What a person is told before training, in lines of the usual width."""
+        return fitted(f"disk: {self.told()}", 2)
+
+    def told(self) -> str:
+        """The same in one line."""
         told = (
-            f"disk: up to {size(self.at_once * self.checkpoint)} for checkpoints, {self.at_once} of "
+            f"up to {size(self.at_once * self.checkpoint)} for checkpoints, {self.at_once} of "
             f"{size(self.checkpoint)}, and {size(self.model)} for the model; {size(self.for_checkpoints)} are free"
         )
         if self.copy is not None:

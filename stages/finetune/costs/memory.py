@@ -24,7 +24,7 @@ from stages.gpt2.packed import keeps_weights
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Lora
 from stages.running import machine
-from stages.running.console import size
+from stages.running.console import fitted, size
 from stages.running.out_of_memory import explained
 
 #: The code of torch's kernels, which is loaded when they are first used, and what allocators hold back: between 10 and
@@ -273,7 +273,10 @@ class Demand:
     def __str__(self) -> str:
         """What a person is told before training."""
         found = f"memory: about {self.wanted} besides the program itself; {size(self.free)} are free"
-        return found if self.fits else f"{found}. That may not be enough. {self.advice()}"
+        if self.fits:
+            return fitted(found, 2)
+        first, *values = f"{found}. That may not be enough. {self.advice()}".split("\n")
+        return "\n".join([fitted(first, 2), *values])
 
     def advice(self) -> str:
         """What to lower, with the memory that it wants then."""

@@ -10,6 +10,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from stages.common.metrics.judge import FaultCount, JudgeIdentity
 from stages.common.records import Metrics, ModelName
+from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import Comparison, holm
 from stages.judge.runs.group import Group
 from stages.judge.runs.verdict import decide
@@ -43,12 +44,15 @@ class RunsCompared:
         b: group B.
         comparison: their scores compared.
         faults: what each fault costs either, the largest change first.
+        identical: whether both are single runs that one judge gave the same verdicts: score, detail and faults of
+            every answer.
     """
 
     a: Group
     b: Group
     comparison: Comparison
     faults: dict[str, FaultCosts]
+    identical: bool
 
     @property
     def same_judge(self) -> bool:
@@ -72,9 +76,27 @@ def compare_groups(groups: Sequence[Group], *, model: ModelName, resamples: int,
     found = [decide(first, one, model=model, resamples=resamples, seed=seed, together=len(others)) for one in others]
     corrected = holm([one.p for one in found])
     return [
-        RunsCompared(first, group, one.model_copy(update={"p_holm": p}), faults_beside(first, group, model))
+        RunsCompared(
+            first,
+            group,
+            one.model_copy(update={"p_holm": p}),
+            faults_beside(first, group, model),
+            _same_verdicts(first, group, model),
+        )
         for group, one, p in zip(others, found, corrected, strict=True)
     ]
+
+
+def _same_verdicts(a: Group, b: Group, model: ModelName) -> bool:
+    """Whether one judge gave two single runs the same verdicts. Of several trainings only means are compared."""
+    if len(a.runs) > 1 or len(b.runs) > 1:
+        return False
+    (first,), (second,) = a.runs, b.runs
+    return first.judge == second.judge and _by_row(first.of(model)) == _by_row(second.of(model))
+
+
+def _by_row(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
+    return {verdict.id: verdict for verdict in verdicts}
 
 
 def faults_beside(a: Group, b: Group, model: ModelName) -> dict[str, FaultCosts]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.common import paths
-from stages.common.errors import ConfigError, DataError, PipelineError
+from stages.common.errors import ConfigError, DataError, PipelineError, TemporaryFailure
 from stages.common.files import read_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import read_records
@@ -20,7 +20,7 @@ from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import recipe
-from stages.running import git, lock, temporary
+from stages.running import committed, dvc_users, git, lock, temporary
 from stages.running.lock import Recorded
 from stages.running.tracking import tracker
 
@@ -36,8 +36,6 @@ _MOST_IN_GROUP, _MOST_LISTED = 100, 1000
 _MOST_TRAININGS = 20
 #: What a filter of MLflow begins with.
 FILTER = "mlflow:"
-#: What fixes it where the results of a commit are another machine's.
-BASELINE = "git commit -am 'My first run' makes the results here the baseline; or dvc pull, where a remote has them"
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,7 @@ def find_run(name: str) -> Run:
         ConfigError: it is none of these, or an MLflow run of something else; or git does not read the repository.
         NotHere: it is a commit, and DVC's cache does not have its results.
         DataError: its verdicts are missing or broken.
+        TemporaryFailure: its verdicts are missing, and a run is at work that makes them.
         ServiceUnavailable: MLflow does not answer.
     """
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
@@ -180,6 +179,9 @@ def _in_folder(name: str) -> Run | None:
         return None
     inside = (path / JUDGE_FOLDER, path / JUDGE_FOLDER.name, path)
     folder = next(one for one in inside if one.is_dir())
+    if not (folder / VERDICTS.name).exists():
+        root = next((above for above in folder.resolve().parents if (above / ".dvc").is_dir()), Path())
+        raise dvc_users.absent(root, folder / VERDICTS.name, JUDGE_FOLDER.name)
     return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(folder.resolve()))
 
 
@@ -201,18 +203,17 @@ def _in_git(name: str) -> Run | None:
     commit = _commit(name)
     if not commit:
         return None
-    text = git.ask(Path(), "show", f"{commit}:./{lock.LOCK}")
     called = f"{name}: its {lock.LOCK}"
     try:
-        outputs = {one.path: one for one in lock.outputs(text, "judge", name=called, fix=MADE_BY)}
+        outputs = committed.outputs(Path(), commit, "judge", name=called, fix=MADE_BY)
         verdicts, metrics = (lock.files(outputs[path], name=called, fix=MADE_BY)[0][1] for path in FILES)
     except (lock.NoOutputs, LookupError):
         raise DataError(f"{name}: no results of the stage judge in its {lock.LOCK}", MADE_BY) from None
     shown = name if commit.startswith(name) else f"{name} ({commit[:7]})"
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
-        raise NotHere(shown, what, BASELINE)
-    return _read(shown, verdicts, metrics, Recorded.of_text(text))
+        raise NotHere(shown, what, committed.BASELINE)
+    return _read(shown, verdicts, metrics, committed.recorded(Path(), commit))
 
 
 def _commit(name: str) -> str:
@@ -304,7 +305,7 @@ def in_place_of(missing: NotHere, others: Sequence[Run]) -> Run:
 
 def _last_runs() -> Iterator[Run]:
     """The results in the folder, and then those of the last runs in MLflow; what cannot be read is left out."""
-    with contextlib.suppress(DataError):
+    with contextlib.suppress(DataError, TemporaryFailure):
         if (folder := _in_folder(str(paths.ARTIFACTS))) is not None:
             yield folder
     with contextlib.suppress(PipelineError):

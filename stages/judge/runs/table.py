@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from stages.common.plurals import counted, word
 from stages.judge.runs.comparison import Comparison
 from stages.judge.runs.recipe import between
 from stages.judge.runs.results import FaultCosts, RunsCompared
+from stages.running.console import WIDTH, fitted
 
 #: Ids of rows that are named where there are more.
 MOST_NAMED = 5
 #: With fewer instructions no p-value of the permutation test is below 5 %.
 FEWEST_FOUND = 6
-
-
-#: Characters in a line; longer ones are broken, under the text beside their label.
-WIDTH = 120
+#: Characters of a line in front of its text: a label, or blanks.
 _LABEL = 12
 
 
@@ -28,16 +25,15 @@ def table(found: Sequence[RunsCompared]) -> str:
 
 def _broken(line: str) -> str:
     """A line, broken where it is too long. The names of the runs stay whole, so that they can be copied."""
-    if len(line) <= WIDTH or line.startswith(("A ", "B ")):
-        return line
-    indent = " " * _LABEL
-    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+    return line if len(line) <= WIDTH or line.startswith(("A ", "B ")) else fitted(line, _LABEL)
 
 
 def _block(one: RunsCompared, comparisons: int) -> list[str]:
+    names = [f"A {one.a.name}", f"B {one.b.name}"]
+    if one.identical:
+        return [*names, *_members(one), _identical(one.comparison)]
     return [
-        f"A {one.a.name}",
-        f"B {one.b.name}",
+        *names,
         *_members(one),
         *_figures(one.comparison, comparisons),
         f"result      {'; '.join(filter(None, [one.comparison.verdict, one.comparison.rests_on]))}",
@@ -59,6 +55,13 @@ def _members(one: RunsCompared) -> list[str]:
         more = [f"{len(differing) - MOST_NAMED} more"] if len(differing) > MOST_NAMED else []
         lines.append(f"recipes     {', '.join(differing[:MOST_NAMED] + more) or 'A and B are of one recipe'}")
     return lines
+
+
+def _identical(one: Comparison) -> str:
+    """The only thing to say of runs with the same verdicts. The answers themselves are not compared."""
+    mean = "" if one.mean_a is None else f"; mean {one.mean_a:z.1f} of 100 points"
+    verdicts = counted(one.n + one.left_out, "verdict")
+    return f"result      identical: {verdicts} of one judge, with the same scores, details and faults{mean}"
 
 
 def _figures(one: Comparison, comparisons: int) -> list[str]:
@@ -134,9 +137,10 @@ def _interval(one: Comparison) -> str:
 
 
 def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
-    """The faults in A and in B, a line each."""
+    """The faults in A and in B whose costs differ, a line each."""
+    changed = {name: costs for name, costs in found.items() if costs.a != costs.b}
     lines: list[str] = []
-    for name, costs in found.items():
+    for name, costs in changed.items():
         a, b = costs.a, costs.b
         points = f"{a.points_lost:z.1f} → {b.points_lost:z.1f} points lost"
         answers = f"{a.n:.3g} → {b.n:.3g} {word(b.n, 'answer')}"

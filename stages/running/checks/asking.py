@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -43,7 +42,7 @@ _printing = threading.Lock()
 
 def ask(
     root: Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     stages: Sequence[str],
     *,
     seconds: float = SECONDS,

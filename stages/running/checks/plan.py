@@ -9,18 +9,16 @@ A large output in the folder counts as unchanged if it has its size: DVC, which 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from stages.common import paths
-from stages.running import digests, dvc_cache, run_cache
+from stages.running import digests, dvc_cache, dvc_yaml, lock, run_cache
+from stages.running.dvc_yaml import Entry
 
 Fate = Literal["up to date", "from cache", "to run"]
 
@@ -28,16 +26,7 @@ Fate = Literal["up to date", "from cache", "to run"]
 _HASHED = 1 << 22
 
 
-@dataclass(frozen=True)
-class _Stage:
-    name: str
-    cmd: str
-    deps: Sequence[str]
-    outs: Sequence[str]
-    params: Sequence[str]
-
-
-def fates(tree: Path, values: Mapping[str, Any], *, in_place: bool, force: bool = False) -> dict[str, Fate]:
+def fates(tree: Path, values: Mapping[str, object], *, in_place: bool, force: bool = False) -> dict[str, Fate]:
     """What becomes of each stage, in the order in which they run.
 
     Args:
@@ -46,21 +35,22 @@ def fates(tree: Path, values: Mapping[str, Any], *, in_place: bool, force: bool 
         in_place: whether the outputs are in ``tree`` too, as they are in the user's own folder.
         force: whether every stage runs anyway.
     """
-    stages = list(_stages(_read(tree / "dvc.yaml")))
-    locked = _read(tree / "dvc.lock").get("stages", {})
+    stages = dvc_yaml.entries(tree)
+    locked = lock.entries(tree)
     known = dict(_imported(tree))
     found: dict[str, Fate] = {}
-    for stage in _ordered(stages):
-        outputs = None if force else _outputs(stage, locked.get(stage.name), known, tree, values, in_place)
-        found[stage.name] = "to run" if outputs is None else outputs[0]
-        known |= dict.fromkeys(stage.outs) if outputs is None else outputs[1]
+    for name in _ordered(stages):
+        stage = stages[name]
+        outputs = None if force else _outputs(stage, locked.get(name), known, tree, values, in_place)
+        found[name] = "to run" if outputs is None else outputs[0]
+        known |= dict.fromkeys(map(str, stage.outs)) if outputs is None else outputs[1]
     return found
 
 
 def closure(tree: Path, targets: Sequence[str]) -> set[str]:
     """The named stages and those that they read from."""
-    stages = {stage.name: stage for stage in _stages(_read(tree / "dvc.yaml"))}
-    before = _before(list(stages.values()))
+    stages = dvc_yaml.entries(tree)
+    before = _before(stages)
     found: set[str] = set()
     waiting = [name for name in targets if name in stages]
     while waiting:
@@ -71,37 +61,37 @@ def closure(tree: Path, targets: Sequence[str]) -> set[str]:
 
 
 def _outputs(
-    stage: _Stage,
-    locked: Any,
+    stage: Entry,
+    locked: Mapping[str, Any] | None,
     known: Mapping[str, str | None],
     tree: Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     in_place: bool,
 ) -> tuple[Fate, dict[str, str]] | None:
     """What becomes of a stage that does not run, and the hashes of its outputs; None for one that runs."""
-    deps = {dep: known[dep] if dep in known else _hash(tree / dep) for dep in stage.deps}
+    deps = {dep: known[dep] if dep in known else _hash(tree / dep) for dep in map(str, stage.deps)}
+    keys = stage.keys.get(paths.PARAMS, ())
     if None in deps.values():
         return None
-    entry = {
-        "cmd": stage.cmd,
-        "deps": [{"hash": "md5", "md5": deps[dep], "path": dep} for dep in sorted(deps)],
-        "params": {str(paths.PARAMS): {key: _value(values, key) for key in sorted(stage.params)}},
-    }
-    if not stage.params:
-        del entry["params"]
-    if _without_sizes(locked) == entry:
+    # DVC leaves out what a stage does not have.
+    entry: dict[str, Any] = {"cmd": stage.cmd}
+    if deps:
+        entry["deps"] = [{"hash": "md5", "md5": deps[dep], "path": dep} for dep in sorted(deps)]
+    if keys:
+        entry["params"] = {str(paths.PARAMS): {key: _value(values, key) for key in sorted(keys)}}
+    if locked is not None and _without_sizes(locked) == entry:
         outs = {out["path"]: out for out in locked.get("outs", [])}
         there = in_place and all(_is_there(tree / path, out) for path, out in outs.items())
         if there or _cached(outs.values()):
             return "up to date" if there else "from cache", {path: out["md5"] for path, out in outs.items()}
-    named = {"outs": [{"path": out} for out in sorted(stage.outs)]}
+    named = {"outs": [{"path": out} for out in sorted(map(str, stage.outs))]}
     kept = _kept_run(entry | named, all_of_them=_without_sizes(locked) == entry)
     return None if kept is None else ("from cache", {out["path"]: out["md5"] for out in kept})
 
 
-def _without_sizes(locked: Any) -> Any:
+def _without_sizes(locked: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """An entry of dvc.lock without outputs, sizes and numbers of files."""
-    if not isinstance(locked, Mapping):
+    if locked is None:
         return None
     kept = {key: value for key, value in locked.items() if key != "outs"}
     if "deps" in kept:
@@ -117,11 +107,9 @@ def _kept_run(entry: Mapping[str, Any], *, all_of_them: bool) -> list[Any] | Non
         all_of_them: whether the newest run counts whose outputs are there, as for `stages.running.run_cache`; DVC
             itself takes the newest one or none.
     """
-    name = run_cache.key(entry)
-    folder = dvc_cache.folder() / "runs" / name[:2] / name
     try:
-        newest = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-        kept = [list(_read(file)["outs"]) for file in (newest if all_of_them else newest[:1])]
+        runs = run_cache.kept(entry)
+        kept = (list(run["outs"]) for _, run in (runs if all_of_them else itertools.islice(runs, 1)))
         return next((outs for outs in kept if _cached(outs)), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -157,14 +145,8 @@ def _is_there(path: Path, out: Mapping[str, Any]) -> bool:
 
 def _imported(tree: Path) -> Iterator[tuple[str, str | None]]:
     """The hashes of what .dvc files bring in: of a folder that is imported, as it is; else as the file says."""
-    for file in tree.glob("*.dvc"):
-        if not file.is_file():
-            continue
-        told = _read(file)
-        sources = [tree / str(dep["path"]) for dep in told.get("deps", [])]
-        for out in told.get("outs", []):
-            local = [source for source in sources if source.exists()]
-            yield str(out["path"]), _hash(local[0]) if len(local) == 1 else out.get("md5")
+    for one in dvc_yaml.imports(tree):
+        yield str(one.path), one.digest if one.source is None else _hash(tree / one.source)
 
 
 def _hash(path: Path) -> str | None:
@@ -178,36 +160,15 @@ def _value(values: Any, key: str) -> Any:
     return values
 
 
-def _ordered(stages: Sequence[_Stage]) -> list[_Stage]:
-    """The stages, each after those that it reads from."""
-    by_name = {stage.name: stage for stage in stages}
+def _ordered(stages: Mapping[str, Entry]) -> list[str]:
+    """The names of the stages, each after those that it reads from."""
     try:
-        return [by_name[name] for name in TopologicalSorter(_before(stages)).static_order()]
+        return list(TopologicalSorter(_before(stages)).static_order())
     except CycleError:
         return list(stages)
 
 
-def _before(stages: Sequence[_Stage]) -> dict[str, set[str]]:
+def _before(stages: Mapping[str, Entry]) -> dict[str, set[str]]:
     """The stages that each stage reads from."""
-    maker = {out: stage.name for stage in stages for out in stage.outs}
-    return {stage.name: {maker[dep] for dep in stage.deps if dep in maker} for stage in stages}
-
-
-def _stages(told: Mapping[str, Any]) -> Iterator[_Stage]:
-    for name, body in (told.get("stages") or {}).items():
-        outs = [out for kind in ("outs", "metrics", "plots") for out in map(_path, body.get(kind, []))]
-        params = [param for param in body.get("params", []) if isinstance(param, str)]
-        yield _Stage(name, body["cmd"], list(map(_path, body.get("deps", []))), outs, params)
-
-
-def _path(entry: Any) -> str:
-    return str(next(iter(entry)) if isinstance(entry, Mapping) else entry)
-
-
-def _read(path: Path) -> Any:
-    """A YAML file as a mapping; empty where there is none."""
-    try:
-        found = YAML(typ="safe").load(path)
-    except (OSError, YAMLError):
-        return {}
-    return found if isinstance(found, Mapping) else {}
+    maker = {out: name for name, stage in stages.items() for out in stage.outs}
+    return {name: {maker[dep] for dep in stage.deps if dep in maker} for name, stage in stages.items()}

@@ -47,7 +47,7 @@ def mode(default: Mode) -> Mode:
 
 def look(
     root: Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     fates: Mapping[str, Fate],
     *,
     tell: Callable[[str], None],

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from stages.common.printable import printable
+from stages.running.console import WIDTH
 
-#: Characters in a line, and those of them in the margin.
-WIDTH = 96
+#: Characters of a line in the margin.
 INDENT = 12
 #: A label of a line, with the blanks that follow it.
 _LABEL = re.compile(r"\S[^:]{0,15}?\s{2,}")

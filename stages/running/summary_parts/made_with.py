@@ -11,7 +11,7 @@ from stages.params.differences import ABSENT, differences, shown
 from stages.running.summary_parts.lines import joined
 
 
-def values_lines(committed: Mapping[str, Any], made: Mapping[str, Any], commit: str) -> list[str]:
+def values_lines(committed: Mapping[str, object], made: Mapping[str, object], commit: str) -> list[str]:
     """How the values that made the results differ from those of the last commit.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from stages.running.tracking import database, listing, store
+from stages.running.tracking import database, listing, lookup, mlflow_access, mlflow_experiment
 
 #: Runs that are looked at, the newest first.
 _MOST = 500
@@ -39,8 +39,8 @@ class Judged:
             there = [self.folder / name for name in names]
             return there if all(path.is_file() for path in there) else None
         with contextlib.suppress(Exception):
-            store.load()
-            return store.bounded(lambda: store.download(root, self.run_id, names, folder), _SECONDS)
+            mlflow_access.load()
+            return mlflow_access.bounded(lambda: lookup.download(root, self.run_id, names, folder), _SECONDS)
         return None
 
 
@@ -51,19 +51,19 @@ def judged(root: Path, judge: str) -> list[Judged]:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
         judge: fingerprint of the judge.
     """
-    where = store.uri(root)
+    where = mlflow_access.uri(root)
     if (path := database.path_of(where)) is not None:
-        found = database.judged(path, f"{store.PROJECT}/%", judge, _MOST)
+        found = database.judged(path, f"{mlflow_experiment.PROJECT}/%", judge, _MOST)
         return [Judged(run, name, listing.tree_of(params), _local(at)) for run, name, at, params in found]
-    store.load()
-    return store.bounded(lambda: _of_server(where, judge), _SECONDS)
+    mlflow_access.load()
+    return mlflow_access.bounded(lambda: _of_server(where, judge), _SECONDS)
 
 
 def _of_server(where: str, judge: str) -> list[Judged]:
     if "'" in judge:  # MLflow's filters cannot express it
         return []
-    mlflow = store.client_of(where)
-    ours = [one.experiment_id for one in mlflow.search_experiments(filter_string=f"name LIKE '{store.PROJECT}/%'")]
+    mlflow = mlflow_access.client_of(where)
+    ours = mlflow_experiment.ids_of_all(mlflow)
     if not ours:
         return []
     query = f"tags.`judge.fingerprint` = '{judge}' and attributes.status = 'FINISHED'"

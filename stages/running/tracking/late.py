@@ -21,7 +21,7 @@ from stages.common.results.judge import VERDICTS
 from stages.params import reading, whole
 from stages.running import digests, inputs, lock
 from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
-from stages.running.tracking import metric_names, mirror, published, store
+from stages.running.tracking import metric_names, mirror, mlflow_access, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,8 +64,8 @@ def publish(root: Path, source: str) -> Late:
     tree = lock.read(root)
     _check_files(root, tree)
     _check_values(root, tree)
-    store.load()
-    client = store.client(root)
+    mlflow_access.load()
+    client = mlflow_access.client(root)
     digest = published.digest(root)
     found = store.find_by_tag(client, root, published.TAG, digest)
     is_new = found is None

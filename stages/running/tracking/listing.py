@@ -19,7 +19,16 @@ from stages.common.results.generate import GENERATE_METRICS
 from stages.common.results.judge import JUDGE_METRICS
 from stages.params import whole
 from stages.running.lock import Recorded
-from stages.running.tracking import database, execution, metric_names, mirror, published, store
+from stages.running.tracking import (
+    database,
+    execution,
+    metric_names,
+    mirror,
+    mlflow_access,
+    mlflow_experiment,
+    published,
+    store,
+)
 
 #: The tag of a run of the flow that a schedule has started.
 SCHEDULED = "prefect.scheduled"
@@ -96,7 +105,7 @@ def listed(root: Path, most: int | None) -> Listing:
         most: number of runs at most; None gives all.
     """
     own, notes = f"sqlite:///{root.resolve() / 'mlflow.db'}", []
-    places = [store.uri(root), own]
+    places = [mlflow_access.uri(root), own]
     for number, where in enumerate(dict.fromkeys(places)):
         path = database.path_of(where)
         if path is not None and not path.exists():
@@ -104,10 +113,10 @@ def listed(root: Path, most: int | None) -> Listing:
                 notes.append(f"MLflow: {path}: no such file: no run of this project is on record there")
             continue
         try:
-            store.load()
-            found = store.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
+            mlflow_access.load()
+            found = mlflow_access.bounded(lambda where=where: _runs(where, most), _SECONDS)  # type: ignore[misc]
         except Exception as error:
-            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {store.why(error)}")
+            notes.append(f"MLflow at {secrecy.hidden(where)} does not answer: {mlflow_access.why(error)}")
             continue
         if number:
             notes.append(f"these are the runs of {path}")
@@ -127,18 +136,20 @@ def best(root: Path, judge: str) -> tuple[str, str] | None:
     Returns:
         Its id and its name; None without one.
     """
-    experiment = f"{store.PROJECT}/{whole.load(root / paths.PARAMS).profile}"
+    experiment = f"{mlflow_experiment.PROJECT}/{whole.load(root / paths.PARAMS).profile}"
     ours = published.digest(root)
-    if (path := database.path_of(store.uri(root))) is not None:
+    if (path := database.path_of(mlflow_access.uri(root))) is not None:
         return database.best(path, experiment, judge, ours)
     if published.kept(root) is None:
         return None  # the server may be away, and nobody waits for a courtesy
-    store.load()
-    return store.bounded(lambda: _best_of_server(store.uri(root), experiment, judge, ours), BEST_SECONDS)
+    mlflow_access.load()
+    return mlflow_access.bounded(
+        lambda: _best_of_server(mlflow_access.uri(root), experiment, judge, ours), BEST_SECONDS
+    )
 
 
 def _best_of_server(where: str, experiment: str, judge: str, ours: str) -> tuple[str, str] | None:
-    mlflow = store.client_of(where)
+    mlflow = mlflow_access.client_of(where)
     named = mlflow.get_experiment_by_name(experiment)
     if named is None or "'" in judge:
         return None
@@ -174,13 +185,13 @@ def _of_files(root: Path) -> list[Run]:
 
 def _runs(where: str, most: int | None) -> list[Run]:
     """One more than ``most``, if there are so many."""
-    mlflow = store.client_of(where)
-    ours = mlflow.search_experiments(filter_string=f"name LIKE '{store.PROJECT}/%'")
+    mlflow = mlflow_access.client_of(where)
+    ours = mlflow_experiment.ids_of_all(mlflow)
     found: list[Run] = []
     token: str | None = None
     while ours and (most is None or len(found) <= most):
         page = mlflow.search_runs(
-            [one.experiment_id for one in ours],
+            ours,
             order_by=["attributes.start_time DESC"],
             max_results=_PAGE if most is None else min(_PAGE, most + 1),
             page_token=token,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from stages.params import whole
 from stages.running import gpu, held, orphans
 from stages.running.console import say
-from stages.running.tracking import database, execution, mirror, store
+from stages.running.tracking import database, execution, mirror, mlflow_access, mlflow_experiment, store
 from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class StageRun:
         try:
             # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
             self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
-            store.load()
+            mlflow_access.load()
         except Exception as error:
-            store.warn(error)
+            mlflow_access.warn(error)
             return
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
@@ -100,7 +100,7 @@ class StageRun:
         if self._thread is not None:
             failure = ORPHAN_SECONDS if orphans.reason() else FAILURE_SECONDS
             seconds = failure if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
-            if how == "ran" and not self._run_id and database.path_of(store.uri()) is not None:
+            if how == "ran" and not self._run_id and database.path_of(mlflow_access.uri()) is not None:
                 seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
             self._thread.join(seconds)
             if self._thread.is_alive():
@@ -126,9 +126,9 @@ class StageRun:
                 return
 
     def _connect(self, *, closing: bool) -> MlflowClient:
-        client = self._client or store.client(Path())
+        client = self._client or mlflow_access.client(Path())
         if self._run_id and (self._warned or closing):
-            store.restore(client, self._run_id)
+            mlflow_experiment.restore(client, self._run_id)
         if not self._run_id:
             self._run_id = self._flow_run_id or self._find_or_create(client)
         self._client = client
@@ -166,4 +166,4 @@ class StageRun:
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            store.warn(error)
+            mlflow_access.warn(error)

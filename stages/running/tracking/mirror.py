@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from ruamel.yaml import YAML
 
 from stages.common import paths
 from stages.common.errors import DataError
@@ -27,7 +24,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves, lock
 from stages.running.console import say
-from stages.running.tracking import metric_names, published, store
+from stages.running.tracking import metric_names, mlflow_experiment, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +73,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
     """
-    store.restore(mlflow, run_id)
+    mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
     there = run.data
     values = reading.flatten(whole.load(root / paths.PARAMS).model_dump())
@@ -199,12 +196,7 @@ def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str
         mlflow.log_artifact(run_id, str(path))
         return
     # The file's entry of the last stage is of an earlier run.
-    yaml = YAML()
-    tree = yaml.load(path.read_text(encoding="utf-8"))
-    tree.get("stages", {}).pop(published.LAST_STAGE, None)
-    text = io.StringIO()
-    yaml.dump(tree, text)
-    mlflow.log_text(run_id, text.getvalue(), str(lock.LOCK))
+    mlflow.log_text(run_id, lock.text_without(root, published.LAST_STAGE), str(lock.LOCK))
 
 
 def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:

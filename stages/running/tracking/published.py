@@ -18,7 +18,7 @@ from stages.common.errors import DataError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, VERDICTS
 from stages.running import lock
-from stages.running.tracking import database, store
+from stages.running.tracking import database, mlflow_access
 
 LAST_STAGE = "judge"
 #: The tag of a run that holds the digest of its results.
@@ -67,7 +67,7 @@ def digest(root: Path) -> str:
 
 def keep(root: Path, run_id: str, name: str = "") -> None:
     """Note that the results under ``root`` are in a run with this id and name."""
-    write_json(_note(root), asdict(Note(store.shown_uri(root), run_id, name)))
+    write_json(_note(root), asdict(Note(mlflow_access.shown_uri(root), run_id, name)))
     notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
     for old in notes[:-_MOST_NOTES]:
         old.unlink(missing_ok=True)
@@ -82,8 +82,8 @@ def kept(root: Path) -> Note | None:
         found = Note(**read_json(_note(root), made_by="python -m flows.publish"))
     except (DataError, TypeError, OSError):
         return None
-    path = database.path_of(store.uri(root))
-    is_there = found.uri == store.shown_uri(root) and (path is None or database.holds(path, found.run_id))
+    path = database.path_of(mlflow_access.uri(root))
+    is_there = found.uri == mlflow_access.shown_uri(root) and (path is None or database.holds(path, found.run_id))
     return found if is_there else None
 
 

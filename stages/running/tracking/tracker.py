@@ -27,7 +27,18 @@ from stages.params import whole
 from stages.running import misrecorded
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
-from stages.running.tracking import execution, judged_runs, late, listing, mirror, published, store
+from stages.running.tracking import (
+    execution,
+    judged_runs,
+    late,
+    listing,
+    lookup,
+    mirror,
+    mlflow_access,
+    mlflow_experiment,
+    published,
+    store,
+)
 from stages.running.tracking.live import (
     CREATE_SECONDS,
     FAILURE_SECONDS,
@@ -36,7 +47,8 @@ from stages.running.tracking.live import (
     RUN_ID_VARIABLE,
     StageRun,
 )
-from stages.running.tracking.store import Page, StageEnd, prepare, shown_uri, uri
+from stages.running.tracking.mlflow_access import prepare, shown_uri, uri
+from stages.running.tracking.store import Page, StageEnd
 
 __all__ = [
     "RUN_ID_VARIABLE",
@@ -122,10 +134,10 @@ def stage_over(name: str, how: StageEnd) -> None:
         if how == "ran":
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
-            store.load()
-            store.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
+            mlflow_access.load()
+            mlflow_access.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
     except Exception as error:
-        store.warn(error)
+        mlflow_access.warn(error)
 
 
 def create_run(
@@ -156,7 +168,7 @@ def create_run(
         own = execution.Execution(execution.identity(), "prefect")
         note = mirror.prefect_link(tags or {})
         given = {**(tags or {}), **({_NOTE: note} if note else {})}
-        return store.create(store.client(root), own, root, given, params, name, without)
+        return store.create(mlflow_access.client(root), own, root, given, params, name, without)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -176,7 +188,7 @@ def page(run_id: str | None, pages: str) -> Page | None:
     if run_id is None:
         return None
     run = run_id
-    return _safely(lambda: store.page(store.client(Path()), run, pages), END_SECONDS)
+    return _safely(lambda: store.page(mlflow_access.client(Path()), run, pages), END_SECONDS)
 
 
 def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
@@ -191,7 +203,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
     if run_id is not None:
 
         def mirrored() -> None:
-            client = store.client(root)
+            client = mlflow_access.client(root)
             mirror.publish(client, run_id, ran, root, lock_is_final=True)
             for file in files:
                 client.log_artifact(run_id, str(file), "judge")
@@ -217,7 +229,7 @@ def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path])
     run = run_id
 
     def added() -> None:
-        client = store.client(Path())
+        client = mlflow_access.client(Path())
         now = time.time_ns() // 1_000_000
         store.log_metrics(client, run, [(name, value, now, 0) for name, value in metrics.items()])
         for file in files:
@@ -238,7 +250,7 @@ def publish_files(root: Path, source: str) -> late.Late:
         raise
     except Exception as error:
         fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
-        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {store.why(error)}", fix) from error
+        raise ServiceUnavailable(f"MLflow at {shown_uri(root)}: {mlflow_access.why(error)}", fix) from error
 
 
 def set_aside(root: Path, run_id: str | None) -> None:
@@ -254,7 +266,7 @@ def set_aside(root: Path, run_id: str | None) -> None:
     if run_id is None:
         return
     run = run_id
-    earlier = _safely(lambda: store.set_aside(store.client(root), run, root, published.TAG), END_SECONDS)
+    earlier = _safely(lambda: store.set_aside(mlflow_access.client(root), run, root, published.TAG), END_SECONDS)
     if earlier is not None:
         with contextlib.suppress(OSError):  # a note for the summary
             published.keep(root, *earlier)
@@ -317,8 +329,8 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
     run = run_id
 
     def tag() -> None:
-        client = store.client(Path())
-        store.restore(client, run)
+        client = mlflow_access.client(Path())
+        mlflow_experiment.restore(client, run)
         for name, state in states.items():
             if name in mirror.STAGES:
                 client.set_tag(run, f"stage.{name}", state)
@@ -348,7 +360,7 @@ def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> 
         status: the state.
     """
     if run_id is not None:
-        _safely(lambda: store.client(Path()).set_terminated(run_id, status), END_SECONDS)
+        _safely(lambda: mlflow_access.client(Path()).set_terminated(run_id, status), END_SECONDS)
 
 
 def download(
@@ -371,7 +383,7 @@ def download(
         ConfigError: the run lacks one of them.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.download(root, name, files, folder, optional)
+    return lookup.download(root, name, files, folder, optional)
 
 
 def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
@@ -386,7 +398,7 @@ def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
         ConfigError: MLflow does not take the filter.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.search(root, query, most)
+    return lookup.search(root, query, most)
 
 
 def children(root: Path, name: str) -> list[tuple[str, str]]:
@@ -399,7 +411,7 @@ def children(root: Path, name: str) -> list[tuple[str, str]]:
     Raises:
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.children(root, name)
+    return lookup.children(root, name)
 
 
 def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
@@ -412,13 +424,13 @@ def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
     Raises:
         ServiceUnavailable: MLflow cannot be asked.
     """
-    return store.finished(root, most)
+    return lookup.finished(root, most)
 
 
 def _safely(action: Callable[[], T], seconds: float) -> T | None:
     try:
-        store.load()
-        return store.bounded(action, seconds)
+        mlflow_access.load()
+        return mlflow_access.bounded(action, seconds)
     except Exception as error:
-        store.warn(error)
+        mlflow_access.warn(error)
         return None

@@ -43,5 +43,6 @@ def test_the_copy_is_told_before_training():
 
     assert told == (
         "disk: up to 9.0 GiB for checkpoints, 3 of 3.0 GiB, and 1.0 GiB for the model; 20.0 GiB are free; "
-        "then DVC copies the model to /disk, where 5.0 GiB are free"
+        "then DVC copies the\n"
+        "  model to /disk, where 5.0 GiB are free"
     )

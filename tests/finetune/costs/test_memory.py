@@ -253,12 +253,13 @@ def demand(there: int, **changed: object) -> Demand:
     return Demand(MIDDLE, a_run(LONG, {"batch_size": 16} | changed), free=there)
 
 
-def test_what_fits_is_told_in_one_line():
-    found = str(demand(100 * GIB))
+def test_what_fits_is_told_in_lines_of_the_usual_width():
+    first, *more = str(demand(100 * GIB)).splitlines()
 
-    assert found.startswith("memory: about ")
-    assert found.endswith("; 100.0 GiB are free")
-    assert "\n" not in found
+    assert first.startswith("memory: about ")
+    assert (more or [first])[-1].endswith(" 100.0 GiB are free")
+    assert all(line.startswith("  ") for line in more)
+    assert max(map(len, [first, *more])) <= 120
 
 
 def test_what_does_not_fit_is_told_with_the_mildest_values_that_do():

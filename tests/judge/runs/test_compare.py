@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError, DataError, TemporaryFailure
 from stages.common.files import write_json
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import write_records
@@ -400,6 +401,60 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     assert "by Holm" not in run(monkeypatch, capsys, "a", "b")
 
 
+def test_runs_with_the_same_verdicts_are_identical_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write(Path(name), [10, 30])
+    *names, result = run(monkeypatch, capsys, "a", "b").splitlines()
+    assert names == ["A a", "B b"]
+    told, mean = result.split("; ")
+    assert told == "result      identical: 2 verdicts of one judge, with the same scores, details and faults"
+    assert mean == "mean 20.0 of 100 points"
+    rows = [row.model_copy(update={"faults": ["echo"]}) for row in verdicts(10, 30)]
+    write_records(Path("b", "verdicts.jsonl"), rows)  # the same scores, of answers with other faults
+    out = run(monkeypatch, capsys, "a", "b")
+    assert "result      identical scores; one training each: training seeds are not allowed for\n" in out
+    assert "echo             0 → 2 answers" in out
+
+
+def test_identical_is_said_of_single_runs_alone_and_with_what_is_noted_of_them():
+    same = verdicts(10, 30)
+    runs = [Run(name, JUDGE, same, {}, "") for name in "abcd"]
+    single, several = replace(of_runs("a", runs[:1]), notes=("as it was given",)), of_runs("b c", runs[1:3])
+    found = compare_groups([single, several, of_runs("d", runs[3:])], model="tuned", resamples=100, seed=1)
+    assert [one.identical for one in found] == [False, True]
+    blocks = table(found).split("\n\n")
+    assert "identical:" not in blocks[0]
+    assert blocks[1].strip().splitlines() == [
+        "A a",
+        "B d",
+        "note        A: as it was given",
+        "result      identical: 2 verdicts of one judge, with the same scores, details and faults; "
+        "mean 20.0 of 100 points",
+    ]
+    other = JudgeIdentity(fingerprint="2" * 32, backend="ollama")
+    by_two = [of_runs("a", runs[:1]), of_runs("e", [Run("e", other, same)])]
+    assert not compare_groups(by_two, model="tuned", resamples=100, seed=1)[0].identical
+
+
+def test_a_folder_at_work_stands_in_for_no_commit_of_another_machine(tmp_path, monkeypatch):
+    """While DVC runs the judge, the verdicts are gone; the commit's error stays the one that is told."""
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    commit([10] * 10)
+    shutil.rmtree(".dvc/cache")
+    JUDGE_FOLDER.mkdir(parents=True, exist_ok=True)
+    Path(".dvc/tmp").mkdir()
+    writer = {str(tmp_path / VERDICTS): {"pid": os.getppid(), "cmd": "dvc repro"}}
+    write_json(Path(".dvc/tmp/rwlock"), {"read": {}, "write": writer})
+    with pytest.raises(TemporaryFailure, match="judge is at work"):
+        find_run("artifacts")
+    write(tmp_path / "copy" / JUDGE_FOLDER, [60] * 10)
+    monkeypatch.setattr("sys.argv", ["compare", "HEAD", "copy"])
+    with pytest.raises(NotHere, match="HEAD"):
+        program.main()
+
+
 def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeypatch, capsys):
     """Of four answers each: two misspelt, 20 and 40 points short, then one, 20 short; and one echo in either."""
     monkeypatch.chdir(tmp_path)
@@ -411,10 +466,9 @@ def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeyp
         rows = zip(verdicts(*scores), wrong, strict=True)
         write_records(Path(name, "verdicts.jsonl"), [row.model_copy(update={"faults": found}) for row, found in rows])
     out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
-    assert out.splitlines()[-3:] == [
+    assert out.splitlines()[-2:] == [
         "faults      misspelling      2 → 1 answer, 15.0 → 5.0 points lost",
         "            too long         0 → 1 answer, 0.0 → 2.5 points lost",
-        "            echo             1 → 1 answer, 25.0 → 25.0 points lost",
     ]
     assert json.loads(Path("found.json").read_text())["comparisons"][0]["faults"]["too long"] == {
         "a": {"n": 0, "points_lost": 0.0},

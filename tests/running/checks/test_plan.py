@@ -96,3 +96,13 @@ def test_a_folder_without_a_pipeline_has_no_stages(tmp_path):
 def test_the_stages_that_a_command_names(project):
     assert plan.closure(project.root, ["zeta"]) == {"zeta"}
     assert plan.closure(project.root, ["alpha", "-q"]) == {"alpha", "zeta"}
+
+
+def test_a_stage_without_inputs_is_up_to_date_once_it_has_run(project, tmp_path):
+    made = flow_project.copy(project, tmp_path)
+    with (made.root / "dvc.yaml").open("a") as stream:
+        stream.write("  end:\n    cmd: touch end.txt\n    outs: [end.txt]\n")
+    values = reading.read_yaml(made.root / "params.yaml")
+    assert plan.fates(made.root, values, in_place=True)["end"] == "to run"
+    made.dvc("repro", "-q", "end")
+    assert plan.fates(made.root, values, in_place=True)["end"] == "up to date"

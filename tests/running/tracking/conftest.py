@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.running import gpu
-from stages.running.tracking import store, tracker
+from stages.running.tracking import mlflow_access, tracker
 from tests.root import ROOT
 from tests.running.tracking import made
 
@@ -18,7 +18,7 @@ from tests.running.tracking import made
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them: making them takes seconds."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    store.load()
+    mlflow_access.load()
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 

@@ -16,14 +16,14 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.common.errors import ConfigError, ServiceUnavailable
-from stages.running.tracking import database, store, tracker
+from stages.running.tracking import database, mlflow_access, tracker
 from tests.root import ROOT
 from tests.running.tracking.made import made_by_an_older_mlflow, runs, wait_until
 
 #: What a run does first: it makes the database, and its run in it.
 _RUN = """
 from pathlib import Path
-from stages.running.tracking import tracker
+from stages.running.tracking import mlflow_access, tracker
 print("importing is done", flush=True)
 run = tracker.create_run(Path())
 print(run, flush=True)
@@ -188,7 +188,7 @@ def test_four_at_once_are_all_tracked(folder: Path, uri: str) -> None:
     started = [start(folder, uri) for _ in range(4)]
     told = [output(process) for process in started]
     assert [text.splitlines()[-1] != "None" for text in told] == [True] * 4, told
-    name = database.path_of(store.uri()) if not uri else folder / "elsewhere" / "runs.db"
+    name = database.path_of(mlflow_access.uri()) if not uri else folder / "elsewhere" / "runs.db"
     assert len(runs(MlflowClient(f"sqlite:///{name}"))) == 4
 
 
@@ -245,7 +245,7 @@ def test_a_database_of_an_older_mlflow_is_brought_up_to_date_and_kept(
         assert run is not None
         tracker.end(run, "FINISHED")
     else:
-        store.prepare()
+        mlflow_access.prepare()
 
     assert database.is_finished(path)
     [kept] = folder.glob("mlflow.db.before-*")
@@ -261,7 +261,7 @@ def test_a_database_of_an_older_mlflow_is_brought_up_to_date_and_kept(
 
 def test_a_database_of_a_newer_mlflow_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "mlflow.db"
-    store.load()
+    mlflow_access.load()
     database.prepare(path)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
@@ -275,4 +275,4 @@ def test_a_database_of_a_newer_mlflow_is_left_alone(folder: Path, capsys: pytest
     assert "to fix it: install that version, or set MLFLOW_TRACKING_URI" in said
     assert path.read_bytes() == content
     with pytest.raises(ConfigError, match="made by a newer MLflow"):
-        store.prepare()
+        mlflow_access.prepare()

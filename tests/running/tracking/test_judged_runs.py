@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.running.tracking import judged_runs, store
+from stages.running.tracking import judged_runs, mlflow_access
 
 
 def test_without_a_database_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,8 +23,8 @@ def test_those_of_the_judge_that_have_finished_are_found_the_newest_first(
 ) -> None:
     address = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    store.load()
-    client = store.client_of(address)
+    mlflow_access.load()
+    client = mlflow_access.client_of(address)
     kept = tmp_path / "kept here"
     for experiment, runs in (
         ("instruct-pipeline/quick", ["first", "failed", "other judge", "deleted", "last"]),

@@ -185,7 +185,7 @@ def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, cli
             lambda: replace("dvc.lock", "artifacts/judge/verdicts.jsonl", "artifacts/judge/other"),
             "artifacts/judge/verdicts.jsonl: dvc.lock does not name it: the stage that wrote it has not succeeded",
         ),
-        (lambda: Path("dvc.lock").write_text("schema: [\n"), "dvc.lock: not what DVC writes: .*"),
+        (lambda: Path("dvc.lock").write_text("schema: [\n"), "dvc.lock: cannot be read, such as after a merge: .*"),
         (
             lambda: (shutil.rmtree("artifacts"), Path("dvc.lock").unlink()),
             r"no results to publish\n  to fix it: dvc repro",

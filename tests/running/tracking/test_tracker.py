@@ -26,9 +26,9 @@ from stages.common.metrics.judge import CalibratedMean
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
-from stages.running import gpu, held, inputs, program
+from stages.running import dvc_yaml, gpu, held, inputs, program
 from stages.running.inputs import Begun
-from stages.running.tracking import database, execution, live, metric_names, mirror, store, tracker
+from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
 from tests import flow_project, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
@@ -238,7 +238,7 @@ def test_results_that_dvc_will_not_record_are_not_published(
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", "judge")
     monkeypatch.setattr(held, "_stage", "judge")
-    read = inputs.Inputs.of(inputs.Entry({Path("params.yaml"): ("judge",)}, (), (), ""))
+    read = inputs.Inputs.of(dvc_yaml.Entry("", {Path("params.yaml"): ("judge",)}, (), (), ""))
     monkeypatch.setattr(held, "_before", read)
     text = Path("params.yaml").read_text()
     for edited, expected in ((text.replace("max_invalid: 0.02", "max_invalid: 0.2"), []), (text, [60.0])):
@@ -380,7 +380,7 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
     said: list[str] = []
-    for module in (store, live):
+    for module in (mlflow_access, live):
         monkeypatch.setattr(module, "say", said.append)
     lock = sqlite3.connect("mlflow.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")

@@ -1,0 +1,117 @@
+"""Runs of MLflow's store as they are looked up from outside: by name, by a filter, by the run that they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.common import paths
+from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.params import whole
+from stages.running.tracking import mlflow_access, mlflow_experiment, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: Children of a run that are looked up, the newest first.
+_MOST_CHILDREN = 1000
+
+
+def download(
+    root: Path, name: str, files: Sequence[str], folder: Path, optional: Sequence[str] = ()
+) -> list[Path] | None:
+    """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
+    if not _exists(root):
+        return None
+    with _asked(root):
+        mlflow = mlflow_access.client(root)
+        run_id = _named(mlflow, name)
+        if run_id is None:
+            return None
+        folders = {str(Path(file).parent).removeprefix(".") for file in (*files, *optional)}
+        there = {file.path for parent in sorted(folders) for file in mlflow.list_artifacts(run_id, parent or None)}
+        if missing := [file for file in files if file not in there]:
+            raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
+        wanted = [*files, *(file for file in optional if file in there)]
+        return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in wanted]
+
+
+def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
+    """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        from mlflow.exceptions import MlflowException
+
+        mlflow = mlflow_access.client(root)
+        ours = mlflow_experiment.ids_of_all(mlflow)
+        if not ours:
+            return []
+        finished_ones = " and ".join(filter(None, [query, "attributes.status = 'FINISHED'"]))
+        order = ["attributes.start_time DESC"]
+        try:
+            found = mlflow.search_runs(ours, finished_ones, max_results=most, order_by=order)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            fix = "such as params.`finetune.epochs` = '3' and tags.profile = 'quick'"
+            raise ConfigError(f"{query}: MLflow does not take the filter: {mlflow_access.why(error)}", fix) from None
+        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+
+
+def children(root: Path, name: str) -> list[tuple[str, str]]:
+    """Ids and names of a run's children; arguments, result and errors are those of `tracker.children`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        run_id = _named(mlflow_access.client(root), name)
+        return [] if run_id is None else search(root, f"tags.`{store.PARENT}` = '{run_id}'", _MOST_CHILDREN)
+
+
+def finished(root: Path, most: int) -> list[tuple[str, str]]:
+    """Ids and names of finished runs; arguments and errors are those of `tracker.finished`."""
+    if not _exists(root):
+        return []
+    with _asked(root):
+        mlflow = mlflow_access.client(root)
+        named = mlflow.get_experiment_by_name(mlflow_experiment.name_of(whole.load(root / paths.PARAMS).profile))
+        if named is None:
+            return []
+        query, order = "attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
+        found = mlflow.search_runs([named.experiment_id], query, max_results=most, order_by=order)
+        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+
+
+def _exists(root: Path) -> bool:
+    """Whether there is a store, as far as that is known without asking a server."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / "mlflow.db").exists()
+
+
+@contextlib.contextmanager
+def _asked(root: Path) -> Iterator[None]:
+    """Turn the errors of MLflow within the block into ours."""
+    mlflow_access.load()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise ServiceUnavailable(
+            f"MLflow at {mlflow_access.shown_uri(root)}: {mlflow_access.why(error)}", "see MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def _named(mlflow: MlflowClient, name: str) -> str | None:
+    """The id of the run with this id or this name, and of several with the name that of the newest."""
+    if "'" in name:  # MLflow's filters cannot express it
+        return None
+    field = "run_id" if re.fullmatch(r"[0-9a-f]{32}", name) else "run_name"
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    found = mlflow.search_runs(experiments, f"attributes.{field} = '{name}'", max_results=1, order_by=order)
+    return str(found[0].info.run_id) if found else None
