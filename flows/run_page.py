@@ -66,7 +66,7 @@ def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isola
         compared: the scores beside the last commit's.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
-    results = summary.text(tree, name_files=not isolated)
+    results = summary.text(tree, name_files=not isolated, commit_tried=True)
     beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
     parts = [_table(done), fenced(results), *_pictures(tree), beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -66,13 +67,13 @@ def main() -> None:
 
 
 def _load_beside_server() -> None:
-    """Import MLflow, which the flow needs, while a temporary server starts: each takes some seconds.
+    """Import MLflow and make its database, which the flow needs, while a temporary server starts: all take seconds.
 
     Raises:
         ServiceUnavailable: the server does not start.
     """
     with contextlib.suppress(Exception):  # tracking says it, when it is used
-        mlflow_access.load()
+        mlflow_access.client(Path.cwd())
     try:
         prefect_server.wait(server_address(), _START_SECONDS)
     except OSError as error:

@@ -73,11 +73,13 @@ _VERDICTS = {
 }
 
 
-def of(root: Path) -> Beside | str:
+def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     """The scores under ``root`` beside another run's, or why they stand alone; an empty text where that needs no words.
 
     Args:
         root: folder with artifacts/, in a git repository.
+        commit_tried: whether the last commit has just been compared with. What that has found is kept; a second try,
+            which takes seconds, would find nothing either.
     """
     head = git.ask(root, "rev-parse", "HEAD")
     if not head or not (root / VERDICTS).exists():
@@ -92,7 +94,7 @@ def of(root: Path) -> Beside | str:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
     elif there.digest == digests.md5(root / VERDICTS):
         alone = f"the same scores as {last}"
-    elif beside := _compared(root, "HEAD", last):
+    elif beside := None if commit_tried else _compared(root, "HEAD", last):
         return beside
     else:
         alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"

@@ -55,7 +55,7 @@ _FILES = (
 )
 
 
-def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -> str:
+def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True, commit_tried: bool = False) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -65,11 +65,12 @@ def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True) -
         name_files: whether ``root`` stays, so that its files can be named. Those of a copy of the repository are
             removed with it and are in DVC's cache; the summary says how to get them from there.
         stands: whether the last stage succeeds, so that its results can be published later.
+        commit_tried: as for `beside.of`.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root).text(name_files=name_files, stands=stands)
+    return _Summary(root, commit_tried=commit_tried).text(name_files=name_files, stands=stands)
 
 
 def _in_the_cache() -> str:
@@ -99,10 +100,12 @@ class _Summary:
     Args:
         root: folder with params.yaml and artifacts/.
         making: stage that is ending at this moment, and which DVC records next; None where none is.
+        commit_tried: as for `beside.of`.
     """
 
-    def __init__(self, root: Path, *, making: str | None = None) -> None:
+    def __init__(self, root: Path, *, making: str | None = None, commit_tried: bool = False) -> None:
         self._root = root
+        self._commit_tried = commit_tried
         self._origin = Origin(root, making=making)
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
@@ -181,7 +184,7 @@ class _Summary:
     def _compared(self) -> list[str]:
         if "judge" in {*self._origin.outdated, *self._origin.unrecorded}:
             return []
-        return compared_lines(beside.of(self._root))
+        return compared_lines(beside.of(self._root, commit_tried=self._commit_tried))
 
     def _model(self) -> list[str]:
         """The model that was downloaded; where there is none, the one that params.yaml asks for."""
