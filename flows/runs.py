@@ -33,7 +33,9 @@ LEAST_WIDTH = 80
 _INDENT = "    "
 
 #: What the table has of a run, by the head of its column; what a run lacks is a dash.
-_HEADS = ("started", "run", "door", "state", "val. loss", "score of 100 [95 %]", "judge", "commit")
+_HEADS = ("started", "run", "door", "state", "val. loss", "right", "score of 100 [95 %]", "judge", "commit")
+#: Columns that a narrow terminal lacks, in the order in which they go.
+_LEFT_OUT_FIRST = ("judge", "door", "commit", "val. loss")
 #: Characters that a cell may take, by column: longer ones are cut.
 _MOST_OF = {"run": 32, "judge": 14}
 
@@ -113,8 +115,9 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
     """
     heads = list(_HEADS)
     rows = [_cells(run) for run in runs]
-    while _width_of(heads, rows) > width and len(heads) > len(_HEADS) - 3:
-        heads.remove("judge" if "judge" in heads else "door" if "door" in heads else "commit")
+    for head in _LEFT_OUT_FIRST:
+        if _width_of(heads, rows) > width:
+            heads.remove(head)
     excess = max(0, _width_of(heads, rows) - width)
     name = max(12, max(len(row["run"]) for row in rows) - excess)
     rows = [row | {"run": _cut(row["run"], name)} for row in rows]
@@ -136,6 +139,7 @@ def _cells(run: Run) -> dict[str, str]:
         "door": run.door,
         "state": run.state,
         "val. loss": "" if loss is None else f"{loss:z.3f}",
+        "right": _right(run.metrics),
         "score of 100 [95 %]": _score(run.metrics),
         "judge": run.judge,
         "commit": commit,
@@ -150,6 +154,12 @@ def _score(metrics: Mapping[str, float]) -> str:
     if mean is None:
         return ""
     return f"{mean:z.1f}" + ("" if low is None or high is None else f" [{low:z.1f}, {high:z.1f}]")
+
+
+def _right(metrics: Mapping[str, float]) -> str:
+    """How many answers are right; nothing where the judge does not say so."""
+    right, of = metrics.get("judge/n_right"), metrics.get("judge/right_of")
+    return "" if right is None or of is None else f"{right:.0f} of {of:.0f}"
 
 
 def _values(found: Mapping[str, str] | None, width: int) -> list[str]:

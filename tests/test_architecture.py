@@ -40,7 +40,7 @@ RESTRICTED = {
     "numpy": ("stages/judge",),
     "scipy": ("stages/judge/scores",),
     "sacrebleu": ("stages/common/texts.py",),
-    "rapidfuzz": ("stages/judge/judges/key_words.py", "stages/judge/judges/sentences.py"),
+    "rapidfuzz": tuple(f"stages/judge/judges/{name}.py" for name in ("equivalents", "key_words", "sentences")),
     "prefect": ("flows",),
     "torch": (
         "stages/gpt2",

@@ -26,6 +26,7 @@ def committed(_: Path, commit: str) -> dict[str, object] | None:
 def made(name: str, **changes: object) -> Run:
     values = {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}}
     scores = {"judge/score_mean": 54.4, "judge/ci95_low": -0.01, "judge/ci95_high": 58.6, "val/kept_loss": 2.0215}
+    scores |= {"judge/n_right": 8.0, "judge/right_of": 99.0}
     tags = {"git.commit": "37288ae0", "git.dirty": "true", "judge.backend": "reference"}
     fields = {"started": NINE, "door": "dvc repro", "state": "finished", "values": values, "metrics": scores}
     return Run(name=name, run_id="1f", **{"tags": tags, **fields, **changes})  # type: ignore[arg-type]
@@ -44,11 +45,11 @@ def test_a_run_is_a_line_with_the_values_that_differ_below_it(monkeypatch: pytes
         made("left", state="killed", metrics={}, tags={}),
     )
     assert found == [
-        "started         run         door       state     val. loss  score of 100 [95 %]  judge      commit",
-        "26-11-27 09:00  calm-otter  dvc repro  finished  2.022      54.4 [0.0, 58.6]     reference  37288ae*",
-        "26-11-27 09:00  dizzy-moth  dvc exp    finished  2.022      54.4 [0.0, 58.6]     reference  37288ae*",
+        "started         run         door       state     val. loss  right    score of 100 [95 %]  judge      commit",
+        "26-11-27 09:00  calm-otter  dvc repro  finished  2.022      8 of 99  54.4 [0.0, 58.6]     reference  37288ae*",
+        "26-11-27 09:00  dizzy-moth  dvc exp    finished  2.022      8 of 99  54.4 [0.0, 58.6]     reference  37288ae*",
         '    judge.seed=7 judge.model=qwen3 finetune.lora={"rank": 2, "alpha": 2.0, "targets": ["c_attn"]}',
-        "26-11-27 09:00  left        dvc repro  killed    -          -                    -          -",
+        "26-11-27 09:00  left        dvc repro  killed    -          -        -                    -          -",
     ]
 
 

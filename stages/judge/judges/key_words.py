@@ -8,10 +8,13 @@ from itertools import pairwise
 
 from rapidfuzz.distance import Levenshtein
 
+from stages.judge.judges.equivalents import EXPLANATION as EXPLAINED
+from stages.judge.judges.equivalents import in_its_words, labels_as_in
 from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
+from stages.judge.judges.quantities import quantities
 from stages.judge.judges.rows import TRUTHS, Row, is_form_of, without_articles
-from stages.judge.judges.wording import ARTICLES, BREAK, NEGATIONS, clauses, is_number, is_unit, loose
+from stages.judge.judges.wording import ARTICLES, BREAK, NEGATIONS, clauses, is_number, loose
 
 #: What is left of the share that an answer has where a key word is contradicted.
 CONTRADICTED = 0.4
@@ -38,12 +41,10 @@ _COPULAS = frozenset({"is", "are", "was", "were"})
 _AUXILIARIES = frozenset(
     {"is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "will", "would", "should", "may"}
 )
-#: Where a reference goes on to explain itself.
-_EXPLANATION = re.compile(
-    r",?\s+(?:because|since|as it is|which is why)\b|,\s+(?:not|but not|instead of)\b|;", re.IGNORECASE
-)
 #: Where an answer's statements about several things are divided.
-_STATEMENTS = re.compile(r"\n|;|\. |, (?=\w+ (?:is|are) )")
+_STATEMENTS = re.compile(r"\n|;|\. |,? and (?=(?:\w+ ){1,3}(?:is|are) )|, (?=(?:\w+ ){1,3}(?:is|are) )")
+_BRACKETED = re.compile(r"\([^()]*\)")
+_SAYS = re.compile(r"\b(?:is|are)\b|:|\s-\s")
 
 
 def by_key_words(answer: str, words: Sequence[str], row: Row) -> Finding:
@@ -54,9 +55,9 @@ def by_key_words(answer: str, words: Sequence[str], row: Row) -> Finding:
         words: its words, loosely.
         row: the row.
     """
-    words = _rounded(words, row)
     keys = key_weights(row)
     core = deciding(keys, row)
+    words = in_its_words(answer, words, row, core)
     held = {key: weight for key, weight in keys.items() if key in words}
     in_core = sum(held.get(key, 0.0) for key in core) / sum(keys[key] for key in core)
     against = contradictions(answer, words, core, row)
@@ -69,18 +70,6 @@ def by_key_words(answer: str, words: Sequence[str], row: Row) -> Finding:
         return right(said, 100.0 - _verbosity(words, row))
     share = (1 - EXPLANATION) * in_core + EXPLANATION * sum(held.values()) / sum(keys.values())
     return wrong(said, share * (CONTRADICTED if against else 1.0))
-
-
-def _rounded(words: Sequence[str], row: Row) -> list[str]:
-    """An answer's words, in which a number with more decimals is the reference's that it rounds to: 8.047 is 8.05."""
-    theirs = [word for word in row.words if is_number(word) and "." in word]
-    digits = {number: len(number.partition(".")[2]) for number in theirs}
-    return [
-        next(
-            (n for n in theirs if is_number(word) and f"{float(word):.{digits[n]}f}" == n and len(word) > len(n)), word
-        )
-        for word in words
-    ]
 
 
 def key_weights(row: Row) -> dict[str, float]:
@@ -99,12 +88,12 @@ def key_weights(row: Row) -> dict[str, float]:
 def deciding(keys: Mapping[str, float], row: Row) -> list[str]:
     """The key words that an answer must have: of a choice that which is chosen, else the rare words.
 
-    The words of an explanation do not decide, nor those that are forms of the question's: "ended" for "did it end".
+    The words of an explanation or in brackets do not decide, nor those that are forms of the question's: "ended" for
+    "did it end".
     """
-    explanation = _EXPLANATION.search(row.reference)
-    said = (
-        {row.truth} if row.truth else set(loose(row.reference[: explanation.start()] if explanation else row.reference))
-    )
+    explanation = EXPLAINED.search(row.reference)
+    plain = _BRACKETED.sub(" ", row.reference[: explanation.start()] if explanation else row.reference)
+    said = {row.truth} if row.truth else set(loose(plain))
     core = [key for key in keys if key in said] or list(keys)
     chosen = {*row.labels, *row.picked}
     if any(key in chosen for key in core):
@@ -133,13 +122,14 @@ def _on_the_other_side(core: Sequence[str], row: Row) -> list[str]:
 
 def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
     """What an answer says against the key words, each as a word or two of it."""
-    foreign = set(words) - set(row.words)
+    said = clauses(answer)
+    foreign = {word for word in {*words} - {*row.words} if not _is_negated(said, word)}
     found = [
         *sorted(foreign & row.choices),
         *(TRUTHS[key] for key in core if TRUTHS.get(key) in foreign),
         *_other_answers(foreign, core, row),
         *_or_another(words, core, row),
-        *_negated(answer, core, row),
+        *denied(answer, core, row),
         *_other_units(words, core, row),
         *other_subject(words, row),
     ]
@@ -182,7 +172,7 @@ def _or_another(words: Sequence[str], core: Sequence[str], row: Row) -> list[str
     return [f"{one} or {two}" for one, middle, two in triples if middle == "or" and (one in core) != (two in core)]
 
 
-def _negated(answer: str, core: Sequence[str], row: Row) -> list[str]:
+def denied(answer: str, core: Sequence[str], row: Row) -> list[str]:
     """Key words of which the answer says the contrary, unless the reference does too."""
     ours, theirs = clauses(answer), clauses(row.reference)
     return [f"not {key}" for key in core if _is_negated(ours, key) and not _is_negated(theirs, key)]
@@ -194,8 +184,8 @@ def _is_negated(words: Sequence[str], key: str) -> bool:
         return False
     for place in (at for at, word in enumerate(words) if word == key):
         before = list(words[max(0, place - REACH) : place])
-        while BREAK in before:
-            before = before[before.index(BREAK) + 1 :]
+        while ends := [at for at, one in enumerate(before) if one in (BREAK, "but")]:
+            before = before[ends[-1] + 1 :]
         behind = words[place + 1 : place + 3]
         denied = len(behind) == 2 and behind[0] in _AUXILIARIES and behind[1] in NEGATIONS
         if denied or NEGATIONS & {*before}:
@@ -211,7 +201,7 @@ def _other_units(words: Sequence[str], core: Sequence[str], row: Row) -> list[st
 
 def _units(words: Sequence[str]) -> dict[str, str]:
     """The unit behind each number that has one."""
-    return {number: unit for number, unit in pairwise(words) if is_number(number) and is_unit(unit)}
+    return {one.number: one.unit for one in quantities(words)}
 
 
 # --- order and length ---
@@ -223,13 +213,34 @@ def _in_order(answer: str, core: Sequence[str], row: Row) -> bool:
     These are references with several numbers, and those with lines that each have a key word: "Fish: trout" in a line
     and "Birds: owl" in the next. The order of such lines does not count, nor that of the words within.
     """
-    known = {word for word in row.words if tells(word)}
-    lines = [frozenset(loose(line)) & known for line in row.reference.splitlines() if set(loose(line)) & set(core)]
-    if len(lines) > 1 and max(map(len, lines)) > 1:
-        return set(lines) <= {frozenset(loose(line)) & known for line in _STATEMENTS.split(answer)}
+    lines = [set(loose(line)) for line in row.reference.splitlines() if set(loose(line)) & set(core)]
+    if len(lines) > 1:
+        known = {word for word in row.words if tells(word)} - set[str]().union(*lines).intersection(*lines)
+        if max(len(line & known) for line in lines) > 1:
+            ours = [set(labels_as_in(loose(one), row)) & known for one in _statements(answer)]
+            groups = [line & known for line in lines]
+            return all(group in ours for group in groups) or _one_by_one(ours, groups)
     wanted = [word for word in row.words if is_number(word) and word in core]
     words = iter(loose(answer))
     return len(wanted) < SEVERAL_NUMBERS or all(number in words for number in wanted)
+
+
+def _one_by_one(ours: Sequence[set[str]], wanted: Sequence[set[str]]) -> bool:
+    """Whether statements about one thing each, but for an introduction, together say what the lines say."""
+    of_lines = [[one for one in ours if one <= line] for line in wanted]
+    fit = all(any(one <= line for line in wanted) for one in ours[1:])
+    return fit and all(set[str]().union(*parts) == line for parts, line in zip(of_lines, wanted, strict=True))
+
+
+def _statements(answer: str) -> list[str]:
+    """What an answer says of several things, each by itself: "A shark is a fish", and not "Sharks", of "and trout"."""
+    parts: list[str] = []
+    for part in _STATEMENTS.split(answer):
+        if parts and not _SAYS.search(parts[-1]):
+            parts[-1] += f", {part}"
+        else:
+            parts.append(part)
+    return parts
 
 
 def _verbosity(words: Sequence[str], row: Row) -> float:

@@ -175,7 +175,7 @@ class Corpus:
         return Kind(
             rows=len(members),
             form=form,
-            answers=frozenset(filter(None, own)),
+            answers=frozenset(one for one, row in zip(own, members, strict=True) if one and not _repeats_given(*row)),
             choices=frozenset(word for word in asked & set(shared) if tells(word) and self._is_choice(word, members)),
             is_open=kept >= COMMON * len(members) and median(map(len, scarce)) >= bar,
             longest=max(len(output) for _, output in members),
@@ -200,6 +200,14 @@ class Corpus:
 def _telling(output: Sequence[str], form: frozenset[str], given: set[str]) -> frozenset[str]:
     """The words of an output that are neither form, nor given, nor function words; numbers tell too."""
     return frozenset(word for word in output if word not in form and word not in given and tells(word))
+
+
+def _repeats_given(prompt: Prompt, output: Sequence[str]) -> bool:
+    """Whether an output has a given word twice, so that it is in the answer too: the capital of Mexico is Mexico City.
+
+    What the output has besides is then no answer by itself.
+    """
+    return any(output.count(word) > 1 for word in {*prompt.given, *prompt.named} if tells(word))
 
 
 def tells(word: str) -> bool:

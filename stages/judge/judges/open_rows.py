@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from stages.judge.judges.findings import Finding, right, wrong
-from stages.judge.judges.key_words import COMMON_KEY, by_key_words, other_subject
+from stages.judge.judges.key_words import COMMON_KEY, by_key_words, denied, key_weights, other_subject
 from stages.judge.judges.kinds import OPEN_WORDS, tells, without_named
 from stages.judge.judges.rows import Row, is_copy, is_form_of, without_articles
 from stages.judge.judges.sentences import is_sentence
@@ -27,7 +27,7 @@ REPEATED = 3
 
 #: What instructions with many right answers ask for, in so many words.
 _OPEN = re.compile(
-    r"\b(synonyms?|another word|means the same|rhymes?|simile|metaphor|personification|idiom|clich\S*"
+    r"\b(synonyms?|an antonym|another word|means the same|rhymes?|simile|metaphor|personification|idiom|clich\S*"
     r"|jokes?|anecdote|story|poem|haiku|paragraph|slogan|describe"
     r"|an example|examples|own words|paraphrase|rephrase|reword|summari[sz]e|defin(e|ition)"
     r"|more (formal|polite|casual|concise|positive|engaging)|formally|informal sentence"
@@ -36,6 +36,8 @@ _OPEN = re.compile(
     r"|(list|name|give|provide|suggest|write|identify|mention) (two|three|four|five|six|some|several|a few|\d+))\b",
     re.IGNORECASE,
 )
+#: "beenbeenbeen"
+_REPEATED_PART = re.compile(r"([^\W\d]{2,})\1\1")
 _IN_A_SENTENCE = re.compile(r"\bsentence\b", re.IGNORECASE)
 _USE_A_WORD = re.compile(r"\bwords?\b|\buse\b|\busing\b", re.IGNORECASE)
 
@@ -71,13 +73,16 @@ def by_what_is_certain(answer: str, words: Sequence[str], row: Row) -> Finding:
     wanted = _wanted(row)
     if not wanted and (finding := by_key_words(answer, words, row)).right:
         return finding
+    if not wanted and denied(answer, list(key_weights(row)), row):
+        return wrong("the reference, denied")
     if is_copy(words, row) or {word for word in words if tells(word)} <= row.prompt.words:
         return wrong("nothing but words of the prompt")
     if _repeats(words):
         return wrong("it repeats itself")
     if len(words) > FAR_TOO_LONG * max(row.kind.longest, len(row.words)):
         return wrong("far too long")
-    if not set(words) & ({*row.prompt.words, *row.words} - FUNCTION_WORDS) or other_subject(words, row):
+    shares_nothing = not set(words) & ({*row.prompt.words, *row.words} - FUNCTION_WORDS)
+    if (shares_nothing and (wanted or not _may_be_bare(words, row))) or other_subject(words, row):
         return wrong("about something else")
     if not wanted:
         return Finding(None, None, "many answers are right: not for this judge")
@@ -86,6 +91,14 @@ def by_what_is_certain(answer: str, words: Sequence[str], row: Row) -> Finding:
     if len(words) < SENTENCE or not _is_written_as_sentence(answer):
         return wrong("the word, but no sentence", NO_SENTENCE)
     return right(f"a sentence with {', '.join(wanted)}", FULFILLED)
+
+
+def _may_be_bare(words: Sequence[str], row: Row) -> bool:
+    """Whether an answer may be what is asked for and nothing else, as "mild" for "A synonym of 'gentle' is 'kind'".
+
+    It then has no more telling words than the reference has of its own, and need share no word with anything.
+    """
+    return 0 < len({word for word in words if tells(word)}) <= len({*row.fresh})
 
 
 def _wanted(row: Row) -> list[str]:
@@ -103,6 +116,8 @@ def _is_written_as_sentence(answer: str) -> bool:
 
 
 def _repeats(words: Sequence[str]) -> bool:
-    """Whether a word stands three times in a row, or three words come again and again."""
+    """Whether a word stands three times in a row, or three words come again and again, or a word is made so."""
+    if any(_REPEATED_PART.search(word) for word in words):
+        return True
     grams = list(zip(words, words[1:], words[2:], strict=False))
     return any(len(set(gram)) == 1 for gram in grams) or any(grams.count(gram) >= REPEATED for gram in set(grams))

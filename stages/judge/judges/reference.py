@@ -20,7 +20,18 @@ from typing import ClassVar
 
 from stages.common import texts
 from stages.common.results.split import Example
-from stages.judge.judges import findings, key_words, kinds, open_rows, rightness, rows, sentences, wording
+from stages.judge.judges import (
+    equivalents,
+    findings,
+    key_words,
+    kinds,
+    open_rows,
+    quantities,
+    rightness,
+    rows,
+    sentences,
+    wording,
+)
 from stages.judge.judges.kinds import Corpus
 from stages.judge.judges.protocol import Judgement, Question
 from stages.judge.judges.rightness import assess
@@ -28,7 +39,7 @@ from stages.judge.judges.rows import read_row
 from stages.running.costs import JudgingCosts
 
 #: Version of the measure, for people. `MEASURE_CODE` tells two measures apart, and nobody can forget to raise it.
-MEASURE_VERSION = "2"
+MEASURE_VERSION = "3"
 
 
 def code_digest(modules: Iterable[Path]) -> str:
@@ -57,7 +68,19 @@ def _lines_of_docstrings(text: str) -> set[int]:
 
 
 #: The modules that decide on an answer.
-_RESTS_ON = (texts, wording, kinds, rows, findings, sentences, key_words, open_rows, rightness)
+_RESTS_ON = (
+    texts,
+    wording,
+    quantities,
+    kinds,
+    rows,
+    findings,
+    sentences,
+    equivalents,
+    key_words,
+    open_rows,
+    rightness,
+)
 #: The digest of all code that decides on an answer: a changed rule, weight or word list is another judge.
 MEASURE_CODE = code_digest([Path(__file__), *(Path(str(one.__file__)) for one in _RESTS_ON)])
 

@@ -35,7 +35,7 @@ def assess(answer: str, row: Row) -> Finding:
     if is_copy(words, row):
         return wrong("a copy of the prompt")
     if is_sentence(row):
-        return by_sentence(words, row)
+        return by_sentence(answer, words, row)
     if is_order(row):
         return by_order(words, row)
     return by_key_words(answer, words, row)

@@ -14,6 +14,8 @@ from stages.judge.judges.wording import ARTICLES, BREAK, clauses, is_number, loo
 TRUTHS = {"true": "false", "false": "true", "yes": "no", "no": "yes"}
 
 _TRUTH = re.compile(r"^(true|false|yes|no)\b\s*([.,:;]|$)", re.IGNORECASE)
+#: In prompts that are no questions: "Say whether this is so", "Is it true".
+_ASKS_FOR_TRUTH = frozenset({*TRUTHS, "whether", "if", "statement", "fact", "correct", "verify"})
 #: A list behind a colon.
 _INTRODUCED = re.compile(r"[^:\n]+:\s+(\S.*)$", re.DOTALL)
 
@@ -48,9 +50,10 @@ class Row:
 
     @cached_property
     def truth(self) -> str | None:
-        """True, false, yes or no, where the reference begins with it."""
+        """True, false, yes or no, where the reference begins with it and the prompt asks for it."""
         found = _TRUTH.match(self.reference.strip())
-        return found[1].casefold() if found else None
+        asks = "?" in self.instruction + self.given or _ASKS_FOR_TRUTH & self.prompt.asked
+        return found[1].casefold() if found and asks else None
 
     @cached_property
     def choices(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from rapidfuzz.distance import Levenshtein
 from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
 from stages.judge.judges.rows import Row, contains, is_form_of, without_articles
-from stages.judge.judges.wording import FUNCTION_WORDS, is_number, loose, strict
+from stages.judge.judges.wording import BREAK, FUNCTION_WORDS, clauses, is_number, loose, strict
 
 #: A sentence is the prompt's with changes if at least so many words, and this share of either, are in both, and a part
 #: of the prompt's if that share of the reference's words are.
@@ -20,6 +20,8 @@ FRAMING = 8
 #: Telling words of a form of speech in which an answer may say a form that is asked for.
 FORM_WORDS = 2
 
+#: What stands between a sentence and its introduction.
+_FRAMES = frozenset({BREAK, "is", "be", "becomes"})
 #: A sentence in quotes, or behind a colon.
 _GIVEN_SENTENCE = re.compile(r"(?<!\w)[\"'](.+)[\"'](?!\w)|:\s+(\S.+)$", re.DOTALL)
 
@@ -77,14 +79,16 @@ def is_sentence(row: Row) -> bool:
     return changed or (len(words) > SENTENCE_WORDS and len(back) >= PART_SHARE * len(words))
 
 
-def by_sentence(words: Sequence[str], row: Row) -> Finding:
+def by_sentence(answer: str, words: Sequence[str], row: Row) -> Finding:
     """Judge an answer by the words of the reference's sentence and their order.
 
     A sentence that is no nearer to the reference than the given one has only the share of what both have.
     """
     ours, theirs = without_articles(words), _said(row)
-    if contains(ours, theirs) and len(ours) <= len(theirs) + FRAMING:
+    if len(ours) <= len(theirs) + FRAMING and _stands_by_itself(theirs, answer, row):
         return right("the sentence of the reference")
+    if (adverb := _moved_adverb(ours, theirs)) is not None:
+        return right(f"the sentence of the reference, with {adverb} elsewhere")
     keys = set(row.fresh)
     if keys and keys <= set(ours) and len(ours) <= len(keys) + 1 and not set(ours) & set(row.prompt.given):
         return right(f"key words: {some(sorted(keys))}")
@@ -92,6 +96,30 @@ def by_sentence(words: Sequence[str], row: Row) -> Finding:
     copied = Levenshtein.normalized_similarity(without_articles(row.prompt.given), theirs)
     gained = max(0.0, (likeness - copied) / (1 - copied)) if copied < 1 else 0.0
     return wrong(f"{100 * likeness:.0f} % of the words in their places", (likeness**2 + gained) / 2)
+
+
+def _stands_by_itself(sentence: Sequence[str], answer: str, row: Row) -> bool:
+    """Whether an answer has a sentence without a word more in it: what is around it introduces it, or is another."""
+    marked = without_articles(clauses(answer))
+    places = [place for place, word in enumerate(marked) if word != BREAK]
+    said = [marked[place] for place in places]
+    for start in range(len(said) - len(sentence) + 1):
+        if said[start : start + len(sentence)] != list(sentence):
+            continue
+        before, behind = marked[: places[start]], marked[places[start + len(sentence) - 1] + 1 :]
+        introduced = not before or before[-1] in _FRAMES or bool({*before} & (row.prompt.asked - FUNCTION_WORDS))
+        if introduced and (not behind or behind[0] in _FRAMES):
+            return True
+    return False
+
+
+def _moved_adverb(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
+    """The one word in -ly that stands elsewhere in a sentence, if all else is in the same order."""
+    adverbs = [word for word in theirs if word.endswith("ly") and word != "only"]
+    if len(adverbs) != 1 or ours.count(adverbs[0]) != 1 or list(ours) == list(theirs):
+        return None
+    adverb = adverbs[0]
+    return adverb if [w for w in ours if w != adverb] == [w for w in theirs if w != adverb] else None
 
 
 def _said(row: Row) -> list[str]:

@@ -95,6 +95,11 @@ UNITS = {spelling: unit for unit, spellings in _UNITS.items() for spelling in sp
 UNITS_OF_DEGREES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
 _NAMES_OF_UNITS = frozenset(_UNITS)
 
+#: What may stand between a number and the unit of a temperature.
+DEGREES = frozenset({"degree", "degrees"})
+#: "One" is a number before a unit, but for "one day" and "one foot".
+_COUNTED = frozenset(UNITS) - {"day", "foot"}
+
 _CONTRACTED = (
     (re.compile(r"\bcan't\b", re.I), "can not"),
     (re.compile(r"\bcannot\b", re.I), "can not"),
@@ -108,6 +113,15 @@ _CONTRACTED = (
     (re.compile(r"'ll\b", re.I), " will"),
     (re.compile(r"'s\b", re.I), ""),
 )
+#: In formulas of words: force = mass x acceleration.
+_OPERATORS = (
+    (re.compile(r"(?<=[a-z)])\s*[×⋅]\s*(?=[a-z(])", re.I), " times "),
+    (re.compile(r"(=\s*[a-z]+) [x*] (?=[a-z]{2})", re.I), r"\1 times "),
+    (re.compile(r"\bmultiplied by\b", re.I), "times"),
+    (re.compile(r"(?<=[a-z)])\s*÷\s*(?=[a-z(])", re.I), " divided by "),
+    (re.compile(r"(=\s*[a-z]+) / (?=[a-z]{2})", re.I), r"\1 divided by "),
+    (re.compile(r"(=\s*[a-z]+) \+ (?=[a-z]{2})", re.I), r"\1 plus "),
+)
 _ALIKE = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": " - ", "−": "-", "…": "...", "\u00a0": " "}
 )
@@ -119,6 +133,8 @@ _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH}),? (\
 _MONTH_DAY = re.compile(rf"\b({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b", re.I)
 _DEGREES = re.compile(r"°\s*([CFK]\b)?", re.I)
 _LISTED = re.compile(r"(?m)^\s*(?:\d{1,2}[.)]|[-*•])\s+(?=\S)")
+#: M.B.A., J. K.
+_DOTTED = re.compile(r"\b(?:[A-Z]\.\s?(?=[A-Z]\.))+[A-Z]\.|\b(?:[a-z]\.)+[a-z]\.")
 _LOOSE = re.compile(
     r"(?P<date>\bdate:\d{4}-\d\d-\d\d)"
     r"|(?P<address>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
@@ -143,7 +159,8 @@ def clauses(text: str) -> list[str]:
     plain = _LISTED.sub(" ", text.translate(_ALIKE))
     plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), _with_dates(plain))
     plain = _DEGREES.sub(lambda found: f" degrees {UNITS_OF_DEGREES.get((found[1] or '').casefold(), '')} ", plain)
-    for pattern, full in _CONTRACTED:
+    plain = _DOTTED.sub(lambda found: re.sub(r"[.\s]", "", found[0]) + " ", plain)
+    for pattern, full in (*_OPERATORS, *_CONTRACTED):
         plain = pattern.sub(full, plain)
     words: list[str] = []
     for found in _LOOSE.finditer(plain):
@@ -201,7 +218,7 @@ def _number(piece: str) -> str:
 
 def _unit(piece: str, before: str) -> str:
     """The name of a unit behind a number; elsewhere "feet" is the plural of "foot", and not the same."""
-    if not before or not is_number(before):
+    if not is_number(before) and before not in DEGREES:
         return piece
     return _SHORT_UNITS.get(piece) or UNITS.get(piece, piece)
 
@@ -212,7 +229,8 @@ def _without_number_words(words: list[str]) -> list[str]:
     position = 0
     while position < len(words):
         value, length = _read_number(words, position)
-        if length == 0 or (length == 1 and words[position] == "one"):
+        is_one = length == 1 and words[position] == "one" and not _COUNTED & {*words[position + 1 : position + 2]}
+        if length == 0 or is_one:
             found.append(words[position])
             position += 1
         else:

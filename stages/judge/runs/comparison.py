@@ -113,9 +113,9 @@ class Comparison(Metrics):
         wins: rows on which B is better.
         ties: rows on which both have the same score.
         losses: rows on which A is better.
-        right_of: rows of which the judge says in both whether the answer is right; None where it never does.
-        right_a: right answers of A among these.
-        right_b: right answers of B among these.
+        right_of: rows of which the judge says in all runs whether the answer is right; None where it never does.
+        right_a: right answers of A among these, the mean of its runs.
+        right_b: right answers of B among these, the mean of its runs.
     """
 
     basis: Basis
@@ -144,8 +144,8 @@ class Comparison(Metrics):
     ties: int
     losses: int
     right_of: int | None = None
-    right_a: int | None = None
-    right_b: int | None = None
+    right_a: float | None = None
+    right_b: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -189,11 +189,14 @@ def compare(
     return compare_all([a], [b], resamples=resamples, seed=seed, together=together)
 
 
-def _known_right(a: Sequence[Verdict], b: Sequence[Verdict]) -> list[tuple[bool, bool]]:
-    """Of the rows of two runs whether each is right, where the judge says so of both."""
-    of_a = {(verdict.id, cluster_of(verdict)): verdict.right for verdict in a}
-    both = [(of_a.get((verdict.id, cluster_of(verdict))), verdict.right) for verdict in b]
-    return [(x, y) for x, y in both if x is not None and y is not None]
+def _known_right(runs: Sequence[Sequence[Verdict]]) -> np.ndarray:
+    """Whether each answer is right, bool [runs, rows], of the rows of which the judge says so in all runs."""
+    known = [
+        {(verdict.id, cluster_of(verdict)): verdict.right for verdict in run if verdict.right is not None}
+        for run in runs
+    ]
+    rows = [row for row in known[0] if all(row in run for run in known)]
+    return np.array([[run[row] for row in rows] for run in known], dtype=bool)
 
 
 def compare_all(
@@ -210,7 +213,7 @@ def compare_all(
             caller corrects ``p_holm`` with `holm`.
     """
     shared = _Shared.of([*a, *b])
-    known = _known_right(a[0], b[0]) if len(a) == len(b) == 1 else []
+    right = _known_right([*a, *b])
     scores, clusters = shared.scores, shared.clusters
     first, second = scores[: len(a)].mean(axis=0), scores[len(a) :].mean(axis=0)
     differences = second - first
@@ -249,9 +252,9 @@ def compare_all(
         wins=int((differences > EQUAL).sum()),
         ties=int((np.abs(differences) <= EQUAL).sum()),
         losses=int((differences < -EQUAL).sum()),
-        right_of=len(known) or None,
-        right_a=sum(right for right, _ in known) if known else None,
-        right_b=sum(right for _, right in known) if known else None,
+        right_of=right.shape[1] or None,
+        right_a=float(right[: len(a)].sum(axis=1).mean()) if right.shape[1] else None,
+        right_b=float(right[len(a) :].sum(axis=1).mean()) if right.shape[1] else None,
     )
 
 

@@ -72,8 +72,10 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
     lines.append(f"B minus A   {one.difference:+z.1f}{_interval(one)}")
     lines += _seeds(one)
     lines.append(f"row by row  B better {one.wins}, equal {one.ties}, A better {one.losses}")
-    if one.right_of is not None:
-        lines.append(f"right       A {one.right_a}, B {one.right_b} of {counted(one.right_of, 'answer')}")
+    if one.right_of is not None and one.right_a is not None and one.right_b is not None:
+        a, b = (f"{count:.1f}".removesuffix(".0") for count in (one.right_a, one.right_b))
+        several = ", the mean of the trainings" if max(one.trainings_a, one.trainings_b) > 1 else ""
+        lines.append(f"right       A {a}, B {b} of {counted(one.right_of, 'answer')}{several}")
     if one.p is not None and one.p_holm is not None:
         corrected = f", {_p(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
         lines.append(f"p           {_p(one.p)}{corrected} ({_tests(one)})")

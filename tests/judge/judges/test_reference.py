@@ -90,7 +90,7 @@ def test_all_modules_that_decide_are_in_the_digest():
     rests_on = {Path(str(module.__file__)).name for module in reference._RESTS_ON}
     assert rests_on == {
         *("texts.py", "wording.py", "kinds.py", "rows.py", "findings.py"),
-        *("sentences.py", "key_words.py", "open_rows.py", "rightness.py"),
+        *("sentences.py", "quantities.py", "equivalents.py", "key_words.py", "open_rows.py", "rightness.py"),
     }
 
 

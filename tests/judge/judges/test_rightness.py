@@ -54,6 +54,30 @@ USE = ("Use the word 'lamp' in a sentence.", "", "The lamp is on the table.")
 MILES = ("Convert 5 miles to kilometres.", "", "5 miles is about 8.05 kilometres.")
 SYNONYM = ("Give a synonym of 'big'.", "", "A synonym of 'big' is 'large'.")
 OFFERED = ("Which of these is a synonym of 'big'?", "red, large, slow", "large")
+PRIME = ("Is 21 a prime number?", "", "No, 21 is not a prime number.")
+WHALE = ("Is a whale a fish?", "", "No, a whale is a mammal.")
+EAST = ("Does the sun rise in the east?", "", "Yes, the sun rises in the east.")
+RUST = ("Can copper rust?", "", "No.")
+PAINTER = ("Who painted the Mona Lisa?", "", "The Mona Lisa was painted by Leonardo da Vinci.")
+HOBBIT = ("Which author wrote 'The Hobbit'?", "", "J. R. R. Tolkien wrote 'The Hobbit'.")
+KING = ("Who was crowned in 1702?", "", "William Henry III was crowned.")
+OCEAN = ("Which is the largest ocean?", "", "The largest ocean is the Pacific Ocean.")
+BODY = ("How warm is the human body?", "", "The human body has 37 degrees Celsius.")
+MARATHON = ("How long is a marathon?", "", "A marathon is 42.195 kilometres long.")
+BAG = ("What does the bag weigh?", "", "It weighs 1 kilogram.")
+SPEED = ("What is the formula for speed?", "", "The formula is speed = distance ÷ time.")
+LABELS = ("Sort these into fruits and vegetables.", "leek, plum, fig", "Fruits: plum, fig\nVegetables: leek")
+NUMBERS = ("Which numbers are prime, which are composite?", "5, 6, 7", "Prime numbers: 5, 7\nComposite numbers: 6")
+TONE = ("Is the remark polite or rude?", "Get out!", "Rude.")
+ADVERB = (
+    "Replace 'in a quiet voice' by an adverb.",
+    "She read the letter in a quiet voice.",
+    "She read the letter quietly.",
+)
+ANTONYM = ("Give an antonym of 'loud'.", "", "An antonym of 'loud' is 'quiet'.")
+DEGREE = ("What is the abbreviation of 'Master of Science'?", "", "The abbreviation of 'Master of Science' is MSc.")
+BRACKETS = ("Translate 'tired' into Spanish.", "", "Cansado (of a man), cansada (of a woman).")
+FORMAL = ("Say this in formal English.", "Yeah, it's over.", "Yes, it is over.")
 FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
 
 
@@ -125,7 +149,81 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (GROUPS, "Birds: owl, trout\nFish: robin", WRONG),
         (FIBONACCI, "They are 2, 3, 5, 8.", RIGHT),
         (FIBONACCI, "2, 5, 3, 8", WRONG),
+        # yes and no, in so many words or as a statement
+        (PRIME, "No", RIGHT),
+        (PRIME, "21 is not prime because it is 3 times 7.", RIGHT),
+        (PRIME, "It isn't.", RIGHT),
+        (PRIME, "The answer is no.", RIGHT),
+        (PRIME, "21 is a prime number.", WRONG),
+        (PRIME, "21 is not an even number.", WRONG),
+        (PRIME, "It is.", WRONG),
+        (PRIME, "Yes, 21 is not a prime number.", WRONG),
+        (PRIME, "There are no words.", WRONG),
+        (WHALE, "A whale is not a fish; it is a mammal.", RIGHT),
+        (WHALE, "It is a mammal.", RIGHT),
+        (WHALE, "A whale is a fish.", WRONG),
+        (WHALE, "A whale is not a mammal.", WRONG),
+        (EAST, "The sun rises in the east.", RIGHT),
+        (EAST, "Yes, there is no doubt of that.", RIGHT),
+        (EAST, "The sun does not rise in the east.", WRONG),
+        (EAST, "The moon rises in the east.", WRONG),
+        (RUST, "Copper can not rust.", RIGHT),
+        (RUST, "Copper can rust.", WRONG),
+        # names
+        (NOVEL, "Austen", RIGHT),
+        (NOVEL, "Miss Austen wrote it.", RIGHT),
+        (NOVEL, "J. Austen", RIGHT),
+        (NOVEL, "Jane", WRONG),
+        (NOVEL, "Henry Austen", WRONG),
+        (NOVEL, "henry austen", WRONG),
+        (NOVEL, "Austen Smith", WRONG),
+        (NOVEL, "Austen and Bronte", WRONG),
+        (PAINTER, "Da Vinci.", RIGHT),
+        (PAINTER, "It was Leonardo.", WRONG),
+        (PAINTER, "Antonio Vinci", WRONG),
+        (HOBBIT, "Tolkien", RIGHT),
+        (HOBBIT, "JRR Tolkien", RIGHT),
+        (HOBBIT, "Christopher Tolkien", WRONG),
+        (KING, "III", WRONG),
+        (OCEAN, "Ocean", WRONG),
+        # the same in another unit
+        (BODY, "37 °C (98.6 °F)", RIGHT),
+        (BODY, "37 degrees C, which is 310.15 K", RIGHT),
+        (BODY, "37 °C (90 °F)", WRONG),
+        (BODY, "37 degrees Fahrenheit", WRONG),
+        (BODY, "98.6 °F", WRONG),
+        (MARATHON, "42.195 km or 26.2 miles", RIGHT),
+        (MARATHON, "42.195 km or 30 miles", WRONG),
+        (MARATHON, "42.195 miles", WRONG),
+        (BAG, "One kilogram, about 2.2 pounds", RIGHT),
+        (BAG, "1 pound", WRONG),
+        # formulas and abbreviations
+        (SPEED, "Speed is distance divided by time.", RIGHT),
+        (SPEED, "speed = distance / time", RIGHT),
+        (SPEED, "speed = distance x time", WRONG),
+        (DEGREE, "M.Sc. or MSc", WRONG),
+        (DEGREE, "MSC", RIGHT),
+        (BRACKETS, "Cansado, cansada", RIGHT),
+        # groups in other words
+        (LABELS, "Plum and fig are fruits; leek is a vegetable.", RIGHT),
+        (LABELS, "A plum is a fruit, a leek is a vegetable and a fig is a fruit.", RIGHT),
+        (LABELS, "A plum is a fruit, a leek is a fruit and a fig is a vegetable.", WRONG),
+        (LABELS, "Leek and fig are fruits, plum is a vegetable.", WRONG),
+        (NUMBERS, "Prime: 5 and 7. Composite: 6.", RIGHT),
+        (NUMBERS, "Prime: 5 and 6. Composite: 7.", WRONG),
+        # what is denied contradicts nothing
+        (TONE, "It is not polite but rude.", RIGHT),
+        (TONE, "It is rude, not polite.", RIGHT),
+        (TONE, "It is not rude but polite.", WRONG),
         # sentences
+        (PASSIVE, "The soup was tasted by the cook yesterday.", WRONG),
+        (PASSIVE, "Yesterday the soup was tasted by the cook.", WRONG),
+        (PASSIVE, "The passive is: The soup was tasted by the cook. It was good.", RIGHT),
+        (FORMAL, "Yes, it is over!", RIGHT),
+        (FORMAL, "Yes, it is closed.", WRONG),
+        (ADVERB, "She quietly read the letter.", RIGHT),
+        (ADVERB, "The letter quietly read she.", WRONG),
+        (ADVERB, "She loudly read the letter.", WRONG),
         (PASSIVE, 'In the passive: "The soup was tasted by the cook."', RIGHT),
         (PASSIVE, "The soup was tasted by a cook", RIGHT),
         (PASSIVE, "The cook was tasted by the soup.", WRONG),
@@ -152,6 +250,13 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (SYNONYM, "A synonym of 'big' is 'huge'.", OPEN),
         (SYNONYM, "A synonym of 'big' is 'big'.", WRONG),
         (SYNONYM, "A synonym of 'small' is 'little'.", WRONG),
+        (SYNONYM, "huge", OPEN),
+        (SYNONYM, "hugehugehuge", WRONG),
+        (SYNONYM, "not large", WRONG),
+        (SYNONYM, "The old dog barked.", WRONG),
+        (ANTONYM, "An antonym of 'loud' is 'soft'.", OPEN),
+        (ANTONYM, "quiet", RIGHT),
+        (ANTONYM, "loud", WRONG),
         (OFFERED, "It is 'large'.", RIGHT),
         (OFFERED, "red", WRONG),
         (USE, "We bought a new lamp.", RIGHT),
@@ -210,6 +315,15 @@ def test_the_form_of_a_kind_decides_nothing_and_the_answers_of_its_rows_contradi
     assert found(*peru, "Lima and Tokyo", ROWS).why == "key words: lima; against: tokyo"
     assert not found(*peru, "Lima and Tokyo", ROWS).right
     assert found(*peru, "Lima, a city by the sea", ROWS).right
+    mexico = Example(
+        id="Mexico",
+        instruction="What is the capital of Mexico?",
+        input="",
+        output="Mexico has its seat in Mexico City.",
+        category="",
+    )
+    # "city" is a part of an answer that has a given word too, and no answer by itself
+    assert found(*peru, "Lima, a city by the sea", [*ROWS, mexico]).right
 
 
 def test_an_answer_about_another_row_is_wrong():

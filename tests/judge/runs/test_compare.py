@@ -19,7 +19,7 @@ from stages.common.metrics.judge import JudgeIdentity
 from stages.common.records import write_records
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import compare as program
-from stages.judge.runs.comparison import Comparison, compare, holm, permutation_p
+from stages.judge.runs.comparison import Comparison, compare, compare_all, holm, permutation_p
 from stages.judge.runs.group import of_runs
 from stages.judge.runs.results import compare_groups
 from stages.judge.runs.sources import NotHere, Run, find_run
@@ -70,6 +70,23 @@ def test_right_answers_stand_beside_one_another():
     assert (found.right_of, found.right_a, found.right_b) == (3, 1, 2)
     assert "\nright       A 1, B 2 of 3 answers\n" in told(a=a, b=b)
     assert compare(verdicts(1, 2), verdicts(3, 4), resamples=100, seed=1).right_of is None
+
+
+def test_right_answers_of_groups_are_the_mean_of_their_trainings():
+    """A has 1 and 2 right answers, B 2 and 2, of the three rows that are known in all four runs; one is not in one."""
+    counts = {"a1": (1, 0, 0, 0), "a2": (1, 1, 0, 1), "b1": (1, 1, 0, 1), "b2": (0, 1, 1, None)}
+    runs = {
+        name: [
+            one.model_copy(update={"right": None if right is None else bool(right)})
+            for one, right in zip(verdicts(50, 60, 70, 80), rights, strict=True)
+        ]
+        for name, rights in counts.items()
+    }
+    found = compare_all([runs["a1"], runs["a2"]], [runs["b1"], runs["b2"]], resamples=100, seed=1, together=1)
+    assert (found.right_of, found.right_a, found.right_b) == (3, 1.5, 2.0)
+    groups = [of_runs(letter, [Run(f"{letter}{n}", JUDGE, runs[f"{letter}{n}"]) for n in (1, 2)]) for letter in "ab"]
+    text = table(compare_groups(groups, model="tuned", resamples=100, seed=1))
+    assert "\nright       A 1.5, B 2 of 3 answers, the mean of the trainings\n" in text
 
 
 def test_rows_of_one_instruction_are_not_independent():

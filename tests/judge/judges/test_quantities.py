@@ -1,0 +1,47 @@
+"""Quantities in an answer, and the same again in other units."""
+
+import pytest
+
+from stages.judge.judges.quantities import Quantity, quantities, without_conversions
+from stages.judge.judges.wording import loose
+
+
+def test_a_number_and_its_unit_with_degrees_between():
+    words = loose("It is 20 degrees C, and 5 km away; 7 left")
+    assert quantities(words) == [Quantity("20", "celsius", 2, 5), Quantity("5", "kilometre", 6, 8)]
+
+
+@pytest.mark.parametrize(
+    ("reference", "again", "same"),
+    [
+        # 100 x 9/5 + 32 = 212; 273.15 + 100
+        ("100 degrees Celsius", "212 °F", True),
+        ("100 degrees Celsius", "373.15 K", True),
+        ("100 degrees Celsius", "211 °F", False),
+        # -40 is the same in both
+        ("-40 °C", "-40 °F", True),
+        ("8.05 km", "5 miles", True),  # 5.002 miles, which rounds to 5
+        ("8.05 km", "5.1 miles", False),
+        ("1 kg", "2.2 pounds", True),  # 2.2046
+        ("1 kg", "2.20 lb", True),
+        ("1 kg", "2.3 pounds", False),
+        ("1 kg", "35.27 oz", True),  # 35.274
+        ("2 hours", "120 minutes", True),
+        ("1 litre", "1000 ml", True),
+        ("1 inch", "2.54 cm", True),
+        ("1 kg", "1 litre", False),  # of another kind
+    ],
+)
+def test_what_is_the_same_in_another_unit_is_left_out(reference, again, same):
+    words, theirs = loose(f"It is {reference} ({again})"), loose(reference)
+    assert without_conversions(words, theirs) == (["it", "is", *theirs] if same else words)
+
+
+def test_a_conversion_alone_stays():
+    words = loose("212 °F")
+    assert without_conversions(words, loose("100 °C")) == words
+
+
+def test_quantities_of_the_reference_stay():
+    words = loose("3 kilometres is 3000 metres")
+    assert without_conversions(words, words) == words
