@@ -94,7 +94,7 @@ ASK_DATE = (
     Ask("Find the date: {sentence}"),
 )
 #: Rows of each kind.
-HIDDEN_EACH = 180
+HIDDEN_EACH = 110
 
 
 def extraction(rng: random.Random) -> list[Row]:
