@@ -65,7 +65,7 @@ def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True, c
         name_files: whether ``root`` stays, so that its files can be named. Those of a copy of the repository are
             removed with it and are in DVC's cache; the summary says how to get them from there.
         stands: whether the last stage succeeds, so that its results can be published later.
-        commit_tried: as for `beside.of`.
+        commit_tried: whether the last commit has just been compared with, as for `beside.of`.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
@@ -100,7 +100,7 @@ class _Summary:
     Args:
         root: folder with params.yaml and artifacts/.
         making: stage that is ending at this moment, and which DVC records next; None where none is.
-        commit_tried: as for `beside.of`.
+        commit_tried: whether the last commit has just been compared with, as for `beside.of`.
     """
 
     def __init__(self, root: Path, *, making: str | None = None, commit_tried: bool = False) -> None:
