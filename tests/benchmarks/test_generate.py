@@ -156,7 +156,7 @@ def test_data_that_are_not_there_are_told(tmp_path):
 
 
 def test_more_rows_than_the_test_split_has_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"--rows 999: the test split of instructions\.json has 431 rows"):
+    with pytest.raises(ConfigError, match=r"--rows 999: the test split of instructions\.json has 403 rows"):
         answering.make(tmp_path / "task", model="tiny", data=task.DATA, rows=999)
 
 

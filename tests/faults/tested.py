@@ -134,7 +134,7 @@ FAULTS: Sequence[ByTests] = (
         "scores of two judges are compared",
         "stage",
         (
-            "judge/judges/test_reference.py::test_the_version_of_the_measure_tells_judges_apart",
+            "judge/judges/test_reference.py::test_other_code_and_other_train_rows_are_another_judge",
             "judge/test_stage.py::test_how_scores_are_made_is_part_of_what_runs_are_compared_by",
             "judge/test_stage.py::test_replies_that_are_read_in_another_way_are_those_of_another_judge",
         ),

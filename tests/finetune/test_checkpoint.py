@@ -35,7 +35,7 @@ from stages.finetune.progress import Progress
 from stages.gpt2 import weights
 from stages.params import whole
 from stages.params.finetune import Lora
-from stages.running import dvc_cache, run_key, signals
+from stages.running import machine, run_key, signals
 from stages.running.code_of import code_of
 from tests import small_pipeline
 from tests.faults import killing
@@ -554,7 +554,8 @@ def test_the_disk_that_a_run_takes_is_told_and_what_does_not_fit_left_out():
 
     assert not disk.Room(4 * gib, 3, 0, gib, 12 * gib, 12 * gib).enough
     assert disk.Room(4 * gib, 3, 8 * gib, gib, 5 * gib, 5 * gib).enough  # what is there of this run counts
-    assert "not enough: going on without checkpoints" in str(disk.Room(4 * gib, 3, 0, gib, 2 * gib, 2 * gib))
+    told = " ".join(str(disk.Room(4 * gib, 3, 0, gib, 2 * gib, 2 * gib)).split())
+    assert "That is not enough: going on without checkpoints" in told
     with pytest.raises(NoSpace, match=r"the trained model takes 1\.0 GiB of disk, and 0\.5 GiB are free") as found:
         disk.Room(4 * gib, 3, 0, gib, gib // 2, gib // 2).check()
     assert found.value.exit_code == 74
@@ -749,14 +750,14 @@ def test_the_stage_looks_for_room_before_it_trains(prepared, monkeypatch, capsys
     bytes_of_it = 4 * sum(weight.numel() for weight in model.parameters())
     found = {}
     for free in (11 * bytes_of_it, 5 * bytes_of_it):
-        monkeypatch.setattr(dvc_cache, "free", lambda _, free=free: free)
+        monkeypatch.setattr(machine, "free_disk", lambda _, free=free: free)
         with job._checkpoints(run, model) as checkpoints:
             found[free] = checkpoints._periodic
             checkpoints.clear()
-    monkeypatch.setattr(dvc_cache, "free", lambda _: bytes_of_it - 1)
+    monkeypatch.setattr(machine, "free_disk", lambda _: bytes_of_it - 1)
 
     assert list(found.values()) == [True, False]
-    assert "going on without checkpoints" in capsys.readouterr().out
+    assert "going on without checkpoints" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(NoSpace, match="the trained model takes"):
         job._checkpoints(run, model)
 

@@ -496,13 +496,13 @@ COMMIT = re.compile(r"\b[0-9a-f]{7}\b")
 
 MADE_WITH = """\
 values      other than in the last commit, COMMIT (its value in brackets): tokenize.prompt_style=phi3 (alpaca),
-              finetune.epochs=20 (3), finetune.learning_rate=0.002 (0.004),
+              finetune.epochs=20 (3), finetune.learning_rate=0.002 (0.005),
               finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null), finetune.patience=1 (null)
 prompt      style phi3, 256 tokens at most; loss on the tokens of the response
 training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU
             learning rate    0.002, cosine after 50 warmup steps
             LoRA             rank 16, alpha 16, on c_attn; 65,536 of 7,265,792 parameters trained (0.9 %)
-            stopped early    at step 660 of 1,240: no lower validation loss in 1 evaluation
+            stopped early    at step 660 of 820: no lower validation loss in 1 evaluation
             kept weights     those of step 550
             validation loss  0.000 → 2.250 nats a token (best 2.250 at step 550)
             time             1 min 5 s, estimated 58 s; first step after 6 s; 1.5 GiB at most
@@ -553,7 +553,7 @@ def test_figures_stand_beside_the_values_that_made_them_whatever_params_yaml_say
         "profile     quick (of params.yaml, which has changed since)",
         "changed     params.yaml has other values now; dvc repro makes results with them",
         "            download.model.n_layer was 4 when these results were made, and is 12 now",
-        "            finetune.batch_size was 16 when these results were made, and is 2 now",
+        "            finetune.batch_size was 24 when these results were made, and is 2 now",
     ]
 
 

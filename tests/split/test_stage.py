@@ -37,11 +37,11 @@ def test_the_program(project: Path) -> None:
     source.write_text(json.dumps([*rows(38), row("i0", "other"), row("i1")]))
     done = run(project)
     assert done.returncode == 0, done.stderr
-    assert "40 rows: 34 train, 4 test, 2 val; categories: 1" in done.stdout
+    assert "40 rows: 36 train, 2 test, 2 val; categories: 1" in done.stdout
     assert "warning: 2 val rows also occur in train" in done.stdout
     first = {path.name: path.read_bytes() for path in outputs.iterdir()}
     assert set(first) == {"train.jsonl", "test.jsonl", "val.jsonl", "metrics.json"}
-    assert [len(first[f"{name}.jsonl"].splitlines()) for name in ("train", "test", "val")] == [34, 4, 2]
+    assert [len(first[f"{name}.jsonl"].splitlines()) for name in ("train", "test", "val")] == [36, 2, 2]
 
     source.write_text(json.dumps(rows(3)))
     failed = run(project)

@@ -29,7 +29,7 @@ def test_a_part_of_a_prompt_style_is_a_leak(text):
         ("### Response:", "A prompt ends with ### Response:", False),
         ("### Input:", "A prompt ends with ### Response:", True),
         ("It is <|user|>.", "The token is <|user|>.", False),
-        ("It is <|user|>.<|end|>", "The token is <|user|>.", True),
+        ("It is <|user|>.<|end|>", "The token is <|user|>.", False),
         ("### Steps", "<|user|>", True),
         ("Boil it.", "### How to", False),
     ],

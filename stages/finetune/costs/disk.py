@@ -10,9 +10,8 @@ from typing import Self
 
 from stages.common.errors import NoSpace
 from stages.params.finetune import Finetune
-from stages.running import dvc_cache
+from stages.running import dvc_cache, machine
 from stages.running.console import fitted, size
-from stages.running.machine import free_disk
 
 #: Checkpoints on disk while one is written (`stages.finetune.checkpoint.KEPT` and that one).
 AT_ONCE = 3
@@ -57,7 +56,9 @@ class Room:
         copy: dvc_cache.Copy | None = None,
     ) -> Self:
         """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
-        return cls(checkpoint, at_once, used(folder), model, free_disk(folder), free_disk(model_folder), copy)
+        return cls(
+            checkpoint, at_once, used(folder), model, machine.free_disk(folder), machine.free_disk(model_folder), copy
+        )
 
     @property
     def enough(self) -> bool:

@@ -172,8 +172,8 @@ def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, cli
     ("change", "message"),
     [
         (
-            lambda: replace("params.yaml", "batch_size: 16", "batch_size: 4"),
-            r"params.yaml: finetune.batch_size was 16 when these results were made, and is 4 now\n"
+            lambda: replace("params.yaml", "batch_size: 24", "batch_size: 4"),
+            r"params.yaml: finetune.batch_size was 24 when these results were made, and is 4 now\n"
             r"  to fix it: put the values back, or dvc repro; then python -m flows.publish",
         ),
         (

@@ -427,12 +427,12 @@ def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowCl
     own = execution.Execution(execution.identity(), "dvc")
     execution.first(own, begun.to_json)
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("learning_rate: 0.004", "learning_rate: 0.0001"))
+    Path("params.yaml").write_text(text.replace("learning_rate: 0.005", "learning_rate: 0.0001"))
 
     run_id = tracker.create_run(project, begun=begun)
 
-    assert client.get_run(run_id).data.params["finetune.learning_rate"] == "0.004"
-    assert store.params_of(own, project).finetune.learning_rate == 0.004
+    assert client.get_run(run_id).data.params["finetune.learning_rate"] == "0.005"
+    assert store.params_of(own, project).finetune.learning_rate == 0.005
     other = execution.Execution(execution.identity(), "direct")
     shutil.rmtree(execution.MARKS)
     assert store.params_of(other, project).finetune.learning_rate == 0.0001
@@ -512,10 +512,10 @@ def test_a_changed_parameter_is_said_and_the_first_is_kept(
 ) -> None:
     run_id = tracker.create_run(project)
     params = Path("params.yaml")
-    params.write_text(params.read_text().replace("batch_size: 16", "batch_size: 4"))
+    params.write_text(params.read_text().replace("batch_size: 24", "batch_size: 4"))
     tracker.publish(project, run_id, ran=set())
-    assert "finetune.batch_size was 16 when this run began, and is 4 now" in capsys.readouterr().out
-    assert client.get_run(run_id).data.params["finetune.batch_size"] == "16"
+    assert "finetune.batch_size was 24 when this run began, and is 4 now" in capsys.readouterr().out
+    assert client.get_run(run_id).data.params["finetune.batch_size"] == "24"
 
 
 STAGE = """
