@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import os
@@ -104,8 +105,7 @@ def form_page(address: str, deployment: str) -> str | None:
         deployment: the flow's and the deployment's name, ``flow/deployment``.
     """
     try:
-        with urllib.request.urlopen(f"{address}/deployments/name/{deployment}", timeout=_SECONDS) as answer:  # noqa: S310
-            found = json.load(answer)
+        found = json.loads(_get(address, f"/deployments/name/{deployment}"))
     except (OSError, ValueError):
         return None
     return page_of(address, found["id"])
@@ -124,7 +124,15 @@ def page_of(address: str, deployment: object) -> str:
 
 
 def _ask(address: str, seconds: float = _SECONDS) -> None:
+    _get(address, "/health", seconds)
+
+
+def _get(address: str, path: str, seconds: float = _SECONDS) -> bytes:
+    """What a server answers; errors as of urllib, and ConnectionError where what answers is no HTTP server."""
     # urllib takes ALL_PROXY for no proxy of this address, as the HTTP libraries do.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies.mapping(address)))
-    with opener.open(f"{address}/health", timeout=seconds):
-        pass
+    try:
+        with opener.open(f"{address}{path}", timeout=seconds) as answer:
+            return bytes(answer.read())
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"no HTTP server answers there ({type(error).__name__})") from None

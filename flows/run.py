@@ -41,7 +41,7 @@ With --profile or --set the run works in a copy of the last commit, and the proj
 def main() -> None:
     """Run the flow if there is anything to do, and print the results."""
     asked = command_line.parse("python -m flows.run", DESCRIPTION)
-    _end_with_make()
+    end_with_make()
     root = Path.cwd()
     folder.check(root, copied=not asked.in_place)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
@@ -66,7 +66,7 @@ def supervised() -> int:
         return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
 
 
-def _end_with_make() -> None:
+def end_with_make() -> None:
     """End as by SIGTERM when the make that has started this process is killed: make then passes nothing on."""
     above = psutil.Process().parent()
     if "MAKELEVEL" in os.environ and above is not None and above.name() in ("make", "gmake"):

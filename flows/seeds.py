@@ -23,6 +23,7 @@ The project's folder stays as it is.
 def main() -> None:
     """Run the flow, which prints a line for each training, and what seeds do to the score."""
     asked = command_line.parse("python -m flows.seeds", DESCRIPTION, trainings="must be")
+    run.end_with_make()
     root = Path.cwd()
     folder.check(root, copied=True)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs

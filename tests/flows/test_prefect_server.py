@@ -33,6 +33,7 @@ def serve(listener: socket.socket, silent: int, answer: bytes) -> list[socket.so
         (0, b"HTTP/1.0 503 Busy\r\n\r\n", True),
         (2, b"HTTP/1.0 200 OK\r\n\r\ntrue", True),
         (3, b"", False),
+        (0, b"SSH-2.0-OpenSSH_9.6\r\n", False),
     ],
 )
 def test_a_slow_server_is_asked_again_before_it_counts_as_gone(

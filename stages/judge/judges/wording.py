@@ -184,9 +184,12 @@ def strict(text: str) -> list[str]:
     return words[:-1] if words and words[-1] == "." else words
 
 
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
 def is_number(word: str) -> bool:
-    """Whether a loose word is a number."""
-    return word.removeprefix("-")[:1].isdigit()
+    """Whether a loose word is a number that `float` reads; a superscript such as "²" is none."""
+    return _PLAIN_NUMBER.fullmatch(word) is not None
 
 
 def is_unit(word: str) -> bool:

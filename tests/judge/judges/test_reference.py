@@ -109,3 +109,10 @@ def test_of_two_answers_the_higher_score_is_better(question, other, score):
     assert ReferenceJudge().comparing().judge(pair).score == score
     turned = dataclasses.replace(question, answer=other, other=question.answer)
     assert ReferenceJudge().comparing().judge(turned).score == 100 - score
+
+
+@pytest.mark.parametrize("answer", ["10² is 100", "3 km is 1.86 miles, or 3² m.", "½ of ٣", "1.5.2 – ²", "²"])
+def test_no_answer_raises_an_error(answer):
+    for reference in ("It is 1.5.", "It is 3 km.", "The cat sleeps."):
+        question = Question("a", "tuned", "What is it?", "", reference, answer)
+        assert ReferenceJudge().judge(question).status in ("scored", "open")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.judge.judges.wording import BREAK, clauses, loose, strict
+from stages.judge.judges.wording import BREAK, clauses, is_number, loose, strict
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,10 @@ def test_strictly():
     assert strict("Anna isn't in Rome.") == ["Anna", "isn't", "in", "Rome"]
     assert strict("Is it 2021-03-04?") == ["Is", "it", "2021-03-04", "?"]
     assert strict("anna@example.com") == ["anna@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("word", "number"), [("7", True), ("-0.5", True), ("²", False), ("²3", False), ("7th", False), ("", False)]
+)
+def test_a_number_is_what_float_reads(word: str, number: bool) -> None:
+    assert is_number(word) == number
