@@ -113,6 +113,6 @@ def test_of_two_answers_the_higher_score_is_better(question, other, score):
 
 @pytest.mark.parametrize("answer", ["10² is 100", "3 km is 1.86 miles, or 3² m.", "½ of ٣", "1.5.2 – ²", "²"])
 def test_no_answer_raises_an_error(answer):
-    for reference in ("It is 1.5.", "It is 3 km.", "The cat sleeps."):
-        question = Question("a", "tuned", "What is it?", "", reference, answer)
+    for right in ("It is 1.5.", "It is 3 km.", "The cat sleeps."):
+        question = Question("a", "tuned", "What is it?", "", right, answer)
         assert ReferenceJudge().judge(question).status in ("scored", "open")
