@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.root import ROOT
 
 _HOME = tempfile.mkdtemp(prefix="home-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+# Programs that tests start would inherit that nohup ignores it, and go on when their terminal is closed.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before any library reads them at import.
 os.environ.update(
