@@ -172,7 +172,9 @@ class Comparison(Metrics):
             "no training": "the models before fine-tuning, in which no training seed plays a part",
             "one training": "one and the same training, so that its seed plays no part",
             "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
-            "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
+            "known seeds": (
+                f"it allows for rows and for training seeds, as {known} trainings show them, if A and B vary alike"
+            ),
             "seeds unknown": "one training each: training seeds are not allowed for",
             "one recipe": "both are of one recipe: only training seeds differ",
             "two judges": "",
