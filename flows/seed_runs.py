@@ -35,13 +35,13 @@ from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tag
 from flows.stage_process import StageFailed, StageResult, Stopped
 from flows.stage_task import run_in_order
 from stages.common import paths
-from stages.common.errors import InputOutputError, PipelineError
+from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 from stages.common.files import atomic_file
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
-from stages.params import reading
+from stages.params import reading, whole
 from stages.running import gpu_users, lock, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
@@ -169,6 +169,9 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, obj
         values = profiles.overlaid(commit, profile, overrides, giver())
         first = int(reading.flatten(values)[SEED])
         group = _Group(root, name, range(first, first + trainings))
+        last = reading.plain(values)
+        last["finetune"]["seed"] = group.seeds[-1]
+        whole.check(last)  # a seed beyond its bound is refused before the first training
         with atomic_file(commit / paths.PARAMS) as stream:
             stream.write(profiles.to_text(values))
         seeds_tag = " ".join(map(str, group.seeds))
@@ -234,9 +237,14 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
 
 
 def _told(group: _Group) -> str:
-    """A line for each training and what seeds do, which the group's MLflow run gets too."""
+    """A line for each training and what seeds do, which the group's MLflow run gets too.
+
+    Raises:
+        StageFailed: the program that makes the table has failed.
+        TemporaryFailure: it takes too long.
+    """
     if not group.folders:
-        return "There are no scores: no stage judge has left verdicts."
+        return "There are no scores: the pipeline has no stage judge that leaves verdicts."
     with temporary.folder() as at:
         table = at / "seeds.json"
         command = [sys.executable, "-m", _SPREAD, *map(str, group.folders), "--json", str(table)]
@@ -245,9 +253,10 @@ def _told(group: _Group) -> str:
                 command, cwd=group.root, capture_output=True, text=True, check=False, timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:
-            return f"Nothing compared: no result within {_SECONDS:g} s"
+            fix = "run the same command again: the trainings are done, and come from the cache"
+            raise TemporaryFailure(f"seeds: no table of the trainings within {_SECONDS:g} s", fix) from None
         if done.returncode != 0:
-            return f"Nothing compared: {done.stderr.strip()}"
+            raise StageFailed("seeds", done.returncode, f"seeds: no table of the trainings: {done.stderr.strip()}")
         text = at / "seeds.txt"
         text.write_text(done.stdout, encoding="utf-8")
         tracker.add(group.run_id, figures_of(json.loads(table.read_text(encoding="utf-8"))), [table, text])
