@@ -18,9 +18,9 @@ from tests.flow_project import gone, wait_until
 #: What the middle of a training prints.
 MIDDLE = "step 20/"
 OTHER_RATE: dict[str, Any] = {"finetune": {"learning_rate": 0.0001}}
-RATE: dict[str, Any] = {"finetune": {"learning_rate": 0.004}}
+RATE: dict[str, Any] = {"finetune": {"learning_rate": 0.005}}
 OTHER_JUDGE: dict[str, Any] = {"judge": {"bootstrap_resamples": 101}}
-CHANGED = "finetune.learning_rate was 0.004 when the stage began, and is 0.0001 now"
+CHANGED = "finetune.learning_rate was 0.005 when the stage began, and is 0.0001 now"
 #: Exit codes of doors where a stage ends with 75.
 INTERRUPTED = {"flow": 75, "make": 2, "dvc": 255, "isolated": 75}
 
@@ -164,9 +164,9 @@ def _a_value_in_the_last_moment(door: str) -> Callable[[Bench, Clone], str]:
         clone.edit(OTHER_RATE)
         dvc.resume()
         # The flow ends with 75, as the value is none that the run began with; DVC goes on.
-        first.ends_with({"dvc": 0, "flow": 75}[door], "finetune.learning_rate was 0.004, and is 0.0001 now")
+        first.ends_with({"dvc": 0, "flow": 75}[door], "finetune.learning_rate was 0.005, and is 0.0001 now")
         recorded = clone.lock()["finetune"]["params"]["params.yaml"]["finetune"]["learning_rate"]
-        expect(recorded == 0.004, f"dvc.lock has {recorded}")
+        expect(recorded == 0.005, f"dvc.lock has {recorded}")
         clone.edit(RATE)
         second = clone.door(door)
         complete(clone, second)
