@@ -26,9 +26,9 @@ TRAIN = made_rows(24)
 @pytest.fixture(autouse=True)
 def repeatable():
     """Make torch deterministic, as the stages do; other tests do not."""
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     yield runtime.prepare()
-    torch.use_deterministic_algorithms(before)
+    torch.set_deterministic_debug_mode(before)
 
 
 def fit(device: str, recipe=RECIPE, dtype=torch.float32) -> tuple[list[torch.Tensor], list[StepRecord]]:

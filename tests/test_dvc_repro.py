@@ -75,7 +75,7 @@ def digests(folder: Path) -> dict[str, str]:
             {"judge": {"rubric": "graded-v1", "backend": "reference"}},
             78,
         ),
-        ("finetune", {"finetune": {"batch_size": 2000}}, {"finetune": {"batch_size": 4}}, 78),
+        ("finetune", {"finetune": {"batch_size": 20000}}, {"finetune": {"batch_size": 4}}, 78),
         (
             "download",
             {"download": {"data": {"sha256": "0" * 63 + "a"}}},

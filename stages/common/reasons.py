@@ -11,6 +11,13 @@ _LONGEST = 200
 _NUMBER = re.compile(r"^\[(Errno|SSL[^]]*)[^]]*\] ")
 
 
+class NoAnswer(TimeoutError):
+    """No answer came within a number of seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s")
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An exception, what it was made from, and what it wraps: some libraries keep the reason in ``args``."""
     seen: list[BaseException] = [error]
@@ -28,6 +35,8 @@ def reason(error: BaseException) -> str:
     """
     found = list(causes(error))
     for cause in found:
+        if isinstance(cause, NoAnswer):
+            return str(cause)
         if isinstance(cause, TimeoutError) or "timed out" in str(cause).lower():
             return "no answer in time"
         if isinstance(cause, OSError) and cause.strerror:

@@ -30,7 +30,7 @@ Shape = tuple[tuple[PaddedRows, int], ...]
 
 
 class CapturedSteps:
-    """Makes optimiser steps: the first of each shape eagerly, those after it by replaying a CUDA graph.
+    """Makes optimiser steps: the first eagerly, those after it by replaying the CUDA graph of their shape.
 
     The first step that is captured is compared with the same step run eagerly, by its loss and its gradient's norm.
     The run ends if they differ.
@@ -87,7 +87,7 @@ class CapturedSteps:
 
 
 class CapturedLosses:
-    """Computes losses of validation batches: the first of each shape eagerly, those after it from a CUDA graph.
+    """Computes losses of validation batches: the first eagerly, those after it from the CUDA graph of their shape.
 
     Args:
         loss_of: function that returns the loss of a batch on the device, a scalar in fp32, without gradients.

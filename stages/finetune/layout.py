@@ -14,7 +14,7 @@ from stages.gpt2.runtime import Compute
 MULTIPLE = 32
 #: On a GPU: the shortest buckets for a row's own tokens and for the target tokens, and what the shared prefix is cut
 #: down to a multiple of. Rows of 1 to 66 own tokens, as the book's have behind their prefix, make five shapes.
-ROW, TARGETS, PREFIX = 16, 64, 8
+ROW, TARGETS, PREFIX = 16, 128, 8
 
 
 @dataclass(frozen=True)

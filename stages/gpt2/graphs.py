@@ -99,7 +99,10 @@ def enabled(device: torch.device) -> bool:
 
 
 class Replayer:
-    """Runs work of several kinds many times: each kind eagerly once, then captured and replayed.
+    """Runs work of several kinds many times: the first kind eagerly once, then each captured and replayed.
+
+    The eager run is for what PyTorch and CUDA's libraries make when they are first used, such as workspaces, which
+    cannot be captured.
 
     Args:
         runner: runner of the device.
@@ -111,13 +114,14 @@ class Replayer:
         self._runner = runner
         self._what = what
         self._tidy = tidy
-        self._replays: dict[Hashable, Work | None] = {}
+        self._replays: dict[Hashable, Work] = {}
+        self._begun = False
         #: How many more kinds may be captured.
         self._left = MOST
 
     def captures_next(self, kind: Hashable) -> bool:
         """Whether work of a kind would be captured if it ran now."""
-        return self._left > 0 and kind in self._replays and self._replays[kind] is None
+        return self._begun and self._left > 0 and kind not in self._replays
 
     def run_eagerly(self, work: Work) -> None:
         """Run work that is none of the kinds."""
@@ -125,22 +129,18 @@ class Replayer:
 
     def run(self, kind: Hashable, work: Work) -> None:
         """Run work. Work of one kind must do the same on the same tensors every time."""
-        replay = self._captured(work) if self.captures_next(kind) else self._replays.get(kind)
-        self._replays[kind] = replay
-        if replay is None:
-            self._runner.run(work)
-        else:
-            replay()
+        if self.captures_next(kind):
+            self._capture(kind, work)
+        self._begun = True
+        self._replays.get(kind, lambda: self._runner.run(work))()
 
-    def _captured(self, work: Work) -> Work | None:
-        """What replays work; None if the capture fails. All others would fail too, so one warning is enough."""
+    def _capture(self, kind: Hashable, work: Work) -> None:
+        """Capture work for its replay. If that fails, all others would fail too, so one warning is enough."""
         try:
-            replay = self._runner.capture(work)
+            self._replays[kind] = self._runner.capture(work)
+            self._left -= 1
         except RuntimeError as error:
             self._left = 0
             self._tidy()
             reason = " ".join(str(error).split())[:200]
             warnings.warn(f"{self._what} are not captured as CUDA graphs, and take longer: {reason}", stacklevel=2)
-            return None
-        self._left -= 1
-        return replay

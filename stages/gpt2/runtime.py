@@ -26,11 +26,16 @@ def prepare() -> torch.device:
     """
     # cuBLAS chooses its workspace by this, and with it the order of its sums. Torch needs it to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    _be_deterministic(True)
     # Filling every new buffer with NaN finds bugs in torch, not in our code, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _be_deterministic(wanted: bool) -> None:
+    """As `torch.use_deterministic_algorithms`, which loads the compiler Inductor besides, in seconds."""
+    torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 def _keep_freed_memory() -> None:
@@ -130,8 +135,8 @@ def distinct_indices(device: torch.device) -> Iterator[None]:
     if device.type != "cuda" or not torch.are_deterministic_algorithms_enabled():
         yield
         return
-    torch.use_deterministic_algorithms(False)
+    _be_deterministic(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(True)
+        _be_deterministic(True)

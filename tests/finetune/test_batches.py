@@ -118,7 +118,7 @@ def test_rows_are_padded_to_one_bucket_each_behind_what_they_share():
         (25, 4): 1,
         (26, 5): 1,
     } | {(0, 0): 0}
-    assert (len(batch.targets), batch.count) == (64, 21)
+    assert (len(batch.targets), batch.count) == (128, 21)
 
 
 def test_the_buckets_are_few():

@@ -75,7 +75,7 @@ def test_captured_steps_are_the_plain_ones_to_the_bit(recipe, dtype, tapes, monk
 
     passes = len(of_tapes) - 1 + sum(record.val_loss is not None for record in of_tapes)
     captures = tapes.done.count("captured")
-    # The first of each shape is run eagerly, and once more one to compare the first captured one with.
+    # The first step and the first evaluation are run eagerly, and a step more to compare the first captured one with.
     assert tapes.done.count("replayed") == passes - (tapes.done.count("eager") - 1)
     assert tapes.done.count("replayed") > passes / 2
     assert 2 <= captures <= 9

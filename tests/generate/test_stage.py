@@ -165,7 +165,8 @@ def test_wherever_it_was_cut_only_what_is_missing_is_asked_again(project, asked,
         missing = [f"tuned:{row}" for row in rows() if row not in answered]
         compared = [f"tuned:{row}" for row in rows()[: job.COMPARED_ROWS]]
         assert asked == missing + (compared if precision == "bf16" else []), cut
-        assert lines(path) == whole, cut
+        # Rows that are answered beside others are finished in another order.
+        assert sorted(lines(path)) == sorted(whole), cut
         assert results() == expected, cut
 
 

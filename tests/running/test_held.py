@@ -24,7 +24,7 @@ from tests import clone, small_pipeline
 from tests.flow_project import gone, wait_until
 
 #: Enough steps for an edit in the middle; an evaluation, whose line tells where it is, after every tenth.
-LONG = {"finetune": {"max_steps": 60, "epochs": 40, "eval_every": 10}}
+LONG = {"finetune": {"max_steps": 60, "epochs": 40, "eval_every": 10, "learning_rate": 0.004}}
 
 
 @pytest.fixture(scope="module")

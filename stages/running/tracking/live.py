@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.common import reasons
 from stages.params import whole
 from stages.running import gpu, held, orphans
 from stages.running.console import say
@@ -104,7 +105,7 @@ class StageRun:
                 seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
             self._thread.join(seconds)
             if self._thread.is_alive():
-                self._warn(TimeoutError(f"no answer within {seconds:.0f} seconds"))
+                self._warn(reasons.NoAnswer(seconds))
 
     def _work(self) -> None:
         pause = 0.0

@@ -115,7 +115,7 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
         seconds: longest wait.
 
     Raises:
-        TimeoutError: the action takes longer. Its thread ends with the process.
+        NoAnswer: the action takes longer. Its thread ends with the process.
     """
     outcome: list[T] = []
     errors: list[Exception] = []
@@ -132,7 +132,7 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
     if errors:
         raise errors[0]
     if not outcome:
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
+        raise reasons.NoAnswer(seconds)
     return outcome[0]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from stages.judge.scores.bootstrap import no_interval
+from stages.judge.scores.bootstrap import LEAST, no_interval
 from stages.judge.scores.length_control import RIDGE, fit, length_controlled, length_feature
 
 
@@ -101,7 +101,9 @@ def test_exchanging_the_models_gives_one_minus_the_win_rate(rows):
     assert ours.win_rate + theirs.win_rate == pytest.approx(1, abs=1e-5)
     assert ours.length_effect == pytest.approx(theirs.length_effect, abs=1e-3, rel=1e-3)
     assert ours.interval.method == theirs.interval.method
-    if len(set(preferences)) > 1:
+    assert (ours.interval.low is None) == (theirs.interval.low is None)
+    assert (ours.interval.low is None) == (len(rows) < LEAST or len(set(preferences)) == 1)
+    if ours.interval.low is not None:
         assert ours.interval.low + theirs.interval.high == pytest.approx(1, abs=1e-4)
 
 
