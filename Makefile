@@ -87,6 +87,7 @@ $(VENV)/bin/python:
 $(VENV)/installed: requirements.lock requirements-cuda.lock | $(VENV)/bin/python
 	@echo "Installing the locked packages into $(VENV) (a few minutes, once) ..."
 	@$(RUN) tools/install.py -r requirements.lock
+	@$(RUN) -m flows.databases
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.lock requirements-book.lock $(VENV)/installed

@@ -29,7 +29,8 @@ ALLOWED = {
         f"stages.{stage}": tuple(f"stages.{name}" for name in (*ROOMS, *STAGES[: position + 1]))
         for position, stage in enumerate(STAGES)
     },
-    "flows": ("flows", "stages.common", "stages.params", "stages.running"),
+    # stages.judge.runs compares runs, and is no part of a stage.
+    "flows": ("flows", "stages.common", "stages.params", "stages.running", "stages.judge.runs"),
 }
 
 #: Packages of others that only some files and folders may import.

@@ -14,8 +14,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ MISSING = "missing"
 
 #: What is said of a run that would go on with other values than it began with, and how that is fixed.
 OTHER_THAN_BEGUN = "the run began with other values or code, which its earlier stages have used and tracking has:"
+_CHANGED = "has changed since the run began"
 RUN_AGAIN = "run the same command again; what is done already is not done again"
 
 
@@ -107,11 +108,15 @@ class Begun:
         values: the values of params.yaml by dotted key.
         code: MD5 of each file that a stage depends on and none makes, by path; DVC records MD5 too.
         stages: digest of each stage's entry in dvc.yaml, by name.
+        deps: the paths that each stage depends on and none makes, by its name, there or not.
+        files: MD5 of dvc.yaml and params.yaml by path, so that they need no second reading where they are the same.
     """
 
     values: Mapping[str, object]
     code: Mapping[str, str]
     stages: Mapping[str, str]
+    deps: Mapping[str, list[str]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, root: Path = Path()) -> Begun:
@@ -120,16 +125,16 @@ class Begun:
         Args:
             root: folder with params.yaml and dvc.yaml.
         """
+        files = _read_by_all(root)  # before they are read: a file that is written meanwhile is read once more later
         entries = dvc_yaml.entries(root)
         outs = [out for entry in entries.values() for out in entry.outs]
-        code = {
-            dep.as_posix(): digests.md5(root / dep)
-            for entry in entries.values()
-            for dep in entry.deps
-            if (root / dep).is_file() and not any(dep.is_relative_to(out) for out in outs)
+        deps = {
+            name: [dep.as_posix() for dep in entry.deps if not any(dep.is_relative_to(out) for out in outs)]
+            for name, entry in entries.items()
         }
+        code = _md5_of_files(root, {dep for names in deps.values() for dep in names})
         values = _tree_values(_tree(root / paths.PARAMS), ())
-        return cls(values, code, {name: entry.digest for name, entry in entries.items()})
+        return cls(values, code, {name: entry.digest for name, entry in entries.items()}, deps, files)
 
     def changes(self, stage: str, root: Path = Path()) -> list[str]:
         """A line for each value and each file that a stage would read and that differs from the run's beginning.
@@ -138,6 +143,10 @@ class Begun:
             stage: name of the stage; a .dvc file, which DVC runs as a stage, reads none of these.
             root: folder with params.yaml and dvc.yaml.
         """
+        if self.files and self.files == _read_by_all(root):
+            names = self.deps.get(stage, [])
+            there = _md5_of_files(root, names)
+            return [f"{name} {_CHANGED}" for name in sorted(names) if self.code.get(name) != there.get(name)]
         entry = dvc_yaml.entries(root).get(stage)
         if entry is None and stage not in self.stages:
             return []
@@ -149,7 +158,7 @@ class Begun:
             keys = entry.keys.get(paths.PARAMS, ())
             lines += value_changes(chosen(self.values, keys), chosen(now.values, keys), "when the run began")
             names = sorted(dep.as_posix() for dep in entry.deps)
-            lines += [f"{name} has changed since the run began" for name in names if self._differs(name, now)]
+            lines += [f"{name} {_CHANGED}" for name in names if self._differs(name, now)]
         return lines
 
     def _differs(self, name: str, now: Begun) -> bool:
@@ -171,7 +180,7 @@ class Begun:
 
     def to_json(self) -> str:
         """As text, for a file."""
-        return json.dumps({"values": self.values, "code": self.code, "stages": self.stages})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Begun:
@@ -258,6 +267,16 @@ def _how(before: Mark | None, now: Mark | None) -> str:
 
 def _same(before: Mark | None, now: Mark | None) -> bool:
     return before is not None and now is not None and before.same_as(now)
+
+
+def _read_by_all(root: Path) -> dict[str, str]:
+    """MD5 of dvc.yaml and params.yaml by path; of one that is missing there is none."""
+    return _md5_of_files(root, (str(PIPELINE), str(paths.PARAMS)))
+
+
+def _md5_of_files(root: Path, names: Iterable[str]) -> dict[str, str]:
+    """MD5 by path below ``root`` of those paths that are files."""
+    return {name: digests.md5(root / name) for name in names if (root / name).is_file()}
 
 
 def _tree(path: Path) -> Any:

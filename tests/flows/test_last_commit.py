@@ -53,7 +53,7 @@ def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) ->
     git("commit", "-m", "nothing")
     write(JUDGE_FOLDER, [80])
     with with_last_commit(repository, repository) as found:
-        assert found.text.startswith("Nothing compared: compare: HEAD: no results of the stage judge in its dvc.lock")
+        assert found.text.startswith("Nothing compared: HEAD: no results of the stage judge in its dvc.lock")
         assert found.files == ()
 
 

@@ -34,8 +34,25 @@ VS = "vs"
 
 
 def main() -> None:
-    """Read the runs, compare them, and print the table."""
-    options = _arguments()
+    """Compare the runs of the command line, and print the table."""
+    print(told())
+
+
+def told(arguments: Sequence[str] | None = None) -> str:
+    """Read the runs, compare them, and write the files that are asked for.
+
+    Args:
+        arguments: arguments of the program; those of the command line if None.
+
+    Returns:
+        The table, safe to print.
+
+    Raises:
+        PipelineError: a run cannot be had, or cannot be compared.
+        SystemExit: the arguments are wrong.
+    """
+    options = _arguments(arguments)
+    note = ""
     first, *rest = _words(options.runs)
     missing: NotHere | None = None
     try:
@@ -48,8 +65,7 @@ def main() -> None:
     if missing:
         run = in_place_of(missing, [run for one in others for run in one.runs])
         a = group.of_runs(run.name, [run])
-        note = f"note: {missing.what}\n  compared with {run.name}\n  to fix it: {missing.fix}"
-        print(printable(f"{note}\n"))
+        note = f"note: {missing.what}\n  compared with {run.name}\n  to fix it: {missing.fix}\n\n"
     if options.last:
         others[-1] = _called(others[-1], options.last)
     groups = [a, *others]
@@ -58,11 +74,11 @@ def main() -> None:
     if options.model == "tuned":
         groups = [group.with_known(one) for one in groups]
     found = compare_groups(groups, model=options.model, resamples=options.resamples, seed=options.seed)
-    print(printable(table(found)))
     if options.json:
         write_metrics(options.json, as_file(found, options.model))
     if options.figure:
         plot(options.figure, found)
+    return printable(note + table(found))
 
 
 def _words(given: Sequence[str]) -> list[list[str]]:
@@ -99,7 +115,7 @@ def _called(one: Group, name: str) -> Group:
     return dataclasses.replace(one, name=name, runs=runs)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the scores of runs, or of groups of runs, row by row.")
     parser.add_argument(
         "runs",
@@ -120,7 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=_from(0), default=123, help="seed of both (123)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the differences with their intervals as PNG")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _from(least: int) -> Callable[[str], int]:
