@@ -24,6 +24,7 @@ from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.printable import printable
+from stages.running import quick_end
 from stages.running.tracking import mlflow_access
 
 #: Seconds that a temporary server may take to start, on a small, busy machine too.
@@ -143,4 +144,5 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    with quick_end.after():
+        command_line.run(main)

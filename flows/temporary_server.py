@@ -22,6 +22,8 @@ VARIABLE = "PIPELINE_PREFECT_TEMPORARY"
 _GUARD = Path(__file__).with_name("guard.py")
 #: Seconds that the server may take to write down what it has been told, once the run has ended.
 _END_SECONDS = "5"
+#: What `python -m uvicorn` does.
+_UVICORN = "import atexit, os; atexit.register(os._exit, 0); import uvicorn; uvicorn.main(prog_name='uvicorn')"
 #: What Prefect itself gives a temporary server: no pages, and settings that nothing is to change.
 _SETTINGS = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
@@ -73,10 +75,13 @@ def has_pages(address: str | None) -> bool:
 
 
 def _command(descriptor: int) -> list[str]:
-    """Uvicorn with Prefect's server on a socket, as `prefect.server.api.server.SubprocessASGIServer` starts it."""
+    """Uvicorn with Prefect's server on a socket, as `prefect.server.api.server.SubprocessASGIServer` starts it.
+
+    It ends without the teardown of its interpreter, which takes more than a second.
+    """
     found = importlib.util.find_spec("prefect")
     assert found is not None
     assert found.origin
     folder = str(Path(found.origin).parent.parent)
     server = ["--factory", "prefect.server.api.server:create_app", "--fd", str(descriptor)]
-    return [sys.executable, "-m", "uvicorn", "--app-dir", folder, *server, "--log-level", "error", "--lifespan", "on"]
+    return [sys.executable, "-c", _UVICORN, "--app-dir", folder, *server, "--log-level", "error", "--lifespan", "on"]

@@ -38,7 +38,7 @@ def project(template: Project, tmp_path: Path) -> Project:
 def kill_server(command: subprocess.Popen[str]) -> None:
     """Kill the temporary server of a flow that `flows.run` has started."""
     below = psutil.Process(command.pid).children(recursive=True)
-    (server,) = [process for process in below if process.cmdline()[1:3] == ["-m", "uvicorn"]]
+    (server,) = [process for process in below if "import uvicorn" in "".join(process.cmdline()[2:3])]
     server.kill()
     wait_until(lambda: gone(server))
 

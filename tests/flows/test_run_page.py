@@ -128,7 +128,7 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
     with project.start("-m", "flows.run") as command:
         stage = project.hanging("finetune")
         below = psutil.Process(command.pid).children(recursive=True)
-        assert not any("uvicorn" in process.cmdline() for process in below)
+        assert not any("import uvicorn" in " ".join(process.cmdline()) for process in below)
         run = last_run(api)
         wait_until(lambda: artifacts_of(api, run).get("progress-finetune", {}).get("data") == 25.0)
         holder = json.loads(project.python("-m", "flows.gpus", "--json").stdout)["gpus"][0]["holder"]

@@ -30,7 +30,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def uvicorn(owner: psutil.Process) -> psutil.Process:
     def found() -> list[psutil.Process]:
-        return [one for one in owner.children(recursive=True) if one.cmdline()[1:3] == ["-m", "uvicorn"]]
+        return [one for one in owner.children(recursive=True) if one.cmdline()[1:2] == ["-c"]]
 
     wait_until(lambda: bool(found()))
     (server,) = found()
