@@ -53,15 +53,20 @@ def main() -> None:
     if asked.in_place and not changed and dvc_cli.up_to_date(root):
         command_line.succeed("everything is up to date: nothing was run", summary.text(root))
         return
-    waits.check()
-    prefect_server.check()
-    if address := servers_file.prefect_address():
-        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     sys.exit(supervised())
 
 
 def supervised() -> int:
-    """Run the flow that the command line asks for in a process of its own, and return its exit code."""
+    """Run the flow that the command line asks for in a process of its own, and return its exit code.
+
+    Raises:
+        ConfigError: a duration in an environment variable is wrong, or Prefect's secret would go unencrypted.
+        ServiceUnavailable: the configured Prefect server does not answer.
+    """
+    waits.check()
+    prefect_server.check()
+    if address := servers_file.prefect_address():
+        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     with _prefect_server() as server:
         return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
 

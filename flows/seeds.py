@@ -11,8 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows import ahead, command_line, folder, prefect_server, profiles, run, servers_file, waits, workspace
-from stages.common.printable import printable
+from flows import ahead, command_line, folder, profiles, run, workspace
 
 DESCRIPTION = """
 Train one recipe N times with different seeds, each in a copy of the last commit, and say how much the scores differ.
@@ -29,10 +28,6 @@ def main() -> None:
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     workspace.check_commit(root)
     ahead.look(root, asked)
-    waits.check()
-    prefect_server.check()
-    if address := servers_file.prefect_address():
-        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     sys.exit(run.supervised())
 
 

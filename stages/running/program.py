@@ -25,7 +25,7 @@ from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
-from stages.running import experiments, held, orphans, run_cache, streams, writable
+from stages.running import experiments, held, orphans, quick_end, run_cache, streams, writable
 from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
@@ -134,8 +134,9 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         _end(stage, str(PipelineError(what, "report it, with the whole output")), PipelineError.exit_code)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
-        # A stage whose result was taken from the cache leaves no mark, as where DVC itself has taken it.
-        if worker() is None and not (taken and how == "ran"):
+        # A stage whose result was taken from the cache leaves no mark, as where DVC itself has taken it. The failure of
+        # another program, such as a comparison that a stage starts, is none of the run's.
+        if worker() is None and dvc_runs(stage) and not (taken and how == "ran"):
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, how)
     _ended_well.append(stage)
@@ -201,7 +202,4 @@ def _leave_at_once(code: int) -> NoReturn:
     In a group torch joins gloo's thread while it holds the interpreter's lock. After a collective that broke off, that
     thread may wait for the lock: the process hung until it was killed half a minute later (docs/decisions.md).
     """
-    with contextlib.suppress(OSError):  # the reader is gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    quick_end.leave(code)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 _codes: list[int] = []
 
@@ -29,12 +30,17 @@ def after() -> Iterator[None]:
     _codes.append(0)
 
 
+def leave(code: int) -> NoReturn:
+    """Write what is still to be written, and end the process at once."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
 def _end() -> None:
     if _codes:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-                stream.flush()
-        os._exit(_codes[-1] & 0xFF)
+        leave(_codes[-1])
 
 
 atexit.register(_end)

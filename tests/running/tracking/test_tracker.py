@@ -519,7 +519,7 @@ def test_a_changed_parameter_is_said_and_the_first_is_kept(
 
 
 STAGE = """
-import sys, time
+import subprocess, sys, time
 from stages.running import program
 from stages.running.tracking import tracker
 
@@ -544,6 +544,11 @@ def generate():
 def judge():
     with tracker.stage("judge") as run:
         run.publish()
+    # As the summary starts a comparison, which has nothing to compare.
+    assert subprocess.run([sys.executable, __file__, "compare"]).returncode == 70
+
+def compare():
+    raise program.PipelineError("nothing to compare")
 
 if __name__ == "__main__":
     try:
