@@ -65,4 +65,4 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
             return
         beside.keep(tree, table, REVISION, f"the last commit, {git.ask(root, 'rev-parse', 'HEAD')[:7]}")
         drawn = base64.b64encode(figure.read_bytes()).decode()
-        yield Compared(text.strip(), (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")
+        yield Compared(printable(text).strip(), (table, figure), f"\n![differences](data:image/png;base64,{drawn})\n")

@@ -35,7 +35,7 @@ VS = "vs"
 
 def main() -> None:
     """Compare the runs of the command line, and print the table."""
-    print(told())
+    print(printable(told()))
 
 
 def told(arguments: Sequence[str] | None = None) -> str:
@@ -45,7 +45,7 @@ def told(arguments: Sequence[str] | None = None) -> str:
         arguments: arguments of the program; those of the command line if None.
 
     Returns:
-        The table, safe to print.
+        The table, of one line a row.
 
     Raises:
         PipelineError: a run cannot be had, or cannot be compared.
@@ -78,7 +78,7 @@ def told(arguments: Sequence[str] | None = None) -> str:
         write_metrics(options.json, as_file(found, options.model))
     if options.figure:
         plot(options.figure, found)
-    return printable(note + table(found))
+    return note + table(found)
 
 
 def _words(given: Sequence[str]) -> list[list[str]]:
