@@ -272,7 +272,7 @@ class Handler(BaseHTTPRequestHandler):
         fake.paths.append(self.path)
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         if not self.allowed():
-            return
+            return None
         try:
             body = json.loads(raw)
         except ValueError:
