@@ -24,7 +24,7 @@ def tell_of_a_moved_tag(url: str, settings: Judge, digest: str) -> None:
         digest: the model's digest, as /api/tags says it.
     """
     known: dict[str, str] = {}
-    with contextlib.suppress(FileNotFoundError, ValueError):  # a broken one is written anew
+    with contextlib.suppress(FileNotFoundError, ValueError):  # a broken one is written again
         read = json.loads(DIGESTS.read_text(encoding="utf-8"))
         known = {str(name): str(value) for name, value in read.items()} if isinstance(read, dict) else {}
     name = f"{url} {settings.model}"
