@@ -130,8 +130,10 @@ def require_named(result: PairSelfTest) -> None:
             f"{kind!r} {counted(times, 'time')} of 12, and {LEAST_NAMED_OF_KIND[kind]} is the least"
             for kind, times in fooled.items()
         )
-        what = f"this judge cannot compare: it named the right answer beside one of the kind {kinds}"
-        raise Refused(what, _FIX_PAIRS)
+        said = result.first_without_verdict
+        without = f"; probes without a verdict: {result.without_verdict} ({said})" if said else ""
+        what = f"this judge cannot compare: it named the right answer beside one of the kind {kinds}{without}"
+        raise Refused(what, _fix(said, _FIX_PAIRS))
 
 
 def _found(result: SelfTest) -> str:
