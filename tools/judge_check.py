@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stages.common.errors import DataError
 from stages.common.files import atomic_file, sha256
+from stages.common.printable import printable
 from stages.common.records import write_metrics
 from stages.common.results.judge import JUDGE_CACHE, Verdict
 from stages.judge.cache import VerdictCache, cache_path
@@ -55,7 +56,7 @@ def main() -> None:
     write_metrics(options.out / "judge-card.json", card)
     with atomic_file(options.out / "judge-card.md") as stream:
         stream.write(text)
-    print(text)
+    print(printable(text))
     say(f"the card is {options.out / 'judge-card.md'}, and its figures are {options.out / 'judge-card.json'}")
 
 
