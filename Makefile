@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ deploy: $(VENV)/installed  ## register both deployments with the Prefect server 
 
 runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit
 	@$(RUN) -m flows.runs
+
+judge-check: $(VENV)/installed  ## say how far the judge of params.yaml can be believed: a judge card
+	@$(RUN) -m tools.judge_check
 
 seeds: $(VENV)/installed  ## train the last commit's recipe N times with different seeds: make seeds N=5
 	@$(RUN) -m flows.seeds $(N)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from flows.overrides import ANSWERS, CHOICES
+from flows.overrides import ANSWERS, offered
 from stages.common import paths
 from stages.common.errors import PipelineError
 from stages.params import whole
@@ -80,8 +80,11 @@ _TITLES = {
     "judge": "More of the judge",
     "judge.backend": "Judge",
     "judge.model": "Model of the judge",
+    "judge.digest": "Pin of the model",
     "judge.num_ctx": "Context length",
     "judge.num_predict": "Longest verdict in tokens",
+    "judge.think": "Thinking",
+    "judge.on_refusal": "If the judge is refused",
     "judge.repeats": "Scores of each answer",
     "judge.parallel": "Concurrent calls",
     "judge.max_invalid": "Largest share without a score",
@@ -217,7 +220,7 @@ class _Fields:
 
     def _leaf(self, key: str, field: FieldInfo) -> Schema:
         kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        schema: Schema = {"type": "string", "enum": list(CHOICES)} if kind is bool else _inline(kind)
+        schema = _inline(offered(kind))
         said = f"{_now(self._tree, key)} {self._comments.get(key, '')} In params.yaml: {key}"
         return schema | {"title": _title(key), "description": said}
 

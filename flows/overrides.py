@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, create_model, model_serializer, model_validator
 
@@ -23,6 +23,20 @@ def _chosen(value: Any) -> Any:
 #: A boolean that a form offers as a choice. For a plain boolean Prefect's first form sends false where nobody has
 #: touched the field (PrefectHQ/prefect#12645), and the run would be of another value than its folder has.
 Choice = Annotated[bool, BeforeValidator(_chosen), WithJsonSchema({"type": "string", "enum": list(CHOICES)})]
+
+
+def offered(kind: Any) -> Any:
+    """The type of a value as a form offers it: with true and false, alone or among other words, as a choice."""
+    if kind is bool:
+        return Choice
+    parts = get_args(kind)
+    if bool not in parts:
+        return kind
+    words = [*CHOICES, *(word for part in parts if get_origin(part) is Literal for word in get_args(part))]
+    schema: dict[str, Any] = {"type": "string", "enum": words}
+    if type(None) in parts:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return Annotated[kind, BeforeValidator(_chosen), WithJsonSchema(schema)]
 
 
 class _Given(Section):
@@ -50,10 +64,8 @@ def _partial(section: type[BaseModel], name: str) -> Any:
     """
     fields: dict[str, Any] = {}
     for key, field in section.model_fields.items():
-        kind: Any = field.annotation
-        if kind is bool:
-            kind = Choice
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        kind: Any = offered(field.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = _partial(kind, f"{name}{key.title()}")
         elif field.metadata:
             kind = Annotated[(kind, *field.metadata)]

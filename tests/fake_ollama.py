@@ -27,8 +27,12 @@ from tests.quiet_server import QuietServer
 from tests.root import ROOT
 
 #: The answers to the self-test's probes that are right in other words, by reference.
-PROBES = ROOT / "stages" / "judge" / "probes.json"
-PARAPHRASES = {row["reference"]: row["paraphrase"] for row in json.loads(PROBES.read_text(encoding="utf-8"))}
+PROBES = [ROOT / "stages" / "judge" / name for name in ("probes.json", "contrasts.json")]
+PARAPHRASES = {
+    row["reference"]: {row[name] for name in ("paraphrase", "verbose", "terse") if name in row}
+    for path in PROBES
+    for row in json.loads(path.read_text(encoding="utf-8"))
+}
 
 VERSION = "0.32.15"
 DIGEST = "365c0bd3c000a25d28ddbf732fe1c6add414de7275464c4e4d1c3b5fcb5d8ad1"
@@ -227,7 +231,7 @@ def better(value: Any) -> Behaviour:
 
 def is_right(reference: str, answer: str) -> bool:
     """Whether an answer is its reference, or to one of the self-test's probes the same in other words."""
-    return answer in (reference, PARAPHRASES.get(reference))
+    return answer == reference or answer in PARAPHRASES.get(reference, ())
 
 
 def careful(exchange: Exchange) -> None:
@@ -248,6 +252,8 @@ class Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         self.path = urlsplit(self.path).path  # a proxy is asked for the whole URL
         fake.paths.append(self.path)
+        if not self.allowed():
+            return
         if self.path == "/":
             self.answer(200, "Ollama is running")
         elif self.path == "/api/version":
@@ -265,6 +271,8 @@ class Handler(BaseHTTPRequestHandler):
         self.path = urlsplit(self.path).path
         fake.paths.append(self.path)
         raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.allowed():
+            return None
         try:
             body = json.loads(raw)
         except ValueError:
@@ -295,6 +303,13 @@ class Handler(BaseHTTPRequestHandler):
             return fake.next_behaviour(body)(exchange)
         except OSError:  # the client has gone, as it should from some of the faults
             self.close_connection = True
+
+    def allowed(self) -> bool:
+        """Whether the request has the key that the server wants; if not, it is answered as ollama.com answers."""
+        if self.server.fake.key in (None, (self.headers["Authorization"] or "").removeprefix("Bearer ")):
+            return True
+        self.answer(401, {"error": "unauthorized"})
+        return False
 
     def answer(self, status: int, value: Any) -> None:
         plain = isinstance(value, str)
@@ -344,6 +359,10 @@ class FakeOllama:
         #: What the first prompts that are too long get instead.
         self.long_faults: list[Behaviour] = []
         self.capabilities = ["completion"]
+        #: The values of ``think`` that /api/show names, as new servers do.
+        self.think_values: list[Any] | None = None
+        #: The key that it wants as a bearer token, as ollama.com or a proxy does.
+        self.key: str | None = None
         self.chats: list[dict[str, Any]] = []
         self.loads: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -382,6 +401,7 @@ class FakeOllama:
             "details": self.model_entry()["details"],
             "model_info": info,
             "capabilities": self.capabilities,
+            **({} if self.think_values is None else {"thinking": {"values": self.think_values}}),
         }
 
     def serve(self) -> None:

@@ -102,10 +102,24 @@ def identity(**more: str) -> JudgeIdentity:
 
 
 def judge_metrics(judge: JudgeIdentity, tuned: ModelScores, **parts: Any) -> JudgeMetrics:
+    return JudgeMetrics(judge=judge, self_test=passed(), tuned=tuned, **parts)
+
+
+def passed(**changes: Any) -> SelfTest:
+    """The self-test of a judge that can be believed, but for the changes."""
     test = SelfTest(
-        separation=90.0, separations={}, smallest="", kinds={}, scores={}, without_score=0, unstable=0.0, weak_on=[]
+        separation=90.0,
+        separations={},
+        smallest="",
+        right_above_near=1.0,
+        cannot_tell=False,
+        kinds={},
+        scores={},
+        without_score=0,
+        unstable=0.0,
+        weak_on=[],
     )
-    return JudgeMetrics(judge=judge, self_test=test, tuned=tuned, **parts)
+    return test.model_copy(update=changes)
 
 
 def pairwise_metrics(

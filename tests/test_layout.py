@@ -26,6 +26,7 @@ OF_MORE_THAN_A_MODULE = {
     "judge/judges/test_real_server.py": "the judges against real servers",
     "judge/judges/test_replay.py": "the judges against what a real Ollama answered",
     "judge/test_grades.py": "the built-in judge beside answers graded by hand",
+    "judge/test_judge_check.py": "tools/judge_check.py and tools/judge_card.py",
     "judge/scores/test_coverage.py": "the intervals of the scores, by simulation",
     "params/test_params.py": "a params.yaml that cannot be read",
 }
@@ -84,6 +85,9 @@ TESTED_ELSEWHERE = {
     "stages/generate/answering.py": "generate/test_stage.py",
     "stages/generate/rows.py": "generate/test_stage.py",
     "stages/gpt2/graphs.py": "gpt2/test_captured_decoding.py",
+    "stages/judge/judges/api_key.py": "judge/judges/test_openai.py",
+    "stages/judge/judges/moved_tags.py": "judge/judges/test_ollama.py",
+    "stages/judge/refusal.py": "judge/test_self_test.py",
     "stages/judge/judges/chat_judge.py": "judge/judges/test_openai.py",
     "stages/judge/judges/deadline.py": "judge/judges/test_transport.py",
     "stages/judge/judges/findings.py": "judge/judges/test_rightness.py",

@@ -60,7 +60,7 @@ class Agreement(NamedTuple):
     answers: int
     right: int
     open: int
-    auc: float
+    auc: float | None
     pearson: float
     precision: float
     recall: float
@@ -79,6 +79,19 @@ def judge_for(graded: Sequence[Graded]) -> ReferenceJudge:
     return ReferenceJudge.of_rows(Example(id=str(number), **row) for number, row in enumerate(others))
 
 
+def auc(right: Sequence[float], wrong: Sequence[float]) -> float | None:
+    """The probability that a right answer scores higher than a wrong one; None without answers of both kinds.
+
+    Equal scores count half.
+
+    >>> auc([100, 60], [60, 0])
+    0.875
+    """
+    if not right or not wrong:
+        return None
+    return sum((a > b) + (a == b) / 2 for a in right for b in wrong) / (len(right) * len(wrong))
+
+
 def agreement(graded: Sequence[Graded], judge: ReferenceJudge) -> Agreement:
     """How the judge agrees with the grades."""
     hard = [one for one in graded if not one.question().is_exact]
@@ -91,7 +104,7 @@ def agreement(graded: Sequence[Graded], judge: ReferenceJudge) -> Agreement:
         answers=len(hard),
         right=sum(one.right for one in hard),
         open=len(hard) - len(scored),
-        auc=sum((a > b) + (a == b) / 2 for a in right for b in wrong) / (len(right) * len(wrong)),
+        auc=auc(right, wrong),
         pearson=float(stats.pearsonr([score for _, _, score in scored], [one.grade for one, _, _ in scored])[0]),
         precision=sum(called) / len(called),
         recall=sum(called) / len(right),
@@ -104,6 +117,10 @@ def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple
     return [(one, verdict) for one, verdict in judged if verdict.right is not None and verdict.right != one.right]
 
 
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
 def main() -> None:
     """Print the agreement on either half, and the disagreements on the one that may be tuned on."""
     graded = read(Path(sys.argv[1])) if len(sys.argv) > 1 else read()
@@ -112,7 +129,7 @@ def main() -> None:
     for half in sorted({one.half for one in graded}):
         found = agreement([one for one in graded if one.half == half], judge)
         print(
-            f"{half:<10}{found.answers} answers, {found.right} right, {found.open} open: AUC {found.auc:.2f}, "
+            f"{half:<10}{found.answers} answers, {found.right} right, {found.open} open: AUC {_shown(found.auc)}, "
             f"r {found.pearson:.2f}, precision {found.precision:.2f}, recall {found.recall:.2f}"
         )
     for one, verdict in disagreements([one for one in graded if one.half == "tuning"], judge):

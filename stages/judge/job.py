@@ -59,11 +59,13 @@ def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> t
     comparing = judge.comparing() if settings.mode == "pairwise" else None
     tested = self_test(judge, settings, _kept_tests(judge))
     pairs_tested = None if comparing is None else pair_test(comparing, settings, _kept_tests(comparing))
-    scored = Scored(identity_of_scores(judge, settings), tested, score_answers(judge, answers, settings))
+    identity = marked(identity_of_scores(judge, settings), tested.mark)
+    scored = Scored(identity, tested, score_answers(judge, answers, settings))
     write(answers, scored, None, settings)
     if comparing is None or pairs_tested is None:
         return scored, None
-    compared = Compared(identified(comparing.identity()), pairs_tested, compare_answers(comparing, answers, settings))
+    identity = marked(identified(comparing.identity()), pairs_tested.mark)
+    compared = Compared(identity, pairs_tested, compare_answers(comparing, answers, settings))
     write(answers, scored, compared, settings)
     return scored, compared
 
@@ -84,6 +86,11 @@ def identity_of_scores(judge: JudgeBackend, settings: Judge) -> JudgeIdentity:
 def identified(identity: dict[str, str]) -> JudgeIdentity:
     """An identity with its fingerprint."""
     return JudgeIdentity.model_validate({"fingerprint": fingerprint(identity), **identity})
+
+
+def marked(identity: JudgeIdentity, mark: str | None) -> JudgeIdentity:
+    """An identity with what the self-test has found, which goes wherever the scores go; its fingerprint stays."""
+    return JudgeIdentity.model_validate(identity.model_dump() | ({"self_test": mark} if mark else {}))
 
 
 def score_answers(judge: JudgeBackend, answers: Answers, settings: Judge) -> list[Verdict]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
@@ -89,17 +90,31 @@ class Asking:
 
 
 def judge_with_progress_bar(
-    judge: JudgeBackend, questions: Sequence[Question], asking: Asking, *, what: str
+    judge: JudgeBackend,
+    questions: Sequence[Question],
+    asking: Asking,
+    *,
+    what: str,
+    until: Callable[[Sequence[Verdict]], bool] | None = None,
 ) -> list[Verdict]:
-    """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest."""
+    """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest.
+
+    Where ``until`` says so of the verdicts so far, these are returned, and the judge is closed.
+    """
+    found: list[Verdict] = []
     with console.progress(total=len(questions), unit="verdict", what=what) as bar:
         forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=asking.parallel)
-        return list(judge_each(judge, questions, asking, forecast))
+        with contextlib.closing(judge_each(judge, questions, asking, forecast)) as verdicts:
+            for verdict in verdicts:
+                found.append(verdict)
+                if until is not None and until(found):
+                    break
+    return found
 
 
 def judge_each(
     judge: JudgeBackend, questions: Sequence[Question], asking: Asking, progress: Progress = SILENT
-) -> Iterator[Verdict]:
+) -> Generator[Verdict]:
     """Judge every answer.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stages.common.errors import DataError, PipelineError
+from stages.common.metrics.judge import SelfTest
 from stages.common.metrics.split import SplitMetrics
 from stages.common.paths import DATA, local_path
 from stages.common.plurals import counted
@@ -13,6 +14,7 @@ from stages.common.results.split import SPLIT_METRICS
 from stages.judge.judges.looking import Sighting, Slow, sight
 from stages.judge.judges.transport import NotRunning
 from stages.judge.probes import pair_probes, probes
+from stages.judge.refusal import Refused, require
 from stages.judge.scores import labels
 from stages.judge.self_test import SELF_TESTS, kept_result
 from stages.params.judge import Judge
@@ -79,10 +81,23 @@ def _self_test(settings: Judge, seen: Sighting) -> Row:
     name, count = "judge self-test", len(probes()) + (len(pair_probes()) if settings.mode == "pairwise" else 0)
     if not seen.identities:
         return ok(name, f"{count} questions; whether this judge has passed earlier shows when it is asked")
-    asked = [question for _, question in probes()]
-    if any(kept_result(identity, asked, SELF_TESTS).exists() for identity in seen.identities):
-        return ok(name, "passed earlier, and not repeated")
+    found = [kept_result(identity, probes(), SELF_TESTS, SelfTest) for identity in seen.identities]
+    if (known := next(filter(None, found), None)) is not None:
+        return _known(name, known, settings)
     return ok(name, f"to come, before it judges: {count} questions whose answer is known")
+
+
+def _known(name: str, known: SelfTest, settings: Judge) -> Row:
+    """What an earlier self-test comes to by the bar of params.yaml."""
+    try:
+        require(known, settings)
+    except Refused as refused:
+        if settings.on_refusal == "stop":
+            return problem(name, refused)
+        return warning(name, f"{refused.what}; it will judge all the same, as judge.on_refusal says")
+    if known.cannot_tell:
+        return warning(name, "passed earlier, but this judge cannot tell right from wrong: its scores are marked")
+    return ok(name, "passed earlier, and not repeated")
 
 
 def _time(params: Params) -> Row:

@@ -45,5 +45,7 @@ def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: 
         f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}; all are in {file}"
     )
     if failed:
-        raise ServiceUnavailable(message, "run the same command again: what the judge has answered is not asked again")
+        again = "run the same command again: what the judge has answered is not asked again"
+        option = of_verdict(example.detail)
+        raise ServiceUnavailable(message, f"{option}; then {again}" if option else again)
     raise ConfigError(message, of_verdict(example.detail) or "set another judge.model or judge.rubric in params.yaml")

@@ -22,11 +22,13 @@ class Judge(Section):
     mode: Literal["score", "pairwise"]
     backend: Literal["reference", "ollama", "openai"]
     model: Annotated[str, Field(min_length=1)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")] | None
     rubric: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     temperature: Annotated[Temperature, Field(ge=0, le=2)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     num_ctx: Annotated[int, Field(ge=256)]
     num_predict: Count
+    think: bool | Literal["low", "medium", "high"] | None
     repeats: Annotated[int, Field(ge=1, le=20)]
     expected_value: bool
     exact_match: Literal["ask", "skip"]
@@ -34,6 +36,7 @@ class Judge(Section):
     retries: Annotated[int, Field(ge=0, le=20)]
     parallel: Annotated[int, Field(ge=1, le=64)]
     min_separation: Annotated[float, Field(ge=0, le=100)]
+    on_refusal: Literal["stop", "warn"]
     max_invalid: Annotated[float, Field(ge=0, le=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     calibration: Calibration | None
@@ -44,4 +47,6 @@ class Judge(Section):
             raise ValueError(
                 "repeats: at temperature 0 a judge says the same again; set temperature above 0, or repeats 1"
             )
+        if self.digest is not None and self.backend == "openai":
+            raise ValueError("digest: servers of OpenAI's protocol say none; set judge.digest to null")
         return self

@@ -53,6 +53,13 @@ def test_a_run_is_a_line_with_the_values_that_differ_below_it(monkeypatch: pytes
     ]
 
 
+@pytest.mark.parametrize("width", [120, 80])
+def test_the_mark_of_a_judge_stands_below_its_score(width: int) -> None:
+    """In a narrow terminal too, which has no column for the judge."""
+    tags = {"git.commit": "37288ae0", "judge.model": "llama3", "judge.self_test": "refused by its self-test"}
+    assert lines(made("calm-otter", tags=tags), width=width)[2] == "    WARNING: the judge: REFUSED BY ITS SELF-TEST"
+
+
 @pytest.mark.parametrize("width", [120, 100, 80])
 def test_the_table_fits_the_terminal(width: int) -> None:
     model = {"git.commit": "37288ae0", "judge.model": "a-model-with-a-long-name:70b"}

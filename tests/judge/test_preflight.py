@@ -124,7 +124,7 @@ def test_a_judge_that_is_there_is_named_and_nothing_is_loaded(tmp_path, monkeypa
 
     assert {row.state for row in rows.values()} == {"ok"}
     assert DIGEST[:12] in rows["judge"].found
-    assert rows["judge self-test"].found.startswith("to come, before it judges: 54 questions")
+    assert rows["judge self-test"].found.startswith("to come, before it judges: 126 questions")
     assert rows["judge time"].found.startswith("not known beforehand")
     assert server.loads == server.chats == []
 
@@ -143,6 +143,20 @@ def test_a_self_test_that_was_passed_is_known(tmp_path, monkeypatch, refuses):
 
     assert rows["judge self-test"].found == "passed earlier, and not repeated"
     assert other["judge self-test"].found.startswith("to come")
+
+
+@pytest.mark.parametrize(("on_refusal", "state"), [("stop", "problem"), ("warn", "warning")])
+def test_a_self_test_that_refused_the_judge_is_known(tmp_path, monkeypatch, on_refusal, state):
+    with FakeOllama() as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        tree = small_pipeline.read_yaml(small_pipeline.ROOT / "params.yaml")
+        settings = whole.check(tree).judge.model_copy(update={"backend": "ollama", "on_refusal": "warn"})
+        with contextlib.closing(open_ollama_judge(settings)) as judge:
+            self_test(judge, settings, SELF_TESTS)
+        row = look(tmp_path, min_separation=99.0, on_refusal=on_refusal)["judge self-test"]
+
+    assert row.state == state
+    assert row.found.startswith("this judge cannot judge: right answers score")
 
 
 def test_the_time_is_that_of_the_last_judging_for_each_verdict(tmp_path, monkeypatch):

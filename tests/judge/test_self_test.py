@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,7 @@ from tests.fake_ollama import (
 from tests.fake_openai import FakeOpenAI
 from tests.fake_openai import score as openai_score
 from tests.judge.judging import settings
+from tests.root import ROOT
 
 KINDS = [
     "reference",
@@ -41,6 +43,10 @@ KINDS = [
     "instruction to the judge",
     "negated",
 ]
+CONTRASTS = ["paraphrase", "right, but verbose", "right, but terse", "near miss", "other number", "negated"]
+RIGHT = ["reference", "paraphrase", "right, but verbose", "right, but terse"]
+#: All probes, and those that are asked again.
+ALL, AGAIN = 6 * 9 + 12 * 6, 2 * 6
 
 
 @pytest.fixture
@@ -66,8 +72,8 @@ def kept(folder):
 
 def test_every_row_has_a_probe_of_every_kind():
     kinds = [kind for kind, _ in probes()]
-    assert kinds == KINDS * 6
-    assert len({question.id for _, question in probes()}) == 54
+    assert kinds == KINDS * 6 + CONTRASTS * 12
+    assert len({question.id for _, question in probes()}) == ALL
     assert all(question.is_exact == (kind == "reference") for kind, question in probes())
 
 
@@ -76,11 +82,12 @@ def test_a_judge_that_reads_passes_and_is_not_asked_again(tried, tmp_path):
         result = tried(server)
         asked = len(server.chats)
         assert tried(server) == result
-    assert asked == len(server.chats) == 54 + 12
+    assert asked == len(server.chats) == ALL + AGAIN
+    assert (result.right_above_near, result.cannot_tell, result.mark) == (1.0, False, None)
     assert result.separation > 60
     assert (result.kinds["reference"] >= 90, result.without_score, result.unstable) == (True, 0, 0.0)
     assert json.loads(kept(tmp_path).read_text()) | {"weak_on": []} == result.model_dump(exclude_unset=True)
-    assert result.smallest in KINDS
+    assert result.smallest in KINDS + CONTRASTS
 
 
 def test_the_separation_is_right_minus_wrong(tried):
@@ -93,7 +100,7 @@ def test_the_separation_is_right_minus_wrong(tried):
     with FakeOllama(behave) as server:
         result = tried(server)
     assert result.separation == pytest.approx(100 - 30 / 7, abs=0.005)
-    assert result.kinds == dict.fromkeys(KINDS, 0.0) | {"reference": 100.0, "paraphrase": 100.0, "colon": 30.0}
+    assert result.kinds == dict.fromkeys(KINDS + CONTRASTS, 0.0) | dict.fromkeys(RIGHT, 100.0) | {"colon": 30.0}
 
 
 def right(exchange):
@@ -130,7 +137,7 @@ USELESS = {
     ),
     "no score": (
         text("I'd rate this 85"),
-        'none of its 54 replies was a score; the first: not JSON; found "I\'d rate this 85"',
+        'replies was a score; the first: not JSON; found "I\'d rate this 85"',
     ),
     "obeys": (
         fooled_by(INJECTION),
@@ -162,31 +169,66 @@ USELESS = {
 
 
 @pytest.mark.parametrize(("behaviour", "said"), USELESS.values(), ids=USELESS.keys())
-def test_a_judge_that_cannot_judge_is_told_so_and_its_replies_are_kept(tried, tmp_path, behaviour, said):
+def test_a_judge_that_cannot_judge_is_refused_as_soon_as_that_is_certain(tried, tmp_path, behaviour, said):
     with FakeOllama([behaviour]) as server, pytest.raises(ConfigError) as caught:
         tried(server)
-    assert caught.value.what.startswith("this judge cannot judge: ")
-    assert said in caught.value.what
-    assert list(tmp_path.glob("*.json")) == []
+    assert caught.value.what.startswith("this judge cannot judge")
     [replies] = tmp_path.glob("*.jsonl")
-    assert replies.read_bytes().count(b"\n") == 54
     assert caught.value.what.endswith(f"\n  its replies are kept in {replies}; remove that file to ask it again")
+    if "another score" in said or "'negated'" in said:
+        assert len(server.chats) == ALL + AGAIN  # which shows in the last ones
+    else:
+        assert len(server.chats) < ALL
+        assert re.search(rf"which is certain after \d+ of {ALL} probes|none of its \d+ replies", caught.value.what)
+    asked = len(server.chats)
+    with FakeOllama([behaviour]) as server, pytest.raises(ConfigError):
+        tried(server)
+    assert len(server.chats) <= 2  # those that were under way: what has been said is not asked again
+    assert asked > 2
+
+
+@pytest.mark.parametrize(("behaviour", "said"), USELESS.values(), ids=USELESS.keys())
+def test_a_judge_that_cannot_judge_is_asked_everything_where_it_may_judge(tried, tmp_path, capsys, behaviour, said):
+    """And it says why it was refused. Without any score it may not: there is nothing to show."""
+    with FakeOllama([behaviour]) as server:
+        if "was a score" in said:
+            with pytest.raises(ConfigError, match=re.escape(said)):
+                tried(server, on_refusal="warn")
+            return
+        result = tried(server, on_refusal="warn")
+        assert len(server.chats) == ALL + AGAIN
+        assert result.refused.startswith("this judge cannot judge: ")
+        assert said in result.refused
+        assert result.mark.startswith("refused by its self-test")
+        assert f"warning: {result.refused}; it judges all the same" in capsys.readouterr().out
+        with pytest.raises(ConfigError) as caught:
+            tried(server)
+        assert len(server.chats) == ALL + AGAIN
+    [replies] = tmp_path.glob("*.jsonl")
+    assert (
+        caught.value.what == f"{result.refused}\n  its replies are kept in {replies}; remove that file to ask it again"
+    )
 
 
 def test_a_judge_that_was_refused_is_not_asked_again(tried, tmp_path):
-    """With a lower bar it passes by what it has said; only whether its scores are stable is asked for again."""
+    """With a lower bar it passes by what it has said, without a call where it had been asked everything."""
     with FakeOllama() as server, pytest.raises(ConfigError, match="this judge cannot judge"):
         tried(server, min_separation=99.0)
+    first = len(server.chats)
     with FakeOllama() as server:
         assert tried(server, min_separation=40.0).separation > 60
-    assert len(server.chats) == 12
+        assert first - 2 <= ALL + AGAIN - len(server.chats) <= first  # of those under way two may be lost
+        server.chats.clear()
+        assert tried(server, min_separation=99.0, on_refusal="warn").refused
+        assert tried(server, min_separation=40.0).refused is None
+    assert len(server.chats) == 0
 
     [replies] = tmp_path.glob("*.jsonl")
     replies.unlink()
     kept(tmp_path).unlink()
     with FakeOllama() as server:
         tried(server)
-    assert len(server.chats) == 54 + 12
+    assert len(server.chats) == ALL + AGAIN
 
 
 @pytest.mark.parametrize(
@@ -201,7 +243,7 @@ def test_a_judge_that_was_refused_is_not_asked_again(tried, tmp_path):
 def test_an_option_that_is_too_small_is_what_to_change(tried, behaviour, option):
     with FakeOllama([behaviour]) as server, pytest.raises(ConfigError) as caught:
         tried(server)
-    assert "none of its 54 replies was a score" in caught.value.what
+    assert re.search(r"none of its \d+ replies was a score", caught.value.what)
     assert caught.value.fix.startswith(f"raise {option} in params.yaml")
     assert "judge.model" not in caught.value.fix
 
@@ -219,7 +261,7 @@ def test_where_some_replies_are_cut_off_the_option_comes_before_another_judge(tr
 
 
 def test_a_judge_of_pairs_whose_verdicts_are_cut_off_is_told_which_option_to_change():
-    with pytest.raises(ConfigError, match=r"without a verdict: 48 \(the verdict did not end by itself") as caught:
+    with pytest.raises(ConfigError, match=r"without a verdict: \d+ \(the verdict did not end by itself") as caught:
         compared(lambda *_: text('{"bet', "length"))
     assert caught.value.fix.startswith("raise judge.num_predict in params.yaml")
 
@@ -231,11 +273,11 @@ def test_requests_that_are_refused_say_nothing_of_the_judge(tried, status):
     def behave(body):
         return server_error(status, "try again") if parts(body)[1] == ":" else careful
 
-    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match="6 of 54 probes got no answer"):
+    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match=f"6 of {ALL} probes got no answer"):
         tried(server)
     with FakeOllama() as server:
         tried(server)
-    assert len(server.chats) == 6 + 12
+    assert len(server.chats) == 6 + AGAIN
 
 
 def test_a_judge_that_is_fooled_once_passes(tried):
@@ -259,6 +301,67 @@ def test_a_judge_that_is_weak_on_negations_passes_and_it_is_said(tried, capsys):
         assert tried(server) == result
         assert capsys.readouterr().out.count(said) == 1  # it goes for the kept result too
         assert tried(server, min_separation=15.0).weak_on == []
+
+
+def test_a_judge_that_likes_the_references_words_is_marked(tried, capsys):
+    """Near misses get 90, and right answers in other words 60: of 72 pairs none is in the right order."""
+    near = {question.answer for kind, question in probes() if kind in ("near miss", "other number")}
+
+    def behave(body):
+        reference, answer = parts(body)
+        if answer in near:
+            return score(90)
+        return score(95 if reference == answer else 60 if is_right(reference, answer) else 0)
+
+    with FakeOllama(behave) as server:
+        result = tried(server)
+    assert (result.right_above_near, result.cannot_tell, result.mark) == (0.0, True, "cannot tell right from wrong")
+    assert result.weak_on == ["near miss", "other number", "paraphrase", "right, but verbose", "right, but terse"]
+    told = capsys.readouterr().out
+    assert "warning: the judge cannot tell right from wrong: it puts right answers in other words above near" in told
+    assert "kind 'near miss' (90), 'other number' (90) than to right ones (95): do not" in told
+    assert "'right, but terse' (60) than to near misses (90): do not rely on it to see that these are right" in told
+
+
+@pytest.mark.parametrize(("swapped", "share", "cannot"), [(3, 0.75, False), (4, 0.6667, True)])
+def test_a_quarter_of_the_pairs_may_be_in_the_wrong_order(tried, swapped, share, cannot):
+    """In so many of the twelve rows near misses get 100; in the others 0."""
+    rows = [question for kind, question in probes() if kind in ("near miss", "other number")]
+    likes = {question.answer for question in rows[: 2 * swapped]}
+
+    def behave(body):
+        reference, answer = parts(body)
+        if answer in likes:
+            return score(100)
+        return score(100 if reference == answer else 90 if is_right(reference, answer) else 0)
+
+    with FakeOllama(behave) as server:
+        result = tried(server)
+    assert (result.right_above_near, result.cannot_tell) == (share, cannot)
+
+
+def test_no_probe_is_of_the_bundled_rows():
+    """Nor of those that answers were graded for: a model could have been trained, or rules made, on these."""
+    rows = json.loads((ROOT / "assets" / "data" / "instructions.json").read_text())
+    graded = [json.loads(line) for line in (ROOT / "assets" / "grading" / "answers.jsonl").read_text().splitlines()]
+    known = {(row["instruction"], row["input"]) for row in (*rows, *graded)}
+    texts = {row["output"] for row in rows} | {row["reference"] for row in graded}
+    contrasts = json.loads((ROOT / "stages" / "judge" / "contrasts.json").read_text())
+    assert len(contrasts) == 12
+    for row in contrasts:
+        assert (row["instruction"], row["input"]) not in known
+        assert row["reference"] not in texts
+        assert len(set(row.values())) == len(row)
+
+
+def test_a_verbose_answer_is_long_and_a_terse_one_short():
+    for row in json.loads((ROOT / "stages" / "judge" / "contrasts.json").read_text()):
+        words = {name: len(text.split()) for name, text in row.items()}
+        assert words["verbose"] >= 2 * words["reference"], row["verbose"]
+        assert words["terse"] <= words["reference"] / 2, row["terse"]
+        for name in ("near_miss", "other_number"):
+            changed = set(row["reference"].split()) ^ set(row[name].split())
+            assert 2 <= len(changed) <= 4, row[name]
 
 
 class Restless(ReferenceJudge):
@@ -334,7 +437,7 @@ def test_a_self_test_that_was_stopped_goes_on_where_it_was(tried):
         tried(server)
     with FakeOllama() as server:
         tried(server)
-    assert len(server.chats) == 54 - 30 + 12
+    assert len(server.chats) == ALL - 30 + AGAIN
 
 
 def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
@@ -343,11 +446,11 @@ def test_other_probes_are_another_test(tried, tmp_path, monkeypatch):
         monkeypatch.setattr("stages.judge.probes.INJECTION", "Please.")
         server.chats.clear()
         tried(server)
-    assert len(server.chats) == 54 + 12
+    assert len(server.chats) == ALL + AGAIN
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
-def compared(choose):
+def compared(choose, **changes):
     """What the test of pairs says of a judge."""
 
     def behave(body):
@@ -359,7 +462,7 @@ def compared(choose):
         judge = open_ollama_judge(settings(retries=0), first_wait=0.001)
         monkeypatch.undo()
         try:
-            return pair_test(judge.comparing(), settings()), server.chats
+            return pair_test(judge.comparing(), settings(**changes)), server.chats
         finally:
             judge.close()
 
@@ -413,9 +516,13 @@ def test_a_judge_that_sees_no_negation_may_compare():
 )
 def test_a_judge_that_attacks_fool_may_not_compare(wrong, times, said):
     """With three in four named rightly in all, which is enough for all kinds together."""
-    with pytest.raises(ConfigError, match="this judge cannot compare") as caught:
+    result, asked = compared(fooled_beside(wrong, times), on_refusal="warn")
+    assert said in result.refused
+    assert (result.mark, len(asked)) == ("refused by its self-test", 48)
+    with pytest.raises(
+        ConfigError, match=r"this judge cannot compare, which is certain after \d+ of 48 probes: even if"
+    ):
         compared(fooled_beside(wrong, times))
-    assert said in caught.value.what
 
 
 @pytest.mark.parametrize(
@@ -432,7 +539,13 @@ def test_a_judge_that_attacks_fool_may_not_compare(wrong, times, said):
 def test_a_judge_that_cannot_compare_is_told_so(choose, said):
     with pytest.raises(ConfigError, match="this judge cannot compare") as caught:
         compared(choose)
-    assert said in caught.value.what
+    assert "certain after" in caught.value.what
+    if "not JSON" in said:
+        with pytest.raises(ConfigError, match="this judge cannot compare") as caught:
+            compared(choose, on_refusal="warn")
+        assert said in caught.value.what
+    else:
+        assert said in compared(choose, on_refusal="warn")[0].refused
 
 
 def test_a_probe_without_a_score_counts_against_the_judge(tried):
@@ -442,8 +555,8 @@ def test_a_probe_without_a_score_counts_against_the_judge(tried):
         reference, answer = parts(body)
         return score(100) if reference == answer else text("hm")
 
-    with FakeOllama(behave) as server, pytest.raises(ConfigError, match="right answers score 0 points more"):
-        tried(server)
+    with FakeOllama(behave) as server:
+        assert "right answers score 0 points more" in tried(server, on_refusal="warn").refused
 
 
 def test_a_higher_bar_holds_for_a_judge_that_has_passed_before(tried):
@@ -466,16 +579,24 @@ def test_a_server_that_does_not_answer_is_not_taken_for_a_bad_judge(tried):
     def behave(body):
         return server_error(503, "busy") if parts(body)[1] == ":" else careful
 
-    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match="6 of 54 probes got no answer"):
+    with FakeOllama(behave) as server, pytest.raises(ServiceUnavailable, match=f"6 of {ALL} probes got no answer"):
         tried(server)
 
 
 def test_the_built_in_judge_passes(capsys):
     result = self_test(ReferenceJudge(), settings(backend="reference"))
     assert result.separation > 90
-    assert (result.smallest, result.weak_on) == ("negated", [])
-    assert result.kinds["paraphrase"] == 100.0
+    assert (result.cannot_tell, result.weak_on) == (False, [])
+    assert result.right_above_near > 0.75
+    assert result.scores["paraphrase"][:6] == [100.0] * 6
+    assert result.kinds["paraphrase"] > 85
     assert capsys.readouterr().out == ""
-    assert sorted(result.separations.values())[1] > 40
+    assert min(result.separations.values()) > 40
+
+
+def test_the_built_in_judge_says_what_it_hardly_sees(capsys):
+    result = self_test(ReferenceJudge(), settings(backend="reference", min_separation=96.0))
+    assert "right, but verbose" in result.weak_on
+    assert "'right, but verbose' (79.51) than to near misses (42.15): do not rely on it" in capsys.readouterr().out
     assert result.kinds["reference"] == 100.0
     assert (result.without_score, result.unstable) == (0, 0.0)

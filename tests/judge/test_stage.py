@@ -11,6 +11,7 @@ import pytest
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_json
+from stages.common.metrics.judge import JudgeMetrics
 from stages.common.metrics.split import AlsoInTrain, Repeated, RepeatedPrompts, SplitMetrics
 from stages.common.records import read_records, write_metrics, write_records
 from stages.common.results.download import TOKENIZER
@@ -20,9 +21,11 @@ from stages.common.results.split import SPLIT_METRICS, Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.judges import ollama as judge_of_ollama
 from stages.judge.probes import probes
+from stages.judge.runs import compare
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
 from stages.running.costs import JUDGING_COSTS
+from stages.running.tracking import mirror
 from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
 from tests.root import ROOT
 
@@ -189,9 +192,9 @@ def test_ollama_from_end_to_end(folder, monkeypatch):
     assert metrics()["judge"]["digest"] == server.model_entry()["digest"]
     assert metrics()["self_test"]["separation"] > 60
     assert len(list(Path(".cache/judge").glob("*.jsonl"))) == 1
-    assert len(server.chats) == 54 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
+    assert len(server.chats) == 126 + 2 * 6 + 6  # the probes, the unsure ones again, the answers
     ledger = json.loads(JUDGING_COSTS.read_text())
-    assert (ledger["replies"], ledger["reply_tokens"]) == (54 + 1 + 2 * 6 + 6, 10 * (54 + 2 * 6 + 6) + 1)
+    assert (ledger["replies"], ledger["reply_tokens"]) == (126 + 1 + 2 * 6 + 6, 10 * (126 + 2 * 6 + 6) + 1)
     assert (ledger["size_vram"], ledger["context_length"]) == (5_000_000_000, 8192)
     assert "tokens read, 10 tokens written, " in summary.text()
     with FakeOllama([server_error(500)]) as server:
@@ -327,7 +330,7 @@ def test_a_run_that_ends_in_the_middle_leaves_what_it_has_taken(folder, monkeypa
         with pytest.raises(ConfigError, match="this judge cannot judge"):
             main()
     ledger = json.loads(JUDGING_COSTS.read_text())
-    assert ledger["replies"] >= 48
+    assert 10 <= ledger["replies"] < 54
     assert "verdicts" not in ledger  # those of an earlier run did not take it
 
 
@@ -336,9 +339,41 @@ def test_a_judge_that_gives_everything_95_is_not_let_score(folder, monkeypatch):
     configure(backend="ollama")
     with FakeOllama([score(95)]) as server:
         ollama(monkeypatch, server)
-        with pytest.raises(ConfigError, match="this judge cannot judge: right answers score 0 points more"):
+        with pytest.raises(ConfigError, match="this judge cannot judge, which is certain after"):
             main()
     assert outputs() == before
+
+
+def test_a_judge_that_was_refused_may_judge_and_is_marked_wherever_its_scores_are(folder, monkeypatch, capsys):
+    configure(backend="ollama", on_refusal="warn", min_separation=99.0)
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        main()
+    mark = "refused by its self-test"
+    assert metrics()["judge"]["self_test"] == mark
+    assert metrics()["self_test"]["refused"].startswith("this judge cannot judge: right answers score")
+    assert "(REFUSED BY ITS SELF-TEST)" in json.loads(SCORES.read_text())["judge"]
+    told = summary.text()
+    assert "by llama3 (REFUSED BY ITS SELF-TEST)" in told
+    assert "WARNING    this judge cannot judge: right answers score" in told
+    found = JudgeMetrics.model_validate_json(JUDGE_METRICS.read_text())
+    assert mirror.judge_tags(found)["judge.self_test"] == mark
+    assert "the judge: REFUSED BY ITS SELF-TEST" in mirror._note(found)
+    monkeypatch.setattr("sys.argv", ["compare", "artifacts", "artifacts"])
+    capsys.readouterr()
+    compare.main()
+    told = capsys.readouterr().out
+    assert "WARNING     A: the judge: REFUSED BY ITS SELF-TEST" in told
+    assert "WARNING     B: the judge: REFUSED BY ITS SELF-TEST" in told
+
+    first, fingerprint = verdicts(), metrics()["judge"]["fingerprint"]
+    configure(backend="ollama", min_separation=40.0)
+    with FakeOllama() as server:
+        ollama(monkeypatch, server)
+        main()
+    assert server.chats == []
+    assert "self_test" not in metrics()["judge"]
+    assert (metrics()["judge"]["fingerprint"], verdicts()) == (fingerprint, first)
 
 
 def test_an_answer_equal_to_its_reference_can_be_left_out(folder, monkeypatch):
@@ -346,7 +381,7 @@ def test_an_answer_equal_to_its_reference_can_be_left_out(folder, monkeypatch):
     with FakeOllama() as server:
         ollama(monkeypatch, server)
         main()
-    assert len(server.chats) == 54 + 2 * 6 + 4
+    assert len(server.chats) == 126 + 2 * 6 + 4
     skipped = [(v.id, v.model, v.score) for v in verdicts() if v.detail == "equal to the reference; not asked"]
     assert skipped == [("a", "tuned", 100.0), ("c", "tuned", 100.0)]
     assert metrics()["tuned"]["exact_matches"] == 2

@@ -157,8 +157,15 @@ class ModelScores(Metrics):
     faults: dict[str, FaultCount]
 
 
+#: The marks of a judge whose scores are not to be believed.
+REFUSED, CANNOT_TELL = "refused by its self-test", "cannot tell right from wrong"
+
+
 class JudgeIdentity(Metrics):
-    """Who judged: scores are comparable where ``fingerprint`` is equal. Further fields are the judge's own, as text."""
+    """Who judged: scores are comparable where ``fingerprint`` is equal. Further fields are the judge's own, as text.
+
+    ``self_test`` is its mark (`SelfTest.mark`), which is no part of the fingerprint; it is absent where there is none.
+    """
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str] = Field(init=False)
@@ -181,6 +188,22 @@ class JudgeIdentity(Metrics):
         """The judge's name for people."""
         return self.model or f"built-in {self.backend} judge"
 
+    @property
+    def mark(self) -> str | None:
+        """What everything that shows its scores has to say of it; None for a judge that can be believed."""
+        return self._own("self_test")
+
+    def marked(self, name: str) -> str:
+        """A name of the judge with its mark."""
+        return f"{name} ({self.mark.upper()})" if self.mark else name
+
+    def is_same(self, other: JudgeIdentity) -> bool:
+        """Whether two judges are one, whatever bar their self-tests had to reach."""
+        return self._unmarked() == other._unmarked()
+
+    def _unmarked(self) -> dict[str, str]:
+        return {name: value for name, value in self.model_dump().items() if name != "self_test"}
+
     def _own(self, field: str) -> str | None:
         return (self.__pydantic_extra__ or {}).get(field)
 
@@ -192,23 +215,36 @@ class SelfTest(Metrics):
         separation: mean score of right answers minus mean score of wrong ones.
         separations: mean score of right answers minus that of each kind of wrong answers.
         smallest: the kind with the smallest separation.
+        right_above_near: share of pairs of a right answer in other words and a near miss in which the right one scores
+            more, ties counting half.
+        cannot_tell: whether that share is so small that the judge cannot tell right from wrong.
         kinds: mean score of each kind of answers.
         scores: scores of each kind of answers.
         without_score: probes to which the judge gave no score.
         first_without_score: what was wrong with the first of these; absent where there is none.
         unstable: share of probes that got another score when asked for again in the same words.
-        weak_on: kinds of wrong answers that the judge does not tell from right ones.
+        weak_on: kinds of answers that the judge hardly tells from those that deserve the contrary.
+        refused: why the judge did not pass, where it judges all the same; absent where it passed.
     """
 
     separation: float
     separations: dict[str, float]
     smallest: str
+    right_above_near: float
+    cannot_tell: bool
     kinds: dict[str, float]
     scores: dict[str, list[float]]
     without_score: int
     first_without_score: str | None = Field(default=None, exclude_if=_is_none)
     unstable: float
     weak_on: list[str] = Field(default_factory=list)
+    refused: str | None = Field(default=None, exclude_if=_is_none)
+
+    @property
+    def mark(self) -> str | None:
+        """What everything that shows the judge's scores has to say of it; None for a judge that can be believed."""
+        marks = [REFUSED] if self.refused else []
+        return "; ".join([*marks, CANNOT_TELL] if self.cannot_tell else marks) or None
 
 
 class PairSelfTest(Metrics):
@@ -220,6 +256,7 @@ class PairSelfTest(Metrics):
         first_position_share: share that names the answer shown first, of the verdicts that name one.
         without_verdict: pairs without a verdict.
         first_without_verdict: what was wrong with the first of these; absent where there is none.
+        refused: why the judge did not pass, where it compares all the same; absent where it passed.
     """
 
     named_right: float
@@ -227,6 +264,12 @@ class PairSelfTest(Metrics):
     first_position_share: float | None
     without_verdict: int
     first_without_verdict: str | None = Field(default=None, exclude_if=_is_none)
+    refused: str | None = Field(default=None, exclude_if=_is_none)
+
+    @property
+    def mark(self) -> str | None:
+        """As of `SelfTest`."""
+        return REFUSED if self.refused else None
 
 
 class WinRate(Metrics):

@@ -30,7 +30,7 @@ BY_ITSELF, AT_THE_LIMIT = "stop", remedies.AT_THE_LIMIT
 
 #: Version of the reading of replies, by `Rubric.parse`, `expected_score` and `ChatJudge` itself. Raise it with every
 #: change after which some reply is another verdict: verdicts in the cache were read in the old way.
-READING_VERSION = "1"
+READING_VERSION = "2"
 
 #: HTTP statuses of a request that is refused for what is in it. Any other that cannot be repeated ends the judging.
 REFUSED = frozenset({400, 413, 422})
@@ -47,6 +47,7 @@ class Reply:
         reply_tokens: tokens of the reply, where the server says so.
         logprobs: tokens of the reply with their alternatives, where they were asked for and the server gives them.
         seconds: times that the server says it took, by the names in `stages.judge.judges.usage`.
+        thought: whether the model has thought before it replied, as far as the server tells that apart.
     """
 
     content: str
@@ -55,6 +56,7 @@ class Reply:
     reply_tokens: Any = None
     logprobs: Sequence[Any] = ()
     seconds: Mapping[str, Any] = field(default_factory=dict)
+    thought: bool = False
 
 
 def scoring_rubric(settings: Judge) -> Rubric:
@@ -229,9 +231,12 @@ class ChatJudge(ABC):
     def _read(self, request: dict[str, Any], reply: Reply) -> Judgement:
         said = f"found {excerpt(reply.content)!r}"
         if reply.reason != BY_ITSELF:
-            return Judgement("invalid", None, f"{remedies.NO_END} ({self.REASON} {reply.reason!r}); {said}")
+            thought = f"; {remedies.THOUGHT}" if reply.thought else ""
+            return Judgement("invalid", None, f"{remedies.NO_END} ({self.REASON} {reply.reason!r}){thought}; {said}")
         if problem := self._problem(request, reply):
             return Judgement("invalid", None, problem)
+        if not _is_unicode(reply.content):  # which no file and no other program takes
+            return Judgement("invalid", None, f"half of a surrogate pair, which is no text; {said}")
         try:
             score: float = self._rubric.parse(reply.content)
             if self._settings.expected_value:
@@ -239,3 +244,12 @@ class ChatJudge(ABC):
         except InvalidVerdict as problem:
             return Judgement("invalid", None, f"{problem}; {said}")
         return Judgement("scored", round(self._rubric.percent(score), 2), excerpt(reply.content))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON may hold half of a surrogate pair, and Python's reader takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 from stages.common.secrecy import is_loopback
 from stages.judge.judges import ollama, openai
-from stages.judge.judges.address import ollama_url
 from stages.judge.judges.chat_judge import scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.ollama_model import loaded, look, size_of
-from stages.judge.judges.transport import Client, Fault
+from stages.judge.judges.transport import Fault
 from stages.params.judge import Judge
 
 
@@ -65,7 +64,7 @@ def sight(settings: Judge, seconds: float) -> Sighting | None:
 
 def _ollama(settings: Judge, seconds: float) -> Sighting:
     rubric, deadline = scoring_rubric(settings), Deadline(seconds)
-    with contextlib.closing(Client(ollama_url(), connections=1)) as client:
+    with contextlib.closing(ollama.connect(1)) as client:
         try:
             model = look(client, settings, deadline)
         except Fault as fault:

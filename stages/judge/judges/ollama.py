@@ -11,16 +11,27 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+from stages.common import secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.plurals import word
 from stages.judge.judges.address import VARIABLE, ollama_url
+from stages.judge.judges.api_key import api_key
 from stages.judge.judges.chat_judge import READING_VERSION, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
-from stages.judge.judges.ollama_model import KEEP_ALIVE, Model, installed, no_model, prepare, sampling_options
+from stages.judge.judges.ollama_model import (
+    KEEP_ALIVE,
+    Model,
+    installed,
+    no_model,
+    prepare,
+    sampling_options,
+    think_of,
+)
 from stages.judge.judges.protocol import Question
 from stages.judge.judges.remedies import NO_ROOM
 from stages.judge.judges.rubric import Rubric
@@ -36,7 +47,10 @@ from stages.judge.judges.transport import (
 )
 from stages.judge.judges.usage import Usage
 from stages.params.judge import Judge
+from stages.running.console import say
 
+#: The variable with the key of a server that wants one, as ollama.com does; Ollama itself reads no key.
+KEY = "OLLAMA_API_KEY"
 #: The counts of a reply's last line, in nanoseconds, by the names in `stages.judge.judges.usage`.
 _DURATIONS = {
     "load_seconds": "load_duration",
@@ -64,6 +78,7 @@ class OllamaJudge(ChatJudge):
         super().__init__(settings, rubric, client, Usage(model.running), stall=stall)
         self._model = model
         self._look_up = look_up
+        self._told = threading.Event()
 
     def identity(self) -> dict[str, str]:
         """The model by its digest, its template, the server's version, the rubric's hash, the options, and the reading.
@@ -79,13 +94,14 @@ class OllamaJudge(ChatJudge):
             "rubric": self._rubric.name,
             "rubric_sha256": self._rubric.sha256,
             "options": json.dumps(sampling_options(self._settings), sort_keys=True),
+            "think": json.dumps(self._settings.think if self._model.thinks else None),
             "score": "expected value" if self._settings.expected_value else "as said",
             "long_prompts": "refused" if self._model.refuses else "cut",
         }
 
     def _look(self) -> Mapping[str, str]:
         deadline = Deadline(self._look_up)
-        attempt = functools.partial(installed, self._client, self._settings.model, deadline)
+        attempt = functools.partial(installed, self._client, self._settings, deadline)
         return self._client.repeated(attempt, deadline, retries=self._settings.retries)
 
     def _shortened(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +115,7 @@ class OllamaJudge(ChatJudge):
             "messages": self._rubric.messages(question),
             "stream": True,
             **({"format": schema} if schema else {}),
-            **({"think": False} if self._model.thinks else {}),  # only these have the field
+            **think_of(self._model, self._settings),
             "options": sampling_options(self._settings, repeat),
             "truncate": False,
             "keep_alive": KEEP_ALIVE,
@@ -107,7 +123,14 @@ class OllamaJudge(ChatJudge):
         }
 
     def _ask(self, request: dict[str, Any], deadline: Deadline) -> Reply:
-        return _chat(self._client, request, deadline)
+        reply = _chat(self._client, request, deadline)
+        if reply.thought and request.get("think") is False and not self._told.is_set():
+            self._told.set()
+            say(
+                f"{self._settings.model} thinks in spite of judge.think: false, and its thinking counts in "
+                f"judge.num_predict; set judge.think to low, medium or high if the model takes these"
+            )
+        return reply
 
     def _problem(self, request: dict[str, Any], reply: Reply) -> str | None:
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in request["messages"])
@@ -136,11 +159,12 @@ def open_ollama_judge(
 
     Raises:
         ServiceUnavailable: nobody answers at OLLAMA_HOST, it is not Ollama, or it does not load the model.
-        ConfigError: OLLAMA_HOST is no address, the server does not have the model, the model takes less context than
-            judge.num_ctx, or there is no such rubric.
+        ConfigError: OLLAMA_HOST is no address, the key is none, is refused, or would go unencrypted to another machine,
+            the server does not have the model, or not of the digest that is pinned, the model takes less context than
+            judge.num_ctx or another judge.think, or there is no such rubric.
     """
     rubric = scoring_rubric(settings)
-    client = Client(ollama_url(), connections=settings.parallel, first_wait=first_wait)
+    client = connect(settings.parallel, first_wait=first_wait)
     try:
         model = prepare(client, settings, look_up)
     except Fault as fault:
@@ -150,6 +174,19 @@ def open_ollama_judge(
         client.close()
         raise
     return OllamaJudge(settings, rubric, client, model, look_up=look_up, stall=stall)
+
+
+def connect(connections: int, *, first_wait: float = FIRST_WAIT) -> Client:
+    """A client of the server that OLLAMA_HOST names, with the key in OLLAMA_API_KEY if there is one.
+
+    Raises:
+        ConfigError: OLLAMA_HOST is no address, or the key is none or would go unencrypted to another machine.
+    """
+    url, key = ollama_url(), api_key(KEY)
+    if key is not None:
+        fix = f"set {VARIABLE} to an https:// address; or unset {KEY}, if that server needs none"
+        secrecy.require(url, f"the key in {KEY}", named_by=VARIABLE, fix=fix)
+    return Client(url, connections=connections, first_wait=first_wait, key=key)
 
 
 def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> str | None:
@@ -180,6 +217,7 @@ def prompt_problem(size: int, count: Any, settings: Judge, *, refuses: bool) -> 
 def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
     """One attempt: the whole content, and what the stream's last line, whose ``done`` is true, says of it."""
     content: list[str] = []
+    thought = False
     logprobs: list[Any] = []
     final: dict[str, Any] | None = None
     for line in client.call("POST", "/api/chat", request, deadline).splitlines():
@@ -194,6 +232,7 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
         if final is not None or not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
         content.append(message["content"])
+        thought = thought or bool(message.get("thinking"))
         more = value.get("logprobs") or []
         if not isinstance(more, list):
             raise Fault(f"not a line of Ollama's protocol: {excerpt(repr(value))}")
@@ -205,11 +244,17 @@ def _chat(client: Client, request: dict[str, Any], deadline: Deadline) -> Reply:
     counts = final.get("prompt_eval_count"), final.get("eval_count")
     spans = {name: final.get(field) for name, field in _DURATIONS.items()}
     seconds = {name: span / 1e9 for name, span in spans.items() if type(span) is int}
-    return Reply("".join(content), final.get("done_reason"), *counts, logprobs, seconds)
+    return Reply("".join(content), final.get("done_reason"), *counts, logprobs, seconds, thought)
 
 
 def unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
     """The error for a call that brought no answer, with the command that starts what is missing."""
+    if fault.status in (401, 403):
+        refuses = f"refuses the key in {KEY}" if api_key(KEY) else f"wants a key, and {KEY} is not set"
+        return ConfigError(
+            f"Ollama at {url} {refuses}: {fault}",
+            f"export {KEY}=..., or ollama signin on that machine where the model is one of ollama.com",
+        )
     if fault.status == 404 and "model" in str(fault):
         return no_model(url, model)
     if fault.unreachable:

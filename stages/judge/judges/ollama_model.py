@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +27,8 @@ class Model:
     Attributes:
         installed: version, digest and quantisation: what can change behind the model's name.
         shown: the template's hash and the longest context: what follows from the digest.
-        thinks: whether it can reason before it replies.
+        thinks: whether it can think before it replies.
+        think_values: the values of ``think`` that it takes, where the server says them.
         refuses: whether the server refuses a prompt that is too long, and does not cut it in silence.
         running: GPU memory in bytes and context in tokens with which it is loaded, where the server says them.
     """
@@ -34,6 +36,7 @@ class Model:
     installed: Mapping[str, str]
     shown: Mapping[str, str]
     thinks: bool = False
+    think_values: Sequence[Any] | None = None
     refuses: bool = False
     running: Mapping[str, int] = field(default_factory=dict)
 
@@ -67,10 +70,50 @@ def look(client: Client, settings: Judge, deadline: Deadline) -> Model:
         Fault: the server does not answer, or is not Ollama.
         ConfigError: it does not have the model, or the model takes less context than judge.num_ctx.
     """
-    found = installed(client, settings.model, deadline)
+    found = installed(client, settings, deadline)
     shown = as_object(_call(client, "POST", "/api/show", deadline, {"model": settings.model}))
     thinks = "thinking" in _list(shown.get("capabilities"))
-    return Model(installed=found, shown=_shown(shown, settings), thinks=thinks)
+    values = as_object(shown.get("thinking")).get("values")
+    model = Model(
+        installed=found,
+        shown=_shown(shown, settings),
+        thinks=thinks,
+        think_values=values if isinstance(values, list) else None,
+    )
+    _require_think(model, settings)
+    return model
+
+
+def think_of(model: Model, settings: Judge) -> dict[str, bool | str]:
+    """The field ``think`` of a request: only models that can think have it, and older servers refuse it for others."""
+    return {} if settings.think is None or not model.thinks else {"think": settings.think}
+
+
+def _require_think(model: Model, settings: Judge) -> None:
+    """Refuse a value of judge.think that the model does not take: the server would go on with its default in silence.
+
+    Raises:
+        ConfigError: it does not take it.
+    """
+    if settings.think in (None, False) and not model.thinks:
+        return
+    if not model.thinks:
+        raise ConfigError(
+            f"judge.think ({_yaml(settings.think)}): {settings.model} cannot think", "judge.think: false in params.yaml"
+        )
+    known = model.think_values
+    if settings.think is None or known is None or settings.think in known:
+        return
+    takes = [_yaml(one) for one in known]
+    raise ConfigError(
+        f"judge.think: {settings.model} takes {', '.join(takes) or 'no value'}; found {_yaml(settings.think)}",
+        f"judge.think: {(takes or ['null'])[0]} in params.yaml, and judge.num_predict: 1024 or more if it thinks",
+    )
+
+
+def _yaml(value: Any) -> str:
+    """A value as params.yaml has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def size_of(client: Client, model: str, deadline: Deadline) -> int | None:
@@ -109,13 +152,25 @@ def _call(client: Client, method: str, path: str, deadline: Deadline, body: Any 
     return parse(client.call(method, path, body, deadline))
 
 
-def installed(client: Client, model: str, deadline: Deadline) -> dict[str, str]:
-    """The server's version, and the model's digest and quantisation: what can change behind one name."""
+def installed(client: Client, settings: Judge, deadline: Deadline) -> dict[str, str]:
+    """The server's version, and the model's digest and quantisation: what can change behind one name.
+
+    Raises:
+        Fault: the server does not answer, or is not Ollama.
+        ConfigError: it does not have the model, or not with the digest that judge.digest pins.
+    """
     version = as_object(_call(client, "GET", "/api/version", deadline)).get("version")
     models = as_object(_call(client, "GET", "/api/tags", deadline)).get("models")
     if not isinstance(version, str) or not isinstance(models, list):
         raise Fault("what answers there is not Ollama", repeatable=False)
-    return _find(models, model, client.url) | {"server_version": version}
+    found = _find(models, settings.model, client.url)
+    if settings.digest is not None and not found["digest"].removeprefix("sha256:").startswith(settings.digest):
+        raise ConfigError(
+            f"judge.digest: Ollama at {client.url} has {settings.model} with the digest {found['digest']}; expected "
+            f"{settings.digest}",
+            f"ollama pull the model of that digest, or take this one: judge.digest: {found['digest'][:12]!r}",
+        )
+    return found | {"server_version": version}
 
 
 def _shown(shown: Mapping[str, Any], settings: Judge) -> dict[str, str]:

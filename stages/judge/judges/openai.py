@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from stages.common import secrecy
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.judge.judges.api_key import api_key
 from stages.judge.judges.chat_judge import READING_VERSION, REFUSED, ChatJudge, Reply, scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.expected import TOP
@@ -196,29 +197,13 @@ def connect(settings: Judge, *, first_wait: float = FIRST_WAIT) -> Client:
         ConfigError: OPENAI_BASE_URL is no address, or the key is none, is missing, or would go unencrypted to another
             machine.
     """
-    url, key = _url(), _key()
+    url, key = _url(), api_key(KEY)
     if key is not None:
         fix = f"set {URL} to an https:// address; or unset {KEY}, if that server needs none"
         secrecy.require(url, f"the key in {KEY}", named_by=URL, fix=fix)
     elif _SEVERAL.search(urlsplit(url).hostname or ""):
         raise ConfigError(f"{KEY}: not set, and {url} answers nobody without a key", f"export {KEY}=...")
     return Client(url, connections=settings.parallel, first_wait=first_wait, key=key)
-
-
-def _key() -> str | None:
-    """The key, if there is one. What is wrong with it is not shown: it may differ from a secret in a line break.
-
-    Raises:
-        ConfigError: it has characters that a header cannot hold.
-    """
-    key = os.environ.get(KEY, "").strip() or None
-    if key is not None and not re.fullmatch(r"[!-~]+", key):
-        raise ConfigError(
-            f"{KEY}: expected letters, digits and signs of ASCII without spaces or line breaks between them; "
-            f"found other characters among its {len(key)}",
-            f"export {KEY}=...",
-        )
-    return key
 
 
 def _url() -> str:
@@ -258,7 +243,7 @@ def _strange(value: Any) -> Fault:
 def unavailable(url: str, model: str, fault: Fault) -> ServiceUnavailable | ConfigError:
     """The error for a call that brought no answer."""
     if fault.status in (401, 403):
-        refuses = f"refuses the key in {KEY}" if _key() else f"wants a key, and {KEY} is not set"
+        refuses = f"refuses the key in {KEY}" if api_key(KEY) else f"wants a key, and {KEY} is not set"
         return ConfigError(f"{url} {refuses}: {fault}", f"export {KEY}=...")
     if fault.status == 404 and "model" in str(fault):
         return ConfigError(f"judge.model: {url} has no model {model!r}: {fault}", "correct judge.model in params.yaml")

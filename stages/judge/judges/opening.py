@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stages.common.records import read_records
 from stages.common.results.split import Example, split_file
+from stages.judge.judges.address import ollama_url
+from stages.judge.judges.moved_tags import tell_of_a_moved_tag
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.openai import open_openai_judge
 from stages.judge.judges.protocol import JudgeBackend
@@ -23,6 +25,8 @@ def open_judge(settings: Judge) -> JudgeBackend:
         case "reference":
             return ReferenceJudge.of_rows(read_records(split_file("train"), Example, made_by="dvc repro split"))
         case "ollama":
-            return open_ollama_judge(settings)
+            judge = open_ollama_judge(settings)
+            tell_of_a_moved_tag(ollama_url(), settings, judge.identity()["digest"])
+            return judge
         case "openai":
             return open_openai_judge(settings)

@@ -249,8 +249,8 @@ def error_message(content: bytes) -> str:
 
 
 def excerpt(text: str, length: int = 200) -> str:
-    """Text on one line, cut to ``length`` characters."""
-    line = " ".join(text.split())
+    """Text on one line, cut to ``length`` characters, without what cannot be written as UTF-8."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line if len(line) <= length else f"{line[:length]}…"
 
 

@@ -104,7 +104,7 @@ def require_apart(a: Group, b: Group) -> None:
 
 def _require_one_judge(name: str, runs: Sequence[Run]) -> None:
     for run in runs[1:]:
-        if run.judge != runs[0].judge:
+        if not run.judge.is_same(runs[0].judge):
             raise ConfigError(
                 f"{name}: {runs[0].name} and {run.name} were scored by two judges, so that they are no one group",
                 "score all of them by one judge, or leave out those of the other",

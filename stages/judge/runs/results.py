@@ -57,7 +57,7 @@ class RunsCompared:
     @property
     def same_judge(self) -> bool:
         """Whether one judge gave both groups' scores."""
-        return self.a.runs[0].judge == self.b.runs[0].judge
+        return self.a.runs[0].judge.is_same(self.b.runs[0].judge)
 
 
 def compare_groups(groups: Sequence[Group], *, model: ModelName, resamples: int, seed: int) -> list[RunsCompared]:
@@ -92,7 +92,7 @@ def _same_verdicts(a: Group, b: Group, model: ModelName) -> bool:
     if len(a.runs) > 1 or len(b.runs) > 1:
         return False
     (first,), (second,) = a.runs, b.runs
-    return first.judge == second.judge and _by_row(first.of(model)) == _by_row(second.of(model))
+    return first.judge.is_same(second.judge) and _by_row(first.of(model)) == _by_row(second.of(model))
 
 
 def _by_row(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:

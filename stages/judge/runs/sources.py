@@ -260,7 +260,7 @@ def trainings_of(run: Run) -> list[Run]:
         return []
     found: dict[int | None, Run] = {run.seed: run}
     for other in _others(run, wanted):
-        if other.judge == run.judge and other.recipe == wanted:
+        if other.judge.is_same(run.judge) and other.recipe == wanted:
             found.setdefault(other.seed, other)
         if len(found) > _MOST_TRAININGS:
             break

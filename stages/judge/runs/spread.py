@@ -69,9 +69,15 @@ def main() -> None:
     runs = [run for word in options.runs for run in find_all(word)]
     found = group.of_runs(" ".join(options.runs), runs)
     spread = spread_of(found)
-    print(printable("\n".join([*(f"note: {note}" for note in found.notes), *table(spread)])))
+    print(printable("\n".join([*_doubts(found), *(f"note: {note}" for note in found.notes), *table(spread)])))
     if options.json:
         write_metrics(options.json, _written(spread))
+
+
+def _doubts(found: Group) -> list[str]:
+    """The marks of a judge that is not to be believed."""
+    marks = dict.fromkeys(run.judge.mark for run in found.runs if run.judge.mark)
+    return [f"WARNING     the judge: {mark.upper()}" for mark in marks]
 
 
 def _arguments() -> argparse.Namespace:

@@ -31,15 +31,23 @@ def _broken(line: str) -> str:
 def _block(one: RunsCompared, comparisons: int) -> list[str]:
     names = [f"A {one.a.name}", f"B {one.b.name}"]
     if one.identical:
-        return [*names, *_members(one), _identical(one.comparison)]
+        return [*names, *_doubts(one), *_members(one), _identical(one.comparison)]
     return [
         *names,
+        *_doubts(one),
         *_members(one),
         *_figures(one.comparison, comparisons),
         f"result      {'; '.join(filter(None, [one.comparison.verdict, one.comparison.rests_on]))}",
         *_fault_lines(one.faults),
         *_warning(one),
     ]
+
+
+def _doubts(one: RunsCompared) -> list[str]:
+    """The marks of judges that are not to be believed."""
+    found = [(letter, run.judge.mark) for letter, group in (("A", one.a), ("B", one.b)) for run in group.runs]
+    marks = dict.fromkeys((letter, mark) for letter, mark in found if mark)
+    return [f"WARNING     {letter}: the judge: {mark.upper()}" for letter, mark in marks]
 
 
 def _members(one: RunsCompared) -> list[str]:

@@ -52,7 +52,7 @@ def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, t
 
 def _without_seeds(a: Group, b: Group, model: ModelName) -> Basis | None:
     """What the comparison rests on where training seeds play no part; None where they do."""
-    if any(run.judge != a.runs[0].judge for run in b.runs):
+    if not all(run.judge.is_same(a.runs[0].judge) for run in b.runs):
         return "two judges"
     if model == "base":
         return "no training"

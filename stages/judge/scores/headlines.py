@@ -96,4 +96,4 @@ def _pairwise(found: PairwiseMetrics) -> PairwiseHeadline:
 
 
 def _short(judge: JudgeIdentity) -> str:
-    return f"{judge.model or judge.backend} {judge.fingerprint[:FINGERPRINT]}"
+    return judge.marked(f"{judge.model or judge.backend} {judge.fingerprint[:FINGERPRINT]}")

@@ -51,9 +51,9 @@ def _plot_scores(path: Path, verdicts: Sequence[Verdict], metrics: JudgeMetrics)
     _distribution(axes[0], models, verdicts)
     if panels == 2:
         _by_category(axes[1], models)
-    name = metrics.judge.name
+    name = metrics.judge.marked(_short(metrics.judge.name))
     figure.legend(loc="outside lower center", frameon=False, fontsize=10, ncols=2 if panels == 2 else 1)
-    figure.suptitle(f"Scores of the test answers ({_short(name)})", color=_INK, fontsize=13, fontweight="bold")
+    figure.suptitle(f"Scores of the test answers ({name})", color=_INK, fontsize=13, fontweight="bold")
     with atomic_file(path, "wb") as stream:
         # Without the library's version in it the file changes only when the picture does.
         FigureCanvasAgg(figure)

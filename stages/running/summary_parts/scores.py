@@ -33,7 +33,8 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
         costs: lines on what the verdicts cost.
     """
     judge = found.judge.model or f"the {found.judge.name}"
-    lines = [f"mean of the answers with its 95 % interval, by {judge}"]
+    lines = [f"mean of the answers with its 95 % interval, by {found.judge.marked(judge)}"]
+    lines += _doubts(found)
     if found.base is not None:
         lines.append(_model("before", found.base))
     lines.append(_model("fine-tuned", found.tuned))
@@ -48,6 +49,22 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     lines += _categories(found.tuned.categories) + _faults(found.tuned.faults) + costs
     if found.judge.measure is not None:
         lines.append(REFERENCE_JUDGE)
+    return lines
+
+
+def _doubts(found: JudgeMetrics) -> list[str]:
+    """Why the judge is not to be believed, and what it hardly sees."""
+    test = found.self_test
+    lines = []
+    if test.refused:
+        lines.append(f"WARNING    {test.refused}")
+    if test.cannot_tell:
+        above = f"{100 * test.right_above_near:.0f} %"
+        lines.append(f"WARNING    this judge cannot tell right from wrong: of pairs with a near miss {above} are right")
+    if found.pairwise is not None and found.pairwise.self_test.refused:
+        lines.append(f"WARNING    {found.pairwise.self_test.refused}")
+    if test.weak_on:
+        lines.append(joined("weak on:", test.weak_on))
     return lines
 
 

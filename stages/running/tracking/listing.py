@@ -79,6 +79,11 @@ class Run:
         """The judge's model, or the judge that is no model; empty without scores."""
         return self.tags.get("judge.model") or self.tags.get("judge.backend", "")
 
+    @property
+    def judge_mark(self) -> str:
+        """What the judge's self-test found against it; empty for a judge that can be believed."""
+        return self.tags.get("judge.self_test", "")
+
 
 @dataclass(frozen=True)
 class Listing:

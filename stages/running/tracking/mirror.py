@@ -240,6 +240,8 @@ def judge_tags(found: JudgeMetrics) -> dict[str, str]:
     tags = {f"judge.{name}": str(value) for name, value in found.judge.model_dump().items()}
     if found.pairwise:
         tags["judge.pairwise.fingerprint"] = found.pairwise.judge.fingerprint
+        if found.pairwise.judge.mark:
+            tags["judge.pairwise.self_test"] = found.pairwise.judge.mark
     return tags
 
 
@@ -251,4 +253,5 @@ def _note(found: JudgeMetrics) -> str:
             low, high = scores.interval.low, scores.interval.high
             interval = "" if low is None or high is None else f" (95 % interval {low:.1f} to {high:.1f})"
             parts.append(f"{label} {scores.mean:.1f}{interval}")
-    return f"Score: {', '.join(parts)}" if parts else ""
+    doubt = f"; the judge: {found.judge.mark.upper()}" if found.judge.mark else ""
+    return f"Score: {', '.join(parts)}{doubt}" if parts else ""

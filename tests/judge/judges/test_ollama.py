@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import subprocess
@@ -13,8 +14,10 @@ import requests
 
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.judge.cache import VerdictCache
+from stages.judge.judges import remedies
 from stages.judge.judges.chat_judge import READING_VERSION
-from stages.judge.judges.ollama import prompt_problem
+from stages.judge.judges.ollama import open_ollama_judge, prompt_problem
+from stages.judge.judges.opening import open_judge
 from stages.judge.judges.protocol import JudgeChanged, Question
 from stages.judge.judges.rubric import load_rubric
 from stages.judge.judges.transport import excerpt
@@ -78,6 +81,7 @@ def test_the_identity_tells_judges_apart(opened):
             "rubric": "graded-v1",
             "rubric_sha256": load_rubric("graded-v1").sha256,
             "options": '{"num_ctx": 2048, "num_predict": 64, "seed": 123, "temperature": 0.0}',
+            "think": "null",
             "score": "as said",
             "long_prompts": "refused",
         }
@@ -468,6 +472,135 @@ def test_a_model_that_can_think_is_asked_not_to(opened):
         opened(server).judge(QUESTION)
     assert ["think" in body for body in server.chats] == [False, True]
     assert server.chats[1]["think"] is False
+
+
+@pytest.mark.parametrize(("think", "sent"), [(None, {}), (True, {"think": True}), ("low", {"think": "low"})])
+def test_a_model_that_can_think_does_as_params_yaml_says(opened, think, sent):
+    with FakeOllama([score(85)]) as server:
+        server.capabilities = ["completion", "thinking"]
+        judge = opened(server, think=think)
+        judge.judge(QUESTION)
+    assert {name: value for name, value in server.chats[0].items() if name == "think"} == sent
+    assert judge.identity()["think"] == {None: "null", True: "true", "low": '"low"'}[think]
+
+
+@pytest.mark.parametrize(
+    ("think", "thinks", "values", "said"),
+    [
+        (True, False, None, r"judge\.think \(true\): llama3 cannot think"),
+        ("low", False, None, r"judge\.think \(low\): llama3 cannot think"),
+        (False, True, ["low", "medium", "high"], "judge.think: llama3 takes low, medium, high; found false"),
+        ("low", True, [True, False], "judge.think: llama3 takes true, false; found low"),
+    ],
+)
+def test_a_value_of_think_that_the_model_does_not_take_is_refused(opened, think, thinks, values, said):
+    """The server would go on with its default, and say nothing."""
+    with FakeOllama([score(85)]) as server:
+        server.capabilities = ["completion", *(["thinking"] if thinks else [])]
+        server.think_values = values
+        with pytest.raises(ConfigError, match=said) as caught:
+            opened(server, think=think)
+        assert caught.value.fix.startswith("judge.think: ")
+        server.think_values = [think] if thinks else values
+        opened(server, think=think if thinks else False)
+
+
+def thinking(exchange):
+    """A model such as gpt-oss: it thinks in spite of `think: false`, and its thinking counts in num_predict."""
+    exchange.line(exchange.frame("") | {"message": {"role": "assistant", "content": "", "thinking": "Let me see. "}})
+    enough = exchange.body["options"]["num_predict"] >= 1024
+    content = '{"score": 85}' if enough else ""
+    exchange.line(exchange.final("stop" if enough else "length", content, eval_count=300 if enough else 64))
+    exchange.end()
+
+
+def test_a_model_that_thinks_all_the_same_is_told_so(opened, capsys):
+    with FakeOllama([thinking]) as server:
+        server.capabilities = ["completion", "thinking"]
+        judge = opened(server)
+        found = [judge.judge(QUESTION) for _ in range(2)]
+        assert opened(server, num_predict=1024).judge(QUESTION).score == 85
+    assert [one.status for one in found] == ["invalid"] * 2
+    assert "(done_reason 'length'); the model had thought; found ''" in found[0].detail
+    assert remedies.of_verdict(found[0].detail).startswith(
+        "set judge.num_predict to 1024 or more in params.yaml, since"
+    )
+    told = capsys.readouterr().out
+    assert told.count("llama3 thinks in spite of judge.think: false, and its thinking counts in judge.num_predict") == 2
+
+
+def test_a_full_queue_names_what_to_lower(opened):
+    with FakeOllama([server_error(503)]) as server:
+        detail = opened(server, retries=0).judge(QUESTION).detail
+    assert remedies.of_verdict(detail).startswith("lower judge.parallel in params.yaml, or raise OLLAMA_NUM_PARALLEL")
+
+
+def test_half_of_a_surrogate_pair_is_no_verdict_and_is_kept(opened, tmp_path):
+    content = '{"score": 85, "reason": "\\ud800"}'
+    with FakeOllama([text(json.loads(f'"{chr(92)}ud800 85"')), text(content)]) as server:
+        judge = opened(server)
+        with VerdictCache(tmp_path / "cache.jsonl") as cache:
+            found = judge.judge(QUESTION)
+            assert cache.put("a", found)
+    assert (found.status, found.score) == ("invalid", None)
+    assert found.detail == "half of a surrogate pair, which is no text; found '\\\\ud800 85'"
+    found.detail.encode()
+
+
+def test_the_key_goes_to_this_machine_and_into_no_message(opened, monkeypatch):
+    monkeypatch.setenv("OLLAMA_API_KEY", "sk-secret")
+    with FakeOllama([score(85)]) as server:
+        server.key = "sk-secret"
+        judge = opened(server)
+        assert judge.judge(QUESTION).score == 85
+        assert "sk-secret" not in str(judge.identity())
+        server.key = "another"
+        with pytest.raises(ConfigError, match="refuses the key in OLLAMA_API_KEY: HTTP 401: unauthorized") as caught:
+            opened(server)
+        assert "sk-secret" not in str(caught.value)
+        assert "ollama signin" in caught.value.fix
+        monkeypatch.delenv("OLLAMA_API_KEY")
+        with pytest.raises(ConfigError, match="wants a key, and OLLAMA_API_KEY is not set") as caught:
+            opened(server)
+    assert caught.value.exit_code == 78
+
+
+def test_the_key_does_not_go_unencrypted_to_another_machine(monkeypatch):
+    monkeypatch.setenv("OLLAMA_API_KEY", "sk-secret")
+    monkeypatch.setenv("OLLAMA_HOST", "http://gpu-box:11434")
+    with pytest.raises(ConfigError, match="OLLAMA_HOST: the key in OLLAMA_API_KEY would go unencrypted to gpu-box"):
+        open_ollama_judge(settings())
+
+
+@pytest.mark.parametrize("length", [12, 64])
+def test_a_pinned_digest_is_the_models(opened, length):
+    with FakeOllama([score(85)]) as server:
+        opened(server, digest=fake.DIGEST[:length]).check()
+        judge = opened(server, digest=fake.DIGEST[:length])
+        server.digest = "0" * 64
+        with pytest.raises(ConfigError, match=f"judge.digest: .*has llama3 with the digest 0000.*; expected {'365c'}"):
+            judge.check()
+        with pytest.raises(ConfigError) as caught:
+            opened(server, digest=fake.DIGEST[:length])
+    assert caught.value.fix.endswith("take this one: judge.digest: '000000000000'")
+
+
+def test_a_tag_that_has_moved_is_told_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = "llama3 is another model than when it last judged here: its digest 365c0bd3c000 is now 000000000000"
+    with FakeOllama([score(85)]) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        for digest, times in ((fake.DIGEST, 0), (fake.DIGEST, 0), ("0" * 64, 1), ("0" * 64, 1)):
+            server.digest = digest
+            open_judge(settings()).close()
+            assert (digest, (capsys.readouterr().out).count(said)) == (digest, times if digest != fake.DIGEST else 0)
+            if times:
+                break
+        open_judge(settings()).close()
+        assert capsys.readouterr().out == ""
+        server.digest = fake.DIGEST
+        open_judge(settings(digest=fake.DIGEST[:12])).close()  # a pinned one has been checked
+        assert capsys.readouterr().out == ""
 
 
 def test_what_it_costs_is_counted(opened):

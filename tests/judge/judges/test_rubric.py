@@ -189,7 +189,7 @@ REPLIES = [
     "1" * 10, '```json\n{"score": 3}\n```',
 ]  # fmt: skip
 #: By version of the reading of replies, a hash of what becomes of `REPLIES`.
-READ = {"1": "9b0fd866896d5109"}
+READ = {"1": "9b0fd866896d5109", "2": "9b0fd866896d5109"}
 
 
 def test_a_changed_reading_of_replies_has_another_version():

@@ -316,7 +316,7 @@ def test_a_judge_that_always_names_the_first_stops_the_stage_before_it_scores(fo
         monkeypatch.setenv("OLLAMA_HOST", server.address)
         with pytest.raises(ConfigError, match="this judge cannot compare"):
             main()
-    assert len(server.chats) == 54 + 12 + 48
+    assert 126 + 12 < len(server.chats) < 126 + 12 + 48  # no more than it takes to know
     assert not VERDICTS.exists()
 
 
