@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from stages.judge.judges.denials import denied
 from stages.judge.judges.findings import Finding, right, wrong
-from stages.judge.judges.key_words import COMMON_KEY, by_key_words, denied, key_weights, other_subject
+from stages.judge.judges.key_words import COMMON_KEY, by_key_words, key_weights
 from stages.judge.judges.kinds import OPEN_WORDS, tells, without_named
 from stages.judge.judges.rows import Row, is_copy, is_form_of, without_articles
 from stages.judge.judges.sentences import is_sentence
+from stages.judge.judges.subjects import other_subject
 from stages.judge.judges.wording import FUNCTION_WORDS, is_number
 
 #: Points of an answer that fulfils an open task, where that can be seen.

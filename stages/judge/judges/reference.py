@@ -21,6 +21,8 @@ from typing import ClassVar
 from stages.common import texts
 from stages.common.results.split import Example
 from stages.judge.judges import (
+    candidates,
+    denials,
     equivalents,
     findings,
     key_words,
@@ -30,6 +32,7 @@ from stages.judge.judges import (
     rightness,
     rows,
     sentences,
+    subjects,
     wording,
 )
 from stages.judge.judges.kinds import Corpus
@@ -77,6 +80,9 @@ _RESTS_ON = (
     findings,
     sentences,
     equivalents,
+    denials,
+    candidates,
+    subjects,
     key_words,
     open_rows,
     rightness,
