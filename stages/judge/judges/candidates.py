@@ -57,7 +57,7 @@ def _others(text: str, words: Sequence[str], core: Sequence[str], row: Row) -> l
     """The items of a list that stand beside one with the key words; none where no item has them."""
     known = row.prompt.words | {*row.words}
     items = [(item, without_articles(loose(item))) for item in _ITEMS.split(text)]
-    if not any({*core} <= {*said} and all(word in known for word in said if tells(word)) for _, said in items):
+    if not any({*core} <= {*said} and all(word in known | _PLAIN for word in said if tells(word)) for _, said in items):
         return []
     longest = max(_SHORT, len(core) + _LONGER)
     capital = any(_is_capital(word, row.reference) for word in core)

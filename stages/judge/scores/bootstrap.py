@@ -108,9 +108,9 @@ def no_interval(why: str) -> Interval:
     return Interval(level=LEVEL, low=None, high=None, method=f"none: {why}")
 
 
-def too_few(clusters: int) -> Interval:
-    """The interval of fewer clusters than `LEAST`."""
-    return no_interval(f"{clusters} of the {LEAST} instructions that it takes")
+def too_few(clusters: int, least: int = LEAST) -> Interval:
+    """The interval of fewer clusters than ``least``: one without ends."""
+    return no_interval(f"{clusters} of the {least} instructions that it takes")
 
 
 def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
