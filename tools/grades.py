@@ -3,8 +3,8 @@
     python -m tools.grades [FILE ...]
 
 The files are those of assets/grading, or another one of their form (assets/grading/README.md). Words are
-weighed by the bundled train rows, without those of the graded questions. Answers equal to their reference are left out: every judge is
-right about those.
+weighed by the bundled train rows, without those of the graded questions. Answers equal to their reference are left
+out: every judge is right about those.
 """
 
 from __future__ import annotations

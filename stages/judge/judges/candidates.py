@@ -67,7 +67,7 @@ def _others(text: str, words: Sequence[str], core: Sequence[str], row: Row) -> l
         joins = {word for word in own if word in FUNCTION_WORDS and not (capital and _is_capital(word, item))}
         bare = own and len(own) <= longest and not joins and not {*own} & known and {*own} <= {*words}
         numbers = [any(is_number(word) for word in some) for some in (core, own)]
-        alike = place == 0 or text.islower() or capital == item.lstrip(" \"'")[:1].isupper()
+        alike = place == 0 or text.islower() or (own and capital == _is_capital(own[0], item))
         if bare and numbers[0] == numbers[1] and (alike or numbers[0]):
             found.append(" ".join(own))
     return found
