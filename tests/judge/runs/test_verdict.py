@@ -239,7 +239,7 @@ def test_groups_are_shown_with_their_seeds_and_what_their_recipes_differ_in():
         "seeds 8 trainings of one recipe each differ by 0.8 points (standard deviation; A 0.8, B 0.8), "
         "by 0.8 beyond what these rows explain"
     ) in text
-    assert "p 0.0002 (Student's t over seeds and instructions)" in text
+    assert "p 0.0004 (Student's t over seeds and instructions)" in text
     assert "recipes     A and B are of one recipe" in shown(a, Group("more", trainings([5, 6], 50, 51)))
 
 
