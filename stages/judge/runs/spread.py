@@ -109,7 +109,7 @@ def spread_of(found: Group) -> Spread:
         low=low,
         high=high,
         seeds=SeedNoise.of(seeds),
-        detectable=two_level.least_detectable(seeds, len(found.runs), count, POWER) if estimate else None,
+        detectable=two_level.least_detectable(seeds, len(found.runs), POWER) if estimate else None,
     )
 
 

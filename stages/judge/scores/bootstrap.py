@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from stages.common.metrics.judge import Interval
+from stages.common.plurals import counted
 
 #: The confidence of every interval.
 LEVEL = 0.95
@@ -110,7 +111,7 @@ def no_interval(why: str) -> Interval:
 
 def too_few(clusters: int, least: int = LEAST) -> Interval:
     """The interval of fewer clusters than ``least``: one without ends."""
-    return no_interval(f"{clusters} of the {least} instructions that it takes")
+    return no_interval(f"{clusters} of the {counted(least, 'instruction')} that it takes")
 
 
 def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

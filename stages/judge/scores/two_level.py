@@ -14,15 +14,16 @@ analysis of variance (Searle, Casella and McCulloch 1992, "Variance Components",
   and, once more, the part seed x instruction.
 - *rest*: the part seed x instruction alone, which is taken off again where it is counted twice.
 
-Where either recipe has two trainings or more, the noise of its seeds is estimated by itself. The half width is that of
-Banerjee (1960, "Approximate confidence interval for linear functions of means of k populations", Journal of the Indian
-Society of Agricultural Statistics): the root of the sum of the variances, each times its own Student's t squared. It
-holds whatever the variances are. The t of Welch (1947) with Satterthwaite's degrees of freedom does not, with so few
-trainings: where the standard deviations were 1 and 6, it missed the truth in 5 to 12 % of the cases.
+Where both recipes have two trainings or more, the noise of the seeds of each is estimated by itself. The rest is then
+left with the seeds, and taken off the rows: the variance between few trainings does not tell the two apart. The half
+width is that of Banerjee (1960, "Approximate confidence interval for linear functions of means of k populations",
+Journal of the Indian Society of Agricultural Statistics): the root of the sum of the variances, each times its own Student's t
+squared. It holds whatever the variances are. The t of Welch (1947) with Satterthwaite's degrees of freedom does not,
+with so few trainings: where the standard deviations were 1 and 6, it missed the truth in 5 to 12 % of the cases.
 
 Where one recipe has a single training, both are taken to vary alike, and the noise is that of all trainings that are
 known. The half width is then Student's t times the root of the sum, with Satterthwaite's (1946) degrees of freedom.
-With unequal noise this is wrong: it missed the truth in up to 35 % of the cases. A bootstrap that draws seeds and
+With unequal noise this is wrong: it missed the truth in up to 30 % of the cases. A bootstrap that draws seeds and
 instructions was tried too. It counts the rest twice, and does not know how little
 2 seeds tell: its interval of 95 % held the truth in 86 to 100 % of simulated cases (docs/decisions.md).
 """
@@ -195,9 +196,9 @@ def difference(
     if found is None:
         return None
     sums, sizes = by_cluster(each, clusters)
-    of_rows = (standard_error(sums, sizes) or 0.0) ** 2
-    of_seeds = [(share * _of_seeds(one, one.freedom), float(one.freedom)) for share, one in shares]
-    return Apart(found.value, found.error, found.freedom, ((of_rows, len(sums) - 1.0), *of_seeds))
+    of_rows = (standard_error(sums, sizes) or 0.0) ** 2 - sum(share * one.rest for share, one in shares)
+    of_seeds = [(share * one.variance, float(one.freedom)) for share, one in shares]
+    return Apart(found.value, found.error, found.freedom, ((max(0.0, of_rows), len(sums) - 1.0), *of_seeds))
 
 
 def mean(scores: np.ndarray, clusters: Sequence[str], seeds: Seeds) -> Estimate | None:
@@ -205,7 +206,7 @@ def mean(scores: np.ndarray, clusters: Sequence[str], seeds: Seeds) -> Estimate 
     return _estimate(scores.mean(axis=0), clusters, [(1 / len(scores), seeds)])
 
 
-def least_detectable(seeds: Seeds, trainings: int, instructions: int, power: float) -> float:
+def least_detectable(seeds: Seeds, trainings: int, power: float) -> float:
     """The smallest true difference of two recipes that is found with a probability of ``power``, at best.
 
     At best, since it takes both recipes to do equally well on each instruction, but for what seeds do.
@@ -213,23 +214,12 @@ def least_detectable(seeds: Seeds, trainings: int, instructions: int, power: flo
     Args:
         seeds: the noise of training seeds.
         trainings: trainings of each recipe.
-        instructions: different instructions among the rows.
         power: the probability.
     """
     share, freedom = 1 / trainings, trainings - 1
     error = math.sqrt(2 * share * (seeds.rest + seeds.beyond_rows))
-    of_seeds = (share * _of_seeds(seeds, freedom), float(freedom))
-    parts = ((2 * share * seeds.rest, float(instructions - 1)), of_seeds, of_seeds)
-    return Apart(0.0, error, 2.0 * freedom, parts).detectable(power, 1)
-
-
-def _of_seeds(seeds: Seeds, freedom: int) -> float:
-    """The variance of seeds that an interval allows for, of so many degrees of freedom.
-
-    A single one does not tell the noise of seeds from that of rows: half of all pairs of trainings would have nothing
-    beyond their rows. So nothing is taken off, and the interval is wider than it need be.
-    """
-    return seeds.variance if freedom < 2 else seeds.beyond_rows
+    of_seeds = (share * seeds.variance, float(freedom))
+    return Apart(0.0, error, 2.0 * freedom, (of_seeds, of_seeds)).detectable(power, 1)
 
 
 def _estimate(each: np.ndarray, clusters: Sequence[str], shares: Sequence[tuple[float, Seeds]]) -> Estimate | None:

@@ -151,7 +151,7 @@ def test_runs_of_two_codes_or_data_are_no_group_and_the_message_names_the_files(
     )
     with pytest.raises(
         ConfigError,
-        match=r"alone: finetune.epochs 6 / 3, code stages/download/job.py c1 / 0123456, .*tokenize/job.py c1 / 0123456\n",
+        match=r"alone: finetune.epochs 6 / 3, code stages/download/job.py c1 / 0123456, .*tokenize/job.py c1 / 01234",
     ):
         group.of_runs("a b", [first, code])
     with pytest.raises(ConfigError, match=r"alone: data data d1 / abcdef0\n"):

@@ -160,14 +160,14 @@ def estimates_apart(a, b):
 def test_the_interval_of_recipes_that_vary_alike_or_not_covers(seeds, between):
     """1,000 comparisons each, whose standard error near 95 % is 0.7 points: so 5 % may come out as 6.4.
 
-    The interval misses no more than that. Where a recipe has two trainings it is wider than it need be.
+    The interval misses no more than that. With few trainings it is wider than it need be.
     """
     a, b = trainings(
         np.random.default_rng([*seeds, *(int(one) for one in between)]), seeds, 60, between=between, rounds=1000
     )
     found = estimates_apart(a, b)
     held = np.mean([low <= 0 <= high for low, high in (one.interval() for one in found)])
-    assert 0.936 <= held <= (1.0 if 2 in seeds else 0.985)
+    assert 0.936 <= held <= (1.0 if min(seeds) < 4 else 0.99)
     assert np.mean([one.p() <= 0.05 for one in found]) <= 0.064
 
 

@@ -101,12 +101,13 @@ def test_a_p_value_is_never_0():
 
 
 def test_the_difference_of_recipes_that_vary_unlike_by_hand():
-    """Rows as above: 5/3 with 3 degrees of freedom. Two trainings of A, whose whole variance of 9 counts by a half, and
-    four of B, with 5 - 1 by a quarter. Student's quantiles of 97.5 %: 3.18245, 12.7062 and 3.18245."""
+    """Two trainings of A, whose variance of 9 counts by a half, and four of B, with 5 by a quarter. Rows as above, 5/3
+    with 3 degrees of freedom, less the rest of 1 in each: 1/2 and 1/4. Student's quantiles of 97.5 %: 3.18245, 12.7062
+    and 3.18245."""
     a, b = np.zeros((2, 4)), np.array([[0.0, 2, 4, 6]] * 4)
     found = two_level.difference(a, b, ROWS, (noise(9.0, 1.0, 1, 2), noise(5.0, 1.0, 3, 4)))
-    assert [part for pair in found.parts for part in pair] == pytest.approx([5 / 3, 3, 4.5, 1, 1, 3])
-    half = math.sqrt(5 / 3 * 3.18245**2 + 4.5 * 12.7062**2 + 1 * 3.18245**2)
+    assert [part for pair in found.parts for part in pair] == pytest.approx([5 / 3 - 0.75, 3, 4.5, 1, 1.25, 3])
+    half = math.sqrt((5 / 3 - 0.75 + 1.25) * 3.18245**2 + 4.5 * 12.7062**2)
     assert found.interval() == pytest.approx((3 - half, 3 + half), rel=1e-5)
     assert found.error == pytest.approx(math.sqrt(5 / 3 + 4 + 1))
     assert found.detectable(0.8, 1) == pytest.approx(half + stats.t.ppf(0.8, found.freedom) * found.error, rel=1e-5)
@@ -128,8 +129,8 @@ def test_two_noises_as_one_are_weighted_by_their_degrees_of_freedom():
 
 
 def test_the_best_that_so_many_trainings_would_find():
-    """Rows 1 and seeds 3 a training, of 4 trainings a side: the error is sqrt(2 / 4 x 4). The parts of the half width
-    are 2/4 for the rows, with 30 degrees of freedom, and 3/4 for each recipe's seeds, with 3."""
-    found = two_level.least_detectable(noise(), 4, 31, 0.8)
-    half = math.sqrt(0.5 * stats.t.ppf(0.975, 30) ** 2 + 2 * 0.75 * stats.t.ppf(0.975, 3) ** 2)
+    """Rows 1 and seeds 3 a training, of 4 trainings a side: the error is sqrt(2 / 4 x 4), and the half width has
+    4/4 for each recipe, with 3 degrees of freedom."""
+    found = two_level.least_detectable(noise(), 4, 0.8)
+    half = math.sqrt(2) * stats.t.ppf(0.975, 3)
     assert found == pytest.approx(half + stats.t.ppf(0.8, 6) * math.sqrt(2))
