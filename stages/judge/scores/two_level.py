@@ -17,9 +17,10 @@ analysis of variance (Searle, Casella and McCulloch 1992, "Variance Components",
 Where both recipes have two trainings or more, the noise of the seeds of each is estimated by itself. The rest is then
 left with the seeds, and taken off the rows: the variance between few trainings does not tell the two apart. The half
 width is that of Banerjee (1960, "Approximate confidence interval for linear functions of means of k populations",
-Journal of the Indian Society of Agricultural Statistics): the root of the sum of the variances, each times its own Student's t
-squared. It holds whatever the variances are. The t of Welch (1947) with Satterthwaite's degrees of freedom does not,
-with so few trainings: where the standard deviations were 1 and 6, it missed the truth in 5 to 12 % of the cases.
+Journal of the Indian Society of Agricultural Statistics): the root of the sum of the variances, each times its own
+Student's t squared. It holds whatever the variances are. The t of Welch (1947) with Satterthwaite's degrees of freedom
+does not, with so few trainings: where the standard deviations were 1 and 6, it missed the truth in 5 to 12 % of the
+cases.
 
 Where one recipe has a single training, both are taken to vary alike, and the noise is that of all trainings that are
 known. The half width is then Student's t times the root of the sum, with Satterthwaite's (1946) degrees of freedom.

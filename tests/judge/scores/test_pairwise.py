@@ -402,7 +402,7 @@ def test_the_built_in_judge_compares_its_scores(folder):
     configure(mode="pairwise")
     main()
     assert found("wins", "ties", "losses", "consistency", "first_position_share") == (2, 1, 0, 1.0, 0.5)
-    assert metrics()["pairwise"]["judge"]["comparison"] == "the higher score"
+    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie"
     assert pairs()["a"].detail == "tuned first: 100 and 0; base first: 0 and 100"
     assert not (folder / ".cache").exists()
     tied = Question("a", "tuned", "Sort.", "", "ab", "cd", other="ef")
