@@ -21,7 +21,6 @@ _PREFECT = (sys.executable, "-m", "prefect", "server", "database", "upgrade", "-
 
 def main() -> None:
     """Make both, side by side, where none other is configured; what fails is told, and fails nothing."""
-    streams.prepare()
     print("making the databases of Prefect and MLflow (once) ...", flush=True)
     prefect = None
     if not prefect_server.configured():
@@ -43,4 +42,5 @@ def _tell(name: str, reason: str) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

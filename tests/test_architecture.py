@@ -41,7 +41,7 @@ RESTRICTED = {
     "numpy": ("stages/judge",),
     "scipy": ("stages/judge/scores",),
     "sacrebleu": ("stages/common/texts.py",),
-    "rapidfuzz": tuple(f"stages/judge/judges/{name}.py" for name in ("equivalents", "key_words", "sentences")),
+    "rapidfuzz": tuple(f"stages/judge/judges/{name}.py" for name in ("equivalents", "sentences", "subjects")),
     "prefect": ("flows",),
     "torch": (
         "stages/gpt2",

@@ -1,29 +1,36 @@
 """Compares the built-in judge with people who graded answers by hand.
 
-    python -m tools.grades [FILE]
+    python -m tools.grades [FILE ...]
 
-The file is assets/grading/answers.jsonl, or another of that form (assets/grading/README.md). Words are weighed by the
-bundled train rows, without those of the graded questions. Answers equal to their reference are left out: every judge is
-right about those.
+The files are those of assets/grading, or another one of their form (assets/grading/README.md). Words are
+weighed by the bundled train rows, without those of the graded questions. Answers equal to their reference are left
+out: every judge is right about those.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from stages.common.results.split import Example
 from stages.judge.judges.protocol import Judgement, Question
 from stages.judge.judges.reference import ReferenceJudge
+from stages.judge.scores.right import wilson
 from stages.running import streams
 
 ROOT = Path(__file__).resolve().parent.parent
 GRADES = ROOT / "assets" / "grading" / "answers.jsonl"
+#: Answers that were written to mislead a judge.
+MISLEADING = GRADES.with_name("misleading.jsonl")
+#: Draws of questions behind an interval, and their seed.
+DRAWS, SEED = 2000, 123
 DATA = ROOT / "assets" / "data" / "instructions.json"
 
 
@@ -55,15 +62,27 @@ class Agreement(NamedTuple):
         pearson: Pearson's r of scores and grades.
         precision: share of right ones among those that the judge calls right.
         recall: share that the judge calls right of the right ones.
+        intervals: the 95 % intervals of ``auc``, ``precision`` and ``recall``, by name; one is absent where
+            fewer than two questions tell of it.
     """
 
     answers: int
     right: int
     open: int
-    auc: float | None
+    auc: float
     pearson: float
     precision: float
     recall: float
+    intervals: dict[str, tuple[float, float]]
+
+
+class _Scored(NamedTuple):
+    """An answer that has a score: its question, whether it is right, what it is called, and its points."""
+
+    question: tuple[str, str]
+    right: bool
+    called: bool
+    score: float
 
 
 def read(path: Path = GRADES) -> list[Graded]:
@@ -96,19 +115,65 @@ def agreement(graded: Sequence[Graded], judge: ReferenceJudge) -> Agreement:
     """How the judge agrees with the grades."""
     hard = [one for one in graded if not one.question().is_exact]
     judged = [(one, judge.judge(one.question())) for one in hard]
-    scored = [(one, verdict, verdict.score) for one, verdict in judged if verdict.score is not None]
-    right = [score for one, _, score in scored if one.right]
-    wrong = [score for one, _, score in scored if not one.right]
-    called = [one.right for one, verdict, _ in scored if verdict.right]
+    scored = [
+        (one, _Scored((one.instruction, one.input), one.right, bool(verdict.right), verdict.score))
+        for one, verdict in judged
+        if verdict.score is not None
+    ]
+    known = [found for _, found in scored]
     return Agreement(
         answers=len(hard),
         right=sum(one.right for one in hard),
         open=len(hard) - len(scored),
-        auc=auc(right, wrong),
-        pearson=float(stats.pearsonr([score for _, _, score in scored], [one.grade for one, _, _ in scored])[0]),
-        precision=sum(called) / len(called),
-        recall=sum(called) / len(right),
+        **_figures(known),
+        pearson=float(stats.pearsonr([found.score for found in known], [one.grade for one, _ in scored])[0]),
+        intervals=_intervals(known),
     )
+
+
+def _figures(known: Sequence[_Scored]) -> dict[str, float]:
+    """AUC, precision and recall; what needs right, wrong or called answers and has none is NaN."""
+    found = auc([one.score for one in known if one.right], [one.score for one in known if not one.right])
+    right = sum(one.right for one in known)
+    called = [one.right for one in known if one.called]
+    return {
+        "auc": math.nan if found is None else found,
+        "precision": sum(called) / len(called) if called else math.nan,
+        "recall": sum(called) / right if right else math.nan,
+    }
+
+
+def _intervals(known: Sequence[_Scored]) -> dict[str, tuple[float, float]]:
+    """95 % intervals: Wilson's of the shares, and of the AUC a bootstrap that draws whole questions.
+
+    Answers to one question count for as many as their scatter says. An AUC of 1 shows no scatter.
+    """
+    called, right = [one for one in known if one.called], [one for one in known if one.right]
+    shares = {"precision": [(one, one.right) for one in called], "recall": [(one, one.called) for one in right]}
+    found: dict[str, tuple[float, float]] = {}
+    if right and len(right) < len(known):
+        found["auc"] = _auc_interval(known)
+    for name, values in shares.items():
+        ends = wilson(
+            np.array([holds for _, holds in values], dtype=np.float64), [str(one.question) for one, _ in values]
+        )
+        if ends.low is not None and ends.high is not None:
+            found[name] = (ends.low, ends.high)
+    return found
+
+
+def _auc_interval(known: Sequence[_Scored]) -> tuple[float, float]:
+    by_question: dict[tuple[str, str], list[_Scored]] = {}
+    for one in known:
+        by_question.setdefault(one.question, []).append(one)
+    groups = list(by_question.values())
+    random = np.random.default_rng(SEED)
+    drawn = (
+        _figures([one for place in random.integers(0, len(groups), len(groups)) for one in groups[place]])["auc"]
+        for _ in range(DRAWS)
+    )
+    low, high = np.quantile([value for value in drawn if not math.isnan(value)], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple[Graded, Judgement]]:
@@ -117,24 +182,24 @@ def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple
     return [(one, verdict) for one, verdict in judged if verdict.right is not None and verdict.right != one.right]
 
 
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
-
-
 def main() -> None:
-    """Print the agreement on either half, and the disagreements on the one that may be tuned on."""
-    graded = read(Path(sys.argv[1])) if len(sys.argv) > 1 else read()
-    judge = judge_for(graded)
-    print("answers that are not equal to their reference; AUC, r, precision and recall of the built-in judge")
-    for half in sorted({one.half for one in graded}):
-        found = agreement([one for one in graded if one.half == half], judge)
-        print(
-            f"{half:<10}{found.answers} answers, {found.right} right, {found.open} open: AUC {_shown(found.auc)}, "
-            f"r {found.pearson:.2f}, precision {found.precision:.2f}, recall {found.recall:.2f}"
-        )
-    for one, verdict in disagreements([one for one in graded if one.half == "tuning"], judge):
-        said = "right" if verdict.right else "wrong"
-        print(f"judged {said}: {one.instruction} {one.input} | {one.reference} | {one.answer} | {verdict.detail}")
+    """Print the agreement on either half of each file, and the disagreements on the one that may be tuned on."""
+    print("answers that are not equal to their reference; AUC, precision and recall with 95 % intervals, and r")
+    for path in [Path(word) for word in sys.argv[1:]] or [GRADES, MISLEADING]:
+        graded = read(path)
+        judge = judge_for(graded)
+        for half in sorted({one.half for one in graded}):
+            found = agreement([one for one in graded if one.half == half], judge)
+            print(f"{path.name:<18}{half:<10}{found.answers} answers, {found.right} right, {found.open} open:")
+            print(f"{'':<18}{', '.join(_shown(found, name) for name in found.intervals)}, r {found.pearson:.2f}")
+        for one, verdict in disagreements([one for one in graded if one.half == "tuning"], judge):
+            said = "right" if verdict.right else "wrong"
+            print(f"judged {said}: {one.instruction} {one.input} | {one.reference} | {one.answer} | {verdict.detail}")
+
+
+def _shown(found: Agreement, name: str) -> str:
+    low, high = found.intervals[name]
+    return f"{name} {getattr(found, name):.2f} [{low:.2f}, {high:.2f}]"
 
 
 if __name__ == "__main__":

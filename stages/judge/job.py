@@ -96,7 +96,8 @@ def marked(identity: JudgeIdentity, mark: str | None) -> JudgeIdentity:
 def score_answers(judge: JudgeBackend, answers: Answers, settings: Judge) -> list[Verdict]:
     """A verdict on every answer, marked with the answer's faults."""
     repeats = 1 if judge.deterministic else settings.repeats
-    skip_exact = settings.exact_match == "skip"
+    # A fixed measure is asked of every answer: an exact one to an open row would have a score where others have none.
+    skip_exact = settings.exact_match == "skip" and not judge.deterministic
     found = _judged(judge, answers.questions, settings, "judging", repeats=repeats, skip_exact=skip_exact)
     return [with_rightness(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tools.grades import Graded, agreement, judge_for, read
+from tools.grades import MISLEADING, Graded, agreement, judge_for, read
 
-GRADED = read()
+GRADED, MISLED = read(), read(MISLEADING)
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,27 @@ def test_right_and_wrong_answers_are_told_apart(judge, half):
     assert found.recall >= 0.80
 
 
-def test_the_halves_share_no_question_and_the_grades_fit():
+@pytest.mark.parametrize("half", ["held out", "tuning"])
+def test_answers_that_were_written_to_mislead_are_told_apart(half):
+    """Denials, lists of candidates, answers on another subject, and right ones in other words."""
+    found = agreement([one for one in MISLED if one.half == half], judge_for(MISLED))
+    assert (found.answers >= 60, found.right >= 25, found.open) == (True, True, 0)
+    assert found.auc >= 0.85
+    assert found.precision >= 0.85
+    assert found.recall >= 0.80
+    for name in ("auc", "precision", "recall"):
+        low, high = found.intervals[name]
+        assert 0 <= low < getattr(found, name) <= high + 1e-9 <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("graded", [GRADED, MISLED])
+def test_the_halves_share_no_question_and_the_grades_fit(graded):
     halves = {}
-    for one in GRADED:
+    for one in graded:
         assert halves.setdefault((one.instruction, one.input), one.half) == one.half
         assert one.right == (one.grade >= 80)
         assert 0 <= one.grade <= 100
-    assert len(GRADED) >= 150
+    assert len(graded) >= 150
 
 
 def test_agreement_by_hand():

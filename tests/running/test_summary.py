@@ -231,7 +231,7 @@ def test_right_answers_are_told_before_and_after_with_the_rows_that_are_not_judg
     assert (
         "            right      1 → 50 of 100 answers, 50.0 % [40.0, 60.0]\n"
         "                       +49.5 % points, no interval   50 gained, 1 lost\n"
-        "            open       4 answers where many are right: not for this judge, and in no figure\n"
+        "            open       4 rows with many right answers: not for this judge, and in no figure\n"
         "            categories: spelling 6 of 8 right, facts 0 of 2\n"
     ) in shown
 

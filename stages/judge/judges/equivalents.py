@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from rapidfuzz.distance import Levenshtein
 
+from stages.judge.judges.denials import is_denial
 from stages.judge.judges.kinds import tells
 from stages.judge.judges.quantities import without_conversions
 from stages.judge.judges.rows import TRUTHS, Row, without_articles
@@ -113,13 +114,13 @@ def polarity(answer: str, row: Row) -> str | None:
     if "yes" in said or said[-1:] == ["no"]:
         return "yes" if "yes" in said else "no"
     stated = _statement(answer)
-    denied = bool(NEGATIONS & {*stated})
+    denied = is_denial(stated, row)
     if _ELLIPSIS.fullmatch(" ".join(stated)):
         return "no" if denied else "yes"
     theirs = _statement(re.sub(r"^\W*(?:yes|no)\b\W*", "", row.reference.strip(), flags=re.IGNORECASE))
     news = {word for word in theirs if tells(word) and word not in row.prompt.words | NEGATIONS}
     if row.truth and (_is_of(stated, theirs, row) and news <= {*stated} if news else _is_about(stated, theirs, row)):
-        return row.truth if denied == bool(NEGATIONS & {*theirs}) else TRUTHS[row.truth]
+        return row.truth if denied == is_denial(theirs, row) else TRUTHS[row.truth]
     if _is_about(stated, loose(f"{row.instruction} {row.given}"), row):
         return "no" if denied else "yes"
     return None

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from rapidfuzz.distance import Levenshtein
-
+from stages.judge.judges.candidates import candidates
+from stages.judge.judges.denials import denied, denied_words
 from stages.judge.judges.equivalents import EXPLANATION as EXPLAINED
 from stages.judge.judges.equivalents import in_its_words, labels_as_in
 from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
 from stages.judge.judges.quantities import quantities
 from stages.judge.judges.rows import TRUTHS, Row, is_form_of, without_articles
-from stages.judge.judges.wording import ARTICLES, BREAK, NEGATIONS, clauses, is_number, loose
+from stages.judge.judges.subjects import other_subject
+from stages.judge.judges.wording import ARTICLES, NEGATIONS, is_number, loose
 
 #: What is left of the share that an answer has where a key word is contradicted.
 CONTRADICTED = 0.4
@@ -28,21 +29,13 @@ SEVERAL_NUMBERS, ANOTHER_ORDER = 3, 0.5
 COMMON_KEY = 0.6
 #: The least weight of a key word, however common it is, and that of a word which the reference picks from the prompt.
 LEAST_WEIGHT, PICKED_WEIGHT = 0.1, 0.5
-#: An answer is about another subject if a word that the reference has from the prompt is replaced in it, and this share
-#: of its words are in the reference's places.
-SAME_PLACES = 0.5
-#: A negation counts for a key word that is so many words behind it, in the same clause.
-REACH = 3
 #: Superfluous words that cost nothing, the points of each further one, and the most points that they cost.
 FREE_WORDS, WORD_POINTS, MOST_POINTS = 3, 2.0, 15.0
 
 _COPULAS = frozenset({"is", "are", "was", "were"})
-#: Words between a key word and its negation: "Oslo is not".
-_AUXILIARIES = frozenset(
-    {"is", "are", "was", "were", "do", "does", "did", "has", "have", "can", "could", "will", "would", "should", "may"}
-)
 #: Where an answer's statements about several things are divided.
 _STATEMENTS = re.compile(r"\n|;|\. |,? and (?=(?:\w+ ){1,3}(?:is|are) )|, (?=(?:\w+ ){1,3}(?:is|are) )")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _BRACKETED = re.compile(r"\([^()]*\)")
 _SAYS = re.compile(r"\b(?:is|are)\b|:|\s-\s")
 
@@ -122,36 +115,22 @@ def _on_the_other_side(core: Sequence[str], row: Row) -> list[str]:
 
 def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
     """What an answer says against the key words, each as a word or two of it."""
-    said = clauses(answer)
-    foreign = {word for word in {*words} - {*row.words} if not _is_negated(said, word)}
+    foreign = {*words} - {*row.words} - denied_words(answer, row)
     found = [
         *sorted(foreign & row.choices),
         *(TRUTHS[key] for key in core if TRUTHS.get(key) in foreign),
         *_other_answers(foreign, core, row),
         *_or_another(words, core, row),
+        *candidates(answer, words, core, row),
         *denied(answer, core, row),
         *_other_units(words, core, row),
-        *other_subject(words, row),
+        *other_subject(loose(_SENTENCE_END.split(answer)[0] if row.truth else answer), row),
     ]
     if row.prompt.listed and row.picked:
         found += sorted(word for word in foreign & set(row.prompt.given) if tells(word))
     if any(is_number(key) for key in core):
         found += sorted(word for word in foreign - row.prompt.words if is_number(word))
     return list(dict.fromkeys(found))
-
-
-def other_subject(words: Sequence[str], row: Row) -> list[str]:
-    """Words in the places where the reference has words of the prompt: "tired is an adverb" instead of "softly is"."""
-    ours, theirs = without_articles(words), without_articles(row.words)
-    if Levenshtein.normalized_similarity(ours, theirs) < SAME_PLACES:
-        return []
-    replaced = [
-        (theirs[edit.src_pos], ours[edit.dest_pos])
-        for edit in Levenshtein.editops(theirs, ours)
-        if edit.tag == "replace"
-    ]
-    known = {*row.prompt.words, *row.words}
-    return [new for old, new in replaced if old in row.taken and tells(old) and tells(new) and new not in known]
 
 
 def _other_answers(foreign: set[str], core: Sequence[str], row: Row) -> list[str]:
@@ -170,27 +149,6 @@ def _or_another(words: Sequence[str], core: Sequence[str], row: Row) -> list[str
     said = without_articles(words)
     triples = zip(said, said[1:], said[2:], strict=False)
     return [f"{one} or {two}" for one, middle, two in triples if middle == "or" and (one in core) != (two in core)]
-
-
-def denied(answer: str, core: Sequence[str], row: Row) -> list[str]:
-    """Key words of which the answer says the contrary, unless the reference does too."""
-    ours, theirs = clauses(answer), clauses(row.reference)
-    return [f"not {key}" for key in core if _is_negated(ours, key) and not _is_negated(theirs, key)]
-
-
-def _is_negated(words: Sequence[str], key: str) -> bool:
-    """Whether a negation stands before a word in its clause, or behind it: "not Oslo", "Oslo is not"."""
-    if key in NEGATIONS:
-        return False
-    for place in (at for at, word in enumerate(words) if word == key):
-        before = list(words[max(0, place - REACH) : place])
-        while ends := [at for at, one in enumerate(before) if one in (BREAK, "but")]:
-            before = before[ends[-1] + 1 :]
-        behind = words[place + 1 : place + 3]
-        denied = len(behind) == 2 and behind[0] in _AUXILIARIES and behind[1] in NEGATIONS
-        if denied or NEGATIONS & {*before}:
-            return True
-    return False
 
 
 def _other_units(words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:

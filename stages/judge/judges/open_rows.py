@@ -1,4 +1,8 @@
-"""Rows that have many right answers: which they are, and what can be said of an answer to one all the same."""
+"""Rows that have many right answers: which they are, and which of them can be judged all the same.
+
+All of it depends on the row alone: on its prompt, its reference and the train rows. So every model is judged on the
+same rows, and says "right: n of N" of one N.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import re
 from collections.abc import Sequence
 
 from stages.judge.judges.findings import Finding, right, wrong
-from stages.judge.judges.key_words import COMMON_KEY, by_key_words, denied, key_weights, other_subject
+from stages.judge.judges.key_words import COMMON_KEY
 from stages.judge.judges.kinds import OPEN_WORDS, tells, without_named
-from stages.judge.judges.rows import Row, is_copy, is_form_of, without_articles
+from stages.judge.judges.rows import Row, is_form_of, without_articles
 from stages.judge.judges.sentences import is_sentence
 from stages.judge.judges.wording import FUNCTION_WORDS, is_number
 
@@ -22,8 +26,6 @@ SENTENCE, WANTED = 3, 2
 OPEN_ALONE = 5
 #: An answer to an open task may be so many times as long as the longest of its kind or its reference.
 FAR_TOO_LONG = 3.0
-#: Three words that come so often are repetition.
-REPEATED = 3
 
 #: What instructions with many right answers ask for, in so many words.
 _OPEN = re.compile(
@@ -36,14 +38,21 @@ _OPEN = re.compile(
     r"|(list|name|give|provide|suggest|write|identify|mention) (two|three|four|five|six|some|several|a few|\d+))\b",
     re.IGNORECASE,
 )
-#: "beenbeenbeen"
-_REPEATED_PART = re.compile(r"([^\W\d]{2,})\1\1")
 _IN_A_SENTENCE = re.compile(r"\bsentence\b", re.IGNORECASE)
 _USE_A_WORD = re.compile(r"\bwords?\b|\buse\b|\busing\b", re.IGNORECASE)
 
 
 def is_open(row: Row) -> bool:
-    """Whether a row has many right answers: its instruction says so, or the outputs of its kind do."""
+    """Whether a row has many right answers of which nothing can be said: its instruction says so, or its kind does."""
+    return _has_many_answers(row) and not wanted(row)
+
+
+def is_use(row: Row) -> bool:
+    """Whether a row wants a sentence with given words, which can be seen whatever else the sentence says."""
+    return _has_many_answers(row) and bool(wanted(row))
+
+
+def _has_many_answers(row: Row) -> bool:
     if row.corpus.is_label(row.words) or row.truth or (row.prompt.listed and row.picked):
         return False
     if _OPEN.search(without_named(row.instruction)):
@@ -61,47 +70,28 @@ def _own_words(row: Row) -> set[str]:
     return {word for word, weight in weights.items() if weight >= COMMON_KEY * max(weights.values())}
 
 
-def by_what_is_certain(answer: str, words: Sequence[str], row: Row) -> Finding:
-    """Judge an answer to an open row where that is possible.
+def by_use(answer: str, words: Sequence[str], row: Row) -> Finding:
+    """Judge a sentence that is to use given words: by these words, and by whether it is one.
 
-    The reference is right, and so is what has its key words. What only repeats the prompt or itself, is far too long or
-    about something else is wrong. Where a sentence with a given word is wanted, it can be seen whether it is one; else
-    nothing is known.
+    Args:
+        answer: the answer.
+        words: its words, loosely.
+        row: a row of which `wanted` is not empty.
     """
     if without_articles(words) == without_articles(row.words):
         return right("the reference in other writing")
-    wanted = _wanted(row)
-    if not wanted and (finding := by_key_words(answer, words, row)).right:
-        return finding
-    if not wanted and denied(answer, list(key_weights(row)), row):
-        return wrong("the reference, denied")
-    if is_copy(words, row) or {word for word in words if tells(word)} <= row.prompt.words:
+    if {word for word in words if tells(word)} <= row.prompt.words:
         return wrong("nothing but words of the prompt")
-    if _repeats(words):
-        return wrong("it repeats itself")
+    if missing := [word for word in wanted(row) if not any(is_form_of(one, word) for one in words)]:
+        return wrong(f"without the word {', '.join(missing)}")
     if len(words) > FAR_TOO_LONG * max(row.kind.longest, len(row.words)):
         return wrong("far too long")
-    shares_nothing = not set(words) & ({*row.prompt.words, *row.words} - FUNCTION_WORDS)
-    if (shares_nothing and (wanted or not _may_be_bare(words, row))) or other_subject(words, row):
-        return wrong("about something else")
-    if not wanted:
-        return Finding(None, None, "many answers are right: not for this judge")
-    if missing := [word for word in wanted if not any(is_form_of(one, word) for one in words)]:
-        return wrong(f"without the word {', '.join(missing)}")
     if len(words) < SENTENCE or not _is_written_as_sentence(answer):
         return wrong("the word, but no sentence", NO_SENTENCE)
-    return right(f"a sentence with {', '.join(wanted)}", FULFILLED)
+    return right(f"a sentence with {', '.join(wanted(row))}", FULFILLED)
 
 
-def _may_be_bare(words: Sequence[str], row: Row) -> bool:
-    """Whether an answer may be what is asked for and nothing else, as "mild" for "A synonym of 'gentle' is 'kind'".
-
-    It then has no more telling words than the reference has of its own, and need share no word with anything.
-    """
-    return 0 < len({word for word in words if tells(word)}) <= len({*row.fresh})
-
-
-def _wanted(row: Row) -> list[str]:
+def wanted(row: Row) -> list[str]:
     """The words that an instruction wants used in a sentence; none where it wants something else."""
     if not (_IN_A_SENTENCE.search(row.instruction) and _USE_A_WORD.search(row.instruction)):
         return []
@@ -113,11 +103,3 @@ def _is_written_as_sentence(answer: str) -> bool:
     """Whether an answer begins with a capital letter and ends with a mark."""
     plain = answer.strip().strip("\"'")
     return plain[:1].isupper() and plain[-1:] in {".", "!", "?"}
-
-
-def _repeats(words: Sequence[str]) -> bool:
-    """Whether a word stands three times in a row, or three words come again and again, or a word is made so."""
-    if any(_REPEATED_PART.search(word) for word in words):
-        return True
-    grams = list(zip(words, words[1:], words[2:], strict=False))
-    return any(len(set(gram)) == 1 for gram in grams) or any(grams.count(gram) >= REPEATED for gram in set(grams))

@@ -2,8 +2,9 @@
 
 An answer is right if the key words of its reference are there and nothing contradicts them (`stages.judge.judges.
 rightness`); which words these are is learnt from the train rows (`stages.judge.judges.kinds`). Rows with many right
-answers, such as a simile, are not for this judge, and get no score unless their answer is certainly right or wrong. It
-knows words and not their meaning: a right answer in words that share nothing with the reference's is wrong to it.
+answers, such as a simile, are not for this judge: no answer to them gets a score, so that all models are judged on the
+same rows. It knows words and not their meaning: a right answer in words that share nothing with the reference's is
+wrong to it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import ClassVar
 from stages.common import texts
 from stages.common.results.split import Example
 from stages.judge.judges import (
+    candidates,
+    denials,
     equivalents,
     findings,
     key_words,
@@ -30,6 +33,7 @@ from stages.judge.judges import (
     rightness,
     rows,
     sentences,
+    subjects,
     wording,
 )
 from stages.judge.judges.kinds import Corpus
@@ -39,7 +43,7 @@ from stages.judge.judges.rows import read_row
 from stages.running.costs import JudgingCosts
 
 #: Version of the measure, for people. `MEASURE_CODE` tells two measures apart, and nobody can forget to raise it.
-MEASURE_VERSION = "3"
+MEASURE_VERSION = "4"
 
 
 def code_digest(modules: Iterable[Path]) -> str:
@@ -77,6 +81,9 @@ _RESTS_ON = (
     findings,
     sentences,
     equivalents,
+    denials,
+    candidates,
+    subjects,
     key_words,
     open_rows,
     rightness,
@@ -121,10 +128,6 @@ class ReferenceJudge:
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:  # noqa: ARG002
         """Compare one answer with its reference."""
-        if question.is_exact:
-            return Judgement("scored", 100.0, "exact match", right=True)
-        if not question.answer.strip():
-            return Judgement("scored", 0.0, "empty answer", right=False)
         row = read_row(question.instruction, question.input, question.reference, self._corpus)
         found = assess(question.answer, row)
         if found.score is None:
@@ -151,14 +154,15 @@ class ReferenceJudge:
 
 
 class ReferencePairJudge(ReferenceJudge):
-    """The answer that `ReferenceJudge` gives the higher score is the better one, whichever is shown first.
+    """A right answer is better than a wrong one, whichever is shown first; all else is a tie.
 
-    An answer of which it cannot say whether it is right is better than a wrong one, and no worse than a right one.
+    So two right ones are equal, of which one is longer, and two wrong ones, of which one has more of the key words; and
+    any two answers to an open row, of which it cannot say whether they are right.
     """
 
     def identity(self) -> dict[str, str]:
         """That of the scores, and how they are compared."""
-        return {**super().identity(), "comparison": "the higher score"}
+        return {**super().identity(), "comparison": "right before wrong, else a tie"}
 
     def key(self, question: Question, repeat: int = 0) -> str:
         """Only the two answers and the reference count."""
@@ -166,11 +170,15 @@ class ReferencePairJudge(ReferenceJudge):
         return hashlib.sha256("".join(keys).encode()).hexdigest()
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:
-        """Compare the scores of the two answers."""
-        scores = [super(ReferencePairJudge, self).judge(one, repeat).score for one in _apart(question)]
-        first, second = (100.0 if score is None else score for score in scores)
-        score = 50.0 if first == second else 100.0 * (first > second)
-        return Judgement("scored", score, " and ".join("open" if one is None else f"{one:g}" for one in scores))
+        """Compare whether the two answers are right."""
+        first, second = (super(ReferencePairJudge, self).judge(one, repeat).right for one in _apart(question))
+        decided = None not in (first, second) and first != second
+        score = 100.0 * bool(first) if decided else 50.0
+        return Judgement("scored", score, f"{_SAID[first]} and {_SAID[second]}")
+
+
+#: An answer in the details of a comparison.
+_SAID = {True: "right", False: "wrong", None: "open"}
 
 
 def _apart(question: Question) -> tuple[Question, Question]:

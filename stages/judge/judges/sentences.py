@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rapidfuzz.distance import Levenshtein
 
+from stages.judge.judges.denials import is_rejected
 from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
 from stages.judge.judges.rows import Row, contains, is_form_of, without_articles
@@ -40,7 +41,7 @@ def is_form(row: Row) -> bool:
 def by_form(answer: str, row: Row) -> Finding:
     """Judge an answer by the form in which it says what is given."""
     ours, theirs = strict(answer), strict(row.reference)
-    if contains(ours, theirs) and len(ours) <= len(theirs) + FRAMING:
+    if contains(ours, theirs) and len(ours) <= len(theirs) + FRAMING and not _is_denied_form(answer, row):
         return right("in the form that is asked for")
     keys = _written_otherwise(row)
     there = [word for word in keys if word in ours]
@@ -49,6 +50,11 @@ def by_form(answer: str, row: Row) -> Finding:
         return right(f"key words: {some(keys)}")
     share = Levenshtein.normalized_similarity(ours, theirs) * len(there) / len(keys)
     return wrong(f"not in the form that is asked for: {len(there)} of {len(keys)} words are", share)
+
+
+def _is_denied_form(answer: str, row: Row) -> bool:
+    """Whether an answer says of a form that it is not the one: "It is not 2021-03-04"."""
+    return is_rejected(loose(answer), row)
 
 
 def _written_otherwise(row: Row) -> list[str]:
@@ -107,10 +113,18 @@ def _stands_by_itself(sentence: Sequence[str], answer: str, row: Row) -> bool:
         if said[start : start + len(sentence)] != list(sentence):
             continue
         before, behind = marked[: places[start]], marked[places[start + len(sentence) - 1] + 1 :]
+        if is_rejected(before, row) or is_rejected(_clause(behind), row):
+            continue  # "The passive is not: ..."
         introduced = not before or before[-1] in _FRAMES or bool({*before} & (row.prompt.asked - FUNCTION_WORDS))
         if introduced and (not behind or behind[0] in _FRAMES):
             return True
     return False
+
+
+def _clause(behind: Sequence[str]) -> list[str]:
+    """What is said of a sentence behind it, up to the next mark; a mark at its end belongs to the sentence."""
+    words = list(behind[1:] if behind[:1] == [BREAK] else behind)
+    return words[: words.index(BREAK)] if BREAK in words else words
 
 
 def _moved_adverb(ours: Sequence[str], theirs: Sequence[str]) -> str | None:
@@ -147,7 +161,7 @@ def by_order(words: Sequence[str], row: Row) -> Finding:
     ours = [word for word in words if word in known]
     foreign = [word for word in words if is_number(word) and word not in row.prompt.words]
     first = len(known) == len(theirs) == 2 and ours == theirs[:1] and len(row.words) > 2
-    if (ours == theirs or first) and not foreign:
+    if (ours == theirs or first) and not foreign and not is_rejected(words, row):
         return right(f"in order: {some(ours)}")
     likeness = Levenshtein.normalized_similarity(ours, theirs) if ours else 0.0
     return wrong(f"{100 * likeness:.0f} % in order", likeness**2)

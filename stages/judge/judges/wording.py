@@ -8,7 +8,12 @@ contractions in full. Strictly, for rows that ask for a form: case, inner punctu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+#: Three words that come so often are repetition.
+REPEATED = 3
+#: "beenbeenbeen"
+_REPEATED_PART = re.compile(r"([^\W\d]{2,})\1\1")
 #: Between two clauses; such a mark is no word, but a negation does not reach across it.
 BREAK = "|"
 NEGATIONS = frozenset({"not", "no", "never", "none", "neither", "nor", "nobody", "nothing"})
@@ -182,6 +187,23 @@ def strict(text: str) -> list[str]:
     """
     words = [word for word in _STRICT.findall(text.translate(_ALIKE)) if word not in ("'", '"')]
     return words[:-1] if words and words[-1] == "." else words
+
+
+def repeats(words: Sequence[str]) -> bool:
+    """Whether a loose word stands three times in a row, or three words come three times, or a word is made so.
+
+    Numbers and single letters may stand three times in a row.
+    """
+    if any(_REPEATED_PART.search(word) for word in words):
+        return True
+    grams = list(zip(words, words[1:], words[2:], strict=False))
+    return any(len(set(gram)) == 1 and not _may_repeat(gram[0]) for gram in grams) or any(
+        grams.count(gram) >= REPEATED for gram in set(grams)
+    )
+
+
+def _may_repeat(word: str) -> bool:
+    return len(word) == 1 or is_number(word)
 
 
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")

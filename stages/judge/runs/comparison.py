@@ -44,6 +44,10 @@ Basis = Literal[
     "rows", "no training", "one training", "trainings", "known seeds", "seeds unknown", "one recipe", "two judges"
 ]
 
+#: The two tests.
+TEST_OF_ROWS = "permutation test"
+TEST_OF_SEEDS = "Student's t over seeds and instructions"
+
 TOO_FEW = "too few rows to compare"
 IDENTICAL = "identical scores"
 NO_DIFFERENCE = "no detectable difference"
@@ -58,16 +62,25 @@ class SeedNoise(Metrics):
         sd_beyond_rows: the same on all possible rows: without what comes from these rows.
         trainings: number of trainings that show it.
         freedom: this number less one for each recipe.
+        sd_a: standard deviation of A's trainings alone, where either recipe has several; None where A and B are taken
+            to vary alike.
+        sd_b: that of B's.
     """
 
     sd: float
     sd_beyond_rows: float
     trainings: int
     freedom: int
+    sd_a: float | None = None
+    sd_b: float | None = None
 
     @classmethod
-    def of(cls, seeds: Seeds) -> SeedNoise:
-        """The figures of the noise of training seeds."""
+    def of(cls, seeds: Seeds | tuple[Seeds, Seeds]) -> SeedNoise:
+        """The figures of the noise of training seeds; of two recipes those of both together, and of each."""
+        if isinstance(seeds, tuple):
+            a, b = seeds
+            found = cls.of(a.together(b))
+            return found.model_copy(update={"sd_a": a.variance**0.5, "sd_b": b.variance**0.5})
         return cls(
             sd=seeds.variance**0.5,
             sd_beyond_rows=seeds.beyond_rows**0.5,
@@ -99,12 +112,9 @@ class Comparison(Metrics):
             (`stages.judge.scores.two_level.Difference`).
         high: upper end of this interval.
         method: how the interval was made, or why there is none.
-        p: two-sided p-value: of the permutation test, which exchanges the two runs' answers of whole clusters, or,
-            where training seeds are allowed for, the largest of the three next ones.
-        p_t: p-value of Student's t over seeds and instructions; None without seeds.
-        p_trainings: p-value of the test that exchanges whole trainings of A and B; None where so few of them could not
-            give a small one.
-        p_rows: p-value of the permutation test over clusters, where training seeds are allowed for.
+        p: two-sided p-value.
+        test: the test of ``p`` and ``detectable``: the permutation test, which exchanges the two runs' answers of whole
+            clusters, or Student's t over seeds and instructions, where training seeds are allowed for.
         p_holm: p-value after Holm's correction over all comparisons made together.
         detectable: the smallest true difference that so many rows and trainings would find with a probability of 80 %,
             at 5 % divided by the number of comparisons made together; None where the differences have no variance, and
@@ -134,9 +144,7 @@ class Comparison(Metrics):
     high: float | None
     method: str | None
     p: float | None
-    p_t: float | None
-    p_trainings: float | None
-    p_rows: float | None
+    test: str
     p_holm: float | None
     detectable: float | None
     seeds: SeedNoise | None
@@ -167,14 +175,13 @@ class Comparison(Metrics):
         """What the verdict rests on, in words; an empty text where the rows are all."""
         of_both = f"{self.trainings_a} and {counted(self.trainings_b, 'training')}"
         known = self.seeds.trainings if self.seeds else 0
+        alike = ", if A and B vary alike" if self.seeds is None or self.seeds.sd_a is None else ""
         return {
             "rows": "",
             "no training": "the models before fine-tuning, in which no training seed plays a part",
             "one training": "one and the same training, so that its seed plays no part",
             "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
-            "known seeds": (
-                f"it allows for rows and for training seeds, as {known} trainings show them, if A and B vary alike"
-            ),
+            "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them{alike}",
             "seeds unknown": "one training each: training seeds are not allowed for",
             "one recipe": "both are of one recipe: only training seeds differ",
             "two judges": "",
@@ -245,9 +252,7 @@ def compare_all(
         high=ends.high,
         method=ends.method,
         p=p,
-        p_t=None,
-        p_trainings=None,
-        p_rows=None,
+        test=TEST_OF_ROWS,
         p_holm=p,
         detectable=None if noise is None else (z(1 - bar / 2) + z(POWER)) * noise,
         seeds=None,

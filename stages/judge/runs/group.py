@@ -51,11 +51,13 @@ def of_runs(name: str, runs: Sequence[Run]) -> Group:
 
     Args:
         name: what to call it, where it has several runs.
-        runs: at least one run. Of several with one seed only the first is taken, which a note says.
+        runs: the runs. Of several with one seed only the first is taken, which a note says.
 
     Raises:
-        ConfigError: they are not of one recipe, or not by one judge.
+        ConfigError: there is none, or they are not of one recipe, or not by one judge.
     """
+    if not runs:
+        raise ConfigError(f"{name}: expected runs with verdicts, found none", "make runs shows the runs that there are")
     if len(runs) == 1:
         return Group(runs[0].name, tuple(runs))
     _require_one_judge(name, runs)
@@ -118,5 +120,5 @@ def _of_two_recipes(name: str, first: Run, run: Run, differing: Sequence[str]) -
     return ConfigError(
         f"{name}: {first.name} and {run.name} are not of one recipe, which may differ in {recipe.SEED} alone: "
         f"{shown}{others}",
-        "put runs of two recipes into two groups: A B vs C D",
+        "put runs of two recipes into two groups: A B vs C D; train those again whose code or data is old",
     )

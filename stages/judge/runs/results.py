@@ -192,6 +192,6 @@ def _compared(group: Group) -> ComparedRun:
 def _written(found: Comparison) -> Comparison:
     """A comparison with its numbers rounded; a p-value is never 0, and not by rounding either."""
     short = rounded(found, PLACES)
-    names = ("p", "p_t", "p_trainings", "p_rows", "p_holm")
+    names = ("p", "p_holm")
     least = {name: 10.0**-PLACES for name in names if getattr(short, name) == 0}
     return short.model_copy(update=least)

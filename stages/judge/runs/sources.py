@@ -48,6 +48,7 @@ class Run:
         verdicts: verdicts on the answers of all models.
         values: its values of params.yaml, as a tree; empty where they are not known.
         model: digest of the fine-tuned model, by which runs of one and the same training are known; may be empty.
+        inputs: MD5 of each file and folder that each stage has read, by stage and path; empty where they are not known.
     """
 
     name: str
@@ -55,11 +56,12 @@ class Run:
     verdicts: Sequence[Verdict]
     values: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    inputs: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> dict[str, Any] | None:
         """What decides its answers, but for the seed of the training (`recipe.recipe_of`)."""
-        return recipe.recipe_of(self.values)
+        return recipe.recipe_of(self.values, self.inputs)
 
     @property
     def seed(self) -> int | None:
@@ -168,7 +170,7 @@ def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = 
         raise DataError(f"{name}: {metrics}: no judge in it, so it is not of the stage judge", MADE_BY) from None
     known = recorded or Recorded()
     rows = list(read_records(verdicts, Verdict, made_by=MADE_BY))
-    return Run(name, judge, rows, known.values, known.digests.get(TUNED_MODEL, ""))
+    return Run(name, judge, rows, known.values, known.digests.get(TUNED_MODEL, ""), known.inputs)
 
 
 def _in_folder(name: str) -> Run | None:
@@ -259,7 +261,7 @@ def trainings_of(run: Run) -> list[Run]:
     if wanted is None:
         return []
     found: dict[int | None, Run] = {run.seed: run}
-    for other in _others(run, wanted):
+    for other in _others(run):
         if other.judge.is_same(run.judge) and other.recipe == wanted:
             found.setdefault(other.seed, other)
         if len(found) > _MOST_TRAININGS:
@@ -267,14 +269,17 @@ def trainings_of(run: Run) -> list[Run]:
     return [other for seed, other in found.items() if seed not in (None, run.seed)]
 
 
-def _others(run: Run, wanted: Mapping[str, Any]) -> Iterator[Run]:
+def _others(run: Run) -> Iterator[Run]:
     """Runs that may be trainings of a recipe: cheap ones first, and of those that take time only the newest."""
+    values_wanted = recipe.recipe_of(run.values)
     for one in tracker.judged(Path(), run.judge.fingerprint):
-        if recipe.recipe_of(one.values) != wanted:
+        if recipe.recipe_of(one.values) != values_wanted:
             continue
         with contextlib.suppress(PipelineError), temporary.folder() as folder:
-            if files := one.files(Path(), _IN_MLFLOW, folder):
-                yield replace(_read(one.name, files[0], files[1]), values=one.values)
+            # Without its dvc.lock nobody knows its code and data.
+            if files := one.files(Path(), [*_IN_MLFLOW, str(lock.LOCK)], folder):
+                recorded = Recorded.of_text(files[2].read_text(encoding="utf-8"))
+                yield replace(_read(one.name, files[0], files[1], recorded), values=one.values)
     for name in ["HEAD", *list(_experiments())[:_MOST]]:
         with contextlib.suppress(PipelineError):
             if (there := _in_git(name)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stages.common.plurals import counted, word
-from stages.judge.runs.comparison import Comparison
+from stages.judge.runs.comparison import TEST_OF_SEEDS, Comparison
 from stages.judge.runs.recipe import between
 from stages.judge.runs.results import FaultCosts, RunsCompared
 from stages.running.console import WIDTH, fitted
@@ -86,7 +86,7 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
         lines.append(f"right       A {a}, B {b} of {counted(one.right_of, 'answer')}{several}")
     if one.p is not None and one.p_holm is not None:
         corrected = f", {_p(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
-        lines.append(f"p           {_p(one.p)}{corrected} ({_tests(one)})")
+        lines.append(f"p           {_p(one.p)}{corrected} ({one.test})")
     if one.detectable is not None:
         lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
     elif one.p is not None:
@@ -101,22 +101,11 @@ def _seeds(one: Comparison) -> list[str]:
     if one.seeds is None:
         return []
     shown = counted(one.seeds.trainings, "training")
+    each = "" if one.seeds.sd_a is None else f"; A {one.seeds.sd_a:.1f}, B {one.seeds.sd_b:.1f}"
     return [
-        f"seeds       {shown} of one recipe each differ by {one.seeds.sd:.1f} points (standard deviation), "
+        f"seeds       {shown} of one recipe each differ by {one.seeds.sd:.1f} points (standard deviation{each}), "
         f"by {one.seeds.sd_beyond_rows:.1f} beyond what these rows explain"
     ]
-
-
-def _tests(one: Comparison) -> str:
-    """The tests behind the p-value."""
-    if one.p_t is None:
-        return "permutation test"
-    if one.p_trainings is not None:
-        exchanged = f"trainings exchanged {_p(one.p_trainings)}"
-    else:
-        exchanged = "too few trainings to exchange"
-    rows = "" if one.p_rows is None else f", instructions exchanged {_p(one.p_rows)}"
-    return f"the largest of Student's t over seeds and instructions {_p(one.p_t)}, {exchanged}{rows}"
 
 
 def _p(value: float) -> str:
@@ -142,7 +131,7 @@ def _interval(one: Comparison) -> str:
     if one.low is None or one.high is None:
         return f", 95 % interval {one.method}"
     exact = f", {one.method}" if one.method and one.method.startswith("exact") else ""
-    over = " over seeds and instructions" if one.p_t is not None else ""
+    over = " over seeds and instructions" if one.test == TEST_OF_SEEDS else ""
     return f" [{one.low:+z.1f}, {one.high:+z.1f}], 95 % interval{over}{exact}"
 
 

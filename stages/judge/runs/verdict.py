@@ -5,21 +5,35 @@ allows for training seeds: by several trainings on either side, by other trainin
 both answers are of one and the same training. Elsewhere it says which run scores higher, and that seeds are not allowed
 for: by its rows alone one of two trainings of one recipe was "better" in 4 of 15 pairs of real runs. Of runs that are
 known to be of one recipe it never says so.
+
+The test is chosen by what is compared, before any score is seen, and is the same for one comparison and for several:
+Student's t over seeds and instructions where seeds are allowed for, and otherwise the permutation test over
+instructions. Interval, p-value and the detectable difference are those of this test.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
+from stages.common.errors import ConfigError
 from stages.common.records import ModelName
 from stages.common.results.judge import Verdict
-from stages.judge.runs.comparison import POWER, Basis, Comparison, SeedNoise, compare_all, scores_on
+from stages.judge.runs.comparison import (
+    POWER,
+    TEST_OF_SEEDS,
+    Basis,
+    Comparison,
+    SeedNoise,
+    compare_all,
+    scores_on,
+)
 from stages.judge.runs.group import Group
 from stages.judge.runs.sources import Run
-from stages.judge.scores.bootstrap import LEAST, LEVEL
-from stages.judge.scores.two_level import Estimate, Seeds, difference, exchanged_p, least_p, seeds_of
+from stages.judge.scores.bootstrap import LEAST
+from stages.judge.scores.two_level import Seeds, difference, seeds_of
 
 
 def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, together: int = 1) -> Comparison:
@@ -29,13 +43,14 @@ def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, t
         a: group A.
         b: group B.
         model: the model whose answers are compared.
-        resamples: number of resamples of the bootstrap and of the permutation tests.
+        resamples: number of resamples of the bootstrap and of the permutation test.
         seed: seed of both.
         together: number of comparisons that are made together; the caller corrects ``p_holm`` with `comparison.holm`.
 
     Raises:
-        ConfigError: a run has no verdicts on this model.
+        ConfigError: a run has no verdicts on this model, or none with a score.
     """
+    _require_scores(a, b, model)
     of_a, of_b = ([run.of(model) for run in group.runs] for group in (a, b))
     rows = compare_all(of_a, of_b, resamples=resamples, seed=seed, together=together)
     basis = _without_seeds(a, b, model)
@@ -46,8 +61,23 @@ def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, t
         return rows.model_copy(update={"basis": basis})
     seeds = _seeds(a, b, model)
     if seeds is not None:
-        rows = _two_level(rows, of_a, of_b, seeds, seed=seed, together=together)
+        rows = _two_level(rows, of_a, of_b, seeds, together=together)
     return rows.model_copy(update={"basis": _basis(a, b, seeds)})
+
+
+def _require_scores(a: Group, b: Group, model: ModelName) -> None:
+    """Refuse a run that has nothing to compare: a comparison without a score would look like one without a difference.
+
+    Raises:
+        ConfigError: a run has no verdict on this model with a score.
+    """
+    for run in (*a.runs, *b.runs):
+        verdicts = run.of(model)
+        if all(verdict.score is None for verdict in verdicts):
+            counts = Counter(verdict.status for verdict in verdicts)
+            found = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+            what = f"{run.name}: expected verdicts with a score on the model {model}, found none: {found}"
+            raise ConfigError(what, "dvc repro --force judge, there, with a judge that gives scores")
 
 
 def _without_seeds(a: Group, b: Group, model: ModelName) -> Basis | None:
@@ -60,7 +90,7 @@ def _without_seeds(a: Group, b: Group, model: ModelName) -> Basis | None:
     return "one training" if len(models) == 1 and "" not in models else None
 
 
-def _basis(a: Group, b: Group, seeds: Seeds | None) -> Basis:
+def _basis(a: Group, b: Group, seeds: Seeds | tuple[Seeds, Seeds] | None) -> Basis:
     """What the comparison rests on where training seeds play a part."""
     if a.recipe is not None and a.recipe == b.recipe:
         return "one recipe"  # it cannot be better than itself, whatever a test finds
@@ -69,14 +99,21 @@ def _basis(a: Group, b: Group, seeds: Seeds | None) -> Basis:
     return "trainings" if len(a.runs) > 1 and len(b.runs) > 1 else "known seeds"
 
 
-def _seeds(a: Group, b: Group, model: ModelName) -> Seeds | None:
-    """The noise of training seeds, of the trainings of both recipes; those of one recipe count once."""
+def _seeds(a: Group, b: Group, model: ModelName) -> Seeds | tuple[Seeds, Seeds] | None:
+    """The noise of training seeds: of either recipe, where both have several trainings, else of all that are known.
+
+    Of one recipe there is one noise, and its trainings count once.
+    """
     pools = [list(a.trainings()), list(b.trainings())]
     if a.recipe is not None and a.recipe == b.recipe:
         known = {run.seed for run in (*a.runs, *b.runs)}
         others = {run.seed: run for run in (*a.known, *b.known) if run.seed not in known}
         # Two groups of one recipe are compared as two: each has a mean of its own.
         pools = [list(a.runs), list(b.runs), list(others.values())]
+    else:
+        each = [seeds_of([found]) for pool in pools if (found := _on_common_rows(pool, model)) is not None]
+        if len(each) == 2 and each[0] is not None and each[1] is not None:
+            return each[0], each[1]
     return seeds_of([found for pool in pools if (found := _on_common_rows(pool, model)) is not None])
 
 
@@ -91,9 +128,8 @@ def _two_level(
     rows: Comparison,
     a: Sequence[Sequence[Verdict]],
     b: Sequence[Sequence[Verdict]],
-    seeds: Seeds,
+    seeds: Seeds | tuple[Seeds, Seeds],
     *,
-    seed: int,
     together: int,
 ) -> Comparison:
     """The comparison with interval and p-value that allow for seeds and instructions; arguments as in `decide`."""
@@ -105,28 +141,16 @@ def _two_level(
     found = difference(scores[: len(a)], scores[len(a) :], clusters, seeds)
     if found is None:
         return rows.model_copy(update={"seeds": noise})
-    bar = (1 - LEVEL) / together
-    exchanged = None
-    if least_p(len(a), len(b)) <= bar:
-        means = scores.mean(axis=1)
-        exchanged = exchanged_p(means[: len(a)], means[len(a) :], seed=seed)
-    p = max(one for one in (found.p(), exchanged, rows.p) if one is not None)
     low, high = found.interval()
     return rows.model_copy(
         update={
             "low": low,
             "high": high,
-            "method": _method(found),
-            "p": p,
-            "p_holm": p,
-            "p_t": found.p(),
-            "p_trainings": exchanged,
-            "p_rows": rows.p,
+            "method": found.method,
+            "p": found.p(),
+            "p_holm": found.p(),
+            "test": TEST_OF_SEEDS,
             "detectable": found.detectable(POWER, together),
             "seeds": noise,
         }
     )
-
-
-def _method(found: Estimate) -> str:
-    return f"Student's t over seeds and instructions, {found.freedom:.1f} degrees of freedom"

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from stages.common.metrics.judge import Interval
+from stages.common.plurals import counted
 
 #: The confidence of every interval.
 LEVEL = 0.95
@@ -108,9 +109,9 @@ def no_interval(why: str) -> Interval:
     return Interval(level=LEVEL, low=None, high=None, method=f"none: {why}")
 
 
-def too_few(clusters: int) -> Interval:
-    """The interval of fewer clusters than `LEAST`."""
-    return no_interval(f"{clusters} of the {LEAST} instructions that it takes")
+def too_few(clusters: int, least: int = LEAST) -> Interval:
+    """The interval of fewer clusters than ``least``: one without ends."""
+    return no_interval(f"{clusters} of the {counted(least, 'instruction')} that it takes")
 
 
 def by_cluster(values: np.ndarray, clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

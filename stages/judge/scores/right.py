@@ -22,6 +22,9 @@ from stages.judge.scores import figures
 from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, standard_error, too_few
 from stages.judge.scores.figures import SHARES, cluster_of
 
+#: The fewest instructions that have an interval: of one nothing is seen of the scatter.
+FEWEST = 2
+
 
 def right_answers(verdicts: Sequence[Verdict]) -> Right | None:
     """The right ones of a model's answers; None where the judge does not say which are right."""
@@ -66,8 +69,8 @@ def wilson(values: np.ndarray, clusters: Sequence[str]) -> Interval:
         clusters: the rows' instructions, [rows].
     """
     rows, count = _independent(values, clusters)
-    if count < 2:
-        return too_few(count)
+    if count < FEWEST:
+        return too_few(count, FEWEST)
     rows = min(rows, _unseen(values, clusters))
     z, share = _quantile(count), float(values.mean())
     middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
@@ -84,8 +87,8 @@ def bonett_price(differences: np.ndarray, clusters: Sequence[str]) -> Interval:
         clusters: the rows' instructions, [rows].
     """
     rows, count = _independent(differences, clusters)
-    if count < 2:
-        return too_few(count)
+    if count < FEWEST:
+        return too_few(count, FEWEST)
     gained, lost = ((rows * float((differences == sign).mean()) + 1) / (rows + 2) for sign in (1, -1))
     half = _quantile(count) * math.sqrt((gained + lost - (gained - lost) ** 2) / (rows + 2))
     middle = gained - lost

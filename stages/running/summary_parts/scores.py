@@ -79,8 +79,8 @@ def _right(found: JudgeMetrics) -> list[str]:
         gained = f"{change.gained} gained, {change.lost} lost"
         lines.append(f"{'':<11}{100 * change.difference:+z.1f} % points{_percent(change.interval, '+')}   {gained}")
     if found.tuned.open:
-        count = counted(found.tuned.open, "answer")
-        lines.append(f"{'open':<11}{count} where many are right: not for this judge, and in no figure")
+        count = counted(found.tuned.open, "row")
+        lines.append(f"{'open':<11}{count} with many right answers: not for this judge, and in no figure")
     return lines
 
 

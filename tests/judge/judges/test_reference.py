@@ -51,7 +51,7 @@ def test_every_answer_gets_a_verdict(instruction, given, right, answer):
     assert verdict.score is None or 0 <= verdict.score <= 100
     assert verdict.right is None or (verdict.score >= 80) == verdict.right
     if answer.strip() == right.strip():
-        assert verdict.score == 100
+        assert verdict.score == 100 or verdict.status == "open"
 
 
 def test_the_key_depends_on_the_row_and_the_answer_alone():
@@ -91,6 +91,7 @@ def test_all_modules_that_decide_are_in_the_digest():
     assert rests_on == {
         *("texts.py", "wording.py", "kinds.py", "rows.py", "findings.py"),
         *("sentences.py", "quantities.py", "equivalents.py", "key_words.py", "open_rows.py", "rightness.py"),
+        *("denials.py", "candidates.py", "subjects.py"),
     }
 
 
@@ -99,12 +100,13 @@ def test_all_modules_that_decide_are_in_the_digest():
     [
         (OSLO, "It is Bergen.", 100.0),
         (OSLO, "Oslo!", 50.0),
-        (SIMILE, "brave", 100.0),  # it can be seen that a copy is wrong, and not that the bear is
+        (OSLO, "It is Oslo, which lies on a long fjord between green hills in the south.", 50.0),  # fewer points
+        (SIMILE, "brave", 50.0),
         (SIMILE, "As brave as a lion.", 50.0),
         (SIMILE, "As brave as a wolf.", 50.0),
     ],
 )
-def test_of_two_answers_the_higher_score_is_better(question, other, score):
+def test_of_two_answers_the_right_one_is_better_and_all_else_is_a_tie(question, other, score):
     pair = dataclasses.replace(question, other=other)
     assert ReferenceJudge().comparing().judge(pair).score == score
     turned = dataclasses.replace(question, answer=other, other=question.answer)

@@ -1,6 +1,8 @@
 """What the built-in judge says of answers whose rightness is plain to a reader."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.common.results.split import Example
 from stages.judge.judges.kinds import Corpus
@@ -240,23 +242,57 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (SHORT, "I do not know!", WRONG),
         (ISO, "It is 2021-03-04.", RIGHT),
         (ISO, "04/03/2021", WRONG),
+        # denied far from the key word
+        (OSLO, "It is not true that the capital of Norway is Oslo.", WRONG),
+        (OSLO, "Oslo is wrong.", WRONG),
+        (OSLO, "Many say Oslo, but that is a mistake.", WRONG),
+        (OSLO, "Oslo? No.", WRONG),
+        (OSLO, "The capital is anything but Oslo.", WRONG),
+        (OSLO, "There is no doubt that it is Oslo.", RIGHT),
+        (OSLO, "Some say Bergen, but that is wrong: it is Oslo.", RIGHT),
+        (OSLO, "No city other than Oslo.", RIGHT),
+        (PRIME, "It is not true that 21 is not prime.", WRONG),
+        (PRIME, "It is wrong that 21 is prime.", RIGHT),
+        (PASSIVE, 'The passive is not "The soup was tasted by the cook."', WRONG),
+        (PASSIVE, '"The soup was tasted by the cook." is wrong.', WRONG),
+        (ISO, "It is not 2021-03-04.", WRONG),
+        (GREATER, "It is not true that 21 is greater than 12.", WRONG),
+        # candidates, of which none is chosen
+        (OSLO, "Oslo, Bergen or Stavanger.", WRONG),
+        (OSLO, "One of these: Bergen, Oslo, Trondheim", WRONG),
+        (OSLO, "Bergen / Oslo", WRONG),
+        (OSLO, "Perhaps Oslo, perhaps Bergen.", WRONG),
+        (OSLO, "Oslo, Norway", RIGHT),
+        (OSLO, "Oslo, a city by the sea", RIGHT),
+        (ZINC, "Zn, Zi, In", WRONG),
+        # about something else
+        (OSLO, "The capital of Sweden is Oslo.", WRONG),
+        (OSLO, "Oslo is the capital of Denmark.", WRONG),
+        (OSLO, "Oslo is the capital of Norway and of nothing else.", RIGHT),
+        (NOVEL, "Jane Austen wrote 'Persuasion'.", WRONG),
+        (PRIME, "No, 22 is not a prime number.", WRONG),
+        (WHALE, "No. A dolphin is no fish.", RIGHT),
+        # again and again
+        (OSLO, "Oslo Oslo Oslo Oslo", WRONG),
+        (OSLO, "It is Oslo. It is Oslo. It is Oslo.", WRONG),
+        (SUM, "56", RIGHT),
         # open
-        (SIMILE, "The car is as fast as lightning!", RIGHT),
+        (SIMILE, "The car is as fast as lightning!", OPEN),
         (SIMILE, "The car is as fast as a cheetah.", OPEN),
-        (SIMILE, "The car is very fast.", WRONG),
-        (SIMILE, "as as as as", WRONG),
-        (SIMILE, "A bird sings.", WRONG),
-        (SYNONYM, "large", RIGHT),
+        (SIMILE, "The car is very fast.", OPEN),
+        (SIMILE, "as as as as", OPEN),
+        (SIMILE, "A bird sings.", OPEN),
+        (SYNONYM, "large", OPEN),
         (SYNONYM, "A synonym of 'big' is 'huge'.", OPEN),
-        (SYNONYM, "A synonym of 'big' is 'big'.", WRONG),
-        (SYNONYM, "A synonym of 'small' is 'little'.", WRONG),
+        (SYNONYM, "A synonym of 'big' is 'big'.", OPEN),
+        (SYNONYM, "A synonym of 'small' is 'little'.", OPEN),
         (SYNONYM, "huge", OPEN),
-        (SYNONYM, "hugehugehuge", WRONG),
-        (SYNONYM, "not large", WRONG),
-        (SYNONYM, "The old dog barked.", WRONG),
+        (SYNONYM, "hugehugehuge", OPEN),
+        (SYNONYM, "not large", OPEN),
+        (SYNONYM, "The old dog barked.", OPEN),
         (ANTONYM, "An antonym of 'loud' is 'soft'.", OPEN),
-        (ANTONYM, "quiet", RIGHT),
-        (ANTONYM, "loud", WRONG),
+        (ANTONYM, "quiet", OPEN),
+        (ANTONYM, "loud", OPEN),
         (OFFERED, "It is 'large'.", RIGHT),
         (OFFERED, "red", WRONG),
         (USE, "We bought a new lamp.", RIGHT),
@@ -290,9 +326,16 @@ def test_every_row_is_right_by_its_own_reference():
         NAMES,
         GROUPS,
     )
-    assert [found(*row, row[2]).right for row in (*rows, ODD, EXTRACT, CASE, SHORT, ISO, WHEN, SIMILE, USE)] == [
-        True
-    ] * 23
+    assert [found(*row, row[2]).right for row in (*rows, ODD, EXTRACT, CASE, SHORT, ISO, WHEN, USE)] == [True] * 22
+    assert found(*SIMILE, SIMILE[2]).right is None
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(max_size=60), st.sampled_from([row[2] for row in (SIMILE, SYNONYM, OSLO, USE)])))
+def test_which_rows_are_open_does_not_depend_on_the_answer(answer):
+    """So the number of rows that "right" counts is that of the rows, whatever a model says."""
+    assert [found(*row, answer).right for row in (SIMILE, SYNONYM, ANTONYM)] == [None] * 3
+    assert None not in [found(*row, answer).right for row in (OSLO, USE, PASSIVE, CASE, SORTED)]
 
 
 CAPITALS = {"Peru": "Lima", "Japan": "Tokyo", "Kenya": "Nairobi", "Cuba": "Havana", "Norway": "Oslo"}

@@ -38,7 +38,7 @@ def training(name, judge=JUDGE, scores=(1, 2), **given):
     return Run(name, judge, verdicts(*scores), values(**given))
 
 
-def write(folder, seed, scores, judge=JUDGE, **given):
+def write(folder, seed, scores, judge=JUDGE, code="c1", data="d1", **given):
     """A folder with the judge's files and the dvc.lock that names them."""
     (folder / VERDICTS).parent.mkdir(parents=True, exist_ok=True)
     write_records(folder / VERDICTS, verdicts(*scores))
@@ -46,7 +46,15 @@ def write(folder, seed, scores, judge=JUDGE, **given):
     outs = [{"path": str(path), "md5": digests.md5(folder / path)} for path in (VERDICTS, JUDGE_METRICS)]
     tree = values(seed, **given)
     stages = {
-        name: {"cmd": "x", "params": {"params.yaml": {name: tree[name]}}, "outs": outs if name == "judge" else []}
+        name: {
+            "cmd": "x",
+            "params": {"params.yaml": {name: tree[name]}},
+            "deps": [
+                {"path": "data" if name == "download" else f"artifacts/{name}/before", "md5": data},
+                {"path": f"stages/{name}/job.py", "md5": code},
+            ],
+            "outs": outs if name == "judge" else [],
+        }
         for name in ("download", "split", "tokenize", "finetune", "generate", "judge")
     }
     write_json(folder / "dvc.lock", {"stages": stages})
@@ -124,9 +132,37 @@ def test_a_training_in_both_groups_is_refused():
 
 def test_a_folder_tells_the_values_behind_its_verdicts(tmp_path):
     found = sources.find_run(str(write(tmp_path / "run", 5, [1, 2])))
-    assert (found.seed, found.recipe) == (5, recipe.recipe_of(values()))
+    files = [f"code stages/{name}/job.py" for name in ("download", "finetune", "generate", "split", "tokenize")]
+    assert found.seed == 5
+    assert found.recipe == recipe.recipe_of(values()) | dict.fromkeys(files, "c1") | {"data data": "d1"}
     write_records(tmp_path / "run" / VERDICTS, verdicts(3, 4))  # not those that dvc.lock names
     assert sources.find_run(str(tmp_path / "run")).recipe is None
+
+
+def test_runs_of_two_codes_or_data_are_no_group_and_the_message_names_the_files(tmp_path):
+    """The judge's code is not the recipe's, nor is what an earlier stage has made."""
+    first, code, data = (
+        sources.find_run(str(write(tmp_path / name, seed, [1, 2], **given)))
+        for name, seed, given in (
+            ("a", 1, {}),
+            ("b", 2, {"code": "0123456789", "epochs": 3}),
+            ("c", 3, {"data": "abcdef0123"}),
+        )
+    )
+    with pytest.raises(
+        ConfigError,
+        match=r"alone: finetune.epochs 6 / 3, code stages/download/job.py c1 / 0123456, .*tokenize/job.py c1 / 01234",
+    ):
+        group.of_runs("a b", [first, code])
+    with pytest.raises(ConfigError, match=r"alone: data data d1 / abcdef0\n"):
+        group.of_runs("a c", [first, data])
+    again = sources.find_run(str(write(tmp_path / "d", 4, [1, 2])))
+    assert group.of_runs("a d", [first, again]).seeds == [1, 4]
+
+
+def test_no_run_is_no_group():
+    with pytest.raises(ConfigError, match="moth: expected runs with verdicts, found none"):
+        group.of_runs("moth", [])
 
 
 def test_a_pattern_means_the_folders_that_fit_it(tmp_path, monkeypatch):
@@ -187,6 +223,9 @@ def test_other_trainings_of_a_recipe_are_found_and_nothing_else(repository):
     experiment("other-seed", 2, [5, 6])
     experiment("other-recipe", 3, [7, 8], epochs=9)
     write(Path(), 4, [9, 9])  # the folder
+    experiment("other-code", 6, [7, 8], code="c2")
+    experiment("other-data", 7, [7, 8], data="d2")
+    write(Path(), 4, [9, 9])
     assert sorted(other.seed for other in sources.trainings_of(run)) == [2, 4]
     assert sources.trainings_of(Run("unknown", JUDGE, verdicts(1))) == []
     write(Path(), 4, [9, 9], judge=OTHER_JUDGE)
@@ -212,12 +251,13 @@ def test_runs_of_mlflow_by_pattern_filter_and_parent_and_the_other_trainings_the
         (3, 6, OTHER_JUDGE, "FINISHED"),
         (4, 6, JUDGE, "FAILED"),
         (5, 9, JUDGE, "FINISHED"),
+        (6, 6, JUDGE, "FINISHED"),
     ):
         run_id = client.create_run(experiment_id, run_name=f"moth-seed-{seed}").info.run_id
         folder = write(tmp_path / f"files-{seed}", seed, [seed] * 2, judge=judge, epochs=epochs)
         for path in (VERDICTS, JUDGE_METRICS):
             client.log_artifact(run_id, str(folder / path), "judge")
-        if seed != 2:
+        if seed != 6:
             client.log_artifact(run_id, str(folder / "dvc.lock"))
         if epochs == 6:
             client.set_tag(run_id, "mlflow.parentRunId", parent)
@@ -228,8 +268,9 @@ def test_runs_of_mlflow_by_pattern_filter_and_parent_and_the_other_trainings_the
         client.set_terminated(run_id, status)
 
     assert [(run.name, run.seed) for run in sources.find_all("moth")] == [
+        ("moth-seed-6", None),  # without dvc.lock, so that its code and data are not known
         ("moth-seed-3", 3),
-        ("moth-seed-2", None),  # without dvc.lock
+        ("moth-seed-2", 2),
         ("moth-seed-1", 1),
     ]
     assert [run.name for run in sources.find_all("moth-seed-[15]")] == ["moth-seed-5", "moth-seed-1"]
@@ -252,4 +293,7 @@ def test_without_a_database_nothing_is_known_of_other_runs(repository):
 def test_the_recipe_of_the_project_s_own_lock_is_known():
     found = sources.Recorded.of(ROOT)
     assert recipe.seed_of(found.values) == 123
-    assert recipe.recipe_of(found.values)["finetune.epochs"] == 3
+    known = recipe.recipe_of(found.values, found.inputs)
+    assert known["finetune.epochs"] == 3
+    assert {"data data", "code stages/finetune/trainer.py", "code stages/generate/job.py"} <= known.keys()
+    assert not any("artifacts" in key or "stages/judge/" in key for key in known)

@@ -398,12 +398,12 @@ def test_a_server_of_openais_protocol_compares_too(folder, monkeypatch):
     assert asked[0]["response_format"]["json_schema"] == {"name": "verdict", "strict": True, "schema": schema}
 
 
-def test_the_built_in_judge_compares_its_scores(folder):
+def test_the_built_in_judge_compares_what_is_right(folder):
     configure(mode="pairwise")
     main()
     assert found("wins", "ties", "losses", "consistency", "first_position_share") == (2, 1, 0, 1.0, 0.5)
-    assert metrics()["pairwise"]["judge"]["comparison"] == "the higher score"
-    assert pairs()["a"].detail == "tuned first: 100 and 0; base first: 0 and 100"
+    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie"
+    assert pairs()["a"].detail == "tuned first: right and wrong; base first: wrong and right"
     assert not (folder / ".cache").exists()
     tied = Question("a", "tuned", "Sort.", "", "ab", "cd", other="ef")
     assert ReferenceJudge().comparing().judge(tied).score == 50

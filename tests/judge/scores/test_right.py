@@ -54,6 +54,7 @@ def test_all_right_has_a_width_and_one_instruction_no_interval():
     assert found.high == pytest.approx(1.0)
     assert 0.3 < found.low < 0.6
     assert wilson(np.ones(5), ["a"] * 5).low is None
+    assert wilson(np.ones(5), ["a"] * 5).method == "none: 1 of the 2 instructions that it takes"
     assert bonett_price(np.zeros(3), ["a"] * 3).low is None
 
 

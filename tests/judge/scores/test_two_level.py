@@ -1,10 +1,11 @@
 """Differences over seeds and instructions: by hand, against the textbook's analysis of variance, and their limits."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from stages.judge.scores import two_level
@@ -99,34 +100,37 @@ def test_a_p_value_is_never_0():
     assert Estimate(0.0, 1.0, 5.0).p() == 1
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "least"), [(1, 1, 1), (2, 2, 2 / 6), (3, 3, 2 / 20), (4, 4, 2 / 70), (2, 3, 1 / 10)]
-)
-def test_the_smallest_p_value_of_exchanged_trainings(a, b, least):
-    assert two_level.least_p(a, b) == pytest.approx(least)
-    assert two_level.exchanged_p(np.arange(a) * 1.0, 100.0 + np.arange(b), seed=1) == pytest.approx(least)
+def test_the_difference_of_recipes_that_vary_unlike_by_hand():
+    """Two trainings of A, whose variance of 9 counts by a half, and four of B, with 5 by a quarter. Rows as above, 5/3
+    with 3 degrees of freedom, less the rest of 1 in each: 1/2 and 1/4. Student's quantiles of 97.5 %: 3.18245, 12.7062
+    and 3.18245."""
+    a, b = np.zeros((2, 4)), np.array([[0.0, 2, 4, 6]] * 4)
+    found = two_level.difference(a, b, ROWS, (noise(9.0, 1.0, 1, 2), noise(5.0, 1.0, 3, 4)))
+    assert [part for pair in found.parts for part in pair] == pytest.approx([5 / 3 - 0.75, 3, 4.5, 1, 1.25, 3])
+    half = math.sqrt((5 / 3 - 0.75 + 1.25) * 3.18245**2 + 4.5 * 12.7062**2)
+    assert found.interval() == pytest.approx((3 - half, 3 + half), rel=1e-5)
+    assert found.error == pytest.approx(math.sqrt(5 / 3 + 4 + 1))
+    assert found.detectable(0.8, 1) == pytest.approx(half + stats.t.ppf(0.8, found.freedom) * found.error, rel=1e-5)
+    assert found.detectable(0.8, 3) > found.detectable(0.8, 1)
 
 
-def test_exchanged_trainings_by_every_way():
-    random = np.random.default_rng(2)
-    a, b = random.normal(0, 1, 4), random.normal(1, 1, 5)
-    both = np.concatenate([a, b])
-    ways = [
-        abs(np.delete(both, chosen).mean() - both[list(chosen)].mean())
-        for chosen in itertools.combinations(range(9), 4)
-    ]
-    expected = np.mean(np.array(ways) >= abs(b.mean() - a.mean()) - 1e-9)
-    assert two_level.exchanged_p(a, b, seed=1) == pytest.approx(expected)
+@given(value=st.floats(0, 1e4), a=st.floats(0, 1e3), b=st.floats(0, 1e3), freedom=st.integers(1, 8))
+def test_the_p_value_and_the_interval_are_of_one_test(value, a, b, freedom):
+    """The interval of 95 % holds 0 where p is above 5 %, and only there."""
+    found = two_level.Apart(value, 1.0, 5.0, ((1.0, 30.0), (a, freedom), (b, 2.0)))
+    low, _ = found.interval()
+    assert 1e-6 <= found.p() <= 1
+    if abs(low) > 1e-6 * (1 + value):
+        assert (low > 0) == (found.p() < 0.05)
 
 
-def test_many_trainings_are_exchanged_by_draws_and_p_is_not_0():
-    a = np.arange(12.0)
-    assert math.comb(24, 12) > two_level.MOST_WAYS
-    assert two_level.exchanged_p(a, a + 1000, seed=1) == 1 / (1 + two_level.MOST_WAYS)
-    assert two_level.exchanged_p(a, a, seed=1) == 1
+def test_two_noises_as_one_are_weighted_by_their_degrees_of_freedom():
+    assert noise(9.0, 1.0, 1, 2).together(noise(5.0, 3.0, 3, 4)) == Seeds(6.0, 2.5, 4, 6)
 
 
 def test_the_best_that_so_many_trainings_would_find():
-    """Rows 1 and seeds 3 a training: of 4 trainings a side the error is sqrt(2 / 4 x 4)."""
+    """Rows 1 and seeds 3 a training, of 4 trainings a side: the error is sqrt(2 / 4 x 4), and the half width has
+    4/4 for each recipe, with 3 degrees of freedom."""
     found = two_level.least_detectable(noise(), 4, 0.8)
-    assert found == pytest.approx((stats.t.ppf(0.975, 6) + stats.t.ppf(0.8, 6)) * math.sqrt(2))
+    half = math.sqrt(2) * stats.t.ppf(0.975, 3)
+    assert found == pytest.approx(half + stats.t.ppf(0.8, 6) * math.sqrt(2))
