@@ -23,6 +23,7 @@ from flows.mlflow_run import mlflow_run
 from flows.stage_process import StageFailed, Stopped
 from stages.common.files import write_json, write_jsonl
 from stages.common.metrics.judge import CalibratedMean
+from stages.common.records import ModelName
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
@@ -114,12 +115,12 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
 
 
 def test_means_corrected_by_human_labels_are_metrics() -> None:
-    tuned = CalibratedMean(raw=60.0, calibrated=41.5, interval=results.interval(30.0, 50.0))
-    base = CalibratedMean(raw=None, calibrated=None, interval=None)
+    tuned = results.calibrated(60.0, 41.5, results.interval(30.0, 50.0), n=20)
+    base = results.calibrated(None, None, None, n=0)
 
-    def found(means: dict[str, CalibratedMean] | None) -> dict[str, float]:
+    def found(means: dict[ModelName, CalibratedMean]) -> dict[str, float]:
         scores = results.model_scores(60.0, scored=1, n=2)
-        calibration = results.calibration_metrics(means)
+        calibration = results.calibration_metrics(means, difference=results.interval(-30.0, -5.0) if means else None)
         judged = results.judge_metrics(results.identity(), scores, calibration=calibration)
         return {name: value for name, value in metric_names.of_run(None, None, judged).items() if "calibrated" in name}
 
@@ -127,8 +128,11 @@ def test_means_corrected_by_human_labels_are_metrics() -> None:
         "judge/calibrated_mean": 41.5,
         "judge/calibrated_ci95_low": 30.0,
         "judge/calibrated_ci95_high": 50.0,
+        "judge/calibrated_difference": -17.5,
+        "judge/calibrated_difference_ci95_low": -30.0,
+        "judge/calibrated_difference_ci95_high": -5.0,
     }
-    assert found(None) == {}
+    assert found({}) == {}
 
 
 def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_run(
