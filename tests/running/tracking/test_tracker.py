@@ -30,7 +30,7 @@ from stages.params import whole
 from stages.running import dvc_yaml, gpu, held, inputs, program
 from stages.running.inputs import Begun
 from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
-from tests import flow_project, results
+from tests import flow_project, mlflow_server, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
 
@@ -648,31 +648,8 @@ def repro(project: Path, *stages: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
     """The address of a real MLflow server."""
-    shutil.copy(empty_database, tmp_path / "server.db")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "s"),
-    ]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: process.poll() is not None or answers_at(port), 120)
-        assert process.poll() is None
+    with mlflow_server.running(tmp_path, empty_database) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers_at(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow
