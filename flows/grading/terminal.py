@@ -39,19 +39,19 @@ def grade(items: Sequence[Item], file: Path, key: Callable[[], str]) -> None:
     """
     grades = kept.read(file)
     at = next((number for number, item in enumerate(items) if item.key not in grades), len(items))
-    print(f"{counted(len(items), 'answer')}; {_KEYS}. Every grade is kept at once.")
+    _show(f"{counted(len(items), 'answer')}; {_KEYS}. Every grade is kept at once.")
     while True:
         if at == len(items):
-            print(f"\nThat was the last answer. {BACK} goes back, any other key ends: ", end="", flush=True)
+            _show(f"\nThat was the last answer. {BACK} goes back, any other key ends: ", end="")
             if key() != BACK or not items:
                 break
             at -= 1
             continue
         item = items[at]
-        _show(item, at, len(items), grades)
+        _show_answer(item, at, len(items), grades)
         pressed = key()
         while pressed not in {*POINTS, BACK, SKIP, QUIT, _END}:
-            print(_KEYS)
+            _show(_KEYS)
             pressed = key()
         if pressed in (QUIT, _END):
             break
@@ -62,24 +62,27 @@ def grade(items: Sequence[Item], file: Path, key: Callable[[], str]) -> None:
         kept.write(file, grades)
         at += 1
     done = sum(grades.get(item.key) is not None for item in items)
-    print(f"\n{done} of {counted(len(items), 'answer')} graded")
+    _show(f"\n{done} of {counted(len(items), 'answer')} graded")
 
 
-def _show(item: Item, at: int, count: int, grades: dict[str, float | None]) -> None:
+def _show_answer(item: Item, at: int, count: int, grades: dict[str, float | None]) -> None:
     """One answer, with what it answers and the grade that it has; texts are shown without control characters."""
     width = min(100, shutil.get_terminal_size().columns)
-    print(f"\n{'-' * width}\n{at + 1} of {count}")
+    _show(f"\n{'-' * width}\n{at + 1} of {count}")
     parts = {"instruction": item.instruction, "input": item.input, "reference": item.reference, "ANSWER": item.answer}
     for name, text in parts.items():
         if text or name == "ANSWER":
-            lines = [
-                part for line in printable(text or "(empty)").splitlines() for part in textwrap.wrap(line, width - 2)
-            ]
-            print(f"{name}:", *(f"  {line}" for line in lines), sep="\n")
+            _show(f"{name}:")
+            for line in printable(text or "(empty)").splitlines():
+                _show(textwrap.indent(textwrap.fill(line, width - 2), "  "))
     if item.key in grades:
         score = grades[item.key]
-        print("(skipped)" if score is None else f"(graded {score:g})")
-    print("grade: ", end="", flush=True)
+        _show("(skipped)" if score is None else f"(graded {score:g})")
+    _show("grade: ", end="")
+
+
+def _show(text: str, end: str = "\n") -> None:
+    print(printable(text), end=end, flush=True)
 
 
 @contextlib.contextmanager
@@ -106,5 +109,5 @@ def keys() -> Iterator[Callable[[], str]]:
 
 def _pressed(descriptor: int) -> str:
     found = os.read(descriptor, 1).decode(errors="replace") or _END
-    print(found if found.isprintable() else "", flush=True)
+    _show(found if found.isprintable() else "")
     return found

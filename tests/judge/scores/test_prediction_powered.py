@@ -1,5 +1,6 @@
 """Means from scores of all answers and labels of some: by hand, and their intervals by simulation."""
 
+import functools
 import math
 
 import numpy as np
@@ -97,19 +98,25 @@ def test_a_perfect_judge_makes_the_interval_that_of_all_answers():
     assert (between.low, between.high) == pytest.approx((40 - half, 40 + half), abs=0.5)
 
 
-#: Test rows of a simulated case, as in the book, and means of the two models' human grades.
+#: Test rows of a simulated case, as in the book.
 ROWS = 110
-HARDNESS = {"base": 0.35, "tuned": -0.1}
+#: How good the two models are, base and tuned, as latent means; and with a weak one, most of whose grades are 0.
+ALIKE, ONE_WEAK = (0.35, -0.1), (0.35, -2.2)
 
 
-def grades(random, count):
+def grades(random, count, skill):
     """Human grades in tens, many of them 0 or 100; a row that is hard is hard for both models. [base, tuned][rows]."""
     hard = random.normal(0, 0.8, count)
-    latent = [50 + 45 * (mean + hard + random.normal(0, 1, count)) for mean in HARDNESS.values()]
+    latent = [50 + 45 * (mean + hard + random.normal(0, 1, count)) for mean in skill]
     return [np.round(np.clip(one, 0, 100) / 10) * 10 for one in latent]
 
 
-TRUTH = [float(one.mean()) for one in grades(np.random.default_rng(0), 2_000_000)]
+@functools.cache
+def truth(skill):
+    """The true means of base and tuned, and their difference."""
+    base, tuned = (float(one.mean()) for one in grades(np.random.default_rng(0), 2_000_000, skill))
+    return base, tuned, tuned - base
+
 
 #: Judges, as functions of the human grades and whether they are of the tuned model. Kinder: 20 points more for it.
 JUDGES = {
@@ -124,15 +131,14 @@ JUDGES = {
 CASES = 1200
 
 
-def coverage(judge, count):
+def coverage(judge, count, skill):
     """How often the intervals of base, tuned and difference hold the truth, in percent, and the difference's bias."""
     random = np.random.default_rng([count, sorted(JUDGES).index(judge)])
-    truth = [*TRUTH, TRUTH[1] - TRUTH[0]]
     held, misses = np.zeros(3), []
     for _ in range(CASES):
         rows = random.permutation(ROWS)  # the first ones are labelled, for both models
         both = []
-        for tuned, values in enumerate(grades(random, ROWS)):
+        for tuned, values in enumerate(grades(random, ROWS, skill)):
             scores = np.clip(np.round(JUDGES[judge](random, values, tuned)), 0, 100)
             found = labelled(scores[rows], values[rows[:count]])
             without, with_judge = left_out_errors(found)
@@ -140,8 +146,8 @@ def coverage(judge, count):
         base, tuned = both
         intervals = [interval(*base), interval(*tuned)]
         intervals.append(interval_of_difference(tuned, base, CHANGE, resamples=300, seed=1))
-        held += [one.low <= value <= one.high for one, value in zip(intervals, truth, strict=True)]
-        misses.append(tuned[1].mean - base[1].mean - truth[2])
+        held += [one.low <= value <= one.high for one, value in zip(intervals, truth(skill), strict=True)]
+        misses.append(tuned[1].mean - base[1].mean - truth(skill)[2])
     return 100 * held / CASES, float(np.mean(misses))
 
 
@@ -149,7 +155,18 @@ def coverage(judge, count):
 @pytest.mark.parametrize("count", [30, 50, 100])
 @pytest.mark.parametrize("judge", JUDGES)
 def test_the_intervals_hold_the_truth_whatever_the_judge(judge, count):
-    held, bias = coverage(judge, count)
+    held, bias = coverage(judge, count, ALIKE)
     print(f"| {judge} | {count} | {' | '.join(f'{share:.1f}' for share in held)} | {bias:+.1f} |")
     assert all(93 <= share <= 97 for share in held)
     assert abs(bias) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "least"), [(30, 88), (50, 91), (100, 94)])
+@pytest.mark.parametrize("judge", ["good", "biased", "useless"])
+def test_few_labels_of_a_weak_model_miss_its_rare_good_answers(judge, count, least):
+    """Most of its grades are 0, and few labels seldom hold a high one: its own interval is too narrow with 30."""
+    held, bias = coverage(judge, count, ONE_WEAK)
+    print(f"| {judge}, weak tuned model | {count} | {' | '.join(f'{share:.1f}' for share in held)} | {bias:+.1f} |")
+    assert held[1] >= least
+    assert all(93 <= share <= 98 for share in held[[0, 2]])
