@@ -78,7 +78,7 @@ class Estimate:
     Attributes:
         mean: the mean, in points.
         weight: how far a point of score moves it; 0 where the judge is not used.
-        influences: by instruction, its part of the error of the mean, in points; they sum to 0.
+        influences: parts of the error of the mean, in points, by instruction; they sum to 0.
         freedom: degrees of freedom of the error.
     """
 
