@@ -18,6 +18,7 @@
     runs            the table of all runs; doctor, with checks, says what is wrong with the machine and the folder
     gpus            who holds the machine's GPUs and who waits
     chat            a conversation with a trained model
+    grade           answers graded by hand, to calibrate the judge; grading has its parts
 
 Importing the package sets the environment variables that Prefect, DVC and MLflow read when they are imported.
 """

@@ -10,14 +10,17 @@ from stages.common.metrics.judge import (
     Agreement,
     Agreements,
     Bounds,
+    CalibratedDifference,
     CalibratedMean,
     CalibrationMetrics,
     CategoryMean,
+    CrossValidation,
     FaultCount,
     Interval,
     JudgeIdentity,
     JudgeMetrics,
     LengthControlled,
+    Mean,
     ModelScores,
     PairSelfTest,
     PairwiseMetrics,
@@ -28,6 +31,7 @@ from stages.common.metrics.judge import (
     WinRate,
 )
 from stages.common.metrics.split import Repeated, RepeatedPrompts, SplitMetrics
+from stages.common.records import ModelName
 from stages.running.costs import TrainingCosts
 
 
@@ -140,17 +144,45 @@ def pairwise_metrics(
 
 
 def calibration_metrics(
-    means: dict[str, CalibratedMean] | None, *, matched: int = 0, stale: int = 0, hard: Agreement | None = None
+    means: dict[ModelName, CalibratedMean],
+    *,
+    matched: int = 0,
+    stale: int = 0,
+    hard: Agreement | None = None,
+    difference: Interval | None = None,
 ) -> CalibrationMetrics:
-    """The judge beside human labels; ``hard`` is its agreement on the answers not equal to their reference."""
+    """The judge beside human labels.
+
+    Args:
+        means: mean of each model.
+        matched: labels of answers that were scored.
+        stale: labels of other answers.
+        hard: agreement on the answers not equal to their reference.
+        difference: interval of a difference of -17.5 points; None where there is none.
+    """
     return CalibrationMetrics(
         sha256="0" * 64,
         rows=matched + stale,
         stale=stale,
         matched=matched,
         agreement=Agreements(all=agreement(0, None), not_equal_to_reference=hard or agreement(0, None)),
-        cross_validation=None,
         means=means,
+        difference=None if difference is None else CalibratedDifference(mean=-17.5, interval=difference),
+    )
+
+
+def calibrated(
+    raw: float | None, mean: float | None, around: Interval | None, *, n: int, helps: bool = True
+) -> CalibratedMean:
+    """A mean corrected by ``n`` human labels; ``helps``: whether the judge's scores predict labels."""
+    found = CrossValidation(graded=20.0, judged=10.0 if helps else 30.0, judge_helps=helps)
+    return CalibratedMean(
+        raw=raw,
+        graded=Mean(n=n, mean=mean, interval=around or interval(None, None)),
+        calibrated=mean,
+        interval=around,
+        weight=None if mean is None else float(helps),
+        cross_validation=None if mean is None else found,
     )
 
 

@@ -104,7 +104,9 @@ def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, sett
         base=scores("base") if base else None,
         difference=difference(tuned, base, resamples=resamples, seed=seed) if base else None,
         right_difference=right_difference(tuned, base) if base else None,
-        calibration=calibrate(scored.verdicts, answers.labels, seed=seed) if answers.labels else None,
+        calibration=calibrate(scored.verdicts, answers.labels, resamples=resamples, seed=seed)
+        if answers.labels
+        else None,
         pairwise=pairwise(compared) if compared else None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.grading import answers, kept, sample
 from tests import small_pipeline
 from tests.docs import pages, summaries
 from tests.root import ROOT
@@ -139,3 +141,20 @@ def test_a_run_with_other_values_leaves_the_folder_as_it_is(committed):
     type_in(committed, block)
     assert changed(committed) == []
     assert (committed / "dvc.lock").read_bytes() == lock
+
+
+def test_grades_become_a_calibrated_mean(committed):
+    """The walk of docs/judge.md; what a person does in its middle is done as the terminal does it."""
+    walk = {block.needs: block for block in pages.blocks("docs/judge.md")}
+    assert "in the review queue" in type_in(committed, walk[None])
+    items = answers.of_run(committed, answers.HERE)
+    digest = answers.digest(items)
+    chosen = sample.drawn(items, 50, seed=digest)
+    kept.write(kept.path(committed, digest), {item.key: 100.0 * (number % 2) for number, item in enumerate(chosen)})
+    assert "terminal: " in type_in(committed, walk["judgement"])
+    found = json.loads((committed / "artifacts" / "judge" / "metrics.json").read_text())["calibration"]
+    assert found["means"]["tuned"]["graded"]["n"] >= 30
+    assert found["means"]["tuned"]["interval"]["low"] is not None
+    assert found["difference"]["interval"]["low"] is not None
+    assert set(changed(committed)) == {"dvc.lock", "grades/", "params.yaml"}
+    shutil.rmtree(committed / "grades")

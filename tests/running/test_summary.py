@@ -18,7 +18,6 @@ from ruamel.yaml import YAML
 from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import (
-    CalibratedMean,
     CategoryMean,
     JudgeIdentity,
     Mean,
@@ -285,7 +284,7 @@ def test_answers_side_by_side_without_a_verdict_are_a_line(root: Path) -> None:
 
 def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     fill(root)
-    tuned = CalibratedMean(raw=60.0, calibrated=40.5, interval=results.interval(30.25, 50.75))
+    tuned = results.calibrated(60.0, 40.5, results.interval(30.25, 50.75), n=20)
     hard = results.agreement(12, 0.654)
     found = results.calibration_metrics({"tuned": tuned}, matched=20, stale=3, hard=hard)
     write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
@@ -293,8 +292,28 @@ def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
         "            calibrated   40.5 of 100 points [30.2, 50.8]   by 20 human labels, 3 of other answers left out",
         "                       r 0.65 with them on the 12 not equal to the reference",
     ]
-    write_judged(root, LLAMA, scores(60.0, 4), calibration=results.calibration_metrics(None, matched=4))
+    write_judged(
+        root,
+        LLAMA,
+        scores(60.0, 4),
+        calibration=results.calibration_metrics({"tuned": results.calibrated(60.0, None, None, n=4)}, matched=4),
+    )
     assert "            calibrated  not: 4 human labels are too few" in summary.text(root).splitlines()
+
+
+def test_a_mean_of_human_labels_alone_says_that_the_judge_is_not_used(root: Path) -> None:
+    fill(root)
+    tuned = results.calibrated(60.0, 40.5, results.interval(30.25, 50.75), n=40, helps=False)
+    base = results.calibrated(50.0, 58.0, results.interval(47.0, 69.0), n=40)
+    found = results.calibration_metrics(
+        {"tuned": tuned, "base": base}, matched=80, difference=results.interval(-30.0, -5.0)
+    )
+    write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
+    assert summary.text(root).splitlines()[10:13] == [
+        "            graded       40.5 of 100 points [30.2, 50.8]   by 40 human labels",
+        "                        -17.5 points [-30.0, -5.0]   from before, by human labels",
+        "                       the judge's scores predict no labels, and are not used: believe this, not its means",
+    ]
 
 
 def test_no_score_at_all_is_said(root: Path) -> None:
@@ -613,7 +632,7 @@ def test_no_figure_is_minus_zero(root: Path) -> None:
     nothing = Mean(n=3, mean=-0.0, interval=results.interval(-0.04, -0.01))
     write_judged(root, REFERENCE, scores(-0.0, 3, {"a": -0.0, "b": -0.2}), base=scores(-0.01, 4), difference=nothing)
     hard = results.agreement(12, -0.001)
-    tuned = CalibratedMean(raw=0.0, calibrated=-0.0, interval=results.interval(-0.04, 0.0))
+    tuned = results.calibrated(0.0, -0.0, results.interval(-0.04, 0.0), n=20)
     found = results.calibration_metrics({"tuned": tuned}, matched=20, hard=hard)
     text = summary.text(root)
     write_judged(root, LLAMA, scores(0.0, 3), calibration=found)

@@ -365,24 +365,45 @@ class Agreements(Metrics):
 
 
 class CrossValidation(Metrics):
-    """Mean absolute error in points on answers left out of the fit, before and after calibration."""
+    """How far a model's human labels are from what its other labels predict: root mean squared errors in points.
 
-    raw: float | None
-    calibrated: float | None
+    Args:
+        graded: error of the mean of the other labels; null where all labels are of one instruction.
+        judged: error of that mean, moved by the judge's score; null as above.
+        judge_helps: whether the second is smaller. Else the judge is not used.
+    """
+
+    graded: float | None
+    judged: float | None
+    judge_helps: bool
 
 
 class CalibratedMean(Metrics):
-    """A model's mean score, as judged and as human labels correct it.
+    """A model's mean score, as judged, by human labels alone, and by both.
 
     Args:
         raw: mean as judged; null without scores.
-        calibrated: corrected mean; null where too few of the model's answers are labelled.
-        interval: interval of the corrected mean.
+        graded: mean of the human labels alone, with their number.
+        calibrated: the mean to read: from labels and scores, or from labels alone where the judge does not help; null
+            with too few labels.
+        interval: interval of that mean; null where it is.
+        weight: points that the mean moves by for a point of score; 0 where the judge is not used, null as above.
+        cross_validation: whether the judge helps; null as above.
     """
 
     raw: float | None
+    graded: Mean
     calibrated: float | None
     interval: Interval | None
+    weight: float | None
+    cross_validation: CrossValidation | None
+
+
+class CalibratedDifference(Metrics):
+    """The difference of both calibrated means, tuned minus base, with its interval."""
+
+    mean: float
+    interval: Interval
 
 
 class CalibrationMetrics(Metrics):
@@ -394,8 +415,8 @@ class CalibrationMetrics(Metrics):
         stale: labels of other answers than these.
         matched: labels of answers that the judge scored.
         agreement: how the judge agrees with them.
-        cross_validation: error of the calibration; null with too few labels.
-        means: mean of each model; null with too few labels.
+        means: mean of each model.
+        difference: difference of the means; absent where one of them is missing.
     """
 
     sha256: str
@@ -403,8 +424,8 @@ class CalibrationMetrics(Metrics):
     stale: int
     matched: int
     agreement: Agreements
-    cross_validation: CrossValidation | None
-    means: dict[ModelName, CalibratedMean] | None
+    means: dict[ModelName, CalibratedMean]
+    difference: CalibratedDifference | None = Field(default=None, exclude_if=_is_none)
 
 
 class JudgeMetrics(Metrics):

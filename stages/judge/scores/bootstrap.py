@@ -61,13 +61,10 @@ def mean_interval(
         return too_few(count)
     mean = float(sums.sum() / sizes.sum())
     if np.ptp(sums / sizes) <= EQUAL:
-        unseen = 1 - ((1 - LEVEL) / 2) ** (1 / count)
-        low, high = (mean + unseen * (bound - mean) for bound in bounds)
-        method = f"exact (Clopper and Pearson): the mean of all {count} instructions is the same"
-        return Interval(level=LEVEL, low=float(low), high=float(high), method=method)
+        return exact_interval(mean, count, bounds)
     if count < LEAST:
         return too_few(count)
-    low, high = _accelerated(sums, sizes, resamples, seed)
+    low, high = accelerated(sums, sizes, resamples, seed)
     half = t_quantile((1 + LEVEL) / 2, count - 1) * (standard_error(sums, sizes) or 0.0)
     method = f"the wider of BCa bootstrap and Student's t over {count} instructions, {resamples} resamples, seed {seed}"
     return Interval(
@@ -78,8 +75,23 @@ def mean_interval(
     )
 
 
-def _accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
-    """The ends of the BCa interval of clusters whose means differ; the mean twice where it cannot be had."""
+def exact_interval(mean: float, count: int, bounds: tuple[float, float]) -> Interval:
+    """The interval of ``count`` instructions that all have one mean, not rounded; `mean_interval` says why it is so."""
+    unseen = 1 - ((1 - LEVEL) / 2) ** (1 / count)
+    low, high = (mean + unseen * (bound - mean) for bound in bounds)
+    method = f"exact (Clopper and Pearson): the mean of all {count} instructions is the same"
+    return Interval(level=LEVEL, low=float(low), high=float(high), method=method)
+
+
+def accelerated(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """The ends of the BCa interval of clusters whose means differ; the mean twice where it cannot be had.
+
+    Args:
+        sums: sum of each cluster's values, float64 [clusters].
+        sizes: number of each cluster's values, float64 [clusters].
+        resamples: number of resamples.
+        seed: seed of the resamples.
+    """
     mean = sums.sum() / sizes.sum()
     means = _resampled_means(sums, sizes, resamples, np.random.default_rng(seed))
     below = ((means < mean - EQUAL).mean() + (means <= mean + EQUAL).mean()) / 2

@@ -11,34 +11,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from stages.common.errors import ConfigError, DataError
+from stages.common.labels import LEAST, LabelRow
 from stages.common.paths import local_path
 from stages.common.plurals import counted, word
-from stages.common.records import ModelName, Record, read_records
+from stages.common.records import read_records
 from stages.common.results.generate import RESPONSES
 from stages.judge.judges.protocol import Question
 from stages.params.judge import Calibration
 
 KEY = "judge.calibration"
-#: The least number of labelled answers from which anything is fitted.
-LEAST = 10
-
-
-class LabelRow(Record):
-    """A row of the file: the score that a person or a stronger judge gives an answer, from 0 to 100.
-
-    ``answer`` is the text that was labelled; white space around it does not count. A line without a score has not been
-    labelled yet, and is skipped.
-    """
-
-    id: str
-    model: ModelName = "tuned"
-    answer: str
-    score: Annotated[float, Field(ge=0, le=100)] | None
 
 
 @dataclass(frozen=True)

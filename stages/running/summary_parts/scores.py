@@ -106,17 +106,29 @@ def mean_of_100(mean: float | None, interval: Interval | None, sign: str = "") -
 
 
 def _calibration(found: CalibrationMetrics) -> list[str]:
-    """The fine-tuned model's mean as human labels correct it, and how far the judge agrees with them."""
-    tuned = (found.means or {}).get("tuned")
-    if tuned is None or tuned.calibrated is None:
-        return [f"calibrated  not: {counted(found.matched, 'human label')} {word(found.matched, 'is', 'are')} too few"]
-    labels = f"by {counted(found.matched, 'human label')}"
+    """The means that human labels correct, and how far the judge agrees with the labels.
+
+    Where the judge's scores predict no labels, the fine-tuned model's mean is that of the labels alone, and is called
+    graded.
+    """
+    tuned = found.means.get("tuned")
+    if tuned is None or tuned.calibrated is None or tuned.cross_validation is None:
+        count = 0 if tuned is None else tuned.graded.n
+        return [f"calibrated  not: {counted(count, 'human label')} {word(count, 'is', 'are')} too few"]
+    helps = tuned.cross_validation.judge_helps
+    labels = f"by {counted(tuned.graded.n, 'human label')}"
     if found.stale:
         labels += f", {found.stale} of other answers left out"
-    lines = [f"{'calibrated':<11}{mean_of_100(tuned.calibrated, tuned.interval)}   {labels}"]
+    label = "calibrated" if helps else "graded"
+    lines = [f"{label:<11}{mean_of_100(tuned.calibrated, tuned.interval)}   {labels}"]
+    if found.difference is not None:
+        mean = mean_of_100(found.difference.mean, found.difference.interval, sign="+")
+        lines.append(f"{'':<11}{mean}   from before, by human labels")
+    if not helps:
+        lines.append(f"{'':<11}the judge's scores predict no labels, and are not used: believe this, not its means")
     hard = found.agreement.not_equal_to_reference
     if hard.pearson is not None:
-        lines.append(f"           r {hard.pearson:z.2f} with them on the {hard.n} not equal to the reference")
+        lines.append(f"{'':<11}r {hard.pearson:z.2f} with them on the {hard.n} not equal to the reference")
     return lines
 
 

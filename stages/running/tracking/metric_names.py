@@ -93,7 +93,8 @@ def _measures(name: str, found: AnswerMetrics) -> Figures:
 def _of_scores(found: JudgeMetrics) -> Figures:
     """The scores: ``judge/...`` of the tuned model, ``judge_base/...`` of the base model.
 
-    ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels, and
+    ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels,
+    ``graded_mean`` that of the labels alone, and
     ``right`` the share of right answers from 0 to 1 where the judge says which are.
     ``judge_pairwise/...`` is about the answers side by side, with rates from 0 to 1.
     """
@@ -135,10 +136,15 @@ def _right(name: str, found: Right | None) -> Figures:
 
 def _calibrated(found: CalibrationMetrics) -> Figures:
     figures: Figures = {}
-    for model, mean in (found.means or {}).items():
+    for model, mean in found.means.items():
         name = "judge" if model == "tuned" else "judge_base"
         figures[f"{name}/calibrated_mean"] = mean.calibrated
         figures |= _ends(f"{name}/calibrated_ci95", mean.interval)
+        figures[f"{name}/graded_mean"] = mean.graded.mean
+        figures[f"{name}/n_graded"] = mean.graded.n
+    if found.difference is not None:
+        figures["judge/calibrated_difference"] = found.difference.mean
+        figures |= _ends("judge/calibrated_difference_ci95", found.difference.interval)
     return figures
 
 

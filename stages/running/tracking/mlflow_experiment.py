@@ -26,17 +26,28 @@ def ids_of_all(mlflow: MlflowClient) -> list[str]:
 
 
 def ensured(mlflow: MlflowClient, profile: str, root: Path) -> str:
-    """The id of the experiment, which is created or restored if need be."""
+    """The id of the experiment with the runs of a profile, which is created or restored if need be."""
+    # Of this kind MLflow's page shows training runs with curves, not evaluations of an application.
+    return ensured_as(mlflow, name_of(profile), "custom_model_development", root)
+
+
+def ensured_as(mlflow: MlflowClient, name: str, kind: str, root: Path) -> str:
+    """The id of an experiment, which is created or restored if need be.
+
+    Args:
+        mlflow: the client.
+        name: name of the experiment.
+        kind: kind of the experiment, by which MLflow chooses what its page shows.
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+    """
     from mlflow.exceptions import MlflowException
 
-    name = name_of(profile)
     # Beside the database. MLflow's default is the working directory, which is removed after an isolated run.
     path = database.path_of(mlflow_access.uri(root))
     artifacts = None if path is None else (path.resolve().parent / "mlruns").as_uri()
     if (named := mlflow.get_experiment_by_name(name)) is None:
         try:
-            # By this tag MLflow's page shows training runs with curves, not evaluations of an application.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
+            tags = {"mlflow.experimentKind": kind}
             return str(mlflow.create_experiment(name, artifact_location=artifacts, tags=tags))
         except MlflowException:
             # Another process may have created it in between; if not, the error is real.

@@ -1,20 +1,12 @@
-"""A judge beside human labels: agreement against scipy and by hand, the fit, and the corrected mean."""
+"""A judge beside human labels: agreement against scipy and by hand, and the means that follow from both."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from stages.common.metrics.judge import CalibratedMean
+from stages.common.metrics.judge import CalibratedMean, Interval, Mean
 from stages.common.results.judge import Verdict
-from stages.judge.scores.calibration import (
-    Pairs,
-    agreement,
-    calibrate,
-    calibrated_mean,
-    cross_validation,
-    fit,
-    weighted_kappa,
-)
+from stages.judge.scores.calibration import Pairs, agreement, calibrate, weighted_kappa
 from stages.judge.scores.labels import HumanLabels
 
 
@@ -22,8 +14,8 @@ def array(*values):
     return np.array(values, dtype=float)
 
 
-def pairs(ours, labels, clusters=()):
-    return Pairs(ours, labels, clusters)
+def pairs(ours, labels):
+    return Pairs(ours, labels)
 
 
 def test_the_correlations_are_scipy_s():
@@ -62,31 +54,6 @@ def test_what_cannot_be_correlated_is_null():
     assert agreement(pairs(array(1), array(2))).pearson is None
 
 
-def test_the_fit_rises_and_is_straight_between_its_points():
-    """50 and 60 come the wrong way round (70, 30): both get their mean."""
-    calibrated = fit(array(0, 50, 60, 100), array(0, 70, 30, 100))
-    assert calibrated(array(0, 25, 50, 55, 60, 80, 100)) == pytest.approx([0, 25, 50, 50, 50, 75, 100])
-    assert calibrated(array(-5, 105)) == pytest.approx([0, 100])
-
-
-def test_the_error_is_that_on_what_was_left_out():
-    """A judge that is 20 points too generous everywhere: put right, nothing but the ends of the range is left."""
-    labels = np.arange(0, 80, 2, dtype=float)
-    found = cross_validation(pairs(labels + 20, labels, [f"c{number:02}" for number in range(40)]))
-    assert found.raw == 20.0
-    assert found.calibrated < 0.5
-    random = np.random.default_rng(2)
-    noise = cross_validation(pairs(*random.uniform(0, 100, (2, 200)), [str(n) for n in range(200)]))
-    assert 20 < noise.calibrated < noise.raw  # what knows nothing is at best as good as the mean: 25 points
-
-
-def test_rows_of_one_instruction_are_left_out_together():
-    """The one instruction whose score is seen nowhere else is not seen in its own fit either."""
-    ours, labels = array(*[50] * 20, *[90] * 5), array(*[40] * 20, *[70] * 5)
-    found = cross_validation(pairs(ours, labels, [*(f"c{number}" for number in range(20)), *["z"] * 5]))
-    assert found.calibrated == pytest.approx(5 * 30 / 25)  # 40 for the ten at 90, which are 70
-
-
 def verdicts(ours, model="tuned"):
     return [
         Verdict(id=f"r{index}", model=model, status="scored", score=float(score), detail="", exact=score == 100)
@@ -99,45 +66,82 @@ def labels_of(judged, score):
     return HumanLabels(scores, sha256="0" * 64, rows=len(judged) + 3, stale=2)
 
 
+def means_of(judged, labels):
+    return calibrate(judged, labels, resamples=200, seed=1)
+
+
 def test_the_mean_of_a_generous_judge_is_put_right():
+    """Scores 40 too high where they are not 100: their slope on labels is fitted, and the mean is that of the labels,
+    as every answer has one.
+    """
     judged = verdicts([*range(40, 100, 5), 100, 100])
     labels = labels_of(judged, lambda v: 100.0 if v.exact else v.score - 40)
-    found = calibrate(judged + verdicts([60.0] * 3, "base"), labels, seed=1)
+    found = means_of(judged + verdicts([60.0] * 3, "base"), labels)
     assert (found.rows, found.stale, found.matched) == (17, 2, 14)
     assert (found.agreement.all.n, found.agreement.not_equal_to_reference.n) == (14, 12)
     assert found.agreement.not_equal_to_reference.mean_difference == 40.0
     raw = (sum(range(40, 100, 5)) + 200) / 14
-    assert found.means["tuned"].raw == pytest.approx(raw, abs=0.001)
-    assert found.means["tuned"].calibrated == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
-    assert found.means["base"] == CalibratedMean(raw=60.0, calibrated=None, interval=None), "none of its is labelled"
-    interval = found.means["tuned"].interval
-    assert interval.low < found.means["tuned"].calibrated < interval.high
-    assert calibrate(judged, labels, seed=1) == calibrate(judged, labels, seed=1)
+    tuned = found.means["tuned"]
+    assert tuned.raw == pytest.approx(raw, abs=0.001)
+    assert tuned.calibrated == tuned.graded.mean == pytest.approx(raw - 40 * 12 / 14, abs=0.001)
+    none = Interval(level=0.95, low=None, high=None, method="none: 0 of the 10 human labels a model that a mean takes")
+    assert found.means["base"] == CalibratedMean(
+        raw=60.0,
+        graded=Mean(n=0, mean=None, interval=none),
+        calibrated=None,
+        interval=None,
+        weight=None,
+        cross_validation=None,
+    )
+    assert found.difference is None
+    assert means_of(judged, labels) == means_of(judged, labels)
 
 
-def test_too_few_scored_pairs_fit_nothing():
+def two_models(kinder):
+    """Forty rows, and labels of the first thirty; labels are scores, but for ``kinder`` points for the tuned model."""
+    scores = [(7 * n) % 40 for n in range(40)]
+    judged = verdicts([score + kinder for score in scores]) + verdicts([score + 17.5 for score in scores], "base")
+    labelled = [verdict for verdict in judged if int(verdict.id[1:]) < 30]
+    return judged, labels_of(labelled, lambda v: v.score - (kinder if v.model == "tuned" else 0))
+
+
+def test_a_judge_that_is_kinder_to_one_model_is_put_right_for_each():
+    """The labels are 17.5 lower for the tuned model, to which the judge gives 30 points too many."""
+    judged, labels = two_models(30.0)
+    found = means_of(judged, labels)
+    assert found.means["tuned"].raw - found.means["base"].raw == pytest.approx(12.5, abs=0.001)
+    assert found.difference.mean == pytest.approx(-17.5, abs=0.001)
+    assert found.means["tuned"].calibrated == pytest.approx(19.5, abs=0.001)  # (0 + ... + 39) / 40, all rows
+    assert found.means["tuned"].graded.mean != found.means["tuned"].calibrated
+    assert found.means["tuned"].weight == found.means["base"].weight == 1.0
+    assert found.means["tuned"].cross_validation.judged == 0.0
+    assert found.means["tuned"].cross_validation.judge_helps
+    assert found.means["tuned"].interval.low < 19.5 < found.means["tuned"].interval.high
+
+
+def test_under_thirty_labels_there_is_a_mean_and_no_interval():
+    judged, labels = two_models(30.0)
+    fewer = {key: score for key, score in labels.scores.items() if key != ("r0", "tuned")}
+    found = means_of(judged, HumanLabels(fewer, sha256="0" * 64, rows=59, stale=0))
+    assert found.means["tuned"].calibrated == pytest.approx(19.5, abs=0.001)
+    assert found.means["base"].interval.low is not None
+    for interval in (found.means["tuned"].interval, found.means["tuned"].graded.interval, found.difference.interval):
+        assert (interval.low, interval.high) == (None, None)
+        assert interval.method == "none: 29 of the 30 human labels a model that it takes"
+
+
+def test_a_judge_that_predicts_no_label_is_not_used():
+    """Scores that go up and down beside labels that rise: the mean is that of the labels, and the figures say so."""
+    judged = verdicts([50.0 + 10 * (n % 2) for n in range(40)])
+    found = means_of(judged, labels_of(judged, lambda v: float(int(v.id[1:]) // 2)))
+    tuned = found.means["tuned"]
+    assert not tuned.cross_validation.judge_helps
+    assert tuned.cross_validation.judged >= tuned.cross_validation.graded
+    assert (tuned.weight, tuned.calibrated, tuned.interval) == (0.0, tuned.graded.mean, tuned.graded.interval)
+    assert tuned.graded.mean == 9.5
+
+
+def test_too_few_scored_pairs_give_no_mean():
     judged = verdicts(range(9))
-    found = calibrate(judged, labels_of(judged, lambda _: 1.0), seed=1)
-    assert (found.matched, found.cross_validation, found.means) == (9, None, None)
-
-
-def test_pairs_count_as_often_as_they_are_drawn():
-    """50 twice with 70 and once with 10 is 50 with 50; a pair that was not drawn is not there."""
-    calibrated = fit(array(0, 50, 50, 80), array(0, 70, 10, 100), array(1, 2, 1, 0))
-    assert calibrated(array(0, 25, 50, 80)) == pytest.approx([0, 25, 50, 50])
-
-
-def test_the_calibrated_mean_draws_whole_instructions():
-    """Twelve instructions, each ten times: the interval is that of twelve rows, not of a hundred and twenty."""
-    random = np.random.default_rng(6)
-    ours, labels = random.uniform(0, 100, (2, 12))
-    names = [f"c{index}" for index in range(12)]
-
-    def width(times, clusters):
-        scores = np.repeat(ours, times)
-        found = calibrated_mean(scores, clusters, pairs(scores, np.repeat(labels, times), clusters), seed=1).interval
-        return found.high - found.low
-
-    once, again = width(1, names), width(10, list(np.repeat(names, 10)))
-    assert again == pytest.approx(once, rel=0.01)
-    assert width(10, [str(index) for index in range(120)]) < once / 2
+    found = means_of(judged, labels_of(judged, lambda _: 1.0))
+    assert (found.matched, found.means["tuned"].calibrated, found.means["tuned"].graded.n) == (9, None, 9)

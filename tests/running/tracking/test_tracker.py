@@ -23,13 +23,14 @@ from flows.mlflow_run import mlflow_run
 from flows.stage_process import StageFailed, Stopped
 from stages.common.files import write_json, write_jsonl
 from stages.common.metrics.judge import CalibratedMean
+from stages.common.records import ModelName
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import dvc_yaml, gpu, held, inputs, program
 from stages.running.inputs import Begun
 from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
-from tests import flow_project, results
+from tests import flow_project, mlflow_server, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
 
@@ -114,12 +115,12 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
 
 
 def test_means_corrected_by_human_labels_are_metrics() -> None:
-    tuned = CalibratedMean(raw=60.0, calibrated=41.5, interval=results.interval(30.0, 50.0))
-    base = CalibratedMean(raw=None, calibrated=None, interval=None)
+    tuned = results.calibrated(60.0, 41.5, results.interval(30.0, 50.0), n=20)
+    base = results.calibrated(None, None, None, n=0)
 
-    def found(means: dict[str, CalibratedMean] | None) -> dict[str, float]:
+    def found(means: dict[ModelName, CalibratedMean]) -> dict[str, float]:
         scores = results.model_scores(60.0, scored=1, n=2)
-        calibration = results.calibration_metrics(means)
+        calibration = results.calibration_metrics(means, difference=results.interval(-30.0, -5.0) if means else None)
         judged = results.judge_metrics(results.identity(), scores, calibration=calibration)
         return {name: value for name, value in metric_names.of_run(None, None, judged).items() if "calibrated" in name}
 
@@ -127,8 +128,11 @@ def test_means_corrected_by_human_labels_are_metrics() -> None:
         "judge/calibrated_mean": 41.5,
         "judge/calibrated_ci95_low": 30.0,
         "judge/calibrated_ci95_high": 50.0,
+        "judge/calibrated_difference": -17.5,
+        "judge/calibrated_difference_ci95_low": -30.0,
+        "judge/calibrated_difference_ci95_high": -5.0,
     }
-    assert found(None) == {}
+    assert found({}) == {}
 
 
 def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_run(
@@ -644,31 +648,8 @@ def repro(project: Path, *stages: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
     """The address of a real MLflow server."""
-    shutil.copy(empty_database, tmp_path / "server.db")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "s"),
-    ]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: process.poll() is not None or answers_at(port), 120)
-        assert process.poll() is None
+    with mlflow_server.running(tmp_path, empty_database) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers_at(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,109 @@
+"""Grade answers by hand, to calibrate the judge: `python -m flows.grade RUN [--rows N] [--here | --collect]`.
+
+RUN is an MLflow run, or `.` for the results in this folder. Without --here and --collect, the answers to N rows are put
+into a review queue of MLflow. They are a random sample, and nobody sees which model gave an answer, or its score.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from flows.grading import answers, collected, kept, review, sample, terminal
+from flows.grading.answers import Item
+from flows.tool_settings import set_defaults
+from stages.common import paths
+from stages.common.errors import ConfigError
+from stages.common.plurals import counted, word
+from stages.running import program, writable
+from stages.running.console import say
+
+#: Rows that are graded unless another number is asked for.
+ROWS = 50
+#: Labels of a model from which the judge makes an interval (stages/judge/scores/prediction_powered.py).
+_LEAST_FOR_INTERVAL = 30
+
+
+def main() -> None:
+    """Do one of three things: put answers into the queue, grade here, or collect the grades.
+
+    Raises:
+        ConfigError: the working directory is no project's, or there is no such run.
+        DataError: answers or grades are missing or broken.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    asked = _arguments()
+    root = Path.cwd()
+    if not (root / paths.PARAMS).exists():
+        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    writable.require(root)
+    items = answers.of_run(root, asked.run)
+    digest = answers.digest(items)
+    if asked.collect:
+        _collect(root, asked.run, items, digest)
+    elif asked.here:
+        chosen = sample.drawn(items, asked.rows, seed=digest)
+        with terminal.keys() as key:
+            terminal.grade(chosen, kept.path(root, digest), key)
+        say(f"to go on: python -m flows.grade {asked.run} --here; to use the grades: {_collecting(asked.run)}")
+    else:
+        _put(root, asked.run, sample.drawn(items, asked.rows, seed=digest), digest)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.grade", description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="an MLflow run by id or name, or . for the results in this folder")
+    parser.add_argument("--rows", type=_count, default=ROWS, metavar="N", help="rows to grade (default: %(default)s)")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--here", action="store_true", help="grade in this terminal, without MLflow's queue")
+    way.add_argument("--collect", action="store_true", help="write the grades to a file, and name it in params.yaml")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text}")
+    return int(text)
+
+
+def _collecting(run: str) -> str:
+    return f"python -m flows.grade {run} --collect"
+
+
+def _put(root: Path, run: str, chosen: Sequence[Item], digest: str) -> None:
+    say(f"putting {counted(len(chosen), 'answer')} into MLflow: some seconds")
+    done = review.put(root, digest, chosen)
+    say(f"{done.waiting} {word(done.waiting, 'waits', 'wait')} in the review queue “{done.queue}”, {done.added} new")
+    say(f"grade them at {done.page or 'the page Review queue of the experiment instruct-pipeline-grading: make ui'}")
+    say(f"then: {_collecting(run)}")
+
+
+def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
+    grades: dict[str, list[float]] = {}
+    found = review.read(root, digest)
+    if found is not None:
+        grades |= found.grades
+        say(f"MLflow: {len(found.grades)} graded, {found.waiting} not yet, {found.declined} declined")
+    here = {key: score for key, score in kept.read(kept.path(root, digest)).items() if score is not None}
+    if here:
+        say(f"terminal: {len(here)} graded")
+    for key, score in here.items():
+        grades.setdefault(key, []).append(score)
+    if not grades:
+        fix = f"python -m flows.grade {run}, grade, then {_collecting(run)}"
+        raise ConfigError(f"{run}: no answer of this run is graded", fix)
+    written = collected.collect(root, digest, items, grades)
+    say(f"{written.file}: {_counts(written.counts)}; {paths.PARAMS} names it in judge.calibration")
+    if few := [model for model, count in written.counts.items() if count < _LEAST_FOR_INTERVAL]:
+        say(f"under {_LEAST_FOR_INTERVAL} labels a model ({', '.join(few)}) the judge gives a mean without an interval")
+    say(f"to see the means: git add {written.file}, then dvc repro judge")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counted(count, 'label')} of {model}" for model, count in counts.items())
+
+
+if __name__ == "__main__":
+    set_defaults()
+    program.run("grade", main)

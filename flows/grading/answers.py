@@ -1,0 +1,134 @@
+"""The answers of a run that people can grade, each without the name of its model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import read_json
+from stages.common.records import ModelName, read_records
+from stages.common.results.generate import RESPONSES, Response
+from stages.common.results.judge import VERDICTS, Verdict
+from stages.common.results.split import Example, split_file
+from stages.running import temporary
+from stages.running.tracking import tracker
+
+#: The name of a run that stands for the results in this folder.
+HERE = "."
+#: The table of answers in an MLflow run.
+_TABLE = "judge/answers.json"
+_MODELS: tuple[ModelName, ...] = ("base", "tuned")
+_COLUMNS = ("id", "category", "instruction", "input", "reference")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An answer to grade. Where both models gave the same answer to a row, it is one item of both.
+
+    Attributes:
+        id: id of the row.
+        category: category of the row.
+        instruction: the instruction.
+        input: its input; may be empty.
+        reference: the right answer of the dataset.
+        answer: the answer to grade.
+        models: the models that gave it.
+    """
+
+    id: str
+    category: str
+    instruction: str
+    input: str
+    reference: str
+    answer: str
+    models: tuple[ModelName, ...]
+
+    @property
+    def key(self) -> str:
+        """A name of the answer, 16 hexadecimal digits, that tells nothing of the model."""
+        return hashlib.sha256(f"{self.id}\0{self.answer.strip()}".encode()).hexdigest()[:16]
+
+
+def of_run(root: Path, name: str) -> list[Item]:
+    """The answers of a run that the judge has scored, or all of them where it has scored none.
+
+    Args:
+        root: folder of the project.
+        name: id or name of an MLflow run, or `HERE`.
+
+    Returns:
+        One item a row and answer, in the order of the test rows.
+
+    Raises:
+        ConfigError: there is no such run, or it holds no answers.
+        DataError: answers are missing or broken.
+        ServiceUnavailable: MLflow does not answer.
+    """
+    return _of_folder(root) if name == HERE else _of_mlflow(root, name)
+
+
+def digest(items: Iterable[Item]) -> str:
+    """A name for a set of answers, 12 hexadecimal digits: answers of another training have another one."""
+    return hashlib.sha256("".join(sorted(item.key for item in items)).encode()).hexdigest()[:12]
+
+
+def _of_folder(root: Path) -> list[Item]:
+    answers: dict[tuple[str, ModelName], str] = {
+        (row.id, row.model): row.text for row in read_records(root / RESPONSES, Response, made_by="dvc repro generate")
+    }
+    if (root / VERDICTS).exists():
+        verdicts = read_records(root / VERDICTS, Verdict, made_by="dvc repro judge")
+        scored = {(row.id, row.model) for row in verdicts if row.score is not None}
+        answers = {key: text for key, text in answers.items() if not scored or key in scored}
+    found: list[Item] = []
+    for row in read_records(root / split_file("test"), Example, made_by="dvc repro split"):
+        given = {model: answers[row.id, model] for model in _MODELS if (row.id, model) in answers}
+        found += _items((row.id, row.category, row.instruction, row.input, row.output), given)
+    return found
+
+
+def _of_mlflow(root: Path, name: str) -> list[Item]:
+    with temporary.folder() as folder:
+        files = tracker.download(root, name, [_TABLE], folder)
+        if files is None:
+            raise ConfigError(f"{name}: no such MLflow run", f"make runs lists them; {HERE} is this folder")
+        table = read_json(files[0], made_by=f"name another run than {name}")
+    try:
+        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        return _of_table(rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{name}: {_TABLE}: no table of answers: {error!r}", "name another run") from None
+
+
+def _of_table(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
+    is_scored = any(row.get(f"{model}_score") is not None for row in rows for model in _MODELS)
+    found: list[Item] = []
+    for row in rows:
+        given = {
+            model: str(row[model])
+            for model in _MODELS
+            if row.get(model) is not None and (row[f"{model}_score"] is not None or not is_scored)
+        }
+        found += _items([str(row[column]) for column in _COLUMNS], given)
+    return found
+
+
+def _items(row: Sequence[str], given: Mapping[ModelName, str]) -> list[Item]:
+    """The different answers to a row.
+
+    Args:
+        row: id, category, instruction, input and reference.
+        given: answer of each model.
+    """
+    models: dict[str, list[ModelName]] = {}
+    for model, text in given.items():
+        models.setdefault(text.strip(), []).append(model)
+    id, category, instruction, input, reference = row
+    return [
+        Item(id, category, instruction, input, reference, text, cast("tuple[ModelName, ...]", tuple(names)))
+        for text, names in models.items()
+    ]

@@ -1,0 +1,238 @@
+"""Grading in MLflow: answers as traces in one of its review queues, and grades as people's feedback on them.
+
+A trace holds the instruction, its input, the reference and the answer. No trace, tag or name tells the model or a
+score. The questions and queues are those of MLflow's open-source store (mlflow.genai.label_schemas and
+mlflow.genai.review_queues, both experimental since MLflow 3.14).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.grading.answers import Item
+from stages.common.errors import DataError, ServiceUnavailable
+from stages.running.tracking import mlflow_access, mlflow_experiment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Trace
+
+#: The name of the question, and of the feedback that answers it.
+QUESTION = "score"
+#: The scale is that of the rubric graded-v1 (stages/judge/judges/rubrics).
+_INSTRUCTION = (
+    "How well does the answer do what the instruction asks? The reference is one right answer. 100: correct and "
+    "complete. 80: correct, with a small flaw of wording or form. 60: mostly correct, with one clear error. 40: partly "
+    "correct. 20: on the subject, but wrong. 0: empty, off the subject, or no answer. Points between these are allowed."
+)
+#: The tag of a trace with its item's key.
+_TAG = "grading.item"
+_EXPERIMENT = f"{mlflow_experiment.PROJECT}-grading"
+#: MLflow's pages of an experiment of this kind show traces and reviews.
+_KIND = "genai_development"
+
+
+@dataclass(frozen=True)
+class Put:
+    """What was put into the queue.
+
+    Attributes:
+        added: number of answers that were not in it before.
+        waiting: number of answers in it that wait for a grade.
+        queue: name of the queue.
+        page: address of MLflow's page of reviews; empty where the store is no server.
+    """
+
+    added: int
+    waiting: int
+    queue: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What people have graded.
+
+    Attributes:
+        grades: grades by the keys of their answers, the last one of each person, from 0 to 100.
+        waiting: number of answers without a grade.
+        declined: number of answers that somebody has declined to grade.
+    """
+
+    grades: dict[str, list[float]] = field(default_factory=dict)
+    waiting: int = 0
+    declined: int = 0
+
+
+def queue_name(digest: str) -> str:
+    """The name of the queue with a set of answers."""
+    return f"answers {digest}"
+
+
+def put(root: Path, digest: str, items: Sequence[Item]) -> Put:
+    """Put answers into the queue, in this order; those that are in it already are not put again.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        digest: name of the run's answers.
+        items: the answers to grade.
+
+    Raises:
+        ServiceUnavailable: MLflow does not take them. What is in the queue stays; the same command goes on.
+    """
+    with _store(root) as mlflow:
+        from mlflow.genai import review_queues
+
+        experiment = mlflow_experiment.ensured_as(mlflow, _EXPERIMENT, _KIND, root)
+        queue = _queue(experiment, queue_name(digest))
+        there = {trace.info.tags.get(_TAG) for _, trace in _traces(mlflow, queue.queue_id)}
+        new = [item for item in items if item.key not in there]
+        traces = [_trace(mlflow, experiment, item) for item in new]
+        for trace_id in traces:
+            mlflow.get_trace(trace_id)  # MLflow itself only logs where a trace could not be written
+        if traces:
+            review_queues.add_items_to_review_queue(queue.queue_id, item_ids=traces)
+        waiting = sum(item.status == "pending" for item in _pages(queue.queue_id))
+        address = mlflow_access.uri(root)
+        page = f"{address}/#/experiments/{experiment}/review-queue" if address.startswith("http") else ""
+        return Put(len(new), waiting, queue.name, page)
+
+
+def read(root: Path, digest: str) -> Found | None:
+    """The grades in the queue with a set of answers; None where there is no queue.
+
+    A grade counts as soon as it is given, whether or not its answer is marked as reviewed; one of an answer that was
+    declined does not.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        digest: name of the run's answers.
+
+    Raises:
+        DataError: a grade is no number from 0 to 100.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    with _store(root) as mlflow:
+        from mlflow.genai import review_queues
+
+        named = mlflow.get_experiment_by_name(_EXPERIMENT)
+        if named is None:
+            return None
+        queue = _or_none(
+            lambda: review_queues.get_review_queue(name=queue_name(digest), experiment_id=named.experiment_id)
+        )
+        if queue is None:
+            return None
+        grades: dict[str, list[float]] = {}
+        waiting = declined = 0
+        for status, trace in _traces(mlflow, queue.queue_id):
+            found = [] if status == "declined" else _grades(trace)
+            if found:
+                grades[trace.info.tags[_TAG]] = found
+            declined += status == "declined"
+            waiting += status != "declined" and not found
+        return Found(grades, waiting, declined)
+
+
+@contextmanager
+def _store(root: Path) -> Iterator[MlflowClient]:
+    """A client of the store, which is also that of MLflow's functions without one; their errors become ours."""
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    mlflow_access.load()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = mlflow_access.client(root)
+        mlflow.set_tracking_uri(mlflow_access.uri(root))
+        yield client
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        what = f"MLflow at {mlflow_access.shown_uri(root)}: {mlflow_access.why(error)}"
+        raise ServiceUnavailable(what, "see MLFLOW_TRACKING_URI, or grade in the terminal: --here") from error
+
+
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """What MLflow answers; None where it does not have what it is asked for."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _queue(experiment: str, name: str) -> Any:
+    """The queue, which is made with its question if need be."""
+    from mlflow.genai import label_schemas, review_queues
+
+    found = _or_none(lambda: review_queues.get_review_queue(name=name, experiment_id=experiment))
+    if found is not None:
+        return found
+    question = _or_none(lambda: label_schemas.get_label_schema(QUESTION, experiment_id=experiment))
+    if question is None:
+        question = label_schemas.create_label_schema(
+            QUESTION,
+            type="feedback",
+            input=label_schemas.InputNumeric(min_value=0, max_value=100),
+            instruction=_INSTRUCTION,
+            experiment_id=experiment,
+        )
+    return review_queues.create_review_queue(
+        name, queue_type="custom", schema_ids=[question.schema_id], experiment_id=experiment
+    )
+
+
+def _trace(mlflow: MlflowClient, experiment: str, item: Item) -> str:
+    """The id of a new trace with an answer."""
+    texts = {"instruction": item.instruction, "input": item.input, "reference": item.reference}
+    span = mlflow.start_trace("answer", inputs=texts, tags={_TAG: item.key}, experiment_id=experiment)
+    mlflow.end_trace(span.trace_id, outputs={"answer": item.answer})
+    return str(span.trace_id)
+
+
+def _pages(queue_id: str) -> Iterator[Any]:
+    """The items of a queue."""
+    from mlflow.genai import review_queues
+
+    token = None
+    while True:
+        page = review_queues.list_review_queue_items(queue_id, max_results=100, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _traces(mlflow: MlflowClient, queue_id: str) -> Iterator[tuple[str, Trace]]:
+    """The status and the trace of each of our items in a queue; a trace that somebody has deleted is left out."""
+    for item in _pages(queue_id):
+        trace = _or_none(partial(mlflow.get_trace, item.item_id))
+        if trace is not None and _TAG in trace.info.tags:
+            yield str(item.status), trace
+
+
+def _grades(trace: Trace) -> list[float]:
+    """The last grade of each person.
+
+    Raises:
+        DataError: one is no number from 0 to 100.
+    """
+    last: dict[str, float] = {}
+    for found in sorted(trace.info.assessments, key=lambda one: one.create_time_ms or 0):
+        if found.name != QUESTION or found.source.source_type != "HUMAN" or found.valid is False:
+            continue
+        value = found.feedback.value if found.feedback else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+            what = f"MLflow trace {trace.info.trace_id}: {QUESTION}: expected a number from 0 to 100; found {value!r}"
+            raise DataError(what, f"correct it in MLflow, in the experiment {_EXPERIMENT}")
+        last[found.source.source_id or ""] = float(value)
+    return list(last.values())

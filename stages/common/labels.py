@@ -1,0 +1,28 @@
+"""The file of human labels that judge.calibration names: one line for each labelled answer.
+
+`python -m flows.grade` writes it, and the stage judge reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.common.records import ModelName, Record
+
+#: The fewest labelled answers, of a file and of a model, from which a mean is made.
+LEAST = 10
+
+
+class LabelRow(Record):
+    """A row of the file: the score that a person or a stronger judge gives an answer, from 0 to 100.
+
+    ``answer`` is the text that was labelled; white space around it does not count. A line without a score has not been
+    labelled yet, and is skipped.
+    """
+
+    id: str
+    model: ModelName = "tuned"
+    answer: str
+    score: Annotated[float, Field(ge=0, le=100)] | None

@@ -1,0 +1,55 @@
+"""The answers that can be graded: of a folder and of an MLflow run the same ones, and no name of a model in them."""
+
+import pytest
+
+from flows.grading import answers
+from stages.common.errors import ConfigError, DataError
+from stages.common.results.judge import VERDICTS
+from tests.flows.grading.made import fill
+from tests.running.tracking.made import through_the_flow
+
+
+def test_answers_that_both_models_gave_are_one_item(tmp_path):
+    fill(tmp_path, rows=5)
+    found = answers.of_run(tmp_path, answers.HERE)
+    assert [(item.id, item.answer, item.models) for item in found] == [
+        ("r00", "0", ("base", "tuned")),
+        ("r01", "no", ("base",)),
+        ("r01", "1", ("tuned",)),
+        ("r02", "no", ("base",)),
+        ("r02", "2", ("tuned",)),
+        ("r03", "no", ("base",)),
+        ("r03", "3", ("tuned",)),
+        ("r04", "4", ("base", "tuned")),
+    ]
+    assert len({item.key for item in found}) == len(found)
+
+
+def test_the_key_is_of_the_text_and_the_digest_of_all(tmp_path):
+    fill(tmp_path, rows=5)
+    found = answers.of_run(tmp_path, answers.HERE)
+    assert answers.digest(found) == answers.digest(found[::-1])
+    assert answers.digest(found) != answers.digest(found[1:])
+
+
+def test_answers_that_the_judge_leaves_open_are_left_out(tmp_path):
+    fill(tmp_path, rows=5)
+    verdict = '{{"id": "{}", "model": "tuned", "status": "{}", "score": {}, "detail": ""}}\n'
+    (tmp_path / VERDICTS).parent.mkdir(parents=True)
+    (tmp_path / VERDICTS).write_text(verdict.format("r01", "scored", 60.0) + verdict.format("r02", "open", "null"))
+    assert [(item.id, item.models) for item in answers.of_run(tmp_path, answers.HERE)] == [("r01", ("tuned",))]
+
+
+def test_a_run_of_mlflow_has_the_answers_of_its_folder(project):
+    run_id = through_the_flow(project, {"judge"})
+    here = answers.of_run(project, answers.HERE)
+    assert [item.answer for item in here] == ["a by base", "a by tuned"], "of row b the judge has scored none"
+    assert answers.of_run(project, run_id) == here
+
+
+def test_what_is_no_run_is_said(tmp_path, project):
+    with pytest.raises(ConfigError, match="nothing: no such MLflow run"):
+        answers.of_run(project, "nothing")
+    with pytest.raises(DataError, match=r"responses.jsonl") as caught:
+        answers.of_run(tmp_path, answers.HERE)
+    assert caught.value.fix == "dvc repro generate"
