@@ -197,7 +197,7 @@ FAULTS: Sequence[ByTests] = (
         "a judge that the self-test refuses",
         "what it was asked",
         "stage",
-        ("judge/test_self_test.py::test_a_judge_that_cannot_judge_is_told_so_and_its_replies_are_kept",),
+        ("judge/test_self_test.py::test_a_judge_that_was_refused_is_not_asked_again",),
     ),
     ByTests(
         "a server of a judge that fails in every way, or drips",
