@@ -57,8 +57,14 @@ class StageRun:
         self._params: whole.Params | None = None
         self._thread: threading.Thread | None = None
         self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
-        if self._flow_run_id == NO_RUN:
-            return
+        # A flow publishes what its stages leave in files: one that sends nothing needs no MLflow, which loads slowly.
+        self._may_begin = self._flow_run_id != NO_RUN
+        if not self._flow_run_id:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Load MLflow, and start what sends to it."""
+        self._may_begin = False
         try:
             # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
             self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
@@ -77,6 +83,8 @@ class StageRun:
             step: optimiser step of the values.
         """
         now = time.time_ns() // 1_000_000
+        if self._may_begin:
+            self._begin()
         if self._thread is not None:
             with self._lock:
                 self._pending += [(name, float(value), now, step) for name, value in metrics.items()]
@@ -97,6 +105,8 @@ class StageRun:
             how: how the stage has ended.
         """
         self._how = how
+        if how != "ran" and self._may_begin:
+            self._begin()  # the run is to have how the stage ended
         self._closing.set()
         if self._thread is not None:
             failure = ORPHAN_SECONDS if orphans.reason() else FAILURE_SECONDS
