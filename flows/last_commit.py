@@ -14,9 +14,12 @@ from stages.common.results.judge import VERDICTS
 from stages.common.secrecy import hidden
 from stages.judge.runs import compare
 from stages.running import beside, git, temporary
+from stages.running.tracking import mlflow_access
 
 #: The revision to compare with.
 REVISION = "HEAD"
+#: Seconds that the comparison may take at most; it looks for other trainings of the recipe in MLflow.
+_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
     It works in this process, which has imported MLflow already: a new one takes three seconds longer.
 
     Args:
-        root: the user's repository.
+        root: the user's repository, which is the working directory.
         tree: folder that the stages ran in.
 
     Yields:
@@ -55,8 +58,7 @@ def with_last_commit(root: Path, tree: Path) -> Iterator[Compared]:
         # The folder's path would mean nothing in files that outlive the folder.
         asked = [REVISION, str(tree.resolve()), "--as", "this run", "--json", str(table), "--figure", str(figure)]
         try:
-            with contextlib.chdir(root):
-                text = compare.told(asked)
+            text = mlflow_access.bounded(lambda: compare.told(asked), _SECONDS)
         except PipelineError as error:
             yield Compared(f"Nothing compared: {printable(hidden(str(error)))}")
             return

@@ -22,8 +22,18 @@ VARIABLE = "PIPELINE_PREFECT_TEMPORARY"
 _GUARD = Path(__file__).with_name("guard.py")
 #: Seconds that the server may take to write down what it has been told, once the run has ended.
 _END_SECONDS = "5"
-#: What `python -m uvicorn` does.
-_UVICORN = "import atexit, os; atexit.register(os._exit, 0); import uvicorn; uvicorn.main(prog_name='uvicorn')"
+#: What `python -m uvicorn` does, without the teardown of the interpreter.
+_UVICORN = """
+import atexit, os
+codes = []
+atexit.register(lambda: os._exit(codes[0]) if codes else None)
+import uvicorn
+try:
+    uvicorn.main(prog_name="uvicorn")
+except SystemExit as end:
+    codes.append(end.code or 0)
+    raise
+"""
 #: What Prefect itself gives a temporary server: no pages, and settings that nothing is to change.
 _SETTINGS = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
