@@ -99,7 +99,7 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     else:
         alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"
     best = _best(root)
-    found = _compared(root, best[0], f"the best run, {best[1]}") if best else None
+    found = _compared(root, best[0], f"the best other run, {best[1]}") if best else None
     return alone if found is None or found.verdict == IDENTICAL else found
 
 

@@ -134,7 +134,7 @@ def test_where_the_last_commit_has_the_same_scores_the_best_run_is_compared_with
     found = beside.of(root)
 
     assert isinstance(found, Beside)
-    assert (found.other, found.mean_there, found.mean) == ("the best run, best-moth", 60.0, 55.0)
+    assert (found.other, found.mean_there, found.mean) == ("the best other run, best-moth", 60.0, 55.0)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"comparisons": []}), json.dumps({"comparisons": [{"n": 1}]})])
@@ -163,7 +163,7 @@ def test_a_run_that_was_compared_in_place_of_the_commit_is_named(root: Path) -> 
 def test_an_undetected_difference_says_what_would_be_found_and_what_it_rests_on() -> None:
     found = Beside(
         head="1",
-        other="the best run, moth",
+        other="the best other run, moth",
         n=1,
         mean=50.0,
         mean_there=50.04,
@@ -176,10 +176,10 @@ def test_an_undetected_difference_says_what_would_be_found_and_what_it_rests_on(
         same_judge=True,
     )
     assert compared_lines(found) == [
-        "with the best run, moth, on 1 row: 50.0 of 100 points there, 50.0 here",
+        "with the best other run, moth, on 1 row: 50.0 of 100 points there, 50.0 here",
         "this run     +0.0 points, no interval: no detectable difference",
         "           one training each: training seeds are not allowed for",
         "           a true difference of 3.7 points would be found 4 times in 5",
     ]
     judges = found.model_copy(update={"verdict": "not comparable: two judges", "rests_on": "", "same_judge": False})
-    assert compared_lines(judges) == ["with the best run, moth: not comparable: two judges"]
+    assert compared_lines(judges) == ["with the best other run, moth: not comparable: two judges"]
