@@ -6,6 +6,7 @@ Nothing is downloaded. What is in a cache is not asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import requests
 
@@ -21,7 +22,7 @@ from stages.download.shards import INDEX, WEIGHTS
 from stages.download.watched import is_watched
 from stages.params.download import DataSource, ModelSource
 from stages.params.whole import Params
-from stages.running import machine
+from stages.running import dvc_yaml, machine
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import size
 from stages.running.proxies import proxy_for
@@ -61,12 +62,26 @@ def dataset(settings: DataSource) -> str:
         TimeoutError: the server has not answered in time.
     """
     if is_watched(settings.source):
+        _require_imported(Path(settings.source))
         return f"{settings.source}, which DVC brings in"
     source.require_sha256(settings)
     if is_url(settings.source, source.SOURCE):
         return _reached(settings.source, source.SOURCE)
     check_file(paths.local_path(settings.source), source.SOURCE)
     return settings.source
+
+
+def _require_imported(path: Path) -> None:
+    """Refuse a file that DVC would have to bring in from a folder that does not have it."""
+    for one in dvc_yaml.imports(Path()):
+        if one.source is None or not path.is_relative_to(one.path):
+            continue
+        there = one.source / path.relative_to(one.path)
+        if not there.exists():
+            raise ConfigError(
+                f"{source.SOURCE}: {path}: no such file; DVC copies {one.source} to {one.path}, without {there}",
+                f"put the file there, or correct {source.SOURCE} in params.yaml or --set",
+            )
 
 
 def tokenizer(named: str) -> str:

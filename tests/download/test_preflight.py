@@ -157,3 +157,16 @@ def test_a_part_of_the_weights_is_not_the_whole(tmp_path, name):
         row = ask(tmp_path, {"HF_ENDPOINT": server.endpoint}, model=HUB)["weights"]
 
     assert "to be downloaded" in row.found
+
+
+def test_a_file_that_dvc_has_nowhere_to_copy_from_is_missed_beforehand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets" / "data").mkdir(parents=True)
+    (tmp_path / "assets" / "data" / "there.json").write_text("[]")
+    (tmp_path / "data.dvc").write_text("deps:\n- path: assets/data\nouts:\n- path: data\n  md5: abc.dir\n")
+
+    assert look(data={"source": "data/there.json"})["dataset"].state == "ok"
+    missing = look(data={"source": "data/nope.json"})["dataset"]
+
+    assert missing.state == "problem"
+    assert "data/nope.json: no such file; DVC copies assets/data to data" in missing.found
