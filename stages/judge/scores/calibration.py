@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from stages.common.labels import LEAST
 from stages.common.metrics.judge import (
     Agreement,
     Agreements,
@@ -69,22 +68,30 @@ def calibrate(verdicts: Sequence[Verdict], labels: HumanLabels, *, resamples: in
         seed: seed of the bootstrap.
 
     Returns:
-        The figures. A model of whose answers fewer than `LEAST` are labelled has its raw mean alone: what labels of
-        another model's answers say of them is not known. The difference is there where both models have means.
+        The figures. A model of whose answers fewer than `stages.common.labels.LEAST` are labelled has its raw mean alone: what labels of
+        another model's answers say of them is not known. So has one with labels of other answers than it gives now:
+        those that still fit are no random sample. The difference is there where both models have means.
     """
     labelled = [v for v in verdicts if v.score is not None and (v.id, v.model) in labels.scores]
     hard = [verdict for verdict in labelled if not verdict.exact]
     found = {model: _labelled(verdicts, model, labels) for model in sorted({v.model for v in verdicts}, reverse=True)}
-    estimates = {model: _estimated(one) for model, one in found.items() if one.known.sum() >= LEAST}
+    missing = {model: labels.why_not(model, int(one.known.sum())) for model, one in found.items()}
+    estimates = {model: _estimated(one) for model, one in found.items() if missing[model] is None}
+    means = {
+        model: _without_mean(one, why, labels.stale.get(model, 0))
+        if (why := missing[model]) is not None
+        else _mean(one, estimates[model], resamples=resamples, seed=seed)
+        for model, one in found.items()
+    }
     return CalibrationMetrics(
         sha256=labels.sha256,
         rows=labels.rows,
-        stale=labels.stale,
+        stale=sum(labels.stale.values()),
         matched=len(labelled),
         agreement=Agreements(
             all=agreement(_pairs(labelled, labels)), not_equal_to_reference=agreement(_pairs(hard, labels))
         ),
-        means={model: _mean(one, estimates.get(model), resamples=resamples, seed=seed) for model, one in found.items()},
+        means=means,
         difference=_difference(found, estimates, resamples=resamples, seed=seed) if len(estimates) == 2 else None,
     )
 
@@ -110,16 +117,26 @@ def _estimated(found: Labelled) -> tuple[Estimate, CrossValidation]:
     )
 
 
+def _without_mean(found: Labelled, why: str, stale: int) -> CalibratedMean:
+    """The raw mean alone; that of few labels is told too, unless they are what is left of a sample of other answers."""
+    graded = Mean(
+        n=int(found.known.sum()), mean=None if stale else figures.mean(found.pairs[1]), interval=no_interval(why)
+    )
+    return CalibratedMean(
+        raw=figures.mean(found.scores),
+        graded=graded,
+        stale=stale,
+        calibrated=None,
+        interval=None,
+        weight=None,
+        cross_validation=None,
+    )
+
+
 def _mean(
-    found: Labelled, estimated: tuple[Estimate, CrossValidation] | None, *, resamples: int, seed: int
+    found: Labelled, estimated: tuple[Estimate, CrossValidation], *, resamples: int, seed: int
 ) -> CalibratedMean:
     raw, count = figures.mean(found.scores), int(found.known.sum())
-    if estimated is None:
-        why = no_interval(f"{count} of the {LEAST} human labels a model that a mean takes")
-        graded = Mean(n=count, mean=figures.mean(found.pairs[1]), interval=why)
-        return CalibratedMean(
-            raw=raw, graded=graded, calibrated=None, interval=None, weight=None, cross_validation=None
-        )
     one, validation = estimated
     alone = estimate(found, helps=False)
     return CalibratedMean(
