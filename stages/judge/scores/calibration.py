@@ -32,8 +32,8 @@ from stages.judge.scores.bootstrap import no_interval
 from stages.judge.scores.figures import POINTS, cluster_of, rounded, scores_of
 from stages.judge.scores.labels import HumanLabels
 from stages.judge.scores.prediction_powered import (
-    Estimate,
     Labelled,
+    MeanEstimate,
     estimate,
     interval_of_difference,
     interval_of_mean,
@@ -68,9 +68,10 @@ def calibrate(verdicts: Sequence[Verdict], labels: HumanLabels, *, resamples: in
         seed: seed of the bootstrap.
 
     Returns:
-        The figures. A model of whose answers fewer than `stages.common.labels.LEAST` are labelled has its raw mean alone: what labels of
-        another model's answers say of them is not known. So has one with labels of other answers than it gives now:
-        those that still fit are no random sample. The difference is there where both models have means.
+        The figures. A model with fewer labelled answers than a mean takes (`stages.common.labels.LEAST`) has its raw
+        mean alone: what labels of another model's answers say of them is not known. So has one with labels of other
+        answers than it gives now: those that still fit are no random sample. The difference is there where both
+        models have means.
     """
     labelled = [v for v in verdicts if v.score is not None and (v.id, v.model) in labels.scores]
     hard = [verdict for verdict in labelled if not verdict.exact]
@@ -108,7 +109,7 @@ def _labelled(verdicts: Sequence[Verdict], model: ModelName, labels: HumanLabels
     return Labelled(scores_of(scored), np.array(values, dtype=np.float64), [cluster_of(verdict) for verdict in scored])
 
 
-def _estimated(found: Labelled) -> tuple[Estimate, CrossValidation]:
+def _estimated(found: Labelled) -> tuple[MeanEstimate, CrossValidation]:
     """A model's estimate, which uses the judge where this predicts labels that were left out."""
     without, with_judge = left_out_errors(found)
     helps = with_judge < without
@@ -134,7 +135,7 @@ def _without_mean(found: Labelled, why: str, stale: int) -> CalibratedMean:
 
 
 def _mean(
-    found: Labelled, estimated: tuple[Estimate, CrossValidation], *, resamples: int, seed: int
+    found: Labelled, estimated: tuple[MeanEstimate, CrossValidation], *, resamples: int, seed: int
 ) -> CalibratedMean:
     raw, count = figures.mean(found.scores), int(found.known.sum())
     one, validation = estimated
@@ -155,7 +156,7 @@ def _mean(
 
 def _difference(
     found: dict[ModelName, Labelled],
-    estimates: dict[ModelName, tuple[Estimate, CrossValidation]],
+    estimates: dict[ModelName, tuple[MeanEstimate, CrossValidation]],
     *,
     resamples: int,
     seed: int,
