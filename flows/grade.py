@@ -86,9 +86,10 @@ def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
         say(f"MLflow: {len(found.grades)} graded, {found.waiting} not yet, {found.declined} declined")
     here = {key: score for key, score in kept.read(kept.path(root, digest)).items() if score is not None}
     if here:
-        say(f"terminal: {len(here)} graded")
-    for key, score in here.items():
-        grades.setdefault(key, []).append(score)
+        twice = len(here.keys() & grades.keys())
+        say(f"terminal: {len(here)} graded{f', {twice} of them in MLflow too, whose grades count' if twice else ''}")
+    # The terminal knows no names: whoever graded an answer there and in MLflow would count for two.
+    grades = {key: [score] for key, score in here.items()} | grades
     if not grades:
         fix = f"python -m flows.grade {run}, grade, then {_collecting(run)}"
         raise ConfigError(f"{run}: no answer of this run is graded", fix)

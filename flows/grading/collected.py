@@ -41,7 +41,7 @@ def collect(
     """Write the file of human labels, and name it in params.yaml if it is of the answers in this folder.
 
     A label is the mean of the grades that people gave an answer. An answer that both models gave is a label of each.
-    Labels that the file has already, of other answers, stay.
+    Labels of other answers that the file has already stay; one of these answers that has no grade any more goes.
 
     Args:
         root: folder of the project.
@@ -55,7 +55,9 @@ def collect(
         ConfigError: params.yaml is wrong; nothing is written.
     """
     file = FOLDER / f"{name}.jsonl"
-    labels = {(row.id, row.model, row.answer.strip()): row for row in _there(root / file)}
+    of_run = {(item.id, item.answer.strip()) for item in items}
+    others = [row for row in _there(root / file) if (row.id, row.answer.strip()) not in of_run]
+    labels = {(row.id, row.model, row.answer.strip()): row for row in others}
     for item in items:
         if item.key in grades:
             score = round(fmean(grades[item.key]), 3)

@@ -66,3 +66,19 @@ def test_labels_of_another_run_are_written_and_not_named(tmp_path):
     assert not written.named
     assert len((tmp_path / written.file).read_text().splitlines()) == 14
     assert (tmp_path / "params.yaml").read_bytes() == before
+
+
+def test_a_withdrawn_grade_is_no_label_any_more(tmp_path):
+    """One of twelve graded answers is skipped afterwards; a label of no answer of this run stays."""
+    fill(tmp_path, rows=12)
+    items, grades = graded(tmp_path, 12)
+    first = collected.collect(tmp_path, "abc", items, grades, of_folder=True)
+    with (tmp_path / first.file).open("a") as stream:
+        stream.write('{"id": "r03", "answer": "by hand", "score": 5.0}\n')
+    withdrawn = items[3]
+    del grades[withdrawn.key]
+    again = collected.collect(tmp_path, "abc", items, grades, of_folder=True)
+    rows = [json.loads(line) for line in (tmp_path / again.file).read_text().splitlines()]
+    assert (withdrawn.id, withdrawn.answer) not in {(row["id"], row["answer"]) for row in rows}
+    assert len(rows) == 14 - len(withdrawn.models) + 1
+    assert ("r03", "by hand") in {(row["id"], row["answer"]) for row in rows}
