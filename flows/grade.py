@@ -88,8 +88,7 @@ def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
     if here:
         twice = len(here.keys() & grades.keys())
         say(f"terminal: {len(here)} graded{f', {twice} of them in MLflow too, whose grades count' if twice else ''}")
-    # The terminal knows no names: whoever graded an answer there and in MLflow would count for two.
-    grades = {key: [score] for key, score in here.items()} | grades
+    grades = collected.from_both(grades, here)
     if not grades:
         fix = f"python -m flows.grade {run}, grade, then {_collecting(run)}"
         raise ConfigError(f"{run}: no answer of this run is graded", fix)

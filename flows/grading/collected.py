@@ -35,6 +35,15 @@ class Collected:
     counts: Mapping[str, int]
 
 
+def from_both(queue: Mapping[str, Sequence[float]], terminal: Mapping[str, float]) -> dict[str, Sequence[float]]:
+    """The grades of answers from the queue and from the terminal, by the keys of the answers.
+
+    Those of the queue count where an answer has both: the terminal knows no names, and whoever has graded an answer in
+    both would count for two.
+    """
+    return {key: [score] for key, score in terminal.items()} | dict(queue)
+
+
 def collect(
     root: Path, name: str, items: Sequence[Item], grades: Mapping[str, Sequence[float]], *, of_folder: bool
 ) -> Collected:

@@ -82,3 +82,8 @@ def test_a_withdrawn_grade_is_no_label_any_more(tmp_path):
     assert (withdrawn.id, withdrawn.answer) not in {(row["id"], row["answer"]) for row in rows}
     assert len(rows) == 14 - len(withdrawn.models) + 1
     assert ("r03", "by hand") in {(row["id"], row["answer"]) for row in rows}
+
+
+def test_who_grades_in_the_queue_and_in_the_terminal_counts_once():
+    found = collected.from_both({"a": [40.0, 60.0], "b": [10.0]}, {"a": 100.0, "c": 33.3})
+    assert found == {"a": [40.0, 60.0], "b": [10.0], "c": [33.3]}
