@@ -79,7 +79,7 @@ def _put(root: Path, run: str, chosen: Sequence[Item], digest: str) -> None:
 
 
 def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
-    grades: dict[str, list[float]] = {}
+    grades: dict[str, Sequence[float]] = {}
     found = review.read(root, digest)
     if found is not None:
         grades |= found.grades

@@ -91,6 +91,6 @@ def of_these_answers(rows: Sequence[LabelRow], questions: Sequence[Question], se
     answers = {(question.id, question.model): question.answer.strip() for question in questions}
     known = [row for row in rows if (row.id, row.model) in answers]
     fresh = [row for row in known if row.answer.strip() == answers[row.id, row.model]]
-    stale = Counter(row.model for row in known if row.answer.strip() != answers[row.id, row.model])
+    stale = Counter[str](row.model for row in known if row.answer.strip() != answers[row.id, row.model])
     scores: dict[tuple[str, str], float] = {(row.id, row.model): row.score for row in fresh if row.score is not None}
     return HumanLabels(scores, settings.sha256, len(rows), dict(stale))
