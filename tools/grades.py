@@ -36,7 +36,7 @@ DRAWS, SEED = 2000, 123
 DATA = ROOT / "assets" / "data" / "instructions.json"
 
 
-#: What mends a file that is none.
+#: What to do about a file of another form.
 FIX = "give a file of the form that assets/grading/README.md describes"
 #: The least grade of a right answer, in the files of assets/grading and in the rubric graded-v1.
 RIGHT_FROM = 80

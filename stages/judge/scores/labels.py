@@ -35,7 +35,7 @@ class HumanLabels:
         scores: labels by id and model.
         sha256: SHA-256 of the file.
         rows: labels in the file.
-        stale: by model, the number of labels of test rows to which it now gives another answer; no model with none.
+        stale: number of labels of test rows to which a model now gives another answer, by model; absent for 0.
     """
 
     scores: Mapping[tuple[str, str], float]
