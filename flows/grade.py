@@ -15,14 +15,13 @@ from flows.grading.answers import Item
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
+from stages.common.labels import LEAST_FOR_INTERVAL
 from stages.common.plurals import counted, word
 from stages.running import program, writable
 from stages.running.console import say
 
 #: Rows that are graded unless another number is asked for.
 ROWS = 50
-#: Labels of a model from which the judge makes an interval (stages/judge/scores/prediction_powered.py).
-_LEAST_FOR_INTERVAL = 30
 
 
 def main() -> None:
@@ -80,23 +79,27 @@ def _put(root: Path, run: str, chosen: Sequence[Item], digest: str) -> None:
 
 
 def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
-    grades: dict[str, list[float]] = {}
+    grades: dict[str, Sequence[float]] = {}
     found = review.read(root, digest)
     if found is not None:
         grades |= found.grades
         say(f"MLflow: {len(found.grades)} graded, {found.waiting} not yet, {found.declined} declined")
     here = {key: score for key, score in kept.read(kept.path(root, digest)).items() if score is not None}
     if here:
-        say(f"terminal: {len(here)} graded")
-    for key, score in here.items():
-        grades.setdefault(key, []).append(score)
+        twice = len(here.keys() & grades.keys())
+        say(f"terminal: {len(here)} graded{f', {twice} of them in MLflow too, whose grades count' if twice else ''}")
+    grades = collected.from_both(grades, here)
     if not grades:
         fix = f"python -m flows.grade {run}, grade, then {_collecting(run)}"
         raise ConfigError(f"{run}: no answer of this run is graded", fix)
-    written = collected.collect(root, digest, items, grades)
+    written = collected.collect(root, digest, items, grades, of_folder=answers.is_of_folder(root, run, digest))
+    if not written.named:
+        say(f"{written.file}: {_counts(written.counts)}")
+        say(f"the answers in this folder are others than those of {run}: {paths.PARAMS} stays as it is")
+        return
     say(f"{written.file}: {_counts(written.counts)}; {paths.PARAMS} names it in judge.calibration")
-    if few := [model for model, count in written.counts.items() if count < _LEAST_FOR_INTERVAL]:
-        say(f"under {_LEAST_FOR_INTERVAL} labels a model ({', '.join(few)}) the judge gives a mean without an interval")
+    if few := [model for model, count in written.counts.items() if count < LEAST_FOR_INTERVAL]:
+        say(f"under {LEAST_FOR_INTERVAL} labels a model ({', '.join(few)}) the judge gives a mean without an interval")
     say(f"to see the means: git add {written.file}, then dvc repro judge")
 
 

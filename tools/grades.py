@@ -14,11 +14,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from scipy import stats
 
+from stages.common.records import Record, read_records
 from stages.common.results.split import Example
 from stages.judge.judges.protocol import Judgement, Question
 from stages.judge.judges.reference import ReferenceJudge
@@ -32,6 +34,12 @@ MISLEADING = GRADES.with_name("misleading.jsonl")
 #: Draws of questions behind an interval, and their seed.
 DRAWS, SEED = 2000, 123
 DATA = ROOT / "assets" / "data" / "instructions.json"
+
+
+#: What to do about a file of another form.
+FIX = "give a file of the form that assets/grading/README.md describes"
+#: The least grade of a right answer, in the files of assets/grading and in the rubric graded-v1.
+RIGHT_FROM = 80
 
 
 class Graded(NamedTuple):
@@ -49,6 +57,19 @@ class Graded(NamedTuple):
     def question(self) -> Question:
         """The answer as a judge gets it."""
         return Question("graded", "tuned", self.instruction, self.input, self.reference, self.answer)
+
+
+class GradedRow(Record):
+    """A line of a file of graded answers (assets/grading/README.md); a grade is from 0 to 100."""
+
+    half: Literal["tuning", "held out"]
+    model: str
+    instruction: str
+    input: str
+    reference: str
+    answer: str
+    right: bool
+    grade: Annotated[float, Field(ge=0, le=100)]
 
 
 class Agreement(NamedTuple):
@@ -86,8 +107,13 @@ class _Scored(NamedTuple):
 
 
 def read(path: Path = GRADES) -> list[Graded]:
-    """The graded answers of a file."""
-    return [Graded(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The graded answers of a file.
+
+    Raises:
+        DataError: it is not there, or a line is no graded answer; the message names the line.
+    """
+    rows = read_records(path, GradedRow, made_by=FIX)
+    return [Graded(**row.model_dump()) for row in rows]
 
 
 def judge_for(graded: Sequence[Graded]) -> ReferenceJudge:

@@ -43,9 +43,9 @@ class Consistency(Metrics):
 
     Args:
         answers: number of answers that were scored each time.
-        repeats: how often each was asked for; 1 of a fixed measure, which says the same again.
-        same: share of the answers with one and the same score.
-        mean_spread: mean of their standard deviations, in points.
+        repeats: how often each was asked for; 1 of a fixed measure, and at temperature 0.
+        same: share of the answers with one and the same score; null where it was not measured.
+        mean_spread: mean of their standard deviations, in points; null where it was not measured.
     """
 
     answers: int
@@ -99,8 +99,16 @@ def agreement(graded: Sequence[Graded], verdicts: Sequence[Verdict]) -> LabelAgr
     )
 
 
-def consistency(verdicts: Sequence[Verdict], repeats: int) -> Consistency:
-    """How scores differ by the spreads of verdicts that are means of ``repeats`` scores."""
+def consistency(verdicts: Sequence[Verdict], repeats: int, *, fixed: bool = True) -> Consistency:
+    """How scores differ by the spreads of verdicts that are means of ``repeats`` scores.
+
+    Args:
+        verdicts: the verdicts.
+        repeats: number of scores of each.
+        fixed: whether the judge is a fixed measure: with one score of each, any other one was not measured.
+    """
+    if repeats == 1 and not fixed:
+        return Consistency(answers=0, repeats=1, same=None, mean_spread=None)
     spreads = [0.0 if repeats == 1 else one.spread for one in verdicts if one.score is not None]
     known = [spread for spread in spreads if spread is not None]
     return Consistency(
@@ -197,6 +205,8 @@ def _pairs(card: Card) -> list[str]:
 
 
 def _consistency(found: Consistency) -> str:
+    if found.repeats == 1 and found.same is None:
+        return "Temperature 0: not measured."
     if found.repeats == 1:
         return "A fixed measure: it says the same again."
     if found.same is None:

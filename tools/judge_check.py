@@ -3,10 +3,11 @@
     python -m tools.judge_check [--labels FILE] [--repeats N] [--out FOLDER]
 
 It is `make judge-check`. The judge takes its self-test and its test with pairs, scores answers that people, or a
-stronger judge, have graded, and scores some of them several times. The labels are assets/grading/answers.jsonl, or a
-file of that form (assets/grading/README.md). The built-in judge weighs words by the bundled rows but for the graded
-questions. What a judge behind a server has said is kept in .cache/judge, as the stage keeps it. The card is
-judge-card.md and judge-card.json; it tells what verdicts cost, and so is no output of a stage.
+stronger judge, have graded, and scores some of them several times. The labels are assets/grading/answers.jsonl, a file
+of that form (assets/grading/README.md), or one of `python -m flows.grade` for the test rows of this folder. The
+built-in judge weighs words by the bundled rows but for the graded questions. What a judge behind a server has said is
+kept in .cache/judge, as the stage keeps it. The card is judge-card.md and judge-card.json; it tells what verdicts cost,
+and so is no output of a stage.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from stages.common.errors import DataError
-from stages.common.files import atomic_file, sha256
+from stages.common.files import atomic_file, read_jsonl, sha256
+from stages.common.labels import LabelRow
+from stages.common.plurals import counted
 from stages.common.printable import printable
-from stages.common.records import write_metrics
+from stages.common.records import read_records, write_metrics
 from stages.common.results.judge import JUDGE_CACHE, Verdict
+from stages.common.results.split import Example, split_file
 from stages.judge.cache import VerdictCache, cache_path
 from stages.judge.job import identity_of_scores, marked
 from stages.judge.judges.opening import open_judge
@@ -33,7 +37,7 @@ from stages.params import whole
 from stages.params.judge import Judge
 from stages.running import program
 from stages.running.console import say
-from tools.grades import GRADES, Graded, judge_for, read
+from tools.grades import FIX, GRADES, RIGHT_FROM, Graded, judge_for, read
 from tools.judge_card import Card, agreement, consistency, markdown
 
 #: Answers that are scored several times, the first of those that are not equal to their reference.
@@ -72,20 +76,43 @@ def _arguments() -> argparse.Namespace:
 
 
 def labelled(path: Path) -> list[Graded]:
-    """The graded answers of a file.
+    """The graded answers of a file: of the form of assets/grading/README.md, or as `python -m flows.grade` writes it.
 
     Raises:
-        DataError: it is not there, or not of the form of assets/grading/README.md.
+        DataError: it is not there, a line is of neither form, or a grade is not from 0 to 100; the message names file,
+            line and field.
     """
-    fix = "give a file of the form that assets/grading/README.md describes"
-    try:
-        found = read(path)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", fix) from error
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected a graded answer in every line, found: {error}", fix) from error
-    if not found:
+    fix = f"{FIX}, or one that python -m flows.grade has written"
+    first = next((value for _, value in read_jsonl(path, made_by=fix)), None)
+    if first is None:
         raise DataError(f"{path}: expected graded answers, found none", fix)
+    of_flow = isinstance(first, dict) and {"id", "score"} <= first.keys()
+    return _of_labels(path, fix) if of_flow else read(path)
+
+
+def _of_labels(path: Path, fix: str) -> list[Graded]:
+    """The labels of `python -m flows.grade`, with their questions from the test rows in this folder.
+
+    An answer is right from `RIGHT_FROM` points on.
+
+    Raises:
+        DataError: a line is no label, or labels a row that is not in the test set of this folder.
+    """
+    labels = [row for row in read_records(path, LabelRow, made_by=fix) if row.score is not None]
+    test = split_file("test")
+    rows = {row.id: row for row in read_records(test, Example, made_by="dvc repro split")}
+    if unknown := sorted({row.id for row in labels} - rows.keys()):
+        raise DataError(
+            f"{path}: {counted(len(unknown), 'id')} of no row of {test}, the first one: {unknown[0]}",
+            "run this in the folder whose answers were graded",
+        )
+    found: list[Graded] = []
+    for label in labels:
+        row, score = rows[label.id], float(label.score or 0)
+        texts = (row.instruction, row.input, row.output, label.answer)
+        found.append(Graded("held out", label.model, *texts, right=score >= RIGHT_FROM, grade=score))
+    if not found:
+        raise DataError(f"{path}: expected graded answers, found {counted(len(labels), 'score')}", fix)
     return found
 
 
@@ -95,7 +122,10 @@ def card_of(settings: Judge, labels: Path, repeats: int) -> Card:
     Args:
         settings: the section judge of params.yaml.
         labels: path of the graded answers.
-        repeats: number of scores of each of `REPEATED` answers; a fixed measure gives one.
+        repeats: number of scores of each of `REPEATED` answers; a fixed measure, or temperature 0, gives one.
+
+    Raises:
+        DataError: the labels cannot be read; said before the judge is opened.
     """
     graded = labelled(labels)
     opened = judge_for(graded) if settings.backend == "reference" else open_judge(settings)
@@ -110,7 +140,8 @@ def card_of(settings: Judge, labels: Path, repeats: int) -> Card:
             refused = error.what
         verdicts = _scored(judge, graded, settings, 1)
         hard = [(one, verdict) for one, verdict in zip(graded, verdicts, strict=True) if not one.question().is_exact]
-        times = 1 if judge.deterministic else repeats
+        # At temperature 0 every seed gives the same reply: equal scores would be no evidence of anything.
+        times = 1 if judge.deterministic or settings.temperature == 0 else repeats
         again = _scored(judge, [one for one, _ in hard[:REPEATED]], settings, times)
         return Card(
             judge=marked(identity_of_scores(judge, settings), tested.mark),
@@ -121,7 +152,7 @@ def card_of(settings: Judge, labels: Path, repeats: int) -> Card:
             pairs_refused=refused,
             all_rows=agreement(graded, verdicts),
             not_equal_to_reference=agreement([one for one, _ in hard], [verdict for _, verdict in hard]),
-            consistency=consistency(again, times),
+            consistency=consistency(again, times, fixed=judge.deterministic),
             costs=judge.costs(),
         )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
@@ -37,6 +37,7 @@ class Item:
         reference: the right answer of the dataset.
         answer: the answer to grade.
         models: the models that gave it.
+        scored: whether the judge has scored it, or has scored none at all.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Item:
     reference: str
     answer: str
     models: tuple[ModelName, ...]
+    scored: bool = True
 
     @property
     def key(self) -> str:
@@ -54,7 +56,7 @@ class Item:
 
 
 def of_run(root: Path, name: str) -> list[Item]:
-    """The answers of a run that the judge has scored, or all of them where it has scored none.
+    """All answers of a run, of which some may be without a score.
 
     Args:
         root: folder of the project.
@@ -72,22 +74,42 @@ def of_run(root: Path, name: str) -> list[Item]:
 
 
 def digest(items: Iterable[Item]) -> str:
-    """A name for a set of answers, 12 hexadecimal digits: answers of another training have another one."""
+    """A name for all answers of a run, 12 hexadecimal digits: answers of another training have another one.
+
+    It depends on no verdict, so that grades stay with the answers when another judge scores them.
+    """
     return hashlib.sha256("".join(sorted(item.key for item in items)).encode()).hexdigest()[:12]
+
+
+def is_of_folder(root: Path, name: str, digest_of_run: str) -> bool:
+    """Whether the answers of a run are those in this folder, which has none before its first training.
+
+    Args:
+        root: folder of the project.
+        name: the run, as `of_run` takes it.
+        digest_of_run: `digest` of its answers.
+
+    Raises:
+        DataError: the answers in this folder are broken.
+    """
+    if name == HERE:
+        return True
+    return (root / RESPONSES).exists() and digest(of_run(root, HERE)) == digest_of_run
 
 
 def _of_folder(root: Path) -> list[Item]:
     answers: dict[tuple[str, ModelName], str] = {
         (row.id, row.model): row.text for row in read_records(root / RESPONSES, Response, made_by="dvc repro generate")
     }
+    scored: set[tuple[str, ModelName]] = set()
     if (root / VERDICTS).exists():
         verdicts = read_records(root / VERDICTS, Verdict, made_by="dvc repro judge")
         scored = {(row.id, row.model) for row in verdicts if row.score is not None}
-        answers = {key: text for key, text in answers.items() if not scored or key in scored}
     found: list[Item] = []
     for row in read_records(root / split_file("test"), Example, made_by="dvc repro split"):
         given = {model: answers[row.id, model] for model in _MODELS if (row.id, model) in answers}
-        found += _items((row.id, row.category, row.instruction, row.input, row.output), given)
+        by = {model for model in given if not scored or (row.id, model) in scored}
+        found += _items((row.id, row.category, row.instruction, row.input, row.output), given, by)
     return found
 
 
@@ -108,27 +130,25 @@ def _of_table(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
     is_scored = any(row.get(f"{model}_score") is not None for row in rows for model in _MODELS)
     found: list[Item] = []
     for row in rows:
-        given = {
-            model: str(row[model])
-            for model in _MODELS
-            if row.get(model) is not None and (row[f"{model}_score"] is not None or not is_scored)
-        }
-        found += _items([str(row[column]) for column in _COLUMNS], given)
+        given = {model: str(row[model]) for model in _MODELS if row.get(model) is not None}
+        by = {model for model in given if not is_scored or row[f"{model}_score"] is not None}
+        found += _items([str(row[column]) for column in _COLUMNS], given, by)
     return found
 
 
-def _items(row: Sequence[str], given: Mapping[ModelName, str]) -> list[Item]:
+def _items(row: Sequence[str], given: Mapping[ModelName, str], scored: Collection[ModelName]) -> list[Item]:
     """The different answers to a row.
 
     Args:
         row: id, category, instruction, input and reference.
         given: answer of each model.
+        scored: the models whose answer has a score.
     """
     models: dict[str, list[ModelName]] = {}
     for model, text in given.items():
         models.setdefault(text.strip(), []).append(model)
     id, category, instruction, input, reference = row
     return [
-        Item(id, category, instruction, input, reference, text, cast("tuple[ModelName, ...]", tuple(names)))
+        Item(id, category, instruction, input, reference, text, tuple(names), any(name in scored for name in names))
         for text, names in models.items()
     ]

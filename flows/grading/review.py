@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +34,8 @@ _INSTRUCTION = (
 )
 #: The tag of a trace with its item's key.
 _TAG = "grading.item"
+#: The tag of a trace with the name of its run's answers, by which those are found that are in no queue yet.
+_TAG_OF_RUN = "grading.answers"
 _EXPERIMENT = f"{mlflow_experiment.PROJECT}-grading"
 #: MLflow's pages of an experiment of this kind show traces and reviews.
 _KIND = "genai_development"
@@ -79,6 +81,9 @@ def queue_name(digest: str) -> str:
 def put(root: Path, digest: str, items: Sequence[Item]) -> Put:
     """Put answers into the queue, in this order; those that are in it already are not put again.
 
+    Traces are made first and queued then. Those that an earlier command has made before it was ended are queued, and
+    not made again. Two commands at one time may make two traces of an answer: `read` takes both for one.
+
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
         digest: name of the run's answers.
@@ -94,7 +99,8 @@ def put(root: Path, digest: str, items: Sequence[Item]) -> Put:
         queue = _queue(experiment, queue_name(digest))
         there = {trace.info.tags.get(_TAG) for _, trace in _traces(mlflow, queue.queue_id)}
         new = [item for item in items if item.key not in there]
-        traces = [_trace(mlflow, experiment, item) for item in new]
+        made = _made(mlflow, experiment, digest) if new else {}
+        traces = [made.get(item.key) or _trace(mlflow, experiment, digest, item) for item in new]
         for trace_id in traces:
             mlflow.get_trace(trace_id)  # MLflow itself only logs where a trace could not be written
         if traces:
@@ -130,15 +136,24 @@ def read(root: Path, digest: str) -> Found | None:
         )
         if queue is None:
             return None
-        grades: dict[str, list[float]] = {}
-        waiting = declined = 0
+        by_key: dict[str, list[tuple[str, Trace]]] = {}
         for status, trace in _traces(mlflow, queue.queue_id):
-            found = [] if status == "declined" else _grades(trace)
-            if found:
-                grades[trace.info.tags[_TAG]] = found
-            declined += status == "declined"
-            waiting += status != "declined" and not found
-        return Found(grades, waiting, declined)
+            by_key.setdefault(trace.info.tags[_TAG], []).append((status, trace))
+        return _found(by_key)
+
+
+def _found(by_key: Mapping[str, Sequence[tuple[str, Trace]]]) -> Found:
+    """The grades of answers, of which each may have several traces, with their status."""
+    grades: dict[str, list[float]] = {}
+    waiting = declined = 0
+    for key, traces in by_key.items():
+        if found := _grades([trace for status, trace in traces if status != "declined"]):
+            grades[key] = found
+        elif any(status == "declined" for status, _ in traces):
+            declined += 1
+        else:
+            waiting += 1
+    return Found(grades, waiting, declined)
 
 
 @contextmanager
@@ -191,10 +206,26 @@ def _queue(experiment: str, name: str) -> Any:
     )
 
 
-def _trace(mlflow: MlflowClient, experiment: str, item: Item) -> str:
+def _made(mlflow: MlflowClient, experiment: str, digest: str) -> dict[str, str]:
+    """The complete traces of a run's answers that are there, in a queue or in none: their ids by the answers' keys."""
+    named = f"tag.`{_TAG_OF_RUN}` = '{digest}' AND trace.status = 'OK'"
+    found: dict[str, str] = {}
+    token = None
+    while True:
+        page = mlflow.search_traces(
+            locations=[experiment], filter_string=named, max_results=100, page_token=token, include_spans=False
+        )
+        found |= {trace.info.tags[_TAG]: str(trace.info.trace_id) for trace in page if _TAG in trace.info.tags}
+        token = page.token
+        if not token:
+            return found
+
+
+def _trace(mlflow: MlflowClient, experiment: str, digest: str, item: Item) -> str:
     """The id of a new trace with an answer."""
     texts = {"instruction": item.instruction, "input": item.input, "reference": item.reference}
-    span = mlflow.start_trace("answer", inputs=texts, tags={_TAG: item.key}, experiment_id=experiment)
+    tags = {_TAG: item.key, _TAG_OF_RUN: digest}
+    span = mlflow.start_trace("answer", inputs=texts, tags=tags, experiment_id=experiment)
     mlflow.end_trace(span.trace_id, outputs={"answer": item.answer})
     return str(span.trace_id)
 
@@ -220,19 +251,20 @@ def _traces(mlflow: MlflowClient, queue_id: str) -> Iterator[tuple[str, Trace]]:
             yield str(item.status), trace
 
 
-def _grades(trace: Trace) -> list[float]:
-    """The last grade of each person.
+def _grades(traces: Sequence[Trace]) -> list[float]:
+    """The last grade of each person for an answer, which has these traces.
 
     Raises:
         DataError: one is no number from 0 to 100.
     """
     last: dict[str, float] = {}
-    for found in sorted(trace.info.assessments, key=lambda one: one.create_time_ms or 0):
+    given = [(one, trace.info.trace_id) for trace in traces for one in trace.info.assessments]
+    for found, trace_id in sorted(given, key=lambda pair: pair[0].create_time_ms or 0):
         if found.name != QUESTION or found.source.source_type != "HUMAN" or found.valid is False:
             continue
         value = found.feedback.value if found.feedback else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-            what = f"MLflow trace {trace.info.trace_id}: {QUESTION}: expected a number from 0 to 100; found {value!r}"
+            what = f"MLflow trace {trace_id}: {QUESTION}: expected a number from 0 to 100; found {value!r}"
             raise DataError(what, f"correct it in MLflow, in the experiment {_EXPERIMENT}")
         last[found.source.source_id or ""] = float(value)
     return list(last.values())

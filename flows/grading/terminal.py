@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import sys
 import termios
@@ -23,6 +24,10 @@ POINTS = {str(digit): round(digit * 100 / 9, 1) for digit in range(10)}
 BACK, SKIP, QUIT = "b", "s", "q"
 #: Ctrl-C arrives as a signal, and Ctrl-D as this key.
 _END = "\x04"
+_ESCAPE = "\x1b"
+#: Seconds after which what comes is another key. A terminal sends an escape sequence at once, and a paste in parts.
+_QUIET = 0.03
+_MOST = 4096
 _KEYS = "0-9 grades (0: 0 points, 9: 100 points), b goes back, s skips, q quits"
 
 
@@ -90,7 +95,8 @@ def keys() -> Iterator[Callable[[], str]]:
     """Take keys from the terminal as they are pressed, without a line feed after them, until the end of the block.
 
     Yields:
-        A function that waits for a key and returns it; end of file is Ctrl-D. Ctrl-C stays a signal.
+        A function that waits for a key and returns it; end of file is Ctrl-D. Ctrl-C stays a signal. Of keys that come
+        at once, as from a paste, the first one counts; a key with an escape sequence does not.
 
     Raises:
         ConfigError: standard input is no terminal.
@@ -108,6 +114,20 @@ def keys() -> Iterator[Callable[[], str]]:
 
 
 def _pressed(descriptor: int) -> str:
-    found = os.read(descriptor, 1).decode(errors="replace") or _END
+    """The next key; the keys that send an escape sequence (Delete, arrows, F5) are none, and are passed over."""
+    found = _ESCAPE
+    while found == _ESCAPE:
+        found = _read(descriptor).decode(errors="replace")[:1] or _END
     _show(found if found.isprintable() else "")
+    return found
+
+
+def _read(descriptor: int) -> bytes:
+    """All that comes at once: one key, the whole escape sequence of one, or what was pasted; empty at the end of file.
+
+    The bytes after the first one of `ESC [ 3 ~` or of a pasted text are no grades of the answers that would come next.
+    """
+    found = part = os.read(descriptor, _MOST)
+    while part and select.select([descriptor], [], [], _QUIET)[0]:
+        part = os.read(descriptor, _MOST)
     return found

@@ -54,7 +54,7 @@ def read_answers(settings: Judge) -> Answers:
 
     Raises:
         ConfigError: the file of human labels is not there.
-        DataError: a file is missing or broken, the answers do not fit the test rows, or too few of them are labelled.
+        DataError: a file is missing or broken, or the answers do not fit the test rows.
     """
     examples = list(read_records(split_file("test"), Example, made_by=SPLIT))
     responses = list(read_records(RESPONSES, Response, made_by=GENERATE))
@@ -66,7 +66,7 @@ def read_answers(settings: Judge) -> Answers:
         categories={row.id: row.category for row in examples},
         faults=_faults(questions, responses),
         duplicates=_duplicates(),
-        labels=_labels(questions, settings),
+        labels=_labels(questions, models, settings),
     )
 
 
@@ -120,15 +120,23 @@ def _duplicates() -> frozenset[str]:
     return frozenset(read_metrics(SPLIT_METRICS, SplitMetrics, made_by=SPLIT).prompts_also_in_train["test"].ids)
 
 
-def _labels(questions: Sequence[Question], settings: Judge) -> HumanLabels | None:
+def _labels(questions: Sequence[Question], models: Sequence[ModelName], settings: Judge) -> HumanLabels | None:
+    """The human labels of these answers, where params.yaml names a file. Those that do not fit fail nothing.
+
+    What is not calibrated is told: another training alone makes a file of labels one of other answers.
+    """
     if settings.calibration is None:
         return None
     found = labels.of_these_answers(labels.read(settings.calibration), questions, settings.calibration)
-    if found.stale:
+    if stale := sum(found.stale.values()):
         console.say(
-            f"judge.calibration: {found.stale} of {counted(found.rows, 'row')} "
-            f"{word(found.stale, 'labels another answer, and is', 'label other answers, and are')} left out"
+            f"judge.calibration: {stale} of {counted(found.rows, 'row')} "
+            f"{word(stale, 'labels another answer, and is', 'label other answers, and are')} left out"
         )
+    for model in models:
+        labelled = sum(one == model for _, one in found.scores)
+        if (why := found.why_not(model, labelled)) is not None:
+            console.say(f"judge.calibration: the answers by {model} are not calibrated: {why}")
     return found
 
 

@@ -10,6 +10,7 @@ from stages.common.records import read_metrics
 from stages.common.results.judge import Verdict
 from stages.judge.judges.protocol import Judgement
 from tests.fake_ollama import FakeOllama, careful, pair, parts, score, text
+from tests.flows.grading.made import fill
 from tests.judge.judging import settings
 from tests.root import ROOT
 from tools.grades import GRADES, Graded, auc
@@ -135,13 +136,23 @@ def test_the_card_of_a_judge_that_is_refused_says_so(labels, monkeypatch):
             card_of(settings(backend="ollama", on_refusal="warn"), labels, 2)
 
 
+def line(**changes):
+    """A line of a file of graded answers."""
+    row = graded("Oslo.", True, 100)._asdict()
+    return json.dumps(row | changes) + "\n"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file"),
+        (None, "labels.jsonl"),
         ("", "expected graded answers, found none"),
-        ('{"a": 1}\n', "in every line"),
-        ("x", "line"),
+        ('{"a": 1}\n', "labels.jsonl, line 1: half: missing"),
+        ("x", "line 1"),
+        (line(grade=900), "labels.jsonl, line 1: grade: expected 100 or less; found 900"),
+        (line() + line(grade="good"), "labels.jsonl, line 2: grade: "),
+        (line(right="yes"), "labels.jsonl, line 1: right: "),
+        ('{"id": "r00", "answer": "0", "score": 101}\n', "labels.jsonl, line 1: score: expected 100 or less"),
     ],
 )
 def test_labels_that_are_none_are_told(project, content, said):
@@ -150,4 +161,44 @@ def test_labels_that_are_none_are_told(project, content, said):
         path.write_text(content)
     with pytest.raises(DataError, match=said) as caught:
         labelled(path)
-    assert caught.value.fix == "give a file of the form that assets/grading/README.md describes"
+    assert str(caught.value.fix).startswith("give a file of the form that assets/grading/README.md describes")
+
+
+def test_a_grade_out_of_bounds_is_told_before_the_judge_is_asked(project, monkeypatch):
+    (project / "labels.jsonl").write_text(line() + line(grade=900))
+    with FakeOllama(careful) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        with pytest.raises(DataError, match=r"labels.jsonl, line 2: grade: expected 100 or less"):
+            card_of(settings(backend="ollama"), project / "labels.jsonl", 3)
+        assert server.chats == []
+
+
+def test_the_file_of_flows_grade_is_joined_with_the_test_rows(project):
+    """An answer is right from 80 points on; a line without a score is not graded yet."""
+    fill(project, rows=3)
+    scores = {"r00": 80.0, "r01": 79.9, "r02": None}
+    lines = [{"id": id, "model": "tuned", "answer": id[-1], "score": score} for id, score in scores.items()]
+    path = project / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    assert labelled(path) == [
+        Graded("held out", "tuned", "Say 0.", "", "0", "0", right=True, grade=80.0),
+        Graded("held out", "tuned", "Say 1.", "", "1", "1", right=False, grade=79.9),
+    ]
+    path.write_text(path.read_text() + '{"id": "r77", "answer": "x", "score": 1.0}\n')
+    with pytest.raises(DataError, match=r"labels.jsonl: 1 id of no row of artifacts/split/test.jsonl.*: r77"):
+        labelled(path)
+
+
+def test_at_temperature_0_no_answer_is_asked_for_again(labels, monkeypatch):
+    def behave(body):
+        if (texts := pair(body)) is not None:
+            return text(json.dumps({"better": "first" if texts[1] == texts[0] else "second"}))
+        return careful
+
+    with FakeOllama(behave) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        card = card_of(settings(backend="ollama", on_refusal="warn"), labels, 3)
+        # The probes, those asked again, the pairs, and the answers.
+        assert len(server.chats) == 126 + 12 + 48 + 12
+    assert (card.consistency.answers, card.consistency.same, card.consistency.mean_spread) == (0, None, None)
+    assert "## Self-consistency\n\nTemperature 0: not measured.\n" in markdown(card)

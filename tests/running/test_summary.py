@@ -301,6 +301,17 @@ def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     assert "            calibrated  not: 4 human labels are too few" in summary.text(root).splitlines()
 
 
+def test_labels_of_other_answers_give_no_mean_and_the_summary_says_why(root: Path) -> None:
+    fill(root)
+    why = "38 of 50 labels are of other answers: grade again: python -m flows.grade ."
+    none = results.interval(None, None).model_copy(update={"method": f"none: {why}"})
+    tuned = results.calibrated(60.0, None, none, n=12).model_copy(update={"stale": 38})
+    write_judged(
+        root, LLAMA, scores(60.0, 4), calibration=results.calibration_metrics({"tuned": tuned}, matched=12, stale=38)
+    )
+    assert f"            calibrated  not: {why}" in summary.text(root).splitlines()
+
+
 def test_a_mean_of_human_labels_alone_says_that_the_judge_is_not_used(root: Path) -> None:
     fill(root)
     tuned = results.calibrated(60.0, 40.5, results.interval(30.25, 50.75), n=40, helps=False)

@@ -383,9 +383,10 @@ class CalibratedMean(Metrics):
 
     Args:
         raw: mean as judged; null without scores.
-        graded: mean of the human labels alone, with their number.
+        graded: mean of the human labels alone, with their number; its interval says why there is none.
+        stale: labels of other answers than this model gives now; with one there is no mean from labels.
         calibrated: the mean to read: from labels and scores, or from labels alone where the judge does not help; null
-            with too few labels.
+            with too few labels, or with labels of other answers.
         interval: interval of that mean; null where it is.
         weight: points that the mean moves by for a point of score; 0 where the judge is not used, null as above.
         cross_validation: whether the judge helps; null as above.
@@ -393,6 +394,7 @@ class CalibratedMean(Metrics):
 
     raw: float | None
     graded: Mean
+    stale: int = 0
     calibrated: float | None
     interval: Interval | None
     weight: float | None

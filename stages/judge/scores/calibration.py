@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from stages.common.labels import LEAST
 from stages.common.metrics.judge import (
     Agreement,
     Agreements,
@@ -33,8 +32,8 @@ from stages.judge.scores.bootstrap import no_interval
 from stages.judge.scores.figures import POINTS, cluster_of, rounded, scores_of
 from stages.judge.scores.labels import HumanLabels
 from stages.judge.scores.prediction_powered import (
-    Estimate,
     Labelled,
+    MeanEstimate,
     estimate,
     interval_of_difference,
     interval_of_mean,
@@ -69,22 +68,31 @@ def calibrate(verdicts: Sequence[Verdict], labels: HumanLabels, *, resamples: in
         seed: seed of the bootstrap.
 
     Returns:
-        The figures. A model of whose answers fewer than `LEAST` are labelled has its raw mean alone: what labels of
-        another model's answers say of them is not known. The difference is there where both models have means.
+        The figures. A model with fewer labelled answers than a mean takes (`stages.common.labels.LEAST`) has its raw
+        mean alone: what labels of another model's answers say of them is not known. So has one with labels of other
+        answers than it gives now: those that still fit are no random sample. The difference is there where both
+        models have means.
     """
     labelled = [v for v in verdicts if v.score is not None and (v.id, v.model) in labels.scores]
     hard = [verdict for verdict in labelled if not verdict.exact]
     found = {model: _labelled(verdicts, model, labels) for model in sorted({v.model for v in verdicts}, reverse=True)}
-    estimates = {model: _estimated(one) for model, one in found.items() if one.known.sum() >= LEAST}
+    missing = {model: labels.why_not(model, int(one.known.sum())) for model, one in found.items()}
+    estimates = {model: _estimated(one) for model, one in found.items() if missing[model] is None}
+    means = {
+        model: _without_mean(one, why, labels.stale.get(model, 0))
+        if (why := missing[model]) is not None
+        else _mean(one, estimates[model], resamples=resamples, seed=seed)
+        for model, one in found.items()
+    }
     return CalibrationMetrics(
         sha256=labels.sha256,
         rows=labels.rows,
-        stale=labels.stale,
+        stale=sum(labels.stale.values()),
         matched=len(labelled),
         agreement=Agreements(
             all=agreement(_pairs(labelled, labels)), not_equal_to_reference=agreement(_pairs(hard, labels))
         ),
-        means={model: _mean(one, estimates.get(model), resamples=resamples, seed=seed) for model, one in found.items()},
+        means=means,
         difference=_difference(found, estimates, resamples=resamples, seed=seed) if len(estimates) == 2 else None,
     )
 
@@ -101,7 +109,7 @@ def _labelled(verdicts: Sequence[Verdict], model: ModelName, labels: HumanLabels
     return Labelled(scores_of(scored), np.array(values, dtype=np.float64), [cluster_of(verdict) for verdict in scored])
 
 
-def _estimated(found: Labelled) -> tuple[Estimate, CrossValidation]:
+def _estimated(found: Labelled) -> tuple[MeanEstimate, CrossValidation]:
     """A model's estimate, which uses the judge where this predicts labels that were left out."""
     without, with_judge = left_out_errors(found)
     helps = with_judge < without
@@ -110,16 +118,26 @@ def _estimated(found: Labelled) -> tuple[Estimate, CrossValidation]:
     )
 
 
+def _without_mean(found: Labelled, why: str, stale: int) -> CalibratedMean:
+    """The raw mean alone; that of few labels is told too, unless they are what is left of a sample of other answers."""
+    graded = Mean(
+        n=int(found.known.sum()), mean=None if stale else figures.mean(found.pairs[1]), interval=no_interval(why)
+    )
+    return CalibratedMean(
+        raw=figures.mean(found.scores),
+        graded=graded,
+        stale=stale,
+        calibrated=None,
+        interval=None,
+        weight=None,
+        cross_validation=None,
+    )
+
+
 def _mean(
-    found: Labelled, estimated: tuple[Estimate, CrossValidation] | None, *, resamples: int, seed: int
+    found: Labelled, estimated: tuple[MeanEstimate, CrossValidation], *, resamples: int, seed: int
 ) -> CalibratedMean:
     raw, count = figures.mean(found.scores), int(found.known.sum())
-    if estimated is None:
-        why = no_interval(f"{count} of the {LEAST} human labels a model that a mean takes")
-        graded = Mean(n=count, mean=figures.mean(found.pairs[1]), interval=why)
-        return CalibratedMean(
-            raw=raw, graded=graded, calibrated=None, interval=None, weight=None, cross_validation=None
-        )
     one, validation = estimated
     alone = estimate(found, helps=False)
     return CalibratedMean(
@@ -138,7 +156,7 @@ def _mean(
 
 def _difference(
     found: dict[ModelName, Labelled],
-    estimates: dict[ModelName, tuple[Estimate, CrossValidation]],
+    estimates: dict[ModelName, tuple[MeanEstimate, CrossValidation]],
     *,
     resamples: int,
     seed: int,

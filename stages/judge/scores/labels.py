@@ -2,6 +2,10 @@
 
 A label belongs to the text that was labelled, not to its row: another training gives every row another answer, of which
 the old label says nothing. So each line of the file holds the answer; labels of other answers are counted and left out.
+
+A sample of answers was drawn at random from all answers of one training. Those of its labels that still fit after
+another training are no random sample: a text that does not change is mostly one that is equal to its reference. So a
+model with a label of another answer has no mean from labels at all.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from stages.common.labels import LEAST, LabelRow
 from stages.common.paths import local_path
 from stages.common.plurals import counted, word
 from stages.common.records import read_records
-from stages.common.results.generate import RESPONSES
 from stages.judge.judges.protocol import Question
 from stages.params.judge import Calibration
 
@@ -32,13 +35,26 @@ class HumanLabels:
         scores: labels by id and model.
         sha256: SHA-256 of the file.
         rows: labels in the file.
-        stale: labels of test rows to which the model now gives another answer.
+        stale: number of labels of test rows to which a model now gives another answer, by model; absent for 0.
     """
 
     scores: Mapping[tuple[str, str], float]
     sha256: str
     rows: int
-    stale: int
+    stale: Mapping[str, int]
+
+    def why_not(self, model: str, scored: int) -> str | None:
+        """Why labels give no mean of a model; None where they do.
+
+        Args:
+            model: the model.
+            scored: number of its labelled answers that have a score.
+        """
+        if stale := self.stale.get(model, 0):
+            every = stale + sum(labelled == model for _, labelled in self.scores)
+            is_of = word(stale, "is of another answer", "are of other answers")
+            return f"{stale} of {counted(every, 'label')} {is_of}: grade again: python -m flows.grade ."
+        return f"{scored} of the {LEAST} human labels a model that a mean takes" if scored < LEAST else None
 
 
 def read(settings: Calibration) -> list[LabelRow]:
@@ -71,23 +87,10 @@ def read(settings: Calibration) -> list[LabelRow]:
 
 
 def of_these_answers(rows: Sequence[LabelRow], questions: Sequence[Question], settings: Calibration) -> HumanLabels:
-    """The labels whose text is that of an answer that is judged in this run.
-
-    Raises:
-        DataError: they are fewer than `LEAST`.
-    """
+    """The labels whose text is that of an answer that is judged in this run; there may be none."""
     answers = {(question.id, question.model): question.answer.strip() for question in questions}
     known = [row for row in rows if (row.id, row.model) in answers]
     fresh = [row for row in known if row.answer.strip() == answers[row.id, row.model]]
-    stale = len(known) - len(fresh)
-    if len(fresh) < LEAST:
-        label = word(stale, "labels", "label")
-        of_others = f", {stale} {label} another answer than the model now gives to the row" if stale else ""
-        raise DataError(
-            f"{settings.source}: {len(fresh)} of its {counted(len(rows), 'row')} "
-            f"{word(1 if len(rows) == 1 else len(fresh), 'labels', 'label')} a test answer{of_others}; "
-            f"{LEAST} are needed",
-            f"label answers of {RESPONSES}, and put id, model, answer (its text) and score into the file",
-        )
+    stale = Counter[str](row.model for row in known if row.answer.strip() != answers[row.id, row.model])
     scores: dict[tuple[str, str], float] = {(row.id, row.model): row.score for row in fresh if row.score is not None}
-    return HumanLabels(scores, settings.sha256, len(rows), stale)
+    return HumanLabels(scores, settings.sha256, len(rows), dict(stale))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.common.labels import LEAST_FOR_INTERVAL
 from stages.common.metrics.judge import Interval
 from stages.common.plurals import counted
 from stages.judge.scores.bootstrap import (
@@ -35,9 +36,6 @@ from stages.judge.scores.bootstrap import (
     too_few,
 )
 
-#: The fewest labels of a model from which an interval is made. Of a model most of whose grades are 0, 20 labels often
-#: hold none of the rare high ones: the interval then held the truth in 82 to 91 % of simulated cases (docs/judge.md).
-LEAST_FOR_INTERVAL = 30
 FOLDS = 5
 
 
@@ -72,7 +70,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean, and what each instruction adds to its error.
 
     Attributes:
@@ -121,7 +119,7 @@ def left_out_errors(found: Labelled) -> tuple[float, float]:
     return float(np.sqrt((without**2).mean())), float(np.sqrt((with_judge**2).mean()))
 
 
-def estimate(found: Labelled, *, helps: bool) -> Estimate:
+def estimate(found: Labelled, *, helps: bool) -> MeanEstimate:
     """The mean of a model's answers in the labels' scale.
 
     Args:
@@ -138,7 +136,7 @@ def estimate(found: Labelled, *, helps: bool) -> Estimate:
     own[found.known] += fitted * (residuals - residuals.mean()) / labelled
     names, members = np.unique(np.asarray(found.clusters, dtype=str), return_inverse=True)
     sums = np.bincount(members, weights=own)
-    return Estimate(
+    return MeanEstimate(
         mean=float(weight * found.scores.mean() + residuals.mean()),
         weight=weight,
         influences=dict(zip(names.tolist(), sums.tolist(), strict=True)),
@@ -147,7 +145,7 @@ def estimate(found: Labelled, *, helps: bool) -> Estimate:
 
 
 def interval_of_mean(
-    found: Labelled, estimated: Estimate, bounds: tuple[float, float], *, resamples: int, seed: int
+    found: Labelled, estimated: MeanEstimate, bounds: tuple[float, float], *, resamples: int, seed: int
 ) -> Interval:
     """The 95 % interval of an estimate.
 
@@ -170,8 +168,8 @@ def interval_of_mean(
 
 
 def interval_of_difference(
-    first: tuple[Labelled, Estimate],
-    second: tuple[Labelled, Estimate],
+    first: tuple[Labelled, MeanEstimate],
+    second: tuple[Labelled, MeanEstimate],
     bounds: tuple[float, float],
     *,
     resamples: int,
@@ -195,7 +193,7 @@ def interval_of_difference(
             return few
     one, other = first[1], second[1]
     names = sorted({*one.influences, *other.influences})
-    difference = Estimate(
+    difference = MeanEstimate(
         mean=one.mean - other.mean,
         weight=one.weight,
         influences={name: one.influences.get(name, 0.0) - other.influences.get(name, 0.0) for name in names},
@@ -213,7 +211,7 @@ def _too_few(found: Labelled) -> Interval | None:
 
 
 def _interval(
-    estimated: Estimate, labelled: int, bounds: tuple[float, float], *, resamples: int, seed: int
+    estimated: MeanEstimate, labelled: int, bounds: tuple[float, float], *, resamples: int, seed: int
 ) -> Interval:
     """At either end the wider of Student's interval and the BCa interval, as for every mean (`mean_interval`).
 

@@ -113,6 +113,8 @@ def _calibration(found: CalibrationMetrics) -> list[str]:
     """
     tuned = found.means.get("tuned")
     if tuned is None or tuned.calibrated is None or tuned.cross_validation is None:
+        if tuned is not None and tuned.stale:
+            return [f"calibrated  not: {(tuned.graded.interval.method or '').removeprefix('none: ')}"]
         count = 0 if tuned is None else tuned.graded.n
         return [f"calibrated  not: {counted(count, 'human label')} {word(count, 'is', 'are')} too few"]
     helps = tuned.cross_validation.judge_helps

@@ -2,8 +2,9 @@
 
 import pytest
 
-from flows.grading import answers
+from flows.grading import answers, sample
 from stages.common.errors import ConfigError, DataError
+from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import VERDICTS
 from tests.flows.grading.made import fill
 from tests.running.tracking.made import through_the_flow
@@ -32,19 +33,33 @@ def test_the_key_is_of_the_text_and_the_digest_of_all(tmp_path):
     assert answers.digest(found) != answers.digest(found[1:])
 
 
-def test_answers_that_the_judge_leaves_open_are_left_out(tmp_path):
+def test_answers_that_the_judge_leaves_open_are_left_out_of_the_sample_and_not_of_the_digest(tmp_path):
     fill(tmp_path, rows=5)
+    before = answers.of_run(tmp_path, answers.HERE)
+    assert all(item.scored for item in before), "nothing is judged yet"
     verdict = '{{"id": "{}", "model": "tuned", "status": "{}", "score": {}, "detail": ""}}\n'
     (tmp_path / VERDICTS).parent.mkdir(parents=True)
     (tmp_path / VERDICTS).write_text(verdict.format("r01", "scored", 60.0) + verdict.format("r02", "open", "null"))
-    assert [(item.id, item.models) for item in answers.of_run(tmp_path, answers.HERE)] == [("r01", ("tuned",))]
+    found = answers.of_run(tmp_path, answers.HERE)
+    drawn = sample.drawn(found, 5, seed=answers.digest(found))
+    assert [(item.id, item.models) for item in drawn] == [("r01", ("tuned",))]
+    assert [item.key for item in found] == [item.key for item in before]
+    assert answers.digest(found) == answers.digest(before)
 
 
 def test_a_run_of_mlflow_has_the_answers_of_its_folder(project):
     run_id = through_the_flow(project, {"judge"})
     here = answers.of_run(project, answers.HERE)
-    assert [item.answer for item in here] == ["a by base", "a by tuned"], "of row b the judge has scored none"
+    assert [item.answer for item in here] == ["a by base", "a by tuned", "b by base", "b by tuned"]
+    assert [item.scored for item in here] == [True, True, False, False]
     assert answers.of_run(project, run_id) == here
+    assert answers.is_of_folder(project, run_id, answers.digest(here))
+    responses = project / RESPONSES
+    responses.write_text(responses.read_text().replace("a by tuned", "after another training"))
+    assert not answers.is_of_folder(project, run_id, answers.digest(here))
+    assert answers.is_of_folder(project, answers.HERE, "any")
+    responses.unlink()
+    assert not answers.is_of_folder(project, run_id, answers.digest(here))
 
 
 def test_what_is_no_run_is_said(tmp_path, project):

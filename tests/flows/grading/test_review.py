@@ -118,6 +118,36 @@ def test_more_rows_are_added_and_what_is_graded_stays(tmp_path: Path, mlflow_at:
 
 
 @pytest.mark.slow
+def test_what_a_crash_left_is_queued_and_two_traces_of_an_answer_are_one(tmp_path: Path, mlflow_at: str) -> None:
+    """A crash before the queue was filled is played by items that are taken out of it; two commands at one time, by a
+    copy of a trace.
+    """
+    fill(tmp_path, rows=20)
+    found = answers.of_run(tmp_path, answers.HERE)
+    review.put(tmp_path, "abc", found[:4])
+    only, items = queue()
+    review_queues.remove_items_from_review_queue(only.queue_id, item_ids=[item.item_id for item in items])
+    again = review.put(tmp_path, "abc", found[:6])
+    _, queued = queue()
+    assert (again.added, again.waiting) == (6, 6)
+    assert {item.item_id for item in items} < {item.item_id for item in queued}, "no trace is made a second time"
+    assert len(mlflow.MlflowClient().search_traces(locations=[only.experiment_id])) == 6
+
+    first = mlflow.get_trace(queued[0].item_id)
+    texts, tags = first.data.spans[0].inputs, {k: v for k, v in first.info.tags.items() if k.startswith("grading.")}
+    copy = mlflow.MlflowClient().start_trace("answer", inputs=texts, tags=tags, experiment_id=only.experiment_id)
+    mlflow.MlflowClient().end_trace(copy.trace_id, outputs=first.data.spans[0].outputs)
+    review_queues.add_items_to_review_queue(only.queue_id, item_ids=[copy.trace_id])
+    give(queued[0].item_id, 10, "ann")
+    give(queued[0].item_id, 30, "bob")
+    give(copy.trace_id, 20, "ann")
+    merged = review.read(tmp_path, "abc")
+    assert merged is not None
+    assert {key: sorted(scores) for key, scores in merged.grades.items()} == {tags["grading.item"]: [20.0, 30.0]}
+    assert merged.waiting == 5
+
+
+@pytest.mark.slow
 def test_which_feedback_is_a_grade(tmp_path: Path, mlflow_at: str) -> None:
     """The last one of each person counts; a program's does not, nor one of an answer that was declined."""
     fill(tmp_path, rows=20)

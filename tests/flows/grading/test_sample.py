@@ -1,7 +1,8 @@
-"""The sample: every category in its share, all answers to a row, and every row as likely as any other."""
+"""The sample: every category in its share, all answers to a row, and every row nearly as likely as any other."""
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 from flows.grading.answers import Item
 from flows.grading.sample import drawn
@@ -42,3 +43,14 @@ def test_the_same_seed_draws_the_same_and_every_row_is_as_likely():
     times = Counter(item.id for seed in range(4000) for item in drawn(every, 5, seed=str(seed)))
     assert all(abs(count / 2 / 4000 - 0.25) < 0.04 for count in times.values())  # each of 20 rows in a draw of 5
     assert len(times) == 20
+
+
+def test_a_verdict_that_is_missing_changes_the_sample_by_its_answer_alone():
+    every = items({"a": 60, "b": 30, "c": 10})
+    before = drawn(every, 50, seed="x")
+    without = [replace(item, scored=item != before[0]) for item in every]
+    assert [item.key for item in drawn(without, 50, seed="x")] == [item.key for item in before[1:]]
+    open_row = [replace(item, scored=item.id != before[0].id) for item in every]
+    after = drawn(open_row, 50, seed="x")
+    assert len(after) == 100
+    assert len({item.id for item in after} - {item.id for item in before}) == 1, "the next row takes its place"

@@ -63,7 +63,7 @@ def verdicts(ours, model="tuned"):
 
 def labels_of(judged, score):
     scores = {(v.id, v.model): score(v) for v in judged}
-    return HumanLabels(scores, sha256="0" * 64, rows=len(judged) + 3, stale=2)
+    return HumanLabels(scores, sha256="0" * 64, rows=len(judged) + 3, stale={})
 
 
 def means_of(judged, labels):
@@ -77,7 +77,7 @@ def test_the_mean_of_a_generous_judge_is_put_right():
     judged = verdicts([*range(40, 100, 5), 100, 100])
     labels = labels_of(judged, lambda v: 100.0 if v.exact else v.score - 40)
     found = means_of(judged + verdicts([60.0] * 3, "base"), labels)
-    assert (found.rows, found.stale, found.matched) == (17, 2, 14)
+    assert (found.rows, found.stale, found.matched) == (17, 0, 14)
     assert (found.agreement.all.n, found.agreement.not_equal_to_reference.n) == (14, 12)
     assert found.agreement.not_equal_to_reference.mean_difference == 40.0
     raw = (sum(range(40, 100, 5)) + 200) / 14
@@ -122,7 +122,7 @@ def test_a_judge_that_is_kinder_to_one_model_is_put_right_for_each():
 def test_under_thirty_labels_there_is_a_mean_and_no_interval():
     judged, labels = two_models(30.0)
     fewer = {key: score for key, score in labels.scores.items() if key != ("r0", "tuned")}
-    found = means_of(judged, HumanLabels(fewer, sha256="0" * 64, rows=59, stale=0))
+    found = means_of(judged, HumanLabels(fewer, sha256="0" * 64, rows=59, stale={}))
     assert found.means["tuned"].calibrated == pytest.approx(19.5, abs=0.001)
     assert found.means["base"].interval.low is not None
     for interval in (found.means["tuned"].interval, found.means["tuned"].graded.interval, found.difference.interval):
@@ -145,3 +145,22 @@ def test_too_few_scored_pairs_give_no_mean():
     judged = verdicts(range(9))
     found = means_of(judged, labels_of(judged, lambda _: 1.0))
     assert (found.matched, found.means["tuned"].calibrated, found.means["tuned"].graded.n) == (9, None, 9)
+
+
+def test_a_label_of_another_answer_takes_its_model_s_mean_and_the_difference():
+    judged, labels = two_models(30.0)
+    found = means_of(judged, HumanLabels(labels.scores, sha256="0" * 64, rows=61, stale={"base": 1}))
+    assert (found.rows, found.stale, found.matched) == (61, 1, 60)
+    assert found.means["tuned"].calibrated == pytest.approx(19.5, abs=0.001)
+    why = "none: 1 of 31 labels is of another answer: grade again: python -m flows.grade ."
+    none = Interval(level=0.95, low=None, high=None, method=why)
+    assert found.means["base"] == CalibratedMean(
+        raw=37.0,
+        graded=Mean(n=30, mean=None, interval=none),
+        stale=1,
+        calibrated=None,
+        interval=None,
+        weight=None,
+        cross_validation=None,
+    )
+    assert found.difference is None

@@ -57,7 +57,7 @@ def test_what_the_stage_makes_of_it(folder):  # noqa: F811
 
 def test_labels_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noqa: F811
     """The ids are the same after another training; that two labels belong to other texts can be seen only by these.
-    A label of the earlier text may stand beside one of the present text, and white space does not count.
+    White space does not count. Ten labels would still fit, but are no random sample: there is no mean of them.
     """
     answers = twelve_answers()
     rows = label(answers | {"r0": f" {answers['r0']}\n"})
@@ -67,19 +67,68 @@ def test_labels_of_an_earlier_run_s_answers_are_left_out(folder, capsys):  # noq
     main()
     found = metrics()["calibration"]
     assert (found["rows"], found["stale"], found["matched"]) == (14, 3, 10)
-    assert found["means"]["tuned"]["calibrated"] == 50.0
-    assert "judge.calibration: 3 of 14 rows label other answers, and are left out" in capsys.readouterr().out
+    tuned = found["means"]["tuned"]
+    why = "3 of 13 labels are of other answers: grade again: python -m flows.grade ."
+    assert (tuned["calibrated"], tuned["interval"], tuned["weight"], tuned["stale"]) == (None, None, None, 3)
+    assert tuned["graded"]["mean"] is None
+    assert tuned["graded"]["interval"] == {"level": 0.95, "low": None, "high": None, "method": f"none: {why}"}
+    told = capsys.readouterr().out
+    assert "judge.calibration: 3 of 14 rows label other answers, and are left out" in told
+    assert f"judge.calibration: the answers by tuned are not calibrated: {why}" in told
 
 
-def test_labels_of_earlier_answers_alone_are_an_error_that_says_so(folder):  # noqa: F811
+def test_two_trainings_and_one_file_of_labels(folder):  # noqa: F811
+    """All of 24 rows are labelled. The second training leaves the twelve answers that are equal to their reference as
+    they were, and makes the others worse: a mean of the labels that are left would be 90, and the truth is below 50.
+    The base model gives its answers again, and keeps its mean; a difference of the two there is none.
+    """
+    rows = [Example(id=f"r{n}", instruction=f"Say {n}.", input="", output=str(n), category="x") for n in range(24)]
+    write_records(split_file("test"), rows)
+    base = {(row.id, "base"): f"{row.output} or so" for row in rows}
+    first = {(row.id, "tuned"): row.output if n % 2 else f"{row.output}?" for n, row in enumerate(rows)}
+    scored = [(key, text, 90.0 if text.isdecimal() else 60.0) for key, text in (base | first).items()]
+    source = labels_file([{"id": id, "model": m, "answer": text, "score": s} for (id, m), text, s in scored])
+    configure(models=["base", "tuned"], calibration=source)
+
+    write_records(RESPONSES, respond(base | first))
+    main()
+    before = metrics()["calibration"]
+    assert (before["stale"], before["means"]["tuned"]["graded"]["mean"]) == (0, 75.0)
+    assert before["difference"]["mean"] is not None
+
+    second = {key: text if text.isdecimal() else "dunno" for key, text in first.items()}
+    write_records(RESPONSES, respond(base | second))
+    main()
+    after = metrics()["calibration"]
+    assert (after["stale"], after["matched"]) == (12, 36)
+    tuned = after["means"]["tuned"]
+    assert (tuned["graded"]["n"], tuned["graded"]["mean"], tuned["calibrated"], tuned["interval"]) == (12, *[None] * 3)
+    assert after["means"]["base"] == before["means"]["base"]
+    assert "difference" not in after
+
+
+@pytest.mark.parametrize("fitting", [0, 9])
+def test_few_labels_that_fit_fail_nothing(folder, capsys, fitting):  # noqa: F811
+    """Labels of rows that are not in the test set any more, as after another split, are no labels of other answers."""
+    rows = label(twelve_answers())
+    rows = rows[:fitting] + [one | {"id": f"gone-{one['id']}"} for one in rows[fitting:]]
+    configure(models=["tuned"], calibration=labels_file(rows))
+    main()
+    found = metrics()["calibration"]
+    assert (found["rows"], found["stale"], found["matched"]) == (12, 0, fitting)
+    assert (found["means"]["tuned"]["graded"]["n"], found["means"]["tuned"]["calibrated"]) == (fitting, None)
+    why = f"{fitting} of the 10 human labels a model that a mean takes"
+    assert f"judge.calibration: the answers by tuned are not calibrated: {why}" in capsys.readouterr().out
+
+
+def test_after_another_training_the_stage_tells_and_ends_well(folder, capsys):  # noqa: F811
     answers = twelve_answers()
     source = labels_file(label(answers))
     write_records(RESPONSES, respond({(id, "tuned"): f"Now {text}" for id, text in answers.items()}))
     configure(models=["tuned"], calibration=source)
-    with pytest.raises(DataError, match=r"0 of its 12 rows label a test answer, 12 label another answer") as caught:
-        main()
-    assert "label answers of artifacts/generate/responses.jsonl" in caught.value.fix
-    assert not JUDGE_FOLDER.exists()
+    main()
+    assert metrics()["calibration"]["means"]["tuned"]["calibrated"] is None
+    assert "12 of 12 labels are of other answers: grade again: python -m flows.grade ." in capsys.readouterr().out
 
 
 def row(id, score=1.0, **fields):
@@ -98,7 +147,6 @@ def row(id, score=1.0, **fields):
             DataError,
             r"labels.jsonl: more than one score for one answer to a \(tuned\)",
         ),
-        ([row("other")], None, DataError, "0 of its 1 row labels a test answer; 10 are needed"),
     ],
 )
 def test_a_wrong_file_is_said_before_anything_is_judged(folder, rows, sha256, error, message):  # noqa: F811
