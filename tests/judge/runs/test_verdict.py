@@ -153,19 +153,31 @@ def test_both_recipes_with_other_trainings_need_not_vary_alike():
     assert said(found) == "B is better; it allows for rows and for training seeds, as 6 trainings show them"
 
 
-def test_single_runs_are_better_only_above_the_noise_that_other_trainings_show():
+def test_a_single_training_only_scores_higher_above_the_noise_that_the_other_recipe_s_trainings_show():
     a, *others = trainings([1, 2, 3, 4], 50, 46, 54, 49)
     near, far = trainings([1], 55, epochs=3) + trainings([1], 75, epochs=3)
     group = Group("a", (a,), known=tuple(others))
     found = compared(group, Group("b", (near,)))
     assert found.verdict == "no detectable difference"
+    assert found.basis == "seeds of one recipe"
     assert found.rests_on == (
-        "it allows for rows and for training seeds, as 4 trainings show them, if A and B vary alike"
+        "a single training of the other recipe: training seeds are allowed for as 4 trainings of one show them, "
+        "if A and B vary alike"
     )
     assert found.p > 0.05
     assert found.seeds.sd == pytest.approx(np.std([50, 46, 54, 49], ddof=1))
-    assert compared(group, Group("b", (far,))).verdict == "B is better"
+    assert compared(group, Group("b", (far,))).verdict == "B scores higher"
+    assert compared(Group("b", (far,)), group).verdict == "A scores higher"
     assert compared(Group("b", (near,)), group).difference == pytest.approx(-5)
+
+
+def test_several_trainings_against_a_single_one_are_never_better():
+    several, single = trainings([1, 2, 3, 4], 50, 51, 49, 50), trainings([1], 80, epochs=3)
+    found = compared(Group("a", several), Group("b", single))
+    assert (found.verdict, found.basis) == ("B scores higher", "seeds of one recipe")
+    assert compared(Group("b", single), Group("a", several)).verdict == "A scores higher"
+    second = trainings([2], 81, epochs=3)
+    assert compared(Group("a", several), Group("b", single, known=second)).verdict == "B is better"
 
 
 def test_the_noise_behind_two_trainings_of_one_recipe_is_that_of_the_others():
