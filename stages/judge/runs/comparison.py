@@ -37,7 +37,7 @@ MOST_EXACT = 14
 #:   one training: both sides answer with one and the same fine-tuned model.
 #:   trainings: there are several on either side.
 #:   known seeds: other trainings of both recipes show how much seeds do.
-#:   seeds of one recipe: those of one recipe do; the other has a single training, which does not show how much it varies.
+#:   seeds of one recipe: those of one recipe do. The other has a single training, and nobody knows how much it varies.
 #:   seeds unknown: training seeds are not allowed for.
 #:   one recipe: the runs differ in their seeds alone.
 #:   two judges: the scores cannot be compared.
@@ -192,8 +192,8 @@ class Comparison(Metrics):
             "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
             "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
             "seeds of one recipe": (
-                f"a single training of the other recipe: training seeds are allowed for as {known} trainings of one show "
-                "them, if A and B vary alike"
+                f"a single training of one recipe: training seeds are allowed for as {known} trainings of the other "
+                "show them, if A and B vary alike"
             ),
             "seeds unknown": "one training each: training seeds are not allowed for",
             "one recipe": "both are of one recipe: only training seeds differ",

@@ -2,10 +2,11 @@
 
 `decide` is the one function by which anything in this project says that a run is better. It says so only where it
 allows for training seeds: by several trainings that are known of either recipe, or as both answers are of one and the
-same training. Elsewhere it says which run scores higher, and why no more is known: by its rows alone one of two trainings
-of one recipe was "better" in 4 of 15 pairs of real runs. Where one recipe has a single training, the other's seeds do not
-show how much its own would vary: with standard deviations of 1 and 6 a test that takes them to vary alike found a
-difference in up to 47 % of simulated comparisons without one. Of runs that are known to be of one recipe it never says so.
+same training. Elsewhere it says which run scores higher, and why no more is known: by its rows alone one of two
+trainings of one recipe was "better" in 4 of 15 pairs of real runs. Where one recipe has a single training, the other's
+seeds do not show how much its own would vary: with standard deviations of 1 and 6 a test that takes them to vary alike
+found a difference in up to 47 % of simulated comparisons without one. Of runs that are known to be of one recipe it
+never says so.
 
 The test is chosen by what is compared, before any score is seen, and is the same for one comparison and for several:
 Student's t over seeds and instructions where seeds are allowed for, and otherwise the permutation test over

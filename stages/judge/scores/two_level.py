@@ -18,15 +18,15 @@ Where both recipes have two trainings or more, the noise of the seeds of each is
 left with the seeds, and taken off the rows: the variance between few trainings does not tell the two apart. The half
 width is that of Banerjee (1960, "Approximate confidence interval for linear functions of means of k populations",
 Journal of the Indian Society of Agricultural Statistics): the root of the sum of the variances, each times its own
-Student's t squared. Of independent parts it misses the truth no more often than it says, whatever their variances are.
+Student's t squared. Of independent parts it misses the truth no more often than it says, whatever their variances.
 Here they are nearly so: a part of seed x instruction is in the seeds and in the rows. The t of Welch (1947) with
 Satterthwaite's degrees of freedom is too narrow with so few trainings: where the standard deviations were 1 and 6, it
 missed the truth in 5 to 12 % of the cases. docs/compare-runs.md has the simulated figures of both.
 
 Where one recipe has a single training, both are taken to vary alike, and the noise is that of all trainings that are
 known. The half width is then Student's t times the root of the sum, with Satterthwaite's (1946) degrees of freedom.
-With unequal noise this is wrong: it missed the truth in up to 47 % of the cases. So `stages.judge.runs.verdict` calls no
-recipe better by it.
+With unequal noise this is wrong: it missed the truth in up to 47 % of the cases. So `stages.judge.runs.verdict` calls
+no recipe better by it.
 
 A bootstrap that draws seeds and instructions was tried too. It counts the rest twice, and does not know how little 2
 seeds tell: its interval of 95 % held the truth in 86 to 100 % of simulated cases (docs/decisions.md).

@@ -161,7 +161,7 @@ def test_a_single_training_only_scores_higher_above_the_noise_that_the_other_rec
     assert found.verdict == "no detectable difference"
     assert found.basis == "seeds of one recipe"
     assert found.rests_on == (
-        "a single training of the other recipe: training seeds are allowed for as 4 trainings of one show them, "
+        "a single training of one recipe: training seeds are allowed for as 4 trainings of the other show them, "
         "if A and B vary alike"
     )
     assert found.p > 0.05
