@@ -128,7 +128,8 @@ class Comparison(Metrics):
             clusters, or Student's t over seeds and instructions, where training seeds are allowed for.
         p_holm: p-value after Holm's correction over all comparisons made together.
         detectable: the smallest true difference that so many rows and trainings would find with a probability of 80 %,
-            at 5 % divided by the number of comparisons made together; None where the differences have no variance, and
+            at 5 % divided by the number of comparisons made together; None where the differences have no variance,
+            where the seeds of a recipe are known by fewer than four trainings, and
             where even the smallest possible p-value is larger than that.
         seeds: how much trainings of one recipe differ, where that is known.
         wins: rows on which B is better.

@@ -35,7 +35,7 @@ from stages.judge.runs.comparison import (
 from stages.judge.runs.group import Group
 from stages.judge.runs.sources import Run
 from stages.judge.scores.bootstrap import LEAST
-from stages.judge.scores.two_level import Seeds, difference, seeds_of
+from stages.judge.scores.two_level import LEAST_FREEDOM, Estimate, Seeds, difference, seeds_of
 
 
 def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, together: int = 1) -> Comparison:
@@ -154,7 +154,15 @@ def _two_level(
             "p": found.p(),
             "p_holm": found.p(),
             "test": TEST_OF_SEEDS,
-            "detectable": found.detectable(POWER, together),
+            "detectable": _detectable(found, seeds, together),
             "seeds": noise,
         }
     )
+
+
+def _detectable(found: Estimate, seeds: Seeds | tuple[Seeds, Seeds], together: int) -> float | None:
+    """The difference that would be found 4 times in 5; None where the noise of seeds is known too badly to say so."""
+    each = seeds if isinstance(seeds, tuple) else (seeds,)
+    if any(one.freedom < LEAST_FREEDOM for one in each):
+        return None
+    return found.detectable(POWER, together)

@@ -44,6 +44,10 @@ from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, standard_err
 
 #: P-values of Student's t that are smaller are given as this: so far out its tails are those of no real distribution.
 LEAST_P = 1e-6
+#: From so many degrees of freedom of each recipe's seeds on, which are those of 4 trainings, a difference of the size
+#: called detectable is found in 69 to 83 % of simulated comparisons; with 3 trainings each in 65 to 73 %, with 2 in
+#: 54 to 59 % (docs/compare-runs.md).
+LEAST_FREEDOM = 3
 #: How well the logarithm of a p-value is found.
 BISECTED = 1e-9
 
@@ -210,7 +214,7 @@ def mean(scores: np.ndarray, clusters: Sequence[str], seeds: Seeds) -> Estimate 
     return _estimate(scores.mean(axis=0), clusters, [(1 / len(scores), seeds)])
 
 
-def least_detectable(seeds: Seeds, trainings: int, power: float) -> float:
+def least_detectable(seeds: Seeds, trainings: int, power: float) -> float | None:
     """The smallest true difference of two recipes that is found with a probability of ``power``, at best.
 
     At best, since it takes both recipes to do equally well on each instruction, but for what seeds do.
@@ -219,7 +223,12 @@ def least_detectable(seeds: Seeds, trainings: int, power: float) -> float:
         seeds: the noise of training seeds.
         trainings: trainings of each recipe.
         power: the probability.
+
+    Returns:
+        The difference; None of fewer than 4 trainings, which know too little of their noise (`LEAST_FREEDOM`).
     """
+    if trainings - 1 < LEAST_FREEDOM:
+        return None
     share, freedom = 1 / trainings, trainings - 1
     error = math.sqrt(2 * share * (seeds.rest + seeds.beyond_rows))
     of_seeds = (share * seeds.variance, float(freedom))
