@@ -146,8 +146,8 @@ def judge_each(
     stopped = False
     waiting = ((question, asking.keys(judge, question)) for question in questions)
     try:
-        with contextlib.closing(_in_order(judge, waiting, asking.parallel, _Kept(cache), watch, progress)) as verdicts:
-            for verdict in verdicts:
+        with contextlib.closing(_in_order(judge, waiting, asking.parallel, _Kept(cache), watch, progress)) as made:
+            for verdict in made:
                 yield verdict
                 stopped = enough is not None and enough()
                 if stopped:
