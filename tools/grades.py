@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADES = ROOT / "assets" / "grading" / "answers.jsonl"
 #: Answers that were written to mislead a judge.
 MISLEADING = GRADES.with_name("misleading.jsonl")
+#: Answers in which a reviewer found the judge to be wrong, and some beside them; rules were made for these.
+REVIEWED = GRADES.with_name("reviewed.jsonl")
 #: Draws of questions behind an interval, and their seed.
 DRAWS, SEED = 2000, 123
 DATA = ROOT / "assets" / "data" / "instructions.json"
@@ -84,7 +86,7 @@ class Agreement(NamedTuple):
         precision: share of right ones among those that the judge calls right.
         recall: share that the judge calls right of the right ones.
         intervals: the 95 % intervals of ``auc``, ``precision`` and ``recall``, by name; one is absent where
-            fewer than two questions tell of it.
+            fewer than two questions tell of it, and that of the AUC where all draws give the same.
     """
 
     answers: int
@@ -172,13 +174,14 @@ def _figures(known: Sequence[_Scored]) -> dict[str, float]:
 def _intervals(known: Sequence[_Scored]) -> dict[str, tuple[float, float]]:
     """95 % intervals: Wilson's of the shares, and of the AUC a bootstrap that draws whole questions.
 
-    Answers to one question count for as many as their scatter says. An AUC of 1 shows no scatter.
+    Answers to one question count for as many as their scatter says. An AUC of 1 shows no scatter: then all draws give
+    1, which is no interval, and there is none.
     """
     called, right = [one for one in known if one.called], [one for one in known if one.right]
     shares = {"precision": [(one, one.right) for one in called], "recall": [(one, one.called) for one in right]}
     found: dict[str, tuple[float, float]] = {}
-    if right and len(right) < len(known):
-        found["auc"] = _auc_interval(known)
+    if right and len(right) < len(known) and (of_auc := _auc_interval(known)) is not None:
+        found["auc"] = of_auc
     for name, values in shares.items():
         ends = wilson(
             np.array([holds for _, holds in values], dtype=np.float64), [str(one.question) for one, _ in values]
@@ -188,7 +191,8 @@ def _intervals(known: Sequence[_Scored]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _auc_interval(known: Sequence[_Scored]) -> tuple[float, float]:
+def _auc_interval(known: Sequence[_Scored]) -> tuple[float, float] | None:
+    """The AUC's interval; None where the draws do not differ."""
     by_question: dict[tuple[str, str], list[_Scored]] = {}
     for one in known:
         by_question.setdefault(one.question, []).append(one)
@@ -199,7 +203,7 @@ def _auc_interval(known: Sequence[_Scored]) -> tuple[float, float]:
         for _ in range(DRAWS)
     )
     low, high = np.quantile([value for value in drawn if not math.isnan(value)], [0.025, 0.975])
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else None
 
 
 def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple[Graded, Judgement]]:
@@ -211,21 +215,23 @@ def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple
 def main() -> None:
     """Print the agreement on either half of each file, and the disagreements on the one that may be tuned on."""
     print("answers that are not equal to their reference; AUC, precision and recall with 95 % intervals, and r")
-    for path in [Path(word) for word in sys.argv[1:]] or [GRADES, MISLEADING]:
+    for path in [Path(word) for word in sys.argv[1:]] or [GRADES, MISLEADING, REVIEWED]:
         graded = read(path)
         judge = judge_for(graded)
         for half in sorted({one.half for one in graded}):
             found = agreement([one for one in graded if one.half == half], judge)
             print(f"{path.name:<18}{half:<10}{found.answers} answers, {found.right} right, {found.open} open:")
-            print(f"{'':<18}{', '.join(_shown(found, name) for name in found.intervals)}, r {found.pearson:.2f}")
+            shown = ", ".join(_shown(found, name) for name in ("auc", "precision", "recall"))
+            print(f"{'':<18}{shown}, r {found.pearson:.2f}")
         for one, verdict in disagreements([one for one in graded if one.half == "tuning"], judge):
             said = "right" if verdict.right else "wrong"
             print(f"judged {said}: {one.instruction} {one.input} | {one.reference} | {one.answer} | {verdict.detail}")
 
 
 def _shown(found: Agreement, name: str) -> str:
-    low, high = found.intervals[name]
-    return f"{name} {getattr(found, name):.2f} [{low:.2f}, {high:.2f}]"
+    low, high = found.intervals.get(name, (None, None))
+    interval = "no interval" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+    return f"{name} {getattr(found, name):.2f} {interval}"
 
 
 if __name__ == "__main__":

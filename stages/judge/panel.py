@@ -99,21 +99,27 @@ def judge_with_progress_bar(
 ) -> list[Verdict]:
     """All that `judge_each` yields, with a progress bar or, without a terminal, a line that estimates the rest.
 
-    Where ``until`` says so of the verdicts so far, these are returned, and the judge is closed.
+    Where ``until`` says so of the verdicts so far, these are returned, and the judge is checked and closed.
+
+    Raises:
+        ServiceUnavailable, ConfigError: as in `judge_each`, also where ``until`` ends it.
     """
     found: list[Verdict] = []
     with console.progress(total=len(questions), unit="verdict", what=what) as bar:
         forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=asking.parallel)
-        with contextlib.closing(judge_each(judge, questions, asking, forecast)) as verdicts:
-            for verdict in verdicts:
-                found.append(verdict)
-                if until is not None and until(found):
-                    break
+        enough = None if until is None else lambda: until(found)
+        # No list(...): `enough` reads what has been found so far.
+        for verdict in judge_each(judge, questions, asking, forecast, enough):
+            found.append(verdict)
     return found
 
 
 def judge_each(
-    judge: JudgeBackend, questions: Sequence[Question], asking: Asking, progress: Progress = SILENT
+    judge: JudgeBackend,
+    questions: Sequence[Question],
+    asking: Asking,
+    progress: Progress = SILENT,
+    enough: Callable[[], bool] | None = None,
 ) -> Generator[Verdict]:
     """Judge every answer.
 
@@ -122,10 +128,12 @@ def judge_each(
         questions: the answers.
         asking: how they are put to the judge.
         progress: receiver of the number of judgements, and of each when it is there.
+        enough: asked when a verdict has been taken. Where it says so, no more are made: the judge is checked and
+            closed, and replies that came behind this check are not kept.
 
     Yields:
-        One verdict a question, in the order of the questions. Use them only when all have come: until then it may turn
-        out that the judge has changed.
+        One verdict a question, in the order of the questions, up to where there are enough.
+        Use them only when all have come: until then it may turn out that the judge has changed.
 
     Raises:
         ServiceUnavailable: the judge is gone, or fails on every question. Earlier verdicts are in the cache.
@@ -135,10 +143,18 @@ def judge_each(
     progress.start(sum(map(asking.judgements, questions)))
     cache = asking.cache
     watch = _Watch(judge, cache, asking.check_seconds)
+    stopped = False
     waiting = ((question, asking.keys(judge, question)) for question in questions)
     try:
-        yield from _in_order(judge, waiting, asking.parallel, _Kept(cache), watch, progress)
-        watch.finish()
+        with contextlib.closing(_in_order(judge, waiting, asking.parallel, _Kept(cache), watch, progress)) as made:
+            for verdict in made:
+                yield verdict
+                stopped = enough is not None and enough()
+                if stopped:
+                    break
+            watch.finish()
+        if stopped and cache is not None:  # what was under way has come behind the check
+            cache.forget_since(watch.seen)
     except JudgeChanged:
         if cache is not None:
             cache.forget_since(watch.seen)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tools.grades import MISLEADING, Graded, agreement, judge_for, read
+from tools import grades
+from tools.grades import MISLEADING, REVIEWED, Graded, agreement, disagreements, judge_for, read
 
 GRADED, MISLED = read(), read(MISLEADING)
 
@@ -36,6 +37,23 @@ def test_answers_that_were_written_to_mislead_are_told_apart(half):
     for name in ("auc", "precision", "recall"):
         low, high = found.intervals[name]
         assert 0 <= low < getattr(found, name) <= high + 1e-9 <= 1 + 1e-9
+
+
+def test_the_cases_that_a_reviewer_found_are_judged_as_they_are_graded():
+    """Rules were made for these, so that they say nothing of other answers."""
+    reviewed = read(REVIEWED)
+    assert len(reviewed) == 27
+    assert [(one.answer, verdict.detail) for one, verdict in disagreements(reviewed, judge_for(reviewed))] == []
+
+
+def test_an_auc_of_which_all_draws_are_the_same_has_no_interval(judge, monkeypatch, capsys):
+    """Each right answer scores higher than each wrong one: the bootstrap knows nothing of how sure that is."""
+    found = agreement([one for one in GRADED if one.half == "held out"], judge)
+    assert found.auc == 1
+    assert "auc" not in found.intervals
+    monkeypatch.setattr("sys.argv", ["grades", str(grades.GRADES)])
+    grades.main()
+    assert "auc 1.00 no interval, precision 1.00 [0.79, 1.00]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("graded", [GRADED, MISLED])

@@ -14,8 +14,8 @@ import pytest
 from stages.common.errors import ServiceUnavailable
 from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
-from stages.judge.judges.protocol import TRIAL, Question
-from stages.judge.panel import FAILURES_IN_A_ROW
+from stages.judge.judges.protocol import TRIAL, JudgeChanged, Question
+from stages.judge.panel import FAILURES_IN_A_ROW, Asking, judge_each
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
 from tests.judge.judging import Told, judge_all, settings
@@ -142,6 +142,41 @@ def test_a_look_up_does_not_wait_for_a_slow_verdict(opened, parallel):
         verdicts = judge_all(judge, questions(3), parallel=parallel, check_seconds=0.0)
     assert [verdict.score for verdict in verdicts] == [50, 50, 50]
     assert server.paths.count("/api/version") >= 3
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_a_judge_that_changed_before_an_early_stop_is_noticed(opened, tmp_path, parallel):
+    """The model is swapped while the third answer is judged, and the fourth verdict is enough."""
+    found = []
+
+    def behave(body):
+        if number_in(body) == 2:
+            server.digest = "f" * 64
+        return score(50)
+
+    with FakeOllama(behave) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server, parallel=parallel)
+        with pytest.raises(JudgeChanged, match=r"digest .* is now ffff"):
+            judge_until(4, judge, questions(20), found, Asking(parallel=parallel, cache=cache))
+        assert len(found) == 4
+        assert len(cache) == 0
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_an_early_stop_keeps_the_replies_of_the_same_judge(opened, tmp_path, parallel):
+    found = []
+    with FakeOllama([score(50)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server, parallel=parallel)
+        judge_until(4, judge, questions(20), found, Asking(parallel=parallel, cache=cache))
+        assert len(found) == 4
+        assert len(cache) >= 4
+        assert len(server.chats) < 20
+
+
+def judge_until(count, judge, asked, found, asking):
+    """Judge, and keep in ``found`` each verdict that comes, until there are so many."""
+    for verdict in judge_each(judge, asked, asking, enough=lambda: len(found) == count):
+        found.append(verdict)
 
 
 def test_answers_that_fail_again_and_again_do_not_keep_the_others_from_their_scores(opened, tmp_path):

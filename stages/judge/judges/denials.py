@@ -3,7 +3,7 @@
 "Not Oslo", "Oslo is wrong.", "It is not true that the capital is Oslo", "Many say Oslo, but that is a mistake." An
 answer is read in units: what stands between two marks, and between words such as "but" and "because". A unit denies its
 words by a negation before them, or by a word such as "wrong" anywhere; one that only says "that is wrong" denies the
-unit before it. "No doubt", "not wrong" and "no one but" deny nothing.
+unit before it. "No doubt", "not wrong", "not only" and "no one but" deny nothing; "hardly" does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ _AFFIRMING = frozenset({"true", "right", "correct", "so", "case", "accurate"})
 _INSTEAD = {("anything", "but"), ("everything", "but"), ("far", "from"), ("rather", "than"), ("instead", "of")}
 #: One word that does.
 _EXCEPT = "except"
+#: Adverbs that do.
+_HARDLY = frozenset({"hardly", "scarcely", "barely"})
+#: Behind "not" these add, and deny nothing: "not only is Oslo the capital".
+_ADDING = frozenset({"only", "just", "merely"})
 #: With a rejecting word behind these, nothing is denied: "without doubt", "no mistake".
 _NEITHER = NEGATIONS | {"without", "beyond"}
 #: "No one but", "nothing except"; so many words may stand between.
@@ -89,7 +93,7 @@ def is_denial(statement: Sequence[str], row: Row) -> bool:
 
 
 def _without_affirmations(words: Sequence[str], rejecting: frozenset[str]) -> list[str]:
-    """The words without "no doubt" and "no one but", and with "except" for "anything but" and its like."""
+    """The words without "no doubt" and "no one but", and with "except" for "anything but", "hardly" and the like."""
     found: list[str] = []
     at = 0
     while at < len(words):
@@ -100,13 +104,15 @@ def _without_affirmations(words: Sequence[str], rejecting: frozenset[str]) -> li
             found.append(_EXCEPT)
             at += 2
         else:
-            found.append(words[at])
+            found.append(_EXCEPT if words[at] in _HARDLY else words[at])
             at += 1
     return found
 
 
 def _affirmation(words: Sequence[str], at: int, rejecting: frozenset[str]) -> int:
     """The number of words of an affirmation with a negation in it that begins here; 0 where none does."""
+    if words[at] == "not" and words[at + 1 : at + 2] and words[at + 1] in _ADDING:
+        return 2
     if words[at] in _NEITHER:
         behind = next((place for place in range(at + 1, len(words)) if words[place] not in ARTICLES | {"any"}), at)
         if words[behind] in rejecting:

@@ -1,7 +1,7 @@
 """An answer in the reference's words, where it says the same in others.
 
-A rounded number, a quantity that is said again in another unit, a person's last name, yes and no said as a statement,
-and the plural of a label.
+A year as a full date, a rounded number, a quantity that is said again in another unit, a person's last name, yes and
+no said as a statement, and the plural of a label.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from stages.judge.judges.quantities import without_conversions
 from stages.judge.judges.rows import TRUTHS, Row, without_articles
 from stages.judge.judges.wording import BREAK, FUNCTION_WORDS, NEGATIONS, clauses, is_number, loose
 
+#: A date and a year, as `stages.judge.judges.wording.loose` has them.
+_DATE, _YEAR = "date:", re.compile(r"[12]\d{3}")
 #: Where a text goes on to explain itself.
 EXPLANATION = re.compile(
     r",?\s+(?:because|since|as it is|which is why)\b|,\s+(?:not|but not|instead of)\b|;", re.IGNORECASE
@@ -63,11 +65,19 @@ def in_its_words(answer: str, words: Sequence[str], row: Row, core: Iterable[str
         core: the key words that decide.
     """
     found = without_conversions(_rounded(words, row), row.words)
+    found = _years(found, row)
     found = [*found, *_rests_of_names(answer, row, set(core))]
     if row.truth in _YES_NO:
         said = polarity(answer, row)
         found = [word for word in found if word not in _YES_NO] + ([said] if said else [])
     return labels_as_in(found, row)
+
+
+def _years(words: Sequence[str], row: Row) -> list[str]:
+    """An answer's words, in which a full date is its year where the reference has a year and no date."""
+    if any(word.startswith(_DATE) for word in row.words) or not any(_YEAR.fullmatch(word) for word in row.words):
+        return list(words)
+    return [word[len(_DATE) :].partition("-")[0] if word.startswith(_DATE) else word for word in words]
 
 
 def _rounded(words: Sequence[str], row: Row) -> list[str]:

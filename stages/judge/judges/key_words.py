@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from stages.judge.judges.beside import other_forms, other_names, other_units
 from stages.judge.judges.candidates import candidates
 from stages.judge.judges.denials import denied, denied_words
 from stages.judge.judges.equivalents import EXPLANATION as EXPLAINED
@@ -19,7 +20,7 @@ from stages.judge.judges.wording import ARTICLES, NEGATIONS, is_number, loose
 
 #: What is left of the share that an answer has where a key word is contradicted.
 CONTRADICTED = 0.4
-#: Up to so many key words all must be there, of more this share of their weight.
+#: Up to so many key words all must be there, of more this share of their weight, and all numbers.
 FEW_KEYS, MANY_KEYS_SHARE = 3, 0.85
 #: The part of the share that all key words have; the rest is for those that decide, without an explanation.
 EXPLANATION = 0.3
@@ -36,6 +37,8 @@ _COPULAS = frozenset({"is", "are", "was", "were"})
 #: Where an answer's statements about several things are divided.
 _STATEMENTS = re.compile(r"\n|;|\. |,? and (?=(?:\w+ ){1,3}(?:is|are) )|, (?=(?:\w+ ){1,3}(?:is|are) )")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+#: A clause that says what else was at another time.
+_FURTHER = re.compile(r",\s+(?:after|before|during|following|having|while)\b[^.;!?]*", re.IGNORECASE)
 _BRACKETED = re.compile(r"\([^()]*\)")
 _SAYS = re.compile(r"\b(?:is|are)\b|:|\s-\s")
 
@@ -57,7 +60,8 @@ def by_key_words(answer: str, words: Sequence[str], row: Row) -> Finding:
     missing = [key for key in core if key not in held]
     said = f"key words: {some(core)}" + (f"; missing: {some(missing)}" if missing else "")
     said += f"; against: {some(against)}" if against else ""
-    if in_core >= (MANY_KEYS_SHARE if len(core) > FEW_KEYS else 1 - 1e-9) and not against:
+    numbers = not any(is_number(key) for key in missing)
+    if numbers and in_core >= (MANY_KEYS_SHARE if len(core) > FEW_KEYS else 1 - 1e-9) and not against:
         if not _in_order(answer, core, row):
             return wrong(f"{said}; in another order", ANOTHER_ORDER)
         return right(said, 100.0 - _verbosity(words, row))
@@ -79,7 +83,7 @@ def key_weights(row: Row) -> dict[str, float]:
 
 
 def deciding(keys: Mapping[str, float], row: Row) -> list[str]:
-    """The key words that an answer must have: of a choice that which is chosen, else the rare words.
+    """The key words that an answer must have: of a choice that which is chosen, else the rare words; and all numbers.
 
     The words of an explanation or in brackets do not decide, nor those that are forms of the question's: "ended" for
     "did it end".
@@ -88,6 +92,13 @@ def deciding(keys: Mapping[str, float], row: Row) -> list[str]:
     plain = _BRACKETED.sub(" ", row.reference[: explanation.start()] if explanation else row.reference)
     said = {row.truth} if row.truth else set(loose(plain))
     core = [key for key in keys if key in said] or list(keys)
+    numbers = [] if row.truth else [key for key in core if is_number(key) and key not in row.prompt.words]
+    found = _deciding(core, keys, row)
+    return [key for key in core if key in found or key in numbers]
+
+
+def _deciding(core: Sequence[str], keys: Mapping[str, float], row: Row) -> list[str]:
+    """Those of the key words that decide, but for numbers; arguments as in `deciding`."""
     chosen = {*row.labels, *row.picked}
     if any(key in chosen for key in core):
         beside = {word for two in pairwise(row.words) if chosen & {*two} for word in two}
@@ -123,14 +134,32 @@ def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: 
         *_or_another(words, core, row),
         *candidates(answer, words, core, row),
         *denied(answer, core, row),
+        *other_names(answer, words, core, row),
+        *other_forms(words, core, row),
         *_other_units(words, core, row),
+        *other_units(words, core, row),
         *other_subject(loose(_SENTENCE_END.split(answer)[0] if row.truth else answer), row),
     ]
     if row.prompt.listed and row.picked:
         found += sorted(word for word in foreign & set(row.prompt.given) if tells(word))
-    if any(is_number(key) for key in core):
-        found += sorted(word for word in foreign - row.prompt.words if is_number(word))
+    found += _other_numbers(answer, foreign, words, core, row)
     return list(dict.fromkeys(found))
+
+
+def _other_numbers(answer: str, foreign: set[str], words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
+    """Numbers that neither the prompt nor the reference has, where the reference has one that the prompt has not.
+
+    A further clause may have some of its own behind all key words: "in 1945, after starting in 1939". Where the number
+    is not among the key words, as in an explanation, an answer with the reference's own may have others too.
+    """
+    theirs = {word for word in row.words if is_number(word)} - row.prompt.words
+    keys = {key for key in core if is_number(key)}
+    if not keys and (not theirs or theirs & {*words}):
+        return []
+    plain = _FURTHER.sub("", answer)
+    if {*core} <= {*in_its_words(plain, loose(plain), row, core)}:
+        foreign = foreign & set(in_its_words(plain, loose(plain), row, core))
+    return sorted(word for word in foreign - row.prompt.words if is_number(word))
 
 
 def _other_answers(foreign: set[str], core: Sequence[str], row: Row) -> list[str]:

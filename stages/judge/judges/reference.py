@@ -22,6 +22,7 @@ from typing import ClassVar
 from stages.common import texts
 from stages.common.results.split import Example
 from stages.judge.judges import (
+    beside,
     candidates,
     denials,
     equivalents,
@@ -43,7 +44,7 @@ from stages.judge.judges.rows import read_row
 from stages.running.costs import JudgingCosts
 
 #: Version of the measure, for people. `MEASURE_CODE` tells two measures apart, and nobody can forget to raise it.
-MEASURE_VERSION = "4"
+MEASURE_VERSION = "5"
 
 
 def code_digest(modules: Iterable[Path]) -> str:
@@ -83,6 +84,7 @@ _RESTS_ON = (
     equivalents,
     denials,
     candidates,
+    beside,
     subjects,
     key_words,
     open_rows,

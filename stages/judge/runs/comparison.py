@@ -36,13 +36,24 @@ MOST_EXACT = 14
 #:   no training: the answers are of models before fine-tuning.
 #:   one training: both sides answer with one and the same fine-tuned model.
 #:   trainings: there are several on either side.
-#:   known seeds: other trainings of the recipes show how much seeds do.
+#:   known seeds: other trainings of both recipes show how much seeds do.
+#:   seeds of one recipe: those of one recipe do. The other has a single training, and nobody knows how much it varies.
 #:   seeds unknown: training seeds are not allowed for.
 #:   one recipe: the runs differ in their seeds alone.
 #:   two judges: the scores cannot be compared.
 Basis = Literal[
-    "rows", "no training", "one training", "trainings", "known seeds", "seeds unknown", "one recipe", "two judges"
+    "rows",
+    "no training",
+    "one training",
+    "trainings",
+    "known seeds",
+    "seeds of one recipe",
+    "seeds unknown",
+    "one recipe",
+    "two judges",
 ]
+#: On these, a difference of two models is none of two recipes.
+_NOT_OF_RECIPES = frozenset({"seeds of one recipe", "seeds unknown", "one recipe"})
 
 #: The two tests.
 TEST_OF_ROWS = "permutation test"
@@ -117,7 +128,8 @@ class Comparison(Metrics):
             clusters, or Student's t over seeds and instructions, where training seeds are allowed for.
         p_holm: p-value after Holm's correction over all comparisons made together.
         detectable: the smallest true difference that so many rows and trainings would find with a probability of 80 %,
-            at 5 % divided by the number of comparisons made together; None where the differences have no variance, and
+            at 5 % divided by the number of comparisons made together; None where the differences have no variance,
+            where the seeds of a recipe are known by fewer than four trainings, and
             where even the smallest possible p-value is larger than that.
         seeds: how much trainings of one recipe differ, where that is known.
         wins: rows on which B is better.
@@ -167,21 +179,23 @@ class Comparison(Metrics):
         if self.p_holm > 1 - LEVEL:
             return NO_DIFFERENCE
         higher = "B" if self.difference > 0 else "A"
-        # Without an allowance for seeds a difference of two models is none of two recipes.
-        return f"{higher} scores higher" if self.basis in ("seeds unknown", "one recipe") else f"{higher} is better"
+        return f"{higher} scores higher" if self.basis in _NOT_OF_RECIPES else f"{higher} is better"
 
     @property
     def rests_on(self) -> str:
         """What the verdict rests on, in words; an empty text where the rows are all."""
         of_both = f"{self.trainings_a} and {counted(self.trainings_b, 'training')}"
         known = self.seeds.trainings if self.seeds else 0
-        alike = ", if A and B vary alike" if self.seeds is None or self.seeds.sd_a is None else ""
         return {
             "rows": "",
             "no training": "the models before fine-tuning, in which no training seed plays a part",
             "one training": "one and the same training, so that its seed plays no part",
             "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
-            "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them{alike}",
+            "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
+            "seeds of one recipe": (
+                f"a single training of one recipe: training seeds are allowed for as {known} trainings of the other "
+                "show them, if A and B vary alike"
+            ),
             "seeds unknown": "one training each: training seeds are not allowed for",
             "one recipe": "both are of one recipe: only training seeds differ",
             "two judges": "",

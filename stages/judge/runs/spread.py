@@ -140,6 +140,8 @@ def table(found: Spread) -> list[str]:
         lines.append(
             f"detectable  between two recipes with {each} each: {found.detectable:.1f} points, at best, 4 times in 5"
         )
+    elif interval:
+        lines.append("detectable  not known: it takes four trainings of each recipe")
     return lines
 
 

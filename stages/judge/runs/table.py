@@ -90,10 +90,17 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
     if one.detectable is not None:
         lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
     elif one.p is not None:
-        few = one.clusters < FEWEST_FOUND
-        why = "so few instructions show nothing" if few else "all instructions differ by the same number"
-        lines.append(f"detectable  not known: {why}")
+        lines.append(f"detectable  not known: {_not_detectable(one)}")
     return lines
+
+
+def _not_detectable(one: Comparison) -> str:
+    """Why it is not known which difference would be found."""
+    if one.clusters < FEWEST_FOUND:
+        return "so few instructions show nothing"
+    if one.test == TEST_OF_SEEDS:
+        return "it takes four trainings of each recipe"
+    return "all instructions differ by the same number"
 
 
 def _seeds(one: Comparison) -> list[str]:

@@ -91,7 +91,7 @@ def test_all_modules_that_decide_are_in_the_digest():
     assert rests_on == {
         *("texts.py", "wording.py", "kinds.py", "rows.py", "findings.py"),
         *("sentences.py", "quantities.py", "equivalents.py", "key_words.py", "open_rows.py", "rightness.py"),
-        *("denials.py", "candidates.py", "subjects.py"),
+        *("denials.py", "candidates.py", "subjects.py", "beside.py"),
     }
 
 

@@ -44,7 +44,7 @@ def test_the_spread_by_hand():
     assert table(found)[4] == (
         "seeds       trainings differ by 2.0 points (standard deviation), by 2.0 beyond what these rows explain"
     )
-    assert table(found)[5].startswith("detectable  between two recipes with 3 trainings each: ")
+    assert table(found)[5] == "detectable  not known: it takes four trainings of each recipe"
 
 
 def test_with_few_instructions_there_is_no_interval():
