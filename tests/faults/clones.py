@@ -50,7 +50,7 @@ _COMMANDS = {
     "dvc": re.compile(r" -m dvc .*\brepro\b"),
     "guard": re.compile(r"/flows/guard\.py "),
     "flow": re.compile(r" -m flows\.supervised"),
-    "server": re.compile(r"^(?!.*/flows/guard\.py ).*\buvicorn\b"),
+    "server": re.compile(r"^(?!.*/flows/guard\.py ).*\buvicorn\b", re.DOTALL),
 }
 
 
