@@ -21,7 +21,8 @@ from stages.running.signals import SIGNALS
 from stages.running.tracking import execution
 
 #: Seconds for a signal to arrive from whatever has ended dvc, such as a service manager: the stage gets no second one.
-_SIGNAL_SECONDS = 0.3
+#: Whoever signals a whole group does so within milliseconds.
+_SIGNAL_SECONDS = 0.1
 #: Seconds between two looks, where the kernel has no pidfd.
 _POLL_SECONDS = 0.25
 _GUARD = "guard.py"

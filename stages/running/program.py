@@ -37,8 +37,8 @@ from stages.running.tracking.store import StageEnd
 
 S = TypeVar("S", bound=Section)
 
-#: The stage of this process, once it has succeeded.
-_ended_well: list[str] = []
+#: The exit code of this process's stage, once it has ended.
+_codes: list[int] = []
 
 
 def section(kind: type[S]) -> S:
@@ -139,26 +139,28 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         if worker() is None and dvc_runs(stage) and not (taken and how == "ran"):
             with contextlib.suppress(Interrupted):
                 tracker.stage_over(stage, how)
-    _ended_well.append(stage)
+    _codes.append(0)
     sys.exit(0)
 
 
 def _leave_quickly(stage: str) -> None:
-    """Compare once more when everything else has been done for the end of this process, and end it at once.
+    """End the process at once when everything else has been done for its end; after a success, compare once more.
 
     DVC hashes what the stage has read when the process is gone. Taking torch apart would take a second until then, in
-    which an edit would not be noticed. Called before other libraries ask to be called at the end: the first comes last.
+    which an edit would not be noticed, and a stage whose dvc is gone would stay a second longer. Called before other
+    libraries ask to be called at the end: the first comes last.
     """
 
     def leave() -> None:
-        if stage not in _ended_well:
+        if not _codes:
             return
-        try:
-            held.check()
-        except TemporaryFailure as error:
-            print(printable(f"{stage}: {error}"), file=sys.stderr, flush=True)
-            _leave_at_once(error.exit_code)
-        _leave_at_once(0)
+        if _codes[-1] == 0:
+            try:
+                held.check()
+            except TemporaryFailure as error:
+                print(printable(f"{stage}: {error}"), file=sys.stderr, flush=True)
+                _leave_at_once(error.exit_code)
+        _leave_at_once(_codes[-1])
 
     atexit.register(leave)
 
@@ -193,6 +195,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
     streams.flush(2)
     if process is not None:
         _leave_at_once(code)
+    _codes.append(code)
     sys.exit(code)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import psutil
 
 from tests.faults import checks
 from tests.faults.clones import Clone, Life, Templates, expect
 from tests.faults.table import Bench, Fault
 from tests.faults.truth import wrong_files
 from tests.flow_project import gone, wait_until
+from tests.unshared import seconds_until_gone
 
 #: What the middle of a training prints.
 MIDDLE = "step 20/"
@@ -127,12 +125,9 @@ def _dvc_is_killed(bench: Bench, clone: Clone) -> str:
     assert stage is not None
     first.kill("dvc")
     first.end()
-    killed = time.monotonic()
     second = clone.door("dvc")
-    while not gone(stage) and time.monotonic() - killed < checks.LEFT_SECONDS:
-        time.sleep(0.02)
-    seconds = time.monotonic() - killed
-    expect(seconds < 1 + 2 * psutil.getloadavg()[0], f"the stage went on for {seconds:.1f} s")
+    seconds, unshared = seconds_until_gone(stage, limit=checks.LEFT_SECONDS)
+    expect(unshared < 1, f"the stage went on for {seconds:.1f} s, {unshared:.1f} s without the time of other processes")
     if second.end():  # it was refused by what the first still held
         second = clone.door("dvc")
     complete(clone, second)

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from stages.common.plurals import counted
 from tests.faults import checks
 from tests.faults.clones import CannotInject, Clone, Templates, Wrong, ended
 from tests.faults.truth import Truth
@@ -104,7 +105,7 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| fault | what is at stake | door | what was seen | |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(map(_cell, (row.fault, row.about, row.door, row.seen, row.result)))} |" for row in rows]
     counts = [f"{sum(row.result == result for row in rows)} {result}" for result in (OK, FAIL, SKIPPED)]
-    return "\n".join([*lines, "", f"{len(rows)} rows: {', '.join(counts)}"])
+    return "\n".join([*lines, "", f"{counted(len(rows), 'row')}: {', '.join(counts)}"])
 
 
 def _cell(text: str) -> str:
