@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from flows import servers_file
 from flows.grading import answers, collected, kept, review, sample, terminal
 from flows.grading.answers import Item
 from flows.tool_settings import set_defaults
@@ -19,6 +20,7 @@ from stages.common.labels import LEAST_FOR_INTERVAL
 from stages.common.plurals import counted, word
 from stages.running import program, writable
 from stages.running.console import say
+from stages.running.tracking import mlflow_access
 
 #: Rows that are graded unless another number is asked for.
 ROWS = 50
@@ -74,8 +76,18 @@ def _put(root: Path, run: str, chosen: Sequence[Item], digest: str) -> None:
     say(f"putting {counted(len(chosen), 'answer')} into MLflow: some seconds")
     done = review.put(root, digest, chosen)
     say(f"{done.waiting} {word(done.waiting, 'waits', 'wait')} in the review queue “{done.queue}”, {done.added} new")
-    say(f"grade them at {done.page or 'the page Review queue of the experiment instruct-pipeline-grading: make ui'}")
+    say(f"grade them{'' if _pages_are_there(root) else ', after make ui,'} at {_pages(root)}{done.page}")
     say(f"then: {_collecting(run)}")
+
+
+def _pages(root: Path) -> str:
+    """The address of MLflow's pages: the tracking server's, or that of `make ui`."""
+    store = mlflow_access.uri(root)
+    return store.rstrip("/") if store.startswith("http") else servers_file.mlflow_address()
+
+
+def _pages_are_there(root: Path) -> bool:
+    return mlflow_access.uri(root).startswith("http") or servers_file.mlflow_is_started()
 
 
 def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:

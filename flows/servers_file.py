@@ -59,6 +59,11 @@ def mlflow_address() -> str:
     return _read().get("mlflow") or _MLFLOW
 
 
+def mlflow_is_started() -> bool:
+    """Whether `make ui` has MLflow's pages."""
+    return bool(_read().get("mlflow"))
+
+
 def _read() -> dict[str, str | None]:
     """What the file holds; nothing where it is missing, or of a process that has ended."""
     try:

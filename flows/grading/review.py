@@ -49,7 +49,7 @@ class Put:
         added: number of answers that were not in it before.
         waiting: number of answers in it that wait for a grade.
         queue: name of the queue.
-        page: address of MLflow's page of reviews; empty where the store is no server.
+        page: path of the queue on MLflow's pages, behind their address.
     """
 
     added: int
@@ -106,8 +106,7 @@ def put(root: Path, digest: str, items: Sequence[Item]) -> Put:
         if traces:
             review_queues.add_items_to_review_queue(queue.queue_id, item_ids=traces)
         waiting = sum(item.status == "pending" for item in _pages(queue.queue_id))
-        address = mlflow_access.uri(root)
-        page = f"{address}/#/experiments/{experiment}/review-queue" if address.startswith("http") else ""
+        page = f"/#/experiments/{experiment}/review-queue?workflowType=genai&selectedQueueId={queue.queue_id}"
         return Put(len(new), waiting, queue.name, page)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -135,20 +136,26 @@ def _scheduled(project: Project, asked: Sequence[Asked]) -> list[str]:
     found = project.request("/deployments/name/instruct-pipeline/nightly")
     (schedule,) = found["schedules"]
     path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
-    due = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
-    daily = {"interval": 86400, "anchor_date": due, "timezone": "UTC"}
-    with project.worker():
+    of = {"deployments": {"id": {"any_": [found["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
+
+    def moved() -> bool:
+        """Whether the server has made the run; it makes none for a moment that has passed before it looks."""
+        due = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+        daily = {"interval": 86400, "anchor_date": due, "timezone": "UTC"}
         project.request(path, {"schedule": daily, "active": True}, method="PATCH")
-        runs: list[Any] = []
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: due[:19] in {run["expected_start_time"][:19] for run in runs()}, 30)
+            return True
+        return False
 
-        def begun() -> bool:
-            of = {"deployments": {"id": {"any_": [found["id"]]}}, "sort": "EXPECTED_START_TIME_ASC"}
-            runs[:] = [run for run in project.request("/flow_runs/filter", of) if run["state_type"] != "SCHEDULED"]
-            return bool(runs)
+    def runs() -> list[Any]:
+        return list(project.request("/flow_runs/filter", of))
 
-        wait_until(begun, 600)
-        assert runs[0]["auto_scheduled"], runs[0]
-        name = project.completed(runs[0]["id"])
+    with project.worker():
+        wait_until(moved, 600)
+        run = runs()[0]
+        assert run["auto_scheduled"], run
+        name = project.completed(run["id"])
         project.request(path, {"active": False}, method="PATCH")
     return [re.escape(name)]
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from ruamel.yaml import YAML
 
 from flows import servers
 from stages.params import reading
+from tests import prefect_api
 from tests.faults.clones import LONGEST, Clone, Life, Templates
 from tests.flow_project import wait_until
 
@@ -150,15 +149,7 @@ class Project:
 
     def request(self, path: str, body: Any = None, *, method: str = "") -> Any:
         """Ask the Prefect server: GET, or POST where there is a body."""
-        data = None if body is None else json.dumps(body).encode()
-        asked = urllib.request.Request(
-            self.server + path,
-            data,
-            {"Content-Type": "application/json"},
-            method=method or ("GET" if data is None else "POST"),
-        )
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            return json.loads(answer.read() or b"null")
+        return prefect_api.request(self.server, path, body, method=method)
 
     def completed(self, run: str) -> str:
         """Wait until a run of Prefect has ended well, and return its name."""
@@ -173,8 +164,9 @@ class Project:
         self._servers.close()
 
 
-#: Nothing but the epochs says when a training ends: with many more of them the model answers otherwise.
-_VALUES = {"finetune": {"max_steps": None, "eval_every": 4}}
+#: Nothing but the epochs says when a training ends. Tokens are drawn: with other weights, however near, there are other
+#: answers for the judge.
+_VALUES = {"finetune": {"max_steps": None, "eval_every": 4}, "generate": {"temperature": 1.0}}
 
 
 @contextlib.contextmanager

@@ -74,7 +74,8 @@ def test_from_the_queue_to_params_yaml(tmp_path: Path, mlflow_at: str) -> None:
     only, items = queue()
     assert f"{len(items)} wait in the review queue “{only.name}”, {len(items)} new" in done.stdout
     page = next(line for line in done.stdout.splitlines() if line.startswith("grade them at ")).split()[-1]
-    assert page.startswith(f"{mlflow_at}/#/experiments/{only.experiment_id}/")
+    assert page.startswith(f"{mlflow_at}/#/experiments/{only.experiment_id}/review-queue?")
+    assert page.endswith(f"&selectedQueueId={only.queue_id}")
     assert requests.get(page, timeout=30).status_code == 200
 
     (schema,) = only.schema_ids
