@@ -65,7 +65,7 @@ class Beside(Metrics):
 _AS_THEY_ARE = ("n", "difference", "low", "high", "detectable", "rests_on", "same_judge")
 #: What the comparison says of the runs A and B, in words for the run beside which another one stands.
 IDENTICAL = "identical scores"
-_VERDICTS = {
+IN_WORDS = {
     "B is better": "better than there",
     "A is better": "worse than there",
     "B scores higher": "higher than there",
@@ -125,7 +125,7 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
             other=other if there.split(" ", 1)[0] == asked else there,
             mean=entry["mean_b"],
             mean_there=entry["mean_a"],
-            verdict=_VERDICTS.get(entry["verdict"], entry["verdict"]),
+            verdict=IN_WORDS.get(entry["verdict"], entry["verdict"]),
             **{name: entry[name] for name in _AS_THEY_ARE},
         )
     except (DataError, LookupError, TypeError, ValueError, AttributeError):

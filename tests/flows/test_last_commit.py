@@ -29,7 +29,7 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
     with with_last_commit(repository, repository) as found:
         head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
         assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
-        assert "result      B scores higher; one training each" in found.text
+        assert "result      B scores higher: this run; one training each" in found.text
         table, figure = found.files
         written = json.loads(table.read_text())
         assert written["comparisons"][0]["difference"] == 25.0

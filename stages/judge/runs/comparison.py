@@ -194,7 +194,7 @@ class Comparison(Metrics):
             "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
             "seeds of one recipe": (
                 f"a single training of one recipe: training seeds are allowed for as {known} trainings of the other "
-                "show them, if A and B vary alike"
+                "show them, if both recipes vary alike"
             ),
             "seeds unknown": "one training each: training seeds are not allowed for",
             "one recipe": "both are of one recipe: only training seeds differ",

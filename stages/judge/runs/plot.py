@@ -8,6 +8,7 @@ from pathlib import Path
 from stages.common.files import atomic_file
 from stages.common.printable import printable
 from stages.judge.runs.results import RunsCompared
+from stages.running import beside
 
 
 def plot(path: Path, found: Sequence[RunsCompared]) -> None:
@@ -34,7 +35,7 @@ def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
             axes.scatter([one.difference], [height], color="#1f6fb2", s=40, zorder=3)
     axes.axvline(0, color="#2b2f33", linewidth=1)
     axes.set_yticks(range(len(found)), [_label(one) for one in found])
-    axes.set(xlabel="points more than A, with the 95 % interval; grey: too small to be found 4 times in 5")
+    axes.set(xlabel="points more than there, with the 95 % interval; grey: too small to be found 4 times in 5")
     axes.set_title(f"Compared with {printable(found[0].a.name)}", loc="left", fontsize=11)
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -44,4 +45,6 @@ def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
 
 
 def _label(one: RunsCompared) -> str:
-    return f"{printable(one.b.name)}\n{one.comparison.verdict}"
+    """The name of B, and the verdict on it. The picture has no letters: A is the run that its title names."""
+    verdict = one.comparison.verdict
+    return f"{printable(one.b.name)}\n{beside.IN_WORDS.get(verdict, verdict)}"

@@ -37,7 +37,7 @@ def _block(one: RunsCompared, comparisons: int) -> list[str]:
         *_doubts(one),
         *_members(one),
         *_figures(one.comparison, comparisons),
-        f"result      {'; '.join(filter(None, [one.comparison.verdict, one.comparison.rests_on]))}",
+        _result(one),
         *_fault_lines(one.faults),
         *_warning(one),
     ]
@@ -70,6 +70,14 @@ def _identical(one: Comparison) -> str:
     mean = "" if one.mean_a is None else f"; mean {one.mean_a:z.1f} of 100 points"
     verdicts = counted(one.n + one.left_out, "verdict")
     return f"result      identical: {verdicts} of one judge, with the same scores, details and faults{mean}"
+
+
+def _result(one: RunsCompared) -> str:
+    """The verdict, with the name of the run that it speaks of, and what it rests on."""
+    verdict = one.comparison.verdict
+    named = {"A": one.a.name, "B": one.b.name}.get(verdict.partition(" ")[0])
+    said = f"{verdict}: {named}" if named else verdict
+    return f"result      {'; '.join(filter(None, [said, one.comparison.rests_on]))}"
 
 
 def _figures(one: Comparison, comparisons: int) -> list[str]:

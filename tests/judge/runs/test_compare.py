@@ -398,7 +398,7 @@ def test_what_is_printed_and_written(tmp_path, monkeypatch, capsys):
     assert "p           0.0391, 0.0391 by Holm over 2 (permutation test)" in first
     assert "B minus A   +7.0 [" in first
     assert "row by row  B better 8, equal 1, A better 1" in first
-    assert "result      B scores higher; one training each: training seeds are not allowed for" in first
+    assert "result      B scores higher: b; one training each: training seeds are not allowed for" in first
     assert "judges" not in first
     assert "judges      backend reference / ollama; score both runs by one judge" in second
     found = json.loads(Path("found.json").read_text())

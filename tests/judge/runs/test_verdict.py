@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from stages.common.errors import ConfigError
 from stages.common.metrics.judge import JudgeIdentity
 from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import Comparison
 from stages.judge.runs.group import Group
+from stages.judge.runs.plot import plot
 from stages.judge.runs.results import as_file, compare_groups
 from stages.judge.runs.sources import Run
 from stages.judge.runs.table import table
@@ -169,7 +171,7 @@ def test_a_single_training_only_scores_higher_above_the_noise_that_the_other_rec
     assert found.basis == "seeds of one recipe"
     assert found.rests_on == (
         "a single training of one recipe: training seeds are allowed for as 4 trainings of the other show them, "
-        "if A and B vary alike"
+        "if both recipes vary alike"
     )
     assert found.p > 0.05
     assert found.seeds.sd == pytest.approx(np.std([50, 46, 54, 49], ddof=1))
@@ -260,6 +262,17 @@ def test_groups_are_shown_with_their_seeds_and_what_their_recipes_differ_in():
     ) in text
     assert "p 0.0004 (Student's t over seeds and instructions)" in text
     assert "recipes     A and B are of one recipe" in shown(a, Group("more", trainings([5, 6], 50, 51)))
+
+
+def test_the_result_names_the_run_that_it_speaks_of_and_the_picture_has_no_letters(tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr(Axes, "set_yticks", lambda _, ticks, texts: labels.extend(texts))
+    low, high = Group("calm-otter", trainings([1], 50)), Group("dizzy-moth", trainings([1], 60, epochs=3))
+    for a, b in ((low, high), (high, low)):
+        plot(tmp_path / "one.png", compare_groups([a, b], model="tuned", resamples=500, seed=1))
+    assert "result      B scores higher: dizzy-moth; one training each" in shown(low, high)
+    assert "result      A scores higher: dizzy-moth; one training each" in shown(high, low)
+    assert labels == ["dizzy-moth\nhigher than there", "calm-otter\nlower than there"]
 
 
 def test_no_p_value_is_written_as_0():
