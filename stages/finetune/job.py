@@ -154,8 +154,9 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> Path | None:
     run = job.run
     _prepare(run, model)
     clock = Clock(run.compute.device)
-    peak = matmul_rate(run.compute) * run.team.size
-    ledger = Ledger(work.plan(run, model.config), clock, peak=peak, say=say)
+    ledger = Ledger(
+        work.plan(run, model.config), clock, measure=lambda: run.team.size * matmul_rate(run.compute), say=say
+    )
     checkpoints = _checkpoints(run, model)
     with (
         checkpoints if run.team.leads else contextlib.nullcontext(),

@@ -29,8 +29,9 @@ class TrainingCosts(Metrics):
         training_tflop: operations done in training, in 10^12.
         plain_training_tflop: operations of the same rows one by one, with logits of every token.
         evaluation_tflop: operations done in evaluations.
-        peak_tflop_per_second: rate of matrix products measured on the device.
-        hfu: HFU (hardware FLOPs utilisation): operations done a second, over that peak.
+        peak_tflop_per_second: rate of matrix products on the device: the larger of that before and that after training.
+        hfu: HFU (hardware FLOPs utilisation): operations done a second, over that peak; at most 1. None too where
+            training was faster than the peak: then the device was busier whenever that was measured.
         tokens_per_second: useful tokens a second.
         seconds: duration of the stage.
         estimated_seconds: the duration that the stage announced after its first steps.

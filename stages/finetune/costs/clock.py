@@ -26,7 +26,8 @@ RATE_TIMES = 3
 def matmul_rate(compute: Compute, seconds: float = RATE_SECONDS) -> float:
     """Operations a second of matrix products on a device, in a dtype: the peak that HFU refers to.
 
-    It is that of the fastest product made within ``seconds``.
+    It is that of the fastest product made within ``seconds``. On a machine where other programs are at work all that
+    time it is too low.
     """
     device = compute.device
     size = RATE_SIZES[device.type]

@@ -24,7 +24,9 @@ class Ledger:
     Args:
         plan: what the run computes.
         clock: the clock of its steps and of what is timed apart.
-        peak: operations a second that matrix products of its dtype reach on its device.
+        measure: function that returns the operations a second that matrix products of its dtype reach on its device.
+            It is called here and again for the costs, and the larger rate is the peak: other programs that are at work
+            during one measurement make it too low.
         say: function that prints the estimate.
         since_start: function that returns the seconds since the program began.
     """
@@ -34,13 +36,14 @@ class Ledger:
         plan: Plan,
         clock: Clock,
         *,
-        peak: float,
+        measure: Callable[[], float],
         say: Callable[[str], None],
         since_start: Callable[[], float] = since_start,
     ) -> None:
         self._plan = plan
         self._clock = clock
-        self._peak = peak
+        self._measure = measure
+        self._peak = measure()
         self._say = say
         self._since_start = since_start
         #: The estimated seconds of the whole stage; None as long as nothing was said.
@@ -67,7 +70,11 @@ class Ledger:
     def costs(
         self, *, history: str, device: str, precision: str, peak_memory_bytes: int, estimated_memory_bytes: int
     ) -> TrainingCosts:
-        """What the run has cost. What is counted and how, and the arguments, see `TrainingCosts`."""
+        """What the run has cost. What is counted and how, and the arguments, see `TrainingCosts`.
+
+        Where training did more operations a second than either measurement, no peak is known, and so no HFU.
+        """
+        self._measure_again()
         clock, evaluation = self._clock, self._plan.evaluation
         done, steady = self._plan.of(clock.steps), self._plan.of(clock.steady)
         evaluations = clock.times.get("evaluation", 0)
@@ -86,7 +93,7 @@ class Ledger:
             plain_training_tflop=done.plain_flop / TERA,
             evaluation_tflop=evaluations * evaluation.flop / TERA,
             peak_tflop_per_second=self._peak / TERA,
-            hfu=None if rate is None else rate / self._peak,
+            hfu=None if rate is None or rate > self._peak else rate / self._peak,
             tokens_per_second=steady.tokens / seconds if seconds else None,
             seconds=self._since_start(),
             estimated_seconds=self.estimated,
@@ -96,6 +103,14 @@ class Ledger:
             peak_memory_bytes=peak_memory_bytes,
             estimated_memory_bytes=estimated_memory_bytes,
         )
+
+    def _measure_again(self) -> None:
+        """Measure the peak after training. No fault here, such as memory that the model leaves too little of, matters."""
+        try:
+            self._peak = max(self._peak, self._measure())
+        except (RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            self._say(f"HFU refers to the rate of matrix products before training; after it none was measured: {reason}")
 
     def _rate(self) -> float | None:
         """Operations a second of the steady steps."""

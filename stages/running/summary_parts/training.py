@@ -49,7 +49,9 @@ def cost_lines(costs: TrainingCosts) -> list[str]:
         parts.append(f"first step after {duration(costs.seconds_to_first_step)}")
     parts.append(f"{costs.peak_memory_bytes / 2**30:.1f} GiB at most")
     lines = [f"time             {'; '.join(parts)}"]
-    if costs.tokens_per_second is not None and costs.hfu is not None:
-        hfu = f"HFU {100 * costs.hfu:.0f} % of {costs.peak_tflop_per_second:.3g} TFLOP/s measured here"
+    if costs.tokens_per_second is not None:
+        hfu = "HFU not known: the machine was busy when its peak was measured"
+        if costs.hfu is not None:
+            hfu = f"HFU {100 * costs.hfu:.0f} % of {costs.peak_tflop_per_second:.3g} TFLOP/s measured here"
         lines.append(f"speed            {costs.tokens_per_second:,.0f} tokens/s, {hfu}")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from stages.gpt2.runtime import Compute
 from stages.params import whole
 from stages.running.console import duration
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
+from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import tracker
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, random_rows
@@ -56,7 +58,7 @@ def run(steps: int, done: int, said: list[str]) -> tuple[Ledger, Hand]:
     now = Hand()
     now.wait(10)
     clock = Clock(CPU, now)
-    ledger = Ledger(planned(steps), clock, peak=100.0, say=said.append, since_start=now)
+    ledger = Ledger(planned(steps), clock, measure=lambda: 100.0, say=said.append, since_start=now)
     evaluate = clock.timed("evaluation", lambda: now.wait(3))
     evaluate()
     for step in range(1, done + 1):
@@ -131,7 +133,7 @@ def test_an_evaluation_that_was_not_measured_goes_at_the_rate_of_the_steps():
 
 def test_a_run_that_went_on_from_a_checkpoint_counts_its_own_steps():
     now = Hand()
-    ledger = Ledger(planned(9), Clock(CPU, now), peak=1.0, say=[].append, since_start=now)
+    ledger = Ledger(planned(9), Clock(CPU, now), measure=lambda: 100.0, say=[].append, since_start=now)
     for step in (8, 9):
         now.wait(2)
         ledger.step(step)
@@ -139,6 +141,46 @@ def test_a_run_that_went_on_from_a_checkpoint_counts_its_own_steps():
     costs = ledger.costs(**ABOUT)
 
     assert (costs.steps, costs.useful_tokens, costs.tokens_per_second) == (2, 20, 5.0)
+
+
+def costs_with(measured: Iterator[float | Exception], said: list[str]) -> TrainingCosts:
+    """Three steps of 100 operations in 2 seconds each: 50 a second."""
+
+    def measure() -> float:
+        found = next(measured)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    now = Hand()
+    ledger = Ledger(planned(3), Clock(CPU, now), measure=measure, say=said.append, since_start=now)
+    for step in (1, 2, 3):
+        now.wait(2)
+        ledger.step(step)
+    return ledger.costs(**ABOUT)
+
+
+def test_a_peak_measured_at_a_busy_moment_makes_no_utilisation_above_1():
+    busy_before, busy_after = (costs_with(iter(pair), []) for pair in ((40.0, 80.0), (80.0, 40.0)))
+    always = costs_with(iter((40.0, 45.0)), [])
+
+    assert (busy_before.hfu, busy_after.hfu, always.hfu) == (50 / 80, 50 / 80, None)
+    assert always.peak_tflop_per_second == 45e-12
+    assert cost_lines(always)[1] == (
+        "speed            5 tokens/s, HFU not known: the machine was busy when its peak was measured"
+    )
+
+
+def test_a_second_measurement_that_finds_no_memory_fails_no_training():
+    said: list[str] = []
+
+    found = costs_with(iter((80.0, torch.OutOfMemoryError("CUDA out of memory.\n Tried 2 GiB"))), said)
+
+    assert found.hfu == 50 / 80
+    assert said == [
+        "HFU refers to the rate of matrix products before training; after it none was measured: "
+        "CUDA out of memory. Tried 2 GiB"
+    ]
 
 
 def test_a_run_of_one_step_has_no_speed():
