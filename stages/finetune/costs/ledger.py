@@ -105,12 +105,14 @@ class Ledger:
         )
 
     def _measure_again(self) -> None:
-        """Measure the peak after training. No fault here, such as memory that the model leaves too little of, matters."""
+        """Measure the peak after training, which fails no training: the model may leave too little memory for it."""
         try:
             self._peak = max(self._peak, self._measure())
         except (RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            self._say(f"HFU refers to the rate of matrix products before training; after it none was measured: {reason}")
+            self._say(
+                f"HFU refers to the rate of matrix products before training; none was measured after it: {reason}"
+            )
 
     def _rate(self) -> float | None:
         """Operations a second of the steady steps."""

@@ -178,7 +178,7 @@ def test_a_second_measurement_that_finds_no_memory_fails_no_training():
 
     assert found.hfu == 50 / 80
     assert said == [
-        "HFU refers to the rate of matrix products before training; after it none was measured: "
+        "HFU refers to the rate of matrix products before training; none was measured after it: "
         "CUDA out of memory. Tried 2 GiB"
     ]
 
