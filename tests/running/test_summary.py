@@ -235,6 +235,42 @@ def test_right_answers_are_told_before_and_after_with_the_rows_that_are_not_judg
     ) in shown
 
 
+@pytest.mark.parametrize(
+    ("right", "shown"),
+    [
+        (
+            [(2, 2), (6, 6), (0, 2), (0, 15), (0, 8), (0, 3), (0, 3), (0, 1), (0, 1)],
+            [
+                "            best: k1 6 of 6 right, k0 2 of 2",
+                "            worst: k3 0 of 15 right, k4 0 of 8, k5 0 of 3, k6 0 of 3, and 3 more with 0 right",
+            ],
+        ),
+        (
+            [(0, 1)] * 9,
+            ["            worst: k0 0 of 1 right, k1 0 of 1, k2 0 of 1, k3 0 of 1, and 5 more with 0 right"],
+        ),
+        (
+            [(1, 4), (2, 4), (3, 4), (4, 4), (5, 5), (1, 5), (1, 2), (0, 1), (2, 8)],
+            [
+                "            best: k4 5 of 5 right, k3 4 of 4, k2 3 of 4, k1 2 of 4",
+                "            worst: k7 0 of 1 right, k5 1 of 5, k8 2 of 8, k0 1 of 4",
+            ],
+        ),
+    ],
+)
+def test_the_best_kinds_have_right_answers_and_of_equal_ones_those_with_more_rows_stand_first(
+    root: Path, right: list[tuple[int, int]], shown: list[str]
+) -> None:
+    fill(root)
+    kinds = {
+        f"k{number}": CategoryMean(n=rows, scored=rows, mean=1.0, right=some)
+        for number, (some, rows) in enumerate(right)
+    }
+    write_judged(root, REFERENCE, scores(60.0, 4).model_copy(update={"categories": kinds}))
+    lines = summary.text(root).splitlines()
+    assert [line for line in lines if line.startswith(("            best:", "            worst:"))] == shown
+
+
 def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: Path) -> None:
     fill(root)
     categories: dict[str, float | None] = {f"category {number}": float(number) for number in range(10)}
@@ -244,7 +280,7 @@ def test_a_language_model_as_judge_is_named_and_its_score_not_played_down(root: 
         "score       mean of the answers with its 95 % interval, by llama3",
         "            fine-tuned   51.2 of 100 points [46.2, 56.2]   4 scored, 0 invalid, 0 failed",
         "            best: category 9 9 of 100 points, category 8 8, category 7 7, category 6 6",
-        "            worst: category 3 3 of 100 points, category 2 2, category 1 1, category 0 0",
+        "            worst: category 0 0 of 100 points, category 1 1, category 2 2, category 3 3",
     ]
     assert not any("built-in" in line for line in lines)
 

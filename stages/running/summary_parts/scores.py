@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stages.common.metrics.judge import (
     CalibrationMetrics,
     CategoryMean,
@@ -153,29 +155,37 @@ def _pairwise(found: PairwiseMetrics) -> list[str]:
 
 
 def _categories(found: dict[str, CategoryMean]) -> list[str]:
-    """The categories with the highest and the lowest means; with few of them, all in one line.
+    """The best and the worst categories; with few of them, all in one line.
 
-    Where the judge says which answers are right, how many are.
+    Where the judge says which answers are right, by the share of these, else by means. Of equal ones those with more
+    rows stand first, since they say more. A category without a point is never among the best.
     """
     if any(one.right is not None for one in found.values()):
-        shares = [(one.right / one.scored, name) for name, one in found.items() if one.right is not None and one.scored]
-        texts = {name: f"{name} {one.right} of {one.scored}" for name, one in found.items()}
+        shares = {name: one.right / one.scored for name, one in found.items() if one.right is not None and one.scored}
+        texts = {name: f"{name} {found[name].right} of {found[name].scored}" for name in shares}
         unit = " right"
     else:
-        shares = [(one.mean, name) for name, one in found.items() if one.mean is not None]
-        texts = {name: f"{name} {mean:z.0f}" for mean, name in shares}
+        shares = {name: one.mean for name, one in found.items() if one.mean is not None}
+        texts = {name: f"{name} {mean:z.0f}" for name, mean in shares.items()}
         unit = " of 100 points"
-    ranked = [texts[name] for _, name in sorted(shares, key=lambda pair: (-pair[0], pair[1]))]
+    ranked = sorted(shares, key=lambda name: (-shares[name], -found[name].scored, name))
     if len(ranked) < 2:
         return []
     if len(ranked) <= 2 * _CATEGORIES:
-        return [_ranked("categories", ranked, unit)]
-    return [_ranked("best", ranked[:_CATEGORIES], unit), _ranked("worst", ranked[-_CATEGORIES:], unit)]
+        return [_ranked("categories", [texts[name] for name in ranked], unit)]
+    best = [name for name in ranked[:_CATEGORIES] if shares[name] > 0]
+    others = sorted(set(ranked) - set(best), key=lambda name: (shares[name], -found[name].scored, name))
+    more = sum(shares[name] == 0 for name in others[_CATEGORIES:])
+    worst = [texts[name] for name in others[:_CATEGORIES]]
+    return [
+        *([_ranked("best", [texts[name] for name in best], unit)] if best else []),
+        _ranked("worst", worst, unit, [f"and {more} more with 0{unit}"] if more else []),
+    ]
 
 
-def _ranked(label: str, ranked: list[str], unit: str) -> str:
-    """Categories with their figures, of which the first says what they are counted in."""
-    return joined(f"{label}:", [f"{ranked[0]}{unit}", *ranked[1:]])
+def _ranked(label: str, ranked: list[str], unit: str, more: Sequence[str] = ()) -> str:
+    """Categories with their figures, of which the first says what they are counted in, and what follows them."""
+    return joined(f"{label}:", [f"{ranked[0]}{unit}", *ranked[1:], *more])
 
 
 def _faults(found: dict[str, FaultCount]) -> list[str]:
