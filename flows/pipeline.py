@@ -26,7 +26,7 @@ from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
 from flows.outcome import kept
 from flows.overrides import Choice, Overrides
-from flows.stage_process import StageFailed, StageResult, Stopped
+from flows.stage_process import StageFailed, StageResult, Stopped, in_words
 from flows.stage_task import run_in_order
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
@@ -142,9 +142,7 @@ def _pipeline(
     except Stopped as stop:
         run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
         raise
-    ran = sum(stage.outcome == "ran" for stage in done)
-    others = "" if ran == len(done) else "; the others were up to date or came from the cache"
-    return Completed(message=f"{ran} of {len(done)} stages ran{others}", data=results)
+    return Completed(message=in_words(done), data=results)
 
 
 def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool, isolated: bool) -> str:

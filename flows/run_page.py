@@ -187,9 +187,14 @@ def _tag(tags: Sequence[str]) -> None:
 
 
 def _table(done: Sequence[StageResult], broken: tuple[str, str] | None = None) -> str:
-    rows = [f"| {cell(one.stage)} | {one.outcome}{_retried(one.retries)} | {one.seconds:.1f} |" for one in done]
+    rows = [f"| {cell(_named(one))} | {one.outcome}{_retried(one.retries)} | {one.seconds:.1f} |" for one in done]
     rows += [f"| {cell(broken[0])} | {broken[1]} | |"] if broken else []
     return "\n".join(["| stage | outcome | seconds |", "|---|---|---:|", *rows])
+
+
+def _named(one: StageResult) -> str:
+    """A stage, or an import, which is none of the stages."""
+    return f"{one.stage} (import)" if one.is_import else one.stage
 
 
 def _retried(times: int) -> str:

@@ -153,7 +153,7 @@ def _seeds(
         run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
         raise
     run_page.report_text(told)
-    ran = sum(stage.outcome == "ran" for stage in done)
+    ran = sum(one.outcome == "ran" for one in done if not one.is_import)
     return Completed(
         message=f"{counted(trainings, 'training')}: {counted(ran, 'stage')} ran; the others were done already",
         data=told,

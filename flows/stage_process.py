@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -27,6 +27,7 @@ from stages.common.errors import (
     ServiceUnavailable,
     TemporaryFailure,
 )
+from stages.common.plurals import counted
 from stages.common.printable import printable
 
 Outcome = Literal["ran", "up to date", "from cache"]
@@ -88,6 +89,25 @@ class StageResult:
     outcome: Outcome
     seconds: float
     retries: int = 0
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it is no stage but a file such as data.dvc, which DVC runs before the stages: it imports data."""
+        return self.stage.endswith(".dvc")
+
+
+def in_words(done: Sequence[StageResult]) -> str:
+    """How many stages ran, of how many. Imports such as data.dvc are not among them, and are named where they ran.
+
+    >>> in_words([StageResult("data.dvc", "ran", 1), StageResult("a", "ran", 1), StageResult("b", "up to date", 1)])
+    '1 of 2 stages ran; the others were up to date or came from the cache; the data were imported: data.dvc'
+    """
+    stages = [one for one in done if not one.is_import]
+    ran = sum(one.outcome == "ran" for one in stages)
+    others = "" if ran == len(stages) else "; the others were up to date or came from the cache"
+    imports = ", ".join(one.stage for one in done if one.is_import and one.outcome == "ran")
+    imported = f"; the data were imported: {imports}" if imports else ""
+    return f"{ran} of {counted(len(stages), 'stage')} ran{others}{imported}"
 
 
 class StageFailed(Exception):
