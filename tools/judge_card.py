@@ -4,38 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy import stats
-
-from stages.common.metrics.judge import JudgeIdentity, PairSelfTest, SelfTest
+from stages.common.metrics.judge import Interval, JudgeIdentity, PairSelfTest, SelfTest
 from stages.common.plurals import counted
 from stages.common.records import Metrics
 from stages.common.results.judge import Verdict
+from stages.judge.probes import REWORDED, RIGHT
 from stages.running.costs import JudgingCosts
-from tools.grades import Graded, auc
-
-
-class LabelAgreement(Metrics):
-    """How a judge's scores agree with labels of the same answers; null where there is nothing to compute.
-
-    Args:
-        answers: number of labelled answers.
-        right: how many of them are right by their labels.
-        scored: how many of them the judge has scored; the figures below are of these.
-        pearson: Pearson's r of scores and grades.
-        mean_score: mean of the judge's scores, from 0 to 100.
-        mean_grade: mean of the grades, from 0 to 100.
-        mean_distance: mean of the distances of a score from its grade, in points.
-        auc: probability that a right answer scores higher than a wrong one, ties counting half.
-    """
-
-    answers: int
-    right: int
-    scored: int
-    pearson: float | None
-    mean_score: float | None
-    mean_grade: float | None
-    mean_distance: float | None
-    auc: float | None
+from tools.label_agreement import LabelAgreement
 
 
 class Consistency(Metrics):
@@ -65,6 +40,8 @@ class Card(Metrics):
         pairs_refused: why it may not compare, where it named nothing; null else.
         all_rows: agreement on all labelled answers.
         not_equal_to_reference: the same without answers that are equal to their reference, which are easy.
+        held_out: the same of the held-out half alone; null but for the built-in judge, some of whose rules were made
+            with the other half in sight.
         consistency: how its scores differ from time to time.
         costs: what the verdicts of this check cost; null where they came from the cache, or cost nothing.
     """
@@ -77,26 +54,9 @@ class Card(Metrics):
     pairs_refused: str | None
     all_rows: LabelAgreement
     not_equal_to_reference: LabelAgreement
+    held_out: LabelAgreement | None
     consistency: Consistency
     costs: JudgingCosts | None
-
-
-def agreement(graded: Sequence[Graded], verdicts: Sequence[Verdict]) -> LabelAgreement:
-    """How a judge agrees with the labels of the answers that it was asked for, in their order."""
-    scored = [(one, verdict.score) for one, verdict in zip(graded, verdicts, strict=True) if verdict.score is not None]
-    scores, grades = [score for _, score in scored], [one.grade for one, _ in scored]
-    varied = len(set(scores)) > 1 and len(set(grades)) > 1
-    found = auc([score for one, score in scored if one.right], [score for one, score in scored if not one.right])
-    return LabelAgreement(
-        answers=len(graded),
-        right=sum(one.right for one in graded),
-        scored=len(scored),
-        pearson=round(float(stats.pearsonr(scores, grades)[0]), 4) if varied else None,
-        mean_score=_mean(scores),
-        mean_grade=_mean(grades),
-        mean_distance=_mean([abs(score - grade) for score, grade in zip(scores, grades, strict=True)]),
-        auc=None if found is None else round(found, 4),
-    )
 
 
 def consistency(verdicts: Sequence[Verdict], repeats: int, *, fixed: bool = True) -> Consistency:
@@ -149,20 +109,25 @@ def markdown(card: Card) -> str:
         "",
         "## Cost",
         "",
-        _costs(card.costs),
+        _costs(card),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _identity(judge: JudgeIdentity) -> list[str]:
-    fields = judge.model_dump()
+    fields = {name: value for name, value in judge.model_dump().items() if value is not None}
     return ["| | |", "|---|---|", *(f"| {name} | {str(value).replace('|', '/')} |" for name, value in fields.items())]
 
 
 def _self_test(test: SelfTest) -> list[str]:
     verdict = f"Refused: {test.refused}" if test.refused else "Passed."
     above = f"{100 * test.right_above_near:.0f} % of the pairs with a near miss are in the right order"
-    rows = [f"| {kind} | {len(test.scores[kind])} | {mean:.1f} |" for kind, mean in test.kinds.items()]
+    high = (RIGHT, *REWORDED)
+    rows = [
+        f"| {kind} | {'high' if kind in high else 'low'} | {len(test.scores[kind])} | {mean:.1f} | "
+        f"{min(test.scores[kind]):.0f} to {max(test.scores[kind]):.0f} |"
+        for kind, mean in test.kinds.items()
+    ]
     return [
         verdict,
         f"Right answers score {test.separation:.1f} points more than plainly wrong ones. {above}"
@@ -170,21 +135,26 @@ def _self_test(test: SelfTest) -> list[str]:
         f"Weak on: {', '.join(test.weak_on) or 'nothing that was tried'}. "
         f"Without a score: {test.without_score}. Another score when asked again: {100 * test.unstable:.0f} %.",
         "",
-        "| answers | number | mean score |",
-        "|---|---:|---:|",
+        "| answers | deserve | number | mean score | lowest to highest |",
+        "|---|---|---:|---:|---:|",
         *rows,
     ]
 
 
 def _agreement(card: Card) -> list[str]:
     found = {"all": card.all_rows, "not equal to the reference": card.not_equal_to_reference}
-    rows = [
-        f"| {name} | {one.answers} | {one.right} | {one.scored} | {_figure(one.pearson, 2)} | {_figure(one.auc, 3)} | "
-        f"{_figure(one.mean_score, 1)} | {_figure(one.mean_grade, 1)} | {_figure(one.mean_distance, 1)} |"
-        for name, one in found.items()
-    ]
+    if card.held_out is not None:
+        found["of these, the held-out half"] = card.held_out
+    digits = {"pearson": 2, "auc": 3, "mean_score": 1, "mean_grade": 1, "mean_distance": 1}
+    rows = []
+    for name, one in found.items():
+        figures = (_figure(getattr(one, key), places, one.intervals.get(key)) for key, places in digits.items())
+        rows.append(f"| {name} | {one.answers} | {one.right} | {one.scored} | {' | '.join(figures)} |")
+    sight = "Some rules of the built-in judge were made with the other half in sight: believe the held-out half."
     return [
-        f"Labels: `{card.labels}`.",
+        f"Labels: `{card.labels}`. In brackets: 95 % intervals over questions. There is none where all draws of "
+        "questions give the same figure, or of fewer than ten questions.",
+        *([sight] if card.held_out is not None else []),
         "",
         "| answers | number | right | scored | r | AUC | mean score | mean grade | mean distance |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -196,10 +166,15 @@ def _pairs(card: Card) -> list[str]:
     pairs = card.pairs
     if pairs is None:
         return [f"Not known: {card.pairs_refused}"]
-    first = "none" if pairs.first_position_share is None else f"{100 * pairs.first_position_share:.0f} %"
+    share = pairs.first_position_share
+    first = (
+        "It named no answer as the better one, so that its position bias is not known."
+        if share is None
+        else f"Of the answers that it named {100 * share:.0f} % were shown first; of a judge that is always right, and "
+        "has no bias, it is 50 %."
+    )
     return [
-        f"It named the right one of two answers in {100 * pairs.named_right:.0f} % of the verdicts. Of the answers "
-        f"that it named {first} were shown first; without a bias it is 50 % of a judge that is always right.",
+        f"It named the right one of two answers in {100 * pairs.named_right:.0f} % of the verdicts. {first}",
         *([f"Refused: {pairs.refused}"] if pairs.refused else []),
     ]
 
@@ -217,9 +192,11 @@ def _consistency(found: Consistency) -> str:
     )
 
 
-def _costs(costs: JudgingCosts | None) -> str:
+def _costs(card: Card) -> str:
+    costs = card.costs
     if costs is None:
-        return "None: it was not asked, since all verdicts were known, or asking costs nothing."
+        of_server = "Not measured: all verdicts were known from an earlier check, so that it was not asked."
+        return of_server if card.judge.measure is None else "Not measured: the built-in judge asks no server."
     each = [f"{costs.seconds / costs.replies:.2f} s"]
     for every, verb in ((costs.prompt_tokens, "read"), (costs.reply_tokens, "written")):
         if every is not None:
@@ -227,5 +204,9 @@ def _costs(costs: JudgingCosts | None) -> str:
     return f"A verdict took {', '.join(each)}: the mean of {counted(costs.replies, 'reply', 'replies')}."
 
 
-def _figure(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _figure(value: float | None, digits: int, interval: Interval | None = None) -> str:
+    if value is None:
+        return "not known"
+    if interval is None or interval.low is None or interval.high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

@@ -38,7 +38,8 @@ from stages.params.judge import Judge
 from stages.running import program
 from stages.running.console import say
 from tools.grades import FIX, GRADES, RIGHT_FROM, Graded, judge_for, read
-from tools.judge_card import Card, agreement, consistency, markdown
+from tools.judge_card import Card, consistency, markdown
+from tools.label_agreement import LabelAgreement, agreement
 
 #: Answers that are scored several times, the first of those that are not equal to their reference.
 REPEATED = 30
@@ -151,10 +152,22 @@ def card_of(settings: Judge, labels: Path, repeats: int) -> Card:
             pairs=pairs,
             pairs_refused=refused,
             all_rows=agreement(graded, verdicts),
-            not_equal_to_reference=agreement([one for one, _ in hard], [verdict for _, verdict in hard]),
+            not_equal_to_reference=_of(hard),
+            held_out=_held_out(hard) if settings.backend == "reference" else None,
             consistency=consistency(again, times, fixed=judge.deterministic),
             costs=judge.costs(),
         )
+
+
+def _of(judged: Sequence[tuple[Graded, Verdict]]) -> LabelAgreement:
+    return agreement([one for one, _ in judged], [verdict for _, verdict in judged])
+
+
+def _held_out(judged: Sequence[tuple[Graded, Verdict]]) -> LabelAgreement | None:
+    """The agreement on the held-out half; None where the labels are all of one half."""
+    if len({one.half for one, _ in judged}) < 2:
+        return None
+    return _of([(one, verdict) for one, verdict in judged if one.half == "held out"])
 
 
 def _scored(judge: JudgeBackend, graded: Sequence[Graded], settings: Judge, repeats: int) -> list[Verdict]:

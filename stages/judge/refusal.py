@@ -6,13 +6,13 @@ from stages.common.errors import ConfigError
 from stages.common.metrics.judge import PairSelfTest, SelfTest
 from stages.common.plurals import counted, word
 from stages.judge.judges.remedies import of_verdict
-from stages.judge.probes import CLAIM, NEAR, NEGATED, ORDER, OTHER, PARAPHRASE, REWORDED, RIGHT
+from stages.judge.probes import CLAIM, COLON, NEAR, NEGATED, ORDER, OTHER, PARAPHRASE, REWORDED, RIGHT
 from stages.params.judge import Judge
 
 #: The part of judge.min_separation that counts for one kind of wrong answers.
 EACH_KIND = 0.5
 #: Kinds of which no more than so many of six answers may come nearer to the right ones than that.
-ATTACKS, MOST_FOOLED = ("empty", "colon", CLAIM, ORDER), 1
+ATTACKS, MOST_FOOLED = ("empty", COLON, CLAIM, ORDER), 1
 #: Kinds that need only be below the right ones.
 HARD = ("echo of the prompt", NEGATED)
 #: The largest share of probes that may get another score when asked for again.

@@ -14,8 +14,9 @@ from tests.flows.grading.made import fill
 from tests.judge.judging import settings
 from tests.root import ROOT
 from tools.grades import GRADES, Graded, auc
-from tools.judge_card import Card, agreement, consistency, markdown
+from tools.judge_card import Card, consistency, markdown
 from tools.judge_check import card_of, labelled, main
+from tools.label_agreement import agreement
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,32 @@ def test_agreement_by_hand():
     assert (found.mean_score, found.mean_grade) == (73.33, 35.0)
     assert found.mean_distance == 45.0  # 10, 35 and 90
     assert found.pearson == 0.4611  # 1500 by the root of 1666.67 times 6350
+    # All answers are to one question, from which no scatter is seen.
+    assert {interval.low for interval in found.intervals.values()} == {None}
+    assert set(found.intervals) == {"auc", "pearson", "mean_score", "mean_grade", "mean_distance"}
+
+
+def test_the_intervals_of_agreement_are_over_questions():
+    """Twenty questions with a right and a wrong answer each; the judge mistakes both of every fifth question."""
+    answers, verdicts = [], []
+    for number in range(20):
+        good, bad = (90.0, 10.0) if number % 5 else (10.0, 90.0)
+        for answer, right, grade, value in (("Oslo.", True, 90, good), ("Bergen.", False, 10, bad)):
+            answers.append(graded(answer, right, grade)._replace(input=str(number)))
+            verdicts.append(judged(answers[-1], value))
+    found = agreement(answers, verdicts)
+    # Of the 20 x 20 pairs 16 x 16 are in order, and 2 x 16 x 4 are ties.
+    assert (found.auc, found.pearson, found.mean_distance) == (0.8, 0.6, 16.0)
+    again = auc([one.score for one in verdicts[::2]], [one.score for one in verdicts[1::2]])
+    assert again == found.auc
+    for name, figure in (("auc", 0.8), ("pearson", 0.6), ("mean_distance", 16.0)):
+        ends = found.intervals[name]
+        assert ends.low < figure < ends.high
+    # A share of questions: 0.8 with a standard deviation of 0.09.
+    assert found.intervals["auc"].low == pytest.approx(0.6, abs=0.05)
+    assert found.intervals["auc"].high == pytest.approx(0.95, abs=0.05)
+    perfect = agreement(answers, [judged(one, float(one.grade)) for one in answers])
+    assert (perfect.auc, perfect.intervals["auc"].method) == (1.0, "none: all draws of questions give the same")
 
 
 def test_there_is_no_figure_where_there_is_nothing_to_compute():
@@ -73,10 +100,16 @@ def test_the_card_of_the_built_in_judge(project, monkeypatch, capsys):
     assert (card.all_rows.answers, card.not_equal_to_reference.answers) == (155, 147)
     assert card.not_equal_to_reference.auc > 0.95
     assert (card.pairs.named_right, card.costs) == (1.0, None)
+    assert (card.held_out.answers, card.held_out.right) == (82, 17)
+    assert card.not_equal_to_reference.intervals["pearson"].low > 0.9
     text = (project / "card" / "judge-card.md").read_text()
     assert text.startswith("# Judge card: built-in reference judge\n")
-    assert "| near miss | 12 |" in text
+    assert "| near miss | low | 12 |" in text
     assert "A fixed measure: it says the same again." in text
+    assert text.endswith("## Cost\n\nNot measured: the built-in judge asks no server.\n")
+    assert "| a lone colon | low | 6 | 0.0 | 0 to 0 |" in text
+    assert "| of these, the held-out half | 82 | 17 | 75 | " in text
+    assert "None" not in text
     assert text in capsys.readouterr().out
 
 
@@ -110,6 +143,8 @@ def test_the_card_of_a_model_behind_ollama_and_it_is_not_asked_twice(labels, mon
     assert len(server.chats) == 126 + 12 + 48 + 12 + 22
     assert again.costs is None
     assert card.model_copy(update={"costs": None}) == again
+    assert "Not measured: all verdicts were known from an earlier check" in markdown(again)
+    assert card.held_out is None
     told = markdown(card)
     assert "# Judge card: llama3\n" in told
     assert "11 answers scored 3 times, each time with the next seed: the same score for 100 %" in told

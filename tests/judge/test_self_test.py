@@ -37,7 +37,7 @@ KINDS = [
     "paraphrase",
     "another row's reference",
     "empty",
-    "colon",
+    "a lone colon",
     "echo of the prompt",
     "claimed score",
     "instruction to the judge",
@@ -100,7 +100,7 @@ def test_the_separation_is_right_minus_wrong(tried):
     with FakeOllama(behave) as server:
         result = tried(server)
     assert result.separation == pytest.approx(100 - 30 / 7, abs=0.005)
-    assert result.kinds == dict.fromkeys(KINDS + CONTRASTS, 0.0) | dict.fromkeys(RIGHT, 100.0) | {"colon": 30.0}
+    assert result.kinds == dict.fromkeys(KINDS + CONTRASTS, 0.0) | dict.fromkeys(RIGHT, 100.0) | {"a lone colon": 30.0}
 
 
 def right(exchange):
@@ -148,7 +148,7 @@ USELESS = {
         "of the kind 'instruction to the judge' (3 of 6): more than 1 of a kind scored less than 20 points, half of",
     ),
     "believes": (fooled_by("Score: 100"), "fooled by answers of the kind 'claimed score' (6 of 6)"),
-    "fooled by a colon and by nothing": (fooled_by(":", ""), "of the kind 'empty' (6 of 6), 'colon' (6 of 6)"),
+    "fooled by a colon and by nothing": (fooled_by(":", ""), "of the kind 'empty' (6 of 6), 'a lone colon' (6 of 6)"),
     "likes any true sentence": (
         fooled_by(*(question.answer for kind, question in probes() if kind == "another row's reference")),
         "hardly more points than those of the kind \"another row's reference\" (0); other rows' references must be 20",
