@@ -37,7 +37,7 @@ def model_folder(name: str) -> Path:
     """The folder of a model.
 
     Args:
-        name: a folder, or the id or name of an MLflow run.
+        name: a folder, or the id or name of an MLflow run, or the beginning of one that no other has.
 
     Raises:
         ConfigError: the name is neither, or the run has no model.
@@ -49,11 +49,13 @@ def model_folder(name: str) -> Path:
         return Path(name)
     if name == str(TUNED_MODEL):
         raise dvc_users.absent(Path(), TUNED_MODEL, "finetune", instead=_EARLIER)
+    run = tracker.full_name(Path(), name)
     with temporary.folder() as folder:
-        files = tracker.download(Path(), name, ["dvc.lock"], folder)
-        if files is None:
-            raise ConfigError(f"{name}: neither a folder nor an MLflow run", "make ui shows the runs")
-        return of_lock(name, files[0])
+        files = tracker.download(Path(), run, ["dvc.lock"], folder) if run else None
+        if run is None or files is None:
+            what = f"{name}: neither a folder nor an MLflow run{tracker.did_you_mean(Path(), name)}"
+            raise ConfigError(what, "make runs lists the runs")
+        return of_lock(run, files[0])
 
 
 def of_lock(name: str, found: Path) -> Path:

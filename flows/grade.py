@@ -54,8 +54,18 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m flows.grade", description=__doc__, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="an MLflow run by id or name, or . for the results in this folder")
-    parser.add_argument("--rows", type=_count, default=ROWS, metavar="N", help="rows to grade (default: %(default)s)")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="an MLflow run by id or name, or the beginning of one; or . for the results in this folder",
+    )
+    parser.add_argument(
+        "--rows",
+        type=_count,
+        default=ROWS,
+        metavar="N",
+        help="rows to grade, with the answers of both models to each (%(default)s)",
+    )
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--here", action="store_true", help="grade in this terminal, without MLflow's queue")
     way.add_argument("--collect", action="store_true", help="write the grades to a file, and name it in params.yaml")
@@ -73,7 +83,7 @@ def _collecting(run: str) -> str:
 
 
 def _put(root: Path, run: str, chosen: Sequence[Item], digest: str) -> None:
-    say(f"putting {counted(len(chosen), 'answer')} into MLflow: some seconds")
+    say(f"putting {answers.in_words(chosen)} into MLflow: some seconds")
     done = review.put(root, digest, chosen)
     say(f"{done.waiting} {word(done.waiting, 'waits', 'wait')} in the review queue “{done.queue}”, {done.added} new")
     say(f"grade them{'' if _pages_are_there(root) else ', after make ui,'} at {_pages(root)}{done.page}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json
+from stages.common.plurals import counted
 from stages.common.records import ModelName, read_records
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import VERDICTS, Verdict
@@ -60,7 +61,7 @@ def of_run(root: Path, name: str) -> list[Item]:
 
     Args:
         root: folder of the project.
-        name: id or name of an MLflow run, or `HERE`.
+        name: id or name of an MLflow run, or the beginning of one that no other has; or `HERE`.
 
     Returns:
         One item a row and answer, in the order of the test rows.
@@ -71,6 +72,18 @@ def of_run(root: Path, name: str) -> list[Item]:
         ServiceUnavailable: MLflow does not answer.
     """
     return _of_folder(root) if name == HERE else _of_mlflow(root, name)
+
+
+def in_words(items: Sequence[Item]) -> str:
+    """How many answers these are, to how many rows: a row has an answer of each model, or one that both gave.
+
+    >>> in_words([Item("a", "", "", "", "", "x", ("base",)), Item("a", "", "", "", "", "y", ("tuned",))])
+    '2 answers to 1 row (of both models; equal ones count once)'
+    """
+    rows = len({item.id for item in items})
+    both = len({model for item in items for model in item.models}) > 1
+    why = " (of both models; equal ones count once)" if both else ""
+    return f"{counted(len(items), 'answer')} to {counted(rows, 'row')}{why}"
 
 
 def digest(items: Iterable[Item]) -> str:
@@ -113,11 +126,15 @@ def _of_folder(root: Path) -> list[Item]:
     return found
 
 
-def _of_mlflow(root: Path, name: str) -> list[Item]:
+def _of_mlflow(root: Path, given: str) -> list[Item]:
+    name = tracker.full_name(root, given)
+    if name is None:
+        what = f"{given}: no such MLflow run{tracker.did_you_mean(root, given)}"
+        raise ConfigError(what, f"make runs lists them; {HERE} is this folder")
     with temporary.folder() as folder:
         files = tracker.download(root, name, [_TABLE], folder)
         if files is None:
-            raise ConfigError(f"{name}: no such MLflow run", f"make runs lists them; {HERE} is this folder")
+            raise ConfigError(f"{name}: the MLflow run is no longer there", "make runs lists them")
         table = read_json(files[0], made_by=f"name another run than {name}")
     try:
         rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]

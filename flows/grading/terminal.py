@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flows.grading import kept
-from flows.grading.answers import Item
+from flows.grading.answers import Item, in_words
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
 from stages.common.printable import printable
@@ -44,7 +44,7 @@ def grade(items: Sequence[Item], file: Path, key: Callable[[], str]) -> None:
     """
     grades = kept.read(file)
     at = next((number for number, item in enumerate(items) if item.key not in grades), len(items))
-    _show(f"{counted(len(items), 'answer')}; {_KEYS}. Every grade is kept at once.")
+    _show(f"{in_words(items)}.\n{_KEYS}. Every grade is kept at once.")
     while True:
         if at == len(items):
             _show(f"\nThat was the last answer. {BACK} goes back, any other key ends: ", end="")
@@ -73,7 +73,7 @@ def grade(items: Sequence[Item], file: Path, key: Callable[[], str]) -> None:
 def _show_answer(item: Item, at: int, count: int, grades: dict[str, float | None]) -> None:
     """One answer, with what it answers and the grade that it has; texts are shown without control characters."""
     width = min(100, shutil.get_terminal_size().columns)
-    _show(f"\n{'-' * width}\n{at + 1} of {count}")
+    _show(f"\n{'-' * width}\nanswer {at + 1} of {count}")
     parts = {"instruction": item.instruction, "input": item.input, "reference": item.reference, "ANSWER": item.answer}
     for name, text in parts.items():
         if text or name == "ANSWER":

@@ -101,10 +101,12 @@ def find_run(name: str) -> Run:
 
     Args:
         name: a folder with verdicts.jsonl and metrics.json, or with judge/ or artifacts/judge in it; what
-            `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run.
+            `git rev-parse` takes; the name of an experiment of `dvc exp show`; the id or the name of an MLflow run, or
+            the beginning of one that no other has.
 
     Raises:
-        ConfigError: it is none of these, or an MLflow run of something else; or git does not read the repository.
+        ConfigError: it is none of these, or an MLflow run of something else, or the beginning of several; or git does
+            not read the repository.
         NotHere: it is a commit, and DVC's cache does not have its results.
         DataError: its verdicts are missing or broken.
         TemporaryFailure: its verdicts are missing, and a run is at work that makes them.
@@ -117,7 +119,8 @@ def find_run(name: str) -> Run:
     if (refusal := git.refusal(Path())) is not None:  # it may be a revision that git does not tell
         raise ConfigError(f"{name}: not found; {refusal.what}", refusal.fix)
     raise ConfigError(
-        f"{name}: no such folder, git revision, DVC experiment or MLflow run",
+        f"{name}: no such folder, git revision, DVC experiment or MLflow run"
+        f"{tracker.did_you_mean(Path(), name, list(_experiments()))}",
         "git log --oneline, dvc exp show or make ui show what there is",
     )
 
@@ -136,8 +139,9 @@ def find_all(word: str) -> list[Run]:
     if word.startswith(FILTER):
         return _of_mlflow(word, tracker.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
     if not any(letter in word for letter in "*?["):
-        found = [] if Path(word).exists() or _commit(word) else tracker.children(Path(), word)
-        return _of_mlflow(word, found) if found else [find_run(word)]
+        full = None if Path(word).exists() or _commit(word) else tracker.full_name(Path(), word)
+        found = tracker.children(Path(), full) if full else []
+        return _of_mlflow(word, found) if found else [find_run(full or word)]
     start = Path(Path(word).anchor)
     folders = sorted(str(path) for path in start.glob(str(Path(word).relative_to(start))) if path.is_dir())
     if names := folders or [name for name in _experiments() if fnmatch.fnmatchcase(name, word)]:
@@ -239,7 +243,10 @@ def _experiments() -> dict[str, str]:
     return found
 
 
-def _in_mlflow(name: str) -> Run | None:
+def _in_mlflow(given: str) -> Run | None:
+    name = tracker.full_name(Path(), given)
+    if name is None:
+        return None
     with temporary.folder() as folder:
         found = tracker.download(Path(), name, _IN_MLFLOW, folder, optional=[str(lock.LOCK)])
         if found is None:

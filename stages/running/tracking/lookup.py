@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import sqlite3
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 #: Children of a run that are looked up, the newest first.
 _MOST_CHILDREN = 1000
+#: The fewest characters of a name or an id that stand for the whole, as in git; and runs that such a text is looked for
+#: among, the newest first.
+_LEAST = 4
+_MOST_NAMES = 1000
+#: Runs that are named where several fit.
+_MOST_SHOWN = 5
 
 
 def download(
@@ -39,6 +46,29 @@ def download(
             raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
         wanted = [*files, *(file for file in optional if file in there)]
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in wanted]
+
+
+def full_name(root: Path, name: str) -> str | None:
+    """The whole name or id of a run; arguments, result and errors are those of `tracker.full_name`."""
+    if not _exists(root):
+        return None
+    with _asked(root):
+        mlflow = mlflow_access.client(root)
+        return name if _named(mlflow, name) is not None else _completed(mlflow, name)
+
+
+def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
+    """The name nearest to one that no run has; arguments, result and errors are those of `tracker.did_you_mean`."""
+    names = list(others)
+    if _exists(root):
+        with _asked(root):
+            mlflow = mlflow_access.client(root)
+            ours = mlflow_experiment.ids_of_all(mlflow)
+            order = ["attributes.start_time DESC"]
+            found = mlflow.search_runs(ours, max_results=_MOST_NAMES, order_by=order) if ours else []
+            names += [str(run.info.run_name) for run in found]
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
@@ -115,3 +145,32 @@ def _named(mlflow: MlflowClient, name: str) -> str | None:
     order = ["attributes.start_time DESC"]
     found = mlflow.search_runs(experiments, f"attributes.{field} = '{name}'", max_results=1, order_by=order)
     return str(found[0].info.run_id) if found else None
+
+
+def _completed(mlflow: MlflowClient, beginning: str) -> str | None:
+    """The name or the id that begins so; None without one.
+
+    A run that others belong to, such as that of `make seeds`, goes before these, whose names begin with its name.
+
+    Raises:
+        ConfigError: several names or ids begin so.
+    """
+    if len(beginning) < _LEAST or "'" in beginning:
+        return None
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    order = ["attributes.start_time DESC"]
+    found: dict[str, str] = {}
+    parents: dict[str, str | None] = {}
+    for field in ("run_name", "run_id"):
+        query = f"attributes.{field} LIKE '{beginning}%'"
+        for run in mlflow.search_runs(experiments, query, max_results=_MOST_NAMES, order_by=order):
+            text = str(getattr(run.info, field))
+            if text.startswith(beginning):  # in LIKE "_" is any character
+                found.setdefault(str(run.info.run_id), text)
+                parents[str(run.info.run_id)] = run.data.tags.get(store.PARENT)
+    names = list(dict.fromkeys(text for run_id, text in found.items() if parents[run_id] not in found))
+    if len(names) > 1:
+        more = ", ..." if len(names) > _MOST_SHOWN else ""
+        shown = f"{', '.join(names[:_MOST_SHOWN])}{more}"
+        raise ConfigError(f"{beginning}: {len(names)} MLflow runs begin so: {shown}", "write more of the name")
+    return names[0] if names else None

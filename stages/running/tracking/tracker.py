@@ -386,6 +386,37 @@ def download(
     return lookup.download(root, name, files, folder, optional)
 
 
+def full_name(root: Path, name: str) -> str | None:
+    """The whole name or id of a run that is given by it, or by its beginning of at least four characters.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run, or the beginning of one.
+
+    Returns:
+        ``name`` itself where it is whole; None if there is no such run.
+
+    Raises:
+        ConfigError: several names or ids begin so; the message has them.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return lookup.full_name(root, name)
+
+
+def did_you_mean(root: Path, name: str, others: Sequence[str] = ()) -> str:
+    """What a message on a name that no run has may end with: ``; did you mean calm-otter?``, or nothing.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: the name.
+        others: names of what else may have been meant, besides this project's runs.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return lookup.did_you_mean(root, name, others)
+
+
 def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
     """The ids and names of the finished runs of this project that a filter of MLflow selects, the newest first.
 

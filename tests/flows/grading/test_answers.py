@@ -1,6 +1,7 @@
 """The answers that can be graded: of a folder and of an MLflow run the same ones, and no name of a model in them."""
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.grading import answers, sample
 from stages.common.errors import ConfigError, DataError
@@ -24,6 +25,14 @@ def test_answers_that_both_models_gave_are_one_item(tmp_path):
         ("r04", "4", ("base", "tuned")),
     ]
     assert len({item.key for item in found}) == len(found)
+
+
+def test_how_many_answers_are_told_with_their_rows(tmp_path):
+    """Of five rows two have one answer of both models."""
+    fill(tmp_path, rows=5)
+    found = answers.of_run(tmp_path, answers.HERE)
+    assert answers.in_words(found) == "8 answers to 5 rows (of both models; equal ones count once)"
+    assert answers.in_words([item for item in found if item.models == ("tuned",)]) == "3 answers to 3 rows"
 
 
 def test_the_key_is_of_the_text_and_the_digest_of_all(tmp_path):
@@ -53,6 +62,10 @@ def test_a_run_of_mlflow_has_the_answers_of_its_folder(project):
     assert [item.answer for item in here] == ["a by base", "a by tuned", "b by base", "b by tuned"]
     assert [item.scored for item in here] == [True, True, False, False]
     assert answers.of_run(project, run_id) == here
+    name = MlflowClient(f"sqlite:///{project}/mlflow.db").get_run(run_id).info.run_name
+    assert answers.of_run(project, name[:4]) == here
+    with pytest.raises(ConfigError, match=f"x{name}: no such MLflow run; did you mean {name}\\?"):
+        answers.of_run(project, f"x{name}")
     assert answers.is_of_folder(project, run_id, answers.digest(here))
     responses = project / RESPONSES
     responses.write_text(responses.read_text().replace("a by tuned", "after another training"))
