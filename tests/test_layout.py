@@ -122,7 +122,6 @@ TESTED_ELSEWHERE = {
     "stages/running/summary_parts/": "running/test_summary.py",
     "stages/running/tracking/execution.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/live.py": "running/tracking/test_tracker.py",
-    "stages/running/tracking/lookup.py": "running/tracking/test_late.py",
     "stages/running/tracking/mlflow_access.py": "running/tracking/test_database.py",
     "stages/running/tracking/mlflow_experiment.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/mirror.py": "running/tracking/test_tracker.py",
