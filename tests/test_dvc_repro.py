@@ -57,6 +57,25 @@ def test_a_changed_value_reruns_what_reads_it_and_what_follows(finished, overlay
     assert stages_run(repro(finished).stdout) == expected
 
 
+@pytest.mark.thorough
+def test_an_unknown_section_is_refused_by_every_program_of_ours_and_dvc_alone_does_not_see_it(finished):
+    """As docs/troubleshooting.md says: where nothing is to run, DVC starts no program that could refuse it."""
+    params = finished / "params.yaml"
+    before = params.read_text()
+    params.write_text(before + "fintune:\n  epochs: 3\n")
+    told = "fintune: unknown key; did you mean finetune?"
+    try:
+        idle, forced = repro(finished, "split"), repro(finished, "--force", "--single-item", "split")
+        command = [sys.executable, "-m", "stages.running.summary"]
+        summary = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    finally:
+        params.write_text(before)
+    assert (idle.returncode, stages_run(idle.stdout)) == (0, [])
+    assert forced.returncode != 0
+    assert "exited with 78" in forced.stderr
+    assert (told in forced.stdout + forced.stderr, summary.returncode, told in summary.stderr) == (True, 78, True)
+
+
 def digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
