@@ -34,10 +34,13 @@ _INDENT = "    "
 
 #: What the table has of a run, by the head of its column; what a run lacks is a dash.
 _HEADS = ("started", "run", "door", "state", "val. loss", "right", "score of 100 [95 %]", "judge", "commit")
-#: Columns that a narrow terminal lacks, in the order in which they go.
-_LEFT_OUT_FIRST = ("judge", "door", "commit", "val. loss")
+#: Columns that a narrow terminal lacks, in the order in which they go. In 120 characters there is always room for the
+#: judge: what a score says depends on who gave it.
+_LEFT_OUT_FIRST = ("door", "commit", "val. loss", "judge")
 #: Characters that a cell may take, by column: longer ones are cut.
 _MOST_OF = {"run": 32, "judge": 14}
+#: Characters that are left of a run's name, of which columns are left out only where that is not enough.
+_LEAST_NAME = 12
 
 
 def main() -> None:
@@ -111,15 +114,16 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
     Args:
         runs: at least one run.
         changed: their differences from their commits.
-        width: characters of a line; the columns of what a person reads last are left out where it is too short.
+        width: characters of a line. Where it is too short the names are cut, and then the columns of what a person
+            reads last are left out.
     """
     heads = list(_HEADS)
     rows = [_cells(run) for run in runs]
     for head in _LEFT_OUT_FIRST:
-        if _width_of(heads, rows) > width:
+        if _width_of(heads, [row | {"run": _cut(row["run"], _LEAST_NAME)} for row in rows]) > width:
             heads.remove(head)
     excess = max(0, _width_of(heads, rows) - width)
-    name = max(12, max(len(row["run"]) for row in rows) - excess)
+    name = max(_LEAST_NAME, max(len(row["run"]) for row in rows) - excess)
     rows = [row | {"run": _cut(row["run"], name)} for row in rows]
     widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
     yield "  ".join(f"{head:<{widths[head]}}" for head in heads).rstrip()

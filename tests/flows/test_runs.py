@@ -71,6 +71,22 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     assert found[1].startswith("26-11-27")
 
 
+@pytest.mark.parametrize("door", ["flow", "dvc repro", "stage by hand"])
+@pytest.mark.parametrize("right", [8.0, 12345.0])
+@pytest.mark.parametrize("name", ["a", "calm-otter", "arboreal-barnacle-of-the-north-1"])
+def test_120_characters_have_score_interval_and_judge_whatever_else_there_is(
+    door: str, right: float, name: str
+) -> None:
+    scores = {"judge/score_mean": 100.0, "judge/ci95_low": 100.0, "judge/ci95_high": 100.0, "val/kept_loss": 10.0}
+    tags = {"git.commit": "37288ae0", "git.dirty": "true", "judge.model": "a-model-of-seventy:70b"}
+    found = lines(made(name, door=door, tags=tags, metrics=scores | {"judge/n_right": right, "judge/right_of": right}))
+
+    assert max(map(len, found)) <= 120
+    assert "100.0 [100.0, 100.0]  a-model-of-se…" in found[1]
+    assert found[1].split("  ")[1] == (name if len(name) < 12 else f"{found[1].split('  ')[1][:-1]}…")
+    assert found[1].split("  ")[1].startswith(name[:11])
+
+
 def test_a_hostile_name_or_value_commands_no_terminal() -> None:
     values = {"judge": {"seed": "\x1b]0;x\x07", "model": "llama3"}, "finetune": {"lora": None}}
     text = "".join(lines(made("a\x1b[2J\nb", values=values)))

@@ -50,6 +50,7 @@ def download(
 
 def full_name(root: Path, name: str) -> str | None:
     """The whole name or id of a run; arguments, result and errors are those of `tracker.full_name`."""
+    name = name.removesuffix("…")
     if not _exists(root):
         return None
     with _asked(root):

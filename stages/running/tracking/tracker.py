@@ -391,7 +391,7 @@ def full_name(root: Path, name: str) -> str | None:
 
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
-        name: id or name of the run, or the beginning of one.
+        name: id or name of the run, or the beginning of one, such as `make runs` shows with "…" behind it.
 
     Returns:
         ``name`` itself where it is whole; None if there is no such run.

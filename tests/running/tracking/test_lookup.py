@@ -28,6 +28,7 @@ def ids(project: Path, client: MlflowClient) -> dict[str, str]:
     [
         ("calm-otter", "calm-otter"),
         ("calm", "calm-otter"),
+        ("calm-o…", "calm-otter"),
         ("calm-otter-", None),
         ("calm-otter-2", "calm-otter-2"),
         ("dizzy-moo", "dizzy-moose"),
