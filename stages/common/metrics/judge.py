@@ -385,8 +385,8 @@ class CalibratedMean(Metrics):
         raw: mean as judged; null without scores.
         graded: mean of the human labels alone, with their number; its interval says why there is none.
         stale: labels of other answers than this model gives now; with one there is no mean from labels.
-        calibrated: the mean to read: from labels and scores, or from labels alone where the judge does not help; null
-            with too few labels, or with labels of other answers.
+        calibrated: the mean to read, from 0 to 100: from labels and scores, or from labels alone where the judge does
+            not help; null with too few labels, or with labels of other answers.
         interval: interval of that mean; null where it is.
         weight: points that the mean moves by for a point of score; 0 where the judge is not used, null as above.
         cross_validation: whether the judge helps; null as above.
@@ -402,7 +402,10 @@ class CalibratedMean(Metrics):
 
 
 class CalibratedDifference(Metrics):
-    """The difference of both calibrated means, tuned minus base, with its interval."""
+    """The difference of both calibrated means, tuned minus base, with its interval.
+
+    It is that of the means as they stand, each from 0 to 100, and its interval holds it.
+    """
 
     mean: float
     interval: Interval

@@ -23,6 +23,7 @@ from stages.judge.runs.sources import find_all
 from stages.judge.scores import two_level
 from stages.judge.scores.bootstrap import LEAST
 from stages.judge.scores.figures import rounded
+from stages.judge.scores.statistics import SCALE
 from stages.judge.scores.two_level import Estimate
 from stages.running import program
 
@@ -46,7 +47,7 @@ class Spread(Metrics):
         n: rows that all of them have scored.
         clusters: different instructions among the rows.
         mean: mean over trainings and rows.
-        low: lower end of its 95 % interval, over seeds and instructions.
+        low: lower end of its 95 % interval, over seeds and instructions, cut at 0 and 100.
         high: upper end of this interval.
         seeds: how much the trainings differ.
         detectable: the smallest true difference of two recipes that so many trainings of each, on these rows, would
@@ -102,7 +103,7 @@ def spread_of(found: Group) -> Spread:
         raise ConfigError(f"{what} that all have: expected two of each at least", "python -m flows.seeds 5")
     count = len(set(clusters))
     estimate: Estimate | None = two_level.mean(scores, clusters, seeds) if count >= LEAST else None
-    low, high = estimate.interval() if estimate else (None, None)
+    low, high = estimate.interval(SCALE) if estimate else (None, None)
     means = scores.mean(axis=1)
     return Spread(
         trainings=[

@@ -24,6 +24,7 @@ from stages.common.errors import ConfigError
 from stages.common.records import ModelName
 from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import (
+    BOUNDS,
     POWER,
     TEST_OF_SEEDS,
     Basis,
@@ -145,7 +146,7 @@ def _two_level(
     found = difference(scores[: len(a)], scores[len(a) :], clusters, seeds)
     if found is None:
         return rows.model_copy(update={"seeds": noise})
-    low, high = found.interval()
+    low, high = found.interval(BOUNDS)
     return rows.model_copy(
         update={
             "low": low,

@@ -67,12 +67,18 @@ def mean_interval(
     low, high = accelerated(sums, sizes, resamples, seed)
     half = t_quantile((1 + LEVEL) / 2, count - 1) * (standard_error(sums, sizes) or 0.0)
     method = f"the wider of BCa bootstrap and Student's t over {count} instructions, {resamples} resamples, seed {seed}"
-    return Interval(
-        level=LEVEL,
-        low=max(min(low, mean - half), bounds[0]),
-        high=min(max(high, mean + half), bounds[1]),
-        method=method,
-    )
+    low, high = clipped(min(low, mean - half), max(high, mean + half), bounds)
+    return Interval(level=LEVEL, low=low, high=high, method=method)
+
+
+def clipped(low: float, high: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """The ends of an interval, each within the bounds of what it is of.
+
+    >>> clipped(-0.5, 3.0, (0.0, 100.0))
+    (0.0, 3.0)
+    """
+    least, most = bounds
+    return min(max(low, least), most), min(max(high, least), most)
 
 
 def exact_interval(mean: float, count: int, bounds: tuple[float, float]) -> Interval:

@@ -147,7 +147,7 @@ def _mean(
             mean=_points(alone.mean),
             interval=rounded(interval_of_mean(found, alone, SCALE, resamples=resamples, seed=seed), POINTS),
         ),
-        calibrated=_points(min(max(one.mean, SCALE[0]), SCALE[1])),
+        calibrated=_points(_on_scale(one.mean)),
         interval=rounded(interval_of_mean(found, one, SCALE, resamples=resamples, seed=seed), POINTS),
         weight=_points(one.weight),
         cross_validation=validation,
@@ -161,13 +161,22 @@ def _difference(
     resamples: int,
     seed: int,
 ) -> CalibratedDifference:
-    """Tuned minus base."""
+    """Tuned minus base: the difference of the means that are shown, each on the scale.
+
+    Where an estimate lies beyond the scale its interval need not hold this difference. It is then widened up to it.
+    """
     tuned, base = ((found[model], estimates[model][0]) for model in ("tuned", "base"))
     widest = (SCALE[0] - SCALE[1], SCALE[1] - SCALE[0])
-    return CalibratedDifference(
-        mean=_points(tuned[1].mean - base[1].mean),
-        interval=rounded(interval_of_difference(tuned, base, widest, resamples=resamples, seed=seed), POINTS),
-    )
+    mean = _on_scale(tuned[1].mean) - _on_scale(base[1].mean)
+    ends = interval_of_difference(tuned, base, widest, resamples=resamples, seed=seed)
+    if ends.low is not None and ends.high is not None:
+        ends = ends.model_copy(update={"low": min(ends.low, mean), "high": max(ends.high, mean)})
+    return CalibratedDifference(mean=_points(mean), interval=rounded(ends, POINTS))
+
+
+def _on_scale(mean: float) -> float:
+    """An estimate of a mean, which prediction-powered inference may put below 0 or above 100: the nearest possible."""
+    return min(max(mean, SCALE[0]), SCALE[1])
 
 
 def _points(value: float) -> float:

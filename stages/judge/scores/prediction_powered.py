@@ -29,6 +29,7 @@ from stages.judge.scores.bootstrap import (
     LEAST,
     LEVEL,
     accelerated,
+    clipped,
     exact_interval,
     mean_interval,
     no_interval,
@@ -185,8 +186,8 @@ def interval_of_difference(
         seed: seed of the bootstrap.
 
     Returns:
-        The interval, not rounded; without ends where one of the models has too few labels. An instruction that is hard
-        for both models moves both estimates, and so not their difference.
+        The interval, not rounded, cut at ``bounds``; without ends where one of the models has too few labels. An
+        instruction that is hard for both models moves both estimates, and so not their difference.
     """
     for found, _ in (first, second):
         if (few := _too_few(found)) is not None:
@@ -230,9 +231,5 @@ def _interval(
         f"{counted(labelled, 'instruction')}, "
         f"{resamples} resamples, seed {seed}"
     )
-    return Interval(
-        level=LEVEL,
-        low=max(min(low, estimated.mean - half), bounds[0]),
-        high=min(max(high, estimated.mean + half), bounds[1]),
-        method=method,
-    )
+    low, high = clipped(min(low, estimated.mean - half), max(high, estimated.mean + half), bounds)
+    return Interval(level=LEVEL, low=low, high=high, method=method)

@@ -40,7 +40,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, standard_error, t_below, t_quantile
+from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, clipped, standard_error, t_below, t_quantile
 
 #: P-values of Student's t that are smaller are given as this: so far out its tails are those of no real distribution.
 LEAST_P = 1e-6
@@ -106,10 +106,17 @@ class Estimate:
         """Half the width of the interval that misses the truth with this probability, such as 0.05."""
         return t_quantile(1 - error_rate / 2, self.freedom) * self.error
 
-    def interval(self) -> tuple[float, float]:
-        """The lower and the upper end of the 95 % interval."""
+    def interval(self, bounds: tuple[float, float] = (-math.inf, math.inf)) -> tuple[float, float]:
+        """The lower and the upper end of the 95 % interval.
+
+        Student's t knows no scale. What lies beyond the bounds is cut off. The interval holds the truth as often as
+        before, since that never lies there.
+
+        Args:
+            bounds: the least and the greatest value that the mean or the difference can have.
+        """
         half = self.half(1 - LEVEL)
-        return self.value - half, self.value + half
+        return clipped(self.value - half, self.value + half, bounds)
 
     def p(self) -> float:
         """The two-sided p-value of a true value of 0; it is never 0 itself."""

@@ -47,6 +47,16 @@ def test_the_spread_by_hand():
     assert table(found)[5] == "detectable  not known: it takes four trainings of each recipe"
 
 
+def test_a_mean_near_an_end_of_the_scale_has_no_interval_beyond_it():
+    """Two trainings have one degree of freedom: Student's t is 12.7, and the means differ by 4 points."""
+    near = (training("a", scores=[4, *[0] * 11], seed=1), training("b", scores=[8, *[4] * 11], seed=2))
+    found = spread_of(Group("x", near))
+    assert found.mean == pytest.approx(28 / 12)
+    assert found.low == 0
+    assert 10 < found.high < 100
+    assert "mean        2.3 of 100 points [0.0, " in "\n".join(table(found))
+
+
 def test_with_few_instructions_there_is_no_interval():
     found = spread_of(Group("x", (training("a", scores=[1, 2, 3], seed=1), training("b", scores=[2, 3, 4], seed=2))))
     assert (found.low, found.high, found.detectable) == (None, None, None)

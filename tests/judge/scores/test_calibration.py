@@ -119,6 +119,22 @@ def test_a_judge_that_is_kinder_to_one_model_is_put_right_for_each():
     assert found.means["tuned"].interval.low < 19.5 < found.means["tuned"].interval.high
 
 
+def test_a_mean_beyond_the_scale_counts_as_its_end_in_the_difference_too():
+    """Labels twice the score up to 40 points, and ninety answers of 100 points without one: an estimate of 160.25.
+
+    The base model's answers all have labels, whose mean is 20.5 x 2.
+    """
+    graded = list(range(6, 36)) + [20.5] * 90
+    judged = verdicts([*range(6, 36), *[100.0] * 90]) + verdicts(graded, "base")
+    labelled = [v for v in judged if v.model == "base" or int(v.id[1:]) < 30]
+    found = means_of(judged, labels_of(labelled, lambda v: 2 * v.score))
+    tuned, base = found.means["tuned"], found.means["base"]
+    assert (tuned.weight, tuned.calibrated, base.calibrated) == (2.0, 100.0, 41.0)
+    assert (tuned.interval.low, tuned.interval.high) == (100.0, 100.0)
+    assert found.difference.mean == 59.0
+    assert found.difference.interval.low <= 59.0 <= found.difference.interval.high <= 100.0
+
+
 def test_under_thirty_labels_there_is_a_mean_and_no_interval():
     judged, labels = two_models(30.0)
     fewer = {key: score for key, score in labels.scores.items() if key != ("r0", "tuned")}

@@ -52,6 +52,13 @@ def test_rows_that_explain_more_than_all_leave_no_noise_of_seeds():
     assert noise(variance=1.0, rest=3.0).beyond_rows == 0
 
 
+def test_the_interval_of_a_score_ends_where_the_scale_does():
+    half = stats.t.ppf(0.975, 3) * 2
+    assert Estimate(1.0, 2.0, 3).interval() == pytest.approx((1 - half, 1 + half))
+    assert Estimate(1.0, 2.0, 3).interval((0.0, 100.0)) == pytest.approx((0, 1 + half))
+    assert Estimate(99.0, 2.0, 3).interval((0.0, 100.0)) == pytest.approx((99 - half, 100))
+
+
 def test_a_difference_by_hand():
     """Differences 0, 2, 4 and 6: mean 3 with a squared error of 20 / 3 / 4. Two trainings a side share 3 of seeds."""
     a, b = np.zeros((2, 4)), np.array([[0.0, 2, 4, 6]] * 2)
