@@ -6,7 +6,6 @@ torch. The model of a run is the one that the run's dvc.lock names, taken from D
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
 from stages.running import dvc_users, lock, program, temporary
+from stages.running.arguments import Parser
 from stages.running.tracking import tracker
 
 #: What can be done without a model in this folder.
@@ -25,7 +25,7 @@ _EARLIER = "talk to the model of an earlier run: --model RUN (make runs lists th
 
 def main() -> None:
     """Find the model, then become the conversation."""
-    finder = argparse.ArgumentParser(prog="python -m flows.chat", add_help=False, allow_abbrev=False)
+    finder = Parser(prog="python -m flows.chat", add_help=False)
     finder.add_argument("--model", default=str(TUNED_MODEL))
     found, others = finder.parse_known_args()
     folder = TUNED_MODEL if {"-h", "--help"} & set(others) else model_folder(found.model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from stages.common.errors import InputOutputError, PipelineError, TemporaryFailu
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.running import streams
+from stages.running.arguments import Parser, whole_number
 from stages.running.checks import preflight
 from stages.running.checks.preflight import Mode
 
@@ -55,10 +55,10 @@ def parse(program: str, description: str, *, trainings: Literal["none", "may be"
         trainings: whether a number of trainings is given.
 
     Raises:
-        ConfigError: a --set is not KEY=VALUE.
-        SystemExit: an option is unknown, or the help was asked for.
+        ConfigError: an option is unknown, a number is none, or a --set is not KEY=VALUE.
+        SystemExit: the help was asked for.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description=description,
         epilog="Exit codes: 0 success; 65 data, 69 a service, 74 files, 75 interrupted (run the command again), "
@@ -87,7 +87,7 @@ def parse(program: str, description: str, *, trainings: Literal["none", "may be"
     if trainings != "none":
         parser.add_argument(
             "trainings",
-            type=_trainings,
+            type=whole_number(LEAST, MOST),
             metavar="N",
             nargs=None if trainings == "must be" else "?",
             help=f"trainings of the recipe, from {LEAST} to {MOST}, each with another finetune.seed",
@@ -96,12 +96,6 @@ def parse(program: str, description: str, *, trainings: Literal["none", "may be"
     overrides = dict(map(profiles.parse_override, found.set))
     asked = found.preflight or preflight.mode("fail")
     return Request(found.profile, overrides, found.force, asked, getattr(found, "trainings", None) or 0)
-
-
-def _trainings(text: str) -> int:
-    if not text.isdecimal() or not LEAST <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {LEAST} to {MOST}, found {text}")
-    return int(text)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -7,7 +7,6 @@ next commands. A second time it changes only what has changed here: schedules st
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params import whole
 from stages.running import git, streams
+from stages.running.arguments import Parser
 from stages.running.devices import visible_devices
 
 _POOL = "local"
@@ -49,7 +49,7 @@ def main() -> None:
         ConfigError: no server is known, or params.yaml is wrong.
         ServiceUnavailable: the server does not answer, or Prefect fails.
     """
-    argparse.ArgumentParser(prog="python -m flows.deploy", description=__doc__).parse_args()
+    Parser(prog="python -m flows.deploy", description=__doc__).parse_args()
     _say("looking for the Prefect server")
     folder.check(Path.cwd())
     os.environ.update(servers_file.environment())

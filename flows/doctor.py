@@ -5,7 +5,6 @@ A line for each thing that a run depends on: ok, warning or problem. It changes 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import sys
@@ -20,6 +19,7 @@ from flows.tool_settings import set_defaults
 from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
+from stages.running.arguments import Parser
 from stages.running.checks.row import Row, exit_code, guarded
 from stages.running.console import fitted
 
@@ -94,7 +94,7 @@ def _count(rows: Sequence[Row], state: str) -> int:
 
 def main() -> None:
     """Look, print, and end with the exit code of the first problem."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m flows.doctor",
         description=__doc__,
         epilog="Exit codes: 0 without a problem; else that of the first: 65 data, 69 a service, 74 files, 78 "

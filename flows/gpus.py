@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 
 from flows import command_line
 from stages.common.printable import printable
 from stages.running import devices, gpu, gpu_users
+from stages.running.arguments import Parser
 from stages.running.gpu_users import User
 
 
 def main() -> None:
     """Print a line for each GPU and each process that waits."""
-    parser = argparse.ArgumentParser(prog="python -m flows.gpus", description=__doc__)
+    parser = Parser(prog="python -m flows.gpus", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     asked = parser.parse_args()
     cards = devices.visible_devices()

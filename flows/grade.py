@@ -19,6 +19,7 @@ from stages.common.errors import ConfigError
 from stages.common.labels import LEAST_FOR_INTERVAL
 from stages.common.plurals import counted, word
 from stages.running import program, writable
+from stages.running.arguments import Parser, whole_number
 from stages.running.console import say
 from stages.running.tracking import mlflow_access
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m flows.grade", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m flows.grade", description=__doc__)
     parser.add_argument(
         "run",
         metavar="RUN",
@@ -61,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--rows",
-        type=_count,
+        type=whole_number(1),
         default=ROWS,
         metavar="N",
         help="rows to grade, with the answers of both models to each (%(default)s)",
@@ -70,12 +71,6 @@ def _arguments() -> argparse.Namespace:
     way.add_argument("--here", action="store_true", help="grade in this terminal, without MLflow's queue")
     way.add_argument("--collect", action="store_true", help="write the grades to a file, and name it in params.yaml")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text}")
-    return int(text)
 
 
 def _collecting(run: str) -> str:

@@ -5,7 +5,6 @@ The comments of params.yaml stay. The merged values are checked before anything 
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
 import sys
@@ -24,6 +23,7 @@ from stages.common.files import atomic_file
 from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.running import streams, writable
+from stages.running.arguments import Parser
 
 #: The choice that leaves params.yaml as it is.
 CURRENT = "current"
@@ -246,7 +246,7 @@ def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Put a profile's values over params.yaml of the working directory, and print every value that changes."""
-    parser = argparse.ArgumentParser(prog="python -m flows.profiles", description=__doc__)
+    parser = Parser(prog="python -m flows.profiles", description=__doc__)
     parser.add_argument("profile", metavar="NAME", help="the profile: a file of profiles/, without .yaml")
     profile = parser.parse_args(arguments).profile
     root = Path.cwd()

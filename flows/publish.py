@@ -6,7 +6,6 @@ again.
 
 from __future__ import annotations
 
-import argparse
 import socket
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.running import misrecorded, program
+from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.tracking import tracker
 
@@ -27,7 +27,7 @@ def main() -> None:
         DataError: there are no results, or they are not those of dvc.lock and params.yaml.
         ServiceUnavailable: MLflow does not take them.
     """
-    argparse.ArgumentParser(prog="python -m flows.publish", description=__doc__).parse_args()
+    Parser(prog="python -m flows.publish", description=__doc__).parse_args()
     root = Path.cwd()
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")

@@ -22,6 +22,7 @@ from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program
+from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import Listing, Run
@@ -71,17 +72,13 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m flows.runs", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m flows.runs", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the runs as JSON, with ids and all metrics")
-    parser.add_argument("-n", type=_count, default=MOST, metavar="N", help="show the newest N (default: %(default)s)")
+    parser.add_argument(
+        "-n", type=whole_number(1), default=MOST, metavar="N", help="show the newest N (default: %(default)s)"
+    )
     parser.add_argument("--all", action="store_true", help="show all runs")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text}")
-    return int(text)
 
 
 class Differences:

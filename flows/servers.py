@@ -6,7 +6,6 @@ an MLflow server, no other is started. What the servers write goes to a file eac
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -27,6 +26,7 @@ from flows.tool_settings import search_path
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.running import streams
+from stages.running.arguments import Parser, whole_number
 from stages.running.tracking import tracker
 
 HOST = "127.0.0.1"
@@ -191,10 +191,11 @@ def main(arguments: list[str]) -> None:
     Raises:
         ServiceUnavailable: a server ended or did not answer in time.
     """
-    parser = argparse.ArgumentParser(prog="python -m flows.servers", description=__doc__)
+    parser = Parser(prog="python -m flows.servers", description=__doc__)
     free = "a free one if it is taken, or with 0; default %(default)s"
-    parser.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT", help=f"port of MLflow: {free}")
-    parser.add_argument("--prefect-port", type=int, default=4200, metavar="PORT", help=f"port of Prefect: {free}")
+    for name, port in (("MLflow", 5000), ("Prefect", 4200)):
+        option, told = f"--{name.lower()}-port", f"port of {name}: {free}"
+        parser.add_argument(option, type=whole_number(0, 65535), default=port, metavar="PORT", help=told)
     wanted = parser.parse_args(arguments)
     folder.check_writable(Path.cwd())
     signal.signal(signal.SIGTERM, _stop)

@@ -36,6 +36,7 @@ from stages.judge.self_test import SELF_TESTS, pair_test, self_test
 from stages.params import whole
 from stages.params.judge import Judge
 from stages.running import program
+from stages.running.arguments import Parser, whole_number
 from stages.running.console import say
 from tools.grades import FIX, GRADES, RIGHT_FROM, Graded, judge_for, read
 from tools.judge_card import Card, consistency, markdown
@@ -66,14 +67,12 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.judge_check", description="Make a card of the judge.")
+    parser = Parser(prog="python -m tools.judge_check", description="Make a card of the judge.")
     parser.add_argument("--labels", type=Path, default=GRADES, metavar="FILE", help="graded answers as JSON lines")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="scores of one answer (default: 3)")
+    of_repeats = "scores of one answer, from 2 to 20 (3)"
+    parser.add_argument("--repeats", type=whole_number(2, 20), default=3, metavar="N", help=of_repeats)
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="folder of the card")
-    options = parser.parse_args()
-    if not 2 <= options.repeats <= 20:
-        parser.error(f"--repeats: expected a number from 2 to 20, found {options.repeats}")
-    return options
+    return parser.parse_args()
 
 
 def labelled(path: Path) -> list[Graded]:

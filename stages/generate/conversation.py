@@ -31,6 +31,7 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
 from stages.running import gpu, out_of_memory, program
+from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.signals import Interrupted, deferred_interruption
 from stages.tokenize.encoding import Encoder
@@ -106,11 +107,10 @@ def _text_of(path: Path | None) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `python -m flows.chat`."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m flows.chat",
         description=__doc__.splitlines()[0],
         epilog=HELP,
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(

@@ -22,8 +22,9 @@ def test_it_wants_a_project(tmp_path, monkeypatch):
 @pytest.mark.parametrize("options", [["--rows", "0"], ["--here", "--collect"], []])
 def test_wrong_options_are_refused(monkeypatch, options):
     monkeypatch.setattr(sys, "argv", ["grade", *(["."] if options else []), *options])
-    with pytest.raises(SystemExit):
+    with pytest.raises(ConfigError) as caught:
         grade.main()
+    assert caught.value.fix == "python -m flows.grade --help tells what it takes"
 
 
 @pytest.mark.thorough

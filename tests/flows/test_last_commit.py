@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import last_commit
 from flows.last_commit import with_last_commit
 from stages.common.results.judge import JUDGE_FOLDER
 from stages.running import beside
@@ -41,6 +42,15 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
         assert figure.read_bytes().startswith(b"\x89PNG")
         assert found.picture.startswith("\n![differences](data:image/png;base64,")
     assert not figure.exists()
+
+
+def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an option of the comparison has another name: the parser of a program would end the process."""
+    write(JUDGE_FOLDER, [80, 70] * 5)
+    monkeypatch.setattr(last_commit, "REVISION", "--revision")
+    with with_last_commit(repository, repository) as found:
+        assert found.text.startswith("Nothing compared: unexpected: --revision")
+        assert found.files == ()
 
 
 def test_a_run_without_scores_is_not_compared(repository: Path) -> None:

@@ -41,8 +41,8 @@ def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
 @pytest.mark.parametrize("number", ["1", "51", "x", "-3"])
 def test_a_number_of_trainings_that_cannot_be_is_said(project: Project, number: str) -> None:
     done = project.python("-m", "flows.seeds", number)
-    assert done.returncode == 2
-    assert f"expected a whole number from 2 to 50, found {number}" in done.stderr or "unrecognized" in done.stderr
+    assert done.returncode == 78
+    assert f"pipeline: N: expected a whole number from 2 to 50, found '{number}'\n  to fix it: " in done.stderr
 
 
 def test_a_wrong_value_is_said_before_anything_runs(project: Project) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages.common.errors import ConfigError
@@ -28,6 +28,7 @@ from stages.judge.runs.results import as_file, compare_groups
 from stages.judge.runs.sources import NotHere, find_all, in_place_of
 from stages.judge.runs.table import table
 from stages.running import program
+from stages.running.arguments import Parser, whole_number
 
 #: What stands between two groups.
 VS = "vs"
@@ -48,8 +49,7 @@ def told(arguments: Sequence[str] | None = None) -> str:
         The table, of one line a row.
 
     Raises:
-        PipelineError: a run cannot be had, or cannot be compared.
-        SystemExit: the arguments are wrong.
+        PipelineError: the arguments are wrong, or a run cannot be had or compared.
     """
     options = _arguments(arguments)
     note = ""
@@ -116,7 +116,8 @@ def _called(one: Group, name: str) -> Group:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare the scores of runs, or of groups of runs, row by row.")
+    told = "Compare the scores of runs, or of groups of runs, row by row."
+    parser = Parser(prog="python -m stages.judge.runs.compare", description=told)
     parser.add_argument(
         "runs",
         metavar="RUN",
@@ -129,25 +130,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--as", dest="last", metavar="NAME", help="what to call the last run (as it was given)")
     parser.add_argument(
         "--resamples",
-        type=_from(100),
+        type=whole_number(100),
         default=10_000,
         help="resamples of the bootstrap and the permutation test (10000)",
     )
-    parser.add_argument("--seed", type=_from(0), default=123, help="seed of both (123)")
+    parser.add_argument("--seed", type=whole_number(0), default=123, help="seed of both (123)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the differences with their intervals as PNG")
     return parser.parse_args(arguments)
-
-
-def _from(least: int) -> Callable[[str], int]:
-    """A whole number of at least ``least``, as argparse reads it."""
-
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, found {text}")
-        return int(text)
-
-    return whole
 
 
 if __name__ == "__main__":

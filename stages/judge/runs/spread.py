@@ -26,6 +26,7 @@ from stages.judge.scores.figures import rounded
 from stages.judge.scores.statistics import SCALE
 from stages.judge.scores.two_level import Estimate
 from stages.running import program
+from stages.running.arguments import Parser
 
 #: Decimal places in the JSON file.
 PLACES = 6
@@ -82,7 +83,8 @@ def _doubts(found: Group) -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Say how much trainings of one recipe differ.")
+    told = "Say how much trainings of one recipe differ."
+    parser = Parser(prog="python -m stages.judge.runs.spread", description=told)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="runs of one recipe, as for stages.judge.runs.compare")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser.parse_args()

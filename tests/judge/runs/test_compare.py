@@ -495,10 +495,9 @@ def test_what_faults_cost_either_run_is_set_beside_one_another(tmp_path, monkeyp
 
 @pytest.mark.parametrize("arguments", [["--resamples", "0"], ["--resamples", "x"], ["--seed", "-1"]])
 def test_a_number_that_cannot_be_is_said(monkeypatch, capsys, arguments):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(ConfigError, match="expected a whole number of at least") as caught:
         run(monkeypatch, capsys, "a", "b", *arguments)
-    assert caught.value.code == 2
-    assert "expected a whole number from" in capsys.readouterr().err
+    assert caught.value.what.startswith(f"{arguments[0]}: ")
 
 
 @pytest.mark.parametrize("metrics", [{"rows": 3}, [], {"judge": "llama3"}])
