@@ -254,6 +254,7 @@ class Handler(BaseHTTPRequestHandler):
         fake.paths.append(self.path)
         if not self.allowed():
             return
+        fake.stopped.wait(fake.look_seconds)
         if self.path == "/":
             self.answer(200, "Ollama is running")
         elif self.path == "/api/version":
@@ -350,6 +351,8 @@ class FakeOllama:
         self.context_length = 8192
         self.running_context = 8192
         self.load_seconds = 0.0
+        #: Seconds that it takes to say which models it has.
+        self.look_seconds = 0.0
         #: Bytes of the model, and whether it is in memory.
         self.size = 1
         self.loaded = True

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
-from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.plurals import counted, word
 from stages.common.results.judge import Verdict
 from stages.judge.cache import VerdictCache
@@ -23,6 +23,8 @@ from stages.running import console
 FAILURES_IN_A_ROW = 5
 #: The shortest time between two checks that the judge is still the same, in seconds.
 CHECK_SECONDS = 5.0
+#: Seconds that a last such check may take where the run is stopped.
+LAST_CHECK_SECONDS = 1.0
 #: Judgements queued or under way for each that the judge makes at a time, so that no thread waits.
 AHEAD = 2
 #: Questions that may be read ahead of the first without a verdict, so that memory does not grow with their number. The
@@ -108,9 +110,10 @@ def judge_with_progress_bar(
     with console.progress(total=len(questions), unit="verdict", what=what) as bar:
         forecast = console.Forecast(bar, unit="verdicts", what=what, at_a_time=asking.parallel)
         enough = None if until is None else lambda: until(found)
-        # No list(...): `enough` reads what has been found so far.
-        for verdict in judge_each(judge, questions, asking, forecast, enough):
-            found.append(verdict)
+        with contextlib.closing(judge_each(judge, questions, asking, forecast, enough)) as verdicts:
+            # No list(...): `enough` reads what has been found so far.
+            for verdict in verdicts:
+                found.append(verdict)
     return found
 
 
@@ -122,6 +125,9 @@ def judge_each(
     enough: Callable[[], bool] | None = None,
 ) -> Generator[Verdict]:
     """Judge every answer.
+
+    Where it is stopped, as by Ctrl-C, the judge is checked once more: the cache keeps what came before, and not what
+    another judge may have said. A kill leaves no time for that, and keeps the replies of `CHECK_SECONDS` unchecked.
 
     Args:
         judge: the judge. Questions with equal keys are put to it once, and those in the cache not at all.
@@ -167,6 +173,10 @@ def judge_each(
         verdicts = f"{kept} of {counted(len(wanted), 'verdict')} {word(kept, 'is', 'are')}"
         so_far = f"{verdicts} kept in {cache.path}; the next run goes on from there"
         raise type(error)(f"{error.what}\n  {so_far}", error.fix) from error
+    except BaseException as error:
+        if cache is not None and not isinstance(error, Exception):  # it is stopped
+            cache.forget_since(watch.seen)
+        raise
 
 
 def _verdict(question: Question, judgements: Sequence[Judgement]) -> Verdict:
@@ -234,6 +244,19 @@ class _Watch:
         if self._unchecked:
             self._check()
 
+    def last(self) -> None:
+        """It is stopped: check once more, for `LAST_CHECK_SECONDS` at most. What is not checked will be forgotten."""
+        if self._cache is None or self._end() == self.seen:
+            return
+        pool = ThreadPoolExecutor(1, thread_name_prefix="judge-check")
+        try:
+            pool.submit(self._check).result(LAST_CHECK_SECONDS)
+        except (PipelineError, TimeoutError) as error:
+            why = error.what if isinstance(error, PipelineError) else "the judge's server does not answer at once"
+            console.say(f"the last verdicts are not kept, as it is not known whether the judge is the same: {why}")
+        finally:
+            pool.shutdown(wait=False)
+
     def _check(self) -> None:
         end = self._end()
         self._judge.check()
@@ -298,9 +321,13 @@ def _in_order(
                 judgement = under_way.pop(key).result()
                 progress.made(1)
                 watch.note(judgement, pool)
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
-        judge.close()
+        try:
+            if not isinstance(error, Exception):  # it is stopped, and nothing is wrong
+                watch.last()
+        finally:
+            judge.close()
         raise
     finally:
         pool.shutdown()

@@ -16,6 +16,7 @@ from stages.judge.cache import VerdictCache
 from stages.judge.judges.ollama import open_ollama_judge
 from stages.judge.judges.protocol import TRIAL, JudgeChanged, Question
 from stages.judge.panel import FAILURES_IN_A_ROW, Asking, judge_each
+from stages.running.signals import Interrupted
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score, server_error, text
 from tests.judge.judging import Told, judge_all, settings
@@ -255,6 +256,35 @@ def test_a_judge_that_fails_again_and_again_is_not_asked_to_the_end(opened, tmp_
         ):
             judge_all(opened(server, retries=0), questions(50), cache=cache)
         assert FAILURES_IN_A_ROW < len(server.chats) < 50
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+@pytest.mark.parametrize("meanwhile", ["nothing", "another model", "gone", "slow"])
+def test_a_stop_keeps_what_the_same_judge_said_and_nothing_that_another_may_have(opened, tmp_path, meanwhile, parallel):
+    """As Ctrl-C, between two checks of the judge. What it is asked is over when the stop is."""
+    with FakeOllama([score(50)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+        judge = opened(server, parallel=parallel)
+
+        def stop(_):
+            if len(cache) < 3:
+                return
+            if meanwhile == "another model":
+                server.digest = "f" * 64
+            elif meanwhile == "gone":
+                server.stop()
+            elif meanwhile == "slow":
+                server.look_seconds = 30.0
+            raise Interrupted("SIGINT")
+
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            judge_all(judge, questions(40), cache=cache, parallel=parallel, progress=Told(stop))
+        assert time.monotonic() - began < 15
+        if meanwhile == "nothing":
+            assert 3 <= len(cache) < 40
+        else:
+            assert len(cache) == 0
+        assert (tmp_path / "a.jsonl").read_text().count("\n") == len(cache)
 
 
 PROGRAM = """
