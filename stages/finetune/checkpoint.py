@@ -31,6 +31,7 @@ from stages.common.errors import DataError
 from stages.common.files import atomic_folder, read_json, sha256, write_json
 from stages.common.locks import locked_if_possible, open_locked
 from stages.finetune.costs import disk
+from stages.finetune.costs.clock import since_start
 from stages.finetune.progress import Progress
 
 STATE = "state.safetensors"
@@ -53,10 +54,22 @@ _PIECE = 16 << 20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds: tensors by name, each read from the disk when it is asked for, and the progress."""
+    """What a checkpoint holds: tensors by name, each read from the disk when it is asked for, and the progress.
+
+    ``seconds`` are those that the run had taken until then; None where the checkpoint does not say so.
+    """
 
     tensors: Mapping[str, Tensor]
     progress: Progress
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run went on from: the steps done before, and the seconds that these took; None where not known."""
+
+    steps: int
+    seconds: float | None
 
 
 class Checkpoints:
@@ -73,6 +86,8 @@ class Checkpoints:
         periodic: whether there are checkpoints besides the one that is saved when the run is told to stop.
         at_end: whether the last step is to be saved too, since the result may get lost; asked after it.
         now: the time in seconds.
+        taken: function that returns the seconds since the program began. Each checkpoint has their sum over all
+            programs that the run took so far, outside what is hashed: no result depends on it.
     """
 
     def __init__(
@@ -85,14 +100,18 @@ class Checkpoints:
         periodic: bool = True,
         at_end: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
+        taken: Callable[[], float] = since_start,
     ) -> None:
         self.folder = folder
+        #: Where this process went on from; None where it began from scratch.
+        self.resumed: Resumed | None = None
         self._seconds = seconds
         self._say = say
         self._size = size
         self._periodic = periodic
         self._at_end = at_end
         self._now = now
+        self._taken = taken
         self._began = self._last = now()
         self._lock: int | None = None
         #: Estimated seconds of the next one.
@@ -202,7 +221,12 @@ class Checkpoints:
             with open(folder / STATE, "wb") as stream:
                 hashes = {STATE: _write_hashed(stream, state), "progress": _hash_of(tree)}
             head = {"format": FORMAT, "key": self.folder.name, "step": step, "sha256": hashes}
-            write_json(folder / PROGRESS, head | {"progress": tree})
+            write_json(folder / PROGRESS, head | {"seconds": self._so_far(), "progress": tree})
+
+    def _so_far(self) -> float | None:
+        """The seconds that the run has taken, with those before it went on; None where they are not known."""
+        before = self.resumed.seconds if self.resumed else 0.0
+        return None if before is None else before + self._taken()
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole and of this run, or None; what is refused is told with the reason."""
@@ -214,6 +238,7 @@ class Checkpoints:
                 self._say(f"{folder}: not used: {error.what}")
             else:
                 self._say(f"going on from {folder}")
+                self.resumed = Resumed(checkpoint.progress.step, checkpoint.seconds)
                 return checkpoint
         if found:
             self._say("no checkpoint can be used: beginning from scratch")
@@ -267,7 +292,7 @@ class Checkpoints:
             progress = Progress.from_json(tree["progress"])
             if progress.step != _step(folder):
                 raise DataError(f"{PROGRESS}: expected step {_step(folder)}, found {progress.step}", fix)
-            return Checkpoint(_Tensors(folder / STATE), progress)
+            return Checkpoint(_Tensors(folder / STATE), progress, _seconds(tree))
         except OSError as error:
             raise DataError(f"{error.filename or folder}: {error.strerror or error}", fix) from None
         except KeyError as error:
@@ -320,6 +345,14 @@ def _is_at_work(folder: Path) -> bool:
 
 def _step(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
+
+
+def _seconds(tree: dict[str, Any]) -> float | None:
+    """The seconds in a checkpoint, which no hash covers and no result depends on; None where there are none."""
+    found = tree.get("seconds")
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return float(found) if math.isfinite(found) and found >= 0 else None
 
 
 def _hash_of(tree: Any) -> str:

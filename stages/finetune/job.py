@@ -180,6 +180,8 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> Path | None:
             precision=runtime.name_of(run.compute.dtype),
             peak_memory_bytes=memory.peak(run.compute.device),
             estimated_memory_bytes=estimated_memory,
+            steps_before=checkpoints.resumed.steps if checkpoints.resumed else 0,
+            seconds_before=checkpoints.resumed.seconds if checkpoints.resumed else None,
         )
         _keep_costs(job, costs, trained.step)
         if short := dvc_cache.shortage(TUNED_MODEL, disk.used(TUNED_MODEL), freed=checkpoints.used):

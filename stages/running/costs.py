@@ -33,7 +33,9 @@ class TrainingCosts(Metrics):
         hfu: HFU (hardware FLOPs utilisation): operations done a second, over that peak; at most 1. None too where
             training was faster than the peak: then the device was busier whenever that was measured.
         tokens_per_second: useful tokens a second.
-        seconds: duration of the stage.
+        seconds: duration of the stage; of a resumed run that since it went on.
+        steps_before: steps that a resumed run had done before; 0 for one that was never stopped.
+        seconds_before: seconds that these took, with the starts of their programs; None where that is not known.
         estimated_seconds: the duration that the stage announced after its first steps.
         seconds_to_first_step: seconds from the program's start to the end of the first step.
         evaluation_seconds: seconds in evaluations.
@@ -58,6 +60,8 @@ class TrainingCosts(Metrics):
     hfu: float | None
     tokens_per_second: float | None
     seconds: float
+    steps_before: int = 0
+    seconds_before: float | None = None
     estimated_seconds: float | None
     seconds_to_first_step: float | None
     evaluation_seconds: float

@@ -230,6 +230,35 @@ def forge(path: Path, change_it: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(tree))
 
 
+def test_a_checkpoint_has_the_seconds_of_all_programs_that_the_run_took(tmp_path):
+    """Killed after two steps, and again after one more; then as one that an earlier version has written."""
+
+    def stage(taken: float, *, die_after: int | None) -> checkpoint.Resumed | None:
+        with checkpoint.Checkpoints(tmp_path / "run", seconds=0, say=print, taken=lambda: taken) as checkpoints:
+            checkpoints.due = lambda: True
+            with contextlib.suppress(Killed):
+                trainer.fit(
+                    weights.initialise(TINY, seed=0),
+                    a_run(),
+                    on_step=lambda record: die(record.step, die_after),
+                    checkpoints=checkpoints,
+                )
+            return checkpoints.resumed
+
+    def die(step: int, last: int | None) -> None:
+        if step == last:
+            raise Killed
+
+    assert stage(100.0, die_after=2) is None
+    assert stage(20.0, die_after=3) == checkpoint.Resumed(1, 100.0)
+    newest = sorted((tmp_path / "run").iterdir())[-1]
+    assert json.loads((newest / checkpoint.PROGRESS).read_text())["seconds"] == 120.0
+    for folder in (tmp_path / "run").iterdir():
+        tree = json.loads((folder / checkpoint.PROGRESS).read_text())
+        (folder / checkpoint.PROGRESS).write_text(json.dumps({name: tree[name] for name in tree if name != "seconds"}))
+    assert stage(5.0, die_after=None) == checkpoint.Resumed(2, None)
+
+
 def damage(folder: Path, how: str) -> None:
     state, progress = folder / checkpoint.STATE, folder / checkpoint.PROGRESS
     match how:

@@ -398,6 +398,14 @@ def test_costs_of_a_run_too_short_to_tell_leave_out_what_is_not_known():
     assert cost_lines(found) == ["time             4 s; 1.0 GiB at most"]
 
 
+def test_the_time_of_a_resumed_run_says_which_steps_it_is_of():
+    found = results.training_costs(seconds=244.0, steps=162, steps_before=300, seconds_before=300.0)
+    of_both = "time             4 min 4 s, for the last 162 of 462 steps; 5 min 0 s for those before; "
+    assert cost_lines(found)[0].startswith(of_both)
+    unknown = found.model_copy(update={"seconds_before": None})
+    assert "for the last 162 of 462 steps; for those before not known; " in cost_lines(unknown)[0]
+
+
 def test_a_file_of_an_earlier_version_is_a_line_with_the_command_that_makes_it_again(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -68,7 +68,15 @@ class Ledger:
             )
 
     def costs(
-        self, *, history: str, device: str, precision: str, peak_memory_bytes: int, estimated_memory_bytes: int
+        self,
+        *,
+        history: str,
+        device: str,
+        precision: str,
+        peak_memory_bytes: int,
+        estimated_memory_bytes: int,
+        steps_before: int = 0,
+        seconds_before: float | None = None,
     ) -> TrainingCosts:
         """What the run has cost. What is counted and how, and the arguments, see `TrainingCosts`.
 
@@ -96,6 +104,8 @@ class Ledger:
             hfu=None if rate is None or rate > self._peak else rate / self._peak,
             tokens_per_second=steady.tokens / seconds if seconds else None,
             seconds=self._since_start(),
+            steps_before=steps_before,
+            seconds_before=seconds_before,
             estimated_seconds=self.estimated,
             seconds_to_first_step=clock.first_step_at,
             evaluation_seconds=clock.apart.get("evaluation", 0.0),

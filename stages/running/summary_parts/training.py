@@ -45,6 +45,10 @@ def cost_lines(costs: TrainingCosts) -> list[str]:
     """Two lines on what a fine-tuning cost: time and memory, speed and HFU."""
     estimated = costs.estimated_seconds
     parts = [duration(costs.seconds) + ("" if estimated is None else f", estimated {duration(estimated)}")]
+    if costs.steps_before:
+        parts[0] += f", for the last {costs.steps:,} of {counted(costs.steps_before + costs.steps, 'step')}"
+        before = costs.seconds_before
+        parts.append("for those before not known" if before is None else f"{duration(before)} for those before")
     if costs.seconds_to_first_step is not None:
         parts.append(f"first step after {duration(costs.seconds_to_first_step)}")
     parts.append(f"{costs.peak_memory_bytes / 2**30:.1f} GiB at most")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.params import whole
+from stages.running import signals
 from stages.running.console import duration
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.summary_parts.training import cost_lines
@@ -100,6 +103,8 @@ def test_what_a_run_has_cost_worked_by_hand(monkeypatch):
             "hfu": 0.5,
             "tokens_per_second": 5.0,
             "seconds": 10 + 4 + 3 * 2 + 3 * 3,
+            "steps_before": 0,
+            "seconds_before": None,
             "estimated_seconds": None,
             "seconds_to_first_step": 17.0,
             "evaluation_seconds": 9.0,
@@ -233,6 +238,34 @@ def test_measuring_changes_no_bit_of_the_weights():
     torch.manual_seed(1)
     assert trained(measured=True) == trained(measured=False)
     assert torch.equal(torch.rand(1), expected), "the global generator is nobody's to draw from"
+
+
+def test_a_stage_that_was_stopped_tells_the_time_of_both_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import importlib
+
+    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
+    monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"max_steps": 3}}))
+    for stage in ("download", "split", "tokenize"):
+        importlib.import_module(f"stages.{stage}.__main__").main()
+
+    class Stopping:
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+            if step == 2 and "train/loss" in metrics:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    class Silent:
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None: ...
+
+    with pytest.raises(signals.Interrupted):
+        job.finetune(whole.load().finetune, Stopping())
+    assert not TRAINING_COSTS.exists()
+    job.finetune(whole.load().finetune, Silent())
+
+    costs = TrainingCosts.model_validate_json(TRAINING_COSTS.read_text())
+    assert (costs.steps_before, costs.steps) == (2, 1)
+    assert costs.seconds_before is not None
+    assert 0 < costs.seconds_before < costs.seconds  # of one process here, whose time goes on
+    assert ", for the last 1 of 3 steps; " in cost_lines(costs)[0]
 
 
 def test_the_stage_keeps_its_costs_outside_its_outputs_and_logs_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
