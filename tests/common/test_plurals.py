@@ -20,7 +20,6 @@ NOUNS = (
 NEVER_ONE = {
     "flows/checks/prefect.py: address": "an address, which answers",
     "flows/checks/tracking.py: shown": "an address, which answers",
-    "flows/pipeline.py: len(done)": "all stages",
     "flows/run_page.py: times": "the case of one stands beside it",
     "stages/download/model_files.py: len(names)": "the case of one shard stands beside it",
     "stages/download/source.py: len(found.rows)": "a dataset has three rows or more",
