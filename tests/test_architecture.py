@@ -234,7 +234,7 @@ def test_only_what_runs_a_stage_writes_to_the_terminal():
 
     Programs for a person at the terminal speak themselves.
     """
-    runs = {"stages/judge/runs/compare.py", "stages/judge/runs/spread.py"}
+    runs = {f"stages/judge/runs/{name}.py" for name in ("compare", "spread", "versus")}
     at_the_terminal = {"stages/generate/conversation.py", *runs}
     printing = {
         relative(path)

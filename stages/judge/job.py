@@ -57,20 +57,20 @@ def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> t
     Both tests of the judge come first. The scores are written before the comparison, which can fail.
     """
     comparing = judge.comparing() if settings.mode == "pairwise" else None
-    tested = self_test(judge, settings, _kept_tests(judge))
-    pairs_tested = None if comparing is None else pair_test(comparing, settings, _kept_tests(comparing))
+    tested = self_test(judge, settings, kept_tests(judge))
+    pairs_tested = None if comparing is None else pair_test(comparing, settings, kept_tests(comparing))
     identity = marked(identity_of_scores(judge, settings), tested.mark)
     scored = Scored(identity, tested, score_answers(judge, answers, settings))
     write(answers, scored, None, settings)
     if comparing is None or pairs_tested is None:
         return scored, None
     identity = marked(identified(comparing.identity()), pairs_tested.mark)
-    compared = Compared(identity, pairs_tested, compare_answers(comparing, answers, settings))
+    compared = Compared(identity, pairs_tested, compare_answers(comparing, answers.questions, settings))
     write(answers, scored, compared, settings)
     return scored, compared
 
 
-def _kept_tests(judge: JudgeBackend) -> Path | None:
+def kept_tests(judge: JudgeBackend) -> Path | None:
     """The folder of the tests that judges have passed; None for a judge that is as quickly tested again."""
     return SELF_TESTS if judge.cacheable else None
 
@@ -102,10 +102,18 @@ def score_answers(judge: JudgeBackend, answers: Answers, settings: Judge) -> lis
     return [with_rightness(v.model_copy(update={"faults": list(answers.faults[v.id, v.model])})) for v in found]
 
 
-def compare_answers(comparing: JudgeBackend, answers: Answers, settings: Judge) -> list[PairVerdict]:
-    """Both models' answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores."""
-    found = _judged(comparing, in_both_orders(answers.questions), settings, "comparing")
-    return settle(answers.questions, found)
+def compare_answers(
+    comparing: JudgeBackend, questions: Sequence[Question], settings: Judge, what: str = "comparing"
+) -> list[PairVerdict]:
+    """Two answers to each row, compared in both orders. Each is asked once: judge.repeats is for scores.
+
+    Args:
+        comparing: the judge.
+        questions: one question a row and model, with both models for every row.
+        settings: settings; ``parallel`` is used.
+        what: what the progress bar calls it.
+    """
+    return settle(questions, _judged(comparing, in_both_orders(questions), settings, what))
 
 
 def _judged(

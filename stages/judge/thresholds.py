@@ -28,22 +28,35 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
     _require(without, len(verdicts), max_invalid, what, VERDICTS)
 
 
-def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float) -> None:
-    """Refuse a result in which too many rows have no outcome; the errors are those of `require_scores`."""
+def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float, file: Path | None = PAIRWISE) -> None:
+    """Refuse a result in which too many rows have no outcome.
+
+    Args:
+        pairs: one verdict a row.
+        max_invalid: the largest share of them that may lack an outcome.
+        file: file with all of them, for the message; None where they are in none.
+
+    Raises:
+        ServiceUnavailable, ConfigError: as `require_scores`.
+    """
     without = [pair for pair in pairs if pair.outcome is None]
     what = f"of {counted(len(pairs), 'pair')} of answers {word(len(without), 'has', 'have')} no verdict"
-    _require(without, len(pairs), max_invalid, what, PAIRWISE)
+    _require(without, len(pairs), max_invalid, what, file)
 
 
-def _require(without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path) -> None:
+def _require(
+    without: Sequence[Verdict | PairVerdict], count: int, max_invalid: float, what: str, file: Path | None
+) -> None:
     if len(without) <= max_invalid * count:
         return
     failed = [one for one in without if one.status == "failed"]
     example = (failed or without)[0]
     message = (
         f"{len(without)} {what} ({len(without) - len(failed)} invalid, {len(failed)} failed), more than "
-        f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}; all are in {file}"
+        f"judge.max_invalid ({max_invalid:g}) allows; {example.id}: {example.detail}"
     )
+    if file is not None:
+        message += f"; all are in {file}"
     if failed:
         again = "run the same command again: what the judge has answered is not asked again"
         option = of_verdict(example.detail)

@@ -44,7 +44,7 @@ def outputs(root: Path, commit: str, stage: str, *, name: str, fix: str) -> dict
     Raises:
         NoOutputs, DataError: as `lock.outputs`.
     """
-    return {one.path: one for one in lock.outputs(_lock(root, commit), stage, name=name, fix=fix)}
+    return {one.path: one for one in lock.outputs(lock_of(root, commit), stage, name=name, fix=fix)}
 
 
 def recorded(root: Path, commit: str) -> Recorded:
@@ -54,10 +54,16 @@ def recorded(root: Path, commit: str) -> Recorded:
         root: folder in the repository.
         commit: the commit, as git takes it.
     """
-    return Recorded.of_text(_lock(root, commit))
+    return Recorded.of_text(lock_of(root, commit))
 
 
-def _lock(root: Path, commit: str) -> str:
+def lock_of(root: Path, commit: str) -> str:
+    """The text of the dvc.lock of a commit; empty where it has none.
+
+    Args:
+        root: folder in the repository.
+        commit: the commit, as git takes it.
+    """
     return git.ask(root, "show", f"{commit}:./{lock.LOCK}")
 
 

@@ -39,6 +39,7 @@ NEVER_ONE = {
     "stages/judge/runs/table.py: b.points_lost": "a number with a decimal place",
     "stages/judge/runs/table.py: one.seeds.sd": "a number with a decimal place",
     "stages/judge/scores/bootstrap.py: count": "an interval is of two instructions or more",
+    "stages/judge/scores/bradley_terry.py: count": "an interval is of two instructions or more",
     "stages/judge/scores/length_control.py: len(names)": "an interval is of two instructions or more",
     "stages/judge/refusal.py: count": "all probes",
     "stages/judge/refusal.py: least": "the value of judge.min_separation",

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 from stages.common.records import Metrics, ModelName
 
 
-def _is_none(value: Any) -> bool:
+def is_none(value: Any) -> bool:
+    """Whether a field is left out of its file, where its default is None."""
     return value is None
 
 
@@ -22,7 +23,7 @@ class Interval(Metrics):
     level: float
     low: float | None
     high: float | None
-    method: str | None = Field(default=None, exclude_if=_is_none)
+    method: str | None = Field(default=None, exclude_if=is_none)
 
 
 class Bounds(Metrics):
@@ -84,7 +85,7 @@ class CategoryMean(Metrics):
     n: int
     scored: int
     mean: float | None
-    right: int | None = Field(default=None, exclude_if=_is_none)
+    right: int | None = Field(default=None, exclude_if=is_none)
 
 
 class FaultExample(Metrics):
@@ -141,8 +142,8 @@ class ModelScores(Metrics):
     scored: int
     invalid: int
     failed: int
-    open: int | None = Field(default=None, exclude_if=_is_none)
-    right: Right | None = Field(default=None, exclude_if=_is_none)
+    open: int | None = Field(default=None, exclude_if=is_none)
+    right: Right | None = Field(default=None, exclude_if=is_none)
     exact_matches: int
     mean: float | None
     interval: Interval
@@ -152,7 +153,7 @@ class ModelScores(Metrics):
     share_80_or_more: float | None
     not_equal_to_reference: ScoredMean
     without_twin_in_train: ScoredMean
-    mean_spread: float | None = Field(default=None, exclude_if=_is_none)
+    mean_spread: float | None = Field(default=None, exclude_if=is_none)
     categories: dict[str, CategoryMean]
     faults: dict[str, FaultCount]
 
@@ -235,10 +236,10 @@ class SelfTest(Metrics):
     kinds: dict[str, float]
     scores: dict[str, list[float]]
     without_score: int
-    first_without_score: str | None = Field(default=None, exclude_if=_is_none)
+    first_without_score: str | None = Field(default=None, exclude_if=is_none)
     unstable: float
     weak_on: list[str] = Field(default_factory=list)
-    refused: str | None = Field(default=None, exclude_if=_is_none)
+    refused: str | None = Field(default=None, exclude_if=is_none)
 
     @property
     def mark(self) -> str | None:
@@ -263,8 +264,8 @@ class PairSelfTest(Metrics):
     named_right_of: dict[str, int]
     first_position_share: float | None
     without_verdict: int
-    first_without_verdict: str | None = Field(default=None, exclude_if=_is_none)
-    refused: str | None = Field(default=None, exclude_if=_is_none)
+    first_without_verdict: str | None = Field(default=None, exclude_if=is_none)
+    refused: str | None = Field(default=None, exclude_if=is_none)
 
     @property
     def mark(self) -> str | None:
@@ -430,7 +431,7 @@ class CalibrationMetrics(Metrics):
     matched: int
     agreement: Agreements
     means: dict[ModelName, CalibratedMean]
-    difference: CalibratedDifference | None = Field(default=None, exclude_if=_is_none)
+    difference: CalibratedDifference | None = Field(default=None, exclude_if=is_none)
 
 
 class JudgeMetrics(Metrics):
@@ -451,11 +452,11 @@ class JudgeMetrics(Metrics):
     judge: JudgeIdentity
     self_test: SelfTest
     tuned: ModelScores
-    base: ModelScores | None = Field(default=None, exclude_if=_is_none)
-    difference: Mean | None = Field(default=None, exclude_if=_is_none)
-    right_difference: RightDifference | None = Field(default=None, exclude_if=_is_none)
-    calibration: CalibrationMetrics | None = Field(default=None, exclude_if=_is_none)
-    pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=_is_none)
+    base: ModelScores | None = Field(default=None, exclude_if=is_none)
+    difference: Mean | None = Field(default=None, exclude_if=is_none)
+    right_difference: RightDifference | None = Field(default=None, exclude_if=is_none)
+    calibration: CalibrationMetrics | None = Field(default=None, exclude_if=is_none)
+    pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=is_none)
 
     def by_model(self) -> dict[ModelName, ModelScores]:
         """The scores of the models that answered, the base model first."""
@@ -487,7 +488,7 @@ class Headline(Metrics):
     score: float | None
     ci95_low: float | None
     ci95_high: float | None
-    right: RightHeadline | None = Field(default=None, exclude_if=_is_none)
+    right: RightHeadline | None = Field(default=None, exclude_if=is_none)
 
 
 class DifferenceHeadline(Metrics):
@@ -496,7 +497,7 @@ class DifferenceHeadline(Metrics):
     score: float | None
     ci95_low: float | None
     ci95_high: float | None
-    right: RightChange | None = Field(default=None, exclude_if=_is_none)
+    right: RightChange | None = Field(default=None, exclude_if=is_none)
 
 
 class TunedHeadline(Headline):
@@ -505,7 +506,7 @@ class TunedHeadline(Headline):
     scored: int
     invalid: int
     failed: int
-    open: int | None = Field(default=None, exclude_if=_is_none)
+    open: int | None = Field(default=None, exclude_if=is_none)
 
 
 class PairwiseHeadline(Metrics):
@@ -528,6 +529,6 @@ class Headlines(Metrics):
 
     judge: str
     tuned: TunedHeadline
-    base: Headline | None = Field(default=None, exclude_if=_is_none)
-    difference: DifferenceHeadline | None = Field(default=None, exclude_if=_is_none)
-    pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=_is_none)
+    base: Headline | None = Field(default=None, exclude_if=is_none)
+    difference: DifferenceHeadline | None = Field(default=None, exclude_if=is_none)
+    pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=is_none)

@@ -22,13 +22,14 @@ from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.records import write_metrics
 from stages.judge.runs import group
+from stages.judge.runs.arguments import add_resampling
 from stages.judge.runs.group import Group
 from stages.judge.runs.plot import plot
 from stages.judge.runs.results import as_file, compare_groups
 from stages.judge.runs.sources import NotHere, find_all, in_place_of
 from stages.judge.runs.table import table
 from stages.running import program
-from stages.running.arguments import Parser, whole_number
+from stages.running.arguments import Parser
 
 #: What stands between two groups.
 VS = "vs"
@@ -128,13 +129,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", default="tuned", choices=["tuned", "base"], help="whose answers (tuned)")
     parser.add_argument("--as", dest="last", metavar="NAME", help="what to call the last run (as it was given)")
-    parser.add_argument(
-        "--resamples",
-        type=whole_number(100),
-        default=10_000,
-        help="resamples of the bootstrap and the permutation test (10000)",
-    )
-    parser.add_argument("--seed", type=whole_number(0), default=123, help="seed of both (123)")
+    add_resampling(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparisons as JSON")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the differences with their intervals as PNG")
     return parser.parse_args(arguments)

@@ -55,6 +55,16 @@ Basis = Literal[
 #: On these, a difference of two models is none of two recipes.
 _NOT_OF_RECIPES = frozenset({"seeds of one recipe", "seeds unknown", "one recipe"})
 
+#: What a comparison rests on, in words, where that takes no number.
+IN_WORDS: dict[Basis, str] = {
+    "rows": "",
+    "no training": "the models before fine-tuning, in which no training seed plays a part",
+    "one training": "one and the same training, so that its seed plays no part",
+    "seeds unknown": "one training each: training seeds are not allowed for",
+    "one recipe": "both are of one recipe: only training seeds differ",
+    "two judges": "",
+}
+
 #: The two tests.
 TEST_OF_ROWS = "permutation test"
 TEST_OF_SEEDS = "Student's t over seeds and instructions"
@@ -186,20 +196,15 @@ class Comparison(Metrics):
         """What the verdict rests on, in words; an empty text where the rows are all."""
         of_both = f"{self.trainings_a} and {counted(self.trainings_b, 'training')}"
         known = self.seeds.trainings if self.seeds else 0
-        return {
-            "rows": "",
-            "no training": "the models before fine-tuning, in which no training seed plays a part",
-            "one training": "one and the same training, so that its seed plays no part",
+        with_numbers: dict[Basis, str] = {
             "trainings": f"it rests on {of_both}, and allows for training seeds and for rows",
             "known seeds": f"it allows for rows and for training seeds, as {known} trainings show them",
             "seeds of one recipe": (
                 f"a single training of one recipe: training seeds are allowed for as {known} trainings of the other "
                 "show them, if both recipes vary alike"
             ),
-            "seeds unknown": "one training each: training seeds are not allowed for",
-            "one recipe": "both are of one recipe: only training seeds differ",
-            "two judges": "",
-        }[self.basis]
+        }
+        return (IN_WORDS | with_numbers)[self.basis]
 
 
 def compare(

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from stages.common.metrics.judge import FaultCount, JudgeIdentity
-from stages.common.records import Metrics, ModelName
+from stages.common.records import Metrics, MetricsT, ModelName
 from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import Comparison, holm
 from stages.judge.runs.group import Group
@@ -171,7 +171,7 @@ def as_file(found: Sequence[RunsCompared], model: ModelName) -> ComparisonFile:
             same_judge=one.same_judge,
             verdict=one.comparison.verdict,
             rests_on=one.comparison.rests_on,
-            comparison=_written(one.comparison),
+            comparison=written(one.comparison),
             faults=one.faults,
         )
         for one in found
@@ -189,8 +189,8 @@ def _compared(group: Group) -> ComparedRun:
     )
 
 
-def _written(found: Comparison) -> Comparison:
-    """A comparison with its numbers rounded; a p-value is never 0, and not by rounding either."""
+def written(found: MetricsT) -> MetricsT:
+    """A comparison with its numbers rounded; ``p`` and ``p_holm`` are never 0, and not by rounding either."""
     short = rounded(found, PLACES)
     names = ("p", "p_holm")
     least = {name: 10.0**-PLACES for name in names if getattr(short, name) == 0}

@@ -20,6 +20,7 @@ from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, VERDICTS, Verdict
 from stages.judge.runs import recipe
+from stages.judge.runs.places import Place
 from stages.running import committed, dvc_users, git, lock, temporary
 from stages.running.lock import Recorded
 from stages.running.tracking import tracker
@@ -36,6 +37,8 @@ _MOST_IN_GROUP, _MOST_LISTED = 100, 1000
 _MOST_TRAININGS = 20
 #: What a filter of MLflow begins with.
 FILTER = "mlflow:"
+#: The place of a run that is known by its verdicts alone.
+_NOWHERE = Place()
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Run:
         values: its values of params.yaml, as a tree; empty where they are not known.
         model: digest of the fine-tuned model, by which runs of one and the same training are known; may be empty.
         inputs: MD5 of each file and folder that each stage has read, by stage and path; empty where they are not known.
+        place: where its other files are.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Run:
     values: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     inputs: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
+    place: Place = field(default_factory=Place)
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -158,7 +163,7 @@ def _of_mlflow(word: str, found: Sequence[tuple[str, str]]) -> list[Run]:
     return [replace(run, name=name) for run_id, name in found if (run := _in_mlflow(run_id)) is not None]
 
 
-def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = None) -> Run:
+def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = None, place: Place = _NOWHERE) -> Run:
     """Read a run's two files. Of the metrics only the judge is read: those of other versions may have other fields.
 
     Args:
@@ -166,6 +171,7 @@ def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = 
         verdicts: path of its verdicts.
         metrics: path of the judge's metrics.
         recorded: what dvc.lock holds of the run.
+        place: where its other files are.
     """
     read = read_json(metrics, made_by=MADE_BY)
     try:
@@ -174,7 +180,7 @@ def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = 
         raise DataError(f"{name}: {metrics}: no judge in it, so it is not of the stage judge", MADE_BY) from None
     known = recorded or Recorded()
     rows = list(read_records(verdicts, Verdict, made_by=MADE_BY))
-    return Run(name, judge, rows, known.values, known.digests.get(TUNED_MODEL, ""), known.inputs)
+    return Run(name, judge, rows, known.values, known.digests.get(TUNED_MODEL, ""), known.inputs, place)
 
 
 def _in_folder(name: str) -> Run | None:
@@ -188,7 +194,9 @@ def _in_folder(name: str) -> Run | None:
     if not (folder / VERDICTS.name).exists():
         root = next((above for above in folder.resolve().parents if (above / ".dvc").is_dir()), Path())
         raise dvc_users.absent(root, folder / VERDICTS.name, JUDGE_FOLDER.name)
-    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(folder.resolve()))
+    at = folder.resolve()
+    place = Place.of_judge_folder(at)
+    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(at), place)
 
 
 def _recorded(folder: Path) -> Recorded | None:
@@ -219,7 +227,8 @@ def _in_git(name: str) -> Run | None:
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
         raise NotHere(shown, what, committed.BASELINE)
-    return _read(shown, verdicts, metrics, committed.recorded(Path(), commit))
+    place = Place(lock=committed.lock_of(Path(), commit))
+    return _read(shown, verdicts, metrics, committed.recorded(Path(), commit), place)
 
 
 def _commit(name: str) -> str:
@@ -252,7 +261,9 @@ def _in_mlflow(given: str) -> Run | None:
         if found is None:
             return None
         verdicts, metrics, *locks = found
-        return _read(name, verdicts, metrics, Recorded.of_text(locks[0].read_text("utf-8")) if locks else None)
+        text = locks[0].read_text("utf-8") if locks else ""
+        place = Place(lock=text, mlflow=tracker.id_of(Path(), name) or "")
+        return _read(name, verdicts, metrics, Recorded.of_text(text) if locks else None, place)
 
 
 def trainings_of(run: Run) -> list[Run]:

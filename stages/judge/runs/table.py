@@ -93,8 +93,8 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
         several = ", the mean of the trainings" if max(one.trainings_a, one.trainings_b) > 1 else ""
         lines.append(f"right       A {a}, B {b} of {counted(one.right_of, 'answer')}{several}")
     if one.p is not None and one.p_holm is not None:
-        corrected = f", {_p(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
-        lines.append(f"p           {_p(one.p)}{corrected} ({one.test})")
+        corrected = f", {p_value(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
+        lines.append(f"p           {p_value(one.p)}{corrected} ({one.test})")
     if one.detectable is not None:
         lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
     elif one.p is not None:
@@ -123,7 +123,7 @@ def _seeds(one: Comparison) -> list[str]:
     ]
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
     """A p-value, which is never 0."""
     return f"{value:.4f}" if value >= 0.00005 else "< 0.0001"
 

@@ -1,12 +1,13 @@
 """The verdict on two groups of runs: whether one recipe is better than another, and what that rests on.
 
-`decide` is the one function by which anything in this project says that a run is better. It says so only where it
-allows for training seeds: by several trainings that are known of either recipe, or as both answers are of one and the
-same training. Elsewhere it says which run scores higher, and why no more is known: by its rows alone one of two
-trainings of one recipe was "better" in 4 of 15 pairs of real runs. Where one recipe has a single training, the other's
+`decide` is the one function by which anything in this project says of scores that a run is better, and `basis_of_two`
+the one by which that may be said of answers side by side. It is said only where training seeds are allowed for: by
+several trainings that are known of either recipe, or as both answers are of one and the same training. Elsewhere it is
+said which run scores higher, and why no more is known: by its rows alone one of two trainings of one recipe was
+"better" in 4 of 15 pairs of real runs. Where one recipe has a single training, the other's
 seeds do not show how much its own would vary: with standard deviations of 1 and 6 a test that takes them to vary alike
 found a difference in up to 47 % of simulated comparisons without one. Of runs that are known to be of one recipe it
-never says so.
+is never said.
 
 The test is chosen by what is compared, before any score is seen, and is the same for one comparison and for several:
 Student's t over seeds and instructions where seeds are allowed for, and otherwise the permutation test over
@@ -87,10 +88,28 @@ def _without_seeds(a: Group, b: Group, model: ModelName) -> Basis | None:
     """What the comparison rests on where training seeds play no part; None where they do."""
     if not all(run.judge.is_same(a.runs[0].judge) for run in b.runs):
         return "two judges"
+    return _of_one_model((*a.runs, *b.runs), model)
+
+
+def _of_one_model(runs: Sequence[Run], model: ModelName) -> Basis | None:
+    """What a comparison rests on in which all runs answer with one and the same model; None in any other."""
     if model == "base":
         return "no training"
-    models = {run.model for run in (*a.runs, *b.runs)}
+    models = {run.model for run in runs}
     return "one training" if len(models) == 1 and "" not in models else None
+
+
+def basis_of_two(a: Run, b: Run, model: ModelName) -> Basis:
+    """What a comparison of two single runs' answers rests on, in which the scores that they have play no part.
+
+    Args:
+        a: run A.
+        b: run B.
+        model: the model whose answers are compared.
+    """
+    if (found := _of_one_model((a, b), model)) is not None:
+        return found
+    return "one recipe" if a.recipe is not None and a.recipe == b.recipe else "seeds unknown"
 
 
 def _basis(a: Group, b: Group, seeds: Seeds | tuple[Seeds, Seeds] | None) -> Basis:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -71,32 +71,35 @@ def summarise_pairs(
         resamples: number of resamples of the bootstrap, which draws whole instructions.
         seed: seed of the bootstrap.
     """
+    return PairwiseMetrics(judge=judge, self_test=self_test, **summarise_figures(pairs, resamples=resamples, seed=seed))
+
+
+def summarise_figures(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[str, Any]:
+    """The fields of `PairwiseMetrics` that the judge's own test is no part of; arguments as of `summarise_pairs`."""
     outcomes = Counter(pair.outcome for pair in pairs)
     statuses = Counter(pair.status for pair in pairs)
     asked = [pair for pair in pairs if pair.status == "judged" and not pair.identical]
     same = sum(pair.tuned_first == pair.base_first for pair in asked)
     positions = [position for pair in asked for position in _positions(pair)]
-    return PairwiseMetrics(
-        judge=judge,
-        self_test=self_test,
-        rows=len(pairs),
-        wins=outcomes["win"],
-        ties=outcomes["tie"],
-        losses=outcomes["loss"],
-        invalid=statuses["invalid"],
-        failed=statuses["failed"],
-        identical=sum(pair.identical for pair in pairs),
-        inconsistent=len(asked) - same,
-        clusters=len({pair.cluster for pair in pairs if pair.outcome}),
-        consistency=share(same, len(asked)),
-        first_position_share=share(positions.count("first"), len(positions)),
-        win_rate=_win_rate(pairs, resamples=resamples, seed=seed),
-        length_controlled=_length_controlled(pairs, resamples=resamples, seed=seed),
-    )
+    return {
+        "rows": len(pairs),
+        "wins": outcomes["win"],
+        "ties": outcomes["tie"],
+        "losses": outcomes["loss"],
+        "invalid": statuses["invalid"],
+        "failed": statuses["failed"],
+        "identical": sum(pair.identical for pair in pairs),
+        "inconsistent": len(asked) - same,
+        "clusters": len({pair.cluster for pair in pairs if pair.outcome}),
+        "consistency": share(same, len(asked)),
+        "first_position_share": share(positions.count("first"), len(positions)),
+        "win_rate": _win_rate(pairs, resamples=resamples, seed=seed),
+        "length_controlled": _length_controlled(pairs, resamples=resamples, seed=seed),
+    }
 
 
 def _win_rate(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> WinRate:
-    values, clusters = _worth(pairs), _clusters(pairs)
+    values, clusters = worth_of(pairs), clusters_of_pairs(pairs)
     won, without = float(values.sum()), len(pairs) - len(values)
     interval = mean_interval(values, clusters, bounds=(0, 1), resamples=resamples, seed=seed)
     return WinRate(
@@ -108,16 +111,16 @@ def _win_rate(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> Win
 
 def _length_controlled(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> LengthControlled:
     lengths = np.array([pair.tuned_length - pair.base_length for pair in pairs if pair.outcome], dtype=np.float64)
-    found = length_controlled(_worth(pairs), lengths, _clusters(pairs), resamples=resamples, seed=seed)
+    found = length_controlled(worth_of(pairs), lengths, clusters_of_pairs(pairs), resamples=resamples, seed=seed)
     return rounded(found, SHARES)
 
 
-def _worth(pairs: Sequence[PairVerdict]) -> np.ndarray:
+def worth_of(pairs: Sequence[PairVerdict]) -> np.ndarray:
     """What each row with an outcome counts in the win rate, float64 [outcomes]."""
     return np.array([WORTH[pair.outcome] for pair in pairs if pair.outcome], dtype=np.float64)
 
 
-def _clusters(pairs: Sequence[PairVerdict]) -> list[str]:
+def clusters_of_pairs(pairs: Sequence[PairVerdict]) -> list[str]:
     """The instructions of the rows with an outcome, [outcomes]."""
     return [pair.cluster for pair in pairs if pair.outcome]
 

@@ -72,6 +72,14 @@ def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def id_of(root: Path, name: str) -> str | None:
+    """The id of a run; arguments, result and errors are those of `tracker.id_of`."""
+    if not _exists(root):
+        return None
+    with _asked(root):
+        return _named(mlflow_access.client(root), name)
+
+
 def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
     """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
     if not _exists(root):

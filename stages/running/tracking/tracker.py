@@ -61,6 +61,7 @@ __all__ = [
     "download",
     "end",
     "finished",
+    "id_of",
     "judged",
     "listed",
     "name_lines",
@@ -415,6 +416,19 @@ def did_you_mean(root: Path, name: str, others: Sequence[str] = ()) -> str:
         ServiceUnavailable: MLflow cannot be asked.
     """
     return lookup.did_you_mean(root, name, others)
+
+
+def id_of(root: Path, name: str) -> str | None:
+    """The id of a run; of several with the name that of the newest. None if there is no such run.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return lookup.id_of(root, name)
 
 
 def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
