@@ -255,6 +255,7 @@ def ours(url: str, items: int, slots: int, memory: Memory) -> int:
         "num_predict": 64, "repeats": 1, "expected_value": False, "exact_match": "ask", "deadline_seconds": 120.0,
         "retries": 4, "parallel": slots, "min_separation": 0.0, "max_invalid": 0.0, "bootstrap_resamples": 100,
         "calibration": None, "mode": "score", "digest": None, "think": False, "on_refusal": "stop",
+        "panel": [],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, VerdictCache(Path(folder, "verdicts.jsonl")) as cache:
         judge = open_ollama_judge(Judge.model_validate(values))

@@ -89,6 +89,7 @@ _TITLES = {
     "judge.parallel": "Concurrent calls",
     "judge.max_invalid": "Largest share without a score",
     "judge.calibration": "Human labels",
+    "judge.panel": "Further judges",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,44 +31,70 @@ def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
     with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
         answers = read_answers(settings)
-        with contextlib.closing(open_judge(settings)) as judge:
-            if judge.cacheable:
+        with contextlib.ExitStack() as opened:
+            judges = [opened.enter_context(contextlib.closing(open_judge(one))) for one in _each(settings)]
+            if any(judge.cacheable for judge in judges):
                 writable.require(JUDGE_CACHE)
             try:
-                scored, compared = judge_and_write(judge, answers, settings)
+                scored, compared = judge_and_write(judges, answers, settings)
             except BaseException:
-                keep_costs(judge.costs(), run, finished=False)
+                keep_costs(_costs(judges), run, finished=False)
                 raise
-            keep_costs(judge.costs(), run, finished=True)
+            keep_costs(_costs(judges), run, finished=True)
         run.publish()
         stands = False
         if not run.under_flow:
             at_end.callback(lambda: summary.tell(stands=stands))  # it tells whether MLflow has taken the run
-        verdicts = scored.by_model()
-        for model in answers.models:
-            require_scores(verdicts[model], settings.max_invalid)
+        for number, one in enumerate(scored):
+            verdicts = one.by_model()
+            for model in answers.models:
+                require_scores(verdicts[model], settings.max_invalid, by=one.judge.name if number else "")
         if compared is not None:
             require_outcomes(compared.pairs, settings.max_invalid)
         stands = True
 
 
-def judge_and_write(judge: JudgeBackend, answers: Answers, settings: Judge) -> tuple[Scored, Compared | None]:
-    """Try the judge, score the answers, compare them in pairwise mode, and write the files of the stage.
+def _each(settings: Judge) -> list[Judge]:
+    """The settings of each judge, the first one first."""
+    return [settings, *settings.further()]
 
-    Both tests of the judge come first. The scores are written before the comparison, which can fail.
+
+def _costs(judges: Sequence[JudgeBackend]) -> JudgingCosts | None:
+    """What all judges have cost together; None where nothing was asked."""
+    found = [costs for judge in judges if (costs := judge.costs()) is not None]
+    return functools.reduce(JudgingCosts.plus, found) if found else None
+
+
+def judge_and_write(
+    judges: Sequence[JudgeBackend], answers: Answers, settings: Judge
+) -> tuple[list[Scored], Compared | None]:
+    """Try the judges, score the answers, compare them in pairwise mode, and write the files of the stage.
+
+    All tests of judges come first. The scores are written before the comparison, which can fail.
+
+    Args:
+        judges: the judges, the first one first.
+        answers: the answers.
+        settings: settings of the first.
+
+    Returns:
+        The scores of each judge, and the comparison by the first one.
     """
+    judge = judges[0]
     comparing = judge.comparing() if settings.mode == "pairwise" else None
-    tested = self_test(judge, settings, kept_tests(judge))
+    tests = [self_test(one, own, kept_tests(one)) for one, own in zip(judges, _each(settings), strict=True)]
     pairs_tested = None if comparing is None else pair_test(comparing, settings, kept_tests(comparing))
-    identity = marked(identity_of_scores(judge, settings), tested.mark)
-    scored = Scored(identity, tested, score_answers(judge, answers, settings))
-    write(answers, scored, None, settings)
+    first, *further = (
+        Scored(marked(identity_of_scores(one, own), tested.mark), tested, score_answers(one, answers, own))
+        for one, own, tested in zip(judges, _each(settings), tests, strict=True)
+    )
+    write(answers, first, None, settings, further)
     if comparing is None or pairs_tested is None:
-        return scored, None
+        return [first, *further], None
     identity = marked(identified(comparing.identity()), pairs_tested.mark)
     compared = Compared(identity, pairs_tested, compare_answers(comparing, answers.questions, settings))
-    write(answers, scored, compared, settings)
-    return scored, compared
+    write(answers, first, compared, settings, further)
+    return [first, *further], compared
 
 
 def kept_tests(judge: JudgeBackend) -> Path | None:

@@ -13,6 +13,7 @@ from stages.common.metrics.judge import (
     ModelScores,
     PairSelfTest,
     PairwiseMetrics,
+    PanelMetrics,
     SelfTest,
 )
 from stages.common.records import ModelName, write_metrics, write_records
@@ -32,6 +33,7 @@ from stages.judge.scores.headlines import headlines
 from stages.judge.scores.pairwise import summarise_pairs
 from stages.judge.scores.plot import plot_scores
 from stages.judge.scores.right import right_difference
+from stages.judge.scores.several_judges import names_of, summarise_panel
 from stages.judge.scores.statistics import difference, summarise
 from stages.params.judge import Judge
 
@@ -71,20 +73,32 @@ class Compared:
     pairs: Sequence[PairVerdict]
 
 
-def write(answers: Answers, scored: Scored, compared: Compared | None, settings: Judge) -> None:
-    """Write all files of the stage, each whole or not at all."""
+def write(
+    answers: Answers, scored: Scored, compared: Compared | None, settings: Judge, further: Sequence[Scored] = ()
+) -> None:
+    """Write all files of the stage, each whole or not at all.
+
+    Args:
+        answers: the answers.
+        scored: their scores by the first judge.
+        compared: both models' answers side by side; None in the mode score, and before they are compared.
+        settings: settings; those of the statistics are used.
+        further: scores by the further judges of a panel.
+    """
     by_model = scored.by_model()
-    metrics = metrics_of(answers, scored, compared, settings)
+    metrics = metrics_of(answers, scored, compared, settings, further)
     write_records(VERDICTS, scored.verdicts)
     _write_pairs(compared)
     write_metrics(JUDGE_METRICS, metrics)
     write_metrics(SCORES, headlines(metrics))
-    _write_table(answers.categories, by_model)
+    _write_table(answers.categories, by_model, _by_judge([scored, *further]))
     plot_scores(SCORES_PLOT, scored.verdicts, metrics)
 
 
-def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, settings: Judge) -> JudgeMetrics:
-    """All figures of the stage."""
+def metrics_of(
+    answers: Answers, scored: Scored, compared: Compared | None, settings: Judge, further: Sequence[Scored] = ()
+) -> JudgeMetrics:
+    """All figures of the stage; arguments as of `write`."""
     resamples, seed = settings.bootstrap_resamples, settings.seed
     by_model = scored.by_model()
     tuned, base = by_model["tuned"], by_model.get("base")
@@ -108,7 +122,23 @@ def metrics_of(answers: Answers, scored: Scored, compared: Compared | None, sett
         if answers.labels
         else None,
         pairwise=pairwise(compared) if compared else None,
+        panel=_panel([scored, *further], settings) if further else None,
     )
+
+
+def _panel(scored: Sequence[Scored], settings: Judge) -> PanelMetrics:
+    judges, verdicts = [one.judge for one in scored], [one.by_model() for one in scored]
+    return summarise_panel(judges, verdicts, resamples=settings.bootstrap_resamples, seed=settings.seed)
+
+
+def _by_judge(scored: Sequence[Scored]) -> dict[str, list[float | None]]:
+    """The scores of the further judges by the name of a column of the table."""
+    names = names_of([one.judge for one in scored])
+    return {
+        f"{model}_by_{name}": [verdict.score for verdict in verdicts]
+        for name, one in list(zip(names, scored, strict=True))[1:]
+        for model, verdicts in one.by_model().items()
+    }
 
 
 def _write_pairs(compared: Compared | None) -> None:
@@ -119,11 +149,16 @@ def _write_pairs(compared: Compared | None) -> None:
         stream.write("\n")  # DVC warns of an output that is empty
 
 
-def _write_table(categories: Mapping[str, str], by_model: Mapping[ModelName, Sequence[Verdict]]) -> None:
-    """Write the scores of each row as CSV, for `dvc plots`."""
+def _write_table(
+    categories: Mapping[str, str],
+    by_model: Mapping[ModelName, Sequence[Verdict]],
+    further: Mapping[str, Sequence[float | None]],
+) -> None:
+    """Write the scores of each row as CSV, for `dvc plots`; those of further judges stand last."""
     with atomic_file(SCORES_CSV) as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["id", "category", *by_model, *(f"{model}_right" for model in by_model)])
-        columns = [[verdict.score for verdict in found] for found in by_model.values()]
+        table.writerow(["id", "category", *by_model, *(f"{model}_right" for model in by_model), *further])
+        columns: list[Sequence[float | None]] = [[verdict.score for verdict in found] for found in by_model.values()]
         columns += [[None if v.right is None else int(v.right) for v in found] for found in by_model.values()]
+        columns += further.values()
         table.writerows(zip(categories.keys(), categories.values(), *columns, strict=True))

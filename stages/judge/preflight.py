@@ -43,11 +43,31 @@ def rows(params: Params) -> Iterator[Row]:
         return
     if seen is None:
         yield ok(JUDGE, "the built-in reference judge, which needs no server and takes seconds")
+    else:
+        yield ok(JUDGE, f"{seen.model}; {seen.server}")
+        yield from _memory(seen)
+        yield _self_test(settings, seen)
+    for one in settings.further():
+        yield from _further(one)
+    if seen is not None or settings.panel:
+        yield _time(params)
+
+
+def _further(settings: Judge) -> Iterator[Row]:
+    """Whether a further judge of the panel answers and has its model."""
+    name = f"judge {settings.model}"
+    try:
+        seen = sight(settings, SECONDS)
+    except Slow as slow:
+        yield warning(name, f"{slow}; it is asked again when there are answers to judge")
         return
-    yield ok(JUDGE, f"{seen.model}; {seen.server}")
-    yield from _memory(seen)
-    yield _self_test(settings, seen)
-    yield _time(params)
+    except PipelineError as error:
+        yield problem(name, error, absent=isinstance(error, NotRunning))
+        return
+    if seen is not None:
+        yield ok(name, f"{seen.model}; {seen.server}")
+        yield from _memory(seen)
+        yield _self_test(settings, seen)
 
 
 def _labels(settings: Judge) -> Iterator[Row]:
@@ -108,7 +128,8 @@ def _time(params: Params) -> Row:
         tests = read_metrics(SPLIT_METRICS, SplitMetrics, made_by="dvc repro split").rows["test"]
     except (DataError, KeyError):
         return ok(name, "not known beforehand: no language model has judged here yet; it is told after five verdicts")
-    answers = tests * (len(params.generate.models) * settings.repeats + 2 * (settings.mode == "pairwise"))
+    judges = len(settings.panel) + (settings.backend != "reference")
+    answers = tests * (len(params.generate.models) * settings.repeats * judges + 2 * (settings.mode == "pairwise"))
     each = costs.seconds / max(costs.replies, 1) / settings.parallel
     return ok(
         name,

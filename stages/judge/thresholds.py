@@ -11,12 +11,13 @@ from stages.common.results.judge import PAIRWISE, VERDICTS, PairVerdict, Verdict
 from stages.judge.judges.remedies import of_verdict
 
 
-def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
+def require_scores(verdicts: Sequence[Verdict], max_invalid: float, by: str = "") -> None:
     """Refuse a result in which too many answers of one model have no score. Open rows are not for the judge.
 
     Args:
         verdicts: the verdicts on one model's answers.
         max_invalid: the largest share of them that may lack a score.
+        by: name of a further judge, whose verdicts are in no file.
 
     Raises:
         ServiceUnavailable: some of them failed, so that running the stage again may score them.
@@ -25,7 +26,8 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float) -> None:
     without = [verdict for verdict in verdicts if verdict.status not in ("scored", "open")]
     whose = f"of the model {verdicts[0].model}" if verdicts else ""
     what = f"of {counted(len(verdicts), 'answer')} {whose} {word(len(without), 'has', 'have')} no score"
-    _require(without, len(verdicts), max_invalid, what, VERDICTS)
+    what += f" by {by}" if by else ""
+    _require(without, len(verdicts), max_invalid, what, None if by else VERDICTS)
 
 
 def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float, file: Path | None = PAIRWISE) -> None:

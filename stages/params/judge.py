@@ -16,6 +16,13 @@ class Calibration(Section):
     sha256: Sha256
 
 
+class FurtherJudge(Section):
+    """A judge beside the first one: its endpoint and its model. All else is as for the first."""
+
+    backend: Literal["ollama", "openai"]
+    model: Annotated[str, Field(min_length=1)]
+
+
 class Judge(Section):
     """Who scores the answers, and how the scores are summarised."""
 
@@ -40,6 +47,7 @@ class Judge(Section):
     max_invalid: Annotated[float, Field(ge=0, le=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
     calibration: Calibration | None
+    panel: Annotated[list[FurtherJudge], Field(max_length=9)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,4 +57,13 @@ class Judge(Section):
             )
         if self.digest is not None and self.backend == "openai":
             raise ValueError("digest: servers of OpenAI's protocol say none; set judge.digest to null")
+        first = [] if self.backend == "reference" else [(str(self.backend), self.model)]
+        names = first + [(str(one.backend), one.model) for one in self.panel]
+        if twice := [f"{model} of {backend}" for backend, model in names if names.count((backend, model)) > 1]:
+            raise ValueError(f"panel: each judge once, and not the first one again; found {twice[0]} twice")
         return self
+
+    def further(self) -> list[Judge]:
+        """The settings of each further judge of the panel: those of the first, but for backend, model and its pin."""
+        own: dict[str, object] = {"digest": None, "calibration": None, "panel": []}
+        return [self.model_copy(update=own | {"backend": one.backend, "model": one.model}) for one in self.panel]

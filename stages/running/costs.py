@@ -96,3 +96,12 @@ class JudgingCosts(Metrics):
     reply_seconds: float | None = None
     size_vram: int | None = None
     context_length: int | None = None
+
+    def plus(self, other: JudgingCosts) -> JudgingCosts:
+        """The costs of two judges together; what one of them does not count is None. Memory and context are its own."""
+        summed: dict[str, float | None] = {}
+        for name in ("prompt_tokens", "reply_tokens", "load_seconds", "prompt_seconds", "reply_seconds"):
+            a, b = getattr(self, name), getattr(other, name)
+            summed[name] = None if a is None or b is None else a + b
+        both = {"replies": self.replies + other.replies, "seconds": self.seconds + other.seconds}
+        return self.model_copy(update=summed | both)

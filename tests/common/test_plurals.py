@@ -38,6 +38,7 @@ NEVER_ONE = {
     "stages/judge/runs/spread.py: found.seeds.sd": "a number with a decimal place",
     "stages/judge/runs/table.py: b.points_lost": "a number with a decimal place",
     "stages/judge/runs/table.py: one.seeds.sd": "a number with a decimal place",
+    "stages/judge/scores/agreement.py: count": "an interval is of two instructions or more",
     "stages/judge/scores/bootstrap.py: count": "an interval is of two instructions or more",
     "stages/judge/scores/bradley_terry.py: count": "an interval is of two instructions or more",
     "stages/judge/scores/length_control.py: len(names)": "an interval is of two instructions or more",

@@ -84,7 +84,11 @@ def test_the_values_that_people_change_come_first_and_every_value_comes_once(sch
     assert tuple(keys[:10]) == form.FIRST
     assert len(form.FIRST) == 10
     leaves = [key for key in whole.known_keys() if not any(other.startswith(f"{key}.") for other in whole.known_keys())]
-    shown = {"finetune.lora": ["rank", "alpha", "targets"], "judge.calibration": ["source", "sha256"]}
+    shown = {
+        "finetune.lora": ["rank", "alpha", "targets"],
+        "judge.calibration": ["source", "sha256"],
+        "judge.panel": ["backend", "model"],
+    }
     inner = {f"{key}.{name}" for key, names in shown.items() for name in names}
     assert sorted(keys) == sorted({*leaves, *shown} - inner)
 
@@ -145,6 +149,26 @@ def test_every_value_can_be_given_by_section_and_by_dotted_key(schema: form.Sche
         for given in ({key: sent}, profiles.nested({key: sent})):
             Draft202012Validator(schema).validate({"overrides": given})
             assert Overrides(**given).tree() == profiles.nested({key: value})
+
+
+def test_the_further_judges_are_a_typed_list(schema: form.Schema) -> None:
+    field = dict(fields(schema["properties"]["overrides"]))["judge.panel"]
+    assert (field["title"], field["type"]) == ("Further judges", "array")
+    assert field["description"].startswith("Now []. Further judges, which score the same answers")
+    item = field["items"]
+    assert (item["required"], item["additionalProperties"]) == (["backend", "model"], False)
+    assert item["properties"]["backend"]["enum"] == ["ollama", "openai"]
+    checked = Draft202012Validator(schema)
+    for judges, is_valid in (
+        ([{"backend": "ollama", "model": "qwen3"}], True),
+        ([], True),
+        ([{"backend": "ollama"}], False),
+        ([{"backend": "reference", "model": "x"}], False),
+        ("qwen3", False),
+    ):
+        assert checked.is_valid({"overrides": {"judge": {"panel": judges}}}) == is_valid
+    given = Overrides(**{"judge.panel": [{"backend": "ollama", "model": "qwen3"}]})
+    assert given.tree() == {"judge": {"panel": [{"backend": "ollama", "model": "qwen3"}]}}
 
 
 def test_a_run_of_the_folder_takes_no_other_values() -> None:

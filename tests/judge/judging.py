@@ -31,6 +31,7 @@ def settings(**changes):
         "max_invalid": 0.02,
         "bootstrap_resamples": 100,
         "calibration": None,
+        "panel": [],
     }
     return Judge.model_validate(values | changes)
 

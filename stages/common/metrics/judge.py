@@ -434,6 +434,46 @@ class CalibrationMetrics(Metrics):
     difference: CalibratedDifference | None = Field(default=None, exclude_if=is_none)
 
 
+class PanelScores(Metrics):
+    """What several judges make of one model's answers, on the rows that all of them have scored.
+
+    Args:
+        n: these rows.
+        left_out: rows that a judge has not scored, such as those that are open to the built-in judge.
+        means: mean score of each judge, by its name.
+        median: mean over the rows of the median of the judges' scores.
+        right: answers that more than half of the judges call right, from 80 points on where a judge does not say so
+            itself; absent without rows.
+        alpha: Krippendorff's alpha for an interval scale (`stages.judge.scores.agreement`); null where all scores are
+            the same.
+        alpha_interval: interval of alpha, for which whole instructions are drawn.
+    """
+
+    n: int
+    left_out: int
+    means: dict[str, float | None]
+    median: Mean
+    right: Right | None = Field(default=None, exclude_if=is_none)
+    alpha: float | None
+    alpha_interval: Interval
+
+
+class PanelMetrics(Metrics):
+    """Several judges on the same answers.
+
+    Args:
+        judges: the further judges; the first one is that of the stage.
+        names: names of all judges, the first one first.
+        tuned: their scores of the fine-tuned model's answers.
+        base: those of the base model's; absent where it did not answer.
+    """
+
+    judges: list[JudgeIdentity]
+    names: list[str]
+    tuned: PanelScores
+    base: PanelScores | None = Field(default=None, exclude_if=is_none)
+
+
 class JudgeMetrics(Metrics):
     """All figures of the stage judge.
 
@@ -447,6 +487,7 @@ class JudgeMetrics(Metrics):
             does not say which answers are right.
         calibration: the scores beside human labels; absent without them.
         pairwise: the answers side by side; absent in the mode score.
+        panel: the scores of all judges beside one another; absent with one judge.
     """
 
     judge: JudgeIdentity
@@ -457,6 +498,7 @@ class JudgeMetrics(Metrics):
     right_difference: RightDifference | None = Field(default=None, exclude_if=is_none)
     calibration: CalibrationMetrics | None = Field(default=None, exclude_if=is_none)
     pairwise: PairwiseMetrics | None = Field(default=None, exclude_if=is_none)
+    panel: PanelMetrics | None = Field(default=None, exclude_if=is_none)
 
     def by_model(self) -> dict[ModelName, ModelScores]:
         """The scores of the models that answered, the base model first."""
@@ -520,6 +562,17 @@ class PairwiseHeadline(Metrics):
     consistency: float | None
 
 
+class PanelHeadline(Metrics):
+    """The median of several judges with its 95 % interval, Krippendorff's alpha, and the right answers by majority."""
+
+    judges: str
+    median: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    alpha: float | None
+    right: RightHeadline | None = Field(default=None, exclude_if=is_none)
+
+
 class Headlines(Metrics):
     """What `dvc metrics` shows of the result: few enough figures that they fit a screen.
 
@@ -532,3 +585,4 @@ class Headlines(Metrics):
     base: Headline | None = Field(default=None, exclude_if=is_none)
     difference: DifferenceHeadline | None = Field(default=None, exclude_if=is_none)
     pairwise: PairwiseHeadline | None = Field(default=None, exclude_if=is_none)
+    panel: PanelHeadline | None = Field(default=None, exclude_if=is_none)

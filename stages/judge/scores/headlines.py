@@ -11,6 +11,8 @@ from stages.common.metrics.judge import (
     JudgeMetrics,
     PairwiseHeadline,
     PairwiseMetrics,
+    PanelHeadline,
+    PanelMetrics,
     Right,
     RightChange,
     RightDifference,
@@ -41,6 +43,7 @@ def headlines(metrics: JudgeMetrics) -> Headlines:
         base=_base(metrics),
         difference=_difference(metrics),
         pairwise=_pairwise(metrics.pairwise) if metrics.pairwise else None,
+        panel=_panel(metrics.judge, metrics.panel) if metrics.panel else None,
     )
 
 
@@ -92,6 +95,19 @@ def _pairwise(found: PairwiseMetrics) -> PairwiseHeadline:
         ci95_high=found.win_rate.interval.high,
         length_controlled=found.length_controlled.win_rate,
         consistency=found.consistency,
+    )
+
+
+def _panel(first: JudgeIdentity, found: PanelMetrics) -> PanelHeadline:
+    """The fine-tuned model's answers as all judges see them."""
+    scores = found.tuned
+    return PanelHeadline(
+        judges="; ".join(map(_short, [first, *found.judges])),
+        median=scores.median.mean,
+        ci95_low=scores.median.interval.low,
+        ci95_high=scores.median.interval.high,
+        alpha=scores.alpha,
+        right=_right(scores.right),
     )
 
 

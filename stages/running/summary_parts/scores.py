@@ -12,6 +12,7 @@ from stages.common.metrics.judge import (
     JudgeMetrics,
     ModelScores,
     PairwiseMetrics,
+    PanelMetrics,
 )
 from stages.common.plurals import counted, word
 from stages.running.costs import JudgingCosts
@@ -44,6 +45,8 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
         mean = mean_of_100(difference.mean, difference.interval, sign="+")
         lines.append(f"difference {mean}   on {counted(difference.n, 'row')}")
     lines += _right(found)
+    if found.panel is not None:
+        lines += _panel(found.panel)
     if found.calibration is not None:
         lines += _calibration(found.calibration)
     if found.pairwise is not None:
@@ -83,6 +86,28 @@ def _right(found: JudgeMetrics) -> list[str]:
     if found.tuned.open:
         count = counted(found.tuned.open, "row")
         lines.append(f"{'open':<11}{count} with many right answers: not for this judge, and in no figure")
+    return lines
+
+
+def _panel(found: PanelMetrics) -> list[str]:
+    """The means of all judges, how far they agree, and the answers that most of them call right."""
+    tuned, base = found.tuned, found.base
+    means = [f"{name} {'no score' if mean is None else f'{mean:z.1f}'}" for name, mean in tuned.means.items()]
+    lines = [joined("judges:", means)]
+    marks = zip(found.names[1:], found.judges, strict=True)
+    lines += [f"WARNING    {name}: {judge.mark.upper()}" for name, judge in marks if judge.mark]
+    if tuned.n == 0:
+        return [*lines, "           no answer was scored by all of them"]
+    on = f"on the {counted(tuned.n, 'answer')} that all have scored"
+    lines.append(f"{'median':<11}{mean_of_100(tuned.median.mean, tuned.median.interval)}   {on}")
+    if (right := tuned.right) is not None:
+        before = "" if base is None or base.right is None else f"{base.right.right} → "
+        share = f"{100 * right.share:.1f} %{_percent(right.interval)}"
+        lines.append(f"{'majority':<11}{before}{right.right} of {counted(right.n, 'answer')} right, {share}")
+    ends = tuned.alpha_interval
+    interval = "" if ends.low is None or ends.high is None else f" [{ends.low:z.2f}, {ends.high:z.2f}]"
+    agree = "not known: all scores are the same" if tuned.alpha is None else f"{tuned.alpha:z.2f}{interval}"
+    lines.append(f"{'agreement':<11}Krippendorff's alpha {agree}")
     return lines
 
 

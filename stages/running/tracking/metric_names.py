@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import AnswerMetrics, GenerateMetrics
-from stages.common.metrics.judge import CalibrationMetrics, Interval, JudgeMetrics, ModelScores, PairwiseMetrics, Right
+from stages.common.metrics.judge import (
+    CalibrationMetrics,
+    Interval,
+    JudgeMetrics,
+    ModelScores,
+    PairwiseMetrics,
+    PanelScores,
+    Right,
+)
 from stages.common.records import Metrics
 from stages.common.results.finetune import StepRecord
 from stages.running.costs import JudgingCosts, TrainingCosts
@@ -96,7 +104,8 @@ def _of_scores(found: JudgeMetrics) -> Figures:
     ``judge/difference`` is the mean of tuned minus base, ``calibrated_mean`` a mean corrected by human labels,
     ``graded_mean`` that of the labels alone, and
     ``right`` the share of right answers from 0 to 1 where the judge says which are.
-    ``judge_pairwise/...`` is about the answers side by side, with rates from 0 to 1.
+    ``judge_pairwise/...`` is about the answers side by side, with rates from 0 to 1, and ``judge_panel/...`` about the
+    scores of several judges.
     """
     figures = _scores("judge", found.tuned)
     if found.base is not None:
@@ -111,7 +120,23 @@ def _of_scores(found: JudgeMetrics) -> Figures:
         figures |= _calibrated(found.calibration)
     if found.pairwise is not None:
         figures |= _pairwise(found.pairwise)
+    if found.panel is not None:
+        figures |= _panel("judge_panel", found.panel.tuned)
+        if found.panel.base is not None:
+            figures |= _panel("judge_panel_base", found.panel.base)
     return figures
+
+
+def _panel(name: str, found: PanelScores) -> Figures:
+    """The scores of several judges: the mean of their median, Krippendorff's alpha, the right answers by majority."""
+    return {
+        f"{name}/median": found.median.mean,
+        **_ends(f"{name}/median_ci95", found.median.interval),
+        f"{name}/n_scored": found.n,
+        f"{name}/alpha": found.alpha,
+        **_ends(f"{name}/alpha_ci95", found.alpha_interval),
+        **_right(name, found.right),
+    }
 
 
 def _scores(name: str, found: ModelScores) -> Figures:

@@ -242,6 +242,9 @@ def judge_tags(found: JudgeMetrics) -> dict[str, str]:
         tags["judge.pairwise.fingerprint"] = found.pairwise.judge.fingerprint
         if found.pairwise.judge.mark:
             tags["judge.pairwise.self_test"] = found.pairwise.judge.mark
+    if found.panel:
+        judges = zip(found.panel.names, [found.judge, *found.panel.judges], strict=True)
+        tags["judge.panel"] = "; ".join(judge.marked(f"{name} {judge.fingerprint}") for name, judge in judges)
     return tags
 
 
