@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stages.common.files import sha256
@@ -31,27 +31,49 @@ def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
     with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
         answers = read_answers(settings)
-        with contextlib.ExitStack() as opened:
-            judges = [opened.enter_context(contextlib.closing(open_judge(one))) for one in _each(settings)]
-            if any(judge.cacheable for judge in judges):
-                writable.require(JUDGE_CACHE)
+        with open_judges(settings) as judges:
             try:
                 scored, compared = judge_and_write(judges, answers, settings)
             except BaseException:
-                keep_costs(_costs(judges), run, finished=False)
+                keep_costs(costs_of(judges), run, finished=False)
                 raise
-            keep_costs(_costs(judges), run, finished=True)
+            keep_costs(costs_of(judges), run, finished=True)
         run.publish()
         stands = False
         if not run.under_flow:
             at_end.callback(lambda: summary.tell(stands=stands))  # it tells whether MLflow has taken the run
-        for number, one in enumerate(scored):
-            verdicts = one.by_model()
-            for model in answers.models:
-                require_scores(verdicts[model], settings.max_invalid, by=one.judge.name if number else "")
-        if compared is not None:
-            require_outcomes(compared.pairs, settings.max_invalid)
+        require_enough(answers, scored, compared, settings)
         stands = True
+
+
+def require_enough(answers: Answers, scored: Sequence[Scored], compared: Compared | None, settings: Judge) -> None:
+    """Refuse a result in which too many answers have no score, or too many pairs no verdict.
+
+    Args:
+        answers: the answers.
+        scored: the scores of each judge, the first one first.
+        compared: both models' answers side by side; None in the mode score.
+        settings: settings; ``max_invalid`` is used.
+
+    Raises:
+        ServiceUnavailable, ConfigError: as `stages.judge.thresholds`.
+    """
+    for number, one in enumerate(scored):
+        verdicts = one.by_model()
+        for model in answers.models:
+            require_scores(verdicts[model], settings.max_invalid, by=one.judge.name if number else "")
+    if compared is not None:
+        require_outcomes(compared.pairs, settings.max_invalid)
+
+
+@contextlib.contextmanager
+def open_judges(settings: Judge) -> Iterator[list[JudgeBackend]]:
+    """Open all judges, the first one first, and close them after the block; errors as `opening.open_judge`."""
+    with contextlib.ExitStack() as opened:
+        judges = [opened.enter_context(contextlib.closing(open_judge(one))) for one in _each(settings)]
+        if any(judge.cacheable for judge in judges):
+            writable.require(JUDGE_CACHE)
+        yield judges
 
 
 def _each(settings: Judge) -> list[Judge]:
@@ -59,7 +81,7 @@ def _each(settings: Judge) -> list[Judge]:
     return [settings, *settings.further()]
 
 
-def _costs(judges: Sequence[JudgeBackend]) -> JudgingCosts | None:
+def costs_of(judges: Sequence[JudgeBackend]) -> JudgingCosts | None:
     """What all judges have cost together; None where nothing was asked."""
     found = [costs for judge in judges if (costs := judge.costs()) is not None]
     return functools.reduce(JudgingCosts.plus, found) if found else None

@@ -185,8 +185,13 @@ def write_entry(root: Path, stage: str, change: Callable[[dict[str, Any]], None]
 
 def text_without(root: Path, stage: str) -> str:
     """The text of dvc.lock without a stage's entry."""
+    return without((root / LOCK).read_text(encoding="utf-8"), stage)
+
+
+def without(found: str, stage: str) -> str:
+    """The text of a dvc.lock, given as text, without a stage's entry."""
     yaml = YAML()
-    tree = yaml.load((root / LOCK).read_text(encoding="utf-8"))
+    tree = yaml.load(found)
     tree.get("stages", {}).pop(stage, None)
     text = io.StringIO()
     yaml.dump(tree, text)

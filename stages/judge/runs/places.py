@@ -6,12 +6,17 @@ long as nobody has removed them. MLflow has a table of the answers besides, of `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from stages.common import paths
 from stages.common.errors import DataError
-from stages.common.results.judge import JUDGE_FOLDER
-from stages.running import lock
+from stages.common.results.generate import RESPONSES
+from stages.common.results.judge import JUDGE_FOLDER, VERDICTS
+from stages.params import reading
+from stages.running import committed, lock
 
 MADE_BY = "name another run, or run dvc repro in its folder"
 
@@ -24,11 +29,13 @@ class Place:
         root: folder of the project that holds its results; None where dvc.lock alone names them.
         lock: text of its dvc.lock; empty where there is none.
         mlflow: id of its run in MLflow; empty for one that was not found there.
+        params: text of its params.yaml, where it is not in a folder; empty where it is not known.
     """
 
     root: Path | None = None
     lock: str = ""
     mlflow: str = ""
+    params: str = ""
 
     @classmethod
     def of_judge_folder(cls, folder: Path) -> Place:
@@ -47,6 +54,13 @@ class Place:
             DataError: it is not there; or the run's dvc.lock is not what DVC writes.
         """
         return self._in_root(self.root, path, name) if self.root else self._in_cache(path, stage, name)
+
+    def lock_text(self) -> str:
+        """The text of its dvc.lock without the judge's entry; empty where there is none, or it is of other answers."""
+        if self.root is None:
+            return lock.without(self.lock, JUDGE_FOLDER.name) if self.lock else ""
+        is_its_own = (self.root / lock.LOCK).is_file() and lock.Recorded.of(self.root).holds(self.root, RESPONSES)
+        return lock.text_without(self.root, JUDGE_FOLDER.name) if is_its_own else ""
 
     def file(self, path: Path, stage: str, *, name: str) -> Path:
         """Where a result that is one file is now; arguments and errors as `files`."""
@@ -72,3 +86,31 @@ class Place:
             what = f"{name}: {path} is not in DVC's cache here, such as that of another machine: {missing[0]}"
             raise DataError(what, "dvc pull, where a remote has it; or name another run")
         return files
+
+    def values(self, *, name: str) -> dict[str, Any]:
+        """The values of params.yaml that the run was made with, as a tree: what dvc.lock holds counts most.
+
+        Args:
+            name: name of the run, for messages.
+
+        Raises:
+            ConfigError: its params.yaml is missing or is not YAML.
+            DataError: its values are not known.
+        """
+        if self.root is not None:
+            tree, recorded = reading.plain(reading.read_yaml(self.root / paths.PARAMS)), _recorded(self.root)
+        else:
+            tree, recorded = committed.tree_of(self.params), lock.Recorded.of_text(self.lock).values
+        if not isinstance(tree, Mapping):
+            raise DataError(f"{name}: no {paths.PARAMS} is kept with it, so that its values are not known", MADE_BY)
+        found = dict(tree)
+        reading.merge(found, recorded)
+        return found
+
+
+def _recorded(root: Path) -> dict[str, Any]:
+    """The values in the dvc.lock of a folder, as far as the folder's answers and verdicts are those that it names."""
+    found = lock.Recorded.of(root)
+    if not found.holds(root, RESPONSES):
+        return {}
+    return found.values if found.holds(root, VERDICTS) else {k: v for k, v in found.values.items() if k != "judge"}

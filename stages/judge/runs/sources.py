@@ -227,7 +227,8 @@ def _in_git(name: str) -> Run | None:
     if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
         raise NotHere(shown, what, committed.BASELINE)
-    place = Place(lock=committed.lock_of(Path(), commit))
+    params = git.ask(Path(), "show", f"{commit}:./{paths.PARAMS}")
+    place = Place(lock=committed.lock_of(Path(), commit), params=params)
     return _read(shown, verdicts, metrics, committed.recorded(Path(), commit), place)
 
 
@@ -257,13 +258,16 @@ def _in_mlflow(given: str) -> Run | None:
     if name is None:
         return None
     with temporary.folder() as folder:
-        found = tracker.download(Path(), name, _IN_MLFLOW, folder, optional=[str(lock.LOCK)])
+        others = [str(lock.LOCK), str(paths.PARAMS)]
+        found = tracker.download(Path(), name, _IN_MLFLOW, folder, optional=others)
         if found is None:
             return None
-        verdicts, metrics, *locks = found
-        text = locks[0].read_text("utf-8") if locks else ""
-        place = Place(lock=text, mlflow=tracker.id_of(Path(), name) or "")
-        return _read(name, verdicts, metrics, Recorded.of_text(text) if locks else None, place)
+        verdicts, metrics, *rest = found
+        texts = {path.name: path.read_text("utf-8") for path in rest}
+        text = texts.get(str(lock.LOCK), "")
+        run_id = tracker.id_of(Path(), name) or ""
+        place = Place(lock=text, mlflow=run_id, params=texts.get(str(paths.PARAMS), ""))
+        return _read(name, verdicts, metrics, Recorded.of_text(text) if text else None, place)
 
 
 def trainings_of(run: Run) -> list[Run]:

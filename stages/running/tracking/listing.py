@@ -53,7 +53,7 @@ class Run:
         name: its name.
         run_id: its id.
         started: when it began, in milliseconds since 1970.
-        door: how it was started: flow, schedule, dvc repro, dvc exp, stage by hand, or published.
+        door: how it was started: flow, schedule, dvc repro, dvc exp, stage by hand, published, or rescored.
         state: running, finished, failed or killed.
         values: its values of params.yaml, as a tree.
         metrics: its figures by name.
@@ -228,7 +228,7 @@ def _door(tags: Mapping[str, str]) -> str:
         return "schedule" if tags.get(SCHEDULED) == "true" else "flow"
     if door == "dvc":
         return "dvc exp" if tags.get(store.EXPERIMENT_TAG) else "dvc repro"
-    return {"direct": "stage by hand", "publish": "published"}.get(door, door)
+    return {"direct": "stage by hand", "publish": "published", store.RESCORE: "rescored"}.get(door, door)
 
 
 def _state(status: str, owner: str) -> str:

@@ -80,6 +80,17 @@ def id_of(root: Path, name: str) -> str | None:
         return _named(mlflow_access.client(root), name)
 
 
+def of_lineage(root: Path, digest: str) -> tuple[str, str] | None:
+    """The newest finished run of a lineage; result as `tracker.of_lineage`.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        digest: the lineage, as `published.lineage` gives it.
+    """
+    query = f"tags.`dvc.lock.sha256` = '{digest}' and tags.door != '{store.RESCORE}'"
+    return next(iter(search(root, query, 1)), None)
+
+
 def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
     """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
     if not _exists(root):

@@ -90,7 +90,9 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
     if judged and (note := _note(judged)):
-        tags["mlflow.note.content"] = "\n\n".join(filter(None, [note, prefect_link(there.tags)]))
+        tags["mlflow.note.content"] = "\n\n".join(
+            filter(None, [note, prefect_link(there.tags), rescore_link(there.tags)])
+        )
     if _log_answers(mlflow, run_id, root):
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])
@@ -116,6 +118,18 @@ def prefect_link(tags: Mapping[str, str]) -> str:
     """
     address = tags.get(PREFECT_URL)
     return f"[This run in Prefect]({address})" if address else ""
+
+
+def rescore_link(tags: Mapping[str, str]) -> str:
+    """A link to the run whose answers a run has scored again, for its description; empty for any other run.
+
+    Args:
+        tags: tags of the run.
+    """
+    source, address = tags.get(store.RESCORE_SOURCE), tags.get(store.RESCORE_PAGE)
+    if not source:
+        return ""
+    return f"The answers are those of [{source}]({address})" if address else f"The answers are those of {source}"
 
 
 def every_result() -> list[Path]:

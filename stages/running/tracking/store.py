@@ -35,6 +35,9 @@ _STATUS = {"failed": "FAILED", "cancelled": "KILLED"}
 #: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 EXPERIMENT_TAG = "dvc.experiment"
+#: The door of a run whose answers are those of another one, and its tags with that one's id, name and page.
+RESCORE = "rescore"
+RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", "rescore.source", "rescore.page"
 #: MLflow's own tag of a run that belongs to another one.
 PARENT = "mlflow.parentRunId"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.

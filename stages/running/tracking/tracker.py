@@ -24,7 +24,7 @@ from typing import Literal, TypeVar
 from stages.common import paths
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.params import whole
-from stages.running import misrecorded
+from stages.running import lock, misrecorded
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.tracking import (
@@ -65,10 +65,12 @@ __all__ = [
     "judged",
     "listed",
     "name_lines",
+    "of_lineage",
     "page",
     "prepare",
     "publish",
     "publish_files",
+    "rescoring_tags",
     "search",
     "set_aside",
     "shown_uri",
@@ -167,7 +169,7 @@ def create_run(
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        note = mirror.prefect_link(tags or {})
+        note = mirror.prefect_link(tags or {}) or mirror.rescore_link(tags or {})
         given = {**(tags or {}), **({_NOTE: note} if note else {})}
         return store.create(mlflow_access.client(root), own, root, given, params, name, without)
 
@@ -215,6 +217,37 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
 def commit_tags(root: Path) -> dict[str, str]:
     """The tags that name the last commit of a repository; none without one."""
     return store.git_tags(root)
+
+
+def rescoring_tags(root: Path, source: str, name: str) -> dict[str, str]:
+    """The tags of a run that scores the answers of another one again: they name that one, and lead to its page.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        source: id of the other run; empty where it is not in MLflow.
+        name: name of the other run.
+    """
+    tags = {"door": store.RESCORE, store.RESCORE_SOURCE: name}
+    if source:
+        # Pages of a local store have no address of their own: the link stays on the page that shows it.
+        found = _safely(lambda: store.page(mlflow_access.client(root), source, ""), END_SECONDS)
+        tags |= {store.RESCORE_OF: source} | ({store.RESCORE_PAGE: found.address} if found else {})
+    return tags
+
+
+def of_lineage(root: Path, text: str) -> tuple[str, str] | None:
+    """The id and the name of the newest run that has the results which a dvc.lock names, but for the judge's.
+
+    Runs that score another one's answers again are left out. None where there is none, or MLflow does not tell.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        text: the dvc.lock; empty where there is none.
+    """
+    if not text:
+        return None
+    digest = published.lineage(lock.tree_of(text))
+    return _safely(lambda: lookup.of_lineage(root, digest), END_SECONDS)
 
 
 def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path]) -> None:

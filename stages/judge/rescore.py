@@ -1,0 +1,259 @@
+"""Scores the answers of a stored run again: `python -m stages.judge.rescore RUN [--set judge.model=qwen3]`.
+
+Nothing is trained and nothing is answered. RUN is what `stages.judge.runs.compare` takes: a folder, a git revision, a
+DVC experiment, or an MLflow run. Its answers and rows come from its folder, or from DVC's cache by its dvc.lock. The
+judge is the one that the run had, with the values of `--set` put over it; with none, the scores are the same again.
+
+The results are in a folder of their own below .cache/rescored, and in an MLflow run of their own that names its source.
+The files of the project and of the run stay as they are. Verdicts that are kept in .cache/judge are not asked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.common.metrics.judge import JudgeMetrics
+from stages.common.printable import printable
+from stages.common.records import read_metrics
+from stages.common.results.download import TOKENIZER
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS
+from stages.common.results.split import SPLIT_METRICS, split_file
+from stages.common.results.tokenize import TOKENS_METRICS
+from stages.judge.answers import read_answers
+from stages.judge.job import costs_of, judge_and_write, open_judges, require_enough
+from stages.judge.runs.places import Place
+from stages.judge.runs.sources import Run, find_run
+from stages.params import reading, whole
+from stages.params.whole import Params
+from stages.running import lock, program
+from stages.running.arguments import Parser
+from stages.running.console import fitted
+from stages.running.dvc_yaml import PIPELINE
+from stages.running.summary_parts.scores import score_lines
+from stages.running.tracking import metric_names, published, tracker
+
+#: Where the results are.
+FOLDER = paths.CACHE / "rescored"
+#: What the stage judge reads, and the stage that has made it.
+_READ = {
+    split_file("train"): "split",
+    split_file("test"): "split",
+    SPLIT_METRICS: "split",
+    RESPONSES: "generate",
+    TOKENIZER: "download",
+}
+#: What else an MLflow run shows of a training, where it is still there.
+_SHOWN = {
+    TOKENS_METRICS: "tokenize",
+    FINETUNE_METRICS: "finetune",
+    HISTORY: "finetune",
+    GENERATE_METRICS: "generate",
+}
+_SECTION = "judge."
+#: Characters of a line in front of its text.
+_LABEL = 11
+
+
+def main() -> None:
+    """Score the run of the command line again, put the result into MLflow, and print it.
+
+    Raises:
+        PipelineError: the run, its answers or the judge cannot be had; or too many answers have no score.
+    """
+    options = _arguments()
+    root = Path.cwd()
+    run = find_run(options.run)
+    params = params_of(run, [_value(text) for text in options.set])
+    folder = root / FOLDER / _name(run, params)
+    making = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    costs = score_again(run, params, making, root)
+    shutil.rmtree(folder, ignore_errors=True)
+    making.rename(folder)
+    run_id = _publish(run, folder, root, costs)
+    found = read_metrics(folder / JUDGE_METRICS, JudgeMetrics, made_by="the same command again")
+    shown = folder.relative_to(root)
+    where = tracker.shown_uri() if run_id else "not there: MLflow does not answer"
+    lines = [fitted(line.replace("\N{NO-BREAK SPACE}", " "), _LABEL) for line in score_lines(found, [])]
+    lines = [f"{run.name}, scored again", *lines, f"results    {shown}", f"MLflow     {where}"]
+    lines.append(f"compare    python -m stages.judge.runs.compare {options.run} {shown}")
+    print(printable("\n".join(lines)))
+
+
+def params_of(run: Run, given: Sequence[tuple[str, Any]]) -> Params:
+    """The values to score with: those of the run, and values of the judge put over them.
+
+    A value of the judge that is newer than the run comes from the project's params.yaml.
+
+    Args:
+        run: the run.
+        given: values by dotted key.
+
+    Raises:
+        ConfigError: a key is not one of the judge's, or a value is wrong.
+        DataError: the values of the run are not known.
+    """
+    if others := [key for key, _ in given if not key.startswith(_SECTION)]:
+        what = f"--set {others[0]}: expected a value of the judge: nothing else is done again"
+        raise ConfigError(what, f"--set {_SECTION}model=NAME, or python -m flows.run --set {others[0]}=VALUE")
+    tree = run.place.values(name=run.name)
+    now = reading.plain(reading.read_yaml(paths.PARAMS))
+    own = tree.get("judge")
+    tree["judge"] = {**now.get("judge", {}), **(own if isinstance(own, Mapping) else {})}
+    for key, value in given:
+        reading.merge(tree, _nested(key, value))
+    return whole.check(tree, f"{run.name}, with {paths.PARAMS}")
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """A value by its dotted key as nested mappings."""
+    first, *others = key.split(".", 1)
+    return {first: _nested(others[0], value) if others else value}
+
+
+def _value(text: str) -> tuple[str, Any]:
+    """The key and the value of ``KEY=VALUE``, which is YAML.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE", "--set judge.model=qwen3")
+    try:
+        return key, YAML(typ="safe").load(value)
+    except (YAMLError, ValueError):
+        raise ConfigError(f"--set {text}: the value is not YAML", "put the value in quotes") from None
+
+
+def _name(run: Run, params: Params) -> str:
+    """The name of a folder, which another judge or another run has not."""
+    kept = json.dumps([run.name, str(run.place.root), run.place.mlflow, params.judge.model_dump()], sort_keys=True)
+    short = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(run.name).name).strip("-.") or "run"
+    return f"{short}-{hashlib.sha256(kept.encode()).hexdigest()[:8]}"
+
+
+def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str, float]:
+    """Score the answers of a run in a folder of their own.
+
+    Args:
+        run: the run.
+        params: the values to score with.
+        folder: the folder, which is not there yet.
+        root: folder of the project, whose kept verdicts are used.
+
+    Returns:
+        What the judges have cost, by metric.
+
+    Raises:
+        DataError: the run's files are not there, or broken.
+        ServiceUnavailable, ConfigError: the judge cannot be had, or too many answers have no score. What was scored is
+            then in the folder.
+    """
+    _fill(run.place, run.name, folder)
+    with (folder / paths.PARAMS).open("w", encoding="utf-8") as stream:
+        YAML().dump(params.model_dump(), stream)
+    if text := run.place.lock_text():
+        (folder / lock.LOCK).write_text(text, encoding="utf-8")
+    if (root / PIPELINE).is_file():
+        shutil.copyfile(root / PIPELINE, folder / PIPELINE)
+    (root / JUDGE_CACHE).mkdir(parents=True, exist_ok=True)
+    (folder / paths.CACHE).mkdir()
+    (folder / JUDGE_CACHE).symlink_to(root / JUDGE_CACHE)
+    settings = params.judge
+    if settings.calibration is not None:
+        labels = settings.calibration.model_copy(
+            update={"source": str((root / paths.local_path(settings.calibration.source)).resolve())}
+        )
+        settings = settings.model_copy(update={"calibration": labels})
+    with _working_in(folder):
+        answers = read_answers(settings)
+        with open_judges(settings) as judges:
+            scored, compared = judge_and_write(judges, answers, settings)
+            costs = costs_of(judges)
+        require_enough(answers, scored, compared, settings)
+    return {} if costs is None else metric_names.of_judging_costs(costs)
+
+
+def _fill(place: Place, name: str, folder: Path) -> None:
+    """Copy what the stage reads and what MLflow shows into a folder.
+
+    Raises:
+        DataError: something that the stage reads is not there.
+    """
+    files = [file for path, stage in _READ.items() for file in place.files(path, stage, name=name)]
+    for path, stage in _SHOWN.items():
+        with contextlib.suppress(DataError):  # MLflow is told what is not there
+            files += place.files(path, stage, name=name)
+    for path, source in files:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Work in a folder for the length of a block."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float]) -> str | None:
+    """Put the results into an MLflow run of their own; its id, or None where MLflow does not answer."""
+    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the files are in another folder
+    source, name = _source(run, root)
+    tags = tracker.rescoring_tags(root, source, name) | tracker.commit_tags(root)
+    run_id = tracker.create_run(folder, name=f"{Path(name).name}-rescored", tags=tags)
+    tracker.publish(folder, run_id, ran=["judge"])
+    tracker.add(run_id, costs, [])
+    tracker.end(run_id, "FINISHED")
+    return run_id
+
+
+def _source(run: Run, root: Path) -> tuple[str, str]:
+    """The id and the name of the MLflow run that has a run's answers; an empty id where none is known to have them."""
+    if run.place.root is not None and (note := published.kept(run.place.root)) is not None:
+        return note.run_id, note.name or run.name
+    if run.place.mlflow:
+        return run.place.mlflow, run.name
+    return tracker.of_lineage(root, run.place.lock_text()) or ("", run.name)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m stages.judge.rescore",
+        description="Score the answers of a stored run again, with the judge that it had or with another one.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a folder, a git revision, a DVC experiment or an MLflow run")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="a value of the judge, such as judge.model=qwen3; may be given several times",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    program.run("rescore", main)
