@@ -81,7 +81,6 @@ TESTED_ELSEWHERE = {
     "stages/finetune/optimizer.py": "finetune/test_trainer.py",
     "stages/finetune/optimizer_step.py": "finetune/test_trainer.py",
     "stages/finetune/passes.py": "finetune/test_trainer.py",
-    "stages/finetune/progress.py": "finetune/test_checkpoint.py",
     "stages/finetune/soundness.py": "finetune/test_schedule.py",
     "stages/finetune/training_run.py": "finetune/test_trainer.py",
     "stages/generate/answering.py": "generate/test_stage.py",

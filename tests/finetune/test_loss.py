@@ -72,3 +72,78 @@ def test_in_bf16_the_gradients_are_as_close_to_fp64_s_as_the_plain_loss_s():
 
     for found, theirs, expected in zip(ours, usual, true, strict=True):
         assert (found - expected).norm() <= 1.5 * (theirs - expected).norm()
+
+
+def test_tokens_whose_logits_are_far_apart_do_not_share_a_largest_one():
+    # The first token's largest logit is 1000, the second's 1: e^(1 - 1000) would be 0, and its logarithm -inf.
+    hidden = torch.tensor([[1000.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    head = torch.eye(2)
+
+    total = loss.summed_cross_entropy(hidden, head, torch.tensor([0, 1]), torch.tensor([1.0, 1.0]))
+    total.backward()
+
+    # Losses log(1 + e^-1000) = 0 and log(1 + e^-1); the second's gradient is softmax less one hot.
+    assert total.item() == pytest.approx(0.313262, abs=1e-6)
+    assert hidden.grad.flatten().tolist() == pytest.approx([0.0, 0.0, 0.268941, -0.268941], abs=1e-6)
+
+
+def test_a_frozen_head_has_no_gradient_and_what_it_reads_has_one():
+    hidden = torch.zeros(1, 2, requires_grad=True)
+    head = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+
+    loss.summed_cross_entropy(hidden, head, torch.tensor([0]), torch.tensor([1.0])).backward()
+
+    # Both words have a probability of 1/2: -1/2 [1, 2] + 1/2 [3, 5].
+    assert (hidden.grad.tolist(), head.grad) == ([[1.0, 1.5]], None)
+
+
+def test_a_head_learns_from_what_has_no_gradient():
+    hidden = torch.tensor([[2.0, -1.0]])
+    head = torch.tensor([[1.0, 2.0], [1.0, 2.0]], requires_grad=True)
+
+    loss.summed_cross_entropy(hidden, head, torch.tensor([0]), torch.tensor([1.0])).backward()
+
+    # Both words have a probability of 1/2: -1/2 and 1/2 times [2, -1].
+    assert (head.grad.tolist(), hidden.grad) == ([[-1.0, 0.5], [1.0, -0.5]], None)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 2.0])
+def test_the_gradient_of_a_multiple_of_the_loss_is_that_multiple(factor):
+    hidden = torch.zeros(1, 2, requires_grad=True)
+    head = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+
+    (factor * loss.summed_cross_entropy(hidden, head, torch.tensor([0]), torch.tensor([1.0]))).backward()
+
+    assert hidden.grad.tolist() == [[factor * 1.0, factor * 1.5]]
+
+
+def test_blocks_hold_as_many_logits_as_stay_in_the_cache():
+    """1,024 tokens and 600 words: 2^18 / 2^10 = 256 words a block."""
+    group = loss._Group(torch.zeros(1024, 2), torch.zeros(600, 2), torch.zeros(1024, dtype=torch.int64))
+
+    assert [tuple(block.shape) for block in group._blocks] == [(256, 1024), (256, 1024), (88, 1024)]
+
+
+def test_a_block_has_one_word_where_there_are_more_tokens_than_fit(monkeypatch):
+    monkeypatch.setattr(loss, "BLOCK", 2)
+
+    group = loss._Group(torch.zeros(3, 2), torch.zeros(5, 2), torch.tensor([0, 1, 2]))
+
+    assert [len(block) for block in group._blocks] == [1, 1, 1, 1, 1]
+    assert group.losses.tolist() == pytest.approx([1.609438] * 3, abs=1e-6)  # log 5
+
+
+def test_the_loss_stays_on_the_device_of_what_it_is_of():
+    """The device "meta" computes shapes alone, so that what is made on another one shows without a GPU."""
+    hidden = torch.empty(5, 4, device="meta", requires_grad=True)
+    head = torch.empty(9, 4, device="meta", requires_grad=True)
+    targets = torch.empty(5, dtype=torch.int64, device="meta")
+    weights = torch.empty(5, device="meta")
+
+    total = loss.summed_cross_entropy(hidden, head, targets, weights)
+    with torch.no_grad():
+        alone = loss.summed_cross_entropy(hidden, head, targets, weights)
+    group = loss._Group(hidden.detach(), head.detach(), targets)
+
+    assert (total.device.type, total.requires_grad, alone.device.type) == ("meta", True, "meta")
+    assert (group.losses.device.type, len(group._blocks)) == ("meta", 1)  # only a CPU has a cache to stay in

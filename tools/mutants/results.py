@@ -1,0 +1,55 @@
+"""What came of mutants, kept from one run to the next in .cache/mutants.jsonl.
+
+What is known of a mutant holds while its module is unchanged, and with it the test file that killed it, or all test
+files that it survived. What they import may change unnoticed: `make mutants` with the option --fresh tries all again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.mutants.rooms import ROOT
+
+KEPT = ROOT / ".cache" / "mutants.jsonl"
+
+
+class Results:
+    """The outcomes that still hold, by module and name."""
+
+    def __init__(self, path: Path = KEPT, *, root: Path = ROOT) -> None:
+        self._path, self._root = path, root
+        self._found: dict[tuple[str, str], dict[str, Any]] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                entry = json.loads(line)
+            except ValueError:  # of a run that was killed while it wrote
+                continue
+            self._found[entry["module"], entry["name"]] = entry
+
+    def of(self, module: str, tests: Sequence[str], name: str) -> dict[str, Any] | None:
+        """The outcome of a mutant; None if it is not known or does not hold any longer."""
+        entry = self._found.get((module, name))
+        if entry is None or entry["sources"] != self._sources(module, tests, entry["killer"]):
+            return None
+        return entry
+
+    def add(self, module: str, tests: Sequence[str], outcome: dict[str, Any]) -> None:
+        """Keep an outcome, which is a `tools.mutants.session.Outcome` as a dictionary."""
+        entry = {"module": module, "sources": self._sources(module, tests, outcome["killer"]), **outcome}
+        self._found[module, outcome["name"]] = entry
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def _sources(self, module: str, tests: Sequence[str], killer: str | None) -> str:
+        """The hash of the files that decide over a mutant."""
+        names = [module, *(tests if killer is None else [killer.partition("::")[0]])]
+        digest = hashlib.sha256()
+        for name in names:
+            path = self._root / name
+            digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+        return digest.hexdigest()
