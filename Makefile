@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults mutants lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-all: $(VENV)/installed-dev  ## run every test, the slow ones too
 
 faults: $(VENV)/installed-dev  ## inject the faults that we know, kill runs in chains, and print a table
 	@$(RUN) -m tests.faults
+
+mutants: $(VENV)/installed-dev  ## mutation testing: put small errors into the code, and print how many the tests notice
+	@$(RUN) -m tools.mutants
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .

@@ -115,3 +115,24 @@ def test_a_tiny_temperature_decodes_greedily(temperature):
     logits = torch.tensor([[-30.0, -80.0, -120.0, 20.0], [-103.0, -102.0, -104.0, -110.0]])
 
     assert sampling.sample(logits, torch.tensor([0.4, 0.99]), Sampling(temperature)).tolist() == [3, 1]
+
+
+def test_tokens_that_reach_top_p_exactly_are_enough():
+    """Four equal logits have a probability of 1/4 each, to the last bit: of 1/2 the first two, and no third."""
+    equal = torch.zeros(1, 4)
+
+    assert sampling.probabilities(equal, Sampling(1.0, top_p=0.5)).tolist() == [[0.5, 0.5, 0, 0]]
+    assert sampling.probabilities(equal, Sampling(1.0, top_p=0.25)).tolist() == [[1, 0, 0, 0]]
+    three = sampling.probabilities(equal, Sampling(1.0, top_p=0.51))
+    assert three[0].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_a_top_p_of_1_leaves_every_token():
+    assert sampling.probabilities(torch.zeros(1, 4), Sampling(1.0, top_p=1.0)).tolist() == [[0.25, 0.25, 0.25, 0.25]]
+
+
+def test_of_equals_at_the_edge_of_top_p_the_lowest_ids_stay_in_a_wide_vocabulary_too():
+    found = sampling.probabilities(torch.zeros(1, 50_000), Sampling(1.0, top_p=0.1))
+
+    assert found[0, :4_990].min() > 0
+    assert found[0, 5_010:].max() == 0

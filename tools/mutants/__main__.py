@@ -5,13 +5,12 @@
     python -m tools.mutants --sample 100        100 mutants, drawn with a fixed seed
     python -m tools.mutants --fresh             forget what is known
 
-The exit code is 1 where a room has less than 90 % killed, or where a survivor is not explained in survivors.yaml.
+The exit code is 1 where a target has less than 90 % killed, or where a survivor is not explained in survivors.yaml.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import random
@@ -26,9 +25,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from stages.running import streams
-from tools.mutants.operators import mutants
 from tools.mutants.results import KEPT, Results
-from tools.mutants.rooms import LEAST_KILLED, ROOMS, ROOT, modules, tests_of
+from tools.mutants.targets import LEAST_KILLED, ROOT, TARGETS, modules, mutants_of, target_of, tests_of
 
 EXPLAINED = Path(__file__).with_name("survivors.yaml")
 
@@ -49,9 +47,9 @@ def main() -> None:
     if options.fresh:
         KEPT.unlink(missing_ok=True)
     everything = {
-        module: [found.name for found in mutants(ast.parse((ROOT / module).read_text(encoding="utf-8")))]
-        for room in ROOMS
-        for module in modules(room)
+        module: [found.name for found in mutants_of(target, module)]
+        for target in TARGETS
+        for module in modules(target)
         if options.only in module
     }
     chosen = _sampled(everything, options.sample, options.seed) if options.sample else everything
@@ -137,15 +135,16 @@ def explanations() -> dict[tuple[str, str], str]:
 
 
 def report(tried: Sequence[Tried], explained: Mapping[tuple[str, str], str]) -> Iterator[str]:
-    """The lines of the table of rooms, and of the survivors."""
-    yield f"{'room':34} {'mutants':>8} {'killed':>7} {'score':>7} {'explained':>10}"
-    for room in ROOMS:
-        inside = [one for one in tried if one.module.startswith(room)]
+    """The lines of the table of targets, and of the survivors."""
+    width = max(map(len, TARGETS))
+    yield f"{'code':{width}} {'mutants':>8} {'killed':>7} {'score':>7} {'explained':>10}"
+    for target in TARGETS:
+        inside = [one for one in tried if target_of(one.module) == target]
         alive = [one for one in inside if one.killer is None]
         if inside:
             killed = len(inside) - len(alive)
             known = sum((one.module, one.name) in explained for one in alive)
-            yield f"{room:34} {len(inside):8,} {killed:7,} {killed / len(inside):7.1%} {known:10,}"
+            yield f"{target:{width}} {len(inside):8,} {killed:7,} {killed / len(inside):7.1%} {known:10,}"
     alive = [one for one in tried if one.killer is None]
     yield f"{len(alive):,} survivors"
     for one in alive:
@@ -173,10 +172,10 @@ def problems(
         gone = everything is not None and module in everything and name not in everything[module]
         if gone or (module, name) in killed:
             yield f"{EXPLAINED.relative_to(ROOT)}: {module}: {name}: {'no such mutant' if gone else 'it is killed'}"
-    for room in ROOMS if everything is not None else ():
-        inside = [one for one in tried if one.module.startswith(room)]
+    for target in TARGETS if everything is not None else ():
+        inside = [one for one in tried if target_of(one.module) == target]
         if inside and sum(one.killer is not None for one in inside) < LEAST_KILLED * len(inside):
-            yield f"{room}: less than {LEAST_KILLED:.0%} of its mutants are killed"
+            yield f"{target}: less than {LEAST_KILLED:.0%} of its mutants are killed"
 
 
 if __name__ == "__main__":

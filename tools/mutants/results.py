@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.mutants.rooms import ROOT
+from tools.mutants.targets import ROOT
 
 KEPT = ROOT / ".cache" / "mutants.jsonl"
 

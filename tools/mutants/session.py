@@ -31,8 +31,8 @@ import pytest
 from tools.mutants.operators import Mutant, mutants
 from tools.mutants.patching import functions_of, module_of, put
 
-#: A test may take so many times as long with a mutant as without it, and so many seconds more.
-SLOWER, SECONDS = 5.0, 10.0
+#: A test may take so many times as long with a mutant as without it, and some seconds more.
+SLOWER = 5.0
 #: The exit code of a forked process in which a test failed.
 KILLED = 1
 #: That of one that could not put the mutant into the module.
@@ -51,11 +51,13 @@ class Plan:
         module: file of the module, relative to the repository.
         tests: test files that reach it, relative to the repository.
         names: names of the mutants to try.
+        seconds: seconds that a test may take with a mutant beyond `SLOWER` times its own.
     """
 
     module: str
     tests: list[str]
     names: list[str]
+    seconds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Session:
         if not items:
             return Outcome(mutant.name, mutant.line, None, 0)
         pipe_of_child: list[int] = []
-        allowed = [measured[item.nodeid].seconds * SLOWER + SECONDS for item in items]
+        allowed = [measured[item.nodeid].seconds * SLOWER + self.plan.seconds for item in items]
         code, at = _forked(attempt, pipe_of_child.append, allowed)
         if code == NOT_PUT:
             sys.exit(f"{self.plan.module}:{mutant.line}: cannot be changed: {mutant.name}")

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.judge.scores.bootstrap import mean_interval
+from stages.judge.scores.bootstrap import (
+    accelerated,
+    blocks,
+    by_cluster,
+    mean_interval,
+    percentile_interval,
+    standard_error,
+    t_below,
+    t_quantile,
+)
 
 SCORES = (0.0, 100.0)
 
@@ -122,3 +131,72 @@ def test_few_small_differences_are_taken_for_all_that_there_are():
     equal, one_more = interval([10.0] * 20, bounds=bounds), interval([10.0] * 19 + [11.0], bounds=bounds)
     assert (equal.low, equal.high) == pytest.approx((-8.5, 25.2), abs=0.05)
     assert (one_more.low, one_more.high) == pytest.approx((9.95, 10.25), abs=0.05)
+
+
+def test_two_instructions_that_are_equal_have_an_exact_interval_and_one_has_none():
+    """0.025 ** (1 / 2) = 0.158114: with a share of 0.841886 at 0 or at 100 the mean would be that much off."""
+    found = interval([10.0, 10.0])
+    assert (found.low, found.high) == pytest.approx((10 - 8.41886, 10 + 0.841886 * 90), abs=1e-4)
+    assert interval([10.0, 10.0], ["one", "one"]).method == "none: 1 of the 10 instructions that it takes"
+
+
+def test_instructions_are_equal_by_their_means_whatever_the_number_of_their_rows():
+    found = interval([50.0] * 11, ["0", *map(str, range(10))])
+    assert (found.low, found.high) == pytest.approx((50 * 0.6915, 100 - 50 * 0.6915), abs=0.005)
+
+
+def test_both_ends_of_the_accelerated_interval_are_scipy_s():
+    values = np.array([0.0] * 9 + [10.0, 20.0, 70.0])
+    bca = stats.bootstrap(
+        (values,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(5)
+    ).confidence_interval
+    assert accelerated(values, np.ones(12), 2000, 5) == pytest.approx((bca.low, bca.high))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_resamples_on_one_side_of_the_mean_give_the_mean_twice(seed):
+    """One resample of 0 and 10, which is 0, 5 or 10."""
+    assert accelerated(np.array([0.0, 10.0]), np.ones(2), 1, seed) == (5.0, 5.0)
+
+
+def test_the_interval_of_resampled_figures_is_between_their_outer_quantiles():
+    """Of the numbers from 0 to 100 a share of 2.5 % is below 2.5 and above 97.5."""
+    found = percentile_interval([float(number) for number in range(101)], "drawn")
+    assert (found.low, found.high) == pytest.approx((2.5, 97.5))
+    assert (found.level, found.method) == (0.95, "drawn")
+
+
+def test_the_standard_error_of_two_instructions_by_hand():
+    """Residuals -1 and 1: the root of 2 / 1 times 2, over 2 rows. With 1 and 3 rows: 4 rows, mean 2, residuals 3, -3."""
+    assert standard_error(np.array([1.0, 3.0]), np.ones(2)) == 1.0
+    assert standard_error(np.array([5.0, 3.0]), np.array([1.0, 3.0])) == 6 / 4
+    assert standard_error(np.array([1.0]), np.ones(1)) is None
+
+
+def test_sums_and_sizes_are_those_of_the_instructions_in_order():
+    sums, sizes = by_cluster(np.array([1.0, 2.0, 4.0]), ["b", "a", "b"])
+    assert (sums.tolist(), sizes.tolist()) == ([2.0, 5.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("resamples", "count", "numbers"),
+    [
+        (10, 3, [10]),
+        (5, 1 << 19, [2, 2, 1]),  # 2^20 numbers at a time
+        (4, 1 << 19, [2, 2]),
+        (3, 1 << 20, [1, 1, 1]),
+        (3, 1 << 21, [1, 1, 1]),  # at least one resample
+        ((1 << 20) + 1, 1, [1 << 20, 1]),
+        (0, 3, []),
+    ],
+)
+def test_resamples_are_drawn_in_blocks_of_a_million_numbers(resamples, count, numbers):
+    assert list(blocks(resamples, count)) == numbers
+
+
+def test_student_s_distribution_is_the_table_s():
+    """With 5 degrees of freedom 2.5 % are below -2.5706, with 2.5 degrees between those of 2 (-4.303) and 3 (-3.182)."""
+    assert t_quantile(0.975, 5) == pytest.approx(2.570582)
+    assert t_below(-2.570582, 5) == pytest.approx(0.025)
+    assert (t_below(0.0, 5), t_below(2.570582, 5)) == (0.5, pytest.approx(0.975))
+    assert -4.303 < t_quantile(0.025, 2.5) < -3.182

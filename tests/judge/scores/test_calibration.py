@@ -180,3 +180,39 @@ def test_a_label_of_another_answer_takes_its_model_s_mean_and_the_difference():
         cross_validation=None,
     )
     assert found.difference is None
+
+
+def test_the_tuned_model_comes_first():
+    judged, labels = two_models(0.0)
+    assert list(means_of(judged[::-1], labels).means) == ["tuned", "base"]
+
+
+def test_the_mean_of_few_labels_is_theirs_and_not_the_judge_s():
+    judged = verdicts([80.0] * 40)
+    found = means_of(judged, labels_of(judged[:2], lambda v: 10.0 + 20 * int(v.id[1:])))
+    assert (found.means["tuned"].raw, found.means["tuned"].graded.mean) == (80.0, 20.0)
+    assert found.means["tuned"].calibrated is None
+
+
+def test_labels_that_are_all_the_same_for_a_model_leave_an_exact_interval_of_the_difference():
+    """60 and 40. Of 30 instructions a share of 1 - 0.025^(1/30) = 0.115703 may be others, of -100 or 100."""
+    judged = verdicts([50.0] * 30) + verdicts([50.0] * 30, "base")
+    found = means_of(judged, labels_of(judged, lambda v: 60.0 if v.model == "tuned" else 40.0))
+    assert found.difference.mean == 20.0
+    ends = (found.difference.interval.low, found.difference.interval.high)
+    assert ends == pytest.approx((20 - 0.115703 * 120, 20 + 0.115703 * 80), abs=0.001)
+
+
+def test_two_pairs_correlate():
+    found = agreement(pairs(array(10, 20), array(30, 90)))
+    assert (found.pearson, found.spearman, found.kendall) == (1.0, 1.0, 1.0)
+
+
+def test_no_figure_is_minus_zero():
+    """Nothing that rounding leaves a little below 0: a difference of means, a correlation, and bands whose mean square
+    62 / 3 is that of independent ones, 2 + 8 / 3 + 16."""
+    judged = verdicts([50.0] * 30) + verdicts([50.0] * 30, "base")
+    found = means_of(judged, labels_of(judged, lambda v: 40.0 if v.model == "tuned" else 40.0001))
+    correlation = agreement(pairs(array(40, 90, 0, 30, 70), array(70, 30, 30, 30, 40))).pearson
+    kappa = weighted_kappa(array(70, 40, 70), array(40, 20, 0))
+    assert repr((found.difference.mean, correlation, kappa)) == "(0.0, 0.0, 0.0)"

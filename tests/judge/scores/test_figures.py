@@ -4,7 +4,7 @@ import numpy as np
 
 from stages.common.metrics.judge import Interval, LengthControlled
 from stages.common.results.judge import Verdict
-from stages.judge.scores.figures import clusters_of, mean, rounded, scores_of, share
+from stages.judge.scores.figures import clusters_of, mean, quantile, rounded, scores_of, share
 
 
 def test_verdicts_without_a_score_are_in_no_figure():
@@ -40,3 +40,9 @@ def test_all_numbers_are_rounded_also_those_within():
 def test_no_figure_is_minus_zero():
     found = rounded(Interval(level=0.95, low=-0.00001, high=0.0), 3)
     assert repr((found.low, found.high, mean(np.array([-0.0001])))) == "(0.0, 0.0, 0.0)"
+
+
+def test_a_quantile_lies_between_the_values_next_to_it():
+    assert quantile(np.array([40.0, 0.0, 10.0]), 0.25) == 5.0  # halfway from 0 to 10
+    assert quantile(np.array([0.0, 1.0]), 1 / 3) == 0.333
+    assert quantile(np.array([]), 0.5) is None

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from stages.judge.scores.bootstrap import mean_interval
 from stages.judge.scores.prediction_powered import (
     Labelled,
     estimate,
@@ -96,6 +98,99 @@ def test_a_perfect_judge_makes_the_interval_that_of_all_answers():
     between = interval(found, estimate(found, helps=True))
     half = 2.05 * scores.std() / 10
     assert (between.low, between.high) == pytest.approx((40 - half, 40 + half), abs=0.5)
+
+
+def test_labels_that_are_left_out_are_predicted_by_the_others():
+    """Two instructions of two rows. The first is predicted by the mean of the second, 25, and the second by 5: misses
+    of -25, -15, 15 and 25. Slopes are 0.5 on the second and 1 on the first, about scores of 10 and 5: -20, -15, 20, 10.
+    """
+    without, with_judge = left_out_errors(labelled([0, 10, 0, 20], [0, 10, 20, 30], ["a", "a", "b", "b"]))
+    assert without == pytest.approx(math.sqrt((625 + 225 + 225 + 625) / 4))
+    assert with_judge == pytest.approx(math.sqrt((400 + 225 + 400 + 100) / 4))
+
+
+def test_a_fifth_of_the_instructions_is_left_out_at_a_time():
+    """Six: the first and the last together, predicted by 0, then each of the others, by 60 / 5. No score tells."""
+    found = left_out_errors(labelled([50] * 6, [0, 0, 0, 0, 0, 60]))
+    assert found == pytest.approx([math.sqrt((60**2 + 4 * 12**2) / 6)] * 2)
+
+
+def test_a_fitted_slope_makes_the_error_of_few_labels_larger():
+    """Slope 2.5, residuals 10, -5 and 10. All scores are 2.5 x (-15, -5, 5, 15) / 4 off their mean, the residuals
+    (5, -10, 5) / 3, times the root of (3 - 1) / (3 - 2)."""
+    one = estimate(labelled([0, 10, 20, 30], [10, 20, 60]), helps=True)
+    assert (one.weight, one.mean, one.freedom) == (2.5, 2.5 * 15 + 5, 1)
+    fitted = math.sqrt(2)
+    assert list(one.influences.values()) == pytest.approx(
+        [-9.375 + 5 / 3 * fitted, -3.125 - 10 / 3 * fitted, 3.125 + 5 / 3 * fitted, 9.375]
+    )
+
+
+@pytest.mark.parametrize("helps", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "instructions", "why"),
+    [
+        (29, 29, "none: 29 of the 30 human labels a model that it takes"),
+        (30, 9, "none: 9 of the 10 instructions that it takes"),
+        (30, 10, None),
+    ],
+)
+def test_an_interval_takes_thirty_labels_of_ten_instructions(helps, labels, instructions, why):
+    values = np.random.default_rng(2).uniform(0, 100, labels)
+    found = labelled(values, values / 2 + 3 * np.sin(values), [f"c{index % instructions}" for index in range(labels)])
+    one = (found, estimate(found, helps=helps))
+    enough = labelled(np.arange(40.0), np.arange(40.0) ** 1.5 / 4)
+    other = (enough, estimate(enough, helps=helps))
+    for between in (
+        interval(*one),
+        interval_of_difference(one, other, CHANGE, resamples=300, seed=1),
+        interval_of_difference(other, one, CHANGE, resamples=300, seed=1),
+    ):
+        assert (between.low is None) == (between.high is None) == (why is not None)
+        assert (between.method == why) == (why is not None)
+
+
+def alone(values, names):
+    """Labels of all answers, without a judge."""
+    found = labelled(np.zeros(len(values)), values, names)
+    return found, estimate(found, helps=False)
+
+
+def test_of_rows_that_both_models_answer_the_difference_is_paired():
+    """Without a judge, and all labelled: the interval of the mean of the rows' differences, which are skewed."""
+    random = np.random.default_rng(2)
+    changes = 3 * np.exp(1.3 * random.normal(0, 1, 40)) - 4
+    hard = random.uniform(0, 60, 40)
+    names = [f"c{index:02}" for index in range(40)]
+    found = interval_of_difference(alone(hard + changes, names), alone(hard, names), CHANGE, resamples=400, seed=3)
+    expected = mean_interval(changes, names, bounds=CHANGE, resamples=400, seed=3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    low, high = stats.t.interval(0.95, 39, changes.mean(), stats.sem(changes))
+    assert found.low == pytest.approx(low)
+    assert found.high > high + 0.5  # where BCa of skewed values reaches further
+    method = "prediction-powered: the wider of BCa bootstrap and Student's t, labels of 40 instructions, "
+    assert found.method == f"{method}400 resamples, seed 3"
+
+
+def test_of_rows_that_only_one_model_answers_both_errors_count():
+    """The textbook's error of two samples, with the degrees of freedom and the correction of the smaller one."""
+    first = 50 + 10 * stats.norm.ppf((np.arange(30) + 0.5) / 30)
+    second = 45 + 20 * stats.norm.ppf((np.arange(60) + 0.5) / 60)
+    one, other = alone(first, [f"a{n:02}" for n in range(30)]), alone(second, [f"b{n:02}" for n in range(60)])
+    variance = 30 / 29 * (first.var() / 30 + second.var() / 60)
+    half = stats.t.ppf(0.975, 29) * math.sqrt(variance)
+    for pair, middle in (((one, other), 5), ((other, one), -5)):
+        found = interval_of_difference(*pair, CHANGE, resamples=2000, seed=1)
+        assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=0.02 * half)
+
+
+def test_a_difference_stays_within_what_scores_can_differ_by():
+    names = [f"c{index:02}" for index in range(40)]
+    low, high = alone(np.array([0.0] * 39 + [1.0]), names), alone(np.array([100.0] * 39 + [99.0]), names)
+    found = interval_of_difference(high, low, (-99.96, 99.96), resamples=300, seed=1)
+    assert (found.high, found.low < 99.95) == (99.96, True)
+    found = interval_of_difference(low, high, (-99.96, 99.96), resamples=300, seed=1)
+    assert (found.low, found.high > -99.95) == (-99.96, True)
 
 
 #: Test rows of a simulated case, as in the book.

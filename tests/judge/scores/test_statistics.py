@@ -121,3 +121,34 @@ def test_a_summary_adds_up_and_is_json(scores):
         assert found.mean == pytest.approx(sum(numbers) / len(numbers), abs=0.001)
         assert found.mean_bounds.low <= found.mean + 0.001
         assert found.mean <= found.mean_bounds.high + 0.001
+
+
+def test_a_good_answer_has_80_points_or_more():
+    assert summary(79, 79.5, 80, 100).share_80_or_more == 0.5
+
+
+def test_answers_to_open_rows_are_counted_apart_and_have_no_part_in_the_bounds():
+    rows = [*verdicts(40, 60, "invalid"), *verdicts("open", "open")]
+    rows = [row.model_copy(update={"id": f"r{index}"}) for index, row in enumerate(rows)]
+    found = summarise(rows, dict.fromkeys((row.id for row in rows), "one"), {}, resamples=200, seed=1)
+
+    assert (found.n, found.scored, found.invalid, found.open) == (5, 2, 1, 2)
+    assert found.mean_bounds == Bounds(low=33.333, high=66.667)  # 100 / 3 and 200 / 3
+    assert summary(40, 60).open is None
+
+
+def test_right_answers_are_counted_in_all_and_by_category():
+    rows = [row.model_copy(update={"right": right}) for row, right in zip(verdicts(90, 20, 80), (True, False, True))]
+    rows += [row.model_copy(update={"id": "r3"}) for row in verdicts(50)]
+    found = summarise(rows, {"r0": "a", "r1": "a", "r2": "b", "r3": "c"}, {}, resamples=200, seed=1)
+
+    assert (found.right.right, found.right.n) == (2, 3)
+    assert {name: part.right for name, part in found.categories.items()} == {"a": 1, "b": 1, "c": None}
+
+
+def test_a_difference_lies_between_minus_100_and_100():
+    """Of 20 differences of 10 points, a share of 1 - 0.025^(1/20) = 0.1684 may be others: -100 or 100."""
+    found = difference(verdicts(*[60] * 20), verdicts(*[50] * 20, model="base"), resamples=200, seed=1)
+
+    assert found.interval.low == pytest.approx(10 - 0.16843 * 110, abs=0.001)
+    assert found.interval.high == pytest.approx(10 + 0.16843 * 90, abs=0.001)

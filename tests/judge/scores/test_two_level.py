@@ -141,3 +141,60 @@ def test_the_best_that_so_many_trainings_would_find():
     found = two_level.least_detectable(noise(), 4, 0.8)
     half = math.sqrt(2) * stats.t.ppf(0.975, 3)
     assert found == pytest.approx(half + stats.t.ppf(0.8, 6) * math.sqrt(2))
+
+
+def test_what_a_row_scores_before_is_taken_from_what_it_scores_after():
+    """Row by row 1, 2, 3 and 4 more, after 10, 30, 50 and 90: the mean of A alone would scatter by far more."""
+    a = np.array([[9.0, 29, 49, 89], [11.0, 31, 51, 91]])
+    b = np.array([[11.0, 32, 53, 94]])
+    found = two_level.difference(a, b, ROWS, noise(0.0, 0.0))
+    assert found.value == 2.5
+    assert found.error == pytest.approx(math.sqrt(5 / 3 / 4))
+
+
+def test_the_degrees_of_freedom_by_hand():
+    """Differences 0, 20, 40 and 60: the squared error of the rows is 2000 / 3 / 4 = 166.67. One training of A and four
+    of B share 1.25 of a variance of 4 - 2: 169.17 in all. Satterthwaite: 169.17^2 over 166.67^2 / 3 for the rows and
+    1.25^2 x (4^2 / 2 + 2^2 / (2 x 3)) for the seeds and the rest."""
+    a, b = np.zeros((1, 4)), np.array([[0.0, 20, 40, 60]] * 4)
+    assert two_level.difference(a, b, ROWS, noise(4.0, 2.0)).freedom == pytest.approx(3.0861614, rel=1e-7)
+
+
+def test_two_instructions_show_the_noise_of_seeds():
+    found = two_level.seeds_of([(np.array([[0.0, 2.0], [4.0, 2.0]]), ["x", "y"])])
+    # Means 1 and 3: a variance of 2. Residuals of -1 and 1 about either, a squared error of 2 / 1 x 2 / 4 each.
+    assert (found.variance, found.rest) == (2.0, pytest.approx(2.0))
+
+
+def test_a_rest_that_is_larger_than_the_noise_of_the_rows_leaves_none():
+    a = np.zeros((2, 4))
+    found = two_level.difference(a, a + 5, ROWS, (noise(9.0, 2.0, 1, 2), noise(5.0, 4.0, 1, 2)))
+    assert found.parts == ((0.0, 3.0), (4.5, 1.0), (2.5, 1.0))
+
+
+def test_the_rest_of_each_recipe_counts_by_its_share():
+    """166.67 of the rows, less 2 / 2 and 4 / 4."""
+    a, b = np.zeros((2, 4)), np.array([[0.0, 20, 40, 60]] * 4)
+    found = two_level.difference(a, b, ROWS, (noise(9.0, 2.0, 1, 2), noise(5.0, 4.0, 3, 4)))
+    assert found.parts[0] == (pytest.approx(500 / 3 - 2), 3.0)
+
+
+def test_differences_as_small_as_errors_of_rounding_are_none():
+    a = np.zeros((1, 4))
+    tiny = np.array([[0.0, 1, 2, 3]])
+    assert two_level.difference(a, tiny * 1e-6, ROWS, noise(0.0, 0.0)).error == pytest.approx(1e-6 * 0.645497, rel=1e-5)
+    assert two_level.difference(a, tiny * 1e-10, ROWS, noise(0.0, 0.0)) is None
+
+
+def test_the_tests_are_named():
+    assert (
+        Estimate(1.0, 1.0, 3.14).method == "Student's t over seeds and instructions, 3.1 degrees of freedom"
+    )
+    apart = two_level.Apart(0.0, 1.0, 5.0, ((1.0, 3.0),))
+    assert apart.method == "Student's t for the seeds of A, those of B and the instructions each, after Banerjee"
+    assert apart.p() == pytest.approx(1.0)  # no difference at all
+
+
+def test_three_trainings_a_side_know_too_little_of_their_noise():
+    assert two_level.least_detectable(noise(), 3, 0.8) is None
+    assert two_level.least_detectable(noise(), 4, 0.8) is not None
