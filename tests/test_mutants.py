@@ -211,8 +211,8 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
     tests = ["test_a.py", "test_b.py"]
     kept = repository / ".cache" / "kept.jsonl"
     results = Results(kept, root=repository)
-    results.add("m.py", tests, outcome("killed", "test_b.py::test_it"))
-    results.add("m.py", tests, outcome("survived", None))
+    results.add("m.py", tests, outcome("killed", "test_b.py::test_it"), repository)
+    results.add("m.py", tests, outcome("survived", None), repository)
 
     def known():
         again = Results(kept, root=repository)
@@ -227,7 +227,7 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
 
 def test_a_line_that_was_cut_off_loses_only_itself(repository):
     kept = repository / "kept.jsonl"
-    Results(kept, root=repository).add("m.py", [], outcome("one", None))
+    Results(kept, root=repository).add("m.py", [], outcome("one", None), repository)
     with open(kept, "a") as file:
         file.write('{"module": "m.py", "na')
 

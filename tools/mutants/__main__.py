@@ -108,7 +108,7 @@ def _try_unknown(chosen: Mapping[str, Sequence[str]], results: Results, folder: 
             assert session.stdout
             for number, line in enumerate(session.stdout, 1):
                 outcome = json.loads(line)
-                results.add(module, tests, outcome)
+                results.add(module, tests, outcome, copied)
                 state = "killed" if outcome["killer"] else "survived"
                 print(f"{module}: {number} of {len(unknown)}, line {outcome['line']} {state}", flush=True)
         if session.returncode:

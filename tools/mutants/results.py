@@ -33,23 +33,31 @@ class Results:
     def of(self, module: str, tests: Sequence[str], name: str) -> dict[str, Any] | None:
         """The outcome of a mutant; None if it is not known or does not hold any longer."""
         entry = self._found.get((module, name))
-        if entry is None or entry["sources"] != self._sources(module, tests, entry["killer"]):
+        if entry is None or entry["sources"] != _sources(self._root, module, tests, entry["killer"]):
             return None
         return entry
 
-    def add(self, module: str, tests: Sequence[str], outcome: dict[str, Any]) -> None:
-        """Keep an outcome, which is a `tools.mutants.session.Outcome` as a dictionary."""
-        entry = {"module": module, "sources": self._sources(module, tests, outcome["killer"]), **outcome}
+    def add(self, module: str, tests: Sequence[str], outcome: dict[str, Any], tried_in: Path) -> None:
+        """Keep an outcome.
+
+        Args:
+            module: the module.
+            tests: test files of the module.
+            outcome: the `tools.mutants.session.Outcome` as a dictionary.
+            tried_in: copy of the repository in which it was tried; the repository itself may have changed since.
+        """
+        entry = {"module": module, "sources": _sources(tried_in, module, tests, outcome["killer"]), **outcome}
         self._found[module, outcome["name"]] = entry
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def _sources(self, module: str, tests: Sequence[str], killer: str | None) -> str:
-        """The hash of the files that decide over a mutant."""
-        names = [module, *(tests if killer is None else [killer.partition("::")[0]])]
-        digest = hashlib.sha256()
-        for name in names:
-            path = self._root / name
-            digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
-        return digest.hexdigest()
+
+def _sources(root: Path, module: str, tests: Sequence[str], killer: str | None) -> str:
+    """The hash of the files that decide over a mutant."""
+    names = [module, *(tests if killer is None else [killer.partition("::")[0]])]
+    digest = hashlib.sha256()
+    for name in names:
+        path = root / name
+        digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+    return digest.hexdigest()

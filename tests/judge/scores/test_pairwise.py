@@ -14,7 +14,7 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.metrics.judge import Interval, JudgeIdentity, PairSelfTest
 from stages.common.records import read_records, write_records
 from stages.common.results.generate import RESPONSES
-from stages.common.results.judge import PAIRWISE, SCORES, VERDICTS, PairVerdict
+from stages.common.results.judge import PAIRWISE, SCORES, VERDICTS, PairVerdict, Verdict
 from stages.common.results.split import Example, split_file
 from stages.judge.__main__ import main
 from stages.judge.judges.ollama import open_ollama_judge
@@ -22,7 +22,7 @@ from stages.judge.judges.protocol import Question
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
 from stages.judge.probes import probes
-from stages.judge.scores.pairwise import in_both_orders, summarise_pairs
+from stages.judge.scores.pairwise import in_both_orders, settle, summarise_pairs
 from stages.params import whole
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, better, careful, pair, server_error, text
@@ -484,3 +484,96 @@ def test_no_rows_give_no_figures():
     assert (found.rows, found.win_rate.mean, found.win_rate.bounds.low) == (0, None, None)
     assert in_both_orders([]) == []
     json.dumps(found.model_dump(), allow_nan=False)
+
+
+def asked(row, tuned, base):
+    """A row's two questions."""
+    return [
+        Question(row, model, "Say it.", "", "ref", answer)
+        for model, answer in (("base", base), ("tuned", tuned))
+    ]
+
+
+def named(row, first, score, status="scored"):
+    """A verdict on the pair whose first answer is that of a model."""
+    known = score if status == "scored" else None
+    return Verdict(id=row, model=first, status=status, score=known, detail=f"{first} {score}")
+
+
+#: Scores of the answer shown first, tuned first and base first, and what is made of them.
+SETTLED = [
+    (100, 0, "win", ("tuned", "tuned")),
+    (0, 100, "loss", ("base", "base")),
+    (100, 100, "tie", ("tuned", "base")),
+    (0, 0, "tie", ("base", "tuned")),
+    (50, 50, "tie", ("tie", "tie")),
+    (50, 0, "tie", ("tie", "tuned")),
+    (51, 49, "win", ("tuned", "tuned")),
+]
+
+
+@pytest.mark.parametrize(("tuned_first", "base_first", "outcome", "names"), SETTLED)
+def test_two_verdicts_make_an_outcome(tuned_first, base_first, outcome, names):
+    questions = asked("r", "four", "fifteen")
+    verdicts = [named("r", "base", base_first), named("r", "tuned", tuned_first)]
+    assert settle(questions, verdicts) == [
+        PairVerdict(
+            id="r",
+            status="judged",
+            outcome=outcome,
+            tuned_first=names[0],
+            base_first=names[1],
+            identical=False,
+            tuned_length=4,
+            base_length=7,
+            detail=f"tuned first: tuned {tuned_first}; base first: base {base_first}",
+            cluster=questions[0].cluster,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tuned_first", "base_first", "status"),
+    [("invalid", "scored", "invalid"), ("scored", "invalid", "invalid"), ("invalid", "failed", "failed")],
+)
+def test_without_both_verdicts_there_is_no_outcome(tuned_first, base_first, status):
+    verdicts = [named("r", "tuned", 100, tuned_first), named("r", "base", 100, base_first)]
+    [found] = settle(asked("r", "a", "b"), verdicts)
+    assert (found.status, found.outcome) == (status, None)
+
+
+def test_only_answers_that_differ_are_asked_about_in_both_orders():
+    questions = [*asked("same", " yes\n", "yes"), *asked("other", "a", "bc")]
+    assert [(one.id, one.model, one.answer, one.other) for one in in_both_orders(questions)] == [
+        ("other", "tuned", "a", "bc"),
+        ("other", "base", "bc", "a"),
+    ]
+    [tie] = settle(questions[:2], [])
+    assert (tie.status, tie.outcome, tie.identical) == ("judged", "tie", True)
+    assert (tie.tuned_first, tie.base_first, tie.tuned_length, tie.base_length) == (None, None, 5, 3)
+    assert (tie.detail, tie.cluster) == ("identical answers; not asked", questions[0].cluster)
+
+
+def test_a_summary_of_pairs_by_hand():
+    """Two wins, a loss, a tie that is consistent, one that is not, an identical pair, and one without a verdict."""
+    rows = [pair_verdict(index, outcome, f"c{index}") for index, outcome in enumerate(["win", "win", "loss", "tie"])]
+    rows[1] = rows[1].model_copy(update={"cluster": "c0"})
+    rows.append(pair_verdict(4, "tie", "c4").model_copy(update={"tuned_first": "tuned", "base_first": "base"}))
+    rows.append(pair_verdict(5, "tie", "c5").model_copy(update={"identical": True}))
+    lost = {"status": "failed", "outcome": None, "tuned_first": None, "base_first": "base"}
+    rows.append(pair_verdict(6, "tie", "c6").model_copy(update=lost))
+    found = summary(rows, resamples=100, seed=1)
+    assert (found.rows, found.wins, found.ties, found.losses, found.invalid, found.failed) == (7, 2, 3, 1, 0, 1)
+    assert (found.identical, found.inconsistent, found.clusters) == (1, 1, 5)
+    assert found.consistency == 0.8  # four of the five that were asked about
+    # Positions: each win and loss once first and once second, the inconsistent pair first twice: 5 of 8.
+    assert found.first_position_share == 0.625
+    assert found.win_rate.mean == 0.5833  # 2 wins and 3 halves of 6
+    assert (found.win_rate.bounds.low, found.win_rate.bounds.high) == (0.5, 0.6429)  # 3.5 / 7 and 4.5 / 7
+
+
+def test_an_invalid_pair_is_counted_as_one():
+    row = pair_verdict(0, "tie", "c0").model_copy(update={"status": "invalid", "outcome": None})
+    found = summary([row], resamples=100, seed=1)
+    assert (found.invalid, found.failed, found.win_rate.mean, found.clusters) == (1, 0, None, 0)
+    assert (found.win_rate.bounds.low, found.win_rate.bounds.high) == (0.0, 1.0)

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
@@ -15,7 +16,7 @@ from stages.judge.runs.group import of_runs
 from stages.judge.runs.results import compare_groups
 from stages.judge.runs.sources import Run
 from stages.judge.scores import plot
-from tests.results import identity, judge_metrics, model_scores
+from tests.results import identity, interval, judge_metrics, model_scores
 
 
 def verdict(model: str, score: float | None) -> Verdict:
@@ -100,3 +101,119 @@ def test_runs_of_any_name_are_drawn(tmp_path: Path, name: str) -> None:
         compare_groups([of_runs(run.name, [run]) for run in runs], model="tuned", resamples=100, seed=1),
     )
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+def test_bars_of_two_models_stand_side_by_side_in_their_band():
+    """A band of 10 points has a margin of 0.8 on either side, and each bar half of the 8.4 between."""
+    axes = Figure().subplots()
+    plot._distribution(axes, metrics().by_model(), VERDICTS)
+
+    base, tuned = axes.containers
+    assert [bar.get_width() for bar in [*base, *tuned]] == pytest.approx([4.2] * 20)
+    assert [bar.get_x() for bar in base] == pytest.approx([0.8 + 10 * band for band in range(10)])
+    assert [bar.get_x() for bar in tuned] == pytest.approx([5.0 + 10 * band for band in range(10)])
+    assert {bar.get_facecolor()[:3] for bar in tuned} == {to_rgb("#1f6fb2")}
+    assert {bar.get_facecolor()[:3] for bar in base} == {to_rgb("#9aa5b1")}
+
+
+def test_a_band_and_a_line_show_the_interval_and_the_mean():
+    axes = Figure().subplots()
+    plot._distribution(axes, metrics().by_model(), VERDICTS)
+
+    spans = [patch for patch in axes.patches if patch.get_height() == 1.0 and patch.get_width() == 10.0]
+    assert [(span.get_x(), span.get_facecolor()[:3]) for span in spans] == [
+        (-5.0, to_rgb("#9aa5b1")),
+        (35.0, to_rgb("#1f6fb2")),
+    ]
+    assert all(0 < span.get_alpha() < 0.5 for span in spans)  # what is behind it can be seen
+    assert [(line.get_xdata()[0], line.get_color(), line.get_linestyle()) for line in axes.lines] == [
+        (0.0, "#9aa5b1", "--"),
+        (40.0, "#1f6fb2", "--"),
+    ]
+    assert max(span.get_zorder() for span in spans) < min(line.get_zorder() for line in axes.lines)
+
+
+def test_the_axes_of_the_distribution():
+    axes = Figure().subplots()
+    plot._distribution(axes, metrics().by_model(), VERDICTS)
+
+    assert (axes.get_xlim(), axes.get_xticks().tolist()) == ((0, 100), [0, 20, 40, 60, 80, 100])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("score", "answers")
+    assert axes.get_title(loc="left") == "Answers by score; dashed: mean, shaded: 95 % interval"
+    assert all(float(tick).is_integer() for tick in axes.get_yticks())  # one answer at most in a band
+    assert_clean(axes, "y")
+
+
+def assert_clean(axes, grid):
+    """Only the lower spine, no ticks, and lines of one direction behind what is drawn."""
+    assert [name for name, spine in axes.spines.items() if spine.get_visible()] == ["bottom"]
+    axis, other = (axes.yaxis, axes.xaxis) if grid == "y" else (axes.xaxis, axes.yaxis)
+    assert axis.get_gridlines()[0].get_visible()
+    assert axis.get_gridlines()[0].get_color() == "#e3e6e9"
+    assert not other.get_gridlines()[0].get_visible()
+    assert axes.get_axisbelow() is True
+    assert axis.get_ticklines()[0].get_markersize() == 0
+    assert axis.get_ticklabels()[0].get_color() == "#2b2f33"
+
+
+@pytest.mark.parametrize("mean", [None, 40.0])
+def test_without_an_interval_none_is_drawn(mean):
+    axes = Figure().subplots()
+    alone = model_scores(mean, scored=1, n=1).model_copy(update={"interval": interval(None, None)})
+    plot._distribution(axes, {"tuned": alone}, [])
+
+    assert [bar.get_width() for bar in axes.containers[0]] == pytest.approx([8.4] * 10)
+    assert len(axes.patches) == 10
+    assert len(axes.lines) == (mean is not None)
+
+
+def by_category():
+    """The tuned model's best on top; what has no mean below; the base model has one category less."""
+    base = model_scores(1.0, scored=1, n=1, categories={"low": 5.0, "high": 50.0, "none": None, "same": 30.0})
+    tuned = model_scores(2.0, scored=1, n=1, categories={"none": None, "high": 90.0, "low": 0.0, "same": 30.0, "a": 0.0})
+    axes = Figure().subplots()
+    plot._by_category(axes, {"base": base, "tuned": tuned})
+    return axes
+
+
+def test_categories_are_in_the_order_of_the_tuned_model_s_means():
+    axes = by_category()
+
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["none (1)", "a (1)", "low (1)", "same (1)", "high (1)"]
+    assert axes.get_yticks().tolist() == [0, 1, 2, 3, 4]
+    assert axes.get_ylim() == pytest.approx((-0.7, 4.7))
+    assert (axes.get_xlim(), axes.get_xticks().tolist()) == ((-2, 102), [0, 20, 40, 60, 80, 100])
+    assert (axes.get_xlabel(), axes.get_title(loc="left")) == ("mean score", "Mean by category (test rows)")
+    assert_clean(axes, "x")
+
+
+def test_a_category_has_a_point_a_model_and_a_line_between_them():
+    axes = by_category()
+
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines] == [
+        ([], []),
+        ([0.0], [1]),
+        ([5.0, 0.0], [2, 2]),
+        ([30.0, 30.0], [3, 3]),
+        ([50.0, 90.0], [4, 4]),
+    ]
+    base, tuned = axes.collections
+    assert base.get_offsets().tolist() == [[5.0, 2.0], [30.0, 3.0], [50.0, 4.0]]
+    assert tuned.get_offsets().tolist() == [[0.0, 1.0], [0.0, 2.0], [30.0, 3.0], [90.0, 4.0]]
+    assert [tuple(one.get_facecolor()[0][:3]) for one in (base, tuned)] == [to_rgb("#9aa5b1"), to_rgb("#1f6fb2")]
+    assert {line.get_color() for line in axes.lines} == {"#e3e6e9"}
+    assert all(line.get_zorder() < one.get_zorder() for line in axes.lines for one in (base, tuned))
+
+
+def test_a_long_name_is_cut_to_sixty_characters():
+    assert plot._short("x" * 60) == "x" * 60
+    assert plot._short("x" * 61) == "x" * 59 + "…"
+
+
+@pytest.mark.parametrize(("count", "height"), [(2, 576), (14, 576), (15, 600), (40, 1320)])
+def test_the_picture_grows_with_the_number_of_categories(tmp_path, count, height):
+    """1.4 inches and 0.24 for each, and 4.8 at least, of 120 dots."""
+    plot.plot_scores(tmp_path / "a.png", VERDICTS, metrics(*(f"c{number}" for number in range(count))))
+
+    assert struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24]) == (1380, height)

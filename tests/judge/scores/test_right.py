@@ -82,3 +82,27 @@ def test_coverage(rows, size, agree):
             held += share.low - 1e-9 <= after <= share.high + 1e-9
             differences += difference.low <= after - before <= difference.high
         assert min(held, differences) >= 0.93 * 400
+
+
+def test_a_row_lost_of_two_by_hand():
+    """Two instructions have Student's t of one degree of freedom, 12.7062: 1/4 - 2/4, half the width 12.7062 *
+    sqrt((3/4 - 1/16) / 4) = 5.27; both ends are cut off."""
+    found = right_difference([verdict(1, False), verdict(2, True)], [verdict(1, True, "base"), verdict(2, True, "base")])
+    assert (found.n, found.gained, found.lost, found.difference) == (2, 0, 1, -0.5)
+    assert (found.interval.low, found.interval.high) == (-1.0, 1.0)
+    assert found.interval.method == "Bonett and Price, 2 instructions of 2.0 independent rows"
+
+
+def test_three_instructions_that_are_all_right_count_for_less_than_three_rows():
+    """With one right and one wrong instruction more, shares 1, 1, 1, 1 and 0 of two rows each: residuals 0.4, four
+    times, and -1.6, a squared error of 5/4 * 3.2 / 100 = 0.04, which is 2.5 times that of ten rows, 0.16 / 10."""
+    found = wilson(np.ones(6), ["a", "a", "b", "b", "c", "c"])
+    assert found.method == "Wilson, 3 instructions of 2.4 independent rows"  # 6 / 2.5
+
+
+def test_rows_of_an_instruction_that_disagree_count_almost_by_themselves():
+    """Residuals 1 and -1 of four instructions, two of them added, and none of four: 8/7 * 4 / 256 = 0.017857, beside
+    0.25 / 16: 1.142857 times."""
+    values = np.array([1.0, 1, 0, 0, 1, 0, 1, 0, 1, 0, 0, 1])
+    found = wilson(values, [name for name in "abcdef" for _ in range(2)])
+    assert found.method == "Wilson, 6 instructions of 10.5 independent rows"  # 12 / 1.142857
