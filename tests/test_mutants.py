@@ -164,7 +164,9 @@ def test_what_comes_of_mutants(tmp_path):
     (folder / "test_it.py").write_text(TESTS)
     chosen = names(MODULE)
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps({"module": "code_under_test.py", "tests": ["test_it.py"], "names": chosen, "seconds": 1.0}))
+    plan.write_text(
+        json.dumps({"module": "code_under_test.py", "tests": ["test_it.py"], "names": chosen, "seconds": 1.0})
+    )
 
     done = subprocess.run(
         [sys.executable, "-m", "tools.mutants.session", str(plan)],
@@ -203,7 +205,7 @@ def outcome(name: str, killer: str | None) -> dict[str, object]:
 @pytest.fixture
 def repository(tmp_path):
     for name in ("m.py", "test_a.py", "test_b.py"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text("def test_it():\n    assert True\n")
     return tmp_path
 
 
@@ -211,7 +213,7 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
     tests = ["test_a.py", "test_b.py"]
     kept = repository / ".cache" / "kept.jsonl"
     results = Results(kept, root=repository)
-    results.add("m.py", tests, outcome("killed", "test_b.py::test_it"), repository)
+    results.add("m.py", tests, outcome("killed", "test_b.py::test_it[1]"), repository)
     results.add("m.py", tests, outcome("survived", None), repository)
 
     def known():
@@ -219,9 +221,11 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
         return [again.of("m.py", tests, name) is not None for name in ("killed", "survived", "another")]
 
     assert known() == [True, True, False]
-    (repository / "test_a.py").write_text("more tests")
+    (repository / "test_a.py").write_text("def test_it():  # laid out in another way\n\n    assert True\n")
+    assert known() == [True, True, False]
+    (repository / "test_b.py").write_text("def test_it():\n    assert True\ndef test_more():\n    assert False\n")
     assert known() == [True, False, False]
-    (repository / "m.py").write_text("other code")
+    (repository / "test_b.py").write_text("def test_it():\n    assert 1 < 2\n")
     assert known() == [False, False, False]
 
 
@@ -275,7 +279,12 @@ def test_every_target_has_mutants_and_tests(target):
 
 def test_what_is_explained_is_a_mutant():
     """An explanation goes with the code: after a change it is written anew, or removed."""
-    there = {(module, mutant.name) for target in TARGETS for module in modules(target) for mutant in mutants_of(target, module)}
+    there = {
+        (module, mutant.name)
+        for target in TARGETS
+        for module in modules(target)
+        for mutant in mutants_of(target, module)
+    }
 
     assert sorted(set(program.explanations()) - there) == []
     assert all(len(why) > 20 for why in program.explanations().values())

@@ -130,7 +130,10 @@ def explanations() -> dict[tuple[str, str], str]:
     """Why a mutant need not be killed, by module and name, as survivors.yaml says."""
     tree = YAML(typ="safe").load(EXPLAINED) or {}
     return {
-        (module, name): entry["why"] for module, entries in tree.items() for entry in entries for name in entry["mutants"]
+        (module, name): entry["why"]
+        for module, entries in tree.items()
+        for entry in entries
+        for name in entry["mutants"]
     }
 
 

@@ -1,11 +1,13 @@
 """What came of mutants, kept from one run to the next in .cache/mutants.jsonl.
 
-What is known of a mutant holds while its module is unchanged, and with it the test file that killed it, or all test
-files that it survived. What they import may change unnoticed: `make mutants` with the option --fresh tries all again.
+What is known of a mutant holds while its module is unchanged, and with it the test that killed it, or all test files
+that it survived. What these use may change unnoticed: the option --fresh tries all mutants again.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -54,10 +56,24 @@ class Results:
 
 
 def _sources(root: Path, module: str, tests: Sequence[str], killer: str | None) -> str:
-    """The hash of the files that decide over a mutant."""
-    names = [module, *(tests if killer is None else [killer.partition("::")[0]])]
-    digest = hashlib.sha256()
-    for name in names:
-        path = root / name
-        digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
-    return digest.hexdigest()
+    """The hash of the code that decides over a mutant, whatever its layout: the module, and the killer or all tests."""
+    parts = [_code(_read(root / module), None)]
+    if killer is None:
+        parts += [_code(_read(root / test), None) for test in tests]
+    else:
+        file, _, name = killer.partition("::")
+        parts.append(_code(_read(root / file), name.partition("[")[0]))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+@functools.lru_cache(maxsize=64)
+def _code(source: str, function: str | None) -> str:
+    """The syntax tree of a module as text, or of one function in it; empty if it has no such function."""
+    tree = ast.parse(source)
+    if function is None:
+        return ast.dump(tree)
+    return "".join(ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)

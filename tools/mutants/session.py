@@ -265,11 +265,11 @@ def _lines_of(path: str) -> Iterator[set[int]]:
     """The lines of a file that are run, in any thread."""
     lines: set[int] = set()
 
-    def within(frame: FrameType, event: str, arg: Any) -> Any:
+    def within(frame: FrameType, _event: str, _arg: Any) -> Any:
         lines.add(frame.f_lineno)
         return within
 
-    def called(frame: FrameType, event: str, arg: Any) -> Any:
+    def called(frame: FrameType, _event: str, _arg: Any) -> Any:
         if frame.f_code.co_filename != path:
             return None
         lines.add(frame.f_lineno)
@@ -281,7 +281,7 @@ def _lines_of(path: str) -> Iterator[set[int]]:
         yield lines
     finally:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]  # which is how it is switched off
+        threading.settrace(None)
 
 
 def main() -> None:

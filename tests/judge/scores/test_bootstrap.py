@@ -167,7 +167,7 @@ def test_the_interval_of_resampled_figures_is_between_their_outer_quantiles():
 
 
 def test_the_standard_error_of_two_instructions_by_hand():
-    """Residuals -1 and 1: the root of 2 / 1 times 2, over 2 rows. With 1 and 3 rows: 4 rows, mean 2, residuals 3, -3."""
+    """Residuals -1 and 1: the root of 2 / 1 times 2, over 2 rows. With 1 and 3 rows: mean 2, residuals 3 and -3."""
     assert standard_error(np.array([1.0, 3.0]), np.ones(2)) == 1.0
     assert standard_error(np.array([5.0, 3.0]), np.array([1.0, 3.0])) == 6 / 4
     assert standard_error(np.array([1.0]), np.ones(1)) is None
@@ -195,7 +195,7 @@ def test_resamples_are_drawn_in_blocks_of_a_million_numbers(resamples, count, nu
 
 
 def test_student_s_distribution_is_the_table_s():
-    """With 5 degrees of freedom 2.5 % are below -2.5706, with 2.5 degrees between those of 2 (-4.303) and 3 (-3.182)."""
+    """2.5 % are below -2.5706 with 5 degrees of freedom; with 2.5, below a value between -4.303 (2) and -3.182 (3)."""
     assert t_quantile(0.975, 5) == pytest.approx(2.570582)
     assert t_below(-2.570582, 5) == pytest.approx(0.025)
     assert (t_below(0.0, 5), t_below(2.570582, 5)) == (0.5, pytest.approx(0.975))

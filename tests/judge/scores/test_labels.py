@@ -12,7 +12,7 @@ from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_FOLDER
 from stages.common.results.split import Example, split_file
 from stages.judge.__main__ import main
-from stages.judge.scores.labels import read
+from stages.judge.scores.labels import HumanLabels, read
 from stages.params.judge import Calibration
 from tests.judge.test_stage import configure, folder, metrics, respond  # noqa: F401 a fixture
 
@@ -160,3 +160,9 @@ def test_a_missing_file_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"judge.calibration.source: labels.jsonl: No such file or directory"):
         read(Calibration(source="labels.jsonl", sha256="0" * 64))
+
+
+def test_ten_labels_are_enough_for_a_mean():
+    labels = HumanLabels({}, sha256="", rows=10, stale={})
+    assert labels.why_not("tuned", 10) is None
+    assert labels.why_not("tuned", 9) == "9 of the 10 human labels a model that a mean takes"

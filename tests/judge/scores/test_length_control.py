@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from stages.judge.scores.bootstrap import LEAST, no_interval
-from stages.judge.scores.length_control import RIDGE, fit, length_controlled, length_feature
+from stages.judge.scores.length_control import MOST_RESAMPLES, RIDGE, fit, length_controlled, length_feature
 
 
 def rate(preferences, differences, clusters=None, resamples=100):
@@ -150,3 +150,22 @@ def test_rows_of_one_instruction_are_drawn_together():
     }
     assert width["10"] == pytest.approx(width["1"], rel=0.1)
     assert width["400"] < width["1"] / 2
+
+
+def test_two_differences_are_enough_and_zero_is_on_either_side():
+    """Their standard deviation is 5 sqrt(2)."""
+    unit = 5 * math.sqrt(2)
+    assert length_feature(np.array([0.0, 10.0])) == pytest.approx([0.0, math.tanh(10 / unit)])
+    assert length_feature(np.array([-10.0, 0.0])) == pytest.approx([math.tanh(-10 / unit), 0.0])
+    assert length_feature(np.array([1.0, 10.0])) is None
+    assert length_feature(np.array([-10.0, -1.0])) is None
+    assert length_feature(np.array([0.0])).tolist() == [0.0]
+    assert length_feature(np.array([3.0])) is None
+
+
+def test_no_more_than_a_thousand_resamples_are_made():
+    assert MOST_RESAMPLES == 1000
+    found = rate([1, 0, 1] * 10, list(range(-15, 15)), resamples=1001)
+    assert found.interval.method == "percentile bootstrap over 30 instructions, 1000 resamples, seed 1"
+    fewer = rate([1, 0, 1] * 10, list(range(-15, 15)), resamples=20)
+    assert fewer.interval.method == "percentile bootstrap over 30 instructions, 20 resamples, seed 1"

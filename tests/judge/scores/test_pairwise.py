@@ -488,10 +488,7 @@ def test_no_rows_give_no_figures():
 
 def asked(row, tuned, base):
     """A row's two questions."""
-    return [
-        Question(row, model, "Say it.", "", "ref", answer)
-        for model, answer in (("base", base), ("tuned", tuned))
-    ]
+    return [Question(row, model, "Say it.", "", "ref", answer) for model, answer in (("base", base), ("tuned", tuned))]
 
 
 def named(row, first, score, status="scored"):

@@ -170,7 +170,9 @@ def test_without_an_interval_none_is_drawn(mean):
 def by_category():
     """The tuned model's best on top; what has no mean below; the base model has one category less."""
     base = model_scores(1.0, scored=1, n=1, categories={"low": 5.0, "high": 50.0, "none": None, "same": 30.0})
-    tuned = model_scores(2.0, scored=1, n=1, categories={"none": None, "high": 90.0, "low": 0.0, "same": 30.0, "a": 0.0})
+    tuned = model_scores(
+        2.0, scored=1, n=1, categories={"none": None, "high": 90.0, "low": 0.0, "same": 30.0, "a": 0.0}
+    )
     axes = Figure().subplots()
     plot._by_category(axes, {"base": base, "tuned": tuned})
     return axes

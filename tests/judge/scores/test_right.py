@@ -87,7 +87,9 @@ def test_coverage(rows, size, agree):
 def test_a_row_lost_of_two_by_hand():
     """Two instructions have Student's t of one degree of freedom, 12.7062: 1/4 - 2/4, half the width 12.7062 *
     sqrt((3/4 - 1/16) / 4) = 5.27; both ends are cut off."""
-    found = right_difference([verdict(1, False), verdict(2, True)], [verdict(1, True, "base"), verdict(2, True, "base")])
+    found = right_difference(
+        [verdict(1, False), verdict(2, True)], [verdict(1, True, "base"), verdict(2, True, "base")]
+    )
     assert (found.n, found.gained, found.lost, found.difference) == (2, 0, 1, -0.5)
     assert (found.interval.low, found.interval.high) == (-1.0, 1.0)
     assert found.interval.method == "Bonett and Price, 2 instructions of 2.0 independent rows"

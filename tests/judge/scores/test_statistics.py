@@ -138,7 +138,10 @@ def test_answers_to_open_rows_are_counted_apart_and_have_no_part_in_the_bounds()
 
 
 def test_right_answers_are_counted_in_all_and_by_category():
-    rows = [row.model_copy(update={"right": right}) for row, right in zip(verdicts(90, 20, 80), (True, False, True))]
+    rows = [
+        row.model_copy(update={"right": right})
+        for row, right in zip(verdicts(90, 20, 80), (True, False, True), strict=True)
+    ]
     rows += [row.model_copy(update={"id": "r3"}) for row in verdicts(50)]
     found = summarise(rows, {"r0": "a", "r1": "a", "r2": "b", "r3": "c"}, {}, resamples=200, seed=1)
 

@@ -187,9 +187,7 @@ def test_differences_as_small_as_errors_of_rounding_are_none():
 
 
 def test_the_tests_are_named():
-    assert (
-        Estimate(1.0, 1.0, 3.14).method == "Student's t over seeds and instructions, 3.1 degrees of freedom"
-    )
+    assert Estimate(1.0, 1.0, 3.14).method == "Student's t over seeds and instructions, 3.1 degrees of freedom"
     apart = two_level.Apart(0.0, 1.0, 5.0, ((1.0, 3.0),))
     assert apart.method == "Student's t for the seeds of A, those of B and the instructions each, after Banerjee"
     assert apart.p() == pytest.approx(1.0)  # no difference at all
