@@ -147,3 +147,35 @@ def test_the_loss_stays_on_the_device_of_what_it_is_of():
 
     assert (total.device.type, total.requires_grad, alone.device.type) == ("meta", True, "meta")
     assert (group.losses.device.type, len(group._blocks)) == ("meta", 1)  # only a CPU has a cache to stay in
+
+
+def test_the_logits_of_1024_tokens_are_in_memory_at_a_time(monkeypatch):
+    lengths = []
+
+    class Recording(loss._Group):
+        def __init__(self, h, *others):
+            lengths.append(len(h))
+            super().__init__(h, *others)
+
+    monkeypatch.setattr(loss, "_Group", Recording)
+    hidden, head, targets, weights = inputs(2049, torch.float32)
+    loss.summed_cross_entropy(hidden, head, targets, weights)
+    with torch.no_grad():
+        loss.summed_cross_entropy(hidden, head, targets, weights)
+
+    assert lengths == [1024, 1024, 1] * 2
+
+
+def test_an_evaluation_makes_no_gradients(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a gradient was made")
+
+    monkeypatch.setattr(loss._Group, "gradient", refuse)
+    hidden, head, targets, weights = inputs(3, torch.float32)
+    with torch.no_grad():
+        assert loss.summed_cross_entropy(hidden, head, targets, weights) > 0
+    assert loss.summed_cross_entropy(hidden.detach(), head.detach(), targets, weights) > 0
+
+
+def test_only_a_factor_of_1_is_no_factor():
+    assert [loss._seen_to_be_one(torch.tensor(scale)) for scale in (1.0, 0.0, 2.0)] == [True, False, False]

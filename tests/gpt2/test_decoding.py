@@ -269,3 +269,18 @@ def test_the_longest_prompt_is_answered_first(model):
     made = decoding.tokens(model, [[1], [2, 3, 4], [5, 6]], Decoding(-1, max_new_tokens=1, batch_size=1))
 
     assert [token.index for token in made] == [1, 2, 0]
+
+
+def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, monkeypatch):
+    """Of twenty rows one ends at each step; five wait, and none is taken in before there is room for five."""
+    taken = []
+    prefill = decoding.prefill
+
+    def recorded(network, cache, prompts, prefix=None):
+        taken.append(len(prompts))
+        return prefill(network, cache, prompts, prefix)
+
+    monkeypatch.setattr(decoding, "prefill", recorded)
+    answers(model, [[n % 21] for n in range(25)], max_new_tokens=[*range(2, 22), *[1] * 5], batch_size=20, end=-1)
+
+    assert taken == [20, 5]

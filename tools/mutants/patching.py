@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -12,7 +13,7 @@ from typing import Any
 from tools.mutants.operators import Mutant
 
 #: Values of constants; whatever else a module makes at import is left as it is.
-_PLAIN = (int, float, str, bool, tuple, frozenset, set, dict, list, type(None))
+_PLAIN = (int, float, str, bool, tuple, frozenset, set, dict, list, re.Pattern, type(None))
 #: The file of the methods that `dataclasses` writes.
 _WRITTEN = "<string>"
 

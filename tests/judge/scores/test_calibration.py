@@ -216,3 +216,10 @@ def test_no_figure_is_minus_zero():
     correlation = agreement(pairs(array(40, 90, 0, 30, 70), array(70, 30, 30, 30, 40))).pearson
     kappa = weighted_kappa(array(70, 40, 70), array(40, 20, 0))
     assert repr((found.difference.mean, correlation, kappa)) == "(0.0, 0.0, 0.0)"
+
+
+def test_a_judge_that_says_the_same_of_all_does_not_help():
+    judged = verdicts([50.0] * 40)
+    found = means_of(judged, labels_of(judged, lambda v: float(int(v.id[1:])))).means["tuned"]
+    assert (found.cross_validation.judge_helps, found.weight) == (False, 0.0)
+    assert found.cross_validation.judged == found.cross_validation.graded

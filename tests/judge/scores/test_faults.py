@@ -137,3 +137,110 @@ def test_points_lost_by_hand():
     )
     assert (found["too long"].n, found["too long"].points_lost) == (1, 26.667)
     assert points_lost([], {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("longer", "shorter", "is_longer"),
+    [
+        (40, 20, False),  # twice as long
+        (41, 20, True),
+        (17, 5, False),  # 12 characters more
+        (18, 5, True),
+        (12, 0, False),
+    ],
+)
+def test_twice_as_long_and_twelve_characters_more_is_too_long(longer, shorter, is_longer):
+    """The texts are of one letter, which is a line and no repetition; white space around them does not count."""
+    long, short = f" {'x' * longer}\n", "x" * shorter
+    assert ("too long" in found_in(long, reference=short)) == is_longer
+    if short:
+        assert ("too short" in found_in(f"{short} ", reference=long)) == is_longer
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        ("so it is so it is", False),  # three words twice
+        ("so it is so it is so it is", True),
+        ("ab" * 3, False),
+        ("ab" * 4, True),
+        ("abcdefghijklmnopqrstuvwx" * 4, True),  # 24 characters
+        ("abcdefghijklmnopqrstuvwxy" * 4, False),  # 25
+        ("  \n" * 9 + "so", False),  # white space
+        ("so it", False),
+    ],
+)
+def test_three_words_thrice_or_a_piece_four_times_is_repetition(text, repeats):
+    assert ("repetitive" in found_in(text, reference="something else, of no matter")) == repeats
+
+
+@pytest.mark.parametrize(
+    ("instruction", "given", "answer", "echoes"),
+    [
+        ("Say it again", "", "say it again and again", False),  # 12 characters may begin any answer
+        ("Say it again!", "", "say it  again! and again", True),
+        ("Say it again", "", "say it again", True),
+        ("Say it", "twice", "Say it twice", True),
+        ("Say it", "twice", "twice", True),
+        ("Say it", "twice", "twice said", False),
+    ],
+)
+def test_what_is_asked_given_back_is_an_echo(instruction, given, answer, echoes):
+    found = found_in(answer, reference="something else", instruction=instruction, given=given)
+    assert ("echo" in found) == echoes
+
+
+@pytest.mark.parametrize(
+    ("word", "is_misspelt"),
+    [
+        ("wrd", False),  # words of three letters are no words here
+        ("wod", False),
+        ("wrod", True),  # exchanged
+        ("owrd", True),
+        ("wordx", True),  # one more, at the end
+        ("xword", True),
+        ("woord", True),
+        ("wird", True),  # another one
+        ("worz", True),
+        ("zord", True),
+        ("words", True),
+        ("wrodx", False),  # two changes
+        ("drow", False),
+        ("sentenc", True),  # one less
+        ("entence", True),
+    ],
+)
+def test_a_word_that_is_one_letter_from_a_known_one_is_misspelt(word, is_misspelt):
+    question = Question("r", "tuned", "Name one.", "", "The one", f"The {word} is it.")
+    assert ("misspelling" in faults(question, "end_of_text", {"word", "sentence"})) == is_misspelt
+
+
+def test_three_answers_are_shown_of_a_fault_the_lowest_first_and_of_equals_by_id():
+    rows = [verdict(1, 30.0, "echo"), verdict(4, 10.0, "echo"), verdict(3, 10.0, "echo"), verdict(2, 20.0, "echo")]
+    found = points_lost(rows, {"r3": "c"})["echo"]
+    assert [(one.id, one.score, one.answer) for one in found.examples] == [
+        ("r3", 10.0, "c"),
+        ("r4", 10.0, ""),
+        ("r2", 20.0, ""),
+    ]
+    assert (found.n, found.mean, found.points_lost) == (4, 17.5, 82.5)
+
+
+def test_faults_that_cost_the_same_are_in_the_order_of_their_names():
+    rows = [verdict(1, 40.0, "too short", "echo"), verdict(2, 100.0)]
+    assert [(name, one.points_lost) for name, one in points_lost(rows, {}).items()] == [
+        ("echo", 30.0),
+        ("too short", 30.0),
+    ]
+
+
+def test_an_answer_equal_to_its_reference_is_right_whatever_its_score():
+    assert with_rightness(verdict(1, 10.0, "too long", exact=True)).faults == []
+    assert with_rightness(verdict(1, 10.0, exact=True)).faults == []
+    assert with_rightness(verdict(1, None, "too long", right=True)).faults == []
+    assert with_rightness(verdict(1, None, right=False)).faults == [WRONG_BUT_FLUENT]
+
+
+def test_the_words_of_either_file_of_a_tokenizer_are_read(tmp_path):
+    write_json(tmp_path / "encoder.json", {"Ġfour": 1, "Ġsix": 2, "Ġseven": 3})
+    assert words_of_tokenizer(tmp_path) == {"four", "seven"}  # of four letters and more

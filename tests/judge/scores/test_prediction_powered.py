@@ -181,7 +181,7 @@ def test_of_rows_that_only_one_model_answers_both_errors_count():
     half = stats.t.ppf(0.975, 29) * math.sqrt(variance)
     for pair, middle in (((one, other), 5), ((other, one), -5)):
         found = interval_of_difference(*pair, CHANGE, resamples=2000, seed=1)
-        assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=0.02 * half)
+        assert (found.low, found.high) == pytest.approx((middle - half, middle + half), rel=1e-6)
 
 
 def test_a_difference_stays_within_what_scores_can_differ_by():
