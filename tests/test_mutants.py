@@ -16,7 +16,7 @@ from tools.mutants import __main__ as program
 from tools.mutants import targets
 from tools.mutants.__main__ import Tried
 from tools.mutants.operators import mutants
-from tools.mutants.results import Results
+from tools.mutants.results import Results, read
 from tools.mutants.targets import TARGETS, modules, mutants_of, target_of
 
 
@@ -125,6 +125,8 @@ def nobody_calls(a):
 @dataclasses.dataclass
 class C:
     size: int = 3
+    names: list = dataclasses.field(default_factory=list)
+    last: int = 0
 
     @property
     def twice(self):
@@ -151,7 +153,7 @@ def test_forever():
 
 
 def test_twice():
-    assert C().twice == 6
+    assert C().twice == 6 and C().last == 0
 """
 
 
@@ -190,6 +192,7 @@ def test_what_comes_of_mutants(tmp_path):
     ]
     assert found["nobody_calls: 1 -> 2"]["tests"] == 0
     assert found["larger: a > b -> a >= b"]["killer"] == "test_it.py::test_larger"
+    assert found["C: dataclasses.field(default_factory=list) -> dataclasses.field()"]["killer"]
     assert found["C: 3 -> 4"]["killer"] == "test_it.py::test_twice"
     assert [name for name, outcome in found.items() if outcome["timed_out"]] == [
         "forever: n -= 1 -> n += 1",
@@ -213,8 +216,9 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
     tests = ["test_a.py", "test_b.py"]
     kept = repository / ".cache" / "kept.jsonl"
     results = Results(kept, root=repository)
-    results.add("m.py", tests, outcome("killed", "test_b.py::test_it[1]"), repository)
-    results.add("m.py", tests, outcome("survived", None), repository)
+    sources = read(["m.py", *tests], repository)
+    results.add("m.py", outcome("killed", "test_b.py::test_it[1]"), sources)
+    results.add("m.py", outcome("survived", None), sources)
 
     def known():
         again = Results(kept, root=repository)
@@ -231,7 +235,7 @@ def test_an_outcome_holds_until_its_module_or_the_tests_that_decided_change(repo
 
 def test_a_line_that_was_cut_off_loses_only_itself(repository):
     kept = repository / "kept.jsonl"
-    Results(kept, root=repository).add("m.py", [], outcome("one", None), repository)
+    Results(kept, root=repository).add("m.py", outcome("one", None), read(["m.py"], repository))
     with open(kept, "a") as file:
         file.write('{"module": "m.py", "na')
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from stages.running import streams
-from tools.mutants.results import KEPT, Results
+from tools.mutants.results import KEPT, Results, read
 from tools.mutants.targets import LEAST_KILLED, ROOT, TARGETS, modules, mutants_of, target_of, tests_of
 
 EXPLAINED = Path(__file__).with_name("survivors.yaml")
@@ -99,6 +99,7 @@ def _try_unknown(chosen: Mapping[str, Sequence[str]], results: Results, folder: 
             _copy(copied)
         plan = folder / "plan.json"
         plan.write_text(json.dumps({"module": module, "tests": tests, "names": unknown}), encoding="utf-8")
+        sources = read([module, *tests], copied)
         command = [sys.executable, "-m", "tools.mutants.session", str(plan)]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copied)}
         with (
@@ -108,7 +109,7 @@ def _try_unknown(chosen: Mapping[str, Sequence[str]], results: Results, folder: 
             assert session.stdout
             for number, line in enumerate(session.stdout, 1):
                 outcome = json.loads(line)
-                results.add(module, tests, outcome, copied)
+                results.add(module, outcome, sources)
                 state = "killed" if outcome["killer"] else "survived"
                 print(f"{module}: {number} of {len(unknown)}, line {outcome['line']} {state}", flush=True)
         if session.returncode:

@@ -18,6 +18,10 @@ _PLAIN = (int, float, str, bool, tuple, frozenset, set, dict, list, re.Pattern, 
 _WRITTEN = "<string>"
 
 
+class CannotBeImported(Exception):
+    """A mutant that fails at import, which every test of its module would notice."""
+
+
 def module_of(path: str) -> ModuleType | None:
     """The imported module of a file; None if it is not imported."""
     return next((found for found in list(sys.modules.values()) if getattr(found, "__file__", None) == path), None)
@@ -47,6 +51,7 @@ def put(mutant: Mutant, tree: ast.Module, path: str, functions: dict[tuple[str, 
         The source of the changed module.
 
     Raises:
+        CannotBeImported: the module could not be imported with the change.
         KeyError: the function to be changed is not there.
         StopIteration: the module has no such function.
     """
@@ -78,7 +83,10 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 def _execute_again(module: ModuleType, code: CodeType) -> None:
     """Take over the constants, the defaults of arguments and the fields' defaults that changed code makes at import."""
     fresh: dict[str, Any] = {"__name__": module.__name__, "__file__": module.__file__}
-    exec(code, fresh)  # noqa: S102 our own module
+    try:
+        exec(code, fresh)  # noqa: S102 our own module
+    except Exception as error:
+        raise CannotBeImported from error
     for name, new in fresh.items():
         old = vars(module).get(name)
         if isinstance(new, FunctionType) and isinstance(old, FunctionType):

@@ -10,7 +10,7 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,39 +35,40 @@ class Results:
     def of(self, module: str, tests: Sequence[str], name: str) -> dict[str, Any] | None:
         """The outcome of a mutant; None if it is not known or does not hold any longer."""
         entry = self._found.get((module, name))
-        if entry is None or entry["sources"] != _sources(self._root, module, tests, entry["killer"]):
+        if entry is None or entry["sources"] != _sources(read([module, *tests], self._root), entry["killer"]):
             return None
         return entry
 
-    def add(self, module: str, tests: Sequence[str], outcome: dict[str, Any], tried_in: Path) -> None:
+    def add(self, module: str, outcome: dict[str, Any], sources: Mapping[str, str]) -> None:
         """Keep an outcome.
 
         Args:
             module: the module.
-            tests: test files of the module.
             outcome: the `tools.mutants.session.Outcome` as a dictionary.
-            tried_in: copy of the repository in which it was tried; the repository itself may have changed since.
+            sources: sources of the module and then of its test files, as they were when it was tried; see `read`.
         """
-        entry = {"module": module, "sources": _sources(tried_in, module, tests, outcome["killer"]), **outcome}
+        entry = {"module": module, "sources": _sources(sources, outcome["killer"]), **outcome}
         self._found[module, outcome["name"]] = entry
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
 
-def _sources(root: Path, module: str, tests: Sequence[str], killer: str | None) -> str:
+def read(names: Sequence[str], root: Path) -> dict[str, str]:
+    """The sources of files below a folder, by name; empty of those that are not there."""
+    return {name: (root / name).read_text(encoding="utf-8") if (root / name).is_file() else "" for name in names}
+
+
+def _sources(sources: Mapping[str, str], killer: str | None) -> str:
     """The hash of the code that decides over a mutant, whatever its layout: the module, and the killer or all tests."""
-    parts = [_code(_read(root / module), None)]
+    module, *tests = sources.values()
+    parts = [_code(module, None)]
     if killer is None:
-        parts += [_code(_read(root / test), None) for test in tests]
+        parts += [_code(test, None) for test in tests]
     else:
         file, _, name = killer.partition("::")
-        parts.append(_code(_read(root / file), name.partition("[")[0]))
+        parts.append(_code(sources.get(file, ""), name.partition("[")[0]))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @functools.lru_cache(maxsize=64)

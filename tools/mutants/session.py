@@ -29,7 +29,7 @@ from typing import Any
 import pytest
 
 from tools.mutants.operators import Mutant, mutants
-from tools.mutants.patching import functions_of, module_of, put
+from tools.mutants.patching import CannotBeImported, functions_of, module_of, put
 
 #: A test may take so many times as long with a mutant as without it, and some seconds more.
 SLOWER = 5.0
@@ -170,6 +170,8 @@ class Session:
         def attempt() -> int:
             try:
                 changed = put(mutant, tree, self.path, self.functions)
+            except CannotBeImported:
+                return KILLED
             except Exception:
                 return NOT_PUT
             Path(self.path).write_text(changed, encoding="utf-8")

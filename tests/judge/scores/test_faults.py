@@ -162,6 +162,8 @@ def test_twice_as_long_and_twelve_characters_more_is_too_long(longer, shorter, i
     [
         ("so it is so it is", False),  # three words twice
         ("so it is so it is so it is", True),
+        ("so it is so he is so we is", False),  # another word between
+        ("so it is so it was so it goes", False),  # two words thrice
         ("ab" * 3, False),
         ("ab" * 4, True),
         ("abcdefghijklmnopqrstuvwx" * 4, True),  # 24 characters
@@ -197,6 +199,7 @@ def test_what_is_asked_given_back_is_an_echo(instruction, given, answer, echoes)
         ("wod", False),
         ("wrod", True),  # exchanged
         ("owrd", True),
+        ("wodr", True),
         ("wordx", True),  # one more, at the end
         ("xword", True),
         ("woord", True),
@@ -206,6 +209,8 @@ def test_what_is_asked_given_back_is_an_echo(instruction, given, answer, echoes)
         ("words", True),
         ("wrodx", False),  # two changes
         ("drow", False),
+        ("woxxrd", False),  # two more
+        ("woxxd", False),  # two for one
         ("sentenc", True),  # one less
         ("entence", True),
     ],
@@ -227,8 +232,9 @@ def test_three_answers_are_shown_of_a_fault_the_lowest_first_and_of_equals_by_id
 
 
 def test_faults_that_cost_the_same_are_in_the_order_of_their_names():
-    rows = [verdict(1, 40.0, "too short", "echo"), verdict(2, 100.0)]
+    rows = [verdict(1, 40.0, "too short", "echo"), verdict(2, 20.0, "too long")]
     assert [(name, one.points_lost) for name, one in points_lost(rows, {}).items()] == [
+        ("too long", 40.0),
         ("echo", 30.0),
         ("too short", 30.0),
     ]
