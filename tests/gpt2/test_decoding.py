@@ -272,7 +272,7 @@ def test_the_longest_prompt_is_answered_first(model):
 
 
 def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, monkeypatch):
-    """Of twenty rows one ends at each step; five wait, and none is taken in before there is room for five."""
+    """Of twenty rows one ends at each step. Ten wait; five are taken in as soon as there is room for five."""
     taken = []
     prefill = decoding.prefill
 
@@ -281,6 +281,6 @@ def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, m
         return prefill(network, cache, prompts, prefix)
 
     monkeypatch.setattr(decoding, "prefill", recorded)
-    answers(model, [[n % 21] for n in range(25)], max_new_tokens=[*range(2, 22), *[1] * 5], batch_size=20, end=-1)
+    answers(model, [[n % 21] for n in range(30)], max_new_tokens=[*range(2, 22), *[1] * 10], batch_size=20, end=-1)
 
-    assert taken == [20, 5]
+    assert taken == [20, 5, 5]
