@@ -132,7 +132,9 @@ def options(module: str) -> set[str]:
     if module == "flows":  # its arguments are another program's
         return {"--pool", "--param"}
     if module.startswith("tools."):
-        return set(re.findall(r"--[a-z-]+", ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text()))
+        stem = ROOT.joinpath(*module.split("."))
+        program = stem / "__main__.py" if stem.is_dir() else stem.with_suffix(".py")
+        return set(re.findall(r"--[a-z-]+", program.read_text()))
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )

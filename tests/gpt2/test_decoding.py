@@ -11,7 +11,7 @@ from stages.common.errors import DataError
 from stages.gpt2 import decoding, weights
 from stages.gpt2.decoding import Decoding
 from stages.gpt2.inference import Network
-from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.model import GPT2, GPT2Config, Projection
 from stages.gpt2.sampling import Sampling
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=24, vocab_size=23)
@@ -284,3 +284,46 @@ def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, m
     answers(model, [[n % 21] for n in range(30)], max_new_tokens=[*range(2, 22), *[1] * 10], batch_size=20, end=-1)
 
     assert taken == [20, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("most", "context", "draft"),
+    [
+        (10, 100, [3, 1, 2, 3, 1, 2, 3]),  # seven at first
+        (5, 100, [3, 1, 2]),
+        (3, 100, [3]),
+        (2, 100, []),
+        (10, 9, [3, 1, 2]),
+        (10, 7, [3]),
+        (10, 6, []),
+    ],
+)
+def test_draft_tokens_and_one_more_fit_into_the_answer_and_the_context(most, context, draft):
+    """Five tokens, of which the answer has one; after the last two, 1 and 2, came 3, 1 and 2 before."""
+    row = decoding._Row(0, [1, 2, 3, 1], most, None, ids=[2])
+
+    assert (row.position, row.draft(context)) == (4, draft)
+
+
+def test_the_cache_is_as_long_as_the_longest_row_can_become(model, monkeypatch):
+    sizes = []
+    cache = Network.cache
+
+    def recorded(self, rows, length):
+        sizes.append((rows, length))
+        return cache(self, rows, length)
+
+    monkeypatch.setattr(Network, "cache", recorded)
+    answers(model, [[1, 2, 3], [4, 5]], max_new_tokens=[2, 4], end=-1)
+    answers(model, [[1] * 20, [4, 5]], max_new_tokens=12, end=-1, batch_size=1)
+
+    assert sizes == [(2, 6), (1, TINY.n_positions)]
+
+
+def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model):
+    prepared = decoding.prepare(shaken(TINY))
+
+    laid_out = [module.weight for module in prepared.modules() if isinstance(module, Projection)]
+    assert len(laid_out) == 8  # four a block
+    assert all(weight.t().is_contiguous() for weight in laid_out)
+    assert torch.equal(prepared.h[0].mlp.c_fc.weight, model.h[0].mlp.c_fc.weight)

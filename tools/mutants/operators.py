@@ -70,7 +70,7 @@ class Mutant:
         first: first line of the statement that holds it, or of the head of a compound statement.
         last: last line of the same.
         function: qualified name of the outermost function around it; None of what is computed at import.
-        make: makes the change in the syntax tree that was given to `mutants`; nothing takes it back.
+        make: function that makes the change in the syntax tree given to `mutants`; nothing takes it back.
     """
 
     name: str

@@ -204,7 +204,7 @@ def _forked(
 
     Args:
         work: what to do; gives the exit code.
-        tell: is called with the descriptor to which the process writes the number of each test that it begins.
+        tell: function that is given the descriptor to which the process writes the number of each test it begins.
         allowed: seconds that each test may take; None for any.
 
     Returns:
