@@ -317,7 +317,13 @@ def test_the_cache_is_as_long_as_the_longest_row_can_become(model, monkeypatch):
     answers(model, [[1, 2, 3], [4, 5]], max_new_tokens=[2, 4], end=-1)
     answers(model, [[1] * 20, [4, 5]], max_new_tokens=12, end=-1, batch_size=1)
 
-    assert sizes == [(2, 6), (1, TINY.n_positions)]
+    answers(model, [[1, 2, 3], [1, 2, 4]], max_new_tokens=2, end=-1)
+
+    assert sizes == [(2, 6), (1, TINY.n_positions), (1, 2), (2, 5)]  # the shared prefix has one of its own
+
+
+def test_of_equal_prompts_each_has_a_last_token_of_its_own(model):
+    assert [made.ids for made in answers(model, [[1, 2, 3]] * 3)] == [plainly(model, [1, 2, 3], 12, END)] * 3
 
 
 def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model):
