@@ -12,6 +12,7 @@ from stages.gpt2 import decoding, weights
 from stages.gpt2.decoding import Decoding
 from stages.gpt2.inference import Network
 from stages.gpt2.model import GPT2, GPT2Config, Projection
+from stages.gpt2.prompt_lookup import PromptLookup
 from stages.gpt2.sampling import Sampling
 
 TINY = GPT2Config(n_layer=2, n_head=2, n_embd=16, n_positions=24, vocab_size=23)
@@ -333,3 +334,32 @@ def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model):
     assert len(laid_out) == 8  # four a block
     assert all(weight.t().is_contiguous() for weight in laid_out)
     assert torch.equal(prepared.h[0].mlp.c_fc.weight, model.h[0].mlp.c_fc.weight)
+
+
+def test_of_several_new_tokens_those_behind_the_end_are_left_out():
+    row = decoding._Row(7, [1], 9, None, ids=[2])
+
+    found = list(decoding._extended(row, [5, END, 6], END, TINY.n_positions))
+
+    assert found == [decoding.Token(7, 5, None), decoding.Token(7, END, "end_of_text")]
+    assert row.ids == [2, 5, END]
+
+
+def test_a_pass_over_draft_tokens_gives_the_accepted_ones_and_one_more(model, monkeypatch):
+    accepted, given = [], []
+    verified, pass_over = PromptLookup.verified, decoding._verified
+
+    def told(self, drafted, count):
+        accepted.append(count)
+        verified(self, drafted, count)
+
+    def counted(*arguments):
+        given.append(len(found := pass_over(*arguments)))
+        return found
+
+    monkeypatch.setattr(PromptLookup, "verified", told)
+    monkeypatch.setattr(decoding, "_verified", counted)
+    answers(model, [[1, 2, 1, 2, 1]], max_new_tokens=18, end=-1)
+
+    assert accepted
+    assert given == [count + 1 for count in accepted]
