@@ -3,6 +3,7 @@
     python -m tools.mutants                     every mutant whose outcome is not known yet, then the score
     python -m tools.mutants --only split        only modules whose path has this in it
     python -m tools.mutants --sample 100        100 mutants, drawn with a fixed seed
+    python -m tools.mutants --believe           count what survivors.yaml explains as survivors, without another trial
     python -m tools.mutants --fresh             forget what is known
 
 The exit code is 1 where a target has less than 90 % killed, or where a survivor is not explained in survivors.yaml.
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,19 +54,20 @@ def main() -> None:
         if options.only in module
     }
     chosen = _sampled(everything, options.sample, options.seed) if options.sample else everything
+    explained = explanations()
+    believed = {key for key in explained if options.believe}
     results = Results()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        _try_unknown(chosen, results, Path(folder))
+        _try_unknown(_without(chosen, believed), results, Path(folder))
     tried = [
-        Tried(module, name, found["line"], found["killer"])
+        Tried(module, name, found["line"] if found else 0, found["killer"] if found else None)
         for module, names in chosen.items()
         for name in names
-        if (found := results.of(module, tests_of(module), name))
+        if (found := results.of(module, tests_of(module), name)) or (module, name) in believed
     ]
     total = sum(map(len, everything.values()))
     if len(tried) < total:
         print(f"of a sample: {len(tried):,} of {total:,} mutants")
-    explained = explanations()
     print("\n".join(report(tried, explained)))
     wrong = list(problems(tried, explained, everything if len(tried) == total else None))
     sys.exit("\n".join(wrong) if wrong else 0)
@@ -76,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only modules whose path has this in it")
     parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
+    parser.add_argument("--believe", action="store_true", help="do not try what survivors.yaml explains")
     parser.add_argument("--fresh", action="store_true", help="forget what is known of earlier runs")
     return parser.parse_args()
 
@@ -85,6 +88,10 @@ def _sampled(everything: Mapping[str, Sequence[str]], count: int, seed: int) -> 
     drawn = set(random.Random(seed).sample(pairs, min(count, len(pairs))))  # noqa: S311 not a secret
     found = {module: [name for name in names if (module, name) in drawn] for module, names in everything.items()}
     return {module: names for module, names in found.items() if names}
+
+
+def _without(chosen: Mapping[str, Sequence[str]], believed: Set[tuple[str, str]]) -> dict[str, list[str]]:
+    return {module: [name for name in names if (module, name) not in believed] for module, names in chosen.items()}
 
 
 def _try_unknown(chosen: Mapping[str, Sequence[str]], results: Results, folder: Path) -> None:
