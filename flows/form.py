@@ -43,6 +43,9 @@ FIRST = (
 _TITLES = {
     "profile": "MLflow experiment",
     "download": "More of the data and the model",
+    "download.data.clean": "Empty placeholders",
+    "download.data.fields": "Keys of the fields",
+    "download.data.on_invalid": "Rows that cannot be used",
     "download.data.sha256": "SHA-256 of the data",
     "download.data.source": "Data source",
     "download.model.weights": "Weights to start from",

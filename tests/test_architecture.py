@@ -51,6 +51,7 @@ RESTRICTED = {
     ),
     "safetensors": ("stages/gpt2/weights.py", "stages/finetune/checkpoint.py", "stages/finetune/lora.py"),
     "pandas": ("stages/split",),
+    "pyarrow": ("stages/download/formats/tables.py",),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
     "huggingface_hub": ("stages/download/hub.py",),
     "requests": ("stages/download", "stages/judge/judges"),

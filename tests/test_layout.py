@@ -18,6 +18,7 @@ TESTS = ROOT / "tests"
 
 #: Tests of more than one module, and what they are about.
 OF_MORE_THAN_A_MODULE = {
+    "download/formats/test_public.py": "public formats of instruction data",
     "finetune/test_full_disks.py": "training with disks that are full",
     "finetune/test_book.py": "our training beside the loop of the book's package",
     "flows/test_deployments.py": "both deployments on a Prefect server, with a worker",
@@ -71,6 +72,14 @@ TESTED_ELSEWHERE = {
     "stages/common/results/tokenize.py": "tokenize/test_counts.py",
     "stages/download/base_model.py": "download/test_stage.py",
     "stages/download/contents.py": "download/test_fetch.py",
+    "stages/download/formats/hard.py": "download/formats/test_reader.py",
+    "stages/download/formats/json_rows.py": "download/formats/test_reader.py",
+    "stages/download/formats/packing.py": "download/formats/test_reader.py",
+    "stages/download/formats/shapes.py": "download/formats/test_reader.py",
+    "stages/download/formats/tables.py": "download/formats/test_reader.py",
+    "stages/download/formats/values.py": "download/formats/test_reader.py",
+    "stages/download/json_values.py": "download/test_dataset.py",
+    "stages/download/left_out.py": "download/formats/test_reader.py",
     "stages/download/model_files.py": "download/test_hub.py",
     "stages/download/shards.py": "download/test_hub.py",
     "stages/download/watched.py": "download/test_source.py",

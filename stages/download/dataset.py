@@ -1,16 +1,20 @@
-"""The instruction dataset: a JSON list or JSON lines, of objects with text in known fields."""
+"""The instruction dataset as stages hand it on: a JSON list or JSON lines, of objects with text in known fields.
+
+A user's own file may be in other formats: `stages.download.formats`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stages.common.errors import DataError
 from stages.common.plurals import counted
+from stages.download.json_values import Object, parse, repeated_keys
 
 #: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
@@ -72,15 +76,15 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
     problems: list[str] = []
     keys: Counter[str] = Counter()
     objects = 0
-    for where, value, mistake in _values(text, name, fix):
-        row, wrong = ({}, [mistake]) if mistake else _check(value)
+    for where, value, broken in _values(text, name, fix):
+        row, wrong = ({}, [broken]) if broken else check(value)
         rows.append(row)
         problems += [f"{where}: {problem}" for problem in wrong]
         objects += isinstance(value, dict)
         keys.update(list(value) if isinstance(value, dict) else ())
     if problems:
         of_other_keys = _of_other_keys(name, keys) if objects == len(rows) else None
-        raise DataError(of_other_keys or _listing(name, len(rows), problems), fix)
+        raise DataError(of_other_keys or listing(name, len(rows), problems), fix)
     if len(rows) < FEWEST_ROWS:
         raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(rows)}", fix)
     return Dataset(rows, {key: keys[key] for key in sorted(keys.keys() - set(FIELDS))})
@@ -89,77 +93,60 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
 def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (where, value, what is wrong with its JSON) for every row."""
     if text.lstrip().startswith("["):
-        values, mistake = _parse(text)
-        if mistake:
-            raise DataError(f"{name}: {mistake}", fix)
+        values, broken = parse(text)
+        if broken:
+            raise DataError(f"{name}: {broken}", fix)
         for number, value in enumerate(values, 1):
             yield f"row {number}", value, None
         return
     # Not splitlines: a JSON string may hold U+2028 and other line separators.
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     for number, (line_number, line) in enumerate(lines, 1):
-        value, mistake = _parse(line, line_number)
-        yield f"row {number} (line {line_number})", value, mistake
+        value, broken = parse(line, line_number)
+        yield f"row {number} (line {line_number})", value, broken
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which of its keys were given more than once."""
+def check(value: Any, keys: Mapping[str, str | None] = MappingProxyType({})) -> tuple[Row, list[str]]:
+    """One row as read, and what is wrong with it.
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.repeated: list[str] = []
-        if len(self) < len(pairs):
-            self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-
-
-def _parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
-    try:
-        return json.loads(text, object_pairs_hook=_Object), None
-    except json.JSONDecodeError as error:
-        where = f"line {line or error.lineno}, column {error.colno}"
-        return None, f"not valid JSON at {where}: {error.msg.removesuffix(' at')}"
-    except RecursionError:
-        return None, "not JSON that can be read: lists or objects are nested too deeply"
-    except ValueError:
-        return None, "not JSON that can be read: a number has thousands of digits"
-
-
-def _repeated_keys(value: Any) -> list[str]:
-    """The keys that are given more than once, with those above them, at any depth of a value: ``meta.source``."""
-    found: list[str] = []
-    left = [("", value)]
-    while left:  # no recursion: a value may be nested as deeply as the parser allows
-        path, inner = left.pop()
-        if isinstance(inner, _Object):
-            found += [path + key for key in inner.repeated]
-            left += [(f"{path}{key}.", item) for key, item in inner.items()]
-        elif isinstance(inner, list):
-            left += [(f"{path}{number}.", item) for number, item in enumerate(inner, 1)]
-    return found
-
-
-def _check(value: Any) -> tuple[Row, list[str]]:
-    """One row as read, and what is wrong with it."""
+    Args:
+        value: the row as its file has it.
+        keys: the key that holds a field, where that is not the field's own name; None: no key does.
+    """
     if not isinstance(value, dict):
-        return {}, [f"expected an object with {', '.join(_REQUIRED)}; found {_describe(value)}"]
+        needed = (keys.get(field) or field for field in _REQUIRED)
+        return {}, [f"expected an object with {', '.join(needed)}; found {describe(value)}"]
     row: dict[str, Any] = {}
-    problems = [f"{key!r}: expected one value; the key is there twice or more" for key in _repeated_keys(value)]
+    problems = of_repeated_keys(value)
     for field in FIELDS:
-        found = value.get(field)
+        key = keys.get(field, field)
+        found = None if key is None else value.get(key)
         if field in _DEFAULTS and (found is None or found == ""):
             found = _DEFAULTS[field]
-        if problem := _mistake(found, required=field in _REQUIRED, present=field in value):
-            problems.append(f"{field}: {problem}")
+        if problem := mistake(found, required=field in _REQUIRED, present=key in value):
+            problems.append(f"{key}: {problem}")
         row[field] = found
     return row, problems
 
 
-def _mistake(found: Any, *, required: bool, present: bool) -> str | None:
+def of_repeated_keys(value: Any) -> list[str]:
+    """What is wrong with a row whose objects give a key twice; nothing says which value is meant."""
+    return [f"{key!r}: expected one value; the key is there twice or more" for key in repeated_keys(value)]
+
+
+def mistake(found: Any, *, required: bool, present: bool = True) -> str | None:
+    """What is wrong with the value of a field: it is no text, empty, or cannot be written as UTF-8; None if nothing is.
+
+    Args:
+        found: the value.
+        required: whether it must be a text with something in it.
+        present: whether the row has it.
+    """
     expected = "expected a text that is not empty" if required else "expected a text, or nothing"
     if not present and required:
         return f"{expected}; the field is missing"
     if not isinstance(found, str) or (required and not found.strip()):
-        return f"{expected}; found {_describe(found)}"
+        return f"{expected}; found {describe(found)}"
     try:
         found.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -167,14 +154,22 @@ def _mistake(found: Any, *, required: bool, present: bool) -> str | None:
     return None
 
 
-def _describe(value: Any) -> str:
-    kinds = {_Object: "an object", list: "a list", bool: "a truth value", int: "a number", float: "a number"}
+def describe(value: Any) -> str:
+    """A value in a message, by its kind and beginning: ``a number, 5``."""
+    kinds = {
+        Object: "an object",
+        dict: "an object",
+        list: "a list",
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+    }
     if value is None:
         return "null"
     if isinstance(value, str):
         return "an empty text" if not value.strip() else f"the text {value[:40]!r}"
     shown = repr(value)
-    return f"{kinds[type(value)]}, {shown if len(shown) <= 40 else shown[:40] + '…'}"
+    return f"{kinds.get(type(value), 'a value')}, {shown if len(shown) <= 40 else shown[:40] + '…'}"
 
 
 def _of_other_keys(name: str, keys: Counter[str]) -> str | None:
@@ -206,7 +201,14 @@ def likely_names(keys: Collection[str]) -> str:
     return f"rename {', '.join(renamed)}" if renamed else ""
 
 
-def _listing(name: str, total: int, problems: list[str]) -> str:
+def listing(name: str, total: int, problems: list[str]) -> str:
+    """The message for wrong rows, which names ten problems and counts all.
+
+    Args:
+        name: the user's name for the file.
+        total: number of rows.
+        problems: what is wrong, each with its row.
+    """
     count, rows = counted(len(problems), "problem"), counted(total, "row")
     lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
     if len(problems) > _SHOWN:

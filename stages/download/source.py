@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from stages.common import files, paths
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
 from stages.download import dataset
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
+from stages.download.formats import reader, shapes
+from stages.download.formats.reader import Read
 from stages.download.watched import is_watched
 from stages.params.download import DataSource
 from stages.running import temporary
@@ -16,16 +20,17 @@ from stages.running.console import say
 SOURCE = "download.data.source"
 SHA256 = "download.data.sha256"
 
-#: The most keys that no stage uses of which the names are printed.
+#: The most keys and rows that a line names.
 _SHOWN = 10
+_PLAIN = ("JSON", "JSON lines")
 
 
-def fetch_rows(settings: DataSource) -> list[dataset.Row]:
-    """Fetch the dataset, and print how many rows it has and which of their keys no stage uses.
+def fetch_rows(settings: DataSource) -> Read:
+    """Fetch the dataset, and print in what format it is, how many rows it has and what was left out.
 
     Raises:
-        ConfigError: the SHA-256 is needed and missing, or there is no such file or page.
-        DataError: the file has another SHA-256, or a row is wrong.
+        ConfigError: the SHA-256 is needed and missing, there is no such file or page, or a field's key is not there.
+        DataError: the file has another SHA-256, is in no known format, or a row is wrong.
         ServiceUnavailable: the server does not answer.
     """
     require_sha256(settings)
@@ -33,16 +38,41 @@ def fetch_rows(settings: DataSource) -> list[dataset.Row]:
         local = folder / "dataset"
         fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
-        found = dataset.read(local, name=settings.source, fix=f"correct the file, or {SOURCE} in params.yaml")
-    if found.unknown:
-        keys = ", ".join(f"{key!r} ({counted(count, 'row')})" for key, count in list(found.unknown.items())[:_SHOWN])
-        more = f" and {len(found.unknown) - _SHOWN:,} more" if len(found.unknown) > _SHOWN else ""
-        say(f"{settings.source}: left out keys that no stage uses: {keys}{more}")
-        used = [field for field in dataset.FIELDS if field != "input" or any(row["input"] for row in found.rows)]
-        if rename := dataset.likely_names({*found.unknown, *used}):
-            say(f"{settings.source}: no row has an input: {rename}, if the model is to see it")
+        found = reader.read(local, settings, fix=f"correct the file, or {SOURCE} in params.yaml")
+    for line in described(found):
+        say(f"{settings.source}: {line}")
     say(f"dataset: {len(found.rows):,} rows from {settings.source}")
-    return found.rows
+    return found
+
+
+def described(found: Read) -> Iterator[str]:
+    """What there is to say of a dataset that was read: its format unless it is plain JSON, and what was left out."""
+    if found.said or found.kind not in _PLAIN:
+        named = _listed([repr(key) for key in found.named])
+        yield f"{found.kind}, {counted(found.total, 'row')}, {found.keys} {named}" + (
+            f"; {found.said}" if found.said else ""
+        )
+    if found.unknown:
+        named = _listed([f"{key!r} ({counted(count, 'row')})" for key, count in found.unknown.items()])
+        yield f"left out keys that no stage uses: {named}"
+        used = [ours for ours in dataset.FIELDS if ours != "input" or any(row["input"] for row in found.rows)]
+        if found.by_fields and (rename := dataset.likely_names({*found.unknown, *used})):
+            yield f"no row has an input: {rename}, if the model is to see it"
+            near = shapes.likely(list(found.unknown))
+            yield f"the same without a change of the file: {shapes.proposal({'input': near['input']})} in params.yaml"
+    if found.left_out:
+        rows = _listed([f"row {one.row}" for one in found.left_out])
+        yield f"left out {len(found.left_out):,} of {counted(found.total, 'row')}, which cannot be used: {rows}"
+    if found.cleaned:
+        rows = _listed([f"row {number}" for number in found.cleaned])
+        yield f"made the placeholder of {counted(len(found.cleaned), 'input')} empty: {rows}"
+    if found.unanswered:
+        yield f"left out {counted(found.unanswered, 'question')} at the end of a conversation, which has no answer"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def require_sha256(settings: DataSource) -> None:

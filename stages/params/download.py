@@ -24,11 +24,39 @@ def _without_password(value: str) -> str:
 Source = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
 
 
+Key = Annotated[str, Field(min_length=1)]
+
+
+class DataFields(Section):
+    """The key of the dataset's rows that holds each of our fields; null: the one that is recognised."""
+
+    instruction: Key | None = None
+    input: Key | None = None
+    output: Key | None = None
+    category: Key | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        keys = [key for key in self.model_dump().values() if key is not None]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"expected another key for each field; found {twice[0]!r} for two")
+        return self
+
+
 class DataSource(Section):
-    """The source of the instruction dataset, and its checksum."""
+    """The source of the instruction dataset, its checksum, and how its rows are read.
+
+    Args:
+        fields: the keys of the fields, where they are not recognised.
+        on_invalid: whether rows that cannot be used end the stage (refuse), or are left out (drop).
+        clean: whether words for "nothing" in an input become an empty input.
+    """
 
     source: Source
     sha256: Sha256 | None
+    fields: DataFields = DataFields()
+    on_invalid: Literal["refuse", "drop"] = "refuse"
+    clean: bool = False
 
 
 class ModelSource(Section):

@@ -200,6 +200,63 @@ def test_a_key_that_is_left_out_and_may_be_meant_is_said(project: Project, capsy
     assert "rename" not in capsys.readouterr().out
 
 
+def test_rows_that_are_left_out_are_named_in_a_report(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    good = [f"Say {n}.,,{n},say" for n in range(5)]
+    content = ["instruction,input,output,category", "Go.,N/A,Gone.,say", "Go.,,,say", "Go.,,N/A,say", *good]
+    (project.folder / "data/rows.csv").write_text("\n".join(content))
+    project.data("data/rows.csv")
+    told = refused(project)
+    assert told.startswith(
+        "data/rows.csv: 3 problems in 8 rows:\n"
+        "  - row 1 (line 2): input: expected a text; found the placeholder 'N/A'; "
+        "download.data.clean: true makes it empty\n"
+        "  - row 2 (line 3): output: expected a text that is not empty; found an empty text\n"
+        "  - row 3 (line 4): output: expected a text; found the placeholder 'N/A'\n"
+        "  to fix it: correct the file, or download.data.source in params.yaml; or set download.data.on_invalid: drop"
+    )
+    assert project.outputs() == {}
+
+    project.tree["download"]["data"] |= {"on_invalid": "drop", "clean": True}
+    project.main()
+    assert capsys.readouterr().out.startswith(
+        "data/rows.csv: CSV, 8 rows, columns 'instruction', 'input', 'output', 'category'\n"
+        "data/rows.csv: left out 2 of 8 rows, which cannot be used: row 2, row 3\n"
+        "data/rows.csv: made the placeholder of 1 input empty: row 1\n"
+        "dataset: 6 rows from data/rows.csv\n"
+    )
+    first = project.outputs()
+    gone = {"instruction": "Go.", "input": "", "output": "Gone.", "category": "say"}
+    assert json.loads(first["artifacts/download/dataset.json"]) == [gone, *ROWS]
+    assert json.loads(first["artifacts/download/left_out.json"]) == {
+        "rows_of_the_file": 8,
+        "rows_of_the_dataset": 6,
+        "left_out": {
+            "count": 2,
+            "rows": [
+                {
+                    "row": 2,
+                    "line": 3,
+                    "id": None,
+                    "problems": ["output: expected a text that is not empty; found an empty text"],
+                },
+                {
+                    "row": 3,
+                    "line": 4,
+                    "id": None,
+                    "problems": ["output: expected a text; found the placeholder 'N/A'"],
+                },
+            ],
+        },
+        "cleaned_inputs": {"count": 1, "rows": [1]},
+    }
+    project.main()
+    assert project.outputs() == first
+
+    project.data("data/rows.json")
+    project.main()
+    assert "artifacts/download/left_out.json" not in project.outputs(), "it was of another dataset"
+
+
 FAULTS = {
     "nan": "h.0.mlp.c_fc.weight holds values that are not finite (NaN or infinity)",
     "own head": "lm_head.weight differs from the token embedding; GPT-2's head is tied",

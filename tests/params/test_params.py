@@ -49,6 +49,15 @@ def altered(old: str, new: str) -> str:
         ("    seed: 123", "    seed: -1", "download.model.seed: expected 0 or more; found -1"),
         ("    seed: 123", "    seed: 2020-01-02", "download.model.seed: expected a whole number; found '2020-01-02'"),
         ("    sha256:", "    sha256: abc", "sha256: expected a SHA-256: 64 digits from 0-9 and a-f; found 'abc'"),
+        ("    clean: false", "    clean: 1", "download.data.clean: expected true or false; found 1"),
+        ("    on_invalid: refuse", "    on_invalid: skip", "on_invalid: expected 'refuse' or 'drop'; found 'skip'"),
+        (
+            "      output:",
+            "      output: ''",
+            "download.data.fields.output: expected a text that is not empty; found ''",
+        ),
+        ("      output:", "      output: 5", "download.data.fields.output: expected a text; found 5"),
+        ("      output:", "      outputs: a", "download.data.fields.outputs: unknown key; did you mean "),
         ("    weights: scratch", "    weights: hb", "weights: expected 'scratch', 'hub' or 'folder'; found 'hb'"),
         ("  learning_rate: 0.005", "  learning_rate: 0", "learning_rate: expected more than 0; found 0"),
         ("  learning_rate: 0.005", "  learning_rate: 2", "learning_rate: expected 1 or less; found 2"),
@@ -119,6 +128,15 @@ def test_a_password_does_not_get_into_params_yaml(tmp_path: Path, section: str) 
         whole.load(path)
     assert "put them into ~/.netrc: machine HOST login NAME" in raised.value.what
     assert "secret" not in str(raised.value)
+
+
+def test_two_fields_do_not_have_one_key(tmp_path: Path) -> None:
+    tree = json.loads(json.dumps(reading.read_yaml(ROOT / "params.yaml")))
+    path = tmp_path / "params.yaml"
+    tree["download"]["data"]["fields"] = {"instruction": "text", "output": "text"}
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match=r"download\.data\.fields: expected another key for each field; found 'text'"):
+        whole.load(path)
 
 
 @pytest.mark.parametrize(("repo", "wrong"), [(None, True), ("models/gpt2", False)])

@@ -1,0 +1,87 @@
+"""JSON: a list of rows, one row a line, or an object in which one key holds the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import DataError
+from stages.common.plurals import counted
+from stages.download.formats.chats import is_turn
+from stages.download.formats.values import Contents, Value
+from stages.download.json_values import Object, parse
+
+
+def read(path: Path, *, name: str, fix: str) -> Contents:
+    """The rows of a file in UTF-8 that begins with ``[`` or ``{``, but for white space and a byte order mark.
+
+    JSON lines are read one by one; a list and an object are read as a whole.
+
+    Raises:
+        DataError: a list is not JSON, or an object holds several lists. A wrong line is a `Value` that says so.
+    """
+    with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        lines = (line for line in stream if line.strip())
+        first = next(lines)
+        single = next(lines, None) is None
+    if first.lstrip().startswith("["):
+        return Contents("JSON", "keys", _numbered(_whole(path, name, fix)))
+    value, broken = parse(first)
+    if broken and not single:
+        value, broken = parse(path.read_text(encoding="utf-8-sig"))
+        single = True
+    if broken is None and single and (key := _list_in(value, name, fix)) is not None:
+        return Contents(f"JSON with its rows in {key!r}", "keys", _numbered(value[key]))
+    return Contents("JSON lines", "keys", _lines(path))
+
+
+def _whole(path: Path, name: str, fix: str) -> list[Any]:
+    values, broken = parse(path.read_text(encoding="utf-8-sig"))
+    if broken:
+        raise DataError(f"{name}: {broken}", fix)
+    found: list[Any] = values
+    return found
+
+
+def _numbered(values: Iterable[Any]) -> Iterator[Value]:
+    for number, value in enumerate(values, 1):
+        yield Value(number, None, value)
+
+
+def _lines(path: Path) -> Iterator[Value]:
+    # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
+    with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        number = 0
+        for line, text in enumerate(stream, 1):
+            if text.strip():
+                number += 1
+                value, broken = parse(text.removesuffix("\n"), line)
+                yield Value(number, line, value, broken)
+
+
+def _list_in(value: Any, name: str, fix: str) -> str | None:
+    """The key of a lone object that holds the rows; None if the object is itself a row.
+
+    Raises:
+        DataError: several keys hold rows, one of them is given twice, or the object holds columns.
+    """
+    assert isinstance(value, Object), "the text begins with a brace"
+    lists = [key for key, inner in value.items() if _is_rows(inner)]
+    if len(lists) > 1:
+        sizes = ", ".join(f"{key!r} ({counted(len(value[key]), 'row')})" for key in lists)
+        raise DataError(f"{name}: expected one list of rows; found {sizes}", f"write one of them to a file; {fix}")
+    if lists and lists[0] in value.repeated:
+        raise DataError(f"{name}: {lists[0]!r}: expected one value; the key is there twice or more", fix)
+    columns = [key for key, inner in value.items() if isinstance(inner, dict | list)]
+    if len(columns) > 1 and len(columns) == len(value) and not lists:
+        raise DataError(
+            f"{name}: expected a list of rows; found columns: {', '.join(map(repr, columns[:10]))}",
+            f"write it by rows, as pandas does with to_json(orient='records'); {fix}",
+        )
+    return lists[0] if lists else None
+
+
+def _is_rows(value: Any) -> bool:
+    """Whether a value is a list of objects, and not the turns of one conversation."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and not is_turn(one) for one in value)

@@ -1,0 +1,167 @@
+"""A user's dataset, whatever its format: every row read, checked, and made rows of the pipeline."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from stages.common.errors import DataError
+from stages.common.plurals import counted
+from stages.common.printable import printable
+from stages.download import dataset
+from stages.download.dataset import FEWEST_ROWS, Row
+from stages.download.formats import json_rows, packing, shapes, tables
+from stages.download.formats.shapes import Made, Shape
+from stages.download.formats.values import Contents, Value
+from stages.params.download import DataSource
+
+_FORMATS = "JSON, JSON lines, CSV, TSV or Parquet, also in gzip"
+_DROP = "or set download.data.on_invalid: drop in params.yaml, which leaves such rows out and says which"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row of the file that was left out.
+
+    Args:
+        row: number of the row in the file, from 1.
+        line: number of its first line, from 1; None where rows have no lines.
+        id: its own id, if it has a text or a number of that name; else None.
+        problems: what is wrong with it.
+    """
+
+    row: int
+    line: int | None
+    id: str | None
+    problems: list[str]
+
+
+@dataclass
+class Read:
+    """A dataset as read.
+
+    Args:
+        kind: the file format in words, such as ``CSV``.
+        keys: word for the keys of its rows: columns or keys.
+        named: those keys, in the order in which they first come.
+        said: what is read as what; empty for the project's own fields.
+        by_fields: whether each field has a key of its own.
+        rows: the rows, in the file's order.
+        total: number of rows in the file.
+        unknown: number of rows with each key that is not read.
+        left_out: the rows that were left out.
+        cleaned: numbers of the rows of whose input a placeholder was taken.
+        unanswered: number of questions without an answer, at the ends of conversations.
+    """
+
+    kind: str
+    keys: str
+    named: list[str]
+    said: str
+    by_fields: bool
+    rows: list[Row] = field(default_factory=list)
+    total: int = 0
+    unknown: dict[str, int] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    cleaned: list[int] = field(default_factory=list)
+    unanswered: int = 0
+
+
+def read(path: Path, settings: DataSource, *, fix: str) -> Read:
+    """Read a dataset in any format, and check every row of it.
+
+    Args:
+        path: path of the file; beside it one more may be written, with what a gzip file holds.
+        settings: the section download.data, whose source is the name in messages.
+        fix: what the user can do about a mistake in the file.
+
+    Raises:
+        DataError: the file is in no known format, a row is wrong and they are not left out, or too few are left.
+        ConfigError: download.data.fields names a key that no row has.
+    """
+    name = settings.source
+    contents = _contents(path, name, fix)
+    first = list(itertools.islice(contents.values, shapes.LOOKED_AT))
+    shape = shapes.recognise(first, settings.fields, clean=settings.clean, name=name, fix=fix)
+    keys: Counter[str] = Counter()
+    found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields)
+    values = shape.arrange(_counting(itertools.chain(first, contents.values), found, keys))
+    problems, hard = _make_rows(found, shape, values)
+    if problems and settings.on_invalid == "refuse":
+        raise DataError(dataset.listing(name, found.total, problems), f"{fix}; {_DROP}" if hard else fix)
+    if len(found.rows) < FEWEST_ROWS:
+        left = f" after {counted(len(found.left_out), 'row')} had been left out" if found.left_out else ""
+        what = f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(found.rows)}{left}"
+        raise DataError(what, fix)
+    found.named = list(keys)
+    found.unknown = {key: keys[key] for key in sorted(keys.keys() - shape.used)}
+    return found
+
+
+def _contents(path: Path, name: str, fix: str) -> Contents:
+    """The rows of a file by its format, which its contents decide; only a table's needs a name where columns do not."""
+    path, was_gzip = packing.unpacked(path, name=name, fix=fix)
+    if packing.is_parquet(path):
+        contents = tables.read_parquet(path, name=name, fix=fix)
+    else:
+        packing.refuse_other_encodings(path, name=name, fix=fix)
+        contents = _of_text(path, name, fix)
+    return replace(contents, kind=f"{contents.kind} in gzip") if was_gzip else contents
+
+
+def _of_text(path: Path, name: str, fix: str) -> Contents:
+    beginning = _beginning(path)
+    if not beginning:
+        raise DataError(f"{name}: expected rows, found an empty file", fix)
+    if beginning[0] in "[{":
+        return json_rows.read(path, name=name, fix=fix)
+    _, columns = tables.header(path)
+    suffixes = PurePosixPath(name.partition("?")[0].lower()).suffixes[-2:]
+    if (columns and {".csv", ".tsv"} & set(suffixes)) or (len(columns) > 1 and shapes.are_known(columns)):
+        return tables.read_text(path, name=name, fix=fix)
+    shown = beginning[:40].splitlines()[0]
+    raise DataError(
+        f"{name}: expected {_FORMATS}; found a text that begins with {shown!r}",
+        f"a table needs a first line with the names of its columns; {fix}",
+    )
+
+
+def _beginning(path: Path) -> str:
+    """The first line of a text with something in it; empty if there is none."""
+    with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        return next((line.lstrip() for line in stream if line.strip()), "")
+
+
+def _counting(values: Iterable[Value], found: Read, keys: Counter[str]) -> Iterator[Value]:
+    """The same values, counted on their way, and the rows with each key."""
+    for value in values:
+        found.total += 1
+        keys.update(value.value.keys() if isinstance(value.value, dict) else ())
+        yield value
+
+
+def _make_rows(found: Read, shape: Shape, values: Iterable[Value]) -> tuple[list[str], bool]:
+    """Make rows of all values, and return what is wrong with some, and whether leaving rows out is a way to go on."""
+    problems: list[str] = []
+    hard = False
+    for value in values:
+        made = Made([], [value.broken]) if value.broken else shape.make(value.value)
+        if made.problems:
+            problems += [f"{value.where}: {problem}" for problem in made.problems]
+            found.left_out.append(LeftOut(value.number, value.line, _own_id(value.value), made.problems))
+        found.rows += made.rows
+        found.cleaned += [value.number] if made.cleaned else []
+        found.unanswered += made.unanswered
+        hard |= made.hard
+    return problems, hard
+
+
+def _own_id(value: Any) -> str | None:
+    """A row's own id, shortened to what a report shows."""
+    found = value.get("id") if isinstance(value, dict) else None
+    plain = isinstance(found, str | int) and not isinstance(found, bool)
+    return printable(str(found).encode("utf-8", "backslashreplace").decode())[:80] if plain else None

@@ -1,0 +1,48 @@
+"""What a reader of a file format gives: one value a row, each with its place in the user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Value:
+    """One row of a file.
+
+    Args:
+        number: number of the row, from 1.
+        line: number of its first line in the file, from 1; None where a row has no line of its own.
+        value: what the file holds there.
+        broken: what is wrong, if the file format does not even give a value; else None.
+    """
+
+    number: int
+    line: int | None
+    value: Any
+    broken: str | None = None
+
+    @property
+    def where(self) -> str:
+        """The row's place in the words of messages: ``row 3 (line 5)``."""
+        return f"row {self.number}" if self.line is None else f"row {self.number} (line {self.line})"
+
+    def holding(self, value: Any) -> Value:
+        """Another value at the same place."""
+        return replace(self, value=value)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The rows of a file.
+
+    Args:
+        kind: the file format in words, such as ``CSV``.
+        keys: word for the keys of its rows: columns or keys.
+        values: the rows, read as they are asked for.
+    """
+
+    kind: str
+    keys: str
+    values: Iterator[Value]
