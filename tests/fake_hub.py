@@ -10,7 +10,8 @@ with ETag, X-Repo-Commit, Content-Length and Range, as huggingface_hub asks for 
 get_hf_file_metadata). Errors carry the hub's X-Error-Code. Files are streamed, so their size does not matter.
 
 Faults are scripted per method and file: `FakeHub.script("GET", "config.json", "500", "500")` makes the next two such
-requests fail. A file need not exist for a fault to come first. It also serves as a plain web server for `fetch`.
+requests fail. A file need not exist for a fault to come first. The repository of a dataset is datasets/OWNER/NAME. It
+also serves as a plain web server for `fetch`.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self._serve(body=True)
 
         def _serve(self, *, body: bool) -> None:
-            file = self.path.rsplit("/", 1)[-1]
+            beginning = f"/{hub.repo}/resolve/{hub.revision}/"
+            within = self.path.startswith(beginning)
+            file = self.path.removeprefix(beginning) if within else self.path.rsplit("/", 1)[-1]
             hub.requests.append((self.command, file, self.headers.get("Range")))
             fault = hub.next_fault(self.command, file) or self._wrong_address(file)
             if fault in ANSWERS:

@@ -1,4 +1,4 @@
-"""GPT-2's published weights from the Hugging Face hub, at one commit.
+"""Files from the Hugging Face hub at one commit: GPT-2's published weights, and datasets.
 
 The variables of huggingface_hub itself say where the hub and its cache are, and whether the hub may be asked at all:
 HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN. The token does not go unencrypted to another machine. The
@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
@@ -28,6 +28,9 @@ from stages.running.proxies import Proxy, proxy_for
 
 if TYPE_CHECKING:
     import httpx2
+
+#: The key of params.yaml that names a dataset.
+DATASET_KEY = "download.data.source"
 
 _AGAIN = "check the network and HF_ENDPOINT, and run the same command again"
 
@@ -77,13 +80,18 @@ class Repository:
     Args:
         repo: owner and name.
         revision: the commit.
+        kind: what it holds, a model or a dataset.
     """
 
     is_cache = True
 
-    def __init__(self, repo: str, revision: str) -> None:
+    def __init__(self, repo: str, revision: str, kind: Literal["model", "dataset"] = "model") -> None:
         self.name = f"{repo} at {revision}"
-        self._repo, self._revision = repo, revision
+        self._repo, self._revision, self._kind = repo, revision, kind
+        # The keys of params.yaml to correct: for the repository, and for it together with its commit.
+        self._keys = (
+            (f"{KEY}.repo", f"{KEY}.repo and {KEY}.revision") if kind == "model" else (DATASET_KEY, DATASET_KEY)
+        )
 
     def find(self, file: str) -> Path | None:
         """The path of a file in the hub's cache, downloaded first if it is not there; None if the hub has none."""
@@ -95,7 +103,7 @@ class Repository:
         proxy = proxy_for(url)
         try:
             with self._measured(file, proxy):
-                return Path(hf_hub_download(self._repo, file, revision=self._revision))
+                return Path(hf_hub_download(self._repo, file, revision=self._revision, repo_type=self._kind))
         except RemoteEntryNotFoundError:
             return None
         except TooSlow as error:
@@ -104,13 +112,13 @@ class Repository:
         except (httpx2.HTTPError, httpx2.InvalidURL, LocalEntryNotFoundError) as error:
             if self._is_known_to_be_absent(file):
                 return None
-            raise _explain(error, url, proxy) from error
+            raise _explain(error, url, proxy, self._keys) from error
         except OSError as error:
             # huggingface_hub raises an OSError without a number for a file that is shorter than announced. An error
             # with a number comes from the operating system: a full disk, for example.
             if error.errno is not None:
                 raise
-            raise _explain(error, url, proxy) from error
+            raise _explain(error, url, proxy, self._keys) from error
 
     def has(self, file: str) -> bool:
         """Whether the hub has a file; it is not downloaded. Where the hub cannot be asked, it counts as absent."""
@@ -148,13 +156,13 @@ class Repository:
         except httpx2.TimeoutException as error:
             raise TimeoutError(f"{url}: no answer within {seconds:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise _explain(error, url, proxy) from error
+            raise _explain(error, url, proxy, self._keys) from error
 
     def cached(self, file: str) -> Path | None:
         """The path of a file in the hub's cache; None if it is not there. The hub is not asked."""
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self._repo, file, revision=self._revision)
+        found = try_to_load_from_cache(self._repo, file, revision=self._revision, repo_type=self._kind)
         return Path(found) if isinstance(found, str) else None
 
     def renew(self, paths: Sequence[Path]) -> bool:
@@ -198,18 +206,20 @@ class Repository:
         from huggingface_hub.errors import HFValidationError
 
         try:
-            return hf_hub_url(self._repo, file, revision=self._revision)
+            return hf_hub_url(self._repo, file, revision=self._revision, repo_type=self._kind)
         except HFValidationError as error:
             raise ConfigError(
-                f"{KEY}.repo: expected OWNER/NAME on the hub, found {self._repo!r}",
-                f"correct {KEY}.repo in params.yaml",
+                f"{self._keys[0]}: expected OWNER/NAME on the hub, found {self._repo!r}",
+                f"correct {self._keys[0]} in params.yaml",
             ) from error
 
     def _is_known_to_be_absent(self, file: str) -> bool:
         """Whether the hub has said earlier that it has no such file, and cannot be asked."""
         from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 
-        return try_to_load_from_cache(self._repo, file, revision=self._revision) is _CACHED_NO_EXIST
+        return (
+            try_to_load_from_cache(self._repo, file, revision=self._revision, repo_type=self._kind) is _CACHED_NO_EXIST
+        )
 
 
 def _is_whole(blob: Path) -> bool:
@@ -275,8 +285,15 @@ def _counted(stream: httpx2.SyncByteStream, pace: Pace) -> httpx2.SyncByteStream
     return Counted()
 
 
-def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
-    """An error of huggingface_hub or of its HTTP library as one of ours."""
+def _explain(error: Exception, url: str, proxy: Proxy | None, keys: tuple[str, str]) -> PipelineError:
+    """An error of huggingface_hub or of its HTTP library as one of ours.
+
+    Args:
+        error: the error.
+        url: what was asked for.
+        proxy: the proxy through which it was asked.
+        keys: keys of params.yaml for the repository, and for it together with its commit.
+    """
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     root: BaseException = error
@@ -296,7 +313,7 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     status = root.response.status_code
     answer = f"{url}: answered {status} {root.response.reason_phrase}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        fix = f"correct {KEY}.repo in params.yaml, or set HF_TOKEN to a token that may read it"
+        fix = f"correct {keys[0]} in params.yaml, or set HF_TOKEN to a token that may read it"
         return ConfigError(answer, fix + of_proxy)
     transient = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (
         HTTPStatus.REQUEST_TIMEOUT,
@@ -304,4 +321,4 @@ def _explain(error: Exception, url: str, proxy: Proxy | None) -> PipelineError:
     )
     if transient:
         return ServiceUnavailable(answer, again)
-    return ConfigError(answer, f"correct {KEY}.repo and {KEY}.revision in params.yaml{of_proxy}")
+    return ConfigError(answer, f"correct {keys[1]} in params.yaml{of_proxy}")

@@ -14,7 +14,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
 from stages.common.reasons import reason
-from stages.download import bpe, hub, shards, source
+from stages.download import bpe, hub, hub_dataset, shards, source
 from stages.download.fetch import check_file, guarded_session, is_url
 from stages.download.local_model import LocalFolder
 from stages.download.model_files import CONFIG, KEY
@@ -33,7 +33,7 @@ SECONDS = 3.0
 
 def prepare(params: Params) -> None:
     """Import what asks the hub, where it may have to be asked."""
-    if params.download.model.weights == "hub":
+    if params.download.model.weights == "hub" or hub_dataset.is_on_hub(params.download.data.source):
         hub.load()
 
 
@@ -65,10 +65,22 @@ def dataset(settings: DataSource) -> str:
         _require_imported(Path(settings.source))
         return f"{settings.source}, which DVC brings in"
     source.require_sha256(settings)
+    if hub_dataset.is_on_hub(settings.source):
+        return _on_hub(hub_dataset.parse(settings.source))
     if is_url(settings.source, source.SOURCE):
         return _reached(settings.source, source.SOURCE)
     check_file(paths.local_path(settings.source), source.SOURCE)
     return settings.source
+
+
+def _on_hub(wanted: hub_dataset.HubFile) -> str:
+    there = wanted.repository
+    if there.cached(wanted.file):
+        return f"{wanted.file} of {there.name}, in the hub's cache"
+    length = there.length(wanted.file, SECONDS)
+    if length is None:
+        raise wanted.absent()
+    return f"{wanted.file} of {there.name}, {size(length)} to be downloaded"
 
 
 def _require_imported(path: Path) -> None:

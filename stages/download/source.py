@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from stages.common import files, paths
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
-from stages.download import dataset
+from stages.download import dataset, hub_dataset
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
 from stages.download.formats import reader, shapes
@@ -37,7 +37,10 @@ def fetch_rows(settings: DataSource) -> Read:
     with temporary.folder() as folder:
         local = folder / "dataset"
         fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
-        fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
+        if hub_dataset.is_on_hub(settings.source):
+            hub_dataset.fetch(settings.source, local, settings.sha256, fix=fix)
+        else:
+            fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
         found = reader.read(local, settings, fix=f"correct the file, or {SOURCE} in params.yaml")
     for line in described(found):
         say(f"{settings.source}: {line}")
@@ -76,12 +79,15 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def require_sha256(settings: DataSource) -> None:
-    """Demand a SHA-256 for a dataset that DVC does not watch: one that is not under data/.
+    """Demand a SHA-256 for a dataset that DVC does not watch: one that is not under data/, nor a commit of the hub.
 
     Raises:
-        ConfigError: it is missing, or there is no such file.
+        ConfigError: it is missing, there is no such file, or the source names no commit of the hub.
         DataError: the file is empty, a web page or a Git LFS pointer, which nobody should pin.
     """
+    if hub_dataset.is_on_hub(settings.source):
+        hub_dataset.parse(settings.source)
+        return
     if settings.sha256 is not None:
         return
     if is_url(settings.source, SOURCE):
