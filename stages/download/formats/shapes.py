@@ -66,8 +66,8 @@ class Shape:
     Args:
         said: what is read as what, for the line that says so; empty for the project's own fields.
         used: the keys that are read.
-        make: makes rows of one value.
-        arrange: puts the values of a whole file together first.
+        make: the function from one value to its rows.
+        arrange: the function that first puts the values of a whole file together.
         by_fields: whether each field has a key of its own.
     """
 
@@ -207,7 +207,7 @@ def _unknown(keys: Sequence[str], mapped: Mapping[str, str], name: str, looked: 
     """The error for rows of no kind that is known, with the nearest mapping where there is one."""
     names = _with(_KNOWN[0], mapped)
     missing = [ours for ours in _REQUIRED if names[ours] not in keys]
-    which = f"none of the first {looked:,} rows" if looked >= LOOKED_AT else "no row"
+    which = f"none of the first {LOOKED_AT:,} rows" if looked >= LOOKED_AT else "no row"
     what = f"{name}: {which} has {' or '.join(missing)}; {_there(keys)}"
     nearest = likely(keys, mapped)
     if all(ours in nearest or ours in keys for ours in _REQUIRED):
