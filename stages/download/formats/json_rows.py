@@ -28,11 +28,14 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
     if first.lstrip().startswith("["):
         return Contents("JSON", "keys", _numbered(_whole(path, name, fix)))
     value, broken = parse(first)
-    if broken and not single:
-        value, broken = parse(path.read_text(encoding="utf-8-sig"))
-        single = True
-    if broken is None and single and (key := _list_in(value, name, fix)) is not None:
-        return Contents(f"JSON with its rows in {key!r}", "keys", _numbered(value[key]))
+    if single or broken:
+        lone, wrong = (value, broken) if single else parse(path.read_text(encoding="utf-8-sig"))
+        if wrong is None and (key := _list_in(lone, name, fix)) is not None:
+            return Contents(f"JSON with its rows in {key!r}", "keys", _numbered(lone[key]))
+        if wrong is None and not single:
+            return Contents("JSON", "keys", _numbered([lone]))
+        if wrong and first.strip() == "{" and not single:  # an object over several lines, such as one that was cut off
+            raise DataError(f"{name}: {wrong}", fix)
     return Contents("JSON lines", "keys", _lines(path))
 
 

@@ -18,6 +18,7 @@ _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
 #: First bytes of formats that are not read, what they are, and what to do.
 _REFUSED = (
+    (_GZIP, "a gzip file within a gzip file", "unpack it with gunzip"),
     (b"PK\x03\x04", "a ZIP file, such as an Excel workbook", "unpack it, or save the sheet as CSV in UTF-8"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file", "save the sheet as CSV in UTF-8"),
     (b"BZh", "a bzip2 file", "unpack it with bunzip2"),

@@ -31,7 +31,19 @@ _KNOWN: tuple[dict[str, str], ...] = (
 _SYNONYMS = {
     "instruction": ("question", "prompt", "query", "inputs", "problem", "task", "user", "human", "q", "input"),
     "input": ("context", "passage", "document", "article"),
-    "output": ("response", "answer", "completion", "target", "targets", "reply", "solution", "assistant", "a", "text"),
+    "output": (
+        "response",
+        "answer",
+        "completion",
+        "target",
+        "targets",
+        "reply",
+        "solution",
+        "chosen",
+        "assistant",
+        "a",
+        "text",
+    ),
     "category": (),
 }
 _REQUIRED = ("instruction", "output")
