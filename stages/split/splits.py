@@ -111,8 +111,8 @@ def _with_rows(division: dict[str, list[Example]], settings: Split) -> dict[str,
 
 #: What helps where a split would be empty, for the methods whose sizes do not follow from the shares alone.
 _WAYS_OUT = {
-    "grouped": "set split.method to shuffle or stratified in params.yaml: the groups of near duplicates and of rows with "
-    "equal instructions are too large for the shares",
+    "grouped": "set split.method to shuffle or stratified in params.yaml: the groups of near duplicates and of rows "
+    "with equal instructions are too large for the shares",
     "hashed": "change split.seed, split.train or split.test in params.yaml, or add rows to the dataset",
     "predefined": "name each of train, test and val in the category of a row, or change split.method in params.yaml",
 }

@@ -105,4 +105,4 @@ def describe(report: GateReport) -> Iterator[str]:
     made = len(report.findings) + len(report.passed)
     warnings = [f"{one.count:,} {one.name}" for one in report.findings if one.severity != "info"]
     found = f"rows to look at: {', '.join(warnings)}" if warnings else "no row to look at"
-    yield f"{made} checks; {found} (examples in {GATE_PAGE})"
+    yield f"{made} checks; {found} ({GATE_PAGE})"

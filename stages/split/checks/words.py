@@ -14,19 +14,22 @@ _WORD = re.compile(r"(?:(?<!\w)\.(?=\d))?\w+(?:[.,'’-]\w+)*|[+*/=<>%^$€£°#
 #: The longest word whose capitals matter: CO and Co, or US and us, are not the same.
 _ACRONYM = 3
 #: Words that can be left out of an English prompt, or put into it, without asking for something else.
-_FILLERS = frozenset("a an the please kindly following given below this these that those".split())
+_FILLERS = frozenset(
+    ["a", "an", "the", "please", "kindly", "following", "given", "below", "this", "these", "that", "those"]
+)
 #: What is asked is about signs, capitals, spelling or articles themselves, so that no such difference may be left out.
 _ABOUT_FORM = re.compile(
-    r"capital|upper|lower|punctuat|comma|quot|apostrophe|\bmarks?\b|spell|misspel|typo|grammar|articles?\b|"
-    r"proofread|correct|characters?\b|letters?\b",
+    r"capital letters?|capitali[sz]|in capitals|upper[ -]?case|lower[ -]?case|punctuat|comma\b|quotation|apostrophe|"
+    r"\bmarks?\b|full stop|spell|misspel|typo\b|grammar|\barticles?\b|proofread|^correct|characters?\b|letters\b",
     re.IGNORECASE,
 )
+#: What is left out around a word of an answer.
 _PUNCTUATION = ".,;:!?\"'()[]“”‘’"
-_NUMBERS = frozenset(
-    "zero one two three four five six seven eight nine ten eleven twelve hundred thousand million billion "
-    "first second third half".split()
+#: Words for numbers, and negations.
+_MATTERS = re.compile(
+    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|[mb]illion|first|second|third|"
+    r"half|not|no|never|none|nobody|nothing|without|n?either|nor|cannot|except|unless|\w+n't"
 )
-_NEGATIONS = frozenset("not no never none nobody nothing without nor neither cannot except unless".split())
 
 
 def words(text: str) -> list[str]:
@@ -40,14 +43,14 @@ def words(text: str) -> list[str]:
 
 
 def fold(found: Sequence[str]) -> tuple[str, ...]:
-    """Words without regard to case, but for acronyms: "CO" is not "Co". Where no word is in lower case, none is one.
+    """Words without regard to case, but for acronyms: "CO" is not "Co". Where all words are in capitals, none is one.
 
     >>> fold(["What", "is", "CO"]), fold(["WHAT", "IS", "CO"])
     (('what', 'is', 'CO'), ('what', 'is', 'co'))
     """
     plain = [word.casefold() for word in found]
     acronyms = [at for at, word in enumerate(found) if 1 < len(word) <= _ACRONYM and word.isupper()]
-    if acronyms and any(word.islower() for word in found):
+    if acronyms and any(word != word.upper() for word in found):
         for at in acronyms:
             plain[at] = found[at]
     return tuple(plain)
@@ -86,9 +89,5 @@ def matters(word: str) -> bool:
     sign. The word is case folded.
     """
     return (
-        any(character.isdigit() for character in word)
-        or word in _NUMBERS
-        or word in _NEGATIONS
-        or word.endswith("n't")
-        or not word[0].isalnum()
+        any(character.isdigit() for character in word) or _MATTERS.fullmatch(word) is not None or not word[0].isalnum()
     )
