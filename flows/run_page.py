@@ -71,7 +71,7 @@ def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isola
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True)
     beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
-    parts = [_table(done), fenced(results), *_pictures(tree), *_findings(tree), beside]
+    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
 
@@ -218,8 +218,12 @@ def _pictures(tree: Path) -> Iterator[str]:
         get_run_logger().warning("no picture on Prefect's page: %s", _reason(error))
 
 
-def _findings(tree: Path) -> Iterator[str]:
-    """What the checks of the rows found, as a table."""
+def findings(tree: Path) -> Iterator[str]:
+    """What the checks of the rows found, as a table; nothing where they found nothing or the report is missing.
+
+    Args:
+        tree: folder that the stages ran in.
+    """
     if not (tree / GATE_REPORT).exists():
         return
     try:

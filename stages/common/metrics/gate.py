@@ -18,7 +18,7 @@ class Sample(Metrics):
     Args:
         id: id of the row.
         split: the split that the row is in.
-        text: what was found; of personal data and keys, only the beginning.
+        text: what was found, shortened; of personal data and keys in it, only the beginning.
         other: id of the row that it is compared with; null where there is none.
         other_text: the text of that row; null where there is none.
     """
@@ -72,7 +72,7 @@ class GateReport(Metrics):
         categories: rows of each category, by split.
         scripts: rows by the script of most of their letters, such as LATIN, the most frequent first.
         templates: the most frequent templates of prompts.
-        longest: ids of the rows with the most characters, the longest first.
+        longest: characters of the longest rows, by id, the longest first.
     """
 
     rows: dict[str, int]

@@ -11,7 +11,7 @@ from stages.common.results.split import Example
 from stages.params.split import Checks
 from stages.split.census import holds_headings, looks_like_a_placeholder
 from stages.split.checks.near import Duplicates
-from stages.split.checks.personal import KINDS, masked
+from stages.split.checks.personal import KINDS, masked, scrubbed
 from stages.split.checks.scripts import NO_LETTERS, script_of
 from stages.split.checks.words import prompt_text
 
@@ -114,7 +114,8 @@ def _short(text: str) -> str:
 
 
 def _with_answer(row: Example) -> str:
-    return _short(f"{_short(prompt_text(row))}\n→ {row.output}")
+    """Prompt and answer of an example, without keys and personal data."""
+    return _short(f"{_short(scrubbed(prompt_text(row)))}\n→ {scrubbed(row.output)}")
 
 
 def _alone(one: Placed) -> Sample:

@@ -82,6 +82,18 @@ def masked(text: str) -> str:
     return f"{text[: min(4, len(text) // 4)]}…"
 
 
+def scrubbed(text: str) -> str:
+    """A text with the beginning alone of every key and every piece of personal data in it.
+
+    >>> scrubbed("Mail to jane.doe@mail.net!")
+    'Mail to jane…!'
+    """
+    for find in KINDS.values():
+        for found in sorted(set(find(text)), key=len, reverse=True):
+            text = text.replace(found, masked(found))
+    return text
+
+
 #: What finds each kind, by the key of its threshold.
 KINDS: dict[str, Callable[[str], Iterator[str]]] = {
     "api_keys": api_keys,

@@ -92,6 +92,13 @@ def test_a_sign_can_be_an_answer(output: str) -> None:
     assert found([row("Which sign?", output)])[0]["empty_answers"].count == 0
 
 
+def test_examples_of_other_checks_show_no_secret_either() -> None:
+    (sample,) = found([row("My key", "sk-proj-abcdefghij0123456789XY"), row("My key", "no")])[0][
+        "repeated_prompts"
+    ].examples
+    assert (sample.text, sample.other_text) == ("My key\n→ no", "My key\n→ sk-p…")
+
+
 def test_siblings_of_a_template() -> None:
     siblings = [row(f"Is it true that {number} is an even number?") for number in (11, 22, 33, 44, 55)]
     checks, row_ids = found(siblings, PLAIN)

@@ -45,5 +45,7 @@ def test_any_text_can_be_searched(text: str, kind: str) -> None:
 
 
 def test_a_secret_is_never_shown_as_a_whole() -> None:
+    text = "Mail +44 20 7946 0958 or a@mail.net, a@mail.network: sk-proj-abcdefghij0123456789XY, 12"
+    assert personal.scrubbed(text) == "Mail +44 … or a@…, a@m…: sk-p…, 12"
     assert personal.masked("ghp_" + "x" * 36) == "ghp_…"
     assert personal.masked("abc") == "…"
