@@ -54,8 +54,8 @@ def divide(
     Args:
         examples: rows of the dataset.
         settings: section split of params.yaml.
-        groups: for each row, the number of its group of near duplicates (`stages.split.checks.near`); only ``grouped``
-            needs it.
+        groups: number of the group of near duplicates (`stages.split.checks.near`) of each row; only ``grouped`` needs
+            it.
 
     Returns:
         The rows of each split, by its name, in the order of `SPLITS`. Within a split, ``shuffle`` keeps its own order,
@@ -155,7 +155,7 @@ def with_equal_instructions(examples: Sequence[Example], groups: Sequence[int]) 
 
     Args:
         examples: rows of the dataset.
-        groups: for each row, the number of the first row of its group.
+        groups: number of the first row of each row's group.
     """
     joined = Groups(len(examples))
     first: dict[str, int] = {}
@@ -172,7 +172,7 @@ def whole_groups(groups: Sequence[int], test: int, val: int, seed: int) -> list[
     else to train. So test and val have their exact sizes where enough groups are of one row, and fewer rows otherwise.
 
     Args:
-        groups: for each row, its group.
+        groups: group of each row.
         test: number of test rows.
         val: number of validation rows.
         seed: seed of the order.

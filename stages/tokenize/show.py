@@ -48,9 +48,9 @@ def main() -> None:
     # The stage does not cut test rows.
     length = len(row.ids) if split == "test" else settings.context_length
     coloured = sys.stdout.isatty()
-    print(f"row {row.id} of {split}, prompt style {style.name}, loss over {settings.loss_on}")
-    for line in lines(row, tokenizer, settings.loss_on, length, coloured=coloured):
-        print(line)
+    print(printable(f"row {row.id} of {split}, prompt style {style.name}, loss over {settings.loss_on}"))
+    # Every token is printable already; what is not are the colours.
+    sys.stdout.writelines(f"{line}\n" for line in lines(row, tokenizer, settings.loss_on, length, coloured=coloured))
 
 
 def find(name: str) -> tuple[str, Example]:

@@ -63,7 +63,7 @@ class Rows:
     Args:
         division: rows of each split, by its name.
         order: all rows, in the order of the file.
-        duplicates: which of them ask the same.
+        duplicates: equal and near-equal prompts among them.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def inspect(
     Args:
         division: rows of each split, by its name.
         order: all rows, in the order of the file.
-        duplicates: which of them ask the same.
+        duplicates: equal and near-equal prompts among them.
         census: their counts.
         limits: the thresholds.
     """
@@ -64,7 +64,7 @@ def write(report: GateReport, folder: Path | None = None) -> Path:
 
     Args:
         report: the report.
-        folder: where to; None: where the stage's outputs are.
+        folder: folder of both files; None: that of the stage's outputs.
     """
     json_path = folder / GATE_REPORT.name if folder else GATE_REPORT
     page_path = folder / GATE_PAGE.name if folder else GATE_PAGE

@@ -39,8 +39,8 @@ class Duplicates:
     """Which rows ask the same.
 
     Args:
-        equal: for each row, the number of the first row with the same instruction and input, letter by letter.
-        near: for each row, the number of the first row of its group of equal and near-equal prompts.
+        equal: number of the first row with the same instruction and input, letter by letter, of each row.
+        near: number of the first row of its group of equal and near-equal prompts, of each row.
         skeletons: the template of each row's prompt, empty for none.
     """
 
