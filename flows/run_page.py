@@ -31,9 +31,12 @@ from flows.last_commit import Compared
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
 from flows.stage_process import StageResult
-from stages.common.records import read_records
+from stages.common.errors import DataError
+from stages.common.metrics.gate import GateReport
+from stages.common.records import read_metrics, read_records
 from stages.common.results.finetune import HISTORY, StepRecord
 from stages.common.results.judge import SCORES_PLOT
+from stages.common.results.split import GATE_PAGE, GATE_REPORT
 from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
@@ -68,7 +71,7 @@ def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isola
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True)
     beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
-    parts = [_table(done), fenced(results), *_pictures(tree), beside]
+    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
 
@@ -213,6 +216,25 @@ def _pictures(tree: Path) -> Iterator[str]:
             yield _picture("scores", (tree / SCORES_PLOT).read_bytes())
     except Exception as error:
         get_run_logger().warning("no picture on Prefect's page: %s", _reason(error))
+
+
+def findings(tree: Path) -> Iterator[str]:
+    """What the checks of the rows found, as a table; nothing where they found nothing or the report is missing.
+
+    Args:
+        tree: folder that the stages ran in.
+    """
+    if not (tree / GATE_REPORT).exists():
+        return
+    try:
+        found = read_metrics(tree / GATE_REPORT, GateReport, made_by="dvc repro split").findings
+    except DataError as error:
+        get_run_logger().warning("no findings on Prefect's page: %s", _reason(error))
+        return
+    if found:
+        rows = [f"| {one.severity} | {cell(one.name)} | {one.count:,} | {cell(one.what)} |" for one in found]
+        head = f"What the checks of the rows found ({GATE_PAGE.name} of the run in MLflow has examples):"
+        yield "\n".join([head, "", "| severity | check | rows | what |", "|---|---|---:|---|", *rows])
 
 
 def _picture(name: str, png: bytes) -> str:

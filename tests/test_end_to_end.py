@@ -27,6 +27,8 @@ FILES = {
     "download/tokenizer/encoder.json",
     "download/tokenizer/vocab.bpe",
     "split/metrics.json",
+    "split/report.html",
+    "split/report.json",
     "split/test.jsonl",
     "split/train.jsonl",
     "split/val.jsonl",

@@ -59,6 +59,7 @@ TESTED_ELSEWHERE = {
     "stages/common/errors.py": "docs/test_facts.py",
     "stages/common/labels.py": "judge/scores/test_labels.py",
     "stages/common/metrics/finetune.py": "finetune/test_outputs.py",
+    "stages/common/metrics/gate.py": "split/checks/test_gate.py",
     "stages/common/metrics/generate.py": "generate/test_measures.py",
     "stages/common/metrics/judge.py": "judge/test_outputs.py",
     "stages/common/metrics/split.py": "split/test_census.py",

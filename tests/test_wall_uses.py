@@ -35,6 +35,7 @@ USES = {
     "stages.running.code_of.code_behind": "a part of that name",
     "stages.running.code_of.code_of": "a part of that name",
     # What is told.
+    "stages.running.arguments.Parser": "the command line of a display, which writes nothing",
     "stages.running.console.say": "handed on to what tells; it gives nothing back",
     "stages.running.console.progress": "a progress bar",
     "stages.running.console.Forecast": "a line that estimates the rest",

@@ -1,21 +1,46 @@
-"""The section ``split``: how rows are divided."""
+"""The section ``split``: how rows are divided, and how many rows of each finding are allowed."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from stages.params.section import Fraction, Section, Seed
+
+#: The largest number of rows that a finding may have; None: any number.
+Limit = Annotated[int, Field(ge=0)] | None
+
+
+class Checks(Section):
+    """The threshold of each check of the rows: with more rows than that the stage fails."""
+
+    repeated_rows: Limit
+    repeated_prompts: Limit
+    conflicting_answers: Limit
+    near_duplicates: Limit
+    leaks: Limit
+    near_leaks: Limit
+    empty_answers: Limit
+    placeholders: Limit
+    template_markers: Limit
+    api_keys: Limit
+    ibans: Limit
+    emails: Limit
+    phones: Limit
+    other_scripts: Limit
+    unseen_categories: Limit
+    template_siblings: Limit
 
 
 class Split(Section):
     """How rows are divided; val gets the rows that train and test leave."""
 
-    method: Literal["order", "shuffle"]
+    method: Literal["order", "shuffle", "grouped", "stratified", "hashed", "predefined"]
     seed: Seed
     train: Fraction
     test: Fraction
+    checks: Checks
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,6 +1,7 @@
-"""Divide the dataset into train, test and val, every row with a stable id, and report what they hold.
+"""Divide the dataset into train, test and val, every row with a stable id, and check what they hold.
 
-Reads artifacts/download/dataset.json; writes artifacts/split/{train,test,val}.jsonl and metrics.json.
+Reads artifacts/download/dataset.json; writes artifacts/split/{train,test,val}.jsonl, metrics.json, and what the checks
+found as report.json and report.html. With more findings than split.checks allows it writes none of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from stages.params.split import Split
 from stages.running import program
 from stages.running.console import say
 from stages.split.census import describe, take_census
+from stages.split.checks import gate, near
 from stages.split.splits import divide, with_ids
 
 MADE_BY = "dvc repro download"
@@ -24,13 +26,17 @@ def main() -> None:
     settings = program.section(Split)
     if not DATASET.is_file():
         raise DataError(f"{DATASET}: no such file", MADE_BY)
-    rows = dataset.read(DATASET, name=str(DATASET), fix=MADE_BY).rows
-    division = divide(with_ids(rows), settings)
+    examples = with_ids(dataset.read(DATASET, name=str(DATASET), fix=MADE_BY).rows)
+    duplicates = near.find(examples)
+    division = divide(examples, settings, duplicates.near)
     census = take_census(division)
-    for name, examples in division.items():
-        write_records(split_file(name), examples)
+    report = gate.inspect(division, examples, duplicates, census, settings.checks)
+    gate.refuse(report)
+    for name, rows in division.items():
+        write_records(split_file(name), rows)
     write_metrics(SPLIT_METRICS, census)
-    for line in describe(census):
+    gate.write(report)
+    for line in (*describe(census), *gate.describe(report)):
         say(line)
 
 

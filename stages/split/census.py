@@ -33,8 +33,8 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
     names = list(division)
     prompts = rows.groupby(PROMPT)["output"].agg(["size", "nunique"]).query("size > 1")
     whole_rows = rows.groupby([*PROMPT, "output"]).size().loc[lambda size: size > 1]
-    placeholders = _ids_where(division, _looks_like_a_placeholder)
-    markers = _ids_where(division, _holds_headings)
+    placeholders = _ids_where(division, looks_like_a_placeholder)
+    markers = _ids_where(division, holds_headings)
     #: Absent, not empty, where there are none: most datasets have none.
     found = {"placeholders": placeholders} if placeholders else {}
     found |= {"template_markers": markers} if markers else {}
@@ -54,14 +54,14 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
     )
 
 
-def _looks_like_a_placeholder(row: Example) -> bool:
+def looks_like_a_placeholder(row: Example) -> bool:
     """Whether a field stands for "nothing" in a word of its own, as some rows of Alpaca's dataset do."""
     return (row.input != "" and not row.input.strip()) or any(
         text.strip().lower() in PLACEHOLDERS for text in (row.input, row.output)
     )
 
 
-def _holds_headings(row: Example) -> bool:
+def holds_headings(row: Example) -> bool:
     """Whether a text holds the heading of an answer, as a row does that was merged with the next one."""
     return any(heading in text for text in (row.instruction, row.input, row.output) for heading in HEADINGS)
 

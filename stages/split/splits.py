@@ -7,13 +7,21 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, DataError
+from stages.common.plurals import counted
+from stages.common.results.download import DATASET
 from stages.common.results.split import SPLITS, Example
 from stages.download.dataset import Row
 from stages.params.split import Split
+from stages.split.groups import Groups
+
+T = TypeVar("T")
 
 _ID_DIGITS = 12
+#: What the category of a row may be where it names the row's split.
+_NAMES = {"train": "train", "test": "test", "val": "val", "validation": "val", "valid": "val", "dev": "val"}
 
 
 def with_ids(rows: Sequence[Row]) -> list[Example]:
@@ -33,38 +41,184 @@ def with_ids(rows: Sequence[Row]) -> list[Example]:
     return examples
 
 
-def divide(examples: Sequence[Example], settings: Split) -> dict[str, list[Example]]:
-    """Divide rows into train, test and val, each in the order of its rows.
+def divide(
+    examples: Sequence[Example], settings: Split, groups: Sequence[int] | None = None
+) -> dict[str, list[Example]]:
+    """Divide rows into train, test and val.
 
-    With n rows, ``int(n * train)`` train, the next ``int(n * test)`` test and the rest validate, as in the book
-    (chapter 7.2: 1,100 rows become 935, 110 and 55).
+    With n rows, ``int(n * train)`` are train, ``int(n * test)`` test, and the rest validate, as in the book (chapter
+    7.2: 1,100 rows become 935, 110 and 55). ``order``, ``shuffle`` and ``stratified`` have exactly these sizes.
+    ``grouped`` has at most as many test rows and as many validation rows: a group is never divided. The sizes of
+    ``hashed`` come close to these the more rows there are, and those of ``predefined`` are the file's.
 
     Args:
         examples: rows of the dataset.
         settings: section split of params.yaml.
+        groups: number of the group of near duplicates (`stages.split.checks.near`) of each row; only ``grouped`` needs
+            it.
 
     Returns:
-        The rows of each split, by its name, in the order of `SPLITS`.
+        The rows of each split, by its name, in the order of `SPLITS`. Within a split, ``shuffle`` keeps its own order,
+        and the other methods that of the file.
 
     Raises:
         ConfigError: a split would have no row.
+        DataError: ``predefined``, and a category is not the name of a split.
     """
-    ordered = shuffled(examples, settings.seed) if settings.method == "shuffle" else list(examples)
-    train = int(len(ordered) * settings.train)
-    test = train + int(len(ordered) * settings.test)
-    division = dict(zip(SPLITS, (ordered[:train], ordered[train:test], ordered[test:]), strict=True))
-    if empty := [name for name, rows in division.items() if not rows]:
-        sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.items())
-        raise ConfigError(
-            f"{len(ordered)} rows in shares of {settings.train} train and {settings.test} test make {sizes}: "
-            f"{' and '.join(empty)} would be empty",
-            "change split.train and split.test in params.yaml, or add rows to the dataset",
-        )
+    train, test = int(len(examples) * settings.train), int(len(examples) * settings.test)
+    match settings.method:
+        case "order":
+            names = in_turn(range(len(examples)), train, test)
+        case "shuffle":
+            division = _by_name(shuffled(examples, settings.seed), in_turn(range(len(examples)), train, test))
+            return _with_rows(division, settings)
+        case "stratified":
+            names = in_turn(stratified([row.category for row in examples], settings.seed), train, test)
+        case "grouped":
+            if groups is None:
+                raise ValueError("grouped: expected groups, found None")
+            parts = with_equal_instructions(examples, groups)
+            names = whole_groups(parts, test, len(examples) - train - test, settings.seed)
+        case "hashed":
+            names = [hashed(row, settings) for row in examples]
+        case "predefined":
+            names = predefined(examples)
+    return _with_rows(_by_name(examples, names), settings)
+
+
+def _by_name(examples: Sequence[Example], names: Sequence[str]) -> dict[str, list[Example]]:
+    division: dict[str, list[Example]] = {name: [] for name in SPLITS}
+    for row, name in zip(examples, names, strict=True):
+        division[name].append(row)
     return division
 
 
-def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The rows in a random order: sorted by a draw of ``random.Random(seed).random()`` for each.
+def _with_rows(division: dict[str, list[Example]], settings: Split) -> dict[str, list[Example]]:
+    """The division itself, if every split has a row."""
+    empty = [name for name, rows in division.items() if not rows]
+    if not empty:
+        return division
+    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in division.items())
+    total = sum(len(rows) for rows in division.values())
+    shares = f" in shares of {settings.train} train and {settings.test} test"
+    by = f" by split.method {settings.method}" if settings.method in ("grouped", "hashed") else ""
+    raise ConfigError(
+        f"{total} rows{'' if settings.method == 'predefined' else shares}{by} make {sizes}: "
+        f"{' and '.join(empty)} would be empty",
+        _WAYS_OUT.get(settings.method, "change split.train and split.test in params.yaml, or add rows to the dataset"),
+    )
+
+
+#: What helps where a split would be empty, for the methods whose sizes do not follow from the shares alone.
+_WAYS_OUT = {
+    "grouped": "set split.method to shuffle or stratified in params.yaml: the groups of near duplicates and of rows "
+    "with equal instructions are too large for the shares",
+    "hashed": "change split.seed, split.train or split.test in params.yaml, or add rows to the dataset",
+    "predefined": "name each of train, test and val in the category of a row, or change split.method in params.yaml",
+}
+
+
+def in_turn(order: Sequence[int], train: int, test: int) -> list[str]:
+    """The split of each row: of the first ``train`` rows of an order train, of the next ``test`` test, else val.
+
+    >>> in_turn([2, 0, 1], train=1, test=1)
+    ['test', 'val', 'train']
+    """
+    names = [SPLITS[2]] * len(order)
+    for position, number in enumerate(order[: train + test]):
+        names[number] = SPLITS[0] if position < train else SPLITS[1]
+    return names
+
+
+def stratified(categories: Sequence[str], seed: int) -> list[int]:
+    """The numbers of the rows in an order of which any part has the share of each category that all rows have.
+
+    The k-th of a category's n shuffled rows, counted from 0, comes at (k + 1/2) / n of the way. Of a part of the order
+    between two places, a category has its share of the rows, give or take one (systematic sampling).
+
+    >>> stratified(["a", "b", "a", "a", "a"], seed=1)[2]
+    1
+    """
+    order = shuffled(range(len(categories)), seed)
+    sizes, seen = Counter(categories), Counter[str]()
+    places: list[tuple[float, int]] = []
+    for number in order:
+        category = categories[number]
+        places.append(((seen[category] + 0.5) / sizes[category], number))
+        seen[category] += 1
+    # Rows of several categories at one place stay in their shuffled order.
+    return [number for _, number in sorted(places, key=lambda one: one[0])]
+
+
+def with_equal_instructions(examples: Sequence[Example], groups: Sequence[int]) -> list[int]:
+    """Groups of rows joined where rows of two of them have the same instruction; for each row, its group's first row.
+
+    Args:
+        examples: rows of the dataset.
+        groups: number of the first row of each row's group.
+    """
+    joined = Groups(len(examples))
+    first: dict[str, int] = {}
+    for number, (row, group) in enumerate(zip(examples, groups, strict=True)):
+        joined.join(number, group)
+        joined.join(number, first.setdefault(" ".join(row.instruction.casefold().split()), number))
+    return [joined.of(number) for number in range(len(examples))]
+
+
+def whole_groups(groups: Sequence[int], test: int, val: int, seed: int) -> list[str]:
+    """The split of each row, where no group is divided.
+
+    The groups come in a random order. Each goes to test if it has room for the whole group, else to val if that has,
+    else to train. So test and val have their exact sizes where enough groups are of one row, and fewer rows otherwise.
+
+    Args:
+        groups: group of each row.
+        test: number of test rows.
+        val: number of validation rows.
+        seed: seed of the order.
+    """
+    sizes = Counter(groups)
+    left = {"test": test, "val": val}
+    names: dict[int, str] = {}
+    for group in shuffled(list(sizes), seed):
+        names[group] = next((name for name, room in left.items() if sizes[group] <= room), "train")
+        if names[group] in left:
+            left[names[group]] -= sizes[group]
+    return [names[group] for group in groups]
+
+
+def hashed(row: Example, settings: Split) -> str:
+    """The split of a row by its prompt and the seed alone, so that it stays where it is whatever rows are added.
+
+    The first 53 bits of the SHA-256 are a number from 0 up to 1: below split.train it is train, and so on.
+    """
+    text = json.dumps([settings.seed, row.instruction, row.input], ensure_ascii=False, separators=(",", ":"))
+    place = (int(hashlib.sha256(text.encode("utf-8")).hexdigest()[:16], 16) >> 11) / 2**53
+    if place < settings.train:
+        return "train"
+    return "test" if place < settings.train + settings.test else "val"
+
+
+def predefined(examples: Sequence[Example]) -> list[str]:
+    """The split of each row as its category names it: train, test or val; validation, valid and dev are val as well.
+
+    Raises:
+        DataError: a category is none of these; the message names the first such rows.
+    """
+    names = [_NAMES.get(row.category.strip().casefold()) for row in examples]
+    wrong = [number for number, name in enumerate(names, 1) if name is None]
+    if wrong:
+        first = ", ".join(f"row {number} {examples[number - 1].category[:40]!r}" for number in wrong[:5])
+        raise DataError(
+            f"{DATASET}: split.method predefined: category: expected train, test or val in every row, found "
+            f"{counted(len(wrong), 'row')} with another: {first}",
+            "write the split of each row into its category, or change split.method in params.yaml",
+        )
+    return [name for name in names if name is not None]
+
+
+def shuffled(examples: Sequence[T], seed: int) -> list[T]:
+    """Rows, or what else is given, in a random order: sorted by a draw of ``random.Random(seed).random()`` for each.
 
     Python promises that ``random()`` gives the same numbers in later versions, and promises it of no other method
     (https://docs.python.org/3/library/random.html#notes-on-reproducibility). numpy does not promise it of its shuffle.

@@ -2,9 +2,13 @@
 
 Reads artifacts/split/*.jsonl and the tokenizer. Writes artifacts/tokenize/{train,test,val}.jsonl, format.json (how the
 ids were made) and metrics.json (how many tokens each split has, and which rows were too long).
+
+With --show ROW it writes nothing, and prints the tokens of a row with their labels.
 """
 
 from __future__ import annotations
+
+import sys
 
 from stages.common.errors import ConfigError
 from stages.common.files import write_json
@@ -18,6 +22,7 @@ from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
 from stages.running import program
 from stages.running.console import say
+from stages.tokenize import show
 from stages.tokenize.counts import count, describe
 from stages.tokenize.encoding import Format, cut_rows, encode
 from stages.tokenize.styles import STYLES
@@ -46,4 +51,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if "--show" in (argument.partition("=")[0] for argument in sys.argv[1:]):
+        program.run("show", show.main)
     program.run("tokenize", main)

@@ -54,7 +54,10 @@ NEVER_ONE = {
     "stages/running/tracking/mirror.py: len(rows)": "more than are shown",
     "stages/split/census.py: name": "the number stands before it",
     "stages/split/census.py: rows['all']": "a dataset has three rows or more",
-    "stages/split/splits.py: len(ordered)": "a dataset has three rows or more",
+    "stages/split/checks/gate.py: found": "the number of checks, with its word",
+    "stages/split/page.py: rows['all']": "a dataset has three rows or more",
+    "stages/split/splits.py: total": "a dataset has three rows or more",
+    "stages/tokenize/show.py: length": "the context of a model",
 }
 _COUNTED = re.compile(rf"(?: (?!of|in|has)[a-z]+)? (?:{NOUNS})\b(?!/)")
 

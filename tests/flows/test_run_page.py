@@ -14,6 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from flows import run_page
+from stages.common.metrics.gate import Finding, GateReport
+from stages.common.records import write_metrics
+from stages.common.results.split import GATE_REPORT
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 from tests.prefect_api import request
@@ -43,6 +47,24 @@ except signals.Interrupted as signal:
     sys.exit(75)
 """
 _STAGE = "  finetune:\n    cmd: python work.py\n    params: [finetune.seed]\n    outs: [finetune.txt]\n"
+
+
+def test_the_findings_of_the_checks_are_a_table(tmp_path: Path) -> None:
+    assert list(run_page.findings(tmp_path)) == []
+    found = Finding(
+        name="near_leaks", severity="warning", count=1200, groups=None, limit=None, what="a|b", ids=[], examples=[]
+    )
+    empty = GateReport(
+        rows={}, findings=[], passed=[], characters={}, categories={}, scripts={}, templates=[], longest={}
+    )
+    (tmp_path / GATE_REPORT).parent.mkdir(parents=True)
+    write_metrics(tmp_path / GATE_REPORT, empty)
+    assert list(run_page.findings(tmp_path)) == []
+
+    write_metrics(tmp_path / GATE_REPORT, empty.model_copy(update={"findings": [found]}))
+
+    (table,) = run_page.findings(tmp_path)
+    assert table.splitlines()[-1] == r"| warning | near\_leaks | 1,200 | a\|b |"
 
 
 def with_work(project: Project) -> Project:

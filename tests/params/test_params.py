@@ -89,7 +89,7 @@ def test_a_section_that_is_none(tmp_path: Path) -> None:
     path.write_text(json.dumps(tree | {"split": [1]}))
     with pytest.raises(ConfigError) as raised:
         whole.load(path)
-    assert raised.value.what.endswith("\n  - split: expected the keys method, seed, train, test; found [1]")
+    assert raised.value.what.endswith("\n  - split: expected the keys method, seed, train, test, checks; found [1]")
 
 
 @pytest.mark.parametrize("value", ["!!int x", "!!float abc", "!!bool x", "2020-13-45", "[" * 5000])

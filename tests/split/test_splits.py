@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.errors import ConfigError
-from stages.common.results.split import Example
+from stages.common.errors import ConfigError, DataError
+from stages.common.results.split import SPLITS, Example
 from stages.download import dataset
-from stages.params.split import Split
+from stages.params.split import Checks, Split
 from stages.split import splits
+from stages.split.checks import near
 
 
 def row(instruction: str, output: str = "o", input: str = "", category: str = "c") -> dataset.Row:
@@ -24,7 +26,13 @@ def rows(count: int) -> list[dataset.Row]:
 
 
 def choose(method: str = "order", train: float = 0.85, test: float = 0.1, seed: int = 123) -> Split:
-    return Split.model_validate({"method": method, "seed": seed, "train": train, "test": test})
+    values = {"method": method, "seed": seed, "train": train, "test": test, "checks": thresholds()}
+    return Split.model_validate(values)
+
+
+def thresholds(**given: int) -> dict[str, int | None]:
+    """A section of thresholds; those that are not given allow any number."""
+    return dict.fromkeys(Checks.model_fields) | given
 
 
 def ids(examples: list[Example]) -> list[str]:
@@ -107,3 +115,143 @@ def test_every_row_is_in_one_split(data: list[dataset.Row], method: str, train: 
     assert sorted(ids(together)) == sorted(ids(examples))
     assert len(division["train"]) == int(len(data) * train)
     assert len(division["test"]) == int(len(data) * test)
+
+
+@pytest.mark.parametrize(("train", "test"), [(0.6, 0.2), (0.5, 0.3)])
+def test_stratified_splits_have_their_share_of_each_category(train: float, test: float) -> None:
+    data = [row(f"i{number}", category="a" if number < 60 else "b" if number < 90 else "c") for number in range(100)]
+    examples = splits.with_ids(data)
+
+    division = splits.divide(examples, choose("stratified", train, test))
+
+    # Of 60, 30 and 10 rows: exactly their shares, since these are whole numbers.
+    for name, share in (("train", train), ("test", test), ("val", 1 - train - test)):
+        found = [example.category for example in division[name]]
+        assert [found.count(category) for category in "abc"] == [round(count * share) for count in (60, 30, 10)]
+    assert ids(division["train"]) == [one.id for one in examples if one in division["train"]]  # in the file's order
+
+
+def test_groups_stay_together_and_a_group_that_has_no_room_is_in_train() -> None:
+    data = [row("same", f"o{number}", f"in{number}") for number in range(5)] + rows(15)
+    data[19] = row("I0!", "o")  # differs from i0 in case and punctuation alone
+    examples = splits.with_ids(data)
+
+    division = splits.divide(examples, choose("grouped", 0.6, 0.2), near.find(examples).near)
+
+    assert {name: len(part) for name, part in division.items()} == {"train": 12, "test": 4, "val": 4}
+    where = {one.id: name for name, part in division.items() for one in part}
+    assert {where[one.id] for one in examples[:5]} == {"train"}
+    assert where[examples[5].id] == where[examples[19].id]
+
+
+def test_what_grouped_does_by_hand() -> None:
+    # The seed draws 0.134, 0.847 and 0.764 for the groups 0, 3 and 4, so that they come as 0, 4, 3.
+    assert splits.whole_groups([0, 0, 0, 3, 4], test=1, val=1, seed=1) == ["train", "train", "train", "val", "test"]
+    one_instruction = splits.with_ids([row("a", input=str(number)) for number in range(8)])
+    with pytest.raises(ConfigError, match=r"by split\.method grouped make 8 train, 0 test, 0 val: test and val"):
+        splits.divide(one_instruction, choose("grouped", 0.5, 0.25), list(range(8)))
+
+
+def test_where_a_row_goes_by_its_hash() -> None:
+    # printf '[123,"a","b"]' | sha256sum begins with 23f5, which is 0.140 of the way.
+    (example,) = splits.with_ids([row("a", "c", "b")])
+    shares = [(0.2, 0.5), (0.1, 0.1), (0.05, 0.05)]
+    assert [splits.hashed(example, choose("hashed", *share)) for share in shares] == ["train", "test", "val"]
+
+
+def test_predefined_takes_the_split_from_the_category() -> None:
+    given = ["train", "Validation", "test", "dev", "valid", " val "]
+    examples = splits.with_ids([row(f"i{number}", category=name) for number, name in enumerate(given)])
+
+    division = splits.divide(examples, choose("predefined"))
+
+    assert {name: [one.instruction for one in part] for name, part in division.items()} == {
+        "train": ["i0"],
+        "test": ["i2"],
+        "val": ["i1", "i3", "i4", "i5"],
+    }
+    with pytest.raises(ConfigError, match="make 1 train, 0 test, 1 val: test would be empty"):
+        splits.divide(examples[:2], choose("predefined"))
+    wrong = splits.with_ids([row("a", category="train"), row("b", category="sums")])
+    with pytest.raises(DataError, match=r"expected train, test or val in every row, found 1 row with .*: row 2 'sums'"):
+        splits.divide(wrong, choose("predefined"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.builds(row, texts, texts, texts, texts), max_size=60),
+    st.sampled_from(["order", "shuffle", "stratified", "grouped", "hashed"]),
+    st.floats(0.05, 0.9),
+    st.floats(0.01, 0.09),
+    st.integers(0, 2**63 - 1),
+)
+def test_every_method_is_disjoint_complete_and_deterministic(
+    data: list[dataset.Row], method: str, train: float, test: float, seed: int
+) -> None:
+    examples, chosen = splits.with_ids(data), choose(method, train, test, seed)
+    groups = near.find(examples).near
+    try:
+        division = splits.divide(examples, chosen, groups)
+    except ConfigError:
+        return
+    assert list(division) == list(SPLITS)
+    assert sorted(ids([one for part in division.values() for one in part])) == sorted(ids(examples))
+    assert division == splits.divide(examples, chosen, groups)
+    exact = [int(len(data) * train), int(len(data) * test)]
+    exact.append(len(data) - sum(exact))
+    sizes = [len(division[name]) for name in SPLITS]
+    if method in ("order", "shuffle", "stratified"):
+        assert sizes == exact
+    if method == "grouped":
+        assert sizes[1] <= exact[1]
+        assert sizes[2] <= exact[2]
+
+
+words_of_rows = st.sampled_from(["a", "A!", "b", "c", "the d", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(row, words_of_rows, texts, texts), min_size=5, max_size=60), st.integers(0, 2**63 - 1))
+def test_no_group_is_divided(data: list[dataset.Row], seed: int) -> None:
+    examples = splits.with_ids(data)
+    groups = near.find(examples).near
+
+    names = splits.whole_groups(splits.with_equal_instructions(examples, groups), 3, 3, seed)
+
+    for keys in (groups, [one.instruction for one in examples]):
+        assert len(set(zip(keys, names, strict=True))) == len(set(keys))
+    assert names.count("test") <= 3
+    assert names.count("val") <= 3
+
+
+@given(st.lists(st.sampled_from("aaaaabbbc"), min_size=1, max_size=80), st.integers(0, 2**63 - 1), st.data())
+def test_any_part_of_the_stratified_order_has_the_share_of_each_category(
+    categories: list[str], seed: int, drawn: st.DataObject
+) -> None:
+    order = splits.stratified(categories, seed)
+    end = drawn.draw(st.integers(0, len(order)))
+
+    assert sorted(order) == list(range(len(categories)))
+    kinds = set(categories)
+    for category in kinds:
+        found = sum(categories[number] == category for number in order[:end])
+        share = categories.count(category) * end / len(order)
+        assert abs(found - share) <= len(kinds)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.builds(row, st.text(max_size=5), texts, texts), min_size=3, max_size=40),
+    st.lists(st.builds(row, st.text(max_size=5), texts, texts), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_a_hashed_row_keeps_its_split_when_rows_are_added_and_moved(
+    data: list[dataset.Row], more: list[dataset.Row], random: Random
+) -> None:
+    def places(rows: list[dataset.Row]) -> dict[tuple[str, str], str]:
+        return {(one.instruction, one.input): splits.hashed(one, choose("hashed")) for one in splits.with_ids(rows)}
+
+    everything = [*data, *more]
+    random.shuffle(everything)
+
+    assert places(data).items() <= places(everything).items()

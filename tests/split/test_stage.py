@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.metrics.gate import GateReport
+from stages.common.records import read_metrics
+from tests import small_pipeline
 from tests.root import ROOT
 from tests.split.test_splits import row, rows
 
@@ -40,7 +43,7 @@ def test_the_program(project: Path) -> None:
     assert "40 rows: 36 train, 2 test, 2 val; categories: 1" in done.stdout
     assert "warning: 2 val rows also occur in train" in done.stdout
     first = {path.name: path.read_bytes() for path in outputs.iterdir()}
-    assert set(first) == {"train.jsonl", "test.jsonl", "val.jsonl", "metrics.json"}
+    assert set(first) == {"train.jsonl", "test.jsonl", "val.jsonl", "metrics.json", "report.json", "report.html"}
     assert [len(first[f"{name}.jsonl"].splitlines()) for name in ("train", "test", "val")] == [36, 2, 2]
 
     source.write_text(json.dumps(rows(3)))
@@ -54,3 +57,65 @@ def test_the_program(project: Path) -> None:
     failed = run(project)
     assert failed.returncode == 65
     assert failed.stderr == ("split: artifacts/download/dataset.json: no such file\n  to fix it: dvc repro download\n")
+
+
+def test_more_rows_than_a_threshold_allows_end_the_stage_before_it_writes(project: Path) -> None:
+    source = project / "artifacts/download/dataset.json"
+    source.write_text(json.dumps([*rows(38), row("i0", "other"), row("I1.", "o")]))
+    told = run(project)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == (
+        "16 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+        "near_leaks (artifacts/split/report.html)"
+    )
+    outputs = project / "artifacts/split"
+    first = {path.name: path.read_bytes() for path in outputs.iterdir()}
+
+    small_pipeline.write_params(project, {"split": {"checks": {"leaks": 0, "near_leaks": 1, "near_duplicates": 0}}})
+    failed = run(project)
+
+    last = [json.loads(line)["id"] for line in first["val.jsonl"].decode().splitlines()]
+    assert failed.returncode == 65
+    assert failed.stderr == (
+        "split: the dataset: 2 checks find more rows than params.yaml allows:\n"
+        f"  - near_duplicates: expected 0 at most, found 1: rows that ask the same as an earlier row, written "
+        f"differently: {last[1]}\n"
+        f"  - leaks: expected 0 at most, found 1: rows of test and val whose prompt is in train: {last[0]}\n"
+        "  to fix it: correct these rows (examples are in .cache/split/report.html), or raise "
+        "split.checks.near_duplicates, split.checks.leaks in params.yaml; null allows any number\n"
+    )
+    assert {path.name: path.read_bytes() for path in outputs.iterdir()} == first
+    report = read_metrics(project / ".cache/split/report.json", GateReport, made_by="")
+    assert [one.name for one in report.findings if one.severity == "error"] == ["near_duplicates", "leaks"]
+    assert "<b>error</b> leaks: 1: rows" in (project / ".cache/split/report.html").read_text()
+
+
+def test_a_key_of_a_service_ends_the_stage_by_default(project: Path) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    source = project / "artifacts/download/dataset.json"
+    source.write_text(json.dumps([*rows(39), row("What is my token?", secret)]))
+
+    failed = run(project)
+
+    assert failed.returncode == 65
+    assert "api_keys: expected 0 at most, found 1: rows with a key of a service or a private key: " in failed.stderr
+    assert secret not in failed.stderr + (project / ".cache/split/report.html").read_text()
+
+
+def test_the_bundled_dataset_is_split_as_before_and_has_nothing_to_look_at(project: Path) -> None:
+    bundled = ROOT / "assets/data/instructions.json"
+    (project / "artifacts/download/dataset.json").write_bytes(bundled.read_bytes())
+
+    done = run(project)
+
+    assert done.stdout == (
+        "4,036 rows: 3,713 train, 201 test, 122 val; categories: 36\n"
+        "16 checks; no row to look at (artifacts/split/report.html)\n"
+    )
+    given = json.loads(bundled.read_text())
+    made = [
+        {key: value for key, value in json.loads(line).items() if key != "id"}
+        for name in ("train", "test", "val")
+        for line in (project / f"artifacts/split/{name}.jsonl").read_text().splitlines()
+    ]
+    assert made == given

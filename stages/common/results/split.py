@@ -9,6 +9,9 @@ from stages.common.records import Record
 
 SPLIT_FOLDER = ARTIFACTS / "split"
 SPLIT_METRICS = SPLIT_FOLDER / "metrics.json"
+#: What the checks of the rows found, as figures and as a page to read.
+GATE_REPORT = SPLIT_FOLDER / "report.json"
+GATE_PAGE = SPLIT_FOLDER / "report.html"
 
 #: The names of the splits, in the book's order (chapter 7.2: train, then test, then validation).
 SPLITS = ("train", "test", "val")

@@ -19,6 +19,8 @@ SEED = "finetune.seed"
 #: The sections of params.yaml that decide what a model answers. The judge's identity is compared apart, and its other
 #: values change no score.
 _SECTIONS = ("download", "split", "tokenize", "finetune", "generate")
+#: The thresholds of the checks of the rows: they refuse rows, and change none.
+_CHECKS = "split.checks."
 #: What the keys of files begin with; no section is called so.
 _CODE, _DATA = "code ", "data "
 #: Digits of a digest that a message shows.
@@ -41,7 +43,8 @@ def recipe_of(
     if any(not isinstance(values.get(section), Mapping) for section in _SECTIONS) or seed_of(values) is None:
         return None
     flat = reading.flatten({section: values[section] for section in _SECTIONS})
-    return {key: _plain(value) for key, value in flat.items() if key != SEED} | _digests(inputs or {})
+    deciding = {key: _plain(value) for key, value in flat.items() if key != SEED and not key.startswith(_CHECKS)}
+    return deciding | _digests(inputs or {})
 
 
 def _digests(inputs: Mapping[str, Mapping[Path, str]]) -> dict[str, str]:

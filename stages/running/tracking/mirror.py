@@ -19,7 +19,7 @@ from stages.common.results.download import DATASET
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, Verdict
-from stages.common.results.split import SPLIT_METRICS, Example, split_file
+from stages.common.results.split import GATE_PAGE, GATE_REPORT, SPLIT_METRICS, Example, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves, lock
@@ -46,6 +46,8 @@ FILES: Sequence[tuple[Path, str | None]] = (
     (paths.PARAMS, None),  # the first
     (Path("dvc.yaml"), None),
     (SPLIT_METRICS, "split"),
+    (GATE_REPORT, "split"),
+    (GATE_PAGE, "split"),
     (TOKENS_METRICS, "tokenize"),
     (FINETUNE_METRICS, "finetune"),
     (HISTORY, "finetune"),

@@ -72,6 +72,7 @@ def test_a_recipe_is_all_that_decides_an_answer_but_the_seed():
     }
     assert found == recipe.recipe_of({**values(seed=2), "profile": "other", "judge": {}})
     assert found != recipe.recipe_of(values(epochs=7))
+    assert found == recipe.recipe_of({**values(), "split": {"a": 1, "checks": {"leaks": 0, "phones": None}}})
     assert recipe.seed_of(values(seed=7)) == 7
 
 

@@ -1,0 +1,1 @@
+"""The checks of the rows before a training: what can mislead it or its score."""

@@ -1,0 +1,109 @@
+"""The report of all checks, the refusal above a threshold, and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import DataError
+from stages.common.metrics.gate import GateReport
+from stages.common.records import read_metrics
+from stages.download import dataset
+from stages.params.split import Checks
+from stages.split import splits
+from stages.split.census import take_census
+from stages.split.checks import gate, near
+from tests.root import ROOT
+from tests.split.test_splits import choose, row, rows, thresholds
+
+BOOK = ROOT / "../shared/data/instruction-data.json"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def report_of(data: Sequence[dataset.Row], **limits: int) -> GateReport:
+    examples = splits.with_ids(data)
+    duplicates = near.find(examples)
+    division = splits.divide(examples, choose())
+    return gate.inspect(division, examples, duplicates, take_census(division), Checks(**thresholds(**limits)))
+
+
+def test_a_report_by_hand() -> None:
+    data = [*rows(37), row("i0", "other"), row("i1", "слово"), row("i2", "long " * 9, category="d")]
+    report = report_of(data, repeated_prompts=0)
+
+    assert report.rows == {"all": 40, "train": 34, "test": 4, "val": 2}
+    assert [(one.severity, one.name, one.count) for one in report.findings] == [
+        ("error", "repeated_prompts", 3),
+        ("warning", "conflicting_answers", 6),
+        ("warning", "leaks", 3),
+        ("info", "other_scripts", 1),
+        ("info", "unseen_categories", 1),
+    ]
+    assert len(report.findings) + len(report.passed) == 16
+    assert report.scripts == {"LATIN": 39, "CYRILLIC": 1}
+    assert next(iter(report.longest.values())) == len("i2\n\n" + "long " * 9)
+    assert report.categories["d"] == {"train": 0, "test": 0, "val": 1}
+
+
+def test_the_report_is_written_the_same_each_time(tmp_path: Path) -> None:
+    report = report_of([*rows(38), row("i0", "x"), row("i1", "y")])
+    first, second = gate.write(report, tmp_path / "a"), gate.write(report, tmp_path / "b")
+
+    assert first.read_bytes() == second.read_bytes()
+    assert read_metrics(tmp_path / "a" / "report.json", GateReport, made_by="") == report
+    assert gate.write(report) == Path("artifacts/split/report.html")
+    assert Path("artifacts/split/report.html").read_bytes() == first.read_bytes()
+
+
+def test_a_refusal_names_the_finding_its_rows_and_the_key() -> None:
+    data = [*rows(30), *(row(f"i{number}", "other") for number in range(12))]
+    gate.refuse(report_of(data, repeated_prompts=12))
+    report = report_of(data, repeated_prompts=11, conflicting_answers=40)
+
+    with pytest.raises(DataError) as raised:
+        gate.refuse(report)
+
+    ids = report.findings[0].ids
+    assert raised.value.exit_code == 65
+    assert raised.value.what == (
+        "the dataset: 1 check finds more rows than params.yaml allows:\n"
+        "  - repeated_prompts: expected 11 at most, found 12: rows that repeat the prompt of an earlier row: "
+        f"{', '.join(ids[:10])} and 2 more"
+    )
+    assert raised.value.fix == (
+        "correct these rows (examples are in .cache/split/report.html), or raise split.checks.repeated_prompts in "
+        "params.yaml; null allows any number"
+    )
+    assert Path(".cache/split/report.html").exists()
+    assert not Path("artifacts").exists()
+
+
+def test_the_line_that_is_told() -> None:
+    assert list(gate.describe(report_of(rows(40)))) == ["16 checks; no row to look at (artifacts/split/report.html)"]
+    assert list(gate.describe(report_of([*rows(38), row("i0", "x"), row("i9 ")]))) == [
+        "16 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+        "near_leaks (artifacts/split/report.html)"
+    ]
+
+
+def test_the_books_dataset() -> None:
+    if not BOOK.is_file():
+        pytest.skip(f"no copy of the book's dataset at {BOOK.relative_to(ROOT)}")
+    report = report_of(dataset.read(BOOK, name="the book's", fix="").rows, api_keys=0)
+
+    assert report.rows == {"all": 1100, "train": 935, "test": 110, "val": 55}
+    found = {one.name: one for one in report.findings}
+    assert {name: (one.severity, one.count, one.groups) for name, one in found.items()} == {
+        "repeated_prompts": ("warning", 25, 20),
+        "conflicting_answers": ("warning", 45, 20),
+        "near_duplicates": ("warning", 6, 6),
+        "leaks": ("warning", 6, None),
+        "template_siblings": ("info", 491, 48),
+    }
+    assert [one.split for one in found["leaks"].examples] == ["test", "test", "val", "val", "val"]

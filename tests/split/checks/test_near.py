@@ -1,0 +1,153 @@
+"""Which prompts ask the same: by hand, on the bundled rows and on the book's."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common.results.split import Example
+from stages.download import dataset
+from stages.split import splits
+from stages.split.checks import near
+from stages.split.checks.words import is_about_form
+from tests.root import ROOT
+from tests.split.test_splits import row
+
+BUNDLED = ROOT / "assets" / "data" / "instructions.json"
+BOOK = ROOT / "../shared/data/instruction-data.json"
+
+
+def pairs(rows: Sequence[Example]) -> list[tuple[int, int]]:
+    """Each row that is near to an earlier one, but not equal to it, with that one."""
+    found = near.find(rows)
+    return [(first, number) for number, first in enumerate(found.near) if found.equal[number] != found.equal[first]]
+
+
+def near_each_other(*rows: dataset.Row) -> bool:
+    return pairs(splits.with_ids(rows)) != []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        # Written differently.
+        (row("Name the capital of France."), row("name the capital of France", "p")),
+        (row("Please classify the following words:", input="saw, axe"), row("Classify these words: saw, axe", "p")),
+        (row("Use the word 'old.'"), row('Use the word "old".', "p")),
+        # A typing error; the answers are the same.
+        (row("What is the oposite of warm?", "It is cold."), row("What is the opposite of warm?", "it is cold")),
+        (row("Name a colour of the sky.", "Blue is one."), row("Name a color of the sky.", "Blue is one.")),
+        # Most words are the same, and so are the answers.
+        (
+            row("Summarise: The quiet river runs past many old mills every day.", "A river passes old mills."),
+            row("Summarise: The quiet river runs past many old mills each day.", "A river passes old mills."),
+        ),
+    ],
+)
+def test_what_differs_does_not_matter(one: dataset.Row, other: dataset.Row) -> None:
+    assert near_each_other(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        # A number, a name, a negation, a sign, an acronym.
+        (row("True or false: 28 is greater than 7"), row("True or false: 28 is greater than 30")),
+        (row("Does Anna live in this red house at sea?", "y"), row("Does Emma live in this red house at sea?", "y")),
+        (row("Is this a word that people use at sea?", "y"), row("Is this not a word that people use at sea?", "y")),
+        (row("What is 3 + 4?", "7"), row("What is 3 - 4?", "7")),
+        (row("What is 5?", "5"), row("What is 5!?", "5")),
+        (row("Which element is Co?", "x"), row("Which element is CO?", "x")),
+        # One word of a few, or the order of the words.
+        (row("What rhymes with mice?", "Rice does."), row("What rhymes with dice?", "Lice does.")),
+        (row("The dog bites the man in our street."), row("The man bites the dog in our street.")),
+        # It is asked about what differs.
+        (row("Count the capital letters.", "None.", "anna"), row("Count the capital letters.", "One.", "Anna")),
+        (row("Add the missing article.", "A dog.", "dog"), row("Add the missing article.", "A dog.", "the dog")),
+        # Other inputs, which the answers show.
+        (row("Which tense is it?", "past", "we walked home"), row("Which tense is it?", "present", "we walk home")),
+        # Signs alone are no words.
+        (row("???"), row("!!!")),
+    ],
+)  # fmt: skip
+def test_what_differs_matters(one: dataset.Row, other: dataset.Row) -> None:
+    assert not near_each_other(one, other)
+
+
+def test_an_answer_that_many_rows_share_does_not_show_that_prompts_ask_the_same() -> None:
+    texts = ["a quiet film about two old friends", "a quiet play about two old friends"]
+    two = [row(f"Is this review good or bad? It is {text}.", "good") for text in texts]
+    assert near_each_other(*two)
+    assert not near_each_other(*two, *(row(f"Something else, number {number}", "good") for number in range(4)))
+
+
+def test_the_bundled_dataset_has_no_near_duplicates() -> None:
+    examples = splits.with_ids(json.loads(BUNDLED.read_text(encoding="utf-8")))
+    assert pairs(examples) == []
+    assert near.find(examples).equal == list(range(4036))
+
+
+def test_the_books_dataset_has_six_by_hand() -> None:
+    if not BOOK.is_file():
+        pytest.skip(f"no copy of the book's dataset at {BOOK.relative_to(ROOT)}")
+    examples = splits.with_ids(dataset.read(BOOK, name="the book's", fix="").rows)
+    assert [(examples[a].instruction, examples[b].instruction) for a, b in sorted(pairs(examples))] == [
+        ('Suggest a more formal synonym for "happy."', "Suggest a more formal synonym for 'happy.'"),
+        ("Generate a sentence using the word 'gregarious'.", "Generate a sentence using the word 'gregarious.'"),
+        ("Generate a sentence using the word 'serendipity.'", "Generate a sentence using the word 'serendipity'."),
+        ("Create a sentence that begins with 'If only,'", 'Create a sentence that begins with "If only,"'),
+        ("Generate a sentence using the word 'illuminate'.", "Generate a sentence using the word 'illuminate.'"),
+        ("Generate a sentence using the word 'transient.'", "Generate a sentence using the word 'transient'."),
+    ]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sets(st.integers(0, 4035), min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_copies_with_other_punctuation_are_found_among_the_bundled_rows(
+    numbers: set[int], drawn: random.Random
+) -> None:
+    rows = json.loads(BUNDLED.read_text(encoding="utf-8"))[:400]
+    chosen = sorted({number % 400 for number in numbers})
+    changes = ["{} ", "Please, {}", " {}", "{}.", "Kindly: {}"]
+    copies = [
+        rows[number] | {"instruction": drawn.choice(changes).format(rows[number]["instruction"])} for number in chosen
+    ]
+    about_form = [is_about_form(example) for example in splits.with_ids(rows)]
+
+    found = pairs(splits.with_ids([*rows, *copies]))
+
+    assert found == [(number, 400 + at) for at, number in enumerate(chosen) if not about_form[number]]
+
+
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_one_apart_is_the_same_both_ways_and_means_one_change(a: str, b: str) -> None:
+    changed = {a[:at] + a[at + 1 :] for at in range(len(a))}
+    changed |= {a[:at] + one + a[at:] for at in range(len(a) + 1) for one in "abc"}
+    changed |= {a[:at] + one + a[at + 1 :] for at in range(len(a)) for one in "abc"}
+    changed |= {a[:at] + a[at + 1] + a[at] + a[at + 2 :] for at in range(len(a) - 1)}
+    assert near.one_apart(a, b) == near.one_apart(b, a) == (b in changed - {a})
+
+
+@pytest.mark.slow
+def test_the_time_grows_with_the_rows_and_not_with_their_pairs() -> None:
+    # Rows as large datasets have them: some templates, and the rest of their own.
+    draw = random.Random(1)
+    words = [f"word{number}" for number in range(20_000)]
+    templates = [row["instruction"] for row in json.loads(BUNDLED.read_text(encoding="utf-8"))]
+    data = [
+        row(draw.choice(templates), " ".join(draw.choices(words, k=30)), " ".join(draw.choices(words, k=10)))
+        for _ in range(52_000)
+    ]
+    seconds = []
+    for count in (6_500, 52_000):
+        examples = splits.with_ids(data[:count])
+        begun = time.process_time()
+        near.find(examples)
+        seconds.append(time.process_time() - begun)
+    assert seconds[1] < 20 * seconds[0]  # eight times the rows

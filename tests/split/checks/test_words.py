@@ -1,0 +1,54 @@
+"""The words that rows are compared by."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.split import splits
+from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, words
+from tests.split.test_splits import row
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Please name the man's e-mail!", ["name", "man's", "e-mail"]),
+        ("Is 3.50 + .5 > 4?", ["Is", "3.50", "+", ".5", ">", "4"]),
+        ("What is 5!?", ["What", "is", "5", "!"]),
+        ("C++ and C#.", ["C", "+", "+", "and", "C", "#"]),
+        ("Größe １２", ["Größe", "12"]),  # NFKC
+        ("…?!", []),
+    ],
+)
+def test_words_by_hand(text: str, found: list[str]) -> None:
+    assert words(text) == found
+
+
+def test_acronyms_keep_their_capitals_unless_all_is_in_capitals() -> None:
+    assert fold(["Is", "US", "NATO", "I"]) == ("is", "US", "nato", "i")
+    assert fold(["IS", "US"]) == ("is", "us")
+
+
+def test_answers_are_compared_without_punctuation() -> None:
+    assert answer_words('It is "4.5".') == ("it", "is", "4.5")
+    assert answer_words("-") == ("-",)
+    assert answer_words(" ... ") == ()
+
+
+def test_what_always_matters() -> None:
+    assert all(map(matters, ["3.5", "four", "not", "don't", "+", "1st", "neither"]))
+    assert not any(map(matters, ["noon", "often", "nothingness", "house"]))
+    assert names(["Is", "Anna", "at", "home"]) == {"anna"}
+
+
+def test_the_capital_of_a_country_is_no_capital_letter() -> None:
+    about = [
+        "Fix the capital letters.",
+        "Capitalise it.",
+        "Which mark is missing?",
+        "Correct it.",
+        "Check its spelling.",
+    ]
+    other = ["Name the capital of France.", "Write a letter.", "Is it correct?"]
+    rows = splits.with_ids([row(text) for text in (*about, *other)])
+    assert [is_about_form(one) for one in rows] == [True] * 5 + [False] * 3
