@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.common.metrics.judge import Interval
-from stages.judge.scores.bootstrap import EQUAL, LEAST, no_interval, percentile_interval, too_few
-
-#: Resamples are counted in blocks of this many numbers at most.
-_DRAWN_AT_A_TIME = 1 << 20
+from stages.judge.scores.bootstrap import EQUAL, LEAST, blocks, no_interval, percentile_interval, too_few
 
 
 def alpha(scores: np.ndarray) -> float | None:
@@ -51,9 +48,8 @@ def alpha_interval(scores: np.ndarray, clusters: Sequence[str], *, resamples: in
     np.add.at(sums, members, _sums(scores))
     random = np.random.default_rng(seed)
     found: list[float] = []
-    block = max(1, _DRAWN_AT_A_TIME // count)
-    for start in range(0, resamples, block):
-        drawn = random.integers(0, count, (min(block, resamples - start), count))
+    for number in blocks(resamples, count):
+        drawn = random.integers(0, count, (number, count))
         found += _alphas(sums[drawn].sum(axis=1)).tolist()
     if np.isnan(found).any():
         return no_interval("in some resamples all scores are the same")

@@ -86,3 +86,26 @@ def test_few_instructions_and_scores_that_are_the_same_have_no_interval():
     same[0, 0] = 1
     found = alpha_interval(same, [f"c{n}" for n in range(12)], resamples=100, seed=1)
     assert (found.low, found.method) == (None, "none: in some resamples all scores are the same")
+
+
+def test_ten_instructions_are_enough_and_the_interval_is_that_of_their_resamples():
+    """Drawn and computed one by one: all units of an instruction come together."""
+    scores = np.array([[10.0, 20, 35, 40, 50, 60, 75, 80, 90, 5, 25], [12.0, 25, 30, 44, 57, 58, 71, 89, 80, 0, 20]])
+    clusters = [*"abcdefghij", "a"]
+    units = {name: [at for at, own in enumerate(clusters) if own == name] for name in "abcdefghij"}
+    random = np.random.default_rng(3)
+    drawn = [random.integers(0, 10, 10) for _ in range(40)]
+    alphas = [alpha(scores[:, [at for one in names for at in units["abcdefghij"[one]]]]) for names in drawn]
+
+    found = alpha_interval(scores, clusters, resamples=40, seed=3)
+
+    assert [found.low, found.high] == pytest.approx(np.quantile(alphas, [0.025, 0.975]))
+
+
+@pytest.mark.parametrize("score", [33.3, 66.7])
+def test_many_equal_scores_are_the_same_whatever_the_last_bits_of_their_sums(score):
+    assert alpha(np.full((3, 401), score)) is None
+
+
+def test_scores_that_differ_by_a_millionth_are_the_same():
+    assert alpha(np.array([[0.0, 1e-6], [1e-6, 0.0]])) is None

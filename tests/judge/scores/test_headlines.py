@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stages.common.metrics.judge import Interval, Mean, Right, RightDifference
+from stages.common.metrics.judge import Interval, Mean, PanelMetrics, PanelScores, Right, RightDifference
 from stages.common.results.judge import SCORES
 from stages.judge.__main__ import main
 from stages.judge.scores.headlines import headlines, percent
@@ -120,3 +120,26 @@ def test_a_share_without_an_interval_has_none_in_percent(low, high):
 def test_a_share_in_percent_has_the_digits_that_it_had():
     assert (percent(0.12345), percent(1 / 3), percent(1.0)) == (12.35, 33.33, 100.0)
     assert repr(percent(-0.00001)) == "0.0"
+
+
+def test_the_headline_of_a_panel_has_the_tuned_model_s_figures_and_the_names_of_all_judges():
+    scores = PanelScores(
+        n=9,
+        left_out=1,
+        means={},
+        median=Mean(n=9, mean=62.5, interval=ends_at(50.0, 75.0)),
+        right=Right(n=9, right=6, share=0.6667, interval=ends_at(0.3543, 0.8794)),
+        alpha=0.81,
+        alpha_interval=ends_at(0.7, 0.9),
+    )
+    panel = PanelMetrics(judges=[results.identity(model="llama3", fingerprint="cd34")], names=[], tuned=scores)
+    tuned = results.model_scores(40.0, scored=9, n=10)
+    found = headlines(results.judge_metrics(results.identity(model="qwen3"), tuned, panel=panel))
+    assert found.panel.model_dump() == {
+        "judges": "qwen3 ab12; llama3 cd34",
+        "median": 62.5,
+        "ci95_low": 50.0,
+        "ci95_high": 75.0,
+        "alpha": 0.81,
+        "right": {"n": 6, "of": 9, "percent": 66.67, "ci95_low": 35.43, "ci95_high": 87.94},
+    }

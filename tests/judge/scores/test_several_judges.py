@@ -92,6 +92,28 @@ def test_without_a_row_that_all_have_scored_there_are_no_figures():
     json.dumps(found.model_dump(), allow_nan=False)
 
 
+def test_both_models_have_their_own_figures():
+    """The base model's answers by the same two judges: medians 15 and 35 instead of 95 and 45."""
+    found = summarise_panel(
+        [FIRST, LLAMA],
+        [
+            {"tuned": verdicts(100.0, 40.0), "base": verdicts(10.0, 30.0)},
+            {"tuned": verdicts(90.0, 50.0), "base": verdicts(20.0, 40.0)},
+        ],
+        resamples=100,
+        seed=1,
+    )
+    assert (found.tuned.median.mean, found.base.median.mean) == (70.0, 25.0)
+
+
+def test_an_alpha_that_rounds_to_zero_has_no_sign():
+    """It is 0 where the first row's second score is 200 / 3, and -0.00002 a thousandth above."""
+    found = summarise_panel(
+        [FIRST, LLAMA], [{"tuned": verdicts(0.0, 100.0)}, {"tuned": verdicts(66.668, 50.0)}], resamples=100, seed=1
+    )
+    assert repr(found.tuned.alpha) == "0.0"
+
+
 def test_names_are_those_of_the_models():
     assert names_of([FIRST, LLAMA]) == ["built-in reference judge", "llama3"]
 
