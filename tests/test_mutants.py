@@ -157,28 +157,34 @@ def test_twice():
 """
 
 
-@pytest.mark.thorough
-def test_what_comes_of_mutants(tmp_path):
-    """Each in a process of its own: in functions, methods, constants, and the defaults of arguments and fields."""
+def session(tmp_path, module, tests):
+    """A session over all mutants of a module, in a folder ``copy`` of its own."""
     folder = tmp_path / "copy"
     folder.mkdir()
-    (folder / "code_under_test.py").write_text(MODULE)
-    (folder / "test_it.py").write_text(TESTS)
-    chosen = names(MODULE)
+    (folder / "code_under_test.py").write_text(module)
+    (folder / "test_it.py").write_text(tests)
     plan = tmp_path / "plan.json"
     plan.write_text(
-        json.dumps({"module": "code_under_test.py", "tests": ["test_it.py"], "names": chosen, "seconds": 1.0})
+        json.dumps({"module": "code_under_test.py", "tests": ["test_it.py"], "names": names(module), "seconds": 1.0})
     )
-
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "tools.mutants.session", str(plan)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
 
+
+@pytest.mark.thorough
+def test_what_comes_of_mutants(tmp_path):
+    """Each in a process of its own: in functions, methods, constants, and the defaults of arguments and fields."""
+    chosen = names(MODULE)
+
+    done = session(tmp_path, MODULE, TESTS)
+
+    assert done.returncode == 0, done.stderr
     found = {outcome["name"]: outcome for outcome in map(json.loads, done.stdout.splitlines())}
     assert list(found) == chosen
     survivors = [name for name, outcome in found.items() if outcome["killer"] is None]
@@ -198,7 +204,22 @@ def test_what_comes_of_mutants(tmp_path):
         "forever: n -= 1 -> n += 1",
         "forever: 1 -> 0",
     ]
-    assert (folder / "code_under_test.py").read_text() == MODULE
+    assert (tmp_path / "copy" / "code_under_test.py").read_text() == MODULE
+
+
+@pytest.mark.thorough
+def test_where_putting_the_same_code_in_fails_a_test_no_mutant_is_tried(tmp_path):
+    """Every mutant would count as killed: the test holds what the module made at its first import."""
+    done = session(
+        tmp_path,
+        "import time\n\nSTART = time.perf_counter_ns() + 1\n",
+        "import code_under_test\n\nKEPT = code_under_test.START\n\n"
+        "def test_it():\n    assert code_under_test.START == KEPT\n",
+    )
+
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "code_under_test.py: test_it.py::test_it fails where nothing was changed" in done.stderr
 
 
 def outcome(name: str, killer: str | None) -> dict[str, object]:

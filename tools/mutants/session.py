@@ -119,7 +119,9 @@ class Session:
         gc.freeze()
         source = Path(self.path).read_text(encoding="utf-8")
         tree = ast.parse(source)
-        for mutant in [found for found in mutants(tree) if found.name in self.plan.names]:
+        chosen = [found for found in mutants(tree) if found.name in self.plan.names]
+        self._control(chosen, tree, session.items)
+        for mutant in chosen:
             items = self._reaching(mutant, session.items, measured)
             outcome = self._tried(mutant, tree, items, measured)
             Path(self.path).write_text(source, encoding="utf-8")
@@ -154,6 +156,33 @@ class Session:
         rows, imported = json.loads(kept.read_text(encoding="utf-8"))
         _import(imported)
         return {name: _Measured(seconds, set(lines)) for name, seconds, lines in rows}
+
+    def _control(self, chosen: Sequence[Mutant], tree: ast.Module, items: Sequence[pytest.Item]) -> None:
+        """Put the same code in place of itself: a test that fails with it would kill every mutant.
+
+        Raises:
+            SystemExit: a test fails, or the code cannot be put in.
+        """
+        kept = Path("../control").resolve()
+
+        def attempt() -> int:
+            for function in {mutant.function: None for mutant in chosen}:
+                same = Mutant("the same code", 0, 0, 0, function, lambda: None)
+                source = put(same, tree, self.path, self.functions)
+            Path(self.path).write_text(source, encoding="utf-8")
+            for at, item in enumerate(items):
+                kept.write_text(item.nodeid, encoding="utf-8")
+                self._run([item], items[at + 1 :])
+                if self.failed:
+                    return KILLED
+            return 0
+
+        kept.write_text("to put in the same code", encoding="utf-8")
+        before = Path(self.path).read_text(encoding="utf-8")
+        code, _ = _forked(attempt, lambda _: None)
+        Path(self.path).write_text(before, encoding="utf-8")
+        if code != 0:
+            sys.exit(f"{self.plan.module}: {kept.read_text(encoding='utf-8')} fails where nothing was changed")
 
     def _reaching(
         self, mutant: Mutant, items: Sequence[pytest.Item], measured: dict[str, _Measured]

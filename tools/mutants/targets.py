@@ -27,11 +27,6 @@ LEAST_KILLED = 0.9
 TESTS = {
     "stages/gpt2/decoding.py": ["tests/gpt2/test_decoding.py", "tests/gpt2/test_prompt_lookup.py"],
     "stages/judge/runs/comparison.py": ["tests/judge/runs/test_compare.py"],
-    "stages/judge/judges/transport.py": [
-        "tests/judge/judges/test_transport.py",
-        "tests/judge/judges/test_address.py",
-        "tests/judge/judges/test_openai.py",
-    ],
     "stages/split/__main__.py": ["tests/split/test_stage.py"],
 }
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from stages.common.errors import ServiceUnavailable
 from stages.common.reasons import causes
@@ -173,9 +173,9 @@ class Client:
             )
         if any(isinstance(cause, requests.Timeout | ReadTimeoutError) for cause in found):
             return Fault(f"nothing heard for {deadline.stall:g} s")
-        if any(isinstance(cause, ProtocolError | OSError) for cause in found):
-            return Fault("the connection broke off")
-        return Fault(f"the request cannot be made ({type(error).__name__}){self._through}", repeatable=False)
+        if isinstance(error, ValueError):  # an address, a header or a kind of proxy that requests itself refuses
+            return Fault(f"the request cannot be made ({type(error).__name__}){self._through}", repeatable=False)
+        return Fault("the connection broke off")
 
     def repeated(self, attempt: Callable[[], T], deadline: Deadline, *, retries: int) -> T:
         """Call ``attempt`` until it brings a result, a fault that repeating does not fix, or the deadline.

@@ -8,9 +8,11 @@ import threading
 import time
 
 import pytest
+import requests
 
+from stages.judge.judges import transport
 from stages.judge.judges.deadline import Deadline, _clock
-from stages.judge.judges.transport import Client, Fault
+from stages.judge.judges.transport import MAX_BYTES, Client, Fault, as_object, error_message, excerpt, parse
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, score
 from tests.judge.judging import QUESTION
@@ -190,3 +192,276 @@ def test_what_drips_through_tls_is_ended_and_so_is_the_next(certificate, proxied
                 assert time.monotonic() - begin < 60
     assert len(server.chats) == 2
     assert len(_clock) == 0
+
+
+def reply(status, content=b"", **headers):
+    """A behaviour: this answer, with its length."""
+
+    def behave(exchange):
+        exchange.handler.send_response(status)
+        for name, value in headers.items():
+            exchange.handler.send_header(name.replace("_", "-"), value)
+        exchange.handler.send_header("Content-Length", str(len(content)))
+        exchange.handler.end_headers()
+        exchange.handler.wfile.write(content)
+
+    return behave
+
+
+BODY = {"model": "llama3", "messages": [{"role": "user", "content": "x"}]}
+
+
+@contextlib.contextmanager
+def asking(*behaviours, **options):
+    """A client of a server that behaves so, and the server."""
+    options = {"connections": 1, **options}
+    with FakeOllama(list(behaviours)) as server, contextlib.closing(Client(server.url, **options)) as client:
+        yield client, server
+
+
+def fault(client, deadline=None):
+    """The message of a call that brings no answer, and what its fault says beyond the defaults."""
+    with pytest.raises(Fault) as caught:
+        client.call("POST", "/api/chat", BODY, Deadline(60.0) if deadline is None else deadline)
+    plain = {"status": None, "unreachable": False, "absent": False, "repeatable": True, "wait": 0.0, "late": False}
+    return str(caught.value), {name: value for name, value in vars(caught.value).items() if value != plain[name]}
+
+
+def test_an_answer_of_the_greatest_size_is_read_and_one_byte_more_is_too_much():
+    assert MAX_BYTES == 1_048_576
+    with asking(reply(200, b"x" * MAX_BYTES), reply(200, b"x" * (MAX_BYTES + 1))) as (client, _):
+        assert client.call("POST", "/api/chat", BODY, Deadline(60.0)) == b"x" * MAX_BYTES
+        assert fault(client) == ("the answer went on past 1048576 bytes", {"repeatable": False})
+
+
+STATUSES = {429: True, 500: True, 502: True, 503: True, 504: True}
+STATUSES |= dict.fromkeys([201, 299, 400, 401, 404, 428, 430, 499, 501, 505], False)
+
+
+def test_the_statuses_after_which_the_same_request_may_succeed():
+    with asking(*(reply(status, b'{"error": "why"}') for status in STATUSES)) as (client, _):
+        for status, repeatable in STATUSES.items():
+            more = {"status": status} if repeatable else {"status": status, "repeatable": False}
+            assert fault(client) == (f"HTTP {status}: why", more)
+
+
+def test_no_redirect_is_followed():
+    statuses = (300, 301, 307, 308, 399)
+    with asking(*(reply(status, Location="/api/chat") for status in statuses)) as (client, server):
+        for status in statuses:
+            said, more = fault(client)
+            assert said == f"HTTP {status}: a redirect, which is not followed; name the address where the server is"
+            assert more == {"status": status, "repeatable": False}
+        assert len(server.chats) == 5
+
+
+def test_the_key_is_in_the_header_and_in_no_message():
+    headers = []
+
+    def refuse(exchange):
+        headers.append(exchange.handler.headers["Authorization"])
+        reply(401, b'{"error": "sk-1 is no key"}')(exchange)
+
+    with asking(refuse, key="sk-1") as (client, _):
+        assert fault(client)[0] == "HTTP 401: *** is no key"
+    with asking(refuse) as (client, _):
+        assert fault(client)[0] == "HTTP 401: sk-1 is no key"
+    assert headers == ["Bearer sk-1", None]
+
+
+def test_a_fault_may_be_repeated_and_says_no_more_unless_told():
+    found = vars(Fault("why"))
+    assert found == {
+        "status": None,
+        "unreachable": False,
+        "absent": False,
+        "repeatable": True,
+        "wait": 0.0,
+        "late": False,
+    }
+
+
+def test_nobody_listens(monkeypatch):
+    """On this machine none runs, until one has answered there, which may be starting again."""
+    gone = "no connection: Connection refused"
+    with asking(reply(200)) as (client, server):
+        client.call("POST", "/api/chat", BODY, Deadline(60.0))
+        server.stop()
+        client._session.get_adapter(server.url).close()
+        assert fault(client) == (gone, {"unreachable": True})
+        with contextlib.closing(Client(server.url, connections=1)) as another:
+            assert fault(another) == (gone, {"unreachable": True, "absent": True, "repeatable": False})
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        monkeypatch.setenv("http_proxy", server.url)
+        with contextlib.closing(Client("http://judge.invalid", connections=1)) as beyond:
+            said, more = fault(beyond)
+            assert said.startswith(f"{gone} (")
+            assert said.endswith(")")
+            assert "to fix it: " in said
+            assert more == {"unreachable": True}
+
+
+def test_a_deadline_that_is_over_asks_nothing():
+    with asking(reply(200)) as (client, server):
+        late = {"repeatable": False, "late": True}
+        assert fault(client, Deadline(0.0)) == ("no complete answer within 0 s", late)
+        assert fault(client, Deadline(0.0, remedy="wait")) == ("no complete answer within 0 s; wait", late)
+        client.close()
+        assert fault(client) == ("no complete answer within 60 s", late)
+        assert server.chats == []
+
+
+def unending(exchange):
+    """Begins an answer that has no length, and says no more."""
+    exchange.handler.send_response(200)
+    exchange.handler.end_headers()
+    exchange.handler.wfile.write(b"part")
+    exchange.handler.wfile.flush()
+    exchange.wait()
+
+
+def test_an_answer_that_does_not_end_is_late_and_one_that_falls_silent_is_asked_for_again():
+    late = {"repeatable": False, "late": True}
+    with asking(unending, fake.silent, unending) as (client, _):
+        assert fault(client, Deadline(0.5)) == ("no complete answer within 0.5 s", late)
+        assert fault(client, Deadline(0.5)) == ("no complete answer within 0.5 s", late)
+        assert fault(client, Deadline(60.0, stall=0.25)) == ("nothing heard for 0.25 s", {})
+
+
+def test_what_breaks_off_is_asked_for_again_and_what_cannot_be_asked_is_not():
+    with asking(fake.cut_before_answer) as (client, server):
+        assert fault(client) == ("the connection broke off", {})
+        with contextlib.closing(Client(server.url.replace("http", "https"), connections=1)) as secure:
+            said, more = fault(secure)
+            assert said.startswith("no secure connection: ")
+            assert more == {"unreachable": True, "repeatable": False}
+    with contextlib.closing(Client("nowhere", connections=1)) as client:
+        assert fault(client) == ("the request cannot be made (MissingSchema)", {"repeatable": False})
+
+
+class Recording(requests.adapters.BaseAdapter):
+    """Makes no connection, and keeps the timeouts of requests."""
+
+    def __init__(self):
+        super().__init__()
+        self.timeouts = []
+
+    def send(self, request, timeout=None, **_):
+        self.timeouts.append(timeout)
+        raise requests.ConnectTimeout
+
+    def close(self):
+        pass
+
+
+def test_the_times_for_a_connection_and_for_a_silence():
+    """Ten seconds at most to connect; the deadline ends the reading before the timeout of the socket does."""
+    with contextlib.closing(Client("http://127.0.0.1:9", connections=1)) as client:
+        recording = Recording()
+        client._session.mount("http://", recording)
+        assert fault(client) == ("no connection within the time for it", {"unreachable": True})
+        fault(client, Deadline(5.0))
+    (connect, read), (shorter, less) = recording.timeouts
+    assert connect == 10.0
+    assert 60.0 < read <= 61.0
+    assert 4.0 < shorter <= 5.0
+    assert 5.0 < less <= 6.0
+
+
+def test_there_is_one_connection_more_than_verdicts_and_all_others_wait():
+    with contextlib.closing(Client("http://judge.invalid", connections=3)) as client:
+        adapter = client._session.get_adapter("http://judge.invalid")
+        assert adapter is client._session.get_adapter("https://judge.invalid")
+        assert (adapter._pool_connections, adapter._pool_maxsize, adapter._pool_block) == (1, 4, True)
+        assert client._session.trust_env is True
+    with contextlib.closing(Client("http://127.0.0.1:9", connections=1)) as client:
+        assert client._session.trust_env is False
+
+
+class Waits(list):
+    """Stands for the event of a closed client: a wait is noted and is over at once."""
+
+    def wait(self, seconds):
+        self.append(seconds)
+
+    def set(self):
+        pass
+
+
+def waits(retries, seconds=1e6, **about):
+    """The waits between attempts that all fail, and the number of attempts; a first wait is a second."""
+    attempts = []
+
+    def attempt():
+        attempts.append(1)
+        raise Fault(f"attempt {len(attempts)}", **about)
+
+    with contextlib.closing(Client("http://127.0.0.1:9", connections=1, first_wait=1.0)) as client:
+        client._closed = Waits()
+        with pytest.raises(Fault) as caught:
+            client.repeated(attempt, Deadline(seconds), retries=retries)
+        assert str(caught.value) == f"attempt {len(attempts)}"
+        return list(client._closed), len(attempts)
+
+
+def test_waits_are_doubled_up_to_the_longest_and_shortened_by_up_to_a_half():
+    assert (transport.FIRST_WAIT, transport.LONGEST_WAIT, transport.LONGEST_ASKED) == (0.5, 15.0, 60.0)
+    found = [waits(6) for _ in range(30)]
+    assert {attempts for _, attempts in found} == {7}
+    for number, longest in enumerate([1, 2, 4, 8, 15, 15]):
+        these = [made[number] / longest for made, _ in found]
+        assert 0.5 <= min(these) < 0.75 < max(these) <= 1
+
+
+def test_a_server_is_waited_for_as_long_as_it_asks_and_no_longer_than_a_minute():
+    assert waits(2, wait=20.0) == ([20.0, 20.0], 3)
+    assert waits(1, wait=1000.0) == ([60.0], 2)
+    assert waits(1, wait=20.0, seconds=19.0) == ([], 1)
+
+
+def test_what_repeating_does_not_fix_is_not_repeated():
+    assert waits(5, repeatable=False) == ([], 1)
+    assert waits(0) == ([], 1)
+
+
+def test_what_is_no_json_is_said():
+    assert parse(b'{"a": 1}') == {"a": 1}
+    for content, said in ((b"<html>", "not JSON: '<html>'"), (b"\xff", "not JSON: '\ufffd'")):
+        with pytest.raises(Fault) as caught:
+            parse(content)
+        assert str(caught.value) == said
+    with pytest.raises(Fault, match="not JSON"):
+        parse(b"[" * 100_000)
+    assert (as_object({"a": 1}), as_object([1])) == ({"a": 1}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"error": "no memory"}', "no memory"),
+        (b'{"error": {"message": "slow down", "code": 5}}', "slow down"),
+        (b'{"error": {"code": 5}}', "{'code': 5}"),
+        (b'{"error": ["message"]}', "['message']"),
+        (b'{"other": 1}', '{"other": 1}'),
+        (b"[1]", "[1]"),
+        (b" bad\n gateway ", "bad gateway"),
+        (b"  ", "no message"),
+    ],
+)
+def test_what_a_server_says_of_an_error(content, message):
+    assert error_message(content) == message
+
+
+def test_a_long_text_is_cut():
+    assert excerpt("x" * 200) == "x" * 200
+    assert excerpt("x" * 201) == "x" * 200 + "…"
+    assert excerpt("a\n b", 3) == "a b"
+    assert excerpt("\ud800") == "\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("7", 7.0), ("12345678", 12345678.0), ("123456789", 0.0), ("٣", 0.0), ("-1", 0.0), ("1.5", 0.0), ("", 0.0)],
+)
+def test_the_seconds_that_a_server_asks_for(said, seconds):
+    assert transport._seconds(said) == seconds

@@ -91,6 +91,7 @@ SETTLED = [
     (50, 50, "tie", ("tie", "tie")),
     (50, 0, "tie", ("tie", "tuned")),
     (51, 49, "win", ("tuned", "tuned")),
+    (49.5, 50.5, "loss", ("base", "base")),
 ]
 
 
