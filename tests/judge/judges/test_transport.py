@@ -361,11 +361,35 @@ def test_the_times_for_a_connection_and_for_a_silence():
         client._session.mount("http://", recording)
         assert fault(client) == ("no connection within the time for it", {"unreachable": True})
         fault(client, Deadline(5.0))
-    (connect, read), (shorter, less) = recording.timeouts
+        fault(client, Deadline(0.9))
+    (connect, read), (shorter, less), (shortest, _) = recording.timeouts
     assert connect == 10.0
     assert 60.0 < read <= 61.0
     assert 4.0 < shorter <= 5.0
     assert 5.0 < less <= 6.0
+    assert shortest <= 0.9
+
+
+class Shut(Recording):
+    """Fails as TLS does over a socket that was shut; ``deadline`` is over by then, if there is one."""
+
+    deadline = None
+
+    def send(self, request, **_):
+        if self.deadline is not None:
+            self.deadline.expire()
+        raise ValueError("of TLS")
+
+
+def test_an_error_of_tls_at_the_deadline_is_late_and_another_one_is_not_hidden():
+    with contextlib.closing(Client("http://127.0.0.1:9", connections=1)) as client:
+        shut = Shut()
+        client._session.mount("http://", shut)
+        with pytest.raises(ValueError, match="of TLS"):
+            client.call("POST", "/api/chat", BODY, Deadline(60.0))
+        shut.deadline = Deadline(60.0)
+        late = {"repeatable": False, "late": True}
+        assert fault(client, shut.deadline) == ("no complete answer within 60 s", late)
 
 
 def test_there_is_one_connection_more_than_verdicts_and_all_others_wait():
@@ -406,6 +430,7 @@ def waits(retries, seconds=1e6, **about):
 
 def test_waits_are_doubled_up_to_the_longest_and_shortened_by_up_to_a_half():
     assert (transport.FIRST_WAIT, transport.LONGEST_WAIT, transport.LONGEST_ASKED) == (0.5, 15.0, 60.0)
+    assert (transport.LOOK_UP_SECONDS, transport.STALL_SECONDS) == (30.0, 30.0)
     found = [waits(6) for _ in range(30)]
     assert {attempts for _, attempts in found} == {7}
     for number, longest in enumerate([1, 2, 4, 8, 15, 15]):
