@@ -28,6 +28,7 @@ OF_MORE_THAN_A_MODULE = {
     "judge/judges/test_replay.py": "the judges against what a real Ollama answered",
     "judge/test_grades.py": "the built-in judge beside answers graded by hand",
     "judge/test_judge_check.py": "tools/judge_check.py and tools/judge_card.py",
+    "judge/test_pairs.py": "the stage with two answers side by side",
     "judge/scores/test_coverage.py": "the intervals of the scores, by simulation",
     "params/test_params.py": "a params.yaml that cannot be read",
 }
