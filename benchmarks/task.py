@@ -132,7 +132,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
         )
     layers, heads, width = SIZES[model]
     weights.save(weights.initialise(GPT2Config(layers, heads, width, POSITIONS), SEED), folder / "model")
-    tokenizer.save_for_transformers(folder / "model")
+    tokenizer.save_for_transformers(folder / "model", context=POSITIONS)
     task = Task(
         model=model,
         data=f"{data.name} ({sha256(data)[:12]})",

@@ -236,7 +236,8 @@ def test_only_what_runs_a_stage_writes_to_the_terminal():
     Programs for a person at the terminal speak themselves.
     """
     runs = {f"stages/judge/runs/{name}.py" for name in ("compare", "spread", "versus")}
-    at_the_terminal = {"stages/generate/conversation.py", "stages/judge/rescore.py", "stages/tokenize/show.py", *runs}
+    programs = {"generate/conversation.py", "judge/rescore.py", "judge/export/__main__.py", "tokenize/show.py"}
+    at_the_terminal = {*(f"stages/{name}" for name in programs), *runs}
     printing = {
         relative(path)
         for path in modules("stages")

@@ -42,6 +42,7 @@ TESTED_ELSEWHERE = {
     "flows/automations.py": "flows/test_deployments.py",
     "flows/deploy.py": "flows/test_deployments.py",
     "flows/dvc_cli.py": "flows/test_stage_process.py",
+    "flows/export.py": "judge/test_export.py",
     "flows/gpus.py": "running/test_gpu.py",
     "flows/grading/kept.py": "flows/grading/test_terminal.py",
     "flows/guard.py": "flows/test_stage_process.py",

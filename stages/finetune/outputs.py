@@ -10,13 +10,12 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.records import write_metrics
 from stages.common.results.download import BASE_MODEL
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL, StepRecord
-from stages.finetune import lora
+from stages.finetune import card, for_transformers, lora
 from stages.finetune.progress import Progress, best_evaluation
 from stages.finetune.training_run import Run
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import Tokenizer
-from stages.tokenize import prompt
 from stages.tokenize.prompt import PromptStyle
 
 
@@ -38,12 +37,14 @@ def write(run: Run, style: PromptStyle, model: GPT2, tokenizer: Tokenizer, train
         if run.recipe.lora:
             lora.save_adapter(lora.adapter_tensors(model), run.recipe.lora, folder, base=str(BASE_MODEL))
             lora.merge(model)
+        metrics = _metrics(run, trained, parameters(model), updates)
         weights.save(model, folder)
-        tokenizer.save_for_transformers(folder)
-        prompt.save_style(style, folder)
+        for_transformers.write(tokenizer, style, folder, context=model.config.n_positions)
+        with atomic_file(folder / card.CARD) as stream:
+            config = weights.config_json(model.config)
+            stream.write(card.text(config, style, run.recipe.model_dump(), metrics))
     write_jsonl(HISTORY, (record.model_dump(exclude_none=True) for record in trained.history))
     write_losses(trained.history, LOSS_CSV)
-    metrics = _metrics(run, trained, parameters(model), updates)
     write_metrics(FINETUNE_METRICS, metrics)
     return metrics
 

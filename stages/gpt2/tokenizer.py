@@ -71,12 +71,28 @@ class Tokenizer:
         text: str = self._encoding.decode(list(ids), errors="replace")
         return text
 
-    def save_for_transformers(self, folder: Path) -> None:
-        """Save the tokenizer in an existing folder, as `transformers.AutoTokenizer.from_pretrained` reads it."""
+    def save_for_transformers(self, folder: Path, *, context: int, chat_template: str | None = None) -> None:
+        """Save the tokenizer in an existing folder, as `transformers.AutoTokenizer.from_pretrained` reads it.
+
+        There is no padding token: one that is the end-of-text hides the end of the answers from collators that mask
+        padding. Text is decoded as it is (``clean_up_tokenization_spaces`` would drop spaces before commas).
+
+        Args:
+            folder: the folder.
+            context: the longest sequence of the model, in tokens.
+            chat_template: the template of a conversation, in Jinja; None for a model that follows no instructions.
+        """
         shutil.copyfile(self._vocabulary, folder / "vocab.json")
         shutil.copyfile(self._merges, folder / "merges.txt")
         special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), _END_OF_TEXT_NAME)
-        config = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False, **special}
+        config = {
+            "tokenizer_class": "GPT2Tokenizer",
+            "add_prefix_space": False,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": context,
+            **special,
+            **({} if chat_template is None else {"chat_template": chat_template}),
+        }
         files.write_json(folder / "tokenizer_config.json", config)
 
 

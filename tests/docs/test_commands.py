@@ -14,7 +14,7 @@ from tests.root import ROOT
 
 BLOCKS = pages.all_blocks()
 #: What a block may need, and so is not run by the walk.
-NEEDS = {"browser", "gpus", "jq", "judgement", "minutes", "network", "ollama", "server", "terminal"}
+NEEDS = {"browser", "export", "gpus", "jq", "judgement", "minutes", "network", "ollama", "server", "terminal"}
 #: What stands between backticks and is a command.
 COMMAND = re.compile(r"(?:[A-Z_]+=\w+ )?(?:(?:\.venv/bin/)?python -m|make|dvc) [a-z]")
 

@@ -147,6 +147,20 @@ def test_the_adapter_on_the_base_model_that_it_names_is_the_merged_model(tuned, 
     assert (merged(IDS).logits - before).abs().max() > 1e-4
 
 
+@pytest.mark.thorough  # importing PEFT takes seconds
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # of PEFT
+def test_peft_loads_the_adapter(tuned, monkeypatch):
+    peft = pytest.importorskip("peft", reason="PEFT is not installed")
+    from transformers import GPT2LMHeadModel
+
+    monkeypatch.chdir(tuned)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    adapted = peft.AutoPeftModelForCausalLM.from_pretrained(TUNED_MODEL / "adapter")
+    merged = GPT2LMHeadModel.from_pretrained(TUNED_MODEL)
+
+    torch.testing.assert_close(adapted(IDS).logits, merged(IDS).logits, rtol=1e-5, atol=1e-5)
+
+
 def test_the_updates_are_counted(tuned):
     metrics = json.loads((tuned / FINETUNE_METRICS).read_text())
 

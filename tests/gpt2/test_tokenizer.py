@@ -51,7 +51,7 @@ def gpt2(folder: Path) -> Tokenizer:
 @pytest.fixture(scope="module")
 def reference(gpt2: Tokenizer, tmp_path_factory: pytest.TempPathFactory):
     saved = tmp_path_factory.mktemp("saved")
-    gpt2.save_for_transformers(saved)
+    gpt2.save_for_transformers(saved, context=1024)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HF_HUB_OFFLINE", "1")
         from transformers import AutoTokenizer
