@@ -103,6 +103,9 @@ def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
     if found is not None:
         grades |= found.grades
         say(f"MLflow: {len(found.grades)} graded, {found.waiting} not yet, {found.declined} declined")
+        if found.again:
+            what = f"{found.again} {word(found.again, 'was', 'were')} graded again under the same name"
+            say(f"{what}: the last grade counts. Without a login MLflow gives all people one name")
     here = {key: score for key, score in kept.read(kept.path(root, digest)).items() if score is not None}
     if here:
         twice = len(here.keys() & grades.keys())
