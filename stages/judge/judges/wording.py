@@ -252,7 +252,10 @@ def _unit(piece: str, before: str) -> str:
 
 
 def _without_number_words(words: list[str]) -> list[str]:
-    """Number words as digits: twenty four -> 24, three hundred and six -> 306. A single "one" stays: it is mostly no number."""
+    """Number words as digits: twenty four -> 24, three hundred and six -> 306.
+
+    A single "one" stays: it is mostly no number.
+    """
     found: list[str] = []
     position = 0
     while position < len(words):
@@ -287,7 +290,7 @@ def _read_number(words: Sequence[str], start: int) -> tuple[int, int]:
 
 
 def _below_thousand(words: Sequence[str], start: int) -> tuple[int, int]:
-    """As `_read_number`, without thousands and millions: "three hundred and sixty six", "sixty", also "twelve hundred"."""
+    """As `_read_number`, without thousands and millions: "three hundred and sixty six", "twelve hundred"."""
     value, length = _below_hundred(words, start)
     if not value or words[start + length : start + length + 1] != [_HUNDREDS]:
         return value, length

@@ -199,9 +199,9 @@ def test_a_second_terminal_is_refused_and_the_first_loses_nothing(tmp_path: Path
 
 def test_the_grades_of_other_answers_have_a_lock_of_their_own(tmp_path: Path) -> None:
     file = tmp_path / "grading" / "a.jsonl"
-    with kept.alone(file), kept.alone(tmp_path / "grading" / "b.jsonl"):
-        with pytest.raises(TemporaryFailure, match=r"a\.jsonl: another terminal"), kept.alone(file):
-            pass
+    refused = pytest.raises(TemporaryFailure, match=r"a\.jsonl: another terminal")
+    with kept.alone(file), kept.alone(tmp_path / "grading" / "b.jsonl"), refused, kept.alone(file):
+        pass
     with kept.alone(file):
         kept.write(file, {"a": 5.0})
     assert kept.read(file) == {"a": 5.0}

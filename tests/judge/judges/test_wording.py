@@ -62,11 +62,9 @@ def test_loosely(text, words):
     assert loose(text) == words
 
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+IN_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen - - twenty thirty forty fifty sixty seventy eighty ninety"""
+ONES, TENS = IN_WORDS.split()[:20], IN_WORDS.split()[20:]
 
 
 def in_words(number: int, joined: str, hyphen: str) -> str:
