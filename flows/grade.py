@@ -34,6 +34,7 @@ def main() -> None:
         ConfigError: the working directory is no project's, or there is no such run.
         DataError: answers or grades are missing or broken.
         ServiceUnavailable: MLflow does not answer.
+        TemporaryFailure: with --here, another terminal grades the same answers.
     """
     asked = _arguments()
     root = Path.cwd()
@@ -46,8 +47,9 @@ def main() -> None:
         _collect(root, asked.run, items, digest)
     elif asked.here:
         chosen = sample.drawn(items, asked.rows, seed=digest)
-        with terminal.keys() as key:
-            terminal.grade(chosen, kept.path(root, digest), key)
+        file = kept.path(root, digest)
+        with terminal.keys() as key, kept.alone(file):
+            terminal.grade(chosen, file, key)
         say(f"to go on: python -m flows.grade {asked.run} --here; to use the grades: {_collecting(asked.run)}")
     else:
         _put(root, asked.run, sample.drawn(items, asked.rows, seed=digest), digest)
@@ -101,6 +103,9 @@ def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:
     if found is not None:
         grades |= found.grades
         say(f"MLflow: {len(found.grades)} graded, {found.waiting} not yet, {found.declined} declined")
+        if found.again:
+            what = f"{found.again} {word(found.again, 'was', 'were')} graded again under the same name"
+            say(f"{what}: the last grade counts. Without a login MLflow gives all people one name")
     here = {key: score for key, score in kept.read(kept.path(root, digest)).items() if score is not None}
     if here:
         twice = len(here.keys() & grades.keys())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from stages.common.errors import TemporaryFailure
+from stages.common.locks import open_locked
 from stages.common.paths import CACHE
 from stages.common.records import Record, read_records, write_records
 
@@ -40,3 +44,27 @@ def read(file: Path) -> dict[str, float | None]:
 def write(file: Path, grades: Mapping[str, float | None]) -> None:
     """Write all grades, completely or not at all."""
     write_records(file, (Grade(key=key, score=score) for key, score in grades.items()))
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Keep other terminals from grading the same answers during the block: each writes the whole file.
+
+    The lock is a file beside it, as every grade replaces the file itself. A killed process leaves no lock behind.
+
+    Args:
+        file: the file with the grades.
+
+    Raises:
+        TemporaryFailure: another process grades these answers.
+        OSError: the file cannot be locked.
+    """
+    try:
+        descriptor = open_locked(file.with_suffix(".lock"))
+    except BlockingIOError as error:
+        what = f"{file}: another terminal grades these answers, and keeps its grades there"
+        raise TemporaryFailure(what, "go on in that terminal, or press q there and run this command again") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

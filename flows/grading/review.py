@@ -66,11 +66,14 @@ class Found:
         grades: grades by the keys of their answers, the last one of each person, from 0 to 100.
         waiting: number of answers without a grade.
         declined: number of answers that somebody has declined to grade.
+        again: number of answers with another, earlier grade under the same name. MLflow without a login gives all
+            people the name "default", so that the earlier grade may be another person's.
     """
 
     grades: dict[str, list[float]] = field(default_factory=dict)
     waiting: int = 0
     declined: int = 0
+    again: int = 0
 
 
 def queue_name(digest: str) -> str:
@@ -144,15 +147,16 @@ def read(root: Path, digest: str) -> Found | None:
 def _found(by_key: Mapping[str, Sequence[tuple[str, Trace]]]) -> Found:
     """The grades of answers, of which each may have several traces, with their status."""
     grades: dict[str, list[float]] = {}
-    waiting = declined = 0
+    waiting = declined = again = 0
     for key, traces in by_key.items():
         if found := _grades([trace for status, trace in traces if status != "declined"]):
-            grades[key] = found
+            grades[key] = [given[-1] for given in found.values()]
+            again += any(len({*given}) > 1 for given in found.values())
         elif any(status == "declined" for status, _ in traces):
             declined += 1
         else:
             waiting += 1
-    return Found(grades, waiting, declined)
+    return Found(grades, waiting, declined, again)
 
 
 @contextmanager
@@ -250,13 +254,13 @@ def _traces(mlflow: MlflowClient, queue_id: str) -> Iterator[tuple[str, Trace]]:
             yield str(item.status), trace
 
 
-def _grades(traces: Sequence[Trace]) -> list[float]:
-    """The last grade of each person for an answer, which has these traces.
+def _grades(traces: Sequence[Trace]) -> dict[str, list[float]]:
+    """The grades that each person gave an answer, which has these traces, by the person's name; the last one counts.
 
     Raises:
         DataError: one is no number from 0 to 100.
     """
-    last: dict[str, float] = {}
+    by_person: dict[str, list[float]] = {}
     given = [(one, trace.info.trace_id) for trace in traces for one in trace.info.assessments]
     for found, trace_id in sorted(given, key=lambda pair: pair[0].create_time_ms or 0):
         if found.name != QUESTION or found.source.source_type != "HUMAN" or found.valid is False:
@@ -265,5 +269,5 @@ def _grades(traces: Sequence[Trace]) -> list[float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
             what = f"MLflow trace {trace_id}: {QUESTION}: expected a number from 0 to 100; found {value!r}"
             raise DataError(what, f"correct it in MLflow, in the experiment {_EXPERIMENT}")
-        last[found.source.source_id or ""] = float(value)
-    return list(last.values())
+        by_person.setdefault(found.source.source_id or "", []).append(float(value))
+    return by_person

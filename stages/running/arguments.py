@@ -35,8 +35,11 @@ class Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             options = [option for action in self._actions for option in action.option_strings]
-            near = difflib.get_close_matches(unknown.split()[0].split("=")[0], options, n=1)
-            what = f"unexpected: {unknown}" + (f"; did you mean {near[0]}?" if near else "")
+            # The arguments are joined by spaces, so that only empty ones and blanks leave no word.
+            first = next(iter(unknown.split()), "")
+            near = difflib.get_close_matches(first.split("=")[0], options, n=1)
+            shown = unknown if first else "an empty argument"
+            what = f"unexpected: {shown}" + (f"; did you mean {near[0]}?" if near else "")
         raise ConfigError(what, f"{self.prog} --help tells what it takes")
 
 

@@ -41,7 +41,7 @@ class Beside(Metrics):
         difference: mean of the differences, here minus there.
         low: lower end of its 95 % interval.
         high: upper end of this interval.
-        detectable: the smallest true difference that so many rows would find 4 times in 5.
+        detectable: the smallest true difference that so many rows would find about 3 times in 4.
         verdict: what may be said, in words.
         rests_on: what that rests on, in words, such as whether training seeds are allowed for; may be empty.
         same_judge: whether one judge gave both.

@@ -38,6 +38,8 @@ def parser() -> Parser:
         ([], "missing: N"),
         (["5", "--row", "3"], "unexpected: --row 3; did you mean --rows?"),
         (["5", "6"], "unexpected: 6"),
+        (["5", ""], "unexpected: an empty argument"),
+        (["5", "", " "], "unexpected: an empty argument"),
     ],
 )
 def test_a_mistake_is_one_message_and_the_command_that_helps(
@@ -89,6 +91,7 @@ def test_no_other_parser_prints_its_usage() -> None:
         ["flows.seeds", "two"],
         ["flows.run", "--prefligt=warn"],
         ["flows.grade", ".", "--rows", "x"],
+        ["flows.grade", ".", ""],
         ["flows.runs", "-n", "x"],
         ["flows.servers", "--mlflow-port", "x"],
         ["flows.doctor", "--jsn"],

@@ -179,7 +179,7 @@ def test_an_undetected_difference_says_what_would_be_found_and_what_it_rests_on(
         "with the best other run, moth, on 1 row: 50.0 of 100 points there, 50.0 here",
         "this run     +0.0 points, no interval: no detectable difference",
         "           one training each: training seeds are not allowed for",
-        "           a true difference of 3.7 points would be found 4 times in 5",
+        "           a true difference of 3.7 points would be found about 3 times in 4",
     ]
     judges = found.model_copy(update={"verdict": "not comparable: two judges", "rests_on": "", "same_judge": False})
     assert compared_lines(judges) == ["with the best other run, moth: not comparable: two judges"]

@@ -13,7 +13,7 @@ from stages.judge.judges.equivalents import EXPLANATION as EXPLAINED
 from stages.judge.judges.equivalents import in_its_words, labels_as_in
 from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
-from stages.judge.judges.quantities import quantities
+from stages.judge.judges.quantities import bounded, quantities
 from stages.judge.judges.rows import TRUTHS, Row, is_form_of, without_articles
 from stages.judge.judges.subjects import other_subject
 from stages.judge.judges.wording import ARTICLES, NEGATIONS, is_number, loose
@@ -134,6 +134,7 @@ def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: 
         *_or_another(words, core, row),
         *candidates(answer, words, core, row),
         *denied(answer, core, row),
+        *bounded(words, core, row.prompt.words | {*row.words}),
         *other_names(answer, words, core, row),
         *other_forms(words, core, row),
         *_other_units(words, core, row),

@@ -1,8 +1,8 @@
-"""Numbers with units: which of them an answer says again in another unit, as in "0 °C (32 °F)"."""
+"""Numbers as quantities: which an answer says again in another unit, as in "0 °C (32 °F)", and which it only bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from stages.judge.judges.wording import DEGREES, is_number, is_unit
@@ -32,6 +32,16 @@ _FACTORS = {
 }
 #: Kelvin of 0 degrees, and of one degree more.
 _SCALES = {"celsius": (273.15, 1.0), "fahrenheit": (459.67 * 5 / 9, 5 / 9), "kelvin": (0.0, 1.0)}
+#: Words before a number that say that another one is meant: "fewer than 366".
+_BOUNDS = tuple(
+    tuple(words.split())
+    for words in (
+        "fewer than", "less than", "more than", "greater than", "at least", "at most", "up to", "as many as",
+        "as few as", "as much as", "as little as", "under", "over", "above", "below", "almost", "nearly", "beyond",
+    )
+)  # fmt: skip
+#: With a number before them too, these say how the two are related: "3 more than 5".
+_COUNTING_ON = frozenset({"than", "over", "above", "below", "under"})
 #: Allows for floating point, as a share of the value.
 _FLOAT = 1e-9
 
@@ -70,6 +80,34 @@ def without_conversions(words: Sequence[str], reference: Sequence[str]) -> list[
     ]
     left_out = {place for one in again for place in range(one.start, one.end)}
     return [word for place, word in enumerate(words) if place not in left_out]
+
+
+def bounded(words: Sequence[str], core: Sequence[str], known: Collection[str]) -> list[str]:
+    """The key numbers that an answer gives as a bound, each time that it has them, with the words that say so.
+
+    Args:
+        words: the answer's words, loosely.
+        core: the key words that decide.
+        known: words of the prompt and the reference, which may ask for a bound or give one; those make none.
+
+    Returns:
+        Texts such as "fewer than 366". "Three more than 5", and "3 over 4", are no bounds.
+    """
+    bounds = [bound for bound in _BOUNDS if not {*bound} <= {*known}]
+    found = []
+    for key in (one for one in core if is_number(one)):
+        places = [at for at, word in enumerate(words) if word == key]
+        said = [next((bound for bound in bounds if _stands_before(bound, words, at)), ()) for at in places]
+        if said and all(said):
+            found.append(" ".join([*said[0], key]))
+    return found
+
+
+def _stands_before(bound: Sequence[str], words: Sequence[str], at: int) -> bool:
+    start = at - len(bound)
+    before = words[start - 1] if start > 0 else ""
+    counts_on = is_number(before) and bound[-1] in _COUNTING_ON
+    return start >= 0 and tuple(words[start:at]) == tuple(bound) and not counts_on
 
 
 def _same(ours: Quantity, theirs: Quantity) -> bool:

@@ -35,7 +35,10 @@ eighteen nineteen
 _NUMBER_WORDS = {name: number for number, name in enumerate(_ONES.split())}
 _TENS_BY_NAME = """twenty thirty forty fifty sixty seventy eighty ninety"""
 _TENS = {name: 10 * number for number, name in enumerate(_TENS_BY_NAME.split(), start=2)}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_HUNDREDS, _HUNDRED = "hundred", 100
+_SCALES = {"thousand": 1000, "million": 1_000_000}
+#: Above each scale.
+_INFINITE = 10**9
 _MONTH_NAMES = """
 january february march april may june july august september october november december
 """
@@ -249,7 +252,10 @@ def _unit(piece: str, before: str) -> str:
 
 
 def _without_number_words(words: list[str]) -> list[str]:
-    """Number words as digits: twenty four -> 24, three hundred -> 300. A single "one" stays: it is mostly no number."""
+    """Number words as digits: twenty four -> 24, three hundred and six -> 306.
+
+    A single "one" stays: it is mostly no number.
+    """
     found: list[str] = []
     position = 0
     while position < len(words):
@@ -264,25 +270,42 @@ def _without_number_words(words: list[str]) -> list[str]:
     return found
 
 
-def _read_number(words: list[str], start: int) -> tuple[int, int]:
-    """The number that begins with a word, and of how many words it is made; 0 words where none begins."""
-    total, part, position = 0, None, start
-    while position < len(words):
-        word = words[position]
-        if word in _TENS and part is None:
-            part = _TENS[word]
-        elif word in _NUMBER_WORDS and part is None:
-            part = _NUMBER_WORDS[word]
-        elif (
-            word in _NUMBER_WORDS
-            and part is not None
-            and part % 100 >= 20
-            and part % 10 == 0 < _NUMBER_WORDS[word] < 10
-        ):
-            part += _NUMBER_WORDS[word]
-        elif word in _SCALES and part is not None:
-            total, part = (total, part * 100) if word == "hundred" else (total + part * _SCALES[word], None)
-        else:
-            break
-        position += 1
-    return total + (part or 0), position - start
+def _read_number(words: Sequence[str], start: int) -> tuple[int, int]:
+    """The number that begins with a word, and of how many words it is made; 0 words where none begins.
+
+    "And" joins what is less than a hundred: "two thousand and five" is 2005, and "two thousand and three hundred" is
+    two numbers. Scales fall: "two thousand three thousand" is two numbers as well.
+    """
+    total, position, last = 0, start, _INFINITE
+    while True:
+        joined = position + (total > 0 and words[position : position + 1] == ["and"])
+        part, length = _below_thousand(words, joined)
+        behind = joined + length
+        scale = _SCALES.get(words[behind], 1) if length and behind < len(words) else 1
+        apart = scale >= last or (total > 0 and part == 0) or (joined > position and (part >= _HUNDRED or scale > 1))
+        if not length or apart:
+            return total, position - start
+        total, last = total + part * scale, scale
+        position = behind + (scale > 1)
+
+
+def _below_thousand(words: Sequence[str], start: int) -> tuple[int, int]:
+    """As `_read_number`, without thousands and millions: "three hundred and sixty six", "twelve hundred"."""
+    value, length = _below_hundred(words, start)
+    if not value or words[start + length : start + length + 1] != [_HUNDREDS]:
+        return value, length
+    value, length = value * _HUNDRED, length + 1
+    joined = length + (words[start + length : start + length + 1] == ["and"])
+    rest, more = _below_hundred(words, start + joined)
+    if not rest or words[start + joined + more : start + joined + more + 1] == [_HUNDREDS]:
+        return value, length
+    return value + rest, joined + more
+
+
+def _below_hundred(words: Sequence[str], start: int) -> tuple[int, int]:
+    """As `_read_number`, of one or two words: "sixty", "sixty six", "six"."""
+    first, second = [*words[start : start + 2], "", ""][:2]
+    if first in _TENS:
+        ones = _NUMBER_WORDS.get(second, 0)
+        return (_TENS[first] + ones, 2) if 0 < ones < 10 else (_TENS[first], 1)
+    return (_NUMBER_WORDS[first], 1) if first in _NUMBER_WORDS else (0, 0)

@@ -35,7 +35,7 @@ def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
             axes.scatter([one.difference], [height], color="#1f6fb2", s=40, zorder=3)
     axes.axvline(0, color="#2b2f33", linewidth=1)
     axes.set_yticks(range(len(found)), [_label(one) for one in found])
-    axes.set(xlabel="points more than there, with the 95 % interval; grey: too small to be found 4 times in 5")
+    axes.set(xlabel="points more than there, with the 95 % interval; grey: too small to be found about 3 times in 4")
     axes.set_title(f"Compared with {printable(found[0].a.name)}", loc="left", fontsize=11)
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -52,7 +52,7 @@ class Spread(Metrics):
         high: upper end of this interval.
         seeds: how much the trainings differ.
         detectable: the smallest true difference of two recipes that so many trainings of each, on these rows, would
-            find with a probability of 80 %, at best: where both do equally well on each instruction.
+            find about 3 times in 4, at best: where both do equally well on each instruction.
     """
 
     trainings: list[Training]
@@ -141,7 +141,8 @@ def table(found: Spread) -> list[str]:
     if found.detectable is not None:
         each = counted(len(found.trainings), "training")
         lines.append(
-            f"detectable  between two recipes with {each} each: {found.detectable:.1f} points, at best, 4 times in 5"
+            f"detectable  between two recipes with {each} each: {found.detectable:.1f} points, "
+            "at best, about 3 times in 4"
         )
     elif interval:
         lines.append("detectable  not known: it takes four trainings of each recipe")

@@ -96,7 +96,7 @@ def _figures(one: Comparison, comparisons: int) -> list[str]:
         corrected = f", {p_value(one.p_holm)} by Holm over {comparisons}" if comparisons > 1 else ""
         lines.append(f"p           {p_value(one.p)}{corrected} ({one.test})")
     if one.detectable is not None:
-        lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found 4 times in 5")
+        lines.append(f"detectable  a true difference of {one.detectable:z.1f} would be found about 3 times in 4")
     elif one.p is not None:
         lines.append(f"detectable  not known: {_not_detectable(one)}")
     return lines

@@ -181,7 +181,7 @@ def _two_level(
 
 
 def _detectable(found: Estimate, seeds: Seeds | tuple[Seeds, Seeds], together: int) -> float | None:
-    """The difference that would be found 4 times in 5; None where the noise of seeds is known too badly to say so."""
+    """The difference that would be found about 3 times in 4; None where too little is known of the noise of seeds."""
     each = seeds if isinstance(seeds, tuple) else (seeds,)
     if any(one.freedom < LEAST_FREEDOM for one in each):
         return None

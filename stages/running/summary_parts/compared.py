@@ -22,5 +22,5 @@ def compared_lines(found: Beside | str) -> list[str]:
     if found.rests_on and found.verdict != IDENTICAL:
         lines.append(f"           {found.rests_on}")
     if found.verdict == "no detectable difference" and found.detectable is not None:
-        lines.append(f"           a true difference of {found.detectable:.1f} points would be found 4 times in 5")
+        lines.append(f"           a true difference of {found.detectable:.1f} points would be found about 3 times in 4")
     return lines

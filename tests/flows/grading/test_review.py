@@ -81,6 +81,7 @@ def test_from_the_queue_to_params_yaml(tmp_path: Path, mlflow_at: str) -> None:
     (schema,) = only.schema_ids
     question = label_schemas.get_label_schema(schema_id=schema)
     assert (question.name, question.input.min_value, question.input.max_value) == ("score", 0, 100)
+    give(items[0].item_id, 50)
     for item in items:
         trace = mlflow.get_trace(item.item_id)
         everything = json.dumps([trace.to_dict(), only.to_proto().SerializeToString().decode(errors="replace")])
@@ -94,6 +95,7 @@ def test_from_the_queue_to_params_yaml(tmp_path: Path, mlflow_at: str) -> None:
     done = command(tmp_path, "--collect")
     assert done.returncode == 0, done.stderr
     assert f"MLflow: {len(items)} graded, 0 not yet, 0 declined" in done.stdout
+    assert "1 was graded again under the same name: the last grade counts. Without a login" in done.stdout
     calibration = whole.load(tmp_path / "params.yaml").judge.calibration
     assert calibration is not None
     assert calibration.sha256 == sha256(tmp_path / calibration.source)
@@ -156,7 +158,8 @@ def test_which_feedback_is_a_grade(tmp_path: Path, mlflow_at: str) -> None:
     only, items = queue()
     for value in (10, 20.5):
         give(items[0].item_id, value, "ann")
-    give(items[0].item_id, 60, "bob")
+    for value in (60, 60):
+        give(items[0].item_id, value, "bob")
     give(items[1].item_id, 99, "a model", "LLM_JUDGE")
     give(items[2].item_id, 50)
     review_queues.set_review_queue_item_status(
@@ -165,7 +168,7 @@ def test_which_feedback_is_a_grade(tmp_path: Path, mlflow_at: str) -> None:
     found = review.read(tmp_path, "abc")
     assert found is not None
     assert list(found.grades.values()) == [[20.5, 60.0]]
-    assert (found.waiting, found.declined) == (2, 1)
+    assert (found.waiting, found.declined, found.again) == (2, 1, 1)
     give(items[3].item_id, 101)
     with pytest.raises(DataError, match=r"MLflow trace tr-\w+: score: expected a number from 0 to 100; found 101"):
         review.read(tmp_path, "abc")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from flows.grading import kept, terminal
-from stages.common.errors import DataError
+from stages.common.errors import DataError, TemporaryFailure
 from tests.flows.grading.made import fill
 from tests.root import ROOT
 
@@ -136,7 +136,7 @@ def test_keys_with_a_sequence_and_a_paste_are_no_grades(tmp_path: Path, opened: 
     for sequence in ("\x1b[3~", "\x1b[5~", "\x1b[15~", "\x1bOP", "\x1b[A", "\x1b[1;5D", "\x1b"):
         grading.type(sequence)
         time.sleep(0.2)
-    assert not (tmp_path / ".cache" / "grading").exists()
+    assert not list(tmp_path.glob(".cache/grading/*.jsonl"))
     grading.type("9")
     assert "(graded" not in grading.until("2 of ")
     grading.until("grade: ")
@@ -171,6 +171,40 @@ def test_what_a_kill_ends_goes_on_at_the_next_answer(tmp_path: Path, opened: lis
     assert done.returncode == 0, done.stderr
     assert "terminal: 10 graded" in done.stdout
     assert "calibration:\n    source: grades/" in (tmp_path / "params.yaml").read_text()
+
+
+@pytest.mark.thorough
+def test_a_second_terminal_is_refused_and_the_first_loses_nothing(tmp_path: Path, opened: list[Grading]) -> None:
+    opened.append(first := Grading(tmp_path, "--rows", "3"))
+    first.until("grade: ")
+    first.type("9")
+    first.until("2 of ")
+    opened.append(second := Grading(tmp_path, "--rows", "3"))
+    second.until("another terminal grades these answers")
+    second.until("press q there and run this command again")
+    assert second.process.wait(SECONDS) == 75
+    first.until("grade: ")
+    first.type("0")
+    first.until("3 of ")
+    assert scores(tmp_path) == [100.0, 0.0]
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait(SECONDS)
+    opened.append(third := Grading(tmp_path, "--rows", "3"))
+    third.until("3 of ")
+    third.until("grade: ")
+    third.type("q")
+    third.until("\r\n2 of ")
+    assert third.process.wait(SECONDS) == 0
+
+
+def test_the_grades_of_other_answers_have_a_lock_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "grading" / "a.jsonl"
+    refused = pytest.raises(TemporaryFailure, match=r"a\.jsonl: another terminal")
+    with kept.alone(file), kept.alone(tmp_path / "grading" / "b.jsonl"), refused, kept.alone(file):
+        pass
+    with kept.alone(file):
+        kept.write(file, {"a": 5.0})
+    assert kept.read(file) == {"a": 5.0}
 
 
 def test_without_a_terminal_it_says_so(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.judge.judges.quantities import Quantity, quantities, without_conversions
+from stages.judge.judges.quantities import Quantity, bounded, quantities, without_conversions
 from stages.judge.judges.wording import loose
 
 
@@ -45,3 +45,31 @@ def test_a_conversion_alone_stays():
 def test_quantities_of_the_reference_stay():
     words = loose("3 kilometres is 3000 metres")
     assert without_conversions(words, words) == words
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("Fewer than 366.", ["fewer than 366"]),
+        ("A leap year has less than three hundred and sixty-six days", ["less than 366"]),
+        ("Almost 366", ["almost 366"]),
+        ("Over 366", ["over 366"]),
+        ("under 366 days", ["under 366"]),
+        ("At least 366.", ["at least 366"]),
+        ("up to 366, at most 366", ["up to 366"]),
+        ("366", []),
+        ("It takes about 366 days", []),
+        ("It is 366, more than 365", []),
+        ("It is 366, and at least 366", []),
+        ("5 over 366", []),
+        ("1 more than 366", []),
+    ],
+)
+def test_a_bound_before_a_number_is_another_number(answer, found):
+    assert bounded(loose(answer), ["366"], {"leap", "year"}) == found
+
+
+def test_a_bound_that_the_reference_or_the_prompt_has_is_none():
+    assert bounded(loose("at least 366"), ["366"], {"at", "least"}) == []
+    assert bounded(loose("over 366"), ["366"], {"at", "least"}) == ["over 366"]
+    assert bounded(loose("over Oslo"), ["oslo"], set()) == []

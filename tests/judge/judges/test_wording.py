@@ -27,6 +27,23 @@ from stages.judge.judges.wording import BREAK, clauses, is_number, loose, strict
         ("**Oslo** is x", ["oslo", "is", "x"]),
         ("Twenty-four hours", ["24", "hour"]),
         ("three thousand two hundred", ["3200"]),
+        ("three hundred sixty-six", ["366"]),
+        ("three hundred and sixty-six days", ["366", "day"]),
+        ("one hundred and twenty, one hundred twenty", ["120", "120"]),
+        ("two thousand and five", ["2005"]),
+        ("twelve thousand three hundred", ["12300"]),
+        ("nineteen hundred and eighty-four", ["1984"]),
+        ("two million five hundred thousand and one", ["2500001"]),
+        ("a hundred and two thousand", ["a", "hundred", "and", "2000"]),
+        ("one hundred and two thousand", ["102000"]),
+        ("between one hundred and two hundred", ["between", "100", "and", "200"]),
+        ("between two thousand and three thousand", ["between", "2000", "and", "3000"]),
+        ("two thousand and three hundred", ["2000", "and", "300"]),
+        ("one hundred two hundred", ["100", "200"]),
+        ("two thousand three thousand", ["2000", "3000"]),
+        ("one hundred and more", ["100", "and", "more"]),
+        ("twenty and five", ["20", "and", "5"]),
+        ("five twenty, twenty zero, six six", ["5", "20", "20", "0", "6", "6"]),
         ("two, five", ["2", "5"]),
         ("the odd one out", ["the", "odd", "one", "out"]),
         ("4 March 2021", ["date:2021-03-04"]),
@@ -43,6 +60,33 @@ from stages.judge.judges.wording import BREAK, clauses, is_number, loose, strict
 )
 def test_loosely(text, words):
     assert loose(text) == words
+
+
+IN_WORDS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen - - twenty thirty forty fifty sixty seventy eighty ninety"""
+ONES, TENS = IN_WORDS.split()[:20], IN_WORDS.split()[20:]
+
+
+def in_words(number: int, joined: str, hyphen: str) -> str:
+    """A number from 0 to 9999 in words, with or without "and" behind hundreds and thousands."""
+    if number < 20:
+        return ONES[number]
+    if number < 100:
+        return TENS[number // 10] + (hyphen + ONES[number % 10] if number % 10 else "")
+    scale, name = (1000, "thousand") if number >= 1000 else (100, "hundred")
+    rest = number % scale
+    said = f"{ONES[number // scale]} {name}"
+    return said + (f"{joined if rest < 100 else ' '}{in_words(rest, joined, hyphen)}" if rest else "")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("joined", [" ", " and "])
+@pytest.mark.parametrize("hyphen", [" ", "-"])
+def test_each_number_in_words_is_the_number(joined, hyphen):
+    """But for a single "one", which is mostly no number."""
+    numbers = [*range(10_000)]
+    numbers.remove(1)
+    assert [loose(in_words(number, joined, hyphen)) for number in numbers] == [[str(number)] for number in numbers]
 
 
 def test_clauses_keep_where_a_mark_stood():

@@ -180,7 +180,7 @@ def test_a_difference_that_is_said_to_be_detectable_is_found_where_recipes_vary_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [20, 139])
-def test_a_difference_that_the_permutation_test_is_said_to_detect_is_found_four_times_in_five(rows):
+def test_a_difference_that_the_permutation_test_is_said_to_detect_is_found_at_least_about_three_times_in_four(rows):
     """Single runs, by the rows alone: the largest that 400 pairs say of themselves, in the mean."""
     random = np.random.default_rng(rows)
     first = random.normal(50, 20, (400, rows))
@@ -215,7 +215,7 @@ def test_the_two_level_interval_is_not_too_narrow_where_seeds_do_little_or_much(
 @pytest.mark.slow
 @pytest.mark.parametrize("between", [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (1.0, 3.0)])
 @pytest.mark.parametrize("seeds", [4, 5, 6])
-def test_a_difference_that_is_said_to_be_detectable_is_found_about_four_times_in_five(seeds, between):
+def test_a_difference_that_is_said_to_be_detectable_is_found_about_three_times_in_four(seeds, between):
     """By the estimate that `decide` uses for two groups, at the median of what 500 comparisons say: 69 to 83 %."""
     a, b = trainings(
         np.random.default_rng([139, seeds, int(sum(between))]), (seeds, seeds), 139, between=between, rounds=500
