@@ -232,7 +232,9 @@ def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float]) -> 
 
 def _source(run: Run, root: Path) -> tuple[str, str]:
     """The id and the name of the MLflow run that has a run's answers; an empty id where none is known to have them."""
-    if run.place.root is not None and (note := published.kept(run.place.root)) is not None:
+    # Results are noted by their verdicts, which may be of earlier answers than those that are there.
+    at = run.place.root if run.place.holds_answers() else None
+    if at is not None and (note := published.kept(at)) is not None:
         return note.run_id, note.name or run.name
     if run.place.mlflow:
         return run.place.mlflow, run.name

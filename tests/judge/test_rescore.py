@@ -19,7 +19,7 @@ from stages.judge.__main__ import main
 from stages.judge.runs.sources import find_run
 from stages.params.reading import plain, read_yaml
 from stages.running import digests, lock
-from stages.running.tracking import listing, tracker
+from stages.running.tracking import listing, published, tracker
 from tests.fake_ollama import FakeOllama
 from tests.judge.runs.test_group import git
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
@@ -80,6 +80,20 @@ def test_the_values_are_those_of_the_run_and_not_of_an_edited_file(folder):  # n
     assert (params.judge.bootstrap_resamples, params.judge.seed) == (200, 5)
     Path("dvc.lock").unlink()
     assert rescore.params_of(find_run("artifacts"), []).judge.bootstrap_resamples == 777
+
+
+def test_answers_that_are_newer_than_the_verdicts_have_no_recipe_and_no_source(folder, monkeypatch):  # noqa: F811
+    main()
+    write_lock()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    published.keep(Path(), "a" * 32, "calm-otter")
+    assert rescore._source(find_run("artifacts"), Path()) == ("a" * 32, "calm-otter")
+    RESPONSES.write_text(RESPONSES.read_text().replace("freind", "friend"))
+    configure(bootstrap_resamples=777)
+    found = find_run("artifacts")
+    assert rescore._source(found, Path()) == ("", "artifacts")
+    assert rescore.params_of(found, []).judge.bootstrap_resamples == 777
+    assert not (again("artifacts") / lock.LOCK).exists()
 
 
 def test_a_value_that_is_newer_than_the_run_is_the_project_s(folder):  # noqa: F811

@@ -53,6 +53,7 @@ class Run:
         model: digest of the fine-tuned model, by which runs of one and the same training are known; may be empty.
         inputs: MD5 of each file and folder that each stage has read, by stage and path; empty where they are not known.
         place: where its other files are.
+        answers_known: whether values, model and inputs are known to be those of the answers that are there now, too.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Run:
     model: str = ""
     inputs: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
     place: Place = field(default_factory=Place)
+    answers_known: bool = True
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -72,6 +74,13 @@ class Run:
     def seed(self) -> int | None:
         """The seed of its training."""
         return recipe.seed_of(self.values)
+
+    def of_answers(self) -> Run:
+        """The run with what is known of its answers, for whoever reads these and not the verdicts.
+
+        Answers may be newer than the verdicts beside them, and than dvc.lock: nothing is known of those.
+        """
+        return self if self.answers_known else replace(self, values={}, model="", inputs={}, answers_known=True)
 
     def of(self, model: str) -> list[Verdict]:
         """The verdicts on one model's answers.
@@ -196,13 +205,15 @@ def _in_folder(name: str) -> Run | None:
         raise dvc_users.absent(root, folder / VERDICTS.name, JUDGE_FOLDER.name)
     at = folder.resolve()
     place = Place.of_judge_folder(at)
-    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(at), place)
+    found = _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(at), place)
+    return replace(found, answers_known=place.holds_answers())
 
 
 def _recorded(folder: Path) -> Recorded | None:
     """What the dvc.lock of a stage's folder holds, if that folder's files are those that it holds.
 
-    The answers are enough: while the stage judge ends, dvc.lock has the verdicts of an earlier run.
+    The answers are enough: while the stage judge ends, dvc.lock has the verdicts of an earlier run. So are the verdicts,
+    of which `compare` speaks; of answers that are other ones, `Run.of_answers` knows nothing.
     """
     if folder.parts[-2:] != JUDGE_FOLDER.parts:
         return None

@@ -50,7 +50,7 @@ def main() -> None:
     options = _arguments()
     settings = whole.load().judge
     model: ModelName = options.model
-    runs = [run for word in options.runs for run in find_all(word)]
+    runs = [run.of_answers() for word in options.runs for run in find_all(word)]
     _require_two(runs, options.runs)
     rows = shared(runs, model)
     _require_rows(runs, rows)

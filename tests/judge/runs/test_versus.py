@@ -256,6 +256,21 @@ def test_the_built_in_judge_compares_what_is_right(folder, monkeypatch, capsys):
     assert not (folder / ".cache").exists()
 
 
+def test_answers_that_are_newer_than_the_verdicts_are_of_an_unknown_training(folder, monkeypatch, capsys):
+    """`python -m stages.generate` by hand: dvc.lock still has the verdicts, and the model of the answers before."""
+    write(folder / "a", ["x"] * 6, seed=1, model_digest="a")
+    write(folder / "b", ["y"] * 6, seed=1, model_digest="a")
+    newer = [Response(id=row.id, model="tuned", text=row.output, stop_reason="end_of_text", tokens=3) for row in ROWS]
+    write_records(folder / "b" / RESPONSES, newer)
+    out = run(monkeypatch, capsys, "a", "b")
+    assert out.endswith("result      B's answers are preferred; one training each: training seeds are not allowed for\n")
+    assert find_run("b").model  # of its verdicts it is known
+    found = find_run("b").of_answers()
+    assert (found.model, found.recipe, found.seed) == ("", None, None)
+    (folder / "b" / RESPONSES).unlink()
+    assert find_run("b").of_answers().model == ""
+
+
 def test_the_base_models_answers_take_no_training(folder, monkeypatch, capsys):
     write(folder / "a", WORDS, base=["x"] * 6)
     write(folder / "b", WORDS, base=WORDS)
