@@ -30,12 +30,14 @@ class Place:
         lock: text of its dvc.lock; empty where there is none.
         mlflow: id of its run in MLflow; empty for one that was not found there.
         params: text of its params.yaml, where it is not in a folder; empty where it is not known.
+        commit: its commit, where it was found by one; else empty.
     """
 
     root: Path | None = None
     lock: str = ""
     mlflow: str = ""
     params: str = ""
+    commit: str = ""
 
     @classmethod
     def of_judge_folder(cls, folder: Path) -> Place:

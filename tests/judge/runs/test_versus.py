@@ -263,7 +263,9 @@ def test_answers_that_are_newer_than_the_verdicts_are_of_an_unknown_training(fol
     newer = [Response(id=row.id, model="tuned", text=row.output, stop_reason="end_of_text", tokens=3) for row in ROWS]
     write_records(folder / "b" / RESPONSES, newer)
     out = run(monkeypatch, capsys, "a", "b")
-    assert out.endswith("result      B's answers are preferred; one training each: training seeds are not allowed for\n")
+    assert out.endswith(
+        "result      B's answers are preferred; one training each: training seeds are not allowed for\n"
+    )
     assert find_run("b").model  # of its verdicts it is known
     found = find_run("b").of_answers()
     assert (found.model, found.recipe, found.seed) == ("", None, None)
