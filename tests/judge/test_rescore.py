@@ -277,7 +277,8 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     Path("dvc.yaml").write_text("stages: {}\n")
     write_lock()
     git("init", "-q")
-    first = git("commit", "--allow-empty", "-m", "the code that has trained")
+    git("commit", "--allow-empty", "-m", "the code that has trained")
+    first = git("rev-parse", "HEAD")
     source = tracker.create_run(Path(), name="calm-otter")
     tracker.publish(Path(), source, ran=["judge"])
     tracker.end(source, "FINISHED")
@@ -317,6 +318,15 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert {"params.yaml", "dvc.lock"} <= kept
     with pytest.raises(DataError, match=r"is not in DVC's cache here"):
         rescored(newest.run_id)
+    # Where not all of it could be put there, the run has failed, and says so.
+    kept_at = folder / "mlruns"
+    kept_at.rename(folder / "moved")
+    kept_at.write_text("no folder")
+    out = rescored("artifacts")
+    kept_at.unlink()
+    (folder / "moved").rename(kept_at)
+    assert "MLflow     not complete there, so that its run is FAILED; the same command again" in out
+    assert listing.listed(Path(), None).runs[0].state == "failed"
     # A commit is no run of MLflow; its dvc.lock tells which run has its answers, and a run scored again is none.
     assert tracker.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "calm-otter")
     assert tracker.of_lineage(Path(), "stages: {split: {cmd: y}}") is None
