@@ -22,7 +22,8 @@ from stages.judge.judges.protocol import Question
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.judges.rubric import InvalidVerdict, fence, load_rubric
 from stages.judge.probes import probes
-from stages.judge.scores.pairwise import in_both_orders, settle, summarise_pairs
+from stages.judge.scores.pairwise import in_both_orders, settle, summarise_figures, summarise_pairs
+from stages.judge.thresholds import require_outcomes
 from stages.params import whole
 from tests import fake_ollama as fake
 from tests.fake_ollama import FakeOllama, better, careful, pair, server_error, text
@@ -402,7 +403,7 @@ def test_the_built_in_judge_compares_what_is_right(folder):
     configure(mode="pairwise")
     main()
     assert found("wins", "ties", "losses", "consistency", "first_position_share") == (2, 1, 0, 1.0, 0.5)
-    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie"
+    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie; none of open rows"
     assert pairs()["a"].detail == "tuned first: right and wrong; base first: wrong and right"
     assert not (folder / ".cache").exists()
     tied = Question("a", "tuned", "Sort.", "", "ab", "cd", other="ef")
@@ -549,6 +550,21 @@ def test_only_answers_that_differ_are_asked_about_in_both_orders():
     assert (tie.status, tie.outcome, tie.identical) == ("judged", "tie", True)
     assert (tie.tuned_first, tie.base_first, tie.tuned_length, tie.base_length) == (None, None, 5, 3)
     assert (tie.detail, tie.cluster) == ("identical answers; not asked", questions[0].cluster)
+
+
+@pytest.mark.parametrize("answers", [("a", "b"), ("same", "same")])
+def test_an_open_row_has_no_outcome_be_its_answers_equal_or_not(answers):
+    verdicts = [named("r", model, None, "open") for model in ("tuned", "base")]
+    questions = asked("r", *answers)
+    assert [one.id for one in in_both_orders(questions, identical=True)] == ["r", "r"]
+    [found] = settle(questions, verdicts)
+    assert (found.status, found.outcome, found.identical) == ("open", None, False)
+    won = pair_verdict(1, "win", "c1")
+    figures = summarise_figures([found, won], resamples=100, seed=1)
+    assert (figures["rows"], figures["open"], figures["ties"], figures["clusters"]) == (2, 1, 0, 1)
+    assert (figures["win_rate"].mean, figures["win_rate"].bounds.low, figures["win_rate"].bounds.high) == (1, 1, 1)
+    require_outcomes([found, won], max_invalid=0)
+    assert summarise_figures([won], resamples=100, seed=1)["open"] is None
 
 
 def test_a_summary_of_pairs_by_hand():
