@@ -40,11 +40,12 @@ def model_folder(name: str) -> Path:
         name: a folder, or the id or name of an MLflow run, or the beginning of one that no other has.
 
     Raises:
-        ConfigError: the name is neither, or the run has no model.
+        ConfigError: the name is neither, or empty, or the run has no model.
         DataError: the folder is missing, or the run's model is not in DVC's cache.
         TemporaryFailure: the folder is missing, and a run is at work that makes it.
         ServiceUnavailable: MLflow cannot be asked.
     """
+    tracker.require_name(name)
     if Path(name).is_dir():
         return Path(name)
     if name == str(TUNED_MODEL):

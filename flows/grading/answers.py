@@ -67,10 +67,11 @@ def of_run(root: Path, name: str) -> list[Item]:
         One item a row and answer, in the order of the test rows.
 
     Raises:
-        ConfigError: there is no such run, or it holds no answers.
+        ConfigError: there is no such run, or the name is empty, or it holds no answers.
         DataError: answers are missing or broken.
         ServiceUnavailable: MLflow does not answer.
     """
+    tracker.require_name(name)
     return _of_folder(root) if name == HERE else _of_mlflow(root, name)
 
 

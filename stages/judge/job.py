@@ -162,7 +162,9 @@ def compare_answers(
         settings: settings; ``parallel`` is used.
         what: what the progress bar calls it.
     """
-    return settle(questions, _judged(comparing, in_both_orders(questions), settings, what))
+    # A fixed measure is asked about identical answers too: those to an open row are no tie, as others to it are not.
+    asked = in_both_orders(questions, identical=comparing.deterministic)
+    return settle(questions, _judged(comparing, asked, settings, what))
 
 
 def _judged(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -25,7 +26,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError, DataError, TemporaryFailure
+from stages.common.files import atomic_folder, sha256
+from stages.common.locks import open_locked
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
 from stages.common.records import read_metrics
@@ -40,6 +43,7 @@ from stages.judge.job import costs_of, judge_and_write, open_judges, require_eno
 from stages.judge.runs.places import Place
 from stages.judge.runs.sources import Run, find_run
 from stages.params import reading, whole
+from stages.params.judge import Judge
 from stages.params.whole import Params
 from stages.running import lock, program
 from stages.running.arguments import Parser
@@ -66,6 +70,23 @@ _SHOWN = {
     GENERATE_METRICS: "generate",
 }
 _SECTION = "judge."
+#: Values that a judge behind a server alone reads.
+_OF_SERVERS = frozenset(
+    {
+        "deadline_seconds",
+        "digest",
+        "exact_match",
+        "expected_value",
+        "model",
+        "num_ctx",
+        "num_predict",
+        "repeats",
+        "retries",
+        "rubric",
+        "temperature",
+        "think",
+    }
+)
 #: Characters of a line in front of its text.
 _LABEL = 11
 
@@ -80,16 +101,14 @@ def main() -> None:
     root = Path.cwd()
     run = find_run(options.run)
     params = params_of(run, [_value(text) for text in options.set])
-    folder = root / FOLDER / _name(run, params)
-    making = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(making, ignore_errors=True)
-    costs = score_again(run, params, making, root)
-    shutil.rmtree(folder, ignore_errors=True)
-    making.rename(folder)
-    run_id = _publish(run, folder, root, costs)
+    digest = _digest(run, params)
+    folder = root / FOLDER / f"{_short(run.name)}-{digest}"
+    with _alone(folder):
+        with atomic_folder(folder) as making:
+            costs = score_again(run, params, making, root)
+        where = _publish(run, folder, root, costs, digest)
     found = read_metrics(folder / JUDGE_METRICS, JudgeMetrics, made_by="the same command again")
     shown = folder.relative_to(root)
-    where = tracker.shown_uri() if run_id else "not there: MLflow does not answer"
     lines = [fitted(line.replace("\N{NO-BREAK SPACE}", " "), _LABEL) for line in score_lines(found, [])]
     lines = [f"{run.name}, scored again", *lines, f"results    {shown}", f"MLflow     {where}"]
     lines.append(f"compare    python -m stages.judge.runs.compare {options.run} {shown}")
@@ -116,9 +135,35 @@ def params_of(run: Run, given: Sequence[tuple[str, Any]]) -> Params:
     now = reading.plain(reading.read_yaml(paths.PARAMS))
     own = tree.get("judge")
     tree["judge"] = {**now.get("judge", {}), **(own if isinstance(own, Mapping) else {})}
+    called = f"{run.name}, with {paths.PARAMS}"
+    if not given:
+        return whole.check(tree, called)
+    before = copy.deepcopy(tree)
     for key, value in given:
         reading.merge(tree, _nested(key, value))
-    return whole.check(tree, f"{run.name}, with {paths.PARAMS}")
+    try:
+        params = whole.check(tree, called)
+    except ConfigError as error:
+        whole.check(before, called)  # a value of the run itself may be the wrong one
+        options = " and ".join(f"--set {key}" for key, _ in given)
+        raise ConfigError(error.what, f"correct {options}") from None
+    _require_read(params.judge, [key for key, _ in given])
+    return params
+
+
+def _require_read(settings: Judge, given: Sequence[str]) -> None:
+    """Refuse values that the built-in judge does not read: they would change nothing.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if settings.backend != "reference" or settings.panel:
+        return
+    for key in given:
+        value = key.removeprefix(_SECTION)
+        if value in _OF_SERVERS:
+            what = f"--set {key}: the built-in judge has no {value}; it would change nothing"
+            raise ConfigError(what, f"--set {_SECTION}backend=ollama --set {_SECTION}model=NAME as well")
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -142,11 +187,40 @@ def _value(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text}: the value is not YAML", "put the value in quotes") from None
 
 
-def _name(run: Run, params: Params) -> str:
-    """The name of a folder, which another judge or another run has not."""
-    kept = json.dumps([run.name, str(run.place.root), run.place.mlflow, params.judge.model_dump()], sort_keys=True)
-    short = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(run.name).name).strip("-.") or "run"
-    return f"{short}-{hashlib.sha256(kept.encode()).hexdigest()[:8]}"
+def _digest(run: Run, params: Params) -> str:
+    """8 hexadecimal digits that another judge, another run, or other answers of this run do not have.
+
+    Raises:
+        DataError: the answers are not there.
+    """
+    answers = sha256(run.place.file(RESPONSES, _READ[RESPONSES], name=run.name))
+    kept = [run.name, str(run.place.root), run.place.mlflow, answers, params.judge.model_dump()]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _short(name: str) -> str:
+    """The name of a run, as the beginning of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).name).strip("-.") or "run"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of results for the block; the kernel frees it however this process ends.
+
+    Raises:
+        TemporaryFailure: another process makes the same results.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    try:
+        descriptor = open_locked(path)
+    except BlockingIOError:
+        what = f"{folder}: another process is scoring the same answers with the same judge"
+        raise TemporaryFailure(what, "wait until it has ended; its results are those of this command") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is locked, so that the next process makes a new one
+        os.close(descriptor)
 
 
 def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str, float]:
@@ -155,7 +229,7 @@ def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str,
     Args:
         run: the run.
         params: the values to score with.
-        folder: the folder, which is not there yet.
+        folder: the folder, which is not there yet, or empty.
         root: folder of the project, whose kept verdicts are used.
 
     Returns:
@@ -163,8 +237,8 @@ def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str,
 
     Raises:
         DataError: the run's files are not there, or broken.
-        ServiceUnavailable, ConfigError: the judge cannot be had, or too many answers have no score. What was scored is
-            then in the folder.
+        ServiceUnavailable, ConfigError: the judge cannot be had, or too many answers have no score. Verdicts of a
+            server are kept all the same.
     """
     _fill(run.place, run.name, folder)
     with (folder / paths.PARAMS).open("w", encoding="utf-8") as stream:
@@ -218,21 +292,36 @@ def _working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float]) -> str | None:
-    """Put the results into an MLflow run of their own; its id, or None where MLflow does not answer."""
+def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float], digest: str) -> str:
+    """Put the results into an MLflow run of their own, which ends FAILED where it has not all of them.
+
+    Returns:
+        Where they are, or why they are not there.
+    """
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the files are in another folder
     source, name = _source(run, root)
-    tags = tracker.rescoring_tags(root, source, name) | tracker.commit_tags(root)
-    run_id = tracker.create_run(folder, name=f"{Path(name).name}-rescored", tags=tags)
-    tracker.publish(folder, run_id, ran=["judge"])
-    tracker.add(run_id, costs, [])
-    tracker.end(run_id, "FINISHED")
-    return run_id
+    tags = tracker.rescoring_tags(root, source, name, run.place.commit)
+    # The digest is part of the name, so that the name means these scores and not those of another judge.
+    run_id = tracker.create_run(folder, name=f"{Path(name).name}-rescored-{digest}", tags=tags)
+    if run_id is None:
+        return "not there: MLflow does not answer"
+    complete = False
+    try:
+        complete = tracker.publish(folder, run_id, ran=["judge"])
+        if complete:
+            tracker.add(run_id, costs, [])
+    finally:
+        tracker.end(run_id, "FINISHED" if complete else "FAILED")
+    if complete:
+        return tracker.shown_uri()
+    return "not complete there, so that its run is FAILED; the same command again makes another one"
 
 
 def _source(run: Run, root: Path) -> tuple[str, str]:
     """The id and the name of the MLflow run that has a run's answers; an empty id where none is known to have them."""
-    if run.place.root is not None and (note := published.kept(run.place.root)) is not None:
+    # Results are noted by their verdicts, which may be of earlier answers than those that are there.
+    at = run.place.root if run.place.holds_answers() else None
+    if at is not None and (note := published.kept(at)) is not None:
         return note.run_id, note.name or run.name
     if run.place.mlflow:
         return run.place.mlflow, run.name

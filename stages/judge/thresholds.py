@@ -31,7 +31,7 @@ def require_scores(verdicts: Sequence[Verdict], max_invalid: float, by: str = ""
 
 
 def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float, file: Path | None = PAIRWISE) -> None:
-    """Refuse a result in which too many rows have no outcome.
+    """Refuse a result in which too many rows have no outcome. Open rows are not for the judge.
 
     Args:
         pairs: one verdict a row.
@@ -41,7 +41,7 @@ def require_outcomes(pairs: Sequence[PairVerdict], max_invalid: float, file: Pat
     Raises:
         ServiceUnavailable, ConfigError: as `require_scores`.
     """
-    without = [pair for pair in pairs if pair.outcome is None]
+    without = [pair for pair in pairs if pair.outcome is None and pair.status != "open"]
     what = f"of {counted(len(pairs), 'pair')} of answers {word(len(without), 'has', 'have')} no verdict"
     _require(without, len(pairs), max_invalid, what, file)
 

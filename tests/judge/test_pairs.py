@@ -400,7 +400,7 @@ def test_the_built_in_judge_compares_what_is_right(folder):
     configure(mode="pairwise")
     main()
     assert found("wins", "ties", "losses", "consistency", "first_position_share") == (2, 1, 0, 1.0, 0.5)
-    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie"
+    assert metrics()["pairwise"]["judge"]["comparison"] == "right before wrong, else a tie; none of open rows"
     assert pairs()["a"].detail == "tuned first: right and wrong; base first: wrong and right"
     assert not (folder / ".cache").exists()
     tied = Question("a", "tuned", "Sort.", "", "ab", "cd", other="ef")

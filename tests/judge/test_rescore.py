@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from flows import chat
 from flows import runs as listing_of_runs
-from stages.common.errors import ConfigError, DataError
+from flows.grading import answers
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable, TemporaryFailure
 from stages.common.results.download import TOKENIZER
 from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES, SCORES_CSV, SCORES_PLOT, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.judge import rescore
 from stages.judge.__main__ import main
-from stages.judge.runs.sources import find_run
+from stages.judge.runs.sources import find_all, find_run
 from stages.params.reading import plain, read_yaml
 from stages.running import digests, lock
-from stages.running.tracking import listing, tracker
+from stages.running.tracking import listing, published, tracker
 from tests.fake_ollama import FakeOllama
 from tests.judge.runs.test_group import git
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
@@ -80,6 +82,20 @@ def test_the_values_are_those_of_the_run_and_not_of_an_edited_file(folder):  # n
     assert (params.judge.bootstrap_resamples, params.judge.seed) == (200, 5)
     Path("dvc.lock").unlink()
     assert rescore.params_of(find_run("artifacts"), []).judge.bootstrap_resamples == 777
+
+
+def test_answers_that_are_newer_than_the_verdicts_have_no_recipe_and_no_source(folder, monkeypatch):  # noqa: F811
+    main()
+    write_lock()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    published.keep(Path(), "a" * 32, "calm-otter")
+    assert rescore._source(find_run("artifacts"), Path()) == ("a" * 32, "calm-otter")
+    RESPONSES.write_text(RESPONSES.read_text().replace("freind", "friend"))
+    configure(bootstrap_resamples=777)
+    found = find_run("artifacts")
+    assert rescore._source(found, Path()) == ("", "artifacts")
+    assert rescore.params_of(found, []).judge.bootstrap_resamples == 777
+    assert not (again("artifacts") / lock.LOCK).exists()
 
 
 def test_a_value_that_is_newer_than_the_run_is_the_project_s(folder):  # noqa: F811
@@ -167,6 +183,8 @@ def test_a_commit_is_scored_from_the_cache_of_dvc_and_what_is_missing_is_named(f
         ("judge.model=[", r"--set judge.model=\[: the value is not YAML"),
         ("judge.modle=x", r"judge.modle: unknown key; did you mean judge.mode\?"),
         ("judge.seed=-1", r"judge.seed"),
+        ("judge.nonsense=1", r"(?s)judge.nonsense: unknown key.*to fix it: correct --set judge.nonsense$"),
+        ("judge.rubric=levels-v1", r"--set judge.rubric: the built-in judge has no rubric; it would change nothing"),
     ],
 )
 def test_a_wrong_value_is_named(folder, given, wrong):  # noqa: F811
@@ -174,6 +192,80 @@ def test_a_wrong_value_is_named(folder, given, wrong):  # noqa: F811
     with pytest.raises(ConfigError, match=wrong):
         again("artifacts", given)
     assert not Path("again").exists()
+
+
+def test_a_rubric_is_for_a_judge_behind_a_server(folder):  # noqa: F811
+    main()
+    found = find_run("artifacts")
+    given = [("judge.backend", "ollama"), ("judge.rubric", "levels-v1")]
+    assert rescore.params_of(found, given).judge.rubric == "levels-v1"
+    panel = [("judge.panel", [{"backend": "ollama", "model": "a"}]), ("judge.rubric", "levels-v1")]
+    assert rescore.params_of(found, panel).judge.rubric == "levels-v1"
+
+
+def test_a_wrong_value_of_the_run_is_not_laid_to_the_option(folder):  # noqa: F811
+    main()
+    configure(num_ctx=1)
+    with pytest.raises(ConfigError, match=r"to fix it: correct artifacts, with params.yaml"):
+        rescore.params_of(find_run("artifacts"), [("judge.seed", 5)])
+
+
+def test_other_answers_of_one_run_are_in_another_folder(folder):  # noqa: F811
+    main()
+    found = find_run("artifacts")
+    params = rescore.params_of(found, [])
+    before = rescore._digest(found, params)
+    assert rescore._digest(found, rescore.params_of(found, [("judge.seed", 5)])) != before
+    assert len(before) == 8
+    RESPONSES.write_text(RESPONSES.read_text().replace("freind", "friend"))
+    assert rescore._digest(found, params) != before
+
+
+def test_a_rescore_that_fails_leaves_nothing_behind_and_an_earlier_result_in_place(folder, monkeypatch):  # noqa: F811
+    main()
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    given = ["judge.backend=ollama", "judge.retries=0"]
+    monkeypatch.setattr(sys, "argv", ["rescore", "artifacts", *(word for one in given for word in ("--set", one))])
+    found = find_run("artifacts")
+    digest = rescore._digest(found, rescore.params_of(found, [rescore._value(one) for one in given]))
+    earlier = rescore.FOLDER / f"artifacts-{digest}"
+    earlier.mkdir(parents=True)
+    (earlier / "results").write_text("of before")
+    with pytest.raises(ServiceUnavailable):
+        rescore.main()
+    assert [path.name for path in rescore.FOLDER.iterdir()] == [earlier.name]
+    assert (earlier / "results").read_text() == "of before"
+
+
+def test_two_of_one_kind_do_not_work_at_the_same_time(folder):  # noqa: F811
+    at = folder / rescore.FOLDER / "one-12345678"
+    with rescore._alone(at):
+        with pytest.raises(TemporaryFailure, match=r"one-12345678: another process is scoring the same answers"):
+            rescore._alone(at).__enter__()
+        with rescore._alone(at.with_name("another-12345678")):
+            pass
+    with rescore._alone(at):  # it is free again
+        pass
+    (at.parent / ".one-12345678.lock").touch()  # a killed process has left it
+    with rescore._alone(at):
+        pass
+    assert list(at.parent.iterdir()) == []
+
+
+def test_what_is_being_written_fits_no_pattern(folder):  # noqa: F811
+    main()
+    for name in ("one", ".one.1a2b3c4d.tmp"):
+        shutil.copytree("artifacts", rescore.FOLDER / name / "artifacts")
+    assert [run.name for run in find_all(".cache/rescored/*")] == [".cache/rescored/one"]
+    assert [run.name for run in find_all(".cache/rescored/.one*")] == [".cache/rescored/.one.1a2b3c4d.tmp"]
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_this_folder(folder, name):  # noqa: F811
+    main()
+    for find in (find_run, find_all, chat.model_folder, lambda given: answers.of_run(Path(), given)):
+        with pytest.raises(ConfigError, match="an empty name: expected a run, found nothing"):
+            find(name)
 
 
 @pytest.mark.slow  # MLflow makes a database
@@ -184,9 +276,13 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     Path("dvc.yaml").write_text("stages: {}\n")
     write_lock()
+    git("init", "-q")
+    git("commit", "--allow-empty", "-m", "the code that has trained")
+    first = git("rev-parse", "HEAD")
     source = tracker.create_run(Path(), name="calm-otter")
     tracker.publish(Path(), source, ran=["judge"])
     tracker.end(source, "FINISHED")
+    git("commit", "--allow-empty", "-m", "the code that scores again")
     before = contents(".cache", "mlflow.db", "mlruns")
 
     def rescored(*arguments):
@@ -201,7 +297,10 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert f"python -m stages.judge.runs.compare artifacts {where}" in out
     client = MlflowClient()
     newest, of_source = listing.listed(Path(), None).runs
-    assert (newest.name, newest.door, newest.state) == ("calm-otter-rescored", "rescored", "finished")
+    name = f"calm-otter-rescored-{where.rpartition('-')[2]}"
+    assert (newest.name, newest.door, newest.state) == (name, "rescored", "finished")
+    assert newest.tags["git.commit"] == of_source.tags["git.commit"] == first
+    assert newest.tags["rescore.commit"] == git("rev-parse", "HEAD") != first
     assert of_source.run_id == source
     assert newest.tags["rescore.of"] == source
     page = newest.tags["rescore.page"]
@@ -211,7 +310,7 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert newest.values["judge"]["bootstrap_resamples"] == 200
     lines = listing_of_runs.table([newest, of_source], listing_of_runs.Differences(Path()), 200)
     assert [line.split()[2:4] for line in lines if "calm-otter" in line] == [
-        ["calm-otter-rescored", "rescored"],
+        [name, "rescored"],
         ["calm-otter", "flow"],
     ]
     # The run that was scored again is a source itself, by its id, with the answers in DVC's cache.
@@ -219,6 +318,15 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert {"params.yaml", "dvc.lock"} <= kept
     with pytest.raises(DataError, match=r"is not in DVC's cache here"):
         rescored(newest.run_id)
+    # Where not all of it could be put there, the run has failed, and says so.
+    kept_at = folder / "mlruns"
+    kept_at.rename(folder / "moved")
+    kept_at.write_text("no folder")
+    out = rescored("artifacts")
+    kept_at.unlink()
+    (folder / "moved").rename(kept_at)
+    assert "MLflow     not complete there, so that its run is FAILED; the same command again" in out
+    assert listing.listed(Path(), None).runs[0].state == "failed"
     # A commit is no run of MLflow; its dvc.lock tells which run has its answers, and a run scored again is none.
     assert tracker.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "calm-otter")
     assert tracker.of_lineage(Path(), "stages: {split: {cmd: y}}") is None

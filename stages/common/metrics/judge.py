@@ -298,7 +298,9 @@ class LengthControlled(Metrics):
 
 
 class PairwiseMetrics(Metrics):
-    """The two models' answers side by side; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed``.
+    """The two models' answers side by side.
+
+    ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed`` + ``open``.
 
     Args:
         judge: the judge that compared.
@@ -309,6 +311,8 @@ class PairwiseMetrics(Metrics):
         losses: rows whose base answer is the better one in both orders.
         invalid: rows to which the judge replied without a verdict.
         failed: rows to which no reply could be had.
+        open: rows with many right answers, which this judge cannot compare; in no other figure, and absent where there
+            is none.
         identical: ties of answers that are equal.
         inconsistent: ties of answers on which the two orders do not agree.
         clusters: different instructions among the rows with an outcome.
@@ -327,6 +331,7 @@ class PairwiseMetrics(Metrics):
     losses: int
     invalid: int
     failed: int
+    open: int | None = Field(default=None, exclude_if=is_none)
     identical: int
     inconsistent: int
     clusters: int

@@ -55,7 +55,8 @@ class PairVerdict(Record):
 
     Args:
         id: id of the row.
-        status: judged if both orders got a verdict.
+        status: judged if both orders got a verdict; open if the row has many right answers, and this judge cannot
+            compare them.
         outcome: result for the tuned model; there if and only if ``status`` is "judged".
         tuned_first: the answer called better with the tuned one shown first; null without a verdict.
         base_first: the same with the base model's answer shown first.
@@ -67,7 +68,7 @@ class PairVerdict(Record):
     """
 
     id: str
-    status: Literal["judged", "invalid", "failed"]
+    status: Literal["judged", "invalid", "failed", "open"]
     outcome: Outcome | None
     tuned_first: Preferred | None
     base_first: Preferred | None

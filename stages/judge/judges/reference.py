@@ -158,13 +158,13 @@ class ReferenceJudge:
 class ReferencePairJudge(ReferenceJudge):
     """A right answer is better than a wrong one, whichever is shown first; all else is a tie.
 
-    So two right ones are equal, of which one is longer, and two wrong ones, of which one has more of the key words; and
-    any two answers to an open row, of which it cannot say whether they are right.
+    So two right ones are equal, of which one is longer, and two wrong ones, of which one has more of the key words.
+    There is no verdict on an open row, of whose answers it cannot say whether they are right.
     """
 
     def identity(self) -> dict[str, str]:
         """That of the scores, and how they are compared."""
-        return {**super().identity(), "comparison": "right before wrong, else a tie"}
+        return {**super().identity(), "comparison": "right before wrong, else a tie; none of open rows"}
 
     def key(self, question: Question, repeat: int = 0) -> str:
         """Only the two answers and the reference count."""
@@ -173,14 +173,16 @@ class ReferencePairJudge(ReferenceJudge):
 
     def judge(self, question: Question, repeat: int = 0) -> Judgement:
         """Compare whether the two answers are right."""
-        first, second = (super(ReferencePairJudge, self).judge(one, repeat).right for one in _apart(question))
-        decided = None not in (first, second) and first != second
-        score = 100.0 * bool(first) if decided else 50.0
+        both = [super(ReferencePairJudge, self).judge(one, repeat) for one in _apart(question)]
+        if open_ones := [one for one in both if one.score is None]:
+            return Judgement("open", None, open_ones[0].detail)
+        first, second = (one.right for one in both)
+        score = 100.0 * bool(first) if first != second else 50.0
         return Judgement("scored", score, f"{_SAID[first]} and {_SAID[second]}")
 
 
 #: An answer in the details of a comparison.
-_SAID = {True: "right", False: "wrong", None: "open"}
+_SAID = {True: "right", False: "wrong", None: "neither"}
 
 
 def _apart(question: Question) -> tuple[Question, Question]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import Field
 
-from stages.common.metrics.judge import LengthControlled, WinRate
+from stages.common.metrics.judge import LengthControlled, WinRate, is_none
 from stages.common.records import Metrics, ModelName
 from stages.common.results.judge import PairVerdict
 from stages.judge.runs.comparison import IN_WORDS, NO_DIFFERENCE, TOO_FEW, Basis, holm, permutation_p
@@ -24,12 +25,13 @@ from stages.judge.scores.pairwise import clusters_of_pairs, summarise_figures, w
 EVEN = 0.5
 
 ALL_TIES = "no answer of either is better"
+IDENTICAL = "identical answers"
 #: What a comparison rests on where training seeds play no part, so that one model may be called better.
 OF_MODELS: frozenset[Basis] = frozenset({"no training", "one training"})
 
 
 class Pair(Metrics):
-    """Run B against run A; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed``.
+    """Run B against run A; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed`` + ``open``.
 
     Args:
         a: name of run A.
@@ -41,7 +43,9 @@ class Pair(Metrics):
         losses: rows on which A's answer is the better one in both orders.
         invalid: rows to which the judge replied without a verdict.
         failed: rows to which no reply could be had.
-        identical: ties of answers that are equal; the judge was not asked.
+        open: rows with many right answers, which this judge cannot compare; in no other figure, and absent where there
+            is none.
+        identical: ties of answers that are equal; a language model was not asked.
         inconsistent: ties of answers on which the two orders do not agree.
         clusters: different instructions among the rows with an outcome.
         consistency: share with the same verdict in both orders, of the rows judged in both.
@@ -62,6 +66,7 @@ class Pair(Metrics):
     losses: int
     invalid: int
     failed: int
+    open: int | None = Field(default=None, exclude_if=is_none)
     identical: int
     inconsistent: int
     clusters: int
@@ -84,6 +89,8 @@ class Pair(Metrics):
             a: what to call run A.
             b: what to call run B.
         """
+        if self.identical and self.identical == self.outcomes:
+            return IDENTICAL
         if self.p_holm is None or self.win_rate.mean is None:
             return TOO_FEW
         if self.ties == self.outcomes:

@@ -30,12 +30,14 @@ class Place:
         lock: text of its dvc.lock; empty where there is none.
         mlflow: id of its run in MLflow; empty for one that was not found there.
         params: text of its params.yaml, where it is not in a folder; empty where it is not known.
+        commit: its commit, where it was found by one; else empty.
     """
 
     root: Path | None = None
     lock: str = ""
     mlflow: str = ""
     params: str = ""
+    commit: str = ""
 
     @classmethod
     def of_judge_folder(cls, folder: Path) -> Place:
@@ -59,8 +61,14 @@ class Place:
         """The text of its dvc.lock without the judge's entry; empty where there is none, or it is of other answers."""
         if self.root is None:
             return lock.without(self.lock, JUDGE_FOLDER.name) if self.lock else ""
-        is_its_own = (self.root / lock.LOCK).is_file() and lock.Recorded.of(self.root).holds(self.root, RESPONSES)
+        is_its_own = (self.root / lock.LOCK).is_file() and self.holds_answers()
         return lock.text_without(self.root, JUDGE_FOLDER.name) if is_its_own else ""
+
+    def holds_answers(self) -> bool:
+        """Whether its dvc.lock is of the answers that are there, as those are that it names itself."""
+        if self.root is None:
+            return True
+        return (self.root / RESPONSES).is_file() and lock.Recorded.of(self.root).holds(self.root, RESPONSES)
 
     def file(self, path: Path, stage: str, *, name: str) -> Path:
         """Where a result that is one file is now; arguments and errors as `files`."""

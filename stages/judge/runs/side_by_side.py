@@ -13,7 +13,7 @@ from stages.common.metrics.judge import Interval, JudgeIdentity, PairSelfTest, i
 from stages.common.plurals import counted
 from stages.common.records import Metrics, ModelName
 from stages.judge.runs.answers import Rows
-from stages.judge.runs.pairs import OF_MODELS, Pair
+from stages.judge.runs.pairs import IDENTICAL, OF_MODELS, Pair
 from stages.judge.runs.results import PLACES, written
 from stages.judge.runs.table import p_value
 from stages.judge.scores.bradley_terry import Strength
@@ -140,9 +140,13 @@ def _rows(found: SideBySide, names: Sequence[str]) -> str:
 
 def _block(pair: Pair, a: str, b: str, pairs: int) -> list[str]:
     """The lines on one pair of runs."""
+    open_rows = f"; left out: {counted(pair.open, 'open row')}, not for this judge" if pair.open else ""
+    if pair.verdict(a, b) == IDENTICAL:
+        rows = counted(pair.identical, "row")
+        return [f"{a} and {b}     {IDENTICAL} to {rows}{open_rows}", f"result      {IDENTICAL}"]
     lines = [
         f"{a} and {b}     {a} better {pair.losses}, ties {pair.ties}, {b} better {pair.wins}, "
-        f"of {counted(pair.clusters, 'instruction')}{_without(pair)}"
+        f"of {counted(pair.clusters, 'instruction')}{_without(pair)}{open_rows}"
     ]
     if pair.win_rate.mean is not None:
         lines.append(f"win rate    of {b} {_percent(pair.win_rate.mean, pair.win_rate.interval)}")
@@ -177,6 +181,8 @@ def _at_equal_length(pair: Pair, b: str) -> str:
     found = pair.length_controlled
     longer = found.mean_length_difference or 0.0
     differs = f"{b}'s answers are {abs(longer):.1f} characters {'longer' if longer > 0 else 'shorter'} on average"
+    if f"{abs(longer):.1f}" == "0.0":
+        differs = "the answers are equally long on average"
     if found.win_rate is None:
         return f"win rate at equal length: {found.interval.method}; {differs}"
     return f"win rate at equal length {_percent(found.win_rate, found.interval)}; {differs}"

@@ -53,6 +53,7 @@ class Run:
         model: digest of the fine-tuned model, by which runs of one and the same training are known; may be empty.
         inputs: MD5 of each file and folder that each stage has read, by stage and path; empty where they are not known.
         place: where its other files are.
+        answers_known: whether values, model and inputs are known to be those of the answers that are there now, too.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Run:
     model: str = ""
     inputs: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
     place: Place = field(default_factory=Place)
+    answers_known: bool = True
 
     @property
     def recipe(self) -> dict[str, Any] | None:
@@ -72,6 +74,13 @@ class Run:
     def seed(self) -> int | None:
         """The seed of its training."""
         return recipe.seed_of(self.values)
+
+    def of_answers(self) -> Run:
+        """The run with what is known of its answers, for whoever reads these and not the verdicts.
+
+        Answers may be newer than the verdicts beside them, and than dvc.lock: nothing is known of those.
+        """
+        return self if self.answers_known else replace(self, values={}, model="", inputs={}, answers_known=True)
 
     def of(self, model: str) -> list[Verdict]:
         """The verdicts on one model's answers.
@@ -110,13 +119,14 @@ def find_run(name: str) -> Run:
             the beginning of one that no other has.
 
     Raises:
-        ConfigError: it is none of these, or an MLflow run of something else, or the beginning of several; or git does
-            not read the repository.
+        ConfigError: it is none of these, or empty, or an MLflow run of something else, or the beginning of several; or
+            git does not read the repository.
         NotHere: it is a commit, and DVC's cache does not have its results.
         DataError: its verdicts are missing or broken.
         TemporaryFailure: its verdicts are missing, and a run is at work that makes them.
         ServiceUnavailable: MLflow does not answer.
     """
+    tracker.require_name(name)
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
     for way in ways:
         if (found := way(name)) is not None:
@@ -141,6 +151,7 @@ def find_all(word: str) -> list[Run]:
     Raises:
         ConfigError: it means no run; and as `find_run`, as the other errors are.
     """
+    tracker.require_name(word)
     if word.startswith(FILTER):
         return _of_mlflow(word, tracker.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
     if not any(letter in word for letter in "*?["):
@@ -148,7 +159,10 @@ def find_all(word: str) -> list[Run]:
         found = tracker.children(Path(), full) if full else []
         return _of_mlflow(word, found) if found else [find_run(full or word)]
     start = Path(Path(word).anchor)
-    folders = sorted(str(path) for path in start.glob(str(Path(word).relative_to(start))) if path.is_dir())
+    found_here = [path for path in start.glob(str(Path(word).relative_to(start))) if path.is_dir()]
+    # As in a shell: what begins with a dot, such as what is being written, is no match of a star.
+    hidden = Path(word).name.startswith(".")
+    folders = sorted(str(path) for path in found_here if hidden or not path.name.startswith("."))
     if names := folders or [name for name in _experiments() if fnmatch.fnmatchcase(name, word)]:
         return [find_run(name) for name in names]
     runs = tracker.search(Path(), "", most=_MOST_LISTED)
@@ -196,13 +210,15 @@ def _in_folder(name: str) -> Run | None:
         raise dvc_users.absent(root, folder / VERDICTS.name, JUDGE_FOLDER.name)
     at = folder.resolve()
     place = Place.of_judge_folder(at)
-    return _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(at), place)
+    found = _read(name, folder / VERDICTS.name, folder / JUDGE_METRICS.name, _recorded(at), place)
+    return replace(found, answers_known=place.holds_answers())
 
 
 def _recorded(folder: Path) -> Recorded | None:
     """What the dvc.lock of a stage's folder holds, if that folder's files are those that it holds.
 
-    The answers are enough: while the stage judge ends, dvc.lock has the verdicts of an earlier run.
+    The answers are enough: while the stage judge ends, dvc.lock has the verdicts of an earlier run. So are the
+    verdicts, of which `compare` speaks; of answers that are other ones, `Run.of_answers` knows nothing.
     """
     if folder.parts[-2:] != JUDGE_FOLDER.parts:
         return None
@@ -228,7 +244,7 @@ def _in_git(name: str) -> Run | None:
         what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
         raise NotHere(shown, what, committed.BASELINE)
     params = git.ask(Path(), "show", f"{commit}:./{paths.PARAMS}")
-    place = Place(lock=committed.lock_of(Path(), commit), params=params)
+    place = Place(lock=committed.lock_of(Path(), commit), params=params, commit=commit)
     return _read(shown, verdicts, metrics, committed.recorded(Path(), commit), place)
 
 

@@ -34,7 +34,7 @@ from stages.judge.self_test import pair_test
 from stages.judge.thresholds import require_outcomes
 from stages.params import whole
 from stages.params.judge import Judge
-from stages.running import program, writable
+from stages.running import console, program, writable
 from stages.running.arguments import Parser
 
 #: The verdicts of each pair of runs, by their indices.
@@ -50,9 +50,11 @@ def main() -> None:
     options = _arguments()
     settings = whole.load().judge
     model: ModelName = options.model
-    runs = [run for word in options.runs for run in find_all(word)]
+    runs = [run.of_answers() for word in options.runs for run in find_all(word)]
     _require_two(runs, options.runs)
     rows = shared(runs, model)
+    if settings.panel:
+        console.say("judge.panel is not asked: versus asks the first judge alone")
     _require_rows(runs, rows)
     with contextlib.closing(open_judge(settings)) as judge:
         comparing = judge.comparing()

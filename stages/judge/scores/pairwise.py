@@ -26,16 +26,17 @@ from stages.judge.scores.length_control import length_controlled
 WORTH: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 
-def in_both_orders(questions: Sequence[Question]) -> list[Question]:
+def in_both_orders(questions: Sequence[Question], *, identical: bool = False) -> list[Question]:
     """What to ask about the rows whose two answers differ: each twice, ``model`` being that of the answer shown first.
 
     Args:
         questions: one question a row and model, with both models for every row.
+        identical: ask about identical answers too, of a judge for whom the row may be open.
     """
     return [
         replace(first, other=second.answer)
         for tuned, base in _pairs(questions)
-        if not _identical(tuned, base)
+        if identical or not _identical(tuned, base)
         for first, second in ((tuned, base), (base, tuned))
     ]
 
@@ -53,10 +54,14 @@ def settle(questions: Sequence[Question], verdicts: Sequence[Verdict]) -> list[P
     by_first = {(verdict.id, verdict.model): verdict for verdict in verdicts}
     return [
         _tie_unasked(tuned, base)
-        if _identical(tuned, base)
+        if _identical(tuned, base) and not _is_open(by_first.get((tuned.id, "tuned")))
         else _settled(tuned, base, by_first[tuned.id, "tuned"], by_first[tuned.id, "base"])
         for tuned, base in _pairs(questions)
     ]
+
+
+def _is_open(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.status == "open"
 
 
 def summarise_pairs(
@@ -88,6 +93,7 @@ def summarise_figures(pairs: Sequence[PairVerdict], *, resamples: int, seed: int
         "losses": outcomes["loss"],
         "invalid": statuses["invalid"],
         "failed": statuses["failed"],
+        "open": statuses["open"] or None,
         "identical": sum(pair.identical for pair in pairs),
         "inconsistent": len(asked) - same,
         "clusters": len({pair.cluster for pair in pairs if pair.outcome}),
@@ -100,12 +106,13 @@ def summarise_figures(pairs: Sequence[PairVerdict], *, resamples: int, seed: int
 
 def _win_rate(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> WinRate:
     values, clusters = worth_of(pairs), clusters_of_pairs(pairs)
-    won, without = float(values.sum()), len(pairs) - len(values)
+    rows = sum(pair.status != "open" for pair in pairs)
+    won, without = float(values.sum()), rows - len(values)
     interval = mean_interval(values, clusters, bounds=(0, 1), resamples=resamples, seed=seed)
     return WinRate(
         mean=share(won, len(values)),
         interval=rounded(interval, SHARES),
-        bounds=Bounds(low=share(won, len(pairs)), high=share(won + without, len(pairs))),
+        bounds=Bounds(low=share(won, rows), high=share(won + without, rows)),
     )
 
 
@@ -170,10 +177,12 @@ def _settled(tuned: Question, base: Question, tuned_first: Verdict, base_first: 
     )
 
 
-def _status(both: set[VerdictStatus]) -> Literal["judged", "invalid", "failed"]:
+def _status(both: set[VerdictStatus]) -> Literal["judged", "invalid", "failed", "open"]:
     """The worse of two statuses: a failed order may bring a verdict when it is asked again."""
     if "failed" in both:
         return "failed"
+    if "open" in both:
+        return "open"
     return "invalid" if "invalid" in both else "judged"
 
 

@@ -175,6 +175,8 @@ def _pairwise(found: PairwiseMetrics) -> list[str]:
     counts = [counted(found.wins, "win"), counted(found.ties, "tie"), counted(found.losses, "loss", "losses")]
     if without := found.invalid + found.failed:
         counts.append(f"{without} unjudged")
+    if found.open:
+        counts.append(f"left out: {counted(found.open, 'open row')}, not for this judge")
     agree = "" if found.consistency is None else f"; the orders agree in {100 * found.consistency:.0f} %"
     return [f"pairwise   {won}", f"           {', '.join(counts)}{agree}"]
 

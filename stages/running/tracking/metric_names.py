@@ -181,6 +181,7 @@ def _pairwise(found: PairwiseMetrics) -> Figures:
         f"{name}/n_losses": found.losses,
         f"{name}/n_invalid": found.invalid,
         f"{name}/n_failed": found.failed,
+        f"{name}/n_open": found.open,
         f"{name}/consistency": found.consistency,
         f"{name}/first_position_share": found.first_position_share,
         f"{name}/win_rate": found.win_rate.mean,

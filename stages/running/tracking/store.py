@@ -38,6 +38,10 @@ EXPERIMENT_TAG = "dvc.experiment"
 #: The door of a run whose answers are those of another one, and its tags with that one's id, name and page.
 RESCORE = "rescore"
 RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", "rescore.source", "rescore.page"
+#: The commit of the code that scored again.
+RESCORE_COMMIT = "rescore.commit"
+#: The tags that `git_tags` gives.
+_OF_GIT = ("git.commit", "git.dirty", "mlflow.source.git.commit")
 #: MLflow's own tag of a run that belongs to another one.
 PARENT = "mlflow.parentRunId"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
@@ -99,7 +103,8 @@ def create(
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
             **({EXPERIMENT_TAG: of_dvc} if of_dvc else {}),
-            **_git_tags(root, commit),
+            # Answers that are scored again are of their source's commit, which ``tags`` has.
+            **({} if tags.get("door") == RESCORE else _git_tags(root, commit)),
             **tags,
         },
     )
@@ -158,6 +163,12 @@ def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[
 def git_tags(root: Path) -> dict[str, str]:
     """The tags of the last commit; none without one."""
     return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
+
+
+def git_tags_of(mlflow: MlflowClient, run_id: str) -> dict[str, str]:
+    """The tags of a run that name its commit; none where it has none."""
+    tags = mlflow.get_run(run_id).data.tags
+    return {name: str(tags[name]) for name in _OF_GIT if name in tags}
 
 
 class Page(NamedTuple):

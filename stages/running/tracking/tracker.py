@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from stages.common import paths
-from stages.common.errors import PipelineError, ServiceUnavailable
+from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import whole
 from stages.running import lock, misrecorded
 from stages.running.inputs import Begun
@@ -70,6 +70,7 @@ __all__ = [
     "prepare",
     "publish",
     "publish_files",
+    "require_name",
     "rescoring_tags",
     "search",
     "set_aside",
@@ -194,7 +195,7 @@ def page(run_id: str | None, pages: str) -> Page | None:
     return _safely(lambda: store.page(mlflow_access.client(Path()), run, pages), END_SECONDS)
 
 
-def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> None:
+def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> bool:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
     Args:
@@ -202,16 +203,21 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
         run_id: result of `create_run`; with None this does nothing.
         ran: stages that ran in this execution. The others were up to date or restored by DVC, and are tagged as cached.
         files: further files for the run's folder judge.
+
+    Returns:
+        Whether the run has all of them; where it has not, a line says why.
     """
-    if run_id is not None:
+    if run_id is None:
+        return False
 
-        def mirrored() -> None:
-            client = mlflow_access.client(root)
-            mirror.publish(client, run_id, ran, root, lock_is_final=True)
-            for file in files:
-                client.log_artifact(run_id, str(file), "judge")
+    def mirrored() -> bool:
+        client = mlflow_access.client(root)
+        mirror.publish(client, run_id, ran, root, lock_is_final=True)
+        for file in files:
+            client.log_artifact(run_id, str(file), "judge")
+        return True
 
-        _safely(mirrored, PUBLISH_SECONDS)
+    return bool(_safely(mirrored, PUBLISH_SECONDS))
 
 
 def commit_tags(root: Path) -> dict[str, str]:
@@ -219,15 +225,24 @@ def commit_tags(root: Path) -> dict[str, str]:
     return store.git_tags(root)
 
 
-def rescoring_tags(root: Path, source: str, name: str) -> dict[str, str]:
+def rescoring_tags(root: Path, source: str, name: str, commit: str = "") -> dict[str, str]:
     """The tags of a run that scores the answers of another one again: they name that one, and lead to its page.
+
+    The commit is that of the answers, as far as it is known. That of the code which scores is in a tag of its own.
 
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
         source: id of the other run; empty where it is not in MLflow.
         name: name of the other run.
+        commit: commit that has the answers; empty: that of the other run.
     """
     tags = {"door": store.RESCORE, store.RESCORE_SOURCE: name}
+    if here := commit_tags(root):
+        tags[store.RESCORE_COMMIT] = here["git.commit"]
+    if commit:
+        tags |= {"git.commit": commit, "git.dirty": "false", "mlflow.source.git.commit": commit}
+    elif source:
+        tags |= _safely(lambda: store.git_tags_of(mlflow_access.client(root), source), END_SECONDS) or {}
     if source:
         # Pages of a local store have no address of their own: the link stays on the page that shows it.
         found = _safely(lambda: store.page(mlflow_access.client(root), source, ""), END_SECONDS)
@@ -418,6 +433,16 @@ def download(
         ServiceUnavailable: MLflow cannot be asked.
     """
     return lookup.download(root, name, files, folder, optional)
+
+
+def require_name(name: str) -> None:
+    """Refuse an empty name of a run, as of a variable that is not set: as a path it would mean this folder.
+
+    Raises:
+        ConfigError: the name is empty, or white space alone.
+    """
+    if not name.strip():
+        raise ConfigError("an empty name: expected a run, found nothing", "make runs shows the runs that there are")
 
 
 def full_name(root: Path, name: str) -> str | None:

@@ -101,9 +101,6 @@ def test_all_modules_that_decide_are_in_the_digest():
         (OSLO, "It is Bergen.", 100.0),
         (OSLO, "Oslo!", 50.0),
         (OSLO, "It is Oslo, which lies on a long fjord between green hills in the south.", 50.0),  # fewer points
-        (SIMILE, "brave", 50.0),
-        (SIMILE, "As brave as a lion.", 50.0),
-        (SIMILE, "As brave as a wolf.", 50.0),
     ],
 )
 def test_of_two_answers_the_right_one_is_better_and_all_else_is_a_tie(question, other, score):
@@ -111,6 +108,12 @@ def test_of_two_answers_the_right_one_is_better_and_all_else_is_a_tie(question, 
     assert ReferenceJudge().comparing().judge(pair).score == score
     turned = dataclasses.replace(question, answer=other, other=question.answer)
     assert ReferenceJudge().comparing().judge(turned).score == 100 - score
+
+
+@pytest.mark.parametrize("other", ["brave", "As brave as a lion.", "As brave as a wolf."])
+def test_of_two_answers_to_an_open_row_there_is_no_verdict(other):
+    found = ReferenceJudge().comparing().judge(dataclasses.replace(SIMILE, other=other))
+    assert (found.status, found.score) == ("open", None)
 
 
 @pytest.mark.parametrize("answer", ["10² is 100", "3 km is 1.86 miles, or 3² m.", "½ of ٣", "1.5.2 – ²", "²"])

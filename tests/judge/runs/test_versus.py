@@ -17,11 +17,14 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS, PairVerdict, Ve
 from stages.common.results.split import Example, split_file
 from stages.judge.job import compare_answers, open_judges
 from stages.judge.judges.protocol import Question
+from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.runs import versus
 from stages.judge.runs.answers import answers_of, shared
 from stages.judge.runs.pairs import compared, corrected, wins_by_instruction
 from stages.judge.runs.places import Place
 from stages.judge.runs.sources import Run, find_run
+from stages.judge.runs.verdict import basis_of_two
+from stages.judge.scores.bootstrap import LEVEL
 from stages.judge.scores.bradley_terry import NOT_FINITE, fit
 from stages.params import whole
 from stages.params.reading import merge, read_yaml
@@ -191,9 +194,7 @@ def test_a_run_with_the_answers_of_another_costs_nothing(folder, monkeypatch, ca
         server.chats.clear()
         out = run(monkeypatch, capsys, "a", "b", "c", "--resamples", "100")
         assert server.chats == []  # c's answers are b's
-    assert "B and C     B better 0, ties 2, C better 0, of 2 instructions (2 identical answers)" in out
-    assert "\np           1.0000, 1.0000 by Holm over 3 (permutation test)\n" in out
-    assert "result      no answer of either is better; one training each: training seeds are not allowed for\n\n" in out
+    assert "\n\nB and C     identical answers to 2 rows\nresult      identical answers\n\n" in out
 
 
 @pytest.mark.thorough
@@ -254,6 +255,77 @@ def test_the_built_in_judge_compares_what_is_right(folder, monkeypatch, capsys):
     (folder / "b" / "dvc.lock").unlink()
     assert "B's answers are preferred; one training each" in run(monkeypatch, capsys, "a", "b")
     assert not (folder / ".cache").exists()
+
+
+def test_answers_that_are_newer_than_the_verdicts_are_of_an_unknown_training(folder, monkeypatch, capsys):
+    """`python -m stages.generate` by hand: dvc.lock still has the verdicts, and the model of the answers before."""
+    write(folder / "a", ["x"] * 6, seed=1, model_digest="a")
+    write(folder / "b", ["y"] * 6, seed=1, model_digest="a")
+    newer = [Response(id=row.id, model="tuned", text=row.output, stop_reason="end_of_text", tokens=3) for row in ROWS]
+    write_records(folder / "b" / RESPONSES, newer)
+    out = run(monkeypatch, capsys, "a", "b")
+    assert out.endswith(
+        "result      B's answers are preferred; one training each: training seeds are not allowed for\n"
+    )
+    assert find_run("b").model  # of its verdicts it is known
+    found = find_run("b").of_answers()
+    assert (found.model, found.recipe, found.seed) == ("", None, None)
+    (folder / "b" / RESPONSES).unlink()
+    assert find_run("b").of_answers().model == ""
+
+
+def test_open_rows_are_left_out_and_told(folder, monkeypatch, capsys):
+    """Two rows have a right answer, and one asks for any sentence: its answers are no tie, equal or not."""
+    simile = Example(id="s", instruction="Write a sentence with a simile.", input="", output="As a lion.", category="x")
+    equal = simile.model_copy(update={"id": "t"})
+    rows = [*ROWS[:2], simile, equal]
+    write(folder / "a", ["x", "y", "brave", "same"], rows)
+    write(folder / "b", ["Oslo.", "Bergen.", "bold", "same"], rows)
+    out = run(monkeypatch, capsys, "a", "b", "--json", "found.json")
+    line = "A and B     A better 0, ties 0, B better 2, of 2 instructions; left out: 2 open rows, not for this judge\n"
+    assert line in out
+    assert "win rate    of B 100.0 %" in out
+    (pair,) = json.loads(Path("found.json").read_text())["pairs"]
+    assert (pair["rows"], pair["open"], pair["ties"], pair["identical"]) == (4, 2, 0, 0)
+
+
+def test_a_run_beside_itself_is_identical_and_has_no_figures(folder, monkeypatch, capsys):
+    write(folder / "a", WORDS)
+    configure(panel=[{"backend": "ollama", "model": "a"}])
+    monkeypatch.setattr(sys, "argv", ["versus", "a", "a"])
+    versus.main()
+    found = capsys.readouterr()
+    assert found.out.endswith("\n\nA and B     identical answers to 6 rows\nresult      identical answers\n")
+    assert "judge.panel is not asked: versus asks the first judge alone" in found.out + found.err
+
+
+def test_equally_long_answers_are_not_shorter(folder, monkeypatch, capsys):
+    write(folder / "a", [f"{word}." for word in WORDS])
+    write(folder / "b", [f"{word[::-1]}." for word in WORDS])
+    assert "; the answers are equally long on average\n" in run(monkeypatch, capsys, "a", "b").replace(
+        "\n            ", " "
+    )
+
+
+def test_a_p_value_at_the_limit_is_a_difference(folder):
+    write(folder / "a", ["x"] * 6)
+    answers = answers_of(find_run("a"), "tuned")
+    questions = [
+        Question(id, model, one.instruction, "", one.reference, text)
+        for id, one in answers.items()
+        for model, text in (("base", one.answer), ("tuned", one.reference))
+    ]
+    verdicts = compare_answers(ReferenceJudge().comparing(), questions, whole.load().judge)
+    pair = compared(find_run("a"), find_run("a"), verdicts, model="tuned", resamples=100, seed=1)
+    at = pair.model_copy(update={"p_holm": 1 - LEVEL})
+    assert at.verdict("A", "B") == "B's answers are preferred"
+    above = pair.model_copy(update={"p_holm": np.nextafter(1 - LEVEL, 1)})
+    assert above.verdict("A", "B") == "no detectable difference"
+
+
+def test_two_runs_of_unknown_recipes_are_not_of_one():
+    a, b = Run("a", JUDGE, []), Run("b", JUDGE, [])
+    assert basis_of_two(a, b, "tuned") == "seeds unknown"
 
 
 def test_the_base_models_answers_take_no_training(folder, monkeypatch, capsys):

@@ -107,6 +107,17 @@ def test_the_best_run_is_first_with_its_share_of_wins():
     assert strengths(wins, resamples=200, seed=1) == found
 
 
+def test_the_ends_are_the_quantiles_of_2_5_and_97_5_percent():
+    """Of two runs the strength of the better one is half the logarithm of wins over losses, in each resample."""
+    wins = np.zeros((30, 2, 2))
+    wins[:18, 1, 0], wins[18:, 0, 1] = 1, 1
+    random = np.random.default_rng(3)
+    counts = [int((random.integers(0, 30, 30) < 18).sum()) for _ in range(401)]
+    logs = sorted(math.log(count / (30 - count)) / 2 for count in counts)
+    found = strengths(wins, resamples=401, seed=3)[0].interval
+    assert (found.low, found.high) == (pytest.approx(logs[10], abs=1e-6), pytest.approx(logs[390], abs=1e-6))
+
+
 def test_few_instructions_have_strengths_and_no_interval():
     wins = rounds(9, lambda n: [(n % 2, 1 - n % 2), (0, 2) if n % 3 else (2, 0), (1, 2) if n % 3 else (2, 1)])
     found = strengths(wins, resamples=100, seed=1)

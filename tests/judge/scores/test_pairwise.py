@@ -7,7 +7,8 @@ import pytest
 from stages.common.metrics.judge import Interval, JudgeIdentity, PairSelfTest
 from stages.common.results.judge import PairVerdict, Verdict
 from stages.judge.judges.protocol import Question
-from stages.judge.scores.pairwise import _win_rate, in_both_orders, settle, summarise_pairs
+from stages.judge.scores.pairwise import _win_rate, in_both_orders, settle, summarise_figures, summarise_pairs
+from stages.judge.thresholds import require_outcomes
 
 
 def pair_verdict(index, outcome, cluster, lengths=(10, 10)):
@@ -135,6 +136,21 @@ def test_only_answers_that_differ_are_asked_about_in_both_orders():
     assert (tie.status, tie.outcome, tie.identical) == ("judged", "tie", True)
     assert (tie.tuned_first, tie.base_first, tie.tuned_length, tie.base_length) == (None, None, 5, 3)
     assert (tie.detail, tie.cluster) == ("identical answers; not asked", questions[0].cluster)
+
+
+@pytest.mark.parametrize("answers", [("a", "b"), ("same", "same")])
+def test_an_open_row_has_no_outcome_be_its_answers_equal_or_not(answers):
+    verdicts = [named("r", model, None, "open") for model in ("tuned", "base")]
+    questions = asked("r", *answers)
+    assert [one.id for one in in_both_orders(questions, identical=True)] == ["r", "r"]
+    [found] = settle(questions, verdicts)
+    assert (found.status, found.outcome, found.identical) == ("open", None, False)
+    won = pair_verdict(1, "win", "c1")
+    figures = summarise_figures([found, won], resamples=100, seed=1)
+    assert (figures["rows"], figures["open"], figures["ties"], figures["clusters"]) == (2, 1, 0, 1)
+    assert (figures["win_rate"].mean, figures["win_rate"].bounds.low, figures["win_rate"].bounds.high) == (1, 1, 1)
+    require_outcomes([found, won], max_invalid=0)
+    assert summarise_figures([won], resamples=100, seed=1)["open"] is None
 
 
 def test_a_summary_of_pairs_by_hand():
