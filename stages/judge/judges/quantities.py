@@ -40,6 +40,9 @@ _BOUNDS = tuple(
         "as few as", "as much as", "as little as", "under", "over", "above", "below", "almost", "nearly", "beyond",
     )
 )  # fmt: skip
+#: Where a row speaks of a limit, these say no other number: "at most eleven may be on the field".
+_INCLUSIVE = frozenset({("at", "least"), ("at", "most"), ("up", "to")})
+_LIMITS = frozenset({"may", "can", "could", "must", "allowed", "maximum", "minimum", "most", "least", "limit", "up"})
 #: With a number before them too, these say how the two are related: "3 more than 5".
 _COUNTING_ON = frozenset({"than", "over", "above", "below", "under"})
 #: Allows for floating point, as a share of the value.
@@ -93,7 +96,8 @@ def bounded(words: Sequence[str], core: Sequence[str], known: Collection[str]) -
     Returns:
         Texts such as "fewer than 366". "Three more than 5", and "3 over 4", are no bounds.
     """
-    bounds = [bound for bound in _BOUNDS if not {*bound} <= {*known}]
+    passed = _INCLUSIVE if _LIMITS & {*known} else frozenset[tuple[str, ...]]()
+    bounds = [bound for bound in _BOUNDS if not {*bound} <= {*known} and bound not in passed]
     found = []
     for key in (one for one in core if is_number(one)):
         places = [at for at, word in enumerate(words) if word == key]

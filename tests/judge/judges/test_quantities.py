@@ -73,3 +73,8 @@ def test_a_bound_that_the_reference_or_the_prompt_has_is_none():
     assert bounded(loose("at least 366"), ["366"], {"at", "least"}) == []
     assert bounded(loose("over 366"), ["366"], {"at", "least"}) == ["over 366"]
     assert bounded(loose("over Oslo"), ["oslo"], set()) == []
+
+
+def test_a_limit_that_is_asked_for_may_be_said_as_one():
+    assert bounded(loose("At most eleven may play"), ["11"], {"how", "many", "may"}) == []
+    assert bounded(loose("Fewer than eleven may play"), ["11"], {"how", "many", "may"}) == ["fewer than 11"]
