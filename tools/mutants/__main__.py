@@ -25,7 +25,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from stages.running import streams
+from stages.running import program
+from stages.running.arguments import Parser, whole_number
 from tools.mutants.results import KEPT, Results, read
 from tools.mutants.targets import LEAST_KILLED, ROOT, TARGETS, modules, mutants_of, target_of, tests_of
 
@@ -74,10 +75,10 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description="mutation testing")
+    parser = Parser(prog="python -m tools.mutants", description="mutation testing")
     parser.add_argument("--only", default="", metavar="TEXT", help="only modules whose path has this in it")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N mutants, drawn at random")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default: 0)")
+    parser.add_argument("--sample", type=whole_number(1), metavar="N", help="only N mutants, drawn at random")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--believe", action="store_true", help="do not try what survivors.yaml explains")
     parser.add_argument("--fresh", action="store_true", help="forget what is known of earlier runs")
     return parser.parse_args()
@@ -190,5 +191,4 @@ def problems(
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("mutants", main)
