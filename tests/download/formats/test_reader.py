@@ -49,7 +49,7 @@ def parquet(path: Path, columns: dict[str, list[Any]]) -> bytes:
 )
 def test_the_contents_decide_and_not_the_name(content: str, kind: str) -> None:
     for name in ("rows", "rows.json", "https://host/rows.csv?raw=true"):
-        plain, packed = read(content, name), read(gzip.compress(content.encode()), name)
+        plain, packed = read(content, name), read(gzip.compress(content.encode(), mtime=0), name)
         assert (plain.rows, plain.kind) == (GOOD, kind)
         assert (packed.rows, packed.kind) == (GOOD, f"{kind} in gzip")
 
@@ -60,7 +60,7 @@ def test_parquet(tmp_path: Path) -> None:
     )
     found = read(content, "rows.parquet")
     assert (found.rows, found.kind, found.named) == (GOOD, "Parquet", ["instruction", "output", "input"])
-    assert read(gzip.compress(content)).kind == "Parquet in gzip"
+    assert read(gzip.compress(content, mtime=0)).kind == "Parquet in gzip"
 
     chats = [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]] * 3
     assert read(parquet(tmp_path / "y", {"messages": chats})).rows == [row("a", "b")] * 3
@@ -89,16 +89,24 @@ def test_parquet(tmp_path: Path) -> None:
             "if it is Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 rows.csv > NEW; the fix",
         ),
         (b"PK\x03\x04", "found a ZIP file, such as an Excel workbook", "unpack it, or save the sheet as CSV in UTF-8"),
-        (gzip.compress(CSV.encode())[:-9], "not a whole gzip file: ", "gzip -t "),
+        (gzip.compress(CSV.encode(), mtime=0)[:-9], "not a whole gzip file: ", "gzip -t "),
         (
-            gzip.compress(gzip.compress(CSV.encode())),
+            gzip.compress(gzip.compress(CSV.encode(), mtime=0), mtime=0),
             "found a gzip file within a gzip file",
             "unpack it with gunzip; the",
         ),
         ('{\n "data": [\n  {"instruction": "a"},\n', "rows.csv: not valid JSON at line 4, column 1: ", "the fix"),
         ('{\n "instruction": "a",\n "output": "b"\n}\n', "at least 3 rows, one for each split, found 1", "the fix"),
-        (gzip.compress(b"<!doctype html>"), "expected data, found an HTML page", "open the address in a browser"),
-        (gzip.compress(b"version https://git-lfs.github.com/spec/v1\n"), "found a Git LFS pointer", "git lfs pull"),
+        (
+            gzip.compress(b"<!doctype html>", mtime=0),
+            "expected data, found an HTML page",
+            "open the address in a browser",
+        ),
+        (
+            gzip.compress(b"version https://git-lfs.github.com/spec/v1\n", mtime=0),
+            "found a Git LFS pointer",
+            "git lfs pull",
+        ),
         (json.dumps({"train": GOOD, "test": GOOD[:1]}), "found 'train' (3 rows), 'test' (1 row)", "write one of them"),
         (
             json.dumps({"instruction": {"0": "a"}, "output": {"0": "b"}}),
