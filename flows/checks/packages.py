@@ -23,7 +23,7 @@ GROUPS = (
     ("mlflow", "sqlalchemy"),
     ("prefect", "fastapi"),
     ("dvc.repo",),
-    ("pandas", "numpy", "scipy.stats", "matplotlib.figure"),
+    ("pandas", "pyarrow", "numpy", "scipy.stats", "matplotlib.figure"),
     ("tiktoken", "requests", "urllib3", "huggingface_hub", "httpx2", "pydantic", "ruamel.yaml", "tqdm", "psutil"),
     ("sacrebleu", "rapidfuzz"),
 )

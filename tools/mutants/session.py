@@ -28,6 +28,7 @@ from typing import Any
 
 import pytest
 
+from stages.running import streams
 from tools.mutants.operators import Mutant, mutants
 from tools.mutants.patching import CannotBeImported, functions_of, module_of, put
 
@@ -325,4 +326,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()
