@@ -26,7 +26,7 @@ run: $(VENV)/installed    ## run the whole pipeline as params.yaml says, and pri
 doctor: $(VENV)/installed  ## say what is wrong with this machine and this folder, and what fixes it
 	@$(RUN) -m flows.doctor
 
-test: $(VENV)/installed-dev   ## run the tests, in about four minutes on two cores
+test: $(VENV)/installed-dev   ## run the tests, in five to ten minutes on two cores
 	@$(RUN) -m pytest -n auto --dist loadfile
 
 test-thorough: $(VENV)/installed-dev  ## run the tests that take some seconds each: real processes, kills, full disks
