@@ -230,7 +230,7 @@ def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: P
     # Each of these commands finds the server of make ui by itself.
     done = project.python("-m", "flows.deploy")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"deployed to {api}\n")
+    assert f"deployed to {api}\n" in done.stdout
     worker = ("-m", "flows", "prefect", "worker", "start", "--pool", "local")
     with project.start(*worker):
         named = ("--flow-run-name", "to cancel", "--param", "force=yes")
