@@ -167,7 +167,7 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
     assert found["progress-finetune"]["data"] == 100.0
     table = found["pipeline"]["data"]
     assert "| zeta | ran, retried once | " in table
-    assert "| data\\.dvc | " in table
+    assert "| data\\.dvc \\(import\\) | " in table
     mlflow = mlflow_run(project, run)
     assert f"{beside_ui[1]['MLflow']}/#/experiments/1/runs/{mlflow['id']}" in found["mlflow-run"]["data"]
     assert mlflow["prefect.flow_run_url"] == f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}"
