@@ -33,29 +33,17 @@ def rows(params: Params) -> Iterator[Row]:
     """Whether the judge answers and has its model, and how long it will take."""
     settings = params.judge
     yield from _labels(settings)
-    try:
-        seen = sight(settings, SECONDS)
-    except Slow as slow:
-        yield warning(JUDGE, f"{slow}; it is asked again when there are answers to judge")
-        return
-    except PipelineError as error:
-        yield problem(JUDGE, error, absent=isinstance(error, NotRunning))
-        return
-    if seen is None:
-        yield ok(JUDGE, "the built-in reference judge, which needs no server and takes seconds")
-    else:
-        yield ok(JUDGE, f"{seen.model}; {seen.server}")
-        yield from _memory(seen)
-        yield _self_test(settings, seen)
+    found = [*_of_judge(JUDGE, settings)]
     for one in settings.further():
-        yield from _further(one)
-    if seen is not None or settings.panel:
+        found += _of_judge(f"{JUDGE} {one.model}", one)
+    yield from found
+    by_server = settings.backend != "reference" or settings.panel
+    if by_server and found[0].state == "ok":  # how long it takes is of interest once it is there
         yield _time(params)
 
 
-def _further(settings: Judge) -> Iterator[Row]:
-    """Whether a further judge of the panel answers and has its model."""
-    name = f"judge {settings.model}"
+def _of_judge(name: str, settings: Judge) -> Iterator[Row]:
+    """Whether a judge answers and has its model; first that, then its memory and its self-test."""
     try:
         seen = sight(settings, SECONDS)
     except Slow as slow:
@@ -64,10 +52,12 @@ def _further(settings: Judge) -> Iterator[Row]:
     except PipelineError as error:
         yield problem(name, error, absent=isinstance(error, NotRunning))
         return
-    if seen is not None:
-        yield ok(name, f"{seen.model}; {seen.server}")
-        yield from _memory(seen)
-        yield _self_test(settings, seen)
+    if seen is None:
+        yield ok(name, "the built-in reference judge, which needs no server and takes seconds")
+        return
+    yield ok(name, f"{seen.model}; {seen.server}")
+    yield from _memory(seen)
+    yield _self_test(settings, seen)
 
 
 def _labels(settings: Judge) -> Iterator[Row]:

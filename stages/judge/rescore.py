@@ -256,7 +256,7 @@ def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str,
             update={"source": str((root / paths.local_path(settings.calibration.source)).resolve())}
         )
         settings = settings.model_copy(update={"calibration": labels})
-    with _working_in(folder):
+    with contextlib.chdir(folder):
         answers = read_answers(settings)
         with open_judges(settings) as judges:
             scored, compared = judge_and_write(judges, answers, settings)
@@ -279,17 +279,6 @@ def _fill(place: Place, name: str, folder: Path) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-
-
-@contextlib.contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    """Work in a folder for the length of a block."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float], digest: str) -> str:

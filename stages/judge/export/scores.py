@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from stages.common.records import Record, write_records
 from stages.common.results.generate import RESPONSES, Response
@@ -68,18 +66,7 @@ def score_difference(source: Taken, found: Sequence[Found]) -> ScoreDifference:
 def _verdicts(source: Taken, responses: Sequence[Response]) -> list[Verdict]:
     """The built-in judge's verdicts on answers, which take the place of the link to the run's."""
     write_records(source.root / RESPONSES, responses)
-    with _working_in(source.root):
+    with contextlib.chdir(source.root):
         answers = read_answers(source.params.judge)
         with open_judges(source.params.judge) as judges:
             return score_answers(judges[0], answers, source.params.judge)
-
-
-@contextlib.contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    """Work in a folder for the length of a block: the stage reads its files below the working directory."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

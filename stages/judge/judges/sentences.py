@@ -112,13 +112,18 @@ def _stands_by_itself(sentence: Sequence[str], answer: str, row: Row) -> bool:
     for start in range(len(said) - len(sentence) + 1):
         if said[start : start + len(sentence)] != list(sentence):
             continue
-        before, behind = marked[: places[start]], marked[places[start + len(sentence) - 1] + 1 :]
+        before, behind = _without_no(marked[: places[start]]), marked[places[start + len(sentence) - 1] + 1 :]
         if is_rejected(before, row) or is_rejected(_clause(behind), row):
             continue  # "The passive is not: ..."
         introduced = not before or before[-1] in _FRAMES or bool({*before} & (row.prompt.asked - FUNCTION_WORDS))
         if introduced and (not behind or behind[0] in _FRAMES):
             return True
     return False
+
+
+def _without_no(before: Sequence[str]) -> list[str]:
+    """What stands before a sentence without a "No," at its begin, which denies what is given and not the sentence."""
+    return list(before[2:] if [*before[:2]] == ["no", BREAK] else before)
 
 
 def _clause(behind: Sequence[str]) -> list[str]:

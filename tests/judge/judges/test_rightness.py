@@ -56,6 +56,7 @@ USE = ("Use the word 'lamp' in a sentence.", "", "The lamp is on the table.")
 MILES = ("Convert 5 miles to kilometres.", "", "5 miles is about 8.05 kilometres.")
 SYNONYM = ("Give a synonym of 'big'.", "", "A synonym of 'big' is 'large'.")
 OFFERED = ("Which of these is a synonym of 'big'?", "red, large, slow", "large")
+MADRID = ("Correct the statement.", "The capital of Spain is Barcelona.", "The capital of Spain is Madrid.")
 PRIME = ("Is 21 a prime number?", "", "No, 21 is not a prime number.")
 WHALE = ("Is a whale a fish?", "", "No, a whale is a mammal.")
 EAST = ("Does the sun rise in the east?", "", "Yes, the sun rises in the east.")
@@ -255,6 +256,9 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (PRIME, "It is wrong that 21 is prime.", RIGHT),
         (PASSIVE, 'The passive is not "The soup was tasted by the cook."', WRONG),
         (PASSIVE, '"The soup was tasted by the cook." is wrong.', WRONG),
+        (MADRID, "No, the capital of Spain is Madrid.", RIGHT),
+        (MADRID, "No, the capital of Spain is Barcelona.", WRONG),
+        (MADRID, "No capital of Spain is Madrid.", WRONG),
         (ISO, "It is not 2021-03-04.", WRONG),
         (GREATER, "It is not true that 21 is greater than 12.", WRONG),
         # candidates, of which none is chosen
