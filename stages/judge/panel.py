@@ -25,6 +25,8 @@ FAILURES_IN_A_ROW = 5
 CHECK_SECONDS = 5.0
 #: Seconds that a last such check may take where the run is stopped.
 LAST_CHECK_SECONDS = 1.0
+#: The longest wait without a look for signals, in seconds. One that comes just before a wait is seen after it.
+HEED_SECONDS = 1.0
 #: Judgements queued or under way for each that the judge makes at a time, so that no thread waits.
 AHEAD = 2
 #: Questions that may be read ahead of the first without a verdict, so that memory does not grow with their number. The
@@ -275,7 +277,10 @@ def _require_alive(judge: JudgeBackend, last: Judgement, pool: ThreadPoolExecuto
     Raises:
         ServiceUnavailable: it does not.
     """
-    if pool.submit(judge.judge, TRIAL).result().status == "failed":
+    trial = pool.submit(judge.judge, TRIAL)
+    while not wait([trial], HEED_SECONDS).done:
+        pass
+    if trial.result().status == "failed":
         raise ServiceUnavailable(
             f"the judge failed on {FAILURES_IN_A_ROW} answers in a row, the last time with: {last.detail}; "
             "and it does not answer a simple question either",
@@ -314,7 +319,7 @@ def _in_order(
             while waiting and (judged := kept.all(waiting[0][1])) is not None:
                 yield _verdict(waiting.popleft()[0], judged)
             if under_way:
-                wait(under_way.values(), return_when=FIRST_COMPLETED)
+                wait(under_way.values(), HEED_SECONDS, return_when=FIRST_COMPLETED)
             elif not waiting:
                 break
             for key in [key for key, future in under_way.items() if future.done()]:

@@ -1,8 +1,12 @@
 """Answers of a stored run, scored again: to the same bytes by the same judge, by another one, its source named."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,9 +26,10 @@ from stages.judge.runs.sources import find_all, find_run
 from stages.params.reading import plain, read_yaml
 from stages.running import digests, lock
 from stages.running.tracking import listing, published, tracker
-from tests.fake_ollama import FakeOllama
+from tests.fake_ollama import FakeOllama, careful, parts, silent
 from tests.judge.runs.test_group import git
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
+from tests.root import ROOT
 
 RESULTS = (VERDICTS, JUDGE_METRICS, SCORES, SCORES_CSV, SCORES_PLOT)
 
@@ -235,6 +240,36 @@ def test_a_rescore_that_fails_leaves_nothing_behind_and_an_earlier_result_in_pla
         rescore.main()
     assert [path.name for path in rescore.FOLDER.iterdir()] == [earlier.name]
     assert (earlier / "results").read_text() == "of before"
+
+
+@pytest.mark.thorough
+def test_ctrl_c_leaves_no_results_and_the_next_try_asks_the_rest(folder, monkeypatch):  # noqa: F811
+    main()
+    asked = threading.Event()
+
+    def judge(body):
+        if parts(body)[1] == "Paris." and not asked.is_set():  # an answer of a row; the probes have others
+            asked.set()
+            return silent
+        return careful
+
+    command = [sys.executable, "-m", "stages.judge.rescore", "artifacts", "--set", "judge.backend=ollama"]
+    with FakeOllama(judge) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.address)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as stopped:
+            assert asked.wait(120)
+            os.killpg(stopped.pid, signal.SIGINT)
+            told = stopped.communicate(timeout=60)[1]
+        assert (stopped.returncode, "Traceback" in told) == (75, False), told
+        assert [path.name for path in rescore.FOLDER.iterdir()] == []
+        before = len(server.chats)
+        assert before > 126  # the self-test, whose outcome is kept
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(server.chats) - before < 10
+    (found,) = rescore.FOLDER.iterdir()
+    assert json.loads((found / SCORES).read_text())["judge"].startswith("llama3 ")
 
 
 def test_two_of_one_kind_do_not_work_at_the_same_time(folder):  # noqa: F811
