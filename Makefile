@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults mutants lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults mutants gpu-check lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ faults: $(VENV)/installed-dev  ## inject the faults that we know, kill runs in c
 
 mutants: $(VENV)/installed-dev  ## mutation testing: put small errors into the code, and print how many the tests notice
 	@$(RUN) -m tools.mutants
+
+gpu-check: $(VENV)/installed-dev  ## on a machine with a GPU: tests that need one, then speed beside others and beside goals
+	@$(RUN) -m benchmarks.gpu_check
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .
