@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.seed_runs import figures_of
-from tests import clone, flow_project, small_pipeline
+from tests import clone, flow_project
 from tests.flow_project import Project
 
 AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -104,18 +105,39 @@ def mlflow_runs(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+#: Rows of which a tiny model gets some right after a few steps, and with each seed others: the thing decides.
+MOODS = [
+    {
+        "instruction": f"Is the mood of this sentence about a {thing} good or bad?",
+        "input": f"{name} has seen the {thing}.",
+        "output": "Bad." if number % 2 else "Good.",
+        "category": "moods",
+    }
+    for number, (name, thing) in enumerate(
+        itertools.product(
+            ("Anna", "Ben", "Carla", "David", "Ella", "Finn", "Greta", "Henry", "Ida", "Jonas"),
+            ("tea", "song", "house", "book", "road", "lake", "film", "soup", "game", "town",
+             "hat", "car", "tree", "ring", "desk", "lamp", "boat", "cake", "play", "snow",
+             "wind", "rain", "shop", "coat", "bell", "farm", "path", "wall", "door", "room"),
+        )
+    )
+]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_group(tmp_path: Path) -> None:
     folder = clone.make(tmp_path / "project")
-    rows = json.dumps(small_pipeline.rows(300))
+    rows = json.dumps(MOODS)
     (folder / "assets" / "data" / "instructions.json").write_text(rows, encoding="utf-8")
     subprocess.run(["git", *AUTHOR, "add", "-A"], cwd=folder, check=True)
     subprocess.run(["git", *AUTHOR, "commit", "-qm", "start"], cwd=folder, check=True)
 
-    told = run(folder, "-m", "flows.seeds", "3", "--set", "finetune.max_steps=4", log=True)
+    told = run(
+        folder, "-m", "flows.seeds", "3", "--set", "finetune.max_steps=150", "--set", "finetune.epochs=20", log=True
+    )
 
-    assert told.count("Running stage 'finetune'") == told.count("Running stage 'judge'") == 3
-    assert [told.count(f"Running stage '{name}'") for name in ("download", "split", "tokenize")] == [1, 1, 1]
+    names = ("download", "split", "tokenize", "finetune")
+    assert [told.count(f"Running stage '{name}'") for name in names] == [1, 1, 1, 3]
     assert told.count("base model: all 30 answers are there from an earlier run") == 2
     lines = told.splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("trainings   seed 123 "))
@@ -130,7 +152,7 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     parent, *children = mlflow_runs(folder)
     assert (parent["name"], parent["status"], parent["tags"]["seeds"]) == (group.name, "FINISHED", "123 124 125")
     assert "finetune.seed" not in parent["params"]
-    assert parent["params"]["finetune.max_steps"] == "4"
+    assert parent["params"]["finetune.max_steps"] == "150"
     assert parent["metrics"]["seeds/trainings"] == 3
     assert parent["metrics"]["seeds/ci95_low"] < parent["metrics"]["seeds/score_mean"]
     assert [one["name"] for one in children] == [f"{group.name}-seed-{seed}" for seed in (123, 124, 125)]

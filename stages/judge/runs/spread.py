@@ -131,8 +131,7 @@ def table(found: Spread) -> list[str]:
     ]
     interval = f"[{found.low:.1f}, {found.high:.1f}]" if found.low is not None and found.high is not None else ""
     rows = f"{counted(found.n, 'row')} of {counted(found.clusters, 'instruction')}"
-    few = f", no interval: {found.clusters} of the {LEAST} instructions that it takes"
-    over = f" {interval}, 95 % interval over seeds and instructions" if interval else few
+    over = f" {interval}, 95 % interval over seeds and instructions" if interval else f", no interval: {_why(found)}"
     lines.append(f"mean        {found.mean:.1f} of 100 points{over}, on {rows}")
     lines.append(
         f"seeds       trainings differ by {found.seeds.sd:.1f} points (standard deviation), by "
@@ -147,6 +146,13 @@ def table(found: Spread) -> list[str]:
     elif interval:
         lines.append("detectable  not known: it takes four trainings of each recipe")
     return lines
+
+
+def _why(found: Spread) -> str:
+    """Why a mean has no interval."""
+    if found.clusters < LEAST:
+        return f"{found.clusters} of the {LEAST} instructions that it takes"
+    return "the scores do not vary"
 
 
 def _written(found: Spread) -> Spread:

@@ -67,6 +67,14 @@ def test_with_few_instructions_there_is_no_interval():
     assert len(table(found)) == 4
 
 
+def test_where_no_answer_is_right_there_is_no_interval():
+    found = spread_of(Group("x", tuple(training(str(seed), scores=[0] * 12, seed=seed) for seed in (1, 2))))
+    assert (found.low, found.high, found.detectable) == (None, None, None)
+    assert table(found)[2] == (
+        "mean        0.0 of 100 points, no interval: the scores do not vary, on 12 rows of 12 instructions"
+    )
+
+
 @pytest.mark.parametrize(
     "runs", [trainings(50), (training("a", scores=[1], seed=1), training("b", scores=[2], seed=2))]
 )
