@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from stages.judge.scores.bradley_terry import NOT_FINITE, fit, strengths
+from stages.judge.scores.bradley_terry import MOST_RESAMPLES, NOT_FINITE, fit, strengths
 
 
 def fitted(*rows):
@@ -31,6 +31,11 @@ def test_wins_as_the_model_expects_them_give_its_strengths_back():
 
 def test_a_circle_of_equal_wins_has_no_best_run():
     assert fitted([0, 9, 1], [1, 0, 9], [9, 1, 0]) == pytest.approx([0, 0, 0])
+
+
+def test_a_long_circle_connects_all():
+    """Of five runs each has won against the next one alone: the first is reached from the second by way of all."""
+    assert fitted(*(np.roll([0, 1, 0, 0, 0], place) for place in range(5))) == pytest.approx([0] * 5)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +135,18 @@ def test_without_finite_strengths_the_order_is_that_of_the_shares():
     found = strengths(wins, resamples=100, seed=1)
     assert [(one.run, one.strength, one.won) for one in found] == [(1, None, 1.0), (0, None, 0.375), (2, None, 0.125)]
     assert found[0].interval.method == f"none: {NOT_FINITE}"
+
+
+def test_a_run_that_met_no_other_is_behind_those_that_won():
+    wins = rounds(20, lambda n: [(1, 2)])
+    assert [(one.run, one.won) for one in strengths(wins, resamples=10, seed=1)] == [(1, 1.0), (0, None), (2, 0.0)]
+
+
+def test_ten_instructions_have_an_interval_and_no_more_than_a_thousand_resamples_are_made():
+    wins = rounds(10, lambda n: [(0, 1) if n % 2 else (1, 0), (0, 2) if n % 2 else (2, 0), (1, 2) if n % 3 else (2, 1)])
+    assert MOST_RESAMPLES == 1000
+    (method,) = {one.interval.method.split(";")[0] for one in strengths(wins, resamples=1001, seed=1)}
+    assert method == "percentile bootstrap over 10 instructions, 1000 resamples, seed 1"
 
 
 def test_an_end_that_many_resamples_leave_open_is_none():

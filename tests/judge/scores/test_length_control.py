@@ -129,6 +129,13 @@ def test_one_instruction_gives_no_interval():
     assert found.interval == no_interval("1 of the 10 instructions that it takes")
 
 
+def test_ten_instructions_give_an_interval_in_which_each_is_drawn():
+    """The first alone is lost: a resample with it three times has 7 of 10 won, one without it all."""
+    found = rate([0, *[1] * 9], [0] * 10, list("abcdefghij"), 200)
+    assert found.interval.low < 0.75
+    assert found.interval.high > 0.95
+
+
 @pytest.mark.parametrize("outcome", [0, 0.5, 1])
 def test_one_outcome_gives_no_interval(outcome):
     """Resamples would differ in their lengths alone: 139 wins had 0.9960 with an interval from 0.9959 to 0.9960."""
