@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError
-from stages.common.records import read_records
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, TUNED_MODEL
-from stages.common.results.tokenize import Encoded, tokens_file
+from stages.common.results.tokenize import tokens_file
+from stages.common.token_files import TokenRows
 from stages.finetune import passes
 from stages.finetune.__main__ import main
 from stages.gpt2 import weights
@@ -67,7 +67,7 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
     assert f"→ {best[0]:.3f}; the model: artifacts/finetune/model" in said
 
     model = weights.load(TUNED_MODEL, made_by="x")
-    rows = list(read_records(tokens_file("val"), Encoded, made_by="x"))
+    rows = TokenRows(tokens_file("val"), made_by="x")
     assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
 
 
