@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from stages.common.errors import ConfigError, DataError
@@ -15,7 +16,9 @@ from stages.common.results.download import DATASET
 from stages.common.results.split import SPLITS, Example
 from stages.download.dataset import Row
 from stages.params.split import Split
+from stages.split.digests import digest
 from stages.split.groups import Groups
+from stages.split.stored import pick
 
 T = TypeVar("T")
 
@@ -24,26 +27,30 @@ _ID_DIGITS = 12
 _NAMES = {"train": "train", "test": "test", "val": "val", "validation": "val", "valid": "val", "dev": "val"}
 
 
-def with_ids(rows: Sequence[Row]) -> list[Example]:
+def named(rows: Iterable[Row]) -> Iterator[Example]:
     """Give every row its id: the first 12 hexadecimal digits of the SHA-256 of instruction, input and output.
 
     A row keeps its id when other rows are added, removed or reordered. The second row with the same digits gets the
     suffix ``-2``, the third ``-3``, in the order of the rows.
     """
-    seen: Counter[str] = Counter()
-    examples = []
+    seen: dict[int, int] = {}
     for row in rows:
         text = json.dumps([row["instruction"], row["input"], row["output"]], ensure_ascii=False, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_DIGITS]
-        seen[digest] += 1
-        suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
-        examples.append(Example(id=digest + suffix, **row))
-    return examples
+        first = hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_DIGITS]
+        number = int(first, 16)
+        seen[number] = seen.get(number, 0) + 1
+        suffix = f"-{seen[number]}" if seen[number] > 1 else ""
+        yield Example(id=first + suffix, **row)
+
+
+def with_ids(rows: Iterable[Row]) -> list[Example]:
+    """All rows of `named` in main memory."""
+    return list(named(rows))
 
 
 def divide(
     examples: Sequence[Example], settings: Split, groups: Sequence[int] | None = None
-) -> dict[str, list[Example]]:
+) -> dict[str, Sequence[Example]]:
     """Divide rows into train, test and val.
 
     With n rows, ``int(n * train)`` are train, ``int(n * test)`` test, and the rest validate, as in the book (chapter
@@ -70,15 +77,17 @@ def divide(
         case "order":
             names = in_turn(range(len(examples)), train, test)
         case "shuffle":
-            division = _by_name(shuffled(examples, settings.seed), in_turn(range(len(examples)), train, test))
+            order = shuffled(range(len(examples)), settings.seed)
+            parts = order[:train], order[train : train + test], order[train + test :]
+            division = {name: pick(examples, part) for name, part in zip(SPLITS, parts, strict=True)}
             return _with_rows(division, settings)
         case "stratified":
-            names = in_turn(stratified([row.category for row in examples], settings.seed), train, test)
+            names = in_turn(stratified([sys.intern(row.category) for row in examples], settings.seed), train, test)
         case "grouped":
             if groups is None:
                 raise ValueError("grouped: expected groups, found None")
-            parts = with_equal_instructions(examples, groups)
-            names = whole_groups(parts, test, len(examples) - train - test, settings.seed)
+            joined = with_equal_instructions(examples, groups)
+            names = whole_groups(joined, test, len(examples) - train - test, settings.seed)
         case "hashed":
             names = [hashed(row, settings) for row in examples]
         case "predefined":
@@ -86,14 +95,14 @@ def divide(
     return _with_rows(_by_name(examples, names), settings)
 
 
-def _by_name(examples: Sequence[Example], names: Sequence[str]) -> dict[str, list[Example]]:
-    division: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for row, name in zip(examples, names, strict=True):
-        division[name].append(row)
-    return division
+def _by_name(examples: Sequence[Example], names: Sequence[str]) -> dict[str, Sequence[Example]]:
+    numbers: dict[str, list[int]] = {name: [] for name in SPLITS}
+    for number, name in enumerate(names):
+        numbers[name].append(number)
+    return {name: pick(examples, part) for name, part in numbers.items()}
 
 
-def _with_rows(division: dict[str, list[Example]], settings: Split) -> dict[str, list[Example]]:
+def _with_rows(division: dict[str, Sequence[Example]], settings: Split) -> dict[str, Sequence[Example]]:
     """The division itself, if every split has a row."""
     empty = [name for name, rows in division.items() if not rows]
     if not empty:
@@ -158,10 +167,10 @@ def with_equal_instructions(examples: Sequence[Example], groups: Sequence[int]) 
         groups: number of the first row of each row's group.
     """
     joined = Groups(len(examples))
-    first: dict[str, int] = {}
+    first: dict[int, int] = {}
     for number, (row, group) in enumerate(zip(examples, groups, strict=True)):
         joined.join(number, group)
-        joined.join(number, first.setdefault(" ".join(row.instruction.casefold().split()), number))
+        joined.join(number, first.setdefault(digest(" ".join(row.instruction.casefold().split())), number))
     return [joined.of(number) for number in range(len(examples))]
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from stages.common.errors import DataError
 from stages.common.plurals import counted
 from stages.common.printable import printable
-from stages.download import dataset
-from stages.download.dataset import FEWEST_ROWS, Row
+from stages.download.dataset import FEWEST_ROWS, Problems, Row
 from stages.download.formats import json_rows, packing, shapes, tables
 from stages.download.formats.shapes import Made, Shape
 from stages.download.formats.values import Contents, Value
@@ -91,8 +90,8 @@ def read(path: Path, settings: DataSource, *, fix: str) -> Read:
     found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields)
     values = shape.arrange(_counting(itertools.chain(first, contents.values), found, keys))
     problems, hard = _make_rows(found, shape, values)
-    if problems and settings.on_invalid == "refuse":
-        raise DataError(dataset.listing(name, found.total, problems), f"{fix}; {_DROP}" if hard else fix)
+    if problems.count and settings.on_invalid == "refuse":
+        raise DataError(problems.listing(name, found.total), f"{fix}; {_DROP}" if hard else fix)
     if len(found.rows) < FEWEST_ROWS:
         left = f" after {counted(len(found.left_out), 'row')} had been left out" if found.left_out else ""
         what = f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(found.rows)}{left}"
@@ -144,14 +143,14 @@ def _counting(values: Iterable[Value], found: Read, keys: Counter[str]) -> Itera
         yield value
 
 
-def _make_rows(found: Read, shape: Shape, values: Iterable[Value]) -> tuple[list[str], bool]:
+def _make_rows(found: Read, shape: Shape, values: Iterable[Value]) -> tuple[Problems, bool]:
     """Make rows of all values, and return what is wrong with some, and whether leaving rows out is a way to go on."""
-    problems: list[str] = []
+    problems = Problems()
     hard = False
     for value in values:
         made = Made([], [value.broken]) if value.broken else shape.make(value.value)
         if made.problems:
-            problems += [f"{value.where}: {problem}" for problem in made.problems]
+            problems.add(value.where, made.problems)
             found.left_out.append(LeftOut(value.number, value.line, _own_id(value.value), made.problems))
         found.rows += made.rows
         found.cleaned += [value.number] if made.cleaned else []
