@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 from stages.common.errors import DataError
 from stages.common.plurals import counted
@@ -20,6 +20,8 @@ from stages.download.json_values import ListReader, Object, parse, repeated_keys
 Row = dict[str, str]
 
 FIELDS = ("instruction", "input", "output", "category")
+#: What a row of the stage download may have besides: the name of its split, and that of its source in a mix.
+EXTRA = ("split", "source")
 NO_CATEGORY = "uncategorised"
 
 #: The fewest rows of a dataset: each of the three splits needs one.
@@ -57,7 +59,7 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
     return Dataset(rows, {key: keys[key] for key in sorted(keys.keys() - set(FIELDS))})
 
 
-def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None) -> Iterator[Row]:
+def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, extra: bool = False) -> Iterator[Row]:
     """Yield the rows of a dataset, each checked. What is wrong with any is told at the end, in one error.
 
     A file whose first character is ``[`` is one JSON list; any other holds one JSON object a line. A byte order
@@ -70,6 +72,7 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None) -
         name: the user's name for the file, for messages.
         fix: what the user can do about a mistake in the file.
         keys: counts the rows with each key.
+        extra: whether a row may have `EXTRA`, which are texts.
 
     Raises:
         DataError: the file is not UTF-8 or not JSON, has too few rows, or has wrong ones (the message names ten).
@@ -80,6 +83,9 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None) -
     try:
         for where, value, broken in _values(path, name, fix):
             row, wrong = ({}, [broken]) if broken else check(value)
+            if extra and not wrong:
+                row |= {key: value[key] for key in EXTRA if key in value}
+                wrong = [f"{key}: {what}" for key in EXTRA if (what := mistake(row.get(key, " -"), required=True))]
             count += 1
             problems.add(where, wrong)
             objects += isinstance(value, dict)
@@ -99,10 +105,9 @@ def _values(path: Path, name: str, fix: str) -> Iterator[tuple[str, Any, str | N
     """Yield (where, value, what is wrong with its JSON) for every row."""
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
         # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
-        beginning = next((line for line in stream if line.strip()), "").lstrip()[:1]
+        beginning = first_character(stream)
         if not beginning:
             raise DataError(f"{name}: expected rows, found an empty file", fix)
-        stream.seek(0)
         if beginning == "[":
             reader = ListReader(stream)
             for number, value in enumerate(reader, 1):
@@ -114,6 +119,14 @@ def _values(path: Path, name: str, fix: str) -> Iterator[tuple[str, Any, str | N
         for number, (line_number, line) in enumerate(lines, 1):
             value, broken = parse(line.removesuffix("\n"), line_number)
             yield f"row {number} (line {line_number})", value, broken
+
+
+def first_character(stream: IO[str]) -> str:
+    """The first character of a text that is no white space; empty if there is none. The stream is at 0 again."""
+    while (found := stream.read(4096)) and not found.strip():
+        pass
+    stream.seek(0)
+    return found.lstrip()[:1]
 
 
 def _not_utf8(path: Path) -> str:

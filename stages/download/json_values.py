@@ -112,7 +112,8 @@ class ListReader:
             except json.JSONDecodeError as error:
                 # A text that goes on is not finished yet; neither is what breaks off at the end of what was read.
                 begun = error.msg.startswith("Unterminated string") or error.pos > len(self._text) - _LONGEST_TOKEN
-                if begun and self._more():
+                if begun and not self._ended:
+                    self._more()
                     continue
                 self.broken = self._mistake(error.msg, error.pos)
                 return None
@@ -122,9 +123,11 @@ class ListReader:
             except ValueError:
                 self.broken = _TOO_LONG
                 return None
-            if end < len(self._text) or not self._more():  # a number at the end may have further digits
-                self._at = end
-                return value
+            if end == len(self._text) and not self._ended:  # a number at the end may have further digits
+                self._more()
+                continue
+            self._at = end
+            return value
 
     def _mistake(self, what: str, at: int) -> str:
         before = self._text[:at]

@@ -1,4 +1,4 @@
-"""Progress over the rows of a file: a bar on a terminal, and elsewhere one line that says how long the rest will take."""
+"""Progress over the rows of a file: a bar on a terminal, elsewhere one line that says how long the rest will take."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ def main() -> None:
     if not DATASET.is_file():
         raise DataError(f"{DATASET}: no such file", MADE_BY)
     with temporary.folder() as folder:
-        rows = named(dataset.each(DATASET, name=str(DATASET), fix=MADE_BY))
-        examples = stored.Stored(folder / "rows.jsonl", rows)
+        rows, places = dataset.each(DATASET, name=str(DATASET), fix=MADE_BY, extra=True), list[str]()
+        examples = stored.Stored(folder / "rows.jsonl", named(rows, places))
         duplicates = near.find(examples)
-        division = divide(examples, settings, duplicates.near)
+        division = divide(examples, settings, duplicates.near, places)
         census = take_census(division)
         report = gate.inspect(division, examples, duplicates, census, settings.checks)
         gate.refuse(report)

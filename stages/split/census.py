@@ -75,9 +75,8 @@ class _Figures:
         self._categories = list(codes)
         self.table = pd.DataFrame({key: np.frombuffer(column, column.typecode) for key, column in columns.items()})
         sizes = [len(rows) for rows in division.values()]
-        self.table["split"] = pd.Categorical.from_codes(
-            np.repeat(np.arange(len(sizes), dtype=np.int8), sizes), list(division)
-        )
+        places = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+        self.table["split"] = pd.Categorical.from_codes(places, pd.Index(list(division)))
 
     def by_category(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
         """The number of rows of each split, by category in the order of the alphabet."""

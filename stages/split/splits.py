@@ -27,11 +27,15 @@ _ID_DIGITS = 12
 _NAMES = {"train": "train", "test": "test", "val": "val", "validation": "val", "valid": "val", "dev": "val"}
 
 
-def named(rows: Iterable[Row]) -> Iterator[Example]:
+def named(rows: Iterable[Row], places: list[str] | None = None) -> Iterator[Example]:
     """Give every row its id: the first 12 hexadecimal digits of the SHA-256 of instruction, input and output.
 
     A row keeps its id when other rows are added, removed or reordered. The second row with the same digits gets the
     suffix ``-2``, the third ``-3``, in the order of the rows.
+
+    Args:
+        rows: the rows.
+        places: takes what each row says of its split: its field ``split``, else its category.
     """
     seen: dict[int, int] = {}
     for row in rows:
@@ -40,7 +44,9 @@ def named(rows: Iterable[Row]) -> Iterator[Example]:
         number = int(first, 16)
         seen[number] = seen.get(number, 0) + 1
         suffix = f"-{seen[number]}" if seen[number] > 1 else ""
-        yield Example(id=first + suffix, **row)
+        if places is not None:
+            places.append(sys.intern(row.get("split", row["category"])))
+        yield Example(id=first + suffix, **{key: text for key, text in row.items() if key != "split"})
 
 
 def with_ids(rows: Iterable[Row]) -> list[Example]:
@@ -49,7 +55,10 @@ def with_ids(rows: Iterable[Row]) -> list[Example]:
 
 
 def divide(
-    examples: Sequence[Example], settings: Split, groups: Sequence[int] | None = None
+    examples: Sequence[Example],
+    settings: Split,
+    groups: Sequence[int] | None = None,
+    places: Sequence[str] | None = None,
 ) -> dict[str, Sequence[Example]]:
     """Divide rows into train, test and val.
 
@@ -63,6 +72,7 @@ def divide(
         settings: section split of params.yaml.
         groups: number of the group of near duplicates (`stages.split.checks.near`) of each row; only ``grouped`` needs
             it.
+        places: what each row says of its split, for ``predefined``; None: its category.
 
     Returns:
         The rows of each split, by its name, in the order of `SPLITS`. Within a split, ``shuffle`` keeps its own order,
@@ -70,7 +80,7 @@ def divide(
 
     Raises:
         ConfigError: a split would have no row.
-        DataError: ``predefined``, and a category is not the name of a split.
+        DataError: ``predefined``, and a row does not name a split.
     """
     train, test = int(len(examples) * settings.train), int(len(examples) * settings.test)
     match settings.method:
@@ -91,7 +101,7 @@ def divide(
         case "hashed":
             names = [hashed(row, settings) for row in examples]
         case "predefined":
-            names = predefined(examples)
+            names = predefined([row.category for row in examples] if places is None else places)
     return _with_rows(_by_name(examples, names), settings)
 
 
@@ -123,7 +133,7 @@ _WAYS_OUT = {
     "grouped": "set split.method to shuffle or stratified in params.yaml: the groups of near duplicates and of rows "
     "with equal instructions are too large for the shares",
     "hashed": "change split.seed, split.train or split.test in params.yaml, or add rows to the dataset",
-    "predefined": "name each of train, test and val in the category of a row, or change split.method in params.yaml",
+    "predefined": "name each of train, test and val in a row, or change split.method in params.yaml",
 }
 
 
@@ -208,20 +218,24 @@ def hashed(row: Example, settings: Split) -> str:
     return "test" if place < settings.train + settings.test else "val"
 
 
-def predefined(examples: Sequence[Example]) -> list[str]:
-    """The split of each row as its category names it: train, test or val; validation, valid and dev are val as well.
+def predefined(places: Sequence[str]) -> list[str]:
+    """The split of each row as it says: train, test or val; validation, valid and dev are val as well.
+
+    Args:
+        places: what each row says of its split.
 
     Raises:
-        DataError: a category is none of these; the message names the first such rows.
+        DataError: a row says none of these; the message names the first such rows.
     """
-    names = [_NAMES.get(row.category.strip().casefold()) for row in examples]
-    wrong = [number for number, name in enumerate(names, 1) if name is None]
+    names = [_NAMES.get(place.strip().casefold()) for place in places]
+    wrong = [number for number, name in enumerate(names) if name is None]
     if wrong:
-        first = ", ".join(f"row {number} {examples[number - 1].category[:40]!r}" for number in wrong[:5])
+        first = ", ".join(f"row {number + 1} {places[number][:40]!r}" for number in wrong[:5])
         raise DataError(
-            f"{DATASET}: split.method predefined: category: expected train, test or val in every row, found "
+            f"{DATASET}: split.method predefined: expected train, test or val in every row, found "
             f"{counted(len(wrong), 'row')} with another: {first}",
-            "write the split of each row into its category, or change split.method in params.yaml",
+            "set download.data.fields.split in params.yaml to the key that names the split of a row, which is the "
+            "category otherwise; or change split.method",
         )
     return [name for name in names if name is not None]
 

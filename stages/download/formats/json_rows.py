@@ -8,25 +8,26 @@ from typing import Any
 
 from stages.common.errors import DataError
 from stages.common.plurals import counted
+from stages.download.dataset import first_character
 from stages.download.formats.chats import is_turn
 from stages.download.formats.values import Contents, Value
-from stages.download.json_values import Object, parse
+from stages.download.json_values import ListReader, Object, parse
 
 
 def read(path: Path, *, name: str, fix: str) -> Contents:
     """The rows of a file in UTF-8 that begins with ``[`` or ``{``, but for white space and a byte order mark.
 
-    JSON lines are read one by one; a list and an object are read as a whole.
+    The rows of a list and JSON lines are read one by one; an object is read as a whole.
 
     Raises:
         DataError: a list is not JSON, or an object holds several lists. A wrong line is a `Value` that says so.
     """
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        if first_character(stream) == "[":
+            return Contents("JSON", "keys", _list(path, name, fix))
         lines = (line for line in stream if line.strip())
         first = next(lines)
         single = next(lines, None) is None
-    if first.lstrip().startswith("["):
-        return Contents("JSON", "keys", _numbered(_whole(path, name, fix)))
     value, broken = parse(first)
     if single or broken:
         lone, wrong = (value, broken) if single else parse(path.read_text(encoding="utf-8-sig"))
@@ -39,12 +40,12 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
     return Contents("JSON lines", "keys", _lines(path))
 
 
-def _whole(path: Path, name: str, fix: str) -> list[Any]:
-    values, broken = parse(path.read_text(encoding="utf-8-sig"))
-    if broken:
-        raise DataError(f"{name}: {broken}", fix)
-    found: list[Any] = values
-    return found
+def _list(path: Path, name: str, fix: str) -> Iterator[Value]:
+    with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        reader = ListReader(stream)
+        yield from _numbered(reader)
+    if reader.broken:
+        raise DataError(f"{name}: {reader.broken}", fix)
 
 
 def _numbered(values: Iterable[Any]) -> Iterator[Value]:

@@ -16,17 +16,20 @@ class Value:
         line: number of its first line in the file, from 1; None where a row has no line of its own.
         value: what the file holds there.
         broken: what is wrong, if the file format does not even give a value; else None.
+        file: the name of its file, where there are several; else None.
     """
 
     number: int
     line: int | None
     value: Any
     broken: str | None = None
+    file: str | None = None
 
     @property
     def where(self) -> str:
         """The row's place in the words of messages: ``row 3 (line 5)``."""
-        return f"row {self.number}" if self.line is None else f"row {self.number} (line {self.line})"
+        row = f"row {self.number}" if self.line is None else f"row {self.number} (line {self.line})"
+        return row if self.file is None else f"{self.file}, {row}"
 
     def holding(self, value: Any) -> Value:
         """Another value at the same place."""

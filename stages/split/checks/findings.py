@@ -117,7 +117,8 @@ def _conflicting_answers(rows: Rows) -> Found:
 
 def _near_duplicates(rows: Rows) -> Found:
     equal = rows.of(rows.duplicates.equal)
-    pairs, count = {}, 0
+    pairs: dict[int, int] = {}
+    count = 0
     for group in rows.groups(rows.duplicates.near):
         others = [one for one in group if equal[one] != equal[group[0]]]
         pairs |= dict.fromkeys(others, group[0])

@@ -159,6 +159,7 @@ def test_line_ends_in_a_field_of_a_table_are_line_feeds() -> None:
     assert read('instruction,output\r\n"a\r\nb","c\rd"\r\n' + "x,y\r\n" * 2).rows[0] == row("a\nb", "c\nd")
 
 
+ALLOWED = "download.data.placeholder_answers: true takes it as an answer"
 HARD = [
     ({"output": "a\x00b"}, "output: expected no control characters; found '\\x00' at character 1"),
     ({"instruction": "a\x1b[2J"}, "instruction: expected no control characters; found '\\x1b' at character 1"),
@@ -170,8 +171,8 @@ HARD = [
         "output: expected no markers of a prompt; found '### Response:' at character 5",
     ),
     ({"input": "<|end|>"}, "input: expected no markers of a prompt; found '<|end|>' at character 0"),
-    ({"output": " nan "}, "output: expected a text; found the placeholder 'nan'"),
-    ({"output": "N/A"}, "output: expected a text; found the placeholder 'N/A'"),
+    ({"output": " nan "}, "output: expected a text; found the placeholder 'nan'; " + ALLOWED),
+    ({"output": "N/A"}, "output: expected a text; found the placeholder 'N/A'; " + ALLOWED),
     (
         {"input": "<noinput>"},
         "input: expected a text; found the placeholder '<noinput>'; download.data.clean: true makes it empty",
@@ -223,7 +224,7 @@ def test_placeholders_in_the_input_become_empty_on_request() -> None:
     assert [one["input"] for one in found.rows] == ["", "", "", "None of it"]
     assert found.cleaned == [1, 2, 3]
     assert list(source.described(found)) == ["made the placeholder of 3 inputs empty: row 1, row 2, row 3"]
-    assert left_out.report(found) == {
+    assert left_out.report(found, 4) == {
         "rows_of_the_file": 4,
         "rows_of_the_dataset": 4,
         "left_out": {"count": 0, "rows": []},
