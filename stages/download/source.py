@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from stages.download.formats import reader, shapes
 from stages.download.formats.reader import Read
 from stages.download.rows_file import RowSink
 from stages.download.watched import is_watched
-from stages.params.download import DataSource, ReadSource
+from stages.params.download import DataSource
 from stages.running import temporary
 from stages.running.console import say
 
@@ -27,6 +28,8 @@ SHA256 = "download.data.sha256"
 #: The most keys and rows that a line names.
 _SHOWN = 10
 _PLAIN = ("JSON", "JSON lines")
+#: The keys that each source of a mix has of its own.
+_OF_A_SOURCE = re.compile(r"download\.data\.(source|sha256|fields)\b")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def fetch_rows(settings: DataSource, rows: RowSink) -> Fetched:
 def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
     for number, source in enumerate(settings.sources, 1):  # before any is fetched
         with keyed(number):
-            require_sha256(source)
+            require_sha256(settings.alone(source))
 
     with temporary.folder() as folder:
 
@@ -74,9 +77,9 @@ def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
             own = folder / f"source-{number}"
             own.mkdir()
             with keyed(number + 1):
-                return _fetched(settings.sources[number], own, rows, fewest=1)
+                return _fetched(settings.alone(settings.sources[number]), own, rows, fewest=1)
 
-        parts = mixing.mix(settings.sources, read, folder, settings.seed, rows)
+        parts = mixing.mix(settings.sources, read, folder, settings.mix_seed, rows)
     for part in parts:
         say(f"{part.name}: {part.taken:,} of {counted(part.filtered, 'row')} that its filter keeps")
     say(f"dataset: {len(rows):,} rows from {counted(len(parts), 'source')}")
@@ -93,12 +96,12 @@ def keyed(number: int) -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        place = f"{mixing.KEY}.{number - 1}."
-        fix = error.fix and error.fix.replace("download.data.", place)
-        raise type(error)(str(error.args[0]).replace("download.data.", place), fix) from error
+        place = rf"{mixing.KEY}.{number - 1}.\1"
+        what, fix = (text and _OF_A_SOURCE.sub(place, text) for text in (error.what, error.fix))
+        raise type(error)(what or "", fix) from error
 
 
-def _fetched(settings: ReadSource, folder: Path, rows: RowSink, *, fewest: int = dataset.FEWEST_ROWS) -> Read:
+def _fetched(settings: DataSource, folder: Path, rows: RowSink, *, fewest: int = dataset.FEWEST_ROWS) -> Read:
     """Fetch one source and read it, and print what there is to say of it."""
     local = folder / "dataset"
     fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
@@ -144,7 +147,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def require_sha256(settings: ReadSource) -> None:
+def require_sha256(settings: DataSource) -> None:
     """Demand a SHA-256 for a dataset that DVC does not watch: one that is not under data/, nor a commit of the hub.
 
     Raises:

@@ -50,24 +50,6 @@ class DataFields(Section):
         return self
 
 
-class ReadSource(Section):
-    """A file of rows, its checksum, and how its rows are read.
-
-    Args:
-        fields: the keys of the fields, where they are not recognised.
-        on_invalid: whether rows that cannot be used end the stage (refuse), or are left out (drop).
-        clean: whether words for "nothing" in an input become an empty input.
-        placeholder_answers: whether an output may be a word for "nothing", such as N/A.
-    """
-
-    source: Source
-    sha256: Sha256 | None = None
-    fields: DataFields = DataFields()
-    on_invalid: Literal["refuse", "drop"] = "refuse"
-    clean: bool = False
-    placeholder_answers: bool = False
-
-
 def _pattern(value: str) -> str:
     """Refuse what is no regular expression."""
     try:
@@ -93,10 +75,13 @@ class RowFilter(Section):
     longest: Count | None = None
 
 
-class MixedSource(ReadSource):
+class MixedSource(Section):
     """A source of a mix.
 
     Args:
+        source: a file, as download.data.source.
+        sha256: its SHA-256.
+        fields: the keys of the fields, where they are not recognised.
         name: its name in the rows and in the scores; null: its file's name without the ending.
         weight: its part of the mix, compared with the weights of others; null: all its rows.
         share: the share of its rows in the whole mix, for rows such as off-topic ones; null: no fixed share.
@@ -104,6 +89,9 @@ class MixedSource(ReadSource):
         filter: which of its rows are taken.
     """
 
+    source: Source
+    sha256: Sha256 | None = None
+    fields: DataFields = DataFields()
     name: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     share: Fraction | None = None
@@ -122,16 +110,31 @@ class MixedSource(ReadSource):
         return self.name or PurePosixPath(self.source).name.partition(".")[0] or self.source
 
 
-class DataSource(ReadSource):
-    """The source of the instruction dataset, or several of which it is a mix.
+class DataSource(Section):
+    """The source of the instruction dataset, or several of which it is a mix, and how its rows are read.
 
     Args:
-        sources: the sources of a mix; with them no other key is read but the seed. Empty: there is one source.
-        seed: seed of the rows that are drawn for a mix, and of their order.
+        fields: the keys of the fields, where they are not recognised.
+        on_invalid: whether rows that cannot be used end the stage (refuse), or are left out (drop).
+        clean: whether words for "nothing" in an input become an empty input.
+        placeholder_answers: whether an output may be a word for "nothing", such as N/A.
+        mix_seed: seed of the rows that are drawn for a mix, and of their order.
+        sources: the sources of a mix, each with source, sha256 and fields of its own. Empty: there is one source.
     """
 
+    source: Source
+    sha256: Sha256 | None
+    fields: DataFields = DataFields()
+    on_invalid: Literal["refuse", "drop"] = "refuse"
+    clean: bool = False
+    placeholder_answers: bool = False
+    mix_seed: Seed = 123
     sources: list[MixedSource] = Field(default_factory=list)
-    seed: Seed = 123
+
+    def alone(self, source: MixedSource) -> DataSource:
+        """One source of the mix, as if there were no other."""
+        of_its_own = {"source": source.source, "sha256": source.sha256, "fields": source.fields}
+        return self.model_copy(update=of_its_own | {"sources": []})
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,7 +17,7 @@ from stages.download.formats import json_rows, packing, shapes, tables
 from stages.download.formats.shapes import Made, Shape
 from stages.download.formats.values import Contents, Value
 from stages.download.rows_file import RowSink
-from stages.params.download import ReadSource
+from stages.params.download import DataSource
 
 _FORMATS = "JSON, JSON lines, CSV, TSV or Parquet, also in gzip"
 _DROP = "or set download.data.on_invalid: drop in params.yaml, which leaves such rows out and says which"
@@ -77,7 +77,7 @@ class Read:
 
 def read(
     path: Path | Sequence[tuple[str, Path]],
-    settings: ReadSource,
+    settings: DataSource,
     *,
     fix: str,
     rows: RowSink | None = None,

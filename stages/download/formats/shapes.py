@@ -17,7 +17,7 @@ from stages.download.dataset import FIELDS, Row
 from stages.download.formats import chats, hard, message_trees
 from stages.download.formats.values import Value
 from stages.download.json_values import repeated_keys
-from stages.params.download import ReadSource
+from stages.params.download import DataSource
 
 KEY = "download.data.fields"
 
@@ -97,7 +97,7 @@ class Shape:
     by_fields: bool = False
 
 
-def recognise(values: Sequence[Value], settings: ReadSource, *, name: str, fix: str) -> Shape:
+def recognise(values: Sequence[Value], settings: DataSource, *, name: str, fix: str) -> Shape:
     """The kind of a file's rows, from its first ones.
 
     Args:
@@ -123,7 +123,7 @@ def recognise(values: Sequence[Value], settings: ReadSource, *, name: str, fix: 
 
 
 def _kind(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], mapped: Mapping[str, str], settings: ReadSource
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], mapped: Mapping[str, str], settings: DataSource
 ) -> Shape | None:
     """The kind of rows with these keys, None if it is not known."""
     for known in _KNOWN if keys else _KNOWN[:1]:
@@ -152,7 +152,7 @@ def _with(known: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str 
     return {ours: taken.get(ours, None if ours in taken.values() else ours) for ours in FIELDS}
 
 
-def _fields(names: Mapping[str, str | None], settings: ReadSource) -> Shape:
+def _fields(names: Mapping[str, str | None], settings: DataSource) -> Shape:
     """Rows with a key for each field."""
     renamed = [f"{ours} from {key!r}" for ours, key in names.items() if key not in (ours, None)]
     used = frozenset(key for key in names.values() if key is not None)
@@ -173,7 +173,7 @@ def _with_split(shape: Shape, key: str) -> Shape:
     return replace(shape, make=make, used=shape.used | {key})
 
 
-def _checked(value: Any, names: Mapping[str, str | None], settings: ReadSource) -> Made:
+def _checked(value: Any, names: Mapping[str, str | None], settings: DataSource) -> Made:
     """One row by its keys, with what makes it no use to a model among the problems."""
     cleaned = False
     key = names["input"]
@@ -199,7 +199,7 @@ def _chat(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return next((key for key in ordered if any(chats.is_conversation(key, row.get(key)) for row in rows)), None)
 
 
-def _conversations(key: str, category: str, settings: ReadSource) -> Callable[[Any], Made]:
+def _conversations(key: str, category: str, settings: DataSource) -> Callable[[Any], Made]:
     shown = key if key.isprintable() else repr(key)
 
     def make(value: Any) -> Made:
@@ -217,7 +217,7 @@ def _conversations(key: str, category: str, settings: ReadSource) -> Callable[[A
     return make
 
 
-def _instances(category: str, settings: ReadSource) -> Callable[[Any], Made]:
+def _instances(category: str, settings: DataSource) -> Callable[[Any], Made]:
     """Self-Instruct's seed tasks: an instruction with a list of inputs and outputs."""
 
     def make(value: Any) -> Made:
