@@ -67,7 +67,7 @@ def fetch_rows(settings: DataSource, rows: RowSink) -> Fetched:
 
 
 def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
-    for number, source in enumerate(settings.sources, 1):  # before any is fetched
+    for number, source in enumerate(settings.sources):  # before any is fetched
         with keyed(number):
             require_sha256(settings.alone(source))
 
@@ -76,7 +76,7 @@ def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
         def read(number: int, rows: RowSink) -> Read:
             own = folder / f"source-{number}"
             own.mkdir()
-            with keyed(number + 1):
+            with keyed(number):
                 return _fetched(settings.alone(settings.sources[number]), own, rows, fewest=1)
 
         parts = mixing.mix(settings.sources, read, folder, settings.mix_seed, rows)
@@ -91,12 +91,12 @@ def keyed(number: int) -> Iterator[None]:
     """Let errors within the block name the keys of one source of a mix, which are those of a lone source elsewhere.
 
     Args:
-        number: number of the source in the list, from 1, as messages about params.yaml count.
+        number: number of the source in the list, from 0, as messages about params.yaml count.
     """
     try:
         yield
     except PipelineError as error:
-        place = rf"{mixing.KEY}.{number - 1}.\1"
+        place = rf"{mixing.KEY}.{number}.\1"
         what, fix = (text and _OF_A_SOURCE.sub(place, text) for text in (error.what, error.fix))
         raise type(error)(what or "", fix) from error
 
