@@ -77,7 +77,7 @@ class Quartiles(Metrics):
 
 
 class CategoryMean(Metrics):
-    """The mean score of a category, or of a source, over the ``scored`` of its ``n`` rows; ``right`` answers among them.
+    """The mean score of a category or of a source, over the ``scored`` of its ``n`` rows, and its ``right`` answers.
 
     ``right`` is absent where the judge does not say which answers are.
     """

@@ -103,7 +103,9 @@ def read(
     shape = shapes.recognise(first, settings, name=name, fix=fix)
     keys: Counter[str] = Counter()
     found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields, [] if rows is None else rows)
-    values = shape.arrange(_counting(itertools.chain(first, contents.values), found, keys))
+    all_values = itertools.chain(first, contents.values)
+    read_so_far = contents.meter.told(all_values, what=f"read {name}") if contents.meter else all_values
+    values = shape.arrange(_counting(read_so_far, found, keys))
     problems, hard = _make_rows(found, shape, values, drop=settings.on_invalid == "drop")
     if problems.count and settings.on_invalid == "refuse":
         raise DataError(problems.listing(name, found.total), f"{fix}; {_DROP}" if hard else fix)
@@ -140,7 +142,7 @@ def _several(files: Sequence[tuple[str, Path]], fix: str) -> Contents:
                 raise DataError(f"{name}: expected {first.kind}, as in {files[0][0]}; found {contents.kind}", fix)
             yield from (replace(value, file=name) for value in contents.values)
 
-    return replace(first, kind=f"{first.kind} in {counted(len(files), 'file')}", values=values())
+    return replace(first, kind=f"{first.kind} in {counted(len(files), 'file')}", values=values(), meter=None)
 
 
 def _of_text(path: Path, name: str, fix: str) -> Contents:

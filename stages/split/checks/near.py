@@ -14,13 +14,14 @@ rows meet by equal keys, so that its time grows with the number of words (docs/d
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from stages.common.results.split import Example
+from stages.running import counting
 from stages.split.checks.templates import Prompts, Templates
 from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, prompt_text, words
 from stages.split.digests import digest, equal, first_of
@@ -61,10 +62,10 @@ class _Asked:
         rows: all rows, in the order of the file.
     """
 
-    def __init__(self, rows: Iterable[Example]) -> None:
+    def __init__(self, rows: Sequence[Example]) -> None:
         self.prompts = Prompts()
         whole, folded, answers, forms = array("Q"), array("Q"), array("Q"), bytearray()
-        for row in rows:
+        for row in counting.told(rows, total=len(rows), what="compare rows"):
             words_of = fold(words(prompt_text(row)))
             self.prompts.append(words_of)
             whole.append(digest(row.instruction, row.input))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from stages.common.results.split import Example
+from stages.running import counting
 from stages.split.census import holds_headings, looks_like_a_placeholder
 from stages.split.checks.near import Duplicates
 from stages.split.checks.personal import KINDS
@@ -39,10 +40,10 @@ class Rows:
         self.found |= {name: [] for name in KINDS}
         self._order, self._names = order, list(division)
         self._numbers, self._splits = array("q"), bytearray()
-        for split, rows in enumerate(division.values()):
+        for split, (name, rows) in enumerate(division.items()):
             self._numbers.extend(numbers_of(rows, order))
             self._splits.extend([split] * len(rows))
-            for row in rows:
+            for row in counting.told(rows, total=len(rows), what=f"check {name}"):
                 self._look_at(row)
 
     def _look_at(self, row: Example) -> None:
