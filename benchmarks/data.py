@@ -34,8 +34,8 @@ from stages.running.arguments import Parser
 STAGES = ("download", "split", "tokenize")
 PEERS = ("tiktoken", "datasets")
 SEED = 17
-#: The most memory of a stage, in bytes, and the least speed of ours as a part of tiktoken's, with this many rows or more:
-#: fewer take a fraction of a second, in which chance decides.
+#: The most memory of a stage, in bytes, and the least speed of ours as a part of tiktoken's, with this many rows or
+#: more: fewer take a fraction of a second, in which chance decides.
 MOST_MEMORY = 1 << 30
 LEAST_SPEED = 0.9
 LEAST_ROWS = 10_000
@@ -59,7 +59,7 @@ class Measured:
         stages: the stages that ran.
         checks_seconds: seconds of the checks of the rows alone.
         tokens: tokens of the train rows, without ends of text.
-        tokens_per_second: by contender, one for each repeat.
+        tokens_per_second: speeds of each contender, one for each repeat.
         left_out: the reason for each peer that could not be measured.
     """
 

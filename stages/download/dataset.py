@@ -72,7 +72,7 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, e
         path: path of the file.
         name: the user's name for the file, for messages.
         fix: what the user can do about a mistake in the file.
-        keys: counts the rows with each key.
+        keys: counter of the rows with each key.
         extra: whether a row may have `EXTRA`, which are texts.
 
     Raises:

@@ -74,7 +74,7 @@ def keeps(wanted: RowFilter, row: Row) -> bool:
     texts = (row["instruction"], row["input"], row["output"])
     if wanted.longest is not None and sum(map(len, texts)) > wanted.longest:
         return False
-    return wanted.matching is None or re.search(wanted.matching, "\n".join(texts)) is not None
+    return wanted.matching is None or any(re.search(wanted.matching, text) for text in texts)
 
 
 def mix(

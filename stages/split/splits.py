@@ -35,7 +35,7 @@ def named(rows: Iterable[Row], places: list[str] | None = None) -> Iterator[Exam
 
     Args:
         rows: the rows.
-        places: takes what each row says of its split: its field ``split``, else its category.
+        places: list that takes what each row says of its split: its field ``split``, else its category.
     """
     seen: dict[int, int] = {}
     for row in rows:

@@ -13,7 +13,11 @@ from stages.download import dataset
 
 FOUND = Measured(
     rows=20_000,
-    stages=[StageRun("download", 1.0, 300 << 20), StageRun("split", 2.0, 700 << 20), StageRun("tokenize", 4.5, 1 << 30)],
+    stages=[
+        StageRun("download", 1.0, 300 << 20),
+        StageRun("split", 2.0, 700 << 20),
+        StageRun("tokenize", 4.5, 1 << 30),
+    ],
     checks_seconds=1.5,
     tokens=3_000_000,
     tokens_per_second={"ours": [2e6, 3e6, 1e6], "tiktoken": [1e6, 1e6, 1e6]},
@@ -50,7 +54,9 @@ def test_what_is_told() -> None:
 
 def test_what_is_beyond_a_limit_is_said() -> None:
     assert data.beyond_limits(FOUND) == []
-    slow = Measured(20_000, [StageRun("split", 1.0, (1 << 30) + (1 << 20))], tokens_per_second={"ours": [8.0], "tiktoken": [10.0]})
+    slow = Measured(
+        20_000, [StageRun("split", 1.0, (1 << 30) + (1 << 20))], tokens_per_second={"ours": [8.0], "tiktoken": [10.0]}
+    )
     assert data.beyond_limits(slow) == [
         "20,000 rows: split: expected 1024 MiB at most; found 1025",
         "20,000 rows: expected 0.9 of tiktoken's speed or more; found 0.80",

@@ -160,7 +160,7 @@ def most_frequent(skeletons: Sequence[int], text_of: Callable[[int], str], shown
     """The templates that most rows have.
 
     Args:
-        skeletons: for each row, the number of the first row with its template; -1 for none.
+        skeletons: the number of the first row with the same template, for each row; -1 for none.
         text_of: function from the number of a row to the text of its template.
         shown: the largest number of templates.
     """
