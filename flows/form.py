@@ -46,8 +46,11 @@ _TITLES = {
     "download.data.clean": "Empty placeholders",
     "download.data.fields": "Keys of the fields",
     "download.data.on_invalid": "Rows that cannot be used",
+    "download.data.placeholder_answers": "Placeholders as answers",
+    "download.data.mix_seed": "Seed of a mix",
     "download.data.sha256": "SHA-256 of the data",
     "download.data.source": "Data source",
+    "download.data.sources": "Sources of a mix",
     "download.model.weights": "Weights to start from",
     "download.model.n_layer": "Transformer blocks",
     "download.model.n_head": "Attention heads",
@@ -246,7 +249,7 @@ def _inline(kind: Any) -> Schema:
         if isinstance(part, dict):
             if reference := part.get("$ref"):
                 return resolved(definitions[reference.rpartition("/")[2]])
-            return {key: resolved(one) for key, one in part.items()}
+            return {key: resolved(one) for key, one in part.items() if key != "default"}
         return [resolved(one) for one in part] if isinstance(part, list) else part
 
     found: Schema = resolved(made)

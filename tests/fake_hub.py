@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import signal
 import threading
 import time
@@ -123,7 +124,20 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._serve(body=True)
 
+        def _list(self) -> None:
+            """The files of the repository, as the hub's API lists them."""
+            hub.requests.append((self.command, "list", None))
+            paths = sorted(path for path in hub.folder.rglob("*") if path.is_file())
+            names = (path.relative_to(hub.folder).as_posix() for path in paths)
+            found = [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in names]
+            body = json.dumps(found).encode()
+            self._answer(200, {"Content-Length": str(len(body)), "Content-Type": "application/json"})
+            self.wfile.write(body)
+
         def _serve(self, *, body: bool) -> None:
+            if self.path.startswith(f"/api/{hub.repo}/tree/{hub.revision}"):
+                self._list()
+                return
             beginning = f"/{hub.repo}/resolve/{hub.revision}/"
             within = self.path.startswith(beginning)
             file = self.path.removeprefix(beginning) if within else self.path.rsplit("/", 1)[-1]

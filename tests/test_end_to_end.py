@@ -16,7 +16,7 @@ from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import split_file
 from stages.common.results.tokenize import TOKENS_METRICS, tokens_file
-from tests import small_pipeline
+from tests import small_pipeline, token_rows
 
 STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
@@ -34,9 +34,9 @@ FILES = {
     "split/val.jsonl",
     "tokenize/format.json",
     "tokenize/metrics.json",
-    "tokenize/test.jsonl",
-    "tokenize/train.jsonl",
-    "tokenize/val.jsonl",
+    "tokenize/test.arrow",
+    "tokenize/train.arrow",
+    "tokenize/val.arrow",
     "finetune/history.jsonl",
     "finetune/loss.csv",
     "finetune/metrics.json",
@@ -134,7 +134,7 @@ def test_the_model_that_is_saved_is_loaded_by_transformers_with_its_tokenizer(fi
     monkeypatch.chdir(finished)
     model = GPT2LMHeadModel.from_pretrained(TUNED_MODEL)
     tokenizer = AutoTokenizer.from_pretrained(TUNED_MODEL)
-    row = jsonl(tokens_file("test"))[0]
+    row = token_rows.read(tokens_file("test"))[0]
 
     assert model.config.n_layer == 2
     assert tokenizer(tokenizer.decode(row["ids"][:-1]))["input_ids"] == row["ids"][:-1]
@@ -168,7 +168,7 @@ def test_rows_that_do_not_fit_the_context_are_counted_and_named(finished, tmp_pa
 
     counts = json.loads(TOKENS_METRICS.read_text())["train"]
     ids = [row["id"] for row in jsonl(split_file("train"))]
-    encoded = {row["id"]: row for row in jsonl(tokens_file("train"))}
+    encoded = {row["id"]: row for row in token_rows.read(tokens_file("train"))}
     assert counts["dropped"] == [ids[0]]
     assert counts["over_context"] == [ids[0], ids[1]]
     assert ids[0] not in encoded

@@ -19,6 +19,7 @@ TESTS = ROOT / "tests"
 #: Tests of more than one module, and what they are about.
 OF_MORE_THAN_A_MODULE = {
     "download/formats/test_public.py": "public formats of instruction data",
+    "download/test_malformed.py": "datasets that cannot be read",
     "finetune/test_full_disks.py": "training with disks that are full",
     "finetune/test_book.py": "our training beside the loop of the book's package",
     "flows/test_deployments.py": "both deployments on a Prefect server, with a worker",
@@ -30,6 +31,7 @@ OF_MORE_THAN_A_MODULE = {
     "judge/test_judge_check.py": "tools/judge_check.py and tools/judge_card.py",
     "judge/test_pairs.py": "the stage with two answers side by side",
     "judge/scores/test_coverage.py": "the intervals of the scores, by simulation",
+    "params/test_malformed.py": "a params.yaml with any mistake",
     "params/test_params.py": "a params.yaml that cannot be read",
 }
 
@@ -81,7 +83,6 @@ TESTED_ELSEWHERE = {
     "stages/download/formats/shapes.py": "download/formats/test_reader.py",
     "stages/download/formats/tables.py": "download/formats/test_reader.py",
     "stages/download/formats/values.py": "download/formats/test_reader.py",
-    "stages/download/json_values.py": "download/test_dataset.py",
     "stages/download/left_out.py": "download/formats/test_reader.py",
     "stages/download/model_files.py": "download/test_hub.py",
     "stages/download/shards.py": "download/test_hub.py",
@@ -142,6 +143,9 @@ TESTED_ELSEWHERE = {
     "stages/running/tracking/mlflow_experiment.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/mirror.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/published.py": "running/tracking/test_late.py",
+    "stages/split/checks/rows.py": "split/checks/test_findings.py",
+    "stages/tokenize/in_batches.py": "tokenize/test_stage.py",
+    "stages/tokenize/labels.py": "tokenize/test_shown.py",
     "stages/tokenize/styles.py": "tokenize/test_prompt.py",
 }
 

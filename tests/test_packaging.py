@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.common.token_files import TokenRows
 from stages.params import reading
 from tests.root import ROOT
 
@@ -155,5 +156,5 @@ def test_all_stages_run_in_a_folder_with_params_and_data_alone(outside, tmp_path
     for stage in ("download", "split", "tokenize", "finetune", "generate", "judge"):
         done = outside("python", "-m", f"stages.{stage}")
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "artifacts/tokenize/train.jsonl").read_text().count("\n") == 17
+    assert len(TokenRows(tmp_path / "artifacts/tokenize/train.arrow", made_by="x")) == 17
     assert json.loads((tmp_path / "artifacts/judge/metrics.json").read_text())["tuned"]["scored"] == 2

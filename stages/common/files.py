@@ -173,9 +173,14 @@ def write_jsonl(path: Path, values: Iterable[Any]) -> int:
     count = 0
     with atomic_file(path) as stream:
         for value in values:
-            stream.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(json_line(value))
             count += 1
     return count
+
+
+def json_line(value: Any) -> str:
+    """A value as a line of JSON, its line feed included. NaN and infinity are refused."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, *, made_by: str) -> Any:

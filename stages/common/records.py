@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.common import mistakes
 from stages.common.errors import DataError
-from stages.common.files import read_json, read_jsonl, write_json, write_jsonl
+from stages.common.files import json_line, read_json, read_jsonl, write_json, write_jsonl
 
 #: The model that an answer is from: the downloaded one, or the fine-tuned one.
 ModelName = Literal["base", "tuned"]
@@ -57,6 +57,11 @@ def read_records(path: Path, kind: type[RecordT], *, made_by: str) -> Iterator[R
 def write_records(path: Path, rows: Iterable[Record]) -> int:
     """Write rows as JSONL, completely or not at all, and return their number."""
     return write_jsonl(path, (row.model_dump() for row in rows))
+
+
+def line_of(row: Record) -> str:
+    """A row as `write_records` writes it, its line feed included."""
+    return json_line(row.model_dump())
 
 
 def read_metrics(path: Path, kind: type[MetricsT], *, made_by: str) -> MetricsT:

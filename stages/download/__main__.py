@@ -10,6 +10,7 @@ from __future__ import annotations
 from stages.common import files
 from stages.common.results.download import BASE_MODEL, DATASET, TOKENIZER
 from stages.download import base_model, bpe, left_out, source
+from stages.download.rows_file import DatasetWriter
 from stages.gpt2.tokenizer import FILES
 from stages.params.download import Download
 from stages.running import program
@@ -18,12 +19,17 @@ from stages.running import program
 def main() -> None:
     """Run the stage."""
     settings = program.section(Download)
-    with files.atomic_folder(BASE_MODEL) as model, files.atomic_folder(TOKENIZER) as tokenizer:
-        found = source.fetch_rows(settings.data)
+    with (
+        files.atomic_folder(BASE_MODEL) as model,
+        files.atomic_folder(TOKENIZER) as tokenizer,
+        files.atomic_file(DATASET) as stream,
+    ):
+        rows = DatasetWriter(stream)
+        found = source.fetch_rows(settings.data, rows)
+        rows.close()
         bpe.fetch_files(settings.tokenizer.source, tokenizer, FILES)
         base_model.make(settings.model, model)
-        files.write_json(DATASET, found.rows)
-        left_out.write(found)
+    left_out.write(found.read, len(rows), found.parts)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,23 @@ A user's own file may be in other formats: `stages.download.formats`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 from stages.common.errors import DataError
 from stages.common.plurals import counted
-from stages.download.json_values import Object, parse, repeated_keys
+from stages.download.json_values import ListReader, Object, parse, repeated_keys
+from stages.running.counting import Meter
 
 #: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
 
 FIELDS = ("instruction", "input", "output", "category")
+#: What a row of the stage download may have besides: the name of its split, and that of its source in a mix.
+EXTRA = ("split", "source")
 NO_CATEGORY = "uncategorised"
 
 #: The fewest rows of a dataset: each of the three splits needs one.
@@ -51,7 +54,14 @@ class Dataset:
 
 
 def read(path: Path, *, name: str, fix: str) -> Dataset:
-    """Read a dataset and check every row of it.
+    """All rows of a dataset in main memory; arguments and errors are those of `each`."""
+    keys: Counter[str] = Counter()
+    rows = list(each(path, name=name, fix=fix, keys=keys))
+    return Dataset(rows, {key: keys[key] for key in sorted(keys.keys() - set(FIELDS))})
+
+
+def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, extra: bool = False) -> Iterator[Row]:
+    """Yield the rows of a dataset, each checked. What is wrong with any is told at the end, in one error.
 
     A file whose first character is ``[`` is one JSON list; any other holds one JSON object a line. A byte order
     mark, blank lines and CRLF are accepted. ``instruction`` and ``output`` are texts with something in them;
@@ -62,48 +72,72 @@ def read(path: Path, *, name: str, fix: str) -> Dataset:
         path: path of the file.
         name: the user's name for the file, for messages.
         fix: what the user can do about a mistake in the file.
+        keys: counter of the rows with each key.
+        extra: whether a row may have `EXTRA`, which are texts.
 
     Raises:
         DataError: the file is not UTF-8 or not JSON, has too few rows, or has wrong ones (the message names ten).
     """
+    keys = Counter() if keys is None else keys
+    problems = Problems()
+    objects = count = 0
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {error.start})", fix) from None
-    if not text.strip():
-        raise DataError(f"{name}: expected rows, found an empty file", fix)
-    rows: list[Row] = []
-    problems: list[str] = []
-    keys: Counter[str] = Counter()
-    objects = 0
-    for where, value, broken in _values(text, name, fix):
-        row, wrong = ({}, [broken]) if broken else check(value)
-        rows.append(row)
-        problems += [f"{where}: {problem}" for problem in wrong]
-        objects += isinstance(value, dict)
-        keys.update(list(value) if isinstance(value, dict) else ())
-    if problems:
-        of_other_keys = _of_other_keys(name, keys) if objects == len(rows) else None
-        raise DataError(of_other_keys or listing(name, len(rows), problems), fix)
-    if len(rows) < FEWEST_ROWS:
-        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(rows)}", fix)
-    return Dataset(rows, {key: keys[key] for key in sorted(keys.keys() - set(FIELDS))})
+        meter = Meter(path)
+        for where, value, broken in meter.told(_values(meter, name, fix), what=f"read {name}"):
+            row, wrong = ({}, [broken]) if broken else check(value)
+            if extra and not wrong:
+                row |= {key: value[key] for key in EXTRA if key in value}
+                wrong = [f"{key}: {what}" for key in EXTRA if (what := mistake(row.get(key, " -"), required=True))]
+            count += 1
+            problems.add(where, wrong)
+            objects += isinstance(value, dict)
+            keys.update(list(value) if isinstance(value, dict) else ())
+            if not wrong:
+                yield row
+    except UnicodeDecodeError:
+        raise DataError(f"{name}: {_not_utf8(path)}", fix) from None
+    if problems.count:
+        of_other_keys = _of_other_keys(name, keys) if objects == count else None
+        raise DataError(of_other_keys or problems.listing(name, count), fix)
+    if count < FEWEST_ROWS:
+        raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {count}", fix)
 
 
-def _values(text: str, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
+def _values(meter: Meter, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (where, value, what is wrong with its JSON) for every row."""
-    if text.lstrip().startswith("["):
-        values, broken = parse(text)
-        if broken:
-            raise DataError(f"{name}: {broken}", fix)
-        for number, value in enumerate(values, 1):
-            yield f"row {number}", value, None
-        return
-    # Not splitlines: a JSON string may hold U+2028 and other line separators.
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    for number, (line_number, line) in enumerate(lines, 1):
-        value, broken = parse(line, line_number)
-        yield f"row {number} (line {line_number})", value, broken
+    with meter.open() as stream:
+        # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
+        beginning = first_character(stream)
+        if not beginning:
+            raise DataError(f"{name}: expected rows, found an empty file", fix)
+        if beginning == "[":
+            reader = ListReader(stream)
+            for number, value in enumerate(reader, 1):
+                yield f"row {number}", value, None
+            if reader.broken:
+                raise DataError(f"{name}: {reader.broken}", fix)
+            return
+        lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip())
+        for number, (line_number, line) in enumerate(lines, 1):
+            value, broken = parse(line.removesuffix("\n"), line_number)
+            yield f"row {number} (line {line_number})", value, broken
+
+
+def first_character(stream: IO[str]) -> str:
+    """The first character of a text that is no white space; empty if there is none. The stream is at 0 again."""
+    while (found := stream.read(4096)) and not found.strip():
+        pass
+    stream.seek(0)
+    return found.lstrip()[:1]
+
+
+def _not_utf8(path: Path) -> str:
+    """What is wrong with a file that is not UTF-8, and at which byte."""
+    try:
+        path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 ({error.reason} at byte {error.start})"
+    return "not UTF-8"
 
 
 def check(value: Any, keys: Mapping[str, str | None] = MappingProxyType({})) -> tuple[Row, list[str]]:
@@ -201,16 +235,32 @@ def likely_names(keys: Collection[str]) -> str:
     return f"rename {', '.join(renamed)}" if renamed else ""
 
 
-def listing(name: str, total: int, problems: list[str]) -> str:
-    """The message for wrong rows, which names ten problems and counts all.
+class Problems:
+    """What is wrong with the rows of a file: the first ten, and the number of all."""
 
-    Args:
-        name: the user's name for the file.
-        total: number of rows.
-        problems: what is wrong, each with its row.
-    """
-    count, rows = counted(len(problems), "problem"), counted(total, "row")
-    lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in problems[:_SHOWN])]
-    if len(problems) > _SHOWN:
-        lines.append(f"  - and {len(problems) - _SHOWN:,} more")
-    return "\n".join(lines)
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, where: str, wrong: Sequence[str]) -> None:
+        """Add what is wrong with a row.
+
+        Args:
+            where: the row's place.
+            wrong: what is wrong, if anything is.
+        """
+        self.count += len(wrong)
+        self._first += [f"{where}: {problem}" for problem in wrong[: max(_SHOWN - len(self._first), 0)]]
+
+    def listing(self, name: str, total: int) -> str:
+        """The message for wrong rows, which names ten problems and counts all.
+
+        Args:
+            name: the user's name for the file.
+            total: number of rows.
+        """
+        count, rows = counted(self.count, "problem"), counted(total, "row")
+        lines = [f"{name}: {count} in {rows}:", *(f"  - {problem}" for problem in self._first)]
+        if self.count > _SHOWN:
+            lines.append(f"  - and {self.count - _SHOWN:,} more")
+        return "\n".join(lines)

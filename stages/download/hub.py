@@ -120,6 +120,25 @@ class Repository:
                 raise
             raise _explain(error, url, proxy, self._keys) from error
 
+    def names(self) -> list[str]:
+        """The paths of all files of the repository. The hub is asked each time: its cache has no list.
+
+        Raises:
+            ServiceUnavailable, ConfigError: as `fetch_model`.
+        """
+        import httpx2
+        from huggingface_hub import HfApi
+
+        url = self._url("")
+        proxy = proxy_for(url)
+        try:
+            with self._measured("the list of files", proxy):
+                return list(HfApi().list_repo_files(self._repo, revision=self._revision, repo_type=self._kind))
+        except TooSlow as error:
+            raise ServiceUnavailable(f"{url}: {error}", _AGAIN) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise _explain(error, url, proxy, self._keys) from error
+
     def has(self, file: str) -> bool:
         """Whether the hub has a file; it is not downloaded. Where the hub cannot be asked, it counts as absent."""
         from huggingface_hub import get_hf_file_metadata

@@ -1,12 +1,15 @@
-"""A dataset's file on the Hugging Face hub, at one commit: ``hf://datasets/OWNER/NAME@COMMIT/FILE``.
+"""A dataset on the Hugging Face hub, at one commit: ``hf://datasets/OWNER/NAME@COMMIT/FILE``.
 
-The file is read as any other (`stages.download.formats`). No code of the dataset is run.
+FILE may be a pattern such as ``data/train-*.parquet``, or a folder such as ``data/``: its files are read as one.
+
+A file is read as any other (`stages.download.formats`). No code of the dataset is run.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.common.errors import ConfigError, DataError
@@ -29,12 +32,17 @@ class HubFile:
     Args:
         repo: owner and name.
         commit: the commit.
-        file: path in the repository.
+        file: path in the repository; of a folder it ends with a slash, and a pattern has ``*`` or ``?``.
     """
 
     repo: str
     commit: str
     file: str
+
+    @property
+    def several(self) -> bool:
+        """Whether this is a folder or a pattern."""
+        return self.file.endswith("/") or any(sign in self.file for sign in "*?[")
 
     @property
     def repository(self) -> hub.Repository:
@@ -68,8 +76,10 @@ def parse(source: str) -> HubFile:
     return HubFile(found["repo"], found["commit"], found["file"])
 
 
-def fetch(source: str, target: Path, expected: str | None, *, fix: str) -> None:
+def fetch(source: str, target: Path, expected: str | None, *, fix: str) -> Path | list[tuple[str, Path]]:
     """Put a link to a file of the hub's cache at ``target``; the file is downloaded first if it is not there.
+
+    Of a folder or a pattern, each file has a link of its own, whose name begins like ``target``.
 
     Args:
         source: the file, as `parse` reads it.
@@ -81,13 +91,52 @@ def fetch(source: str, target: Path, expected: str | None, *, fix: str) -> None:
         ConfigError: there is no such file, or the hub may not be asked, or refuses access.
         DataError: the file has another SHA-256, or is empty, a web page or a Git LFS pointer.
         ServiceUnavailable: the hub does not answer.
+
+    Returns:
+        The path of the link; of several files the name and the path of each.
     """
     wanted = parse(source)
     hub.load()
+    if not wanted.several:
+        _link(wanted, target, expected, name=source, fix=fix)
+        return target
+    if expected is not None:
+        key = DATASET_KEY.removesuffix("source") + "sha256"
+        raise ConfigError(
+            f"{key}: expected none for several files, which the commit names; found {expected}", f"set {key}: null"
+        )
+    found = []
+    for number, file in enumerate(names_of(wanted)):
+        path = target.with_name(f"{target.name}-{number}")
+        _link(replace(wanted, file=file), path, None, name=file, fix=fix)
+        found.append((file, path))
+    return found
+
+
+def names_of(wanted: HubFile) -> list[str]:
+    """The files of a folder or a pattern, in the order of the alphabet.
+
+    Raises:
+        ConfigError: there is no such file, or the hub may not be asked, or refuses access.
+        ServiceUnavailable: the hub does not answer.
+    """
+    pattern = f"{wanted.file}*" if wanted.file.endswith("/") else wanted.file
+    parts = pattern.split("/")
+    found = [
+        name
+        for name in wanted.repository.names()
+        if len(own := name.split("/")) == len(parts) and all(map(fnmatch.fnmatchcase, own, parts))
+    ]
+    if not found:
+        raise wanted.absent()
+    return sorted(found)
+
+
+def _link(wanted: HubFile, target: Path, expected: str | None, *, name: str, fix: str) -> None:
     path = _whole(wanted)
-    refuse_other_contents(path, name=source, fix=f"correct {DATASET_KEY} in params.yaml")
+    refuse_other_contents(path, name=name, fix=f"correct {DATASET_KEY} in params.yaml")
     if expected is not None and (digest := sha256(path)) != expected:
-        raise DataError(f"{source}: wrong SHA-256: expected {expected}, found {digest}", fix)
+        raise DataError(f"{name}: wrong SHA-256: expected {expected}, found {digest}", fix)
     target.symlink_to(path.resolve())
 
 

@@ -1,7 +1,4 @@
-"""The report of rows that were left out of the dataset or changed in it: artifacts/download/left_out.json.
-
-It is there only if there are such rows. So it is no output that DVC knows: those must always be there.
-"""
+"""The report of rows that were left out of the dataset or changed in it: artifacts/download/left_out.json."""
 
 from __future__ import annotations
 
@@ -9,34 +6,40 @@ import dataclasses
 from typing import Any
 
 from stages.common import files
-from stages.common.results.download import DATASET
+from stages.common.results.download import LEFT_OUT
 from stages.download.formats.reader import Read
-
-#: The report, beside the dataset.
-PATH = DATASET.with_name("left_out.json")
+from stages.download.mixing import Part
 
 
-def write(found: Read) -> None:
-    """Write the report, or remove an earlier one if there is nothing to report.
+def write(found: Read, rows: int, parts: list[Part]) -> None:
+    """Write the report.
 
     Args:
         found: the dataset as read.
+        rows: number of rows of the dataset.
+        parts: what each source of a mix gives; empty where there is one source.
     """
-    if found.left_out or found.cleaned:
-        files.write_json(PATH, report(found))
-    else:
-        PATH.unlink(missing_ok=True)
+    if not parts:
+        files.write_json(LEFT_OUT, report(found, rows))
+        return
+    sources = {part.name: report(part.read, part.taken) for part in parts}
+    files.write_json(LEFT_OUT, {"rows_of_the_dataset": rows, "sources": sources})
 
 
-def report(found: Read) -> dict[str, Any]:
+def report(found: Read, rows: int) -> dict[str, Any]:
     """The counts and the rows of a report. Rows are numbered from 1 in the user's file.
 
     Args:
-        found: the dataset as read.
+        found: a file as read.
+        rows: number of its rows in the dataset.
     """
+    left = [
+        {key: value for key, value in dataclasses.asdict(one).items() if key != "file" or value}
+        for one in found.left_out
+    ]
     return {
         "rows_of_the_file": found.total,
-        "rows_of_the_dataset": len(found.rows),
-        "left_out": {"count": len(found.left_out), "rows": [dataclasses.asdict(one) for one in found.left_out]},
+        "rows_of_the_dataset": rows,
+        "left_out": {"count": len(found.left_out), "rows": left},
         "cleaned_inputs": {"count": len(found.cleaned), "rows": found.cleaned},
     }

@@ -5,6 +5,7 @@ Nothing is downloaded. What is in a cache is not asked for.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import requests
 from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
+from stages.common.plurals import counted
 from stages.common.reasons import reason
 from stages.download import bpe, hub, hub_dataset, shards, source
 from stages.download.fetch import check_file, guarded_session, is_url
@@ -33,13 +35,19 @@ SECONDS = 3.0
 
 def prepare(params: Params) -> None:
     """Import what asks the hub, where it may have to be asked."""
-    if params.download.model.weights == "hub" or hub_dataset.is_on_hub(params.download.data.source):
+    data = params.download.data
+    named = [source.source for source in data.sources] or [data.source]
+    if params.download.model.weights == "hub" or any(map(hub_dataset.is_on_hub, named)):
         hub.load()
 
 
 def rows(params: Params) -> Iterator[Row]:
     """Whether dataset, tokenizer and weights are there, or can be fetched."""
-    yield from _told("dataset", lambda: dataset(params.download.data))
+    data = params.download.data
+    if not data.sources:
+        yield from _told("dataset", lambda: dataset(data))
+    for number, one in enumerate(data.sources):
+        yield from _told(f"dataset {one.label}", functools.partial(_of_a_mix, data, number))
     yield from _told("tokenizer", lambda: tokenizer(params.download.tokenizer.source))
     yield from _told("weights", lambda: weights(params.download.model))
 
@@ -73,8 +81,16 @@ def dataset(settings: DataSource) -> str:
     return settings.source
 
 
+def _of_a_mix(settings: DataSource, number: int) -> str:
+    """Where a source of a mix comes from, by its number from 0; errors as `dataset`."""
+    with source.keyed(number):
+        return dataset(settings.alone(settings.sources[number]))
+
+
 def _on_hub(wanted: hub_dataset.HubFile) -> str:
     there = wanted.repository
+    if wanted.several:
+        return f"{counted(len(hub_dataset.names_of(wanted)), 'file')} of {there.name} by {wanted.file}"
     if there.cached(wanted.file):
         return f"{wanted.file} of {there.name}, in the hub's cache"
     length = there.length(wanted.file, SECONDS)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from stages.common import files, paths
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, PipelineError
 from stages.common.plurals import counted
-from stages.download import dataset, hub_dataset
+from stages.download import dataset, hub_dataset, mixing
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url
 from stages.download.formats import reader, shapes
 from stages.download.formats.reader import Read
+from stages.download.rows_file import RowSink
 from stages.download.watched import is_watched
 from stages.params.download import DataSource
 from stages.running import temporary
@@ -23,28 +28,92 @@ SHA256 = "download.data.sha256"
 #: The most keys and rows that a line names.
 _SHOWN = 10
 _PLAIN = ("JSON", "JSON lines")
+#: The keys that each source of a mix has of its own.
+_OF_A_SOURCE = re.compile(r"download\.data\.(source|sha256|fields)\b")
 
 
-def fetch_rows(settings: DataSource) -> Read:
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched.
+
+    Args:
+        read: the dataset as read; of a mix the first source.
+        parts: what each source of a mix gives; empty where there is one source.
+    """
+
+    read: Read
+    parts: list[mixing.Part]
+
+
+def fetch_rows(settings: DataSource, rows: RowSink) -> Fetched:
     """Fetch the dataset, and print in what format it is, how many rows it has and what was left out.
+
+    Args:
+        settings: the section download.data.
+        rows: what takes the rows.
 
     Raises:
         ConfigError: the SHA-256 is needed and missing, there is no such file or page, or a field's key is not there.
         DataError: the file has another SHA-256, is in no known format, or a row is wrong.
         ServiceUnavailable: the server does not answer.
     """
+    if settings.sources:
+        return _mixed(settings, rows)
     require_sha256(settings)
     with temporary.folder() as folder:
-        local = folder / "dataset"
-        fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
-        if hub_dataset.is_on_hub(settings.source):
-            hub_dataset.fetch(settings.source, local, settings.sha256, fix=fix)
-        else:
-            fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
-        found = reader.read(local, settings, fix=f"correct the file, or {SOURCE} in params.yaml")
+        found = _fetched(settings, folder, rows)
+    say(f"dataset: {len(rows):,} rows from {settings.source}")
+    return Fetched(found, [])
+
+
+def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
+    for number, source in enumerate(settings.sources):  # before any is fetched
+        with keyed(number):
+            require_sha256(settings.alone(source))
+
+    with temporary.folder() as folder:
+
+        def read(number: int, rows: RowSink) -> Read:
+            own = folder / f"source-{number}"
+            own.mkdir()
+            with keyed(number):
+                return _fetched(settings.alone(settings.sources[number]), own, rows, fewest=1)
+
+        parts = mixing.mix(settings.sources, read, folder, settings.mix_seed, rows)
+    for part in parts:
+        say(f"{part.name}: {part.taken:,} of {counted(part.filtered, 'row')} that its filter keeps")
+    say(f"dataset: {len(rows):,} rows from {counted(len(parts), 'source')}")
+    return Fetched(parts[0].read, parts)
+
+
+@contextlib.contextmanager
+def keyed(number: int) -> Iterator[None]:
+    """Let errors within the block name the keys of one source of a mix, which are those of a lone source elsewhere.
+
+    Args:
+        number: number of the source in the list, from 0, as messages about params.yaml count.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        place = rf"{mixing.KEY}.{number}.\1"
+        what, fix = (text and _OF_A_SOURCE.sub(place, text) for text in (error.what, error.fix))
+        raise type(error)(what or "", fix) from error
+
+
+def _fetched(settings: DataSource, folder: Path, rows: RowSink, *, fewest: int = dataset.FEWEST_ROWS) -> Read:
+    """Fetch one source and read it, and print what there is to say of it."""
+    local = folder / "dataset"
+    fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
+    files: Path | list[tuple[str, Path]] = local
+    if hub_dataset.is_on_hub(settings.source):
+        files = hub_dataset.fetch(settings.source, local, settings.sha256, fix=fix)
+    else:
+        fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
+    wrong = f"correct the file, or {SOURCE} in params.yaml"
+    found = reader.read(files, settings, fix=wrong, rows=rows, fewest=fewest)
     for line in described(found):
         say(f"{settings.source}: {line}")
-    say(f"dataset: {len(found.rows):,} rows from {settings.source}")
     return found
 
 
@@ -58,7 +127,7 @@ def described(found: Read) -> Iterator[str]:
     if found.unknown:
         named = _listed([f"{key!r} ({counted(count, 'row')})" for key, count in found.unknown.items()])
         yield f"left out keys that no stage uses: {named}"
-        used = [ours for ours in dataset.FIELDS if ours != "input" or any(row["input"] for row in found.rows)]
+        used = [ours for ours in dataset.FIELDS if ours != "input" or found.with_input]
         if found.by_fields and (rename := dataset.likely_names({*found.unknown, *used})):
             yield f"no row has an input: {rename}, if the model is to see it"
             near = shapes.likely(list(found.unknown))

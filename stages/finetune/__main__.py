@@ -1,6 +1,6 @@
 """finetune: the downloaded GPT-2, trained on the train rows and validated on the val rows.
 
-Reads artifacts/tokenize/{train,val}.jsonl and artifacts/download/. Writes under artifacts/finetune/: model/ (what
+Reads artifacts/tokenize/{train,val}.arrow and artifacts/download/. Writes under artifacts/finetune/: model/ (what
 `transformers` loads, with the tokenizer and the prompt style; with LoRA the adapter too), history.jsonl (a line a
 step), metrics.json, and loss.csv (for `dvc plots`).
 """

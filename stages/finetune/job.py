@@ -12,10 +12,11 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, sweep
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.plurals import counted
-from stages.common.records import read_records, write_metrics
+from stages.common.records import write_metrics
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
-from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, Encoded, tokens_file
+from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, tokens_file
+from stages.common.token_files import TokenRows, lengths_of
 from stages.finetune import checkpoint, launch, lora, outputs, trainer
 from stages.finetune import team as teams
 from stages.finetune.checkpoint import Checkpoints
@@ -115,7 +116,7 @@ def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = AL
         another process's.
     """
     made = Format.model_validate(read_json(TOKENS_FORMAT, made_by=TOKENIZE))
-    train, val = (list(read_records(tokens_file(split), Encoded, made_by=TOKENIZE)) for split in ("train", "val"))
+    train, val = (TokenRows(tokens_file(split), made_by=TOKENIZE) for split in ("train", "val"))
     device = runtime.prepare()
     compute = Compute(device, runtime.dtype_for(recipe.precision, device))
     run = Run(recipe, train, val, made.loss_on, compute, team)
@@ -138,7 +139,7 @@ def _check(run: Run, sizes: GPT2Config) -> None:
         DataError: a row is longer than the model takes.
         ConfigError: the warm-up would be longer than the run.
     """
-    longest = max(len(row.ids) - 1 for row in (*run.train, *run.val))
+    longest = max(int(lengths_of(rows).max(initial=1)) for rows in (run.train, run.val)) - 1
     if longest > sizes.n_positions:
         raise DataError(f"{TOKENS_FOLDER}: a row of {longest} tokens; the model takes {sizes.n_positions}", TOKENIZE)
     if run.recipe.warmup_steps >= run.steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from torch import Tensor
 from stages.common.errors import DataError
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
+from stages.common.token_files import lengths_of
 from stages.finetune import layout, schedule
-from stages.finetune.batches import Batch, batches_of, collate
+from stages.finetune.batches import Batch, collate
 from stages.finetune.loss import summed_cross_entropy
 from stages.finetune.optimizer import MasterWeights
 from stages.finetune.team import ALONE, LossOf, Team
@@ -78,6 +79,10 @@ def summed_loss(model: GPT2, batch: Batch) -> Tensor:
     return summed_cross_entropy(at_targets, model.wte.weight, batch.targets, batch.weights)
 
 
+#: The batches of so many tokens are kept from one evaluation to the next, in some 50 MB; those of more are made again.
+KEPT_TOKENS = 1 << 20
+
+
 class Evaluation:
     """Mean loss in nats over all target tokens of rows, each token counting the same; again at every call.
 
@@ -104,11 +109,15 @@ class Evaluation:
         self._team = team
         self._loss_of = loss_of or (lambda batch: summed_loss(model, batch.to(device)))
         self._count = _targets(rows, loss_on)
-        by_length = sorted(rows, key=lambda row: len(row.ids))
-        self._batches = []
-        for batch_rows in batches_of(by_length, schedule.EVALUATION_BATCH, drop_last=False):
-            own, counts = team.share(batch_rows)
-            self._batches.append(collate(own, loss_on, layout.evaluation(device)).weighted(float(counts)))
+        self._rows, self._loss_on = rows, loss_on
+        few = int(lengths_of(rows).sum()) <= KEPT_TOKENS
+        self._kept = list(self._made()) if few else None
+
+    def _made(self) -> Iterator[Batch]:
+        """The batches, as they are asked for."""
+        for rows in schedule.evaluation_batches(self._rows):
+            own, counts = self._team.share(rows)
+            yield collate(own, self._loss_on, layout.evaluation(self._device)).weighted(float(counts))
 
     @torch.no_grad()
     def __call__(self, check: Callable[[], None] = lambda: None) -> float:
@@ -118,7 +127,7 @@ class Evaluation:
             check: function called before each batch; it may end the evaluation by raising.
         """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for batch in self._batches:
+        for batch in self._made() if self._kept is None else self._kept:
             check()
             total += self._loss_of(batch)
         return self._team.sum(total).item() / self._count

@@ -11,12 +11,13 @@ from typing import TypeVar
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
 from stages.common.results.tokenize import Encoded
+from stages.common.token_files import lengths_of
 from stages.finetune.batches import batches_of, epoch_order
 from stages.params.finetune import Finetune
 
 Item = TypeVar("Item")
 
-#: Rows in a validation batch. Rows are taken by length, so that little of a batch is padding.
+#: Rows in a validation batch.
 EVALUATION_BATCH = 32
 
 
@@ -43,7 +44,7 @@ def planned_steps(rows: int, settings: Finetune) -> int:
     Raises:
         ConfigError: the rows do not fill one batch.
     """
-    an_epoch = len(batches_of(range(rows), settings.batch_size, drop_last=settings.drop_last))
+    an_epoch = _batches_of_an_epoch(rows, settings)
     if an_epoch == 0:
         raise ConfigError(
             f"{counted(rows, 'train row does', 'train rows do')} not fill one batch of finetune.batch_size "
@@ -65,17 +66,28 @@ def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: 
     """
     number = 0
     for epoch in itertools.count(1):
-        order = epoch_order(len(train), settings.seed, epoch)
-        batches = batches_of(order, settings.batch_size, drop_last=settings.drop_last)
-        if not batches:  # as `planned_steps` says in words
+        if not (batches := _batches_of_an_epoch(len(train), settings)):  # as `planned_steps` says in words
             return
-        for batch in batches:
+        order = epoch_order(len(train), settings.seed, epoch)
+        for start in range(0, batches * settings.batch_size, settings.batch_size):
             if number == steps:
                 return
             number += 1
             if number > done:
-                rows = [train[index] for index in batch]
+                rows = [train[index] for index in order[start : start + settings.batch_size]]
                 yield Step(number, epoch, rows, evaluated(number, steps, settings.eval_every))
+
+
+def _batches_of_an_epoch(rows: int, settings: Finetune) -> int:
+    return rows // settings.batch_size if settings.drop_last else -(-rows // settings.batch_size)
+
+
+def evaluation_batches(rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:
+    """The rows of an evaluation in batches, read as they are asked for: by length, so that little is padding."""
+    lengths = lengths_of(rows).tolist()
+    order = sorted(range(len(rows)), key=lengths.__getitem__)
+    for batch in batches_of(order, EVALUATION_BATCH, drop_last=False):
+        yield [rows[index] for index in batch]
 
 
 def micro_batches_of(rows: Sequence[Item], count: int) -> list[Sequence[Item]]:

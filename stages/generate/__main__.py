@@ -1,6 +1,6 @@
 """generate: an answer to every test prompt, by each model that params.yaml names.
 
-Reads the token ids of prompts and references in artifacts/tokenize/test.jsonl, the texts of the references in
+Reads the token ids of prompts and references in artifacts/tokenize/test.arrow, the texts of the references in
 artifacts/split/test.jsonl, and the models. Writes artifacts/generate/responses.jsonl, the models in turn and each one's
 answers in the order of the test rows, and metrics.json.
 """

@@ -10,6 +10,7 @@ from stages.common.errors import DataError
 from stages.common.records import read_records
 from stages.common.results.split import Example, split_file
 from stages.common.results.tokenize import Encoded, tokens_file
+from stages.common.token_files import TokenRows
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
 
 TOKENIZE = "dvc repro --force tokenize"
@@ -65,7 +66,7 @@ def _check_row(row: Encoded) -> None:
 
 def tokens() -> Iterator[Encoded]:
     """The test rows as token ids, in the order of the file."""
-    return read_records(tokens_file("test"), Encoded, made_by="dvc repro tokenize")
+    return iter(TokenRows(tokens_file("test"), made_by="dvc repro tokenize"))
 
 
 def references() -> Iterator[Example]:

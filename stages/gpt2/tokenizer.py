@@ -12,9 +12,15 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.common import files
 from stages.common.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import tiktoken
 
 VOCAB_BPE_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 ENCODER_JSON_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
@@ -64,6 +70,16 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of a text. "<|endoftext|>" in it is ordinary text, never the token."""
         ids: list[int] = self._encoding.encode_ordinary(text)
+        return ids
+
+    @property
+    def encoding(self) -> tiktoken.Encoding:
+        """Tiktoken's own encoding."""
+        return self._encoding
+
+    def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
+        """The same ids as an array, without a Python number for each."""
+        ids: npt.NDArray[np.uint32] = self._encoding.encode_to_numpy(text, disallowed_special=())
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

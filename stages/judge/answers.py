@@ -32,6 +32,7 @@ class Answers:
         models: the models that have answered, in the order of their answers.
         questions: one question a test row and model, in the order of the rows.
         categories: category of each row by id, in the order of the rows.
+        sources: source of each row by id, where the dataset is a mix of several; empty otherwise.
         faults: visible faults of each answer, by id and model.
         duplicates: ids of the rows whose instruction and input also occur in train.
         labels: human labels of some of the answers; None where params.yaml names none.
@@ -40,6 +41,7 @@ class Answers:
     models: Sequence[ModelName]
     questions: Sequence[Question]
     categories: Mapping[str, str]
+    sources: Mapping[str, str]
     faults: Mapping[tuple[str, ModelName], Sequence[str]]
     duplicates: Collection[str]
     labels: HumanLabels | None
@@ -64,6 +66,7 @@ def read_answers(settings: Judge) -> Answers:
         models=models,
         questions=questions,
         categories={row.id: row.category for row in examples},
+        sources={row.id: row.source for row in examples if row.source is not None},
         faults=_faults(questions, responses),
         duplicates=_duplicates(),
         labels=_labels(questions, models, settings),

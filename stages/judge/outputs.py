@@ -106,7 +106,15 @@ def metrics_of(
     def scores(model: ModelName) -> ModelScores:
         texts, duplicates = answers.texts(model), answers.duplicates
         found = by_model[model]
-        return summarise(found, answers.categories, texts, duplicates=duplicates, resamples=resamples, seed=seed)
+        return summarise(
+            found,
+            answers.categories,
+            texts,
+            duplicates=duplicates,
+            sources=answers.sources or None,
+            resamples=resamples,
+            seed=seed,
+        )
 
     def pairwise(found: Compared) -> PairwiseMetrics:
         return summarise_pairs(found.pairs, found.judge, found.self_test, resamples=resamples, seed=seed)

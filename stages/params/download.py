@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.common.secrecy import has_user
-from stages.params.section import Count, Section, Seed, Sha256
+from stages.params.section import Count, Fraction, Section, Seed, Sha256
 
 
 def _without_password(value: str) -> str:
@@ -28,28 +30,96 @@ Key = Annotated[str, Field(min_length=1)]
 
 
 class DataFields(Section):
-    """The key of the dataset's rows that holds each of our fields; null: the one that is recognised."""
+    """The key of the dataset's rows that holds each of our fields; null: the one that is recognised.
+
+    Args:
+        split: the key that names the split of a row, for split.method predefined; null: none.
+    """
 
     instruction: Key | None = None
     input: Key | None = None
     output: Key | None = None
     category: Key | None = None
+    split: Key | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        keys = [key for key in self.model_dump().values() if key is not None]
+        keys = [key for key in self.model_dump(exclude={"split"}).values() if key is not None]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
             raise ValueError(f"expected another key for each field; found {twice[0]!r} for two")
         return self
 
 
+def _pattern(value: str) -> str:
+    """Refuse what is no regular expression."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression; found {value!r}: {error}") from None
+    return value
+
+
+class RowFilter(Section):
+    """Which rows of a source are taken; null does not filter.
+
+    Args:
+        categories: the categories of these rows.
+        without: categories of rows that are left out.
+        matching: regular expression that is found in the instruction, the input or the output.
+        longest: the most characters of these three together.
+    """
+
+    categories: Annotated[list[str], Field(min_length=1)] | None = None
+    without: Annotated[list[str], Field(min_length=1)] | None = None
+    matching: Annotated[str, AfterValidator(_pattern)] | None = None
+    longest: Count | None = None
+
+
+class MixedSource(Section):
+    """A source of a mix.
+
+    Args:
+        source: a file, as download.data.source.
+        sha256: its SHA-256.
+        fields: the keys of the fields, where they are not recognised.
+        name: its name in the rows and in the scores; null: its file's name without the ending.
+        weight: its part of the mix, compared with the weights of others; null: all its rows.
+        share: the share of its rows in the whole mix, for rows such as off-topic ones; null: no fixed share.
+        cap: the most rows of it, drawn at random; null: any number.
+        filter: which of its rows are taken.
+    """
+
+    source: Source
+    sha256: Sha256 | None = None
+    fields: DataFields = DataFields()
+    name: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    share: Fraction | None = None
+    cap: Count | None = None
+    filter: RowFilter = RowFilter()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weight is not None and self.share is not None:
+            raise ValueError("expected weight or share; found both")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name of the source in the rows."""
+        return self.name or PurePosixPath(self.source).name.partition(".")[0] or self.source
+
+
 class DataSource(Section):
-    """The source of the instruction dataset, its checksum, and how its rows are read.
+    """The source of the instruction dataset, or several of which it is a mix, and how its rows are read.
 
     Args:
         fields: the keys of the fields, where they are not recognised.
         on_invalid: whether rows that cannot be used end the stage (refuse), or are left out (drop).
         clean: whether words for "nothing" in an input become an empty input.
+        placeholder_answers: whether an output may be a word for "nothing", such as N/A.
+        mix_seed: seed of the rows that are drawn for a mix, and of their order.
+        sources: the sources of a mix, each with source, sha256 and fields of its own. Empty: there is one source.
     """
 
     source: Source
@@ -57,6 +127,26 @@ class DataSource(Section):
     fields: DataFields = DataFields()
     on_invalid: Literal["refuse", "drop"] = "refuse"
     clean: bool = False
+    placeholder_answers: bool = False
+    mix_seed: Seed = 123
+    sources: list[MixedSource] = Field(default_factory=list)
+
+    def alone(self, source: MixedSource) -> DataSource:
+        """One source of the mix, as if there were no other."""
+        of_its_own = {"source": source.source, "sha256": source.sha256, "fields": source.fields}
+        return self.model_copy(update=of_its_own | {"sources": []})
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        labels = [source.label for source in self.sources]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"sources: expected another name for each; found {twice[0]!r} twice: set name")
+        shares = [source.share for source in self.sources if source.share is not None]
+        if shares and len(shares) == len(self.sources):
+            raise ValueError("sources: expected one without a share, of which the shares are taken; found none")
+        if sum(shares) >= 1:
+            raise ValueError(f"sources: expected shares below 1 together; found {sum(shares):g}")
+        return self
 
 
 class ModelSource(Section):

@@ -7,16 +7,17 @@ found as report.json and report.html. With more findings than split.checks allow
 from __future__ import annotations
 
 from stages.common.errors import DataError
-from stages.common.records import write_metrics, write_records
+from stages.common.records import write_metrics
 from stages.common.results.download import DATASET
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.download import dataset
 from stages.params.split import Split
-from stages.running import program
+from stages.running import program, temporary
 from stages.running.console import say
+from stages.split import stored
 from stages.split.census import describe, take_census
 from stages.split.checks import gate, near
-from stages.split.splits import divide, with_ids
+from stages.split.splits import divide, named
 
 MADE_BY = "dvc repro download"
 
@@ -26,14 +27,16 @@ def main() -> None:
     settings = program.section(Split)
     if not DATASET.is_file():
         raise DataError(f"{DATASET}: no such file", MADE_BY)
-    examples = with_ids(dataset.read(DATASET, name=str(DATASET), fix=MADE_BY).rows)
-    duplicates = near.find(examples)
-    division = divide(examples, settings, duplicates.near)
-    census = take_census(division)
-    report = gate.inspect(division, examples, duplicates, census, settings.checks)
-    gate.refuse(report)
-    for name, rows in division.items():
-        write_records(split_file(name), rows)
+    with temporary.folder() as folder:
+        rows, places = dataset.each(DATASET, name=str(DATASET), fix=MADE_BY, extra=True), list[str]()
+        examples = stored.Stored(folder / "rows.jsonl", named(rows, places))
+        duplicates = near.find(examples)
+        division = divide(examples, settings, duplicates.near, places)
+        census = take_census(division)
+        report = gate.inspect(division, examples, duplicates, census, settings.checks)
+        gate.refuse(report)
+        for name, part in division.items():
+            stored.write(split_file(name), part)
     write_metrics(SPLIT_METRICS, census)
     gate.write(report)
     for line in (*describe(census), *gate.describe(report)):

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from stages.common.metrics.split import AlsoInTrain, Lengths, Repeated, RepeatedPrompts, SplitMetrics, TextLengths
 from stages.common.plurals import counted
 from stages.common.results.split import SPLIT_METRICS, Example
-
-#: The columns that hold what the model is asked in a row.
-PROMPT = ["instruction", "input"]
-#: Inputs and outputs that stand for "nothing" (tatsu-lab/stanford_alpaca, alpaca_data.json).
-PLACEHOLDERS = frozenset(
-    {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
-)
-#: The headings of an answer in the prompt styles in stages/tokenize/styles.py, which a test compares.
-HEADINGS = ("### Response:", "<|assistant|>")
+from stages.download.formats.hard import ANSWER_HEADINGS, is_placeholder
+from stages.split.digests import digest
 
 
 def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
@@ -29,15 +24,14 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
     Args:
         division: rows of each split, by its name.
     """
-    rows = _table(division)
+    figures = _Figures(division)
+    rows = figures.table
     names = list(division)
-    prompts = rows.groupby(PROMPT)["output"].agg(["size", "nunique"]).query("size > 1")
-    whole_rows = rows.groupby([*PROMPT, "output"]).size().loc[lambda size: size > 1]
-    placeholders = _ids_where(division, looks_like_a_placeholder)
-    markers = _ids_where(division, holds_headings)
+    prompts = rows.groupby("prompt")["output"].agg(["size", "nunique"]).query("size > 1")
+    whole_rows = rows.groupby(["prompt", "output"]).size().loc[lambda size: size > 1]
     #: Absent, not empty, where there are none: most datasets have none.
-    found = {"placeholders": placeholders} if placeholders else {}
-    found |= {"template_markers": markers} if markers else {}
+    found = {"placeholders": figures.placeholders} if figures.placeholders else {}
+    found |= {"template_markers": figures.markers} if figures.markers else {}
     return SplitMetrics(
         rows={"all": len(rows)} | _by_split(rows, names),
         repeated_rows=Repeated(groups=len(whole_rows), rows_beyond_first=_beyond_first(whole_rows)),
@@ -46,30 +40,61 @@ def take_census(division: Mapping[str, Sequence[Example]]) -> SplitMetrics:
             rows_beyond_first=_beyond_first(prompts["size"]),
             groups_with_different_outputs=int((prompts["nunique"] > 1).sum()),
         ),
-        prompts_also_in_train=_also_in_train(rows),
-        within_splits=_by_split(rows[rows.duplicated(["split", *PROMPT])], names),
+        prompts_also_in_train=_also_in_train(rows, division),
+        within_splits=_by_split(rows[rows.duplicated(["split", "prompt"])], names),
         characters={name: _text_lengths(rows[rows["split"] == name]) for name in names},
-        categories={str(name): _by_split(part, names) for name, part in rows.groupby("category")},
+        categories=figures.by_category(names),
         **found,
     )
 
 
+class _Figures:
+    """What the census needs of each row, in numbers: some 40 bytes a row.
+
+    Args:
+        division: rows of each split, by its name.
+    """
+
+    def __init__(self, division: Mapping[str, Sequence[Example]]) -> None:
+        columns = {"prompt": array("Q"), "output": array("Q")}
+        columns |= {"category": array("i"), "prompt_length": array("i"), "output_length": array("i")}
+        codes: dict[str, int] = {}
+        self.placeholders: dict[str, list[str]] = {}
+        self.markers: dict[str, list[str]] = {}
+        for name, rows in division.items():
+            for row in rows:
+                columns["prompt"].append(digest(row.instruction, row.input))
+                columns["output"].append(digest(row.output))
+                columns["category"].append(codes.setdefault(row.category, len(codes)))
+                columns["prompt_length"].append(len(row.instruction) + len(row.input))
+                columns["output_length"].append(len(row.output))
+                if looks_like_a_placeholder(row):
+                    self.placeholders.setdefault(name, []).append(row.id)
+                if holds_headings(row):
+                    self.markers.setdefault(name, []).append(row.id)
+        self._categories = list(codes)
+        self.table = pd.DataFrame({key: np.frombuffer(column, column.typecode) for key, column in columns.items()})
+        sizes = [len(rows) for rows in division.values()]
+        places = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+        self.table["split"] = pd.Categorical.from_codes(places, pd.Index(list(division)))
+
+    def by_category(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """The number of rows of each split, by category in the order of the alphabet."""
+        shape = (len(self._categories), len(names))
+        counts = np.zeros(shape, dtype=np.int64)
+        np.add.at(counts, (self.table["category"].to_numpy(), self.table["split"].cat.codes.to_numpy()), 1)
+        order = sorted(range(shape[0]), key=self._categories.__getitem__)
+        return {self._categories[at]: dict(zip(names, counts[at].tolist(), strict=True)) for at in order}
+
+
 def looks_like_a_placeholder(row: Example) -> bool:
     """Whether a field stands for "nothing" in a word of its own, as some rows of Alpaca's dataset do."""
-    return (row.input != "" and not row.input.strip()) or any(
-        text.strip().lower() in PLACEHOLDERS for text in (row.input, row.output)
-    )
+    return (row.input != "" and not row.input.strip()) or any(is_placeholder(text) for text in (row.input, row.output))
 
 
 def holds_headings(row: Example) -> bool:
     """Whether a text holds the heading of an answer, as a row does that was merged with the next one."""
-    return any(heading in text for text in (row.instruction, row.input, row.output) for heading in HEADINGS)
-
-
-def _ids_where(division: Mapping[str, Sequence[Example]], is_so: Callable[[Example], bool]) -> dict[str, list[str]]:
-    """The ids of the rows of each split of which something holds; a split without such rows is left out."""
-    found = {name: [row.id for row in rows if is_so(row)] for name, rows in division.items()}
-    return {name: ids for name, ids in found.items() if ids}
+    return any(heading in text for text in (row.instruction, row.input, row.output) for heading in ANSWER_HEADINGS)
 
 
 def describe(census: SplitMetrics) -> Iterator[str]:
@@ -99,23 +124,14 @@ def describe(census: SplitMetrics) -> Iterator[str]:
         yield f"warning: {hold} headings of a prompt, as a merged row does (ids in {SPLIT_METRICS})"
 
 
-def _table(division: Mapping[str, Sequence[Example]]) -> pd.DataFrame:
-    """One row an example, in the order of the splits."""
-    table = pd.DataFrame(
-        [{"split": name, **row.model_dump()} for name, rows in division.items() for row in rows],
-        columns=["split", *Example.model_fields],
-        dtype="str",
-    )
-    for name, columns in (("prompt_length", PROMPT), ("output_length", ["output"])):
-        table[name] = sum(table[column].str.len() for column in columns)
-    return table
-
-
-def _also_in_train(rows: pd.DataFrame) -> dict[str, AlsoInTrain]:
+def _also_in_train(rows: pd.DataFrame, division: Mapping[str, Sequence[Example]]) -> dict[str, AlsoInTrain]:
     """The rows of test and of val whose prompt occurs in train."""
-    in_train = rows["split"].eq("train").groupby([rows[column] for column in PROMPT]).transform("any")
-    ids = {name: rows[in_train & (rows["split"] == name)]["id"].tolist() for name in ("test", "val")}
-    return {name: AlsoInTrain(count=len(found), ids=found) for name, found in ids.items()}
+    in_train = rows["prompt"].isin(rows["prompt"][rows["split"] == "train"])
+    found = {}
+    for name in ("test", "val"):
+        places = np.flatnonzero(in_train[rows["split"] == name].to_numpy()).tolist()
+        found[name] = AlsoInTrain(count=len(places), ids=[division[name][place].id for place in places])
+    return found
 
 
 def _by_split(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, int]:

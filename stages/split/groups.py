@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 
 class Groups:
     """The numbers from 0 on, at first each in a group of its own; a group is named by its least number.
@@ -16,7 +18,7 @@ class Groups:
     """
 
     def __init__(self, count: int) -> None:
-        self._above = list(range(count))
+        self._above = array("q", range(count))
 
     def of(self, number: int) -> int:
         """The group of a number."""

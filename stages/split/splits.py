@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from stages.common.errors import ConfigError, DataError
@@ -15,7 +16,9 @@ from stages.common.results.download import DATASET
 from stages.common.results.split import SPLITS, Example
 from stages.download.dataset import Row
 from stages.params.split import Split
+from stages.split.digests import digest
 from stages.split.groups import Groups
+from stages.split.stored import pick
 
 T = TypeVar("T")
 
@@ -24,26 +27,39 @@ _ID_DIGITS = 12
 _NAMES = {"train": "train", "test": "test", "val": "val", "validation": "val", "valid": "val", "dev": "val"}
 
 
-def with_ids(rows: Sequence[Row]) -> list[Example]:
+def named(rows: Iterable[Row], places: list[str] | None = None) -> Iterator[Example]:
     """Give every row its id: the first 12 hexadecimal digits of the SHA-256 of instruction, input and output.
 
     A row keeps its id when other rows are added, removed or reordered. The second row with the same digits gets the
     suffix ``-2``, the third ``-3``, in the order of the rows.
+
+    Args:
+        rows: the rows.
+        places: list that takes what each row says of its split: its field ``split``, else its category.
     """
-    seen: Counter[str] = Counter()
-    examples = []
+    seen: dict[int, int] = {}
     for row in rows:
         text = json.dumps([row["instruction"], row["input"], row["output"]], ensure_ascii=False, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_DIGITS]
-        seen[digest] += 1
-        suffix = f"-{seen[digest]}" if seen[digest] > 1 else ""
-        examples.append(Example(id=digest + suffix, **row))
-    return examples
+        first = hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_DIGITS]
+        number = int(first, 16)
+        seen[number] = seen.get(number, 0) + 1
+        suffix = f"-{seen[number]}" if seen[number] > 1 else ""
+        if places is not None:
+            places.append(sys.intern(row.get("split", row["category"])))
+        yield Example(id=first + suffix, **{key: text for key, text in row.items() if key != "split"})
+
+
+def with_ids(rows: Iterable[Row]) -> list[Example]:
+    """All rows of `named` in main memory."""
+    return list(named(rows))
 
 
 def divide(
-    examples: Sequence[Example], settings: Split, groups: Sequence[int] | None = None
-) -> dict[str, list[Example]]:
+    examples: Sequence[Example],
+    settings: Split,
+    groups: Sequence[int] | None = None,
+    places: Sequence[str] | None = None,
+) -> dict[str, Sequence[Example]]:
     """Divide rows into train, test and val.
 
     With n rows, ``int(n * train)`` are train, ``int(n * test)`` test, and the rest validate, as in the book (chapter
@@ -56,6 +72,7 @@ def divide(
         settings: section split of params.yaml.
         groups: number of the group of near duplicates (`stages.split.checks.near`) of each row; only ``grouped`` needs
             it.
+        places: what each row says of its split, for ``predefined``; None: its category.
 
     Returns:
         The rows of each split, by its name, in the order of `SPLITS`. Within a split, ``shuffle`` keeps its own order,
@@ -63,37 +80,39 @@ def divide(
 
     Raises:
         ConfigError: a split would have no row.
-        DataError: ``predefined``, and a category is not the name of a split.
+        DataError: ``predefined``, and a row does not name a split.
     """
     train, test = int(len(examples) * settings.train), int(len(examples) * settings.test)
     match settings.method:
         case "order":
             names = in_turn(range(len(examples)), train, test)
         case "shuffle":
-            division = _by_name(shuffled(examples, settings.seed), in_turn(range(len(examples)), train, test))
+            order = shuffled(range(len(examples)), settings.seed)
+            parts = order[:train], order[train : train + test], order[train + test :]
+            division = {name: pick(examples, part) for name, part in zip(SPLITS, parts, strict=True)}
             return _with_rows(division, settings)
         case "stratified":
-            names = in_turn(stratified([row.category for row in examples], settings.seed), train, test)
+            names = in_turn(stratified([sys.intern(row.category) for row in examples], settings.seed), train, test)
         case "grouped":
             if groups is None:
                 raise ValueError("grouped: expected groups, found None")
-            parts = with_equal_instructions(examples, groups)
-            names = whole_groups(parts, test, len(examples) - train - test, settings.seed)
+            joined = with_equal_instructions(examples, groups)
+            names = whole_groups(joined, test, len(examples) - train - test, settings.seed)
         case "hashed":
             names = [hashed(row, settings) for row in examples]
         case "predefined":
-            names = predefined(examples)
+            names = predefined([row.category for row in examples] if places is None else places)
     return _with_rows(_by_name(examples, names), settings)
 
 
-def _by_name(examples: Sequence[Example], names: Sequence[str]) -> dict[str, list[Example]]:
-    division: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for row, name in zip(examples, names, strict=True):
-        division[name].append(row)
-    return division
+def _by_name(examples: Sequence[Example], names: Sequence[str]) -> dict[str, Sequence[Example]]:
+    numbers: dict[str, list[int]] = {name: [] for name in SPLITS}
+    for number, name in enumerate(names):
+        numbers[name].append(number)
+    return {name: pick(examples, part) for name, part in numbers.items()}
 
 
-def _with_rows(division: dict[str, list[Example]], settings: Split) -> dict[str, list[Example]]:
+def _with_rows(division: dict[str, Sequence[Example]], settings: Split) -> dict[str, Sequence[Example]]:
     """The division itself, if every split has a row."""
     empty = [name for name, rows in division.items() if not rows]
     if not empty:
@@ -114,7 +133,7 @@ _WAYS_OUT = {
     "grouped": "set split.method to shuffle or stratified in params.yaml: the groups of near duplicates and of rows "
     "with equal instructions are too large for the shares",
     "hashed": "change split.seed, split.train or split.test in params.yaml, or add rows to the dataset",
-    "predefined": "name each of train, test and val in the category of a row, or change split.method in params.yaml",
+    "predefined": "name each of train, test and val in a row, or change split.method in params.yaml",
 }
 
 
@@ -158,10 +177,10 @@ def with_equal_instructions(examples: Sequence[Example], groups: Sequence[int]) 
         groups: number of the first row of each row's group.
     """
     joined = Groups(len(examples))
-    first: dict[str, int] = {}
+    first: dict[int, int] = {}
     for number, (row, group) in enumerate(zip(examples, groups, strict=True)):
         joined.join(number, group)
-        joined.join(number, first.setdefault(" ".join(row.instruction.casefold().split()), number))
+        joined.join(number, first.setdefault(digest(" ".join(row.instruction.casefold().split())), number))
     return [joined.of(number) for number in range(len(examples))]
 
 
@@ -199,20 +218,24 @@ def hashed(row: Example, settings: Split) -> str:
     return "test" if place < settings.train + settings.test else "val"
 
 
-def predefined(examples: Sequence[Example]) -> list[str]:
-    """The split of each row as its category names it: train, test or val; validation, valid and dev are val as well.
+def predefined(places: Sequence[str]) -> list[str]:
+    """The split of each row as it says: train, test or val; validation, valid and dev are val as well.
+
+    Args:
+        places: what each row says of its split.
 
     Raises:
-        DataError: a category is none of these; the message names the first such rows.
+        DataError: a row says none of these; the message names the first such rows.
     """
-    names = [_NAMES.get(row.category.strip().casefold()) for row in examples]
-    wrong = [number for number, name in enumerate(names, 1) if name is None]
+    names = [_NAMES.get(place.strip().casefold()) for place in places]
+    wrong = [number for number, name in enumerate(names) if name is None]
     if wrong:
-        first = ", ".join(f"row {number} {examples[number - 1].category[:40]!r}" for number in wrong[:5])
+        first = ", ".join(f"row {number + 1} {places[number][:40]!r}" for number in wrong[:5])
         raise DataError(
-            f"{DATASET}: split.method predefined: category: expected train, test or val in every row, found "
+            f"{DATASET}: split.method predefined: expected train, test or val in every row, found "
             f"{counted(len(wrong), 'row')} with another: {first}",
-            "write the split of each row into its category, or change split.method in params.yaml",
+            "set download.data.fields.split in params.yaml to the key that names the split of a row, which is the "
+            "category otherwise; or change split.method",
         )
     return [name for name in names if name is not None]
 

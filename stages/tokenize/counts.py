@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from stages.common.metrics.tokenize import TokenCounts
 from stages.common.plurals import counted, word
-from stages.common.results.tokenize import Encoded
+from stages.common.token_files import TokenBatch
 
 
-def count(whole: Sequence[Encoded], kept: Sequence[Encoded], context_length: int) -> TokenCounts:
-    """Count the tokens of a split.
+@dataclass
+class Tally:
+    """Counts the tokens of a split, batch by batch.
 
     Args:
-        whole: all rows of the split, uncut; at least one.
-        kept: the rows that are left, cut to the context.
         context_length: length of the context in tokens.
     """
-    kept_ids = {row.id for row in kept}
-    return TokenCounts(
-        rows=len(kept),
-        tokens=sum(len(row.ids) for row in kept),
-        prompt_tokens=sum(row.prompt_length for row in kept),
-        longest=max(len(row.ids) for row in whole),
-        over_context=[row.id for row in whole if len(row.ids) > context_length],
-        dropped=[row.id for row in whole if row.id not in kept_ids],
-    )
+
+    context_length: int
+    rows: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    longest: int = 0
+    over_context: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+    def add(self, whole: TokenBatch, kept: TokenBatch) -> None:
+        """Count some rows.
+
+        Args:
+            whole: the rows, uncut.
+            kept: those that are left, cut to the context.
+        """
+        self.rows += len(kept.names)
+        self.tokens += len(kept.tokens)
+        self.prompt_tokens += int(kept.prompt_lengths.sum())
+        self.longest = max(self.longest, int(whole.lengths.max(initial=0)))
+        over = whole.lengths > self.context_length
+        self.over_context += [whole.names[number] for number in over.nonzero()[0]]
+        if len(kept.names) < len(whole.names):
+            left = set(kept.names)
+            self.dropped += [name for name in whole.names if name not in left]
+
+    def counts(self) -> TokenCounts:
+        """What was counted."""
+        return TokenCounts(
+            rows=self.rows,
+            tokens=self.tokens,
+            prompt_tokens=self.prompt_tokens,
+            longest=self.longest,
+            over_context=self.over_context,
+            dropped=self.dropped,
+        )
 
 
 def describe(counts: TokenCounts) -> str:

@@ -5,6 +5,7 @@ ROW is the id of a row, or the beginning of one that no other has, or SPLIT:NUMB
 
 from __future__ import annotations
 
+import itertools
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,12 @@ from stages.common.records import LossOn, read_records
 from stages.common.results.download import TOKENIZER
 from stages.common.results.split import SPLITS, Example, split_file
 from stages.common.results.tokenize import Encoded
-from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
+from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
 from stages.running import program
 from stages.running.arguments import Parser
-from stages.tokenize.encoding import Encoder, cut, encode
-from stages.tokenize.label_mask import first_target
+from stages.tokenize.encoding import Encoder, encode
+from stages.tokenize.labels import parts, token_text
 from stages.tokenize.styles import STYLES
 
 MADE_BY = "dvc repro split"
@@ -63,17 +64,15 @@ def find(name: str) -> tuple[str, Example]:
         ConfigError: there is no such row, or more than one.
         DataError: a file of a split is missing or broken.
     """
-    rows = {split: list(read_records(split_file(split), Example, made_by=MADE_BY)) for split in SPLITS}
     split, colon, number = name.partition(":")
     if colon:
-        if split in rows and number.isdecimal() and 1 <= int(number[:_WIDTH]) <= len(rows[split]):
-            return split, rows[split][int(number) - 1]
-        sizes = ", ".join(f"{one}:1 to {one}:{len(found)}" for one, found in rows.items())
+        place = int(number[:18]) if number.isdecimal() else 0
+        if split in SPLITS and place and (row := next(itertools.islice(_rows(split), place - 1, None), None)):
+            return split, row
+        sizes = ", ".join(f"{one}:1 to {one}:{sum(1 for _ in _rows(one))}" for one in SPLITS)
         raise ConfigError(f"{name}: expected one of {sizes}")
-    everyone = [(one, row) for one, found in rows.items() for row in found]
-    named = [pair for pair in everyone if pair[1].id == name] or [
-        pair for pair in everyone if pair[1].id.startswith(name)
-    ]
+    begins = [(one, row) for one in SPLITS for row in _rows(one) if row.id.startswith(name)]
+    named = [pair for pair in begins if pair[1].id == name] or begins
     if len(named) == 1:
         return named[0]
     found = counted(len(named), "row") if named else "no row"
@@ -81,6 +80,10 @@ def find(name: str) -> tuple[str, Example]:
         f"{name}: expected the id of one row in artifacts/split, or the beginning of it; found {found}",
         "name a row such as test:1, or an id of artifacts/split/report.html",
     )
+
+
+def _rows(split: str) -> Iterator[Example]:
+    return read_records(split_file(split), Example, made_by=MADE_BY)
 
 
 def lines(row: Encoded, tokenizer: Encoder, loss_on: LossOn, length: int, *, coloured: bool) -> Iterator[str]:
@@ -98,31 +101,18 @@ def lines(row: Encoded, tokenizer: Encoder, loss_on: LossOn, length: int, *, col
         length: length of the context in tokens.
         coloured: whether the tokens are in colour.
     """
-    kept = cut(row, length)
-    end = len(kept.ids) if kept else 0
-    start = min(first_target(row, loss_on), end)
-    parts = {"masked": row.ids[:start], "trained": row.ids[start:end], "cut": row.ids[end:]}
-    for name, ids in parts.items():
+    of_row = parts(row, loss_on, length)
+    for name, ids in of_row.items():
         if ids:
             yield from _part(name, ids, tokenizer, coloured=coloured)
-    if kept is None:
+    if not of_row["masked"] and not of_row["trained"]:
         yield f"the prompt alone fills the {length} tokens of tokenize.context_length: the row is dropped"
 
 
 def _part(name: str, ids: Sequence[int], tokenizer: Encoder, *, coloured: bool) -> Iterator[str]:
     head = f"{name:<8}{counted(len(ids), 'token'):>12}: "
-    text = "|" + "".join(f"{_shown(one, tokenizer)}|" for one in ids)
+    text = "|" + "".join(f"{token_text(one, tokenizer)}|" for one in ids)
     wrapped = textwrap.wrap(text, _WIDTH - len(head), drop_whitespace=False, break_on_hyphens=False)
     for number, line in enumerate(wrapped):
         tokens = f"\x1b[{_COLOURS[name]}m{line}\x1b[0m" if coloured else line
         yield (head if number == 0 else " " * len(head)) + tokens
-
-
-def _shown(one: int, tokenizer: Encoder) -> str:
-    """A token as text on one line. Part of a character is its number."""
-    if one == END_OF_TEXT:
-        return "<|endoftext|>"
-    text = tokenizer.decode([one])
-    if "\ufffd" in text:
-        return f"<{one}>"
-    return printable(text.replace("\n", "\\n").replace("\t", "\\t"))

@@ -57,6 +57,8 @@ def rows_of(project: Project) -> object:
         (f"hf://datasets/name@{COMMIT}/a.csv", HubFile("name", COMMIT, "a.csv")),
         ("hf://datasets/owner/name@main/a.csv", None),
         ("hf://datasets/owner/name/a.csv", None),
+        (f"hf://datasets/owner/name@{COMMIT}/data/", HubFile("owner/name", COMMIT, "data/")),
+        (f"hf://datasets/owner/name@{COMMIT}/data/*.json", HubFile("owner/name", COMMIT, "data/*.json")),
         (f"hf://datasets/owner/name@{COMMIT}", None),
         (f"hf://datasets/owner/name@{COMMIT}/", None),
         (f"hf://datasets/owner/name@{COMMIT}/../a.csv", None),
@@ -136,3 +138,49 @@ def test_a_file_of_the_hub_is_looked_for_before_a_run(tmp_path: Path, served: Pa
     assert there.found.startswith(f"data/train.parquet of owner/name at {COMMIT}, ")
     assert (gone.state, gone.exit_code) == ("problem", 78)
     assert (branch.state, branch.exit_code) == ("problem", 78)
+
+
+@pytest.fixture
+def sharded(served: Path) -> Path:
+    """The same with the rows in two files, the last row of which has no answer, and with files of two formats."""
+    (served / "shards/more").mkdir(parents=True)
+    for number, rows in enumerate((ROWS[:3], [*ROWS[3:], {"instruction": "x", "output": None}])):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (served / f"shards/train-{number:05}.jsonl").write_text(text)
+    (served / "shards/more/train-9.jsonl").write_text("another folder")
+    (served / "mixed").mkdir()
+    (served / "mixed/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:3]))
+    (served / "mixed/b.csv").write_text("instruction,output\na,b\n")
+    return served
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("file", ["shards/train-*.jsonl", "shards/"])
+def test_several_files_of_the_hub_are_read_as_one(project: Project, sharded: Path, file: str) -> None:
+    with serving(sharded, "datasets/owner/name", COMMIT) as hub:
+        project.data(f"hf://datasets/owner/name@{COMMIT}/{file}")
+        code, told = run(project, hub)
+        assert (code, "shards/train-00001.jsonl, row 3 (line 3): output: expected a text" in told) == (65, True)
+        project.tree["download"]["data"]["on_invalid"] = "drop"
+        code, told = run(project, hub)
+        assert (code, "JSON lines in 2 files, 6 rows" in told) == (0, True), told
+        assert rows_of(project) == ROWS
+        report = json.loads(project.outputs()["artifacts/download/left_out.json"])
+        assert [(one["file"], one["row"]) for one in report["left_out"]["rows"]] == [("shards/train-00001.jsonl", 3)]
+        project.tree["download"]["data"]["sha256"] = "0" * 64
+        code, told = run(project, hub)
+        assert (code, "download.data.sha256: expected none for several files" in told) == (78, True)
+
+
+@pytest.mark.thorough
+def test_a_pattern_that_names_no_file_or_files_of_two_formats_is_refused(project: Project, sharded: Path) -> None:
+    with serving(sharded, "datasets/owner/name", COMMIT) as hub:
+        project.data(f"hf://datasets/owner/name@{COMMIT}/train-*.parquet")
+        code, told = run(project, hub)
+        assert (code, f"owner/name at {COMMIT}: no train-*.parquet" in told) == (78, True)
+        project.data(f"hf://datasets/owner/name@{COMMIT}/mixed/")
+        code, told = run(project, hub)
+        assert (code, "mixed/b.csv: expected JSON lines, as in mixed/a.jsonl; found CSV" in told) == (65, True)
+    project.data(f"hf://datasets/owner/name@{COMMIT}/mixed/")
+    code, told = project.run(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(project.folder / "hub"))
+    assert (code, "HF_HUB_OFFLINE" in told) == (78, True), told

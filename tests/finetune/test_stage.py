@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from stages.common import token_files
 from stages.common.errors import ConfigError
-from stages.common.records import read_records
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, TUNED_MODEL
-from stages.common.results.tokenize import Encoded, tokens_file
+from stages.common.results.tokenize import tokens_file
+from stages.common.token_files import TokenBatch, TokenRows
 from stages.finetune import passes
 from stages.finetune.__main__ import main
 from stages.gpt2 import weights
 from stages.running.tracking import tracker
 from tests import small_pipeline
+from tests.root import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +74,7 @@ def test_a_run_that_stops_early_reports_the_model_that_it_delivers(run, capsys):
     assert f"→ {best[0]:.3f}; the model: artifacts/finetune/model" in said
 
     model = weights.load(TUNED_MODEL, made_by="x")
-    rows = list(read_records(tokens_file("val"), Encoded, made_by="x"))
+    rows = TokenRows(tokens_file("val"), made_by="x")
     assert passes.Evaluation(model, rows, "response")() == pytest.approx(metrics["val_loss"], rel=1e-6)
 
 
@@ -87,3 +94,46 @@ def test_a_warm_up_that_never_ends_is_refused(run, warmup):
         run(warmup_steps=warmup)
 
     assert "set finetune.warmup_steps to less than 2" in str(error.value)
+
+
+PEAK = """
+import resource
+from stages.finetune.__main__ import main
+main()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_many_rows_take_the_memory_of_few(prepared: Path, tmp_path: Path) -> None:
+    """Of a row, main memory has its place in the order of an epoch and its lengths; the file of tokens is mapped."""
+    folder = tmp_path / "project"
+    shutil.copytree(prepared, folder)
+    small_pipeline.write_params(folder, small_pipeline.SMALL)
+    small_pipeline.write_params(folder, {"finetune": {"max_steps": 3, "batch_size": 8, "accumulate": 1, "epochs": 1}})
+    peaks = {}
+    for count in (1_000, 200_000):
+        batches = (
+            TokenBatch(
+                [f"{start + number:012}" for number in range(1000)],
+                np.full(12_000, 7, dtype=np.uint16),
+                np.full(1000, 12, dtype=np.int64),
+                np.full(1000, 8, dtype=np.int32),
+            )
+            for start in range(0, count, 1000)
+        )
+        token_files.write(folder / tokens_file("train"), batches)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), tracker.RUN_ID_VARIABLE: "none"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"{count:,} train rows" in done.stdout
+        peaks[count] = int(done.stdout.split()[-1]) * 1024
+    growth = (peaks[200_000] - peaks[1_000]) / 199_000
+    print(f"peaks {peaks}, {growth:.0f} bytes a row")
+    assert growth < 150

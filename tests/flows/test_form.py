@@ -88,6 +88,11 @@ def test_the_values_that_people_change_come_first_and_every_value_comes_once(sch
         "finetune.lora": ["rank", "alpha", "targets"],
         "judge.calibration": ["source", "sha256"],
         "judge.panel": ["backend", "model"],
+        "download.data.sources": [
+            *("source", "sha256", "name", "weight", "share", "cap", "filter", "fields"),
+            *(f"fields.{name}" for name in ("instruction", "input", "output", "category", "split")),
+            *(f"filter.{name}" for name in ("categories", "without", "matching", "longest")),
+        ],
     }
     inner = {f"{key}.{name}" for key, names in shown.items() for name in names}
     assert sorted(keys) == sorted({*leaves, *shown} - inner)

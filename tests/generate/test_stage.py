@@ -32,7 +32,7 @@ from stages.gpt2 import weights
 from stages.params import whole
 from stages.tokenize.prompt import save_style
 from stages.tokenize.styles import STYLES
-from tests import small_pipeline
+from tests import small_pipeline, token_rows
 from tests.root import ROOT
 
 NAMES = ("base", "tuned")
@@ -196,13 +196,23 @@ def keep_journals():
 def repeat_rows(count: int) -> None:
     """Make this number of test rows of the first ones, with new ids."""
     for path in (tokens_file("test"), split_file("test")):
-        found = [json.loads(line) for line in lines(path)]
-        made = [found[number % len(found)] | {"id": f"{number:03}"} for number in range(count)]
-        path.write_text("".join(json.dumps(row) + "\n" for row in made))
+        found = read_rows(path)
+        write_rows(path, [found[number % len(found)] | {"id": f"{number:03}"} for number in range(count)])
+
+
+def read_rows(path: Path) -> list[dict]:
+    return token_rows.read(path) if path.suffix == ".arrow" else [json.loads(line) for line in lines(path)]
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    if path.suffix == ".arrow":
+        token_rows.write(path, rows)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def rows() -> list[str]:
-    return [json.loads(line)["id"] for line in lines(tokens_file("test"))]
+    return [row["id"] for row in token_rows.read(tokens_file("test"))]
 
 
 def test_a_row_without_an_answer_at_the_end_is_told(project, monkeypatch):
@@ -305,8 +315,7 @@ def test_another_value_prompt_or_model_has_another_journal(project):
     found = {journal()}
     set_generate(project, max_new_tokens=13)
     found.add(journal())
-    with tokens_file("test").open("a") as stream:
-        stream.write("\n")
+    change_row(tokens_file("test"), 0, prompt_length=1)
     found.add(journal())
     rewrite(lambda tensors: tensors["transformer.ln_f.bias"].add_(1))
     found.add(journal())
@@ -329,7 +338,7 @@ def test_sampled_answers_depend_on_seed_and_row_alone(project):
     first = responses()
     before = rows()
     for path in (tokens_file("test"), split_file("test")):
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[5:15][::-1]))
+        write_rows(path, read_rows(path)[5:15][::-1])
     set_generate(project, batch_size=7)
     main()
 
@@ -343,9 +352,9 @@ def test_sampled_answers_depend_on_seed_and_row_alone(project):
 
 def test_a_prompt_that_leaves_no_room_is_marked_counted_and_told(project, capsys):
     path = tokens_file("test")
-    encoded = [json.loads(line) for line in lines(path)]
+    encoded = token_rows.read(path)
     encoded[3] = encoded[3] | {"ids": [5] * 131, "prompt_length": 129}
-    path.write_text("".join(json.dumps(row) + "\n" for row in encoded))
+    token_rows.write(path, encoded)
 
     main()
 
@@ -364,17 +373,17 @@ def rewrite(change) -> None:
 
 def no_rows() -> None:
     for path in (tokens_file("test"), split_file("test")):
-        path.write_text("")
+        write_rows(path, [])
 
 
 def change_row(path: Path, number: int, **fields) -> None:
-    found = [json.loads(line) for line in lines(path)]
+    found = read_rows(path)
     found[number] |= fields
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    write_rows(path, found)
 
 
 def no_response() -> None:
-    row = json.loads(lines(tokens_file("test"))[19])
+    row = token_rows.read(tokens_file("test"))[19]
     change_row(tokens_file("test"), 19, prompt_length=len(row["ids"]))
 
 
@@ -408,16 +417,16 @@ def other_tokenizer() -> None:
     [
         (
             lambda: change_row(tokens_file("test"), 3, prompt_length=-2),
-            r"test\.jsonl, row .*: prompt_length: expected 1 to \d+, found -2",
+            r"test\.arrow, row .*: prompt_length: expected 1 to \d+, found -2",
         ),
-        (no_response, r"test\.jsonl, row .*: prompt_length: expected 1 to (\d+), found \d+"),
+        (no_response, r"test\.arrow, row .*: prompt_length: expected 1 to (\d+), found \d+"),
         (lambda: change_row(tokens_file("test"), 19, ids=[50257], prompt_length=1), "expected 1 to 0, found 1"),
         (
             lambda: change_row(tokens_file("test"), 19, ids=[7, 50257], prompt_length=1),
             "ids: expected 0 to 50256",
         ),
-        (no_rows, r"tokenize/test\.jsonl: no rows to answer\n  to fix it: dvc repro --force tokenize"),
-        (one_id_twice, r"tokenize/test\.jsonl: two rows have the id \w+"),
+        (no_rows, r"tokenize/test\.arrow: no rows to answer\n  to fix it: dvc repro --force tokenize"),
+        (one_id_twice, r"tokenize/test\.arrow: two rows have the id \w+"),
         (lambda: drop_reference(0), r"split/test\.jsonl: expected the row \w+, found the row \w+"),
         (lambda: drop_reference(19), r"split/test\.jsonl: expected the row \w+, found the end"),
         (surplus_reference, r"split/test\.jsonl: expected the end, found the row more"),
@@ -569,12 +578,12 @@ def test_memory_does_not_grow_with_the_rows_but_for_their_ids(tmp_path, monkeypa
     TOKENS_FOLDER.mkdir()
     peaks = {}
     for count in (10_000, 100_000):
-        with tokens_file("test").open("w") as rows, split_file("test").open("w") as references:
-            for number in range(count):
-                row = {"id": f"{number:012}", "ids": [7] * 9, "prompt_length": 8 - (number % 10 == 0)}
-                example = {"id": row["id"], "instruction": "a", "input": "", "output": "b", "category": "c"}
-                rows.write(json.dumps(row) + "\n")
-                references.write(json.dumps(example) + "\n")
+        made = [
+            {"id": f"{number:012}", "ids": [7] * 9, "prompt_length": 8 - (number % 10 == 0)} for number in range(count)
+        ]
+        texts = {"instruction": "a", "input": "", "output": "b", "category": "c"}
+        write_rows(tokens_file("test"), made)
+        write_rows(split_file("test"), [{"id": row["id"]} | texts for row in made])
         done = subprocess.run(
             [sys.executable, "-c", PEAK],
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -49,7 +49,7 @@ def test_a_result_that_a_stage_is_making_is_waited_for(folder: Path) -> None:
 
 
 def test_a_run_that_is_at_another_stage_is_waited_for_too(folder: Path) -> None:
-    with writing(folder, "artifacts/tokenize/train.jsonl") as pid:
+    with writing(folder, "artifacts/tokenize/train.arrow") as pid:
         found = dvc_users.absent(folder, MODEL, "finetune")
     assert isinstance(found, TemporaryFailure)
     assert str(found) == (

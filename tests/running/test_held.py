@@ -172,7 +172,7 @@ def test_the_new_value_trains_with_the_new_value(repository, repro):
             "stages/finetune/loss.py has changed since the stage began",
             marks=pytest.mark.slow,
         ),
-        (tokens_file("val"), "artifacts/tokenize/val.jsonl has changed since the stage began"),
+        (tokens_file("val"), "artifacts/tokenize/val.arrow has changed since the stage began"),
     ],
 )
 def test_code_and_inputs_changed_during_the_training_are_named(repository, repro, path, named):

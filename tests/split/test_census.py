@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from stages.common.results.split import SPLITS
 from stages.download import dataset
+from stages.download.formats.hard import ANSWER_HEADINGS
 from stages.split import splits
-from stages.split.census import HEADINGS, describe, take_census
+from stages.split.census import describe, take_census
 from stages.tokenize.styles import STYLES
 from tests.root import ROOT
 from tests.split.test_splits import choose, ids, row, texts
@@ -122,4 +123,4 @@ def test_placeholders_and_merged_rows_are_counted() -> None:
 @pytest.mark.parametrize("style", STYLES.values(), ids=lambda style: style.name)
 def test_the_heading_of_an_answer_is_known_of_every_prompt_style(style):
     last = style.without_input.strip().splitlines()[-1]
-    assert any(last.startswith(heading) for heading in HEADINGS)
+    assert any(last.startswith(heading) for heading in ANSWER_HEADINGS)

@@ -2,8 +2,8 @@
 
 from stages.common.metrics.tokenize import TokenCounts
 from stages.common.results.tokenize import Encoded
-from stages.tokenize.counts import count, describe
-from stages.tokenize.encoding import cut_rows
+from stages.common.token_files import TokenBatch
+from stages.tokenize.counts import Tally, describe
 
 
 def row(id: str, length: int, prompt_length: int) -> Encoded:
@@ -13,8 +13,16 @@ def row(id: str, length: int, prompt_length: int) -> Encoded:
 WHOLE = [row("fits", 4, 2), row("is cut", 9, 3), row("is dropped", 7, 5)]
 
 
+def counted(context_length: int) -> TokenCounts:
+    tally = Tally(context_length)
+    for rows in (WHOLE[:1], WHOLE[1:]):
+        batch = TokenBatch.of(rows)
+        tally.add(batch, batch.cut(context_length))
+    return tally.counts()
+
+
 def test_counts_by_hand():
-    found = count(WHOLE, cut_rows(WHOLE, 5), context_length=5)
+    found = counted(context_length=5)
 
     assert found == TokenCounts(
         rows=2, tokens=9, prompt_tokens=5, longest=9, over_context=["is cut", "is dropped"], dropped=["is dropped"]
@@ -25,7 +33,7 @@ def test_counts_by_hand():
 
 
 def test_rows_that_fit_are_only_counted():
-    found = count(WHOLE, WHOLE, context_length=9)
+    found = counted(context_length=9)
 
     assert (found.tokens, found.over_context, found.dropped) == (20, [], [])
     assert describe(found) == "3 rows, 20 tokens, the longest 9"

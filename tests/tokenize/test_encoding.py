@@ -10,7 +10,7 @@ from stages.download import bpe
 from stages.finetune.batches import collate
 from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.tokenize import prompt, styles
-from stages.tokenize.encoding import answer_text, cut, encode
+from stages.tokenize.encoding import BatchEncoder, answer_text, cut, divided, encode
 
 END = 50256
 
@@ -94,3 +94,70 @@ def test_the_ids_and_targets_of_a_real_row_written_by_hand(tokenizer, style):
 )
 def test_an_answer_s_text_is_without_end_of_text_and_outer_white_space(ids, text):
     assert answer_text(ids, Bytes()) == text
+
+
+#: Texts whose ids depend on what is before and behind them: white space at either end, contractions, digits, markers.
+AWKWARD = [
+    *(
+        "",
+        " ",
+        "\n",
+        "\n\n",
+        "a",
+        " a",
+        "a ",
+        "a\n",
+        "\na",
+        "'s",
+        "'ll go",
+        "7",
+        " 7",
+        ":",
+        "###",
+        "\t x \t",
+        "\u00a0",
+        "\u2028",
+    ),
+    *(
+        "<|endoftext|>",
+        "{input}",
+        "{instruction}",
+        "e\u0301",
+        "日本",
+        "🙂",
+        "x" * 300,
+        "\x85",
+        "\u3000a",
+        "\x1c",
+        "a\r\nb",
+    ),
+]
+
+
+@pytest.mark.parametrize("style", ["alpaca", "phi3"])
+def test_many_rows_at_a_time_have_the_ids_of_each_alone(tokenizer, style):
+    """The parts of a template that are encoded once meet every awkward text, before and behind."""
+    rows = [example(one, other, "x" + one) for one in AWKWARD for other in AWKWARD]
+
+    found = BatchEncoder(styles.STYLES[style], tokenizer)(rows)
+
+    ends = found.lengths.cumsum()
+    for number, row in enumerate(rows):
+        expected = encode(row, styles.STYLES[style], tokenizer)
+        start = ends[number] - found.lengths[number]
+        assert found.tokens[start : ends[number]].tolist() == expected.ids, row
+        assert found.prompt_lengths[number] == expected.prompt_length
+    assert found.names == [row.id for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("template", "between", "fixed"),
+    [
+        ("One. Two:\n{instruction}\n\n### A:\n", ["", "\n{instruction}\n\n###", ""], ["One. Two:", " A:\n"]),
+        # Between two fields a part is fixed where it has two ends of pieces; here "in" alone is between such.
+        ("{instruction} is in {input}", ["{instruction} is", " {input}"], [" in"]),
+        ("{instruction}{input}>", ["{instruction}{input}>"], []),
+    ],
+)
+def test_what_of_a_template_is_encoded_once(template, between, fixed):
+    assert divided(template) == (between, fixed)

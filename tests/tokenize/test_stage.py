@@ -13,6 +13,7 @@ import pytest
 from stages.download import bpe
 from stages.gpt2.tokenizer import FILES
 from stages.params import reading
+from tests import token_rows
 from tests.root import ROOT
 
 
@@ -45,17 +46,19 @@ def test_train_and_val_are_cut_to_the_context_and_test_is_not(project):
     done = run(project, 32)  # the prompt takes 18 tokens, "Red. " * 20 takes 41
 
     assert (done.returncode, done.stderr) == (0, "")
-    found = {path.name: path.read_text() for path in (project / "artifacts/tokenize").iterdir()}
-    assert set(found) == {"train.jsonl", "test.jsonl", "val.jsonl", "format.json", "metrics.json"}
+    folder = project / "artifacts/tokenize"
+    assert {path.name for path in folder.iterdir()} == {
+        *("train.arrow", "test.arrow", "val.arrow", "format.json", "metrics.json", "shown.html")
+    }
     lengths = {
-        split: [len(json.loads(line)["ids"]) for line in found[f"{split}.jsonl"].splitlines()]
+        split: [len(row["ids"]) for row in token_rows.read(folder / f"{split}.arrow")]
         for split in ("train", "test", "val")
     }
-    metrics = json.loads(found["metrics.json"])
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert list(metrics) == ["train", "test", "val"]
     assert lengths["train"][1] == 32 < lengths["test"][0] == metrics["train"]["longest"]
     assert [metrics[split]["over_context"] for split in metrics] == [["train-1"], ["test-0"], []]
-    assert json.loads(found["format.json"])["style"]["name"] == "phi3"
+    assert json.loads((folder / "format.json").read_text())["style"]["name"] == "phi3"
 
 
 def test_a_context_that_no_prompt_fits_is_refused(project):

@@ -77,7 +77,7 @@ class Quartiles(Metrics):
 
 
 class CategoryMean(Metrics):
-    """The mean score of a category, over the ``scored`` of its ``n`` rows, and how many of its answers are ``right``.
+    """The mean score of a category or of a source, over the ``scored`` of its ``n`` rows, and its ``right`` answers.
 
     ``right`` is absent where the judge does not say which answers are.
     """
@@ -135,6 +135,7 @@ class ModelScores(Metrics):
             occur there.
         mean_spread: mean standard deviation of a row's repeated judgements; absent where each was asked for once.
         categories: mean of each category.
+        sources: mean of each source of a mix; absent where the dataset has one source.
         faults: answers by fault, the largest loss of points first.
     """
 
@@ -155,6 +156,7 @@ class ModelScores(Metrics):
     without_twin_in_train: ScoredMean
     mean_spread: float | None = Field(default=None, exclude_if=is_none)
     categories: dict[str, CategoryMean]
+    sources: dict[str, CategoryMean] | None = Field(default=None, exclude_if=is_none)
     faults: dict[str, FaultCount]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from stages.common.paths import ARTIFACTS
 from stages.common.records import Record
 
@@ -23,10 +25,22 @@ def split_file(name: str) -> Path:
 
 
 class Example(Record):
-    """One row of the dataset."""
+    """One row of the dataset.
+
+    Args:
+        source: name of the source of the row, where the dataset is a mix of several; else None, and absent in files.
+    """
 
     id: str
     instruction: str
     input: str
     output: str
     category: str
+    source: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, str]:
+        fields: dict[str, str] = write(self)
+        if self.source is None:
+            fields.pop("source", None)
+        return fields

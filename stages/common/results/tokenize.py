@@ -10,11 +10,13 @@ from stages.common.records import Record
 TOKENS_FOLDER = ARTIFACTS / "tokenize"
 TOKENS_FORMAT = TOKENS_FOLDER / "format.json"
 TOKENS_METRICS = TOKENS_FOLDER / "metrics.json"
+#: Some rows with their labels, as a page to read.
+TOKENS_PAGE = TOKENS_FOLDER / "shown.html"
 
 
 def tokens_file(name: str) -> Path:
-    """The tokenised rows of split ``name``, one Encoded a line."""
-    return TOKENS_FOLDER / f"{name}.jsonl"
+    """The tokenised rows of split ``name``, an Arrow file (`stages.common.token_files`)."""
+    return TOKENS_FOLDER / f"{name}.arrow"
 
 
 class Encoded(Record):

@@ -52,13 +52,16 @@ def is_conversation(key: str, value: Any) -> bool:
     return all(map(is_turn, value)) or (key in KEYS and all(isinstance(one, str) for one in value))
 
 
-def rows_of(value: Any, key: str, category: Any) -> tuple[list[Row], list[str], int]:
+def rows_of(
+    value: Any, key: str, category: Any, *, placeholder_answers: bool = False
+) -> tuple[list[Row], list[str], int]:
     """The rows of a conversation, what is wrong with it, and how many questions at its end have no answer.
 
     Args:
         value: the conversation.
         key: the key that holds it, for messages.
         category: the rows' category; None or an empty text: none.
+        placeholder_answers: whether an answer may be a word for "nothing".
     """
     expected = f"{key}: expected a list of turns, each with role and content, or from and value"
     if not isinstance(value, list) or not value:
@@ -66,7 +69,7 @@ def rows_of(value: Any, key: str, category: Any) -> tuple[list[Row], list[str], 
     turns: list[_Turn] = []
     problems: list[str] = []
     for number, one in enumerate(value, 1):
-        turn, wrong = _turn(one, number)
+        turn, wrong = _turn(one, number, placeholder_answers)
         turns += [turn] if turn else []
         problems += [f"{key}.{number}{problem}" for problem in wrong]
     if problems:
@@ -74,11 +77,11 @@ def rows_of(value: Any, key: str, category: Any) -> tuple[list[Row], list[str], 
     return _answered(turns, key, category or dataset.NO_CATEGORY)
 
 
-def _turn(value: Any, number: int) -> tuple[_Turn | None, list[str]]:
+def _turn(value: Any, number: int, placeholders: bool) -> tuple[_Turn | None, list[str]]:
     """One turn; None for a system text that is empty, or where something is wrong."""
     if isinstance(value, str):
         label = "User" if number % 2 else "Assistant"
-        return _checked(label, value, "", learnt=True)
+        return _checked(label, value, "", placeholders, learnt=True)
     if not isinstance(value, dict):
         return None, [f": expected role and content, or from and value; found {dataset.describe(value)}"]
     who, what = next((form for form in _FORMS if form[0] in value), _FORMS[0])
@@ -86,7 +89,7 @@ def _turn(value: Any, number: int) -> tuple[_Turn | None, list[str]]:
     found = _LABELS.get(role.strip().lower()) if isinstance(role, str) else None
     if found is None:
         return None, [f".{who}: expected system, user or assistant; found {dataset.describe(role)}"]
-    return _checked(found, _joined(value.get(what)), f".{what}", learnt=value.get("weight") != 0)
+    return _checked(found, _joined(value.get(what)), f".{what}", placeholders, learnt=value.get("weight") != 0)
 
 
 def _joined(content: Any) -> Any:
@@ -98,10 +101,12 @@ def _joined(content: Any) -> Any:
     return content
 
 
-def _checked(label: str, text: Any, key: str, *, learnt: bool) -> tuple[_Turn | None, list[str]]:
+def _checked(label: str, text: Any, key: str, placeholders: bool, *, learnt: bool) -> tuple[_Turn | None, list[str]]:
     if label == "System" and (text is None or text == ""):
         return None, []
-    problem = dataset.mistake(text, required=True) or hard.mistake(text, may_be_placeholder=label != "Assistant")
+    problem = dataset.mistake(text, required=True) or hard.mistake(
+        text, may_be_placeholder=placeholders or label != "Assistant"
+    )
     return (None, [f"{key}: {problem}"]) if problem else (_Turn(label, text, learnt), [])
 
 

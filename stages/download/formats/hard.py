@@ -8,10 +8,12 @@ import re
 PLACEHOLDERS = frozenset(
     {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
 )
+#: The headings of an answer in the prompt styles in stages/tokenize/styles.py, which a test compares.
+ANSWER_HEADINGS = ("### Response:", "<|assistant|>")
 #: What the prompt styles write around texts, and the tokens of chats. Within a text they make a second prompt.
 MARKERS = (
-    *("### Instruction:", "### Input:", "### Response:"),
-    *("<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    *("### Instruction:", "### Input:", *ANSWER_HEADINGS),
+    *("<|user|>", "<|system|>", "<|end|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"),
 )
 #: Longest text in characters. GPT-2 reads 1,024 tokens, some 4,000 characters of English.
 LONGEST = 1_000_000

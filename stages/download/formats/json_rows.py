@@ -8,25 +8,28 @@ from typing import Any
 
 from stages.common.errors import DataError
 from stages.common.plurals import counted
+from stages.download.dataset import first_character
 from stages.download.formats.chats import is_turn
 from stages.download.formats.values import Contents, Value
-from stages.download.json_values import Object, parse
+from stages.download.json_values import ListReader, Object, parse
+from stages.running.counting import Meter
 
 
 def read(path: Path, *, name: str, fix: str) -> Contents:
     """The rows of a file in UTF-8 that begins with ``[`` or ``{``, but for white space and a byte order mark.
 
-    JSON lines are read one by one; a list and an object are read as a whole.
+    The rows of a list and JSON lines are read one by one; an object is read as a whole.
 
     Raises:
         DataError: a list is not JSON, or an object holds several lists. A wrong line is a `Value` that says so.
     """
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
+        if first_character(stream) == "[":
+            meter = Meter(path)
+            return Contents("JSON", "keys", _list(meter, name, fix), meter)
         lines = (line for line in stream if line.strip())
         first = next(lines)
         single = next(lines, None) is None
-    if first.lstrip().startswith("["):
-        return Contents("JSON", "keys", _numbered(_whole(path, name, fix)))
     value, broken = parse(first)
     if single or broken:
         lone, wrong = (value, broken) if single else parse(path.read_text(encoding="utf-8-sig"))
@@ -36,15 +39,16 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
             return Contents("JSON", "keys", _numbered([lone]))
         if wrong and first.strip() == "{" and not single:  # an object over several lines, such as one that was cut off
             raise DataError(f"{name}: {wrong}", fix)
-    return Contents("JSON lines", "keys", _lines(path))
+    meter = Meter(path)
+    return Contents("JSON lines", "keys", _lines(meter), meter)
 
 
-def _whole(path: Path, name: str, fix: str) -> list[Any]:
-    values, broken = parse(path.read_text(encoding="utf-8-sig"))
-    if broken:
-        raise DataError(f"{name}: {broken}", fix)
-    found: list[Any] = values
-    return found
+def _list(meter: Meter, name: str, fix: str) -> Iterator[Value]:
+    with meter.open() as stream:
+        reader = ListReader(stream)
+        yield from _numbered(reader)
+    if reader.broken:
+        raise DataError(f"{name}: {reader.broken}", fix)
 
 
 def _numbered(values: Iterable[Any]) -> Iterator[Value]:
@@ -52,9 +56,9 @@ def _numbered(values: Iterable[Any]) -> Iterator[Value]:
         yield Value(number, None, value)
 
 
-def _lines(path: Path) -> Iterator[Value]:
+def _lines(meter: Meter) -> Iterator[Value]:
     # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
-    with open(path, encoding="utf-8-sig", newline="\n") as stream:
+    with meter.open() as stream:
         number = 0
         for line, text in enumerate(stream, 1):
             if text.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 from stages.common.errors import DataError
 from stages.common.plurals import counted
 from stages.common.printable import printable
-from stages.download import dataset
-from stages.download.dataset import FEWEST_ROWS, Row
+from stages.download.dataset import FEWEST_ROWS, Problems
 from stages.download.formats import json_rows, packing, shapes, tables
 from stages.download.formats.shapes import Made, Shape
 from stages.download.formats.values import Contents, Value
+from stages.download.rows_file import RowSink
 from stages.params.download import DataSource
 
 _FORMATS = "JSON, JSON lines, CSV, TSV or Parquet, also in gzip"
@@ -32,12 +32,14 @@ class LeftOut:
         line: number of its first line, from 1; None where rows have no lines.
         id: its own id, if it has a text or a number of that name; else None.
         problems: what is wrong with it.
+        file: the name of its file, where there are several.
     """
 
     row: int
     line: int | None
     id: str | None
     problems: list[str]
+    file: str | None = None
 
 
 @dataclass
@@ -50,10 +52,11 @@ class Read:
         named: those keys, in the order in which they first come.
         said: what is read as what; empty for the project's own fields.
         by_fields: whether each field has a key of its own.
-        rows: the rows, in the file's order.
+        rows: what has taken the rows, in the file's order; unless another was given, a list.
         total: number of rows in the file.
         unknown: number of rows with each key that is not read.
         left_out: the rows that were left out.
+        with_input: number of rows that have an input.
         cleaned: numbers of the rows of whose input a placeholder was taken.
         unanswered: number of questions without an answer, at the ends of conversations.
     """
@@ -63,39 +66,53 @@ class Read:
     named: list[str]
     said: str
     by_fields: bool
-    rows: list[Row] = field(default_factory=list)
+    rows: Any = field(default_factory=list)
     total: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
+    with_input: int = 0
     cleaned: list[int] = field(default_factory=list)
     unanswered: int = 0
 
 
-def read(path: Path, settings: DataSource, *, fix: str) -> Read:
+def read(
+    path: Path | Sequence[tuple[str, Path]],
+    settings: DataSource,
+    *,
+    fix: str,
+    rows: RowSink | None = None,
+    fewest: int = FEWEST_ROWS,
+) -> Read:
     """Read a dataset in any format, and check every row of it.
 
     Args:
-        path: path of the file; beside it one more may be written, with what a gzip file holds.
+        path: path of the file; beside it one more may be written, with what a gzip file holds. Or several files of one
+            dataset, each with its name.
         settings: the section download.data, whose source is the name in messages.
         fix: what the user can do about a mistake in the file.
+        rows: what takes the rows; None: a list.
+        fewest: the least number of rows.
 
     Raises:
         DataError: the file is in no known format, a row is wrong and they are not left out, or too few are left.
         ConfigError: download.data.fields names a key that no row has.
     """
     name = settings.source
-    contents = _contents(path, name, fix)
+    contents = _contents(path, name, fix) if isinstance(path, Path) else _several(path, fix)
     first = list(itertools.islice(contents.values, shapes.LOOKED_AT))
-    shape = shapes.recognise(first, settings.fields, clean=settings.clean, name=name, fix=fix)
+    shape = shapes.recognise(first, settings, name=name, fix=fix)
     keys: Counter[str] = Counter()
-    found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields)
-    values = shape.arrange(_counting(itertools.chain(first, contents.values), found, keys))
-    problems, hard = _make_rows(found, shape, values)
-    if problems and settings.on_invalid == "refuse":
-        raise DataError(dataset.listing(name, found.total, problems), f"{fix}; {_DROP}" if hard else fix)
-    if len(found.rows) < FEWEST_ROWS:
+    found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields, [] if rows is None else rows)
+    all_values = itertools.chain(first, contents.values)
+    read_so_far = contents.meter.told(all_values, what=f"read {name}") if contents.meter else all_values
+    values = shape.arrange(_counting(read_so_far, found, keys))
+    problems, hard = _make_rows(found, shape, values, drop=settings.on_invalid == "drop")
+    if problems.count and settings.on_invalid == "refuse":
+        raise DataError(problems.listing(name, found.total), f"{fix}; {_DROP}" if hard else fix)
+    if len(found.rows) < fewest:
+        one_each = ", one for each split" if fewest == FEWEST_ROWS else ""
         left = f" after {counted(len(found.left_out), 'row')} had been left out" if found.left_out else ""
-        what = f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {len(found.rows)}{left}"
+        what = f"{name}: expected at least {counted(fewest, 'row')}{one_each}, found {len(found.rows)}{left}"
         raise DataError(what, fix)
     found.named = list(keys)
     found.unknown = {key: keys[key] for key in sorted(keys.keys() - shape.used)}
@@ -111,6 +128,21 @@ def _contents(path: Path, name: str, fix: str) -> Contents:
         packing.refuse_other_encodings(path, name=name, fix=fix)
         contents = _of_text(path, name, fix)
     return replace(contents, kind=f"{contents.kind} in gzip") if was_gzip else contents
+
+
+def _several(files: Sequence[tuple[str, Path]], fix: str) -> Contents:
+    """The rows of several files, one after the other, as if they were one; they are of one format."""
+    (name, path), *_ = files
+    first = _contents(path, name, fix)
+
+    def values() -> Iterator[Value]:
+        for name, path in files:
+            contents = _contents(path, name, fix)
+            if contents.kind != first.kind:
+                raise DataError(f"{name}: expected {first.kind}, as in {files[0][0]}; found {contents.kind}", fix)
+            yield from (replace(value, file=name) for value in contents.values)
+
+    return replace(first, kind=f"{first.kind} in {counted(len(files), 'file')}", values=values(), meter=None)
 
 
 def _of_text(path: Path, name: str, fix: str) -> Contents:
@@ -131,9 +163,11 @@ def _of_text(path: Path, name: str, fix: str) -> Contents:
 
 
 def _beginning(path: Path) -> str:
-    """The first line of a text with something in it; empty if there is none."""
+    """The first characters of a text, without white space before them; empty if there is nothing else."""
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
-        return next((line.lstrip() for line in stream if line.strip()), "")
+        while (found := stream.read(4096)) and not found.strip():
+            pass
+        return found.lstrip()
 
 
 def _counting(values: Iterable[Value], found: Read, keys: Counter[str]) -> Iterator[Value]:
@@ -144,16 +178,21 @@ def _counting(values: Iterable[Value], found: Read, keys: Counter[str]) -> Itera
         yield value
 
 
-def _make_rows(found: Read, shape: Shape, values: Iterable[Value]) -> tuple[list[str], bool]:
+def _make_rows(found: Read, shape: Shape, values: Iterable[Value], *, drop: bool) -> tuple[Problems, bool]:
     """Make rows of all values, and return what is wrong with some, and whether leaving rows out is a way to go on."""
-    problems: list[str] = []
+    problems = Problems()
     hard = False
     for value in values:
         made = Made([], [value.broken]) if value.broken else shape.make(value.value)
         if made.problems:
-            problems += [f"{value.where}: {problem}" for problem in made.problems]
-            found.left_out.append(LeftOut(value.number, value.line, _own_id(value.value), made.problems))
-        found.rows += made.rows
+            problems.add(value.where, made.problems)
+            if drop:
+                found.left_out.append(
+                    LeftOut(value.number, value.line, _own_id(value.value), made.problems, value.file)
+                )
+        for row in made.rows:
+            found.rows.append(row)
+            found.with_input += row["input"] != ""
         found.cleaned += [value.number] if made.cleaned else []
         found.unanswered += made.unanswered
         hard |= made.hard

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ from stages.download.dataset import FIELDS, Row
 from stages.download.formats import chats, hard, message_trees
 from stages.download.formats.values import Value
 from stages.download.json_values import repeated_keys
-from stages.params.download import DataFields
+from stages.params.download import DataSource
 
 KEY = "download.data.fields"
 
@@ -50,6 +50,13 @@ _REQUIRED = ("instruction", "output")
 #: The number of rows by whose keys a dataset is recognised.
 LOOKED_AT = 1000
 _SHOWN = 12
+
+
+#: What to do about a word for "nothing".
+_PLACEHOLDERS = {
+    "input": "; download.data.clean: true makes it empty",
+    "output": "; download.data.placeholder_answers: true takes it as an answer",
+}
 
 
 @dataclass
@@ -90,13 +97,12 @@ class Shape:
     by_fields: bool = False
 
 
-def recognise(values: Sequence[Value], fields: DataFields, *, clean: bool, name: str, fix: str) -> Shape:
+def recognise(values: Sequence[Value], settings: DataSource, *, name: str, fix: str) -> Shape:
     """The kind of a file's rows, from its first ones.
 
     Args:
         values: the first rows.
-        fields: the section download.data.fields, which goes before what is known.
-        clean: whether placeholders in the input become empty.
+        settings: how the rows are read; its fields go before what is known.
         name: the user's name for the file, for messages.
         fix: what the user can do about a mistake in the file.
 
@@ -106,26 +112,38 @@ def recognise(values: Sequence[Value], fields: DataFields, *, clean: bool, name:
     """
     rows = [value.value for value in values if isinstance(value.value, dict)]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    mapped = {ours: key for ours, key in fields.model_dump().items() if key is not None}
+    mapped = {ours: key for ours, key in settings.fields.model_dump().items() if key is not None}
     if absent := {ours: key for ours, key in mapped.items() if rows and key not in keys}:
         raise _of_absent(absent, mapped, keys, name)
+    split = mapped.pop("split", None)
+    shape = _kind(rows, keys, mapped, settings)
+    if shape is None:
+        raise _unknown(keys, mapped, name, len(values), fix)
+    return shape if split is None else _with_split(shape, split)
+
+
+def _kind(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], mapped: Mapping[str, str], settings: DataSource
+) -> Shape | None:
+    """The kind of rows with these keys, None if it is not known."""
     for known in _KNOWN if keys else _KNOWN[:1]:
         names = _with(known, mapped)
         if not keys or all(names[ours] in keys for ours in known):
-            return _fields(names, clean)
+            return _fields(names, settings)
     if not mapped.keys() - {"category"}:
         category = mapped.get("category", "category")
         if (key := _chat(rows)) is not None:
             said = f"a row for each answer in {key!r}, with what was said before as its input"
-            return Shape(said, frozenset({key, category}), _conversations(key, category))
+            return Shape(said, frozenset({key, category}), _conversations(key, category, settings))
         if set(keys) >= message_trees.COLUMNS:
             said = "a row for the best reply to each message, with what was said before as its input"
             used = message_trees.COLUMNS | {"rank"}
-            return Shape(said, used, _conversations("messages", category), message_trees.conversations)
+            make = _conversations("messages", category, settings)
+            return Shape(said, used, make, message_trees.conversations)
         if {"instruction", "instances"} <= set(keys):
             said = "a row for each input and output in 'instances'"
-            return Shape(said, frozenset({"instruction", "instances", category}), _instances(category, clean))
-    raise _unknown(keys, mapped, name, len(values), fix)
+            return Shape(said, frozenset({"instruction", "instances", category}), _instances(category, settings))
+    return None
 
 
 def _with(known: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str | None]:
@@ -134,18 +152,32 @@ def _with(known: Mapping[str, str], mapped: Mapping[str, str]) -> dict[str, str 
     return {ours: taken.get(ours, None if ours in taken.values() else ours) for ours in FIELDS}
 
 
-def _fields(names: Mapping[str, str | None], clean: bool) -> Shape:
+def _fields(names: Mapping[str, str | None], settings: DataSource) -> Shape:
     """Rows with a key for each field."""
     renamed = [f"{ours} from {key!r}" for ours, key in names.items() if key not in (ours, None)]
     used = frozenset(key for key in names.values() if key is not None)
-    return Shape(", ".join(renamed), used, lambda value: _checked(value, names, clean), by_fields=True)
+    return Shape(", ".join(renamed), used, lambda value: _checked(value, names, settings), by_fields=True)
 
 
-def _checked(value: Any, names: Mapping[str, str | None], clean: bool) -> Made:
+def _with_split(shape: Shape, key: str) -> Shape:
+    """The same rows, each with what a key says of its split."""
+
+    def make(value: Any) -> Made:
+        made = shape.make(value)
+        found = value.get(key) if isinstance(value, dict) else None
+        if wrong := dataset.mistake(found, required=True, present=isinstance(value, dict) and key in value):
+            return Made([], [*made.problems, f"{key}: {wrong}"], made.hard)
+        made.rows = [row | {"split": str(found)} for row in made.rows]
+        return made
+
+    return replace(shape, make=make, used=shape.used | {key})
+
+
+def _checked(value: Any, names: Mapping[str, str | None], settings: DataSource) -> Made:
     """One row by its keys, with what makes it no use to a model among the problems."""
     cleaned = False
     key = names["input"]
-    if clean and isinstance(value, dict) and isinstance(found := value.get(key), str):
+    if settings.clean and isinstance(value, dict) and isinstance(found := value.get(key), str):
         cleaned = found != "" and (hard.is_placeholder(found) or not found.strip())
         if cleaned and not repeated_keys(value):
             value = {**value, key: ""}
@@ -153,8 +185,9 @@ def _checked(value: Any, names: Mapping[str, str | None], clean: bool) -> Made:
     if problems:
         return Made([], problems)
     for ours in ("instruction", "input", "output"):
-        if problem := hard.mistake(row[ours], may_be_placeholder=ours == "instruction"):
-            how = "; download.data.clean: true makes it empty" if ours == "input" and "placeholder" in problem else ""
+        may_be = ours == "instruction" or (ours == "output" and settings.placeholder_answers)
+        if problem := hard.mistake(row[ours], may_be_placeholder=may_be):
+            how = _PLACEHOLDERS[ours] if "placeholder" in problem else ""
             problems.append(f"{names[ours]}: {problem}{how}")
     return Made([] if problems else [row], problems, bool(problems), cleaned and not problems)
 
@@ -166,7 +199,7 @@ def _chat(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return next((key for key in ordered if any(chats.is_conversation(key, row.get(key)) for row in rows)), None)
 
 
-def _conversations(key: str, category: str) -> Callable[[Any], Made]:
+def _conversations(key: str, category: str, settings: DataSource) -> Callable[[Any], Made]:
     shown = key if key.isprintable() else repr(key)
 
     def make(value: Any) -> Made:
@@ -175,14 +208,16 @@ def _conversations(key: str, category: str) -> Callable[[Any], Made]:
         problems = dataset.of_repeated_keys(value)
         if wrong := dataset.mistake(value.get(category) or "", required=False):
             problems.append(f"{category}: {wrong}")
-        rows, of_turns, unanswered = chats.rows_of(value.get(key), shown, value.get(category))
+        rows, of_turns, unanswered = chats.rows_of(
+            value.get(key), shown, value.get(category), placeholder_answers=settings.placeholder_answers
+        )
         problems += of_turns
         return Made([] if problems else rows, problems, hard=bool(problems), unanswered=unanswered)
 
     return make
 
 
-def _instances(category: str, clean: bool) -> Callable[[Any], Made]:
+def _instances(category: str, settings: DataSource) -> Callable[[Any], Made]:
     """Self-Instruct's seed tasks: an instruction with a list of inputs and outputs."""
 
     def make(value: Any) -> Made:
@@ -192,7 +227,7 @@ def _instances(category: str, clean: bool) -> Callable[[Any], Made]:
         made = Made([], dataset.of_repeated_keys(value))
         shared = {"instruction": value.get("instruction"), "category": value.get(category)}
         for number, one in enumerate(found, 1):
-            part = _checked({**one, **shared}, _with(_KNOWN[0], {}), clean)
+            part = _checked({**one, **shared}, _with(_KNOWN[0], {}), settings)
             made.rows += part.rows
             made.problems += [f"instances.{number}.{problem}" for problem in part.problems]
             made.hard |= part.hard

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stages.running.counting import Meter
+
 
 @dataclass(frozen=True)
 class Value:
@@ -16,17 +18,20 @@ class Value:
         line: number of its first line in the file, from 1; None where a row has no line of its own.
         value: what the file holds there.
         broken: what is wrong, if the file format does not even give a value; else None.
+        file: the name of its file, where there are several; else None.
     """
 
     number: int
     line: int | None
     value: Any
     broken: str | None = None
+    file: str | None = None
 
     @property
     def where(self) -> str:
         """The row's place in the words of messages: ``row 3 (line 5)``."""
-        return f"row {self.number}" if self.line is None else f"row {self.number} (line {self.line})"
+        row = f"row {self.number}" if self.line is None else f"row {self.number} (line {self.line})"
+        return row if self.file is None else f"{self.file}, {row}"
 
     def holding(self, value: Any) -> Value:
         """Another value at the same place."""
@@ -41,8 +46,10 @@ class Contents:
         kind: the file format in words, such as ``CSV``.
         keys: word for the keys of its rows: columns or keys.
         values: the rows, read as they are asked for.
+        meter: the file, of which is known how far it is read; None where it is read otherwise.
     """
 
     kind: str
     keys: str
     values: Iterator[Value]
+    meter: Meter | None = None

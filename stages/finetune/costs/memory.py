@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import resource
 import sys
@@ -120,9 +121,11 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     width, bf16 = dtype.itemsize, dtype != torch.float32
     weights = Weights.of(sizes, recipe, vocab_size=sizes.vocab_size)
     block = 4 * min(BLOCK_ON_GPU, weights.trained) if bf16 and device.type == "cuda" else 0
-    micro_batches = [shape for shapes in training_shapes(run) for shape in shapes]
-    at_the_loss = max(_loss(shape, sizes, run) for shape in micro_batches)
-    kept = max(activations(shape, sizes, run) + _loss(shape, sizes, run) for shape in micro_batches)
+    at_the_loss = kept = 0
+    for shape in itertools.chain.from_iterable(training_shapes(run)):
+        of_the_loss = _loss(shape, sizes, run)
+        at_the_loss = max(at_the_loss, of_the_loss)
+        kept = max(kept, activations(shape, sizes, run) + of_the_loss)
     found = Estimate(
         weights=width * weights.all,
         masters=4 * (weights.all * bf16 + weights.trained * (recipe.patience is not None)),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.finetune import layout
-from stages.finetune.batches import batches_of
 from stages.finetune.layout import PLAIN, Layout
-from stages.finetune.schedule import EVALUATION_BATCH, micro_batches_of, steps_of
+from stages.finetune.schedule import evaluation_batches, micro_batches_of, steps_of
 from stages.finetune.team import Team
 from stages.finetune.training_run import Run
 from stages.gpt2.packed import shared_prefix_length
@@ -99,26 +98,26 @@ class Shape:
         return self.prefix * (self.prefix + 1) // 2 + self.grid * (self.prefix + self.longest)
 
 
-def training_shapes(run: Run) -> list[list[Shape]]:
-    """For each step of a run, the shapes of its micro-batches in every process that has rows of them."""
+def training_shapes(run: Run) -> Iterator[list[Shape]]:
+    """Yield for each step of a run the shapes of its micro-batches in every process that has rows of them."""
     of_training = layout.training(run.compute)
     shape_of = functools.partial(Shape.of, loss_on=run.loss_on, layout=of_training, share_prefix=not run.recipe.dropout)
-    return [
-        [
+    for step in steps_of(run.train, run.recipe, run.steps):
+        yield [
             shape_of(own)
             for micro_batch in micro_batches_of(step.rows, run.recipe.accumulate)
             for own in _shares(micro_batch, run.team.size)
         ]
-        for step in steps_of(run.train, run.recipe, run.steps)
-    ]
 
 
 def evaluation_shapes(run: Run) -> list[Shape]:
     """The shapes of an evaluation's batches, of rows taken by length, in every process that has rows of them."""
-    by_length = sorted(run.val, key=lambda row: len(row.ids))
-    batches = batches_of(by_length, EVALUATION_BATCH, drop_last=False)
     of_evaluation = layout.evaluation(run.compute.device)
-    return [Shape.of(own, run.loss_on, of_evaluation) for batch in batches for own in _shares(batch, run.team.size)]
+    return [
+        Shape.of(own, run.loss_on, of_evaluation)
+        for batch in evaluation_batches(run.val)
+        for own in _shares(batch, run.team.size)
+    ]
 
 
 def _shares(rows: Sequence[Encoded], processes: int) -> list[Sequence[Encoded]]:

@@ -8,8 +8,10 @@ logits are made. Backward costs twice as much: one product for the gradient of e
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from typing import overload
 
 from stages.finetune.costs.shape import Shape, evaluation_shapes, training_shapes
 from stages.finetune.costs.weights import lora_weights
@@ -111,6 +113,33 @@ def work_of(shape: Shape, counter: FlopCounter) -> Work:
     )
 
 
+class Works(Sequence[Work]):
+    """Works in a row, in 48 bytes each."""
+
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._numbers = array("q")
+        for one in works:
+            self._numbers.extend(astuple(one))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._numbers) // _FIGURES
+
+    @overload
+    def __getitem__(self, index: int) -> Work: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Work]: ...
+    def __getitem__(self, index: int | slice) -> Work | list[Work]:
+        """A work by its number from 0, or some works."""
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        return Work(*self._numbers[numbers * _FIGURES : (numbers + 1) * _FIGURES])
+
+
+_FIGURES = len(fields(Work))
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run computes if nothing ends it early.
@@ -121,7 +150,7 @@ class Plan:
         evaluated: the steps after which the run evaluates.
     """
 
-    steps: list[Work]
+    steps: Sequence[Work]
     evaluation: Work
     evaluated: list[int]
 
@@ -151,7 +180,7 @@ def plan(run: Run, sizes: GPT2Config) -> Plan:
     training = FlopCounter(sizes, run.recipe.lora, run.recipe.activation_checkpointing)
     forward = FlopCounter(sizes, run.recipe.lora, train=False)
     return Plan(
-        [total(work_of(shape, training) for shape in shapes) for shapes in training_shapes(run)],
+        Works(total(work_of(shape, training) for shape in shapes) for shapes in training_shapes(run)),
         total(work_of(shape, forward) for shape in evaluation_shapes(run)),
         evaluations(run.steps, run.recipe.eval_every),
     )

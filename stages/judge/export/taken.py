@@ -18,7 +18,8 @@ from stages.common.results.finetune import FINETUNE_METRICS, TUNED_MODEL
 from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
-from stages.common.results.tokenize import Encoded, tokens_file
+from stages.common.results.tokenize import tokens_file
+from stages.common.token_files import TokenRows
 from stages.gpt2 import weights
 from stages.judge.rescore import params_of
 from stages.judge.runs.places import MADE_BY
@@ -157,7 +158,7 @@ def _rows(folder: Path, style: PromptStyle, responses: Sequence[Response], most:
     Raises:
         DataError: a row has no tokens, or no answer.
     """
-    encoded = {row.id: row for row in read_records(folder / tokens_file("test"), Encoded, made_by=MADE_BY)}
+    encoded = {row.id: row for row in TokenRows(folder / tokens_file("test"), made_by=MADE_BY)}
     answers = {response.id: response for response in responses}
     found = []
     for example in read_records(folder / split_file("test"), Example, made_by=MADE_BY):

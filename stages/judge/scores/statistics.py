@@ -27,6 +27,7 @@ def summarise(
     answers: Mapping[str, str],
     *,
     duplicates: Collection[str] = (),
+    sources: Mapping[str, str] | None = None,
     resamples: int,
     seed: int,
 ) -> ModelScores:
@@ -37,6 +38,7 @@ def summarise(
         categories: the category of each row, by id.
         answers: the model's answers, by id; the examples of each fault show some.
         duplicates: ids of the rows whose instruction and input also occur in train.
+        sources: the source of each row, by id; None where the dataset has one source.
         resamples: number of resamples of the bootstrap, which draws whole instructions.
         seed: seed of the bootstrap.
     """
@@ -64,7 +66,8 @@ def summarise(
         not_equal_to_reference=part([verdict for verdict in verdicts if not verdict.exact]),
         without_twin_in_train=part([verdict for verdict in verdicts if verdict.id not in duplicates]),
         mean_spread=figures.mean(spreads),
-        categories=_by_category(verdicts, categories),
+        categories=_by_label(verdicts, categories),
+        sources=_by_label(verdicts, sources) if sources else None,
         faults=points_lost(verdicts, answers),
     )
 
@@ -105,10 +108,10 @@ def _interval(
     return figures.rounded(mean_interval(values, clusters, bounds=bounds, resamples=resamples, seed=seed), POINTS)
 
 
-def _by_category(verdicts: Sequence[Verdict], categories: Mapping[str, str]) -> dict[str, CategoryMean]:
+def _by_label(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> dict[str, CategoryMean]:
     members: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        members.setdefault(categories[verdict.id], []).append(verdict)
+        members.setdefault(labels[verdict.id], []).append(verdict)
     return {name: _category_mean(members[name]) for name in sorted(members)}
 
 

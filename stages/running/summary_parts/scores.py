@@ -51,7 +51,9 @@ def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
         lines += _calibration(found.calibration)
     if found.pairwise is not None:
         lines += _pairwise(found.pairwise)
-    lines += _categories(found.tuned.categories) + _faults(found.tuned.faults) + costs
+    lines += (
+        _categories(found.tuned.categories) + _sources(found.tuned.sources or {}) + _faults(found.tuned.faults) + costs
+    )
     if found.judge.measure is not None:
         lines.append(REFERENCE_JUDGE)
     return lines
@@ -208,6 +210,17 @@ def _categories(found: dict[str, CategoryMean]) -> list[str]:
         *([_ranked("best", [texts[name] for name in best], unit)] if best else []),
         _ranked("worst", worst, unit, [f"and {more} more with 0{unit}"] if more else []),
     ]
+
+
+def _sources(found: dict[str, CategoryMean]) -> list[str]:
+    """Every source of a mix with its share of right answers, or its mean where the judge does not say which are."""
+    texts = {
+        name: f"{name} {one.right} of {one.scored}" if one.right is not None else f"{name} {one.mean:z.0f}"
+        for name, one in found.items()
+        if one.mean is not None
+    }
+    unit = " right" if any(one.right is not None for one in found.values()) else " of 100 points"
+    return [_ranked("sources", list(texts.values()), unit)] if texts else []
 
 
 def _ranked(label: str, ranked: list[str], unit: str, more: Sequence[str] = ()) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stages.common.metrics.gate import Finding, Sample, Severity
 from stages.common.results.split import Example
 from stages.params.split import Checks
-from stages.split.census import holds_headings, looks_like_a_placeholder
-from stages.split.checks.near import Duplicates
 from stages.split.checks.personal import KINDS, masked, scrubbed
-from stages.split.checks.scripts import NO_LETTERS, script_of
+from stages.split.checks.rows import Rows, text_of
+from stages.split.checks.scripts import NO_LETTERS
 from stages.split.checks.words import prompt_text
+from stages.split.digests import equal_in_order
 
 #: Examples of a finding, and the longest text of one, in characters.
 _EXAMPLES = 5
@@ -23,67 +23,20 @@ _SIBLINGS = 5
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A row and where it is.
-
-    Args:
-        row: the row.
-        split: the split that it is in.
-        number: its number in the file, from 0.
-    """
-
-    row: Example
-    split: str
-    number: int
-
-    @property
-    def text(self) -> str:
-        """All texts of the row."""
-        return "\n".join((self.row.instruction, self.row.input, self.row.output))
-
-
-@dataclass(frozen=True)
 class Found:
     """What a check found.
 
     Args:
-        rows: the rows found.
-        samples: an example for each of them, made when it is shown.
+        places: the places of the rows found.
+        text: function that gives what is shown of a row.
+        others: the place of the row that each is compared with; empty where there is none.
         groups: number of groups that the rows form; None where they form none.
     """
 
-    rows: Sequence[Placed]
-    samples: Callable[[Placed], Sample]
+    places: Sequence[int]
+    text: Callable[[Example, str], str]
+    others: Mapping[int, int]
     groups: int | None = None
-
-
-class Rows:
-    """All rows with what is known of them.
-
-    Args:
-        division: rows of each split, by its name.
-        order: all rows, in the order of the file.
-        duplicates: equal and near-equal prompts among them.
-    """
-
-    def __init__(
-        self, division: Mapping[str, Sequence[Example]], order: Sequence[Example], duplicates: Duplicates
-    ) -> None:
-        number = {row.id: at for at, row in enumerate(order)}
-        self.placed = [Placed(row, name, number[row.id]) for name, rows in division.items() for row in rows]
-        self.duplicates = duplicates
-        self.scripts = [script_of(one.text) for one in self.placed]
-
-    def groups(self, of: Sequence[int]) -> Iterator[list[Placed]]:
-        """The groups of two rows or more, each in the order of the splits.
-
-        Args:
-            of: the group of each row, by its number in the file.
-        """
-        found: dict[int, list[Placed]] = defaultdict(list)
-        for one in self.placed:
-            found[of[one.number]].append(one)
-        yield from (group for group in found.values() if len(group) > 1)
 
 
 def every_finding(rows: Rows, limits: Checks) -> Iterator[Finding]:
@@ -96,7 +49,7 @@ def every_finding(rows: Rows, limits: Checks) -> Iterator[Finding]:
     for name, limit in limits:
         severity, what, check = _CHECKS[name]
         found = check(rows)
-        count = len(found.rows)
+        count = len(found.places)
         yield Finding(
             name=name,
             severity="error" if limit is not None and count > limit else severity,
@@ -104,74 +57,71 @@ def every_finding(rows: Rows, limits: Checks) -> Iterator[Finding]:
             groups=found.groups,
             limit=limit,
             what=what,
-            ids=[one.row.id for one in found.rows],
-            examples=[found.samples(one) for one in found.rows[:_EXAMPLES]],
+            ids=[rows.ids[place] for place in found.places],
+            examples=[_sample(rows, found, name, place) for place in found.places[:_EXAMPLES]],
         )
+
+
+def _sample(rows: Rows, found: Found, name: str, place: int) -> Sample:
+    sample = Sample(id=rows.ids[place], split=rows.split(place), text=found.text(rows.row(place), name))
+    if place not in found.others:
+        return sample
+    other = found.others[place]
+    return sample.model_copy(update={"other": rows.ids[other], "other_text": _text(rows.row(other), name)})
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}…"
 
 
-def _with_answer(row: Example) -> str:
+def _text(row: Example, _: str) -> str:
     """Prompt and answer of an example, without keys and personal data."""
     return _short(f"{_short(scrubbed(prompt_text(row)))}\n→ {scrubbed(row.output)}")
 
 
-def _alone(one: Placed) -> Sample:
-    return Sample(id=one.row.id, split=one.split, text=_with_answer(one.row))
+def _masked(row: Example, kind: str) -> str:
+    """The beginnings alone of the personal data or keys in a row."""
+    return ", ".join(map(masked, list(dict.fromkeys(KINDS[kind](text_of(row))))[:_EXAMPLES]))
 
 
-def _beside(others: Mapping[str, Placed]) -> Callable[[Placed], Sample]:
-    """Examples beside the row that each is compared with.
-
-    Args:
-        others: that row, by the id of the one that was found.
-    """
-
-    def sample(one: Placed) -> Sample:
-        other = others[one.row.id].row
-        return _alone(one).model_copy(update={"other": other.id, "other_text": _with_answer(other)})
-
-    return sample
+def _category(row: Example, _: str) -> str:
+    return _short(row.category)
 
 
-def _paired(pairs: Iterable[tuple[Placed, Placed]], groups: int | None = None) -> Found:
+def _paired(pairs: Mapping[int, int], groups: int | None = None) -> Found:
     """A finding of rows that are compared with another one each."""
-    pairs = list(pairs)
-    return Found([one for one, _ in pairs], _beside({one.row.id: other for one, other in pairs}), groups)
+    return Found(list(pairs), _text, pairs, groups)
 
 
 def _repeated_rows(rows: Rows) -> Found:
-    first: dict[tuple[str, str, str], Placed] = {}
-    pairs = []
-    for one in rows.placed:
-        there = first.setdefault((one.row.instruction, one.row.input, one.row.output), one)
-        if there is not one:
-            pairs.append((one, there))
-    return _paired(pairs, len({other.row.id for _, other in pairs}))
+    pairs = {one: group[0] for group in equal_in_order(rows.wholes) for one in group[1:]}
+    return _paired({one: pairs[one] for one in sorted(pairs)}, len(set(pairs.values())))
 
 
 def _repeated_prompts(rows: Rows) -> Found:
     groups = list(rows.groups(rows.duplicates.equal))
-    return _paired(((one, group[0]) for group in groups for one in group[1:]), len(groups))
+    return _paired({one: group[0] for group in groups for one in group[1:]}, len(groups))
 
 
 def _conflicting_answers(rows: Rows) -> Found:
-    groups = [group for group in rows.groups(rows.duplicates.equal) if len({one.row.output for one in group}) > 1]
-    return _paired(((one, _with_another_answer(one, group)) for group in groups for one in group), len(groups))
-
-
-def _with_another_answer(one: Placed, group: Sequence[Placed]) -> Placed:
-    return next(other for other in group if other.row.output != one.row.output)
+    groups = [
+        group for group in rows.groups(rows.duplicates.equal) if len({rows.answers[place] for place in group}) > 1
+    ]
+    pairs = {
+        one: next(other for other in group if rows.answers[other] != rows.answers[one])
+        for group in groups
+        for one in group
+    }
+    return _paired(pairs, len(groups))
 
 
 def _near_duplicates(rows: Rows) -> Found:
-    equal = rows.duplicates.equal
-    pairs, count = [], 0
+    equal = rows.of(rows.duplicates.equal)
+    pairs: dict[int, int] = {}
+    count = 0
     for group in rows.groups(rows.duplicates.near):
-        others = [one for one in group if equal[one.number] != equal[group[0].number]]
-        pairs += [(one, group[0]) for one in others]
+        others = [one for one in group if equal[one] != equal[group[0]]]
+        pairs |= dict.fromkeys(others, group[0])
         count += bool(others)
     return _paired(pairs, count)
 
@@ -181,65 +131,47 @@ def _leaks(rows: Rows) -> Found:
 
 
 def _near_leaks(rows: Rows) -> Found:
-    exact = {one.row.id for one, _ in _in_train(rows, rows.duplicates.equal)}
-    return _paired(pair for pair in _in_train(rows, rows.duplicates.near) if pair[0].row.id not in exact)
+    exact = _in_train(rows, rows.duplicates.equal)
+    return _paired({one: other for one, other in _in_train(rows, rows.duplicates.near).items() if one not in exact})
 
 
-def _in_train(rows: Rows, groups: Sequence[int]) -> list[tuple[Placed, Placed]]:
-    """The rows of test and val of whose group one is in train, and that one."""
-    train: dict[int, Placed] = {}
-    for one in rows.placed:
-        if one.split == "train":
-            train.setdefault(groups[one.number], one)
-    return [
-        (one, train[groups[one.number]]) for one in rows.placed if one.split != "train" and groups[one.number] in train
-    ]
+def _in_train(rows: Rows, groups: Sequence[int]) -> dict[int, int]:
+    """The rows of test and val of whose group one is in train, each with the first such."""
+    of_place = rows.of(groups)
+    first = [-1] * len(rows)  # a group is named by the number of its first row
+    others = []
+    for place, group in enumerate(of_place):
+        if rows.split(place) != "train":
+            others.append(place)
+        elif first[group] < 0:
+            first[group] = place
+    return {place: first[of_place[place]] for place in others if first[of_place[place]] >= 0}
 
 
-def _those(is_so: Callable[[Example], bool]) -> Callable[[Rows], Found]:
-    return lambda rows: Found([one for one in rows.placed if is_so(one.row)], _alone)
-
-
-def _without_a_word(row: Example) -> bool:
-    """Whether an answer has no letter, no digit and no sign but points, dashes and such."""
-    return not row.output.strip(" \t\r\n.,;:_-–—…\"'`´()[]{}|\u200b\ufeff")
-
-
-def _holding(kind: str) -> Callable[[Rows], Found]:
-    """The rows with personal data or a key. The example shows the beginning of it alone."""
-
-    def check(rows: Rows) -> Found:
-        found = {one.row.id: texts for one in rows.placed if (texts := list(dict.fromkeys(KINDS[kind](one.text))))}
-        return Found(
-            [one for one in rows.placed if one.row.id in found],
-            lambda one: Sample(id=one.row.id, split=one.split, text=", ".join(map(masked, found[one.row.id][:5]))),
-        )
-
-    return check
+def _those(name: str, text: Callable[[Example, str], str]) -> Callable[[Rows], Found]:
+    """The rows that a look at their own texts finds."""
+    return lambda rows: Found(rows.found[name], text, {})
 
 
 def _other_scripts(rows: Rows) -> Found:
-    counts = Counter(script for script in rows.scripts if script != NO_LETTERS)
+    counts = rows.scripts.counts()
+    counts.pop(NO_LETTERS, None)
     most = min(counts, key=lambda name: (-counts[name], name)) if counts else NO_LETTERS
-    pairs = zip(rows.placed, rows.scripts, strict=True)
-    return Found([one for one, script in pairs if script not in (most, NO_LETTERS)], _alone, max(len(counts) - 1, 0))
+    places = [place for place, script in enumerate(rows.scripts) if script not in (most, NO_LETTERS)]
+    return Found(places, _text, {}, max(len(counts) - 1, 0))
 
 
 def _unseen_categories(rows: Rows) -> Found:
-    seen = {one.row.category for one in rows.placed if one.split == "train"}
-    found = [one for one in rows.placed if one.row.category not in seen]
-    return Found(
-        found,
-        lambda one: Sample(id=one.row.id, split=one.split, text=_short(one.row.category)),
-        len({one.row.category for one in found}),
-    )
+    seen = {category for place, category in enumerate(rows.categories) if rows.split(place) == "train"}
+    found = {place: category for place, category in enumerate(rows.categories) if category not in seen}
+    return Found(list(found), _category, {}, len(set(found.values())))
 
 
 def _template_siblings(rows: Rows) -> Found:
-    skeletons = rows.duplicates.skeletons
-    counts = Counter(text for text in skeletons if text)
-    groups = {text for text, count in counts.items() if count >= _SIBLINGS}
-    return Found([one for one in rows.placed if skeletons[one.number] in groups], _alone, len(groups))
+    skeletons = rows.of(rows.duplicates.skeletons)
+    counts = Counter(first for first in skeletons if first >= 0)
+    siblings = {first for first, count in counts.items() if count >= _SIBLINGS}
+    return Found([place for place, first in enumerate(skeletons) if first in siblings], _text, {}, len(siblings))
 
 
 #: Of each check, by the key of its threshold: how bad a finding is, what its rows have in common, and the check.
@@ -254,13 +186,13 @@ _CHECKS: dict[str, tuple[Severity, str, Callable[[Rows], Found]]] = {
     ),
     "leaks": ("warning", "rows of test and val whose prompt is in train", _leaks),
     "near_leaks": ("warning", "rows of test and val whose prompt is in train, written differently", _near_leaks),
-    "empty_answers": ("warning", "rows whose answer has no letter, digit or sign", _those(_without_a_word)),
-    "placeholders": ("warning", "rows with a word for nothing, such as N/A", _those(looks_like_a_placeholder)),
-    "template_markers": ("warning", "rows that hold the heading of an answer", _those(holds_headings)),
-    "api_keys": ("warning", "rows with a key of a service or a private key", _holding("api_keys")),
-    "ibans": ("warning", "rows with a bank account number (IBAN)", _holding("ibans")),
-    "emails": ("warning", "rows with an e-mail address", _holding("emails")),
-    "phones": ("warning", "rows with a telephone number", _holding("phones")),
+    "empty_answers": ("warning", "rows whose answer has no letter, digit or sign", _those("empty_answers", _text)),
+    "placeholders": ("warning", "rows with a word for nothing, such as N/A", _those("placeholders", _text)),
+    "template_markers": ("warning", "rows that hold the heading of an answer", _those("template_markers", _text)),
+    "api_keys": ("warning", "rows with a key of a service or a private key", _those("api_keys", _masked)),
+    "ibans": ("warning", "rows with a bank account number (IBAN)", _those("ibans", _masked)),
+    "emails": ("warning", "rows with an e-mail address", _those("emails", _masked)),
+    "phones": ("warning", "rows with a telephone number", _those("phones", _masked)),
     "other_scripts": ("info", "rows in another script than most rows", _other_scripts),
     "unseen_categories": ("info", "rows of test and val of a category that train has no row of", _unseen_categories),
     "template_siblings": ("info", "rows that share their template with four others or more", _template_siblings),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from stages.common.paths import CACHE, PARAMS
 from stages.common.plurals import counted
 from stages.common.results.split import GATE_PAGE, GATE_REPORT, Example
 from stages.params.split import Checks
-from stages.split.checks.findings import Rows, every_finding
+from stages.split.checks.findings import every_finding
 from stages.split.checks.near import Duplicates
+from stages.split.checks.rows import Rows
 from stages.split.checks.templates import most_frequent
 from stages.split.page import page
 
@@ -45,8 +46,8 @@ def inspect(
     """
     rows = Rows(division, order, duplicates)
     findings = list(every_finding(rows, limits))
-    scripts = Counter(rows.scripts)
-    longest = sorted(rows.placed, key=lambda one: (-len(one.text), one.row.id))[:_LISTED]
+    scripts = rows.scripts.counts()
+    longest = heapq.nsmallest(_LISTED, range(len(rows)), key=lambda place: (-rows.lengths[place], rows.ids[place]))
     return GateReport(
         rows=census.rows,
         findings=sorted((one for one in findings if one.count), key=lambda one: _ORDER[one.severity]),
@@ -54,8 +55,8 @@ def inspect(
         characters=census.characters,
         categories=census.categories,
         scripts={name: scripts[name] for name in sorted(scripts, key=lambda name: (-scripts[name], name))},
-        templates=most_frequent(duplicates.skeletons, _LISTED),
-        longest={one.row.id: len(one.text) for one in longest},
+        templates=most_frequent(duplicates.skeletons, duplicates.templates.skeleton, _LISTED),
+        longest={rows.ids[place]: rows.lengths[place] for place in longest},
     )
 
 

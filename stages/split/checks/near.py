@@ -13,14 +13,18 @@ rows meet by equal keys, so that its time grows with the number of words (docs/d
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
 from stages.common.results.split import Example
-from stages.split.checks.templates import Templates
+from stages.running import counting
+from stages.split.checks.templates import Prompts, Templates
 from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, prompt_text, words
+from stages.split.digests import digest, equal, first_of
 from stages.split.groups import Groups
 
 #: An answer that more rows share is a label, such as "positive": it does not show that two prompts ask the same.
@@ -41,12 +45,38 @@ class Duplicates:
     Args:
         equal: number of the first row with the same instruction and input, letter by letter, of each row.
         near: number of the first row of its group of equal and near-equal prompts, of each row.
-        skeletons: the template of each row's prompt, empty for none.
+        skeletons: number of the first row with the same template, of each row; -1 for none.
+        templates: the templates themselves.
     """
 
-    equal: list[int]
-    near: list[int]
-    skeletons: list[str]
+    equal: array[int]
+    near: array[int]
+    skeletons: array[int]
+    templates: Templates
+
+
+class _Asked:
+    """What is known of each prompt, in some 100 bytes: its words, and digests of what makes rows meet.
+
+    Args:
+        rows: all rows, in the order of the file.
+    """
+
+    def __init__(self, rows: Sequence[Example]) -> None:
+        self.prompts = Prompts()
+        whole, folded, answers, forms = array("Q"), array("Q"), array("Q"), bytearray()
+        for row in counting.told(rows, total=len(rows), what="compare rows"):
+            words_of = fold(words(prompt_text(row)))
+            self.prompts.append(words_of)
+            whole.append(digest(row.instruction, row.input))
+            folded.append(digest(" ".join(words_of)) if words_of else 0)
+            answer = answer_words(row.output)
+            answers.append(digest(" ".join(answer)) if answer else 0)
+            forms.append(is_about_form(row))
+        self.about_form = bytes(forms)
+        self.whole, self.folded, self.answers = (
+            np.frombuffer(one, dtype=np.uint64) for one in (whole, folded, answers)
+        )
 
 
 def find(rows: Sequence[Example]) -> Duplicates:
@@ -55,35 +85,31 @@ def find(rows: Sequence[Example]) -> Duplicates:
     Args:
         rows: all rows, in the order of the file.
     """
-    cased = [words(prompt_text(row)) for row in rows]
-    prompts = [fold(found) for found in cased]
-    templates = Templates(prompts)
-    exact, groups = Groups(len(rows)), Groups(len(rows))
-    for same in _meeting((row.instruction, row.input) for row in rows):
-        _join(exact, same)
+    asked = _Asked(rows)
+    templates = Templates(asked.prompts)
+    groups = Groups(len(rows))
+    for same in equal(asked.whole):
         _join(groups, same)
-    for same in _meeting(None if is_about_form(row) else prompt for row, prompt in zip(rows, prompts, strict=True)):
+    for same in equal(np.where(np.frombuffer(asked.about_form, dtype=np.uint8), 0, asked.folded).astype(np.uint64)):
         _join(groups, same)
-    for one, other in _with_one_answer(rows, prompts):
-        if groups.of(one) == groups.of(other) or is_about_form(rows[one]) or is_about_form(rows[other]):
+    for one, other in _with_one_answer(asked):
+        if groups.of(one) == groups.of(other) or asked.about_form[one] or asked.about_form[other]:
             continue
-        pair = prompts[one], prompts[other]
-        if _mistyped(*pair) or _alike(*pair, templates, names(cased[one]) | names(cased[other])):
+        if _mistyped(asked.prompts[one], asked.prompts[other]) or _alike(one, other, templates, rows):
             groups.join(one, other)
     return Duplicates(
-        equal=[exact.of(number) for number in range(len(rows))],
-        near=[groups.of(number) for number in range(len(rows))],
-        skeletons=[templates.skeleton(prompt) for prompt in prompts],
+        equal=array("q", first_of(asked.whole).tobytes()),
+        near=array("q", map(groups.of, range(len(rows)))),
+        skeletons=_skeletons(templates, len(rows)),
+        templates=templates,
     )
 
 
-def _meeting(keys: Iterable[Hashable | None]) -> Iterator[list[int]]:
-    """The numbers of the rows with each key that more than one row has; None is no key."""
-    found: dict[Hashable, list[int]] = defaultdict(list)
-    for number, key in enumerate(keys):
-        if key:
-            found[key].append(number)
-    yield from (numbers for numbers in found.values() if len(numbers) > 1)
+def _skeletons(templates: Templates, rows: int) -> array[int]:
+    """For each row, the number of the first row with the same template; -1 where it has none."""
+    found = array("Q", (digest(text) if (text := templates.skeleton(number)) else 0 for number in range(rows)))
+    digests = np.frombuffer(found, dtype=np.uint64)
+    return array("q", np.where(digests == 0, -1, first_of(digests)).astype(np.int64).tobytes())
 
 
 def _join(groups: Groups, numbers: Sequence[int]) -> None:
@@ -91,10 +117,10 @@ def _join(groups: Groups, numbers: Sequence[int]) -> None:
         groups.join(numbers[0], other)
 
 
-def _with_one_answer(rows: Sequence[Example], prompts: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
+def _with_one_answer(asked: _Asked) -> Iterator[tuple[int, int]]:
     """Pairs of rows with the same answer, which few prompts share."""
-    for numbers in _meeting(answer_words(row.output) for row in rows):
-        first = list({prompts[number]: number for number in reversed(numbers)}.values())
+    for numbers in equal(asked.answers):
+        first = list({asked.folded[number]: number for number in reversed(numbers)}.values())
         if 1 < len(first) <= _RARE:
             yield from combinations(sorted(first), 2)
 
@@ -126,19 +152,22 @@ def one_apart(a: str, b: str) -> bool:
     return short[start + 1 :] == long[start + 1 :] or exchanged
 
 
-def _alike(a: tuple[str, ...], b: tuple[str, ...], templates: Templates, named: set[str]) -> bool:
+def _alike(one: int, other: int, templates: Templates, rows: Sequence[Example]) -> bool:
     """Whether most words beyond the template are the same, in the same order, and what differs does not matter.
 
     Args:
-        a: the words of a prompt.
-        b: those of another.
+        one: the number of a row.
+        other: that of another.
         templates: the templates of all prompts.
-        named: words of both that are likely names.
+        rows: all rows.
     """
-    rests = templates.rest(a), templates.rest(b)
+    rests = templates.rest(one), templates.rest(other)
     sets = set(rests[0]), set(rests[1])
     both, different = sets[0] & sets[1], sets[0] ^ sets[1]
     if len(both) < _FEWEST or len(both) < _ALIKE * len(sets[0] | sets[1]):
         return False
     in_order = [[word for word in rest if word in both] for rest in rests]
-    return in_order[0] == in_order[1] and not any(word in named or matters(word) for word in different)
+    if in_order[0] != in_order[1]:
+        return False
+    named = names(words(prompt_text(rows[one]))) | names(words(prompt_text(rows[other])))
+    return not any(word in named or matters(word) for word in different)

@@ -15,7 +15,6 @@ from stages.common.errors import ConfigError, DataError
 from stages.download import dataset, left_out, source
 from stages.download.formats import hard
 from stages.download.formats.reader import LeftOut
-from stages.split import census
 from stages.tokenize.leaks import headings
 from stages.tokenize.styles import STYLES
 from tests.download.formats.reading import lines, read, refused, row
@@ -160,6 +159,7 @@ def test_line_ends_in_a_field_of_a_table_are_line_feeds() -> None:
     assert read('instruction,output\r\n"a\r\nb","c\rd"\r\n' + "x,y\r\n" * 2).rows[0] == row("a\nb", "c\nd")
 
 
+ALLOWED = "download.data.placeholder_answers: true takes it as an answer"
 HARD = [
     ({"output": "a\x00b"}, "output: expected no control characters; found '\\x00' at character 1"),
     ({"instruction": "a\x1b[2J"}, "instruction: expected no control characters; found '\\x1b' at character 1"),
@@ -171,8 +171,8 @@ HARD = [
         "output: expected no markers of a prompt; found '### Response:' at character 5",
     ),
     ({"input": "<|end|>"}, "input: expected no markers of a prompt; found '<|end|>' at character 0"),
-    ({"output": " nan "}, "output: expected a text; found the placeholder 'nan'"),
-    ({"output": "N/A"}, "output: expected a text; found the placeholder 'N/A'"),
+    ({"output": " nan "}, "output: expected a text; found the placeholder 'nan'; " + ALLOWED),
+    ({"output": "N/A"}, "output: expected a text; found the placeholder 'N/A'; " + ALLOWED),
     (
         {"input": "<noinput>"},
         "input: expected a text; found the placeholder '<noinput>'; download.data.clean: true makes it empty",
@@ -224,7 +224,7 @@ def test_placeholders_in_the_input_become_empty_on_request() -> None:
     assert [one["input"] for one in found.rows] == ["", "", "", "None of it"]
     assert found.cleaned == [1, 2, 3]
     assert list(source.described(found)) == ["made the placeholder of 3 inputs empty: row 1, row 2, row 3"]
-    assert left_out.report(found) == {
+    assert left_out.report(found, 4) == {
         "rows_of_the_file": 4,
         "rows_of_the_dataset": 4,
         "left_out": {"count": 0, "rows": []},
@@ -234,8 +234,7 @@ def test_placeholders_in_the_input_become_empty_on_request() -> None:
 
 
 def test_the_lists_of_the_census_and_of_the_styles_are_in_ours() -> None:
-    assert hard.PLACEHOLDERS == census.PLACEHOLDERS
-    assert set(census.HEADINGS) | headings(STYLES.values()) <= set(hard.MARKERS)
+    assert headings(STYLES.values()) <= set(hard.MARKERS)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +328,7 @@ def check(content: bytes, name: str, options: dict[str, Any]) -> None:
     assert len(found.rows) >= dataset.FEWEST_ROWS
     for one in found.rows:
         assert dataset.check(one) == (one, [])
-    json.dumps(left_out.report(found), ensure_ascii=False).encode("utf-8")
+    json.dumps(left_out.report(found, len(found.rows)), ensure_ascii=False).encode("utf-8")
     "\n".join(source.described(found)).encode("utf-8")
 
 
@@ -346,13 +345,6 @@ def test_bytes_make_rows_or_an_error(content: bytes, name: str, options: dict[st
 @given(st.lists(json_values), st.booleans(), choices)
 def test_json_makes_rows_or_an_error(rows: list[object], as_list: bool, options: dict[str, Any]) -> None:
     check((json.dumps(rows) if as_list else lines(*rows)).encode(), "rows", options)
-
-
-@pytest.mark.slow
-@settings(deadline=None, max_examples=10_000)
-@given(st.binary() | st.lists(json_values).map(lambda rows: lines(*rows).encode()), choices)
-def test_ten_thousand_malformed_datasets(content: bytes, options: dict[str, Any]) -> None:
-    check(content, "rows.csv", options)
 
 
 cells = st.text(st.characters(exclude_categories=("Cs", "Cc"))).filter(

@@ -12,7 +12,8 @@ from stages.download import dataset
 from stages.params.split import Checks
 from stages.split import splits
 from stages.split.checks import near
-from stages.split.checks.findings import Rows, every_finding
+from stages.split.checks.findings import every_finding
+from stages.split.checks.rows import Rows
 from tests.split.test_splits import ids, row, rows, thresholds
 
 PLAIN = [row("Name a tree.", "An oak."), row("Say hello.", "Hello!"), row("Which day is it?", "Monday.")]

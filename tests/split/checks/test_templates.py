@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from stages.common.metrics.gate import Template
-from stages.split.checks.templates import Templates, most_frequent
+from stages.split.checks import templates
+from stages.split.checks.templates import Prompts, Templates, most_frequent
 
 NUMBERS = [("is", number, "greater", "than", "it", "is") for number in "12345"]
+OTHER = ("greater", "than", "all")
 
 
 def test_three_words_that_five_prompts_share_are_a_template() -> None:
-    templates = Templates([*NUMBERS, ("greater", "than", "all")])
+    found = Templates(Prompts([*NUMBERS, OTHER]))
 
-    assert templates.rest(NUMBERS[0]) == ["is", "1"]
-    assert templates.skeleton(NUMBERS[0]) == "… greater than it is"
-    assert templates.rest(("greater", "than", "all")) == ["greater", "than", "all"]
-    assert templates.skeleton(("greater", "than", "all")) == ""
-    assert Templates(NUMBERS[:4]).rest(NUMBERS[0]) == list(NUMBERS[0])
+    assert found.rest(0) == ["is", "1"]
+    assert found.skeleton(0) == "… greater than it is"
+    assert found.rest(5) == ["greater", "than", "all"]
+    assert found.skeleton(5) == ""
+    assert Templates(Prompts(NUMBERS[:4])).rest(0) == list(NUMBERS[0])
 
 
 def test_words_that_a_prompt_repeats_count_once() -> None:
-    assert Templates([("a", "b", "c") * 9]).rest(("a", "b", "c")) == ["a", "b", "c"]
+    assert Templates(Prompts([("a", "b", "c") * 9])).rest(0) == ["a", "b", "c"] * 9
+
+
+def test_words_of_two_prompts_make_no_window() -> None:
+    """The second words of one prompt and the first of the next are neighbours in memory alone."""
+    assert Templates(Prompts([("a", "b"), ("c",), ()] * 9)).rest(0) == ["a", "b"]
+    assert Templates(Prompts([])) is not None
+
+
+@given(prompts=st.lists(st.lists(st.sampled_from("abcd"), max_size=7).map(tuple), max_size=40), parts=st.integers(1, 9))
+def test_the_template_is_that_of_a_count_of_all_windows(prompts: list[tuple[str, ...]], parts: int) -> None:
+    """However few windows are sorted at a time."""
+
+    def windows(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+        return [words[start : start + 3] for start in range(len(words) - 2)]
+
+    counts = Counter(window for words in prompts for window in set(windows(words)))
+    expected = []
+    for words in prompts:
+        covered = {at + more for at, window in enumerate(windows(words)) if counts[window] >= 5 for more in range(3)}
+        expected.append([word for at, word in enumerate(words) if at not in covered])
+
+    at_a_time, templates._AT_A_TIME = templates._AT_A_TIME, parts
+    try:
+        found = Templates(Prompts(prompts))
+    finally:
+        templates._AT_A_TIME = at_a_time
+    assert [found.rest(number) for number in range(len(prompts))] == expected
 
 
 def test_the_most_frequent_templates() -> None:
-    skeletons = [*["a …"] * 6, *["b …"] * 7, *["c …"] * 4, *[""] * 9]
+    skeletons = [*[0] * 6, *[6] * 7, *[13] * 4, *[-1] * 9]
+    texts = {0: "a …", 6: "b …", 13: "c …"}
 
-    assert most_frequent(skeletons, 9) == [Template(text="b …", rows=7), Template(text="a …", rows=6)]
-    assert most_frequent(skeletons, 1) == [Template(text="b …", rows=7)]
+    assert most_frequent(skeletons, texts.__getitem__, 9) == [
+        Template(text="b …", rows=7),
+        Template(text="a …", rows=6),
+    ]
+    assert most_frequent(skeletons, texts.__getitem__, 1) == [Template(text="b …", rows=7)]
+    assert most_frequent([-1, -1], texts.__getitem__, 9) == []
+
+
+def test_of_equally_frequent_templates_the_first_of_the_alphabet_is_shown() -> None:
+    texts = {0: "b …", 5: "a …"}
+    assert most_frequent([0] * 5 + [5] * 5, texts.__getitem__, 1) == [Template(text="a …", rows=5)]

@@ -1,0 +1,184 @@
+"""Files of token rows: Arrow IPC files that are mapped into memory, so that a row is read when it is needed.
+
+A file has three columns: ``id`` (text), ``ids`` (a list of uint16, which GPT-2's 50,257 tokens fit) and
+``prompt_length`` (int32). Equal rows in equal batches make equal bytes: the format holds no version, clock or name
+(https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format).
+
+    pyarrow.ipc.open_file("artifacts/tokenize/train.arrow").read_pandas()
+
+reads one elsewhere.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from stages.common.errors import DataError
+from stages.common.files import atomic_file
+from stages.common.results.tokenize import Encoded
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("ids", pa.large_list(pa.field("item", pa.uint16(), nullable=False)), nullable=False),
+        pa.field("prompt_length", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Token rows one behind another.
+
+    Args:
+        names: the id of each row.
+        tokens: [sum of lengths] uint16, all their token ids.
+        lengths: [rows] int64, the number of token ids of each.
+        prompt_lengths: [rows] int32, how many of these are the prompt's.
+    """
+
+    names: list[str]
+    tokens: npt.NDArray[np.uint16]
+    lengths: npt.NDArray[np.int64]
+    prompt_lengths: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: Sequence[Encoded]) -> TokenBatch:
+        """The same rows as a batch."""
+        return cls(
+            [row.id for row in rows],
+            np.array([one for row in rows for one in row.ids], dtype=np.uint16),
+            np.array([len(row.ids) for row in rows], dtype=np.int64),
+            np.array([row.prompt_length for row in rows], dtype=np.int32),
+        )
+
+    def cut(self, context_length: int) -> TokenBatch:
+        """The rows of which a response token fits the context, each cut to it.
+
+        A row that is cut loses its end-of-text, because its answer does not end there.
+        """
+        fits = self.prompt_lengths < context_length
+        if fits.all() and (self.lengths <= context_length).all():
+            return self
+        starts = np.cumsum(self.lengths) - self.lengths
+        place = np.arange(len(self.tokens)) - np.repeat(starts, self.lengths)
+        kept = (place < context_length) & np.repeat(fits, self.lengths)
+        return TokenBatch(
+            [name for name, fit in zip(self.names, fits, strict=True) if fit],
+            self.tokens[kept],
+            np.minimum(self.lengths, context_length)[fits],
+            self.prompt_lengths[fits],
+        )
+
+
+def write(path: Path, batches: Iterable[TokenBatch]) -> int:
+    """Write a file of token rows, completely or not at all, and return their number."""
+    count = 0
+    with atomic_file(path, "wb") as stream, pa.ipc.new_file(stream, SCHEMA) as writer:
+        for batch in batches:
+            offsets = np.concatenate([[0], np.cumsum(batch.lengths)])
+            ids = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(batch.tokens), SCHEMA[1].type)
+            columns = [pa.array(batch.names, pa.string()), ids, pa.array(batch.prompt_lengths)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+            count += len(batch.names)
+    return count
+
+
+class TokenRows(Sequence[Encoded]):
+    """The rows of a file, which stay on disk: of each, main memory has 8 bytes, and a row is made when it is asked for.
+
+    Args:
+        path: the file.
+        made_by: command that makes the file, for the message when it is missing or broken.
+
+    Raises:
+        DataError: the file is missing, is no Arrow file, is damaged, or has other columns.
+    """
+
+    def __init__(self, path: Path, *, made_by: str) -> None:
+        self._batches = list(_batches(path, made_by))
+        self._ends = np.cumsum([len(batch.names) for batch in self._batches], dtype=np.int64).tolist()
+        #: [rows] int32, the number of token ids of each row.
+        self.lengths: npt.NDArray[np.int32] = np.concatenate(
+            [np.zeros(0, np.int32), *(np.diff(batch.offsets) for batch in self._batches)], dtype=np.int32
+        )
+        #: [rows] int32, the number of token ids of each prompt.
+        self.prompt_lengths: npt.NDArray[np.int32] = np.concatenate(
+            [np.zeros(0, np.int32), *(batch.prompt_lengths for batch in self._batches)]
+        )
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        """A row by its number from 0, or some rows."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(index)
+        which = bisect.bisect_right(self._ends, number)
+        batch = self._batches[which]
+        at = number - self._ends[which] + len(batch.names)
+        return Encoded.model_construct(
+            id=batch.names[at].as_py(),
+            ids=batch.tokens[batch.offsets[at] : batch.offsets[at + 1]].tolist(),
+            prompt_length=int(batch.prompt_lengths[at]),
+        )
+
+    def __iter__(self) -> Iterator[Encoded]:
+        """All rows in the order of the file."""
+        return map(self.__getitem__, range(len(self)))
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """The columns of one batch of a file, as the memory map has them."""
+
+    names: Any
+    tokens: npt.NDArray[np.uint16]
+    offsets: npt.NDArray[np.int64]
+    prompt_lengths: npt.NDArray[np.int32]
+
+
+def _batches(path: Path, made_by: str) -> Iterator[_Mapped]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", made_by)
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        if not reader.schema.equals(SCHEMA):
+            found = ", ".join(f"{field.name}: {field.type}" for field in reader.schema)
+            wanted = ", ".join(f"{field.name}: {field.type}" for field in SCHEMA)
+            raise DataError(f"{path}: expected the columns {wanted}; found {found}", made_by)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            batch.validate(full=True)
+            ids = batch.column("ids")
+            yield _Mapped(
+                batch.column("id"),
+                ids.values.to_numpy(),
+                ids.offsets.to_numpy(),
+                batch.column("prompt_length").to_numpy(),
+            )
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not an Arrow file that can be read: {str(error).splitlines()[0]}", made_by) from None
+
+
+def lengths_of(rows: Sequence[Encoded]) -> npt.NDArray[np.int32]:
+    """[rows] int32, the number of token ids of each row; those of a file are known without reading its rows."""
+    if isinstance(rows, TokenRows):
+        return rows.lengths
+    return np.array([len(row.ids) for row in rows], dtype=np.int32)

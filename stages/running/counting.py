@@ -1,0 +1,86 @@
+"""Progress over the rows of a file: a bar on a terminal, elsewhere one line that says how long the rest will take."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from stages.running.console import Forecast, progress
+
+Item = TypeVar("Item")
+
+_CHUNK = 1 << 20
+#: Rows that are counted at a time.
+_STEP = 1024
+
+
+def lines_of(path: Path) -> int:
+    """The number of lines of a file, each of which ends with a line feed; 0 if there is no such file."""
+    if not path.is_file():
+        return 0
+    with open(path, "rb") as stream:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_CHUNK), b""))
+
+
+def told(rows: Iterable[Item], *, total: int, what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Item]:
+    """The same rows, while a bar tells how far they are.
+
+    Args:
+        rows: the rows.
+        total: their number.
+        what: name of the work.
+        now: clock, in seconds.
+    """
+    with progress(total=total, unit="row", what=what) as bar:
+        forecast = Forecast(bar, unit="rows", what=what, now=now)
+        forecast.start(total)
+        count = 0
+        for count, row in enumerate(rows, 1):
+            yield row
+            if count % _STEP == 0:
+                forecast.made(_STEP)
+        forecast.made(count % _STEP)
+
+
+class Meter:
+    """A text file in UTF-8 of which is known how far it is read, so that its rows need not be counted before.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._raw: io.FileIO | None = None
+
+    def open(self, newline: str = "\n") -> io.TextIOWrapper:
+        """Open it; a byte order mark is left out.
+
+        Args:
+            newline: what ends a line, as `open` takes it.
+        """
+        self._raw = open(self._path, "rb", buffering=0)  # noqa: SIM115 closed with the text
+        return io.TextIOWrapper(io.BufferedReader(self._raw, _CHUNK), encoding="utf-8-sig", newline=newline)
+
+    def told(self, rows: Iterable[Item], *, what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Item]:
+        """The same rows of the file, while a bar tells how many of its bytes are read.
+
+        Args:
+            rows: the rows.
+            what: name of the work.
+            now: clock, in seconds.
+        """
+        total, done = self._path.stat().st_size, 0
+        with progress(total=total, unit="byte", what=what) as bar:
+            forecast = Forecast(bar, unit="bytes", what=what, now=now)
+            forecast.start(total)
+            for count, row in enumerate(rows, 1):
+                yield row
+                if count % _STEP == 0 and self._raw is not None and not self._raw.closed:
+                    at = self._raw.tell()
+                    forecast.made(at - done)
+                    done = at
+            forecast.made(total - done)

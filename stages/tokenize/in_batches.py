@@ -1,0 +1,76 @@
+"""The token file of a split: its rows read, encoded in batches on every core, and written in their order."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from stages.common import token_files
+from stages.common.errors import ConfigError
+from stages.common.metrics.tokenize import TokenCounts
+from stages.common.plurals import counted
+from stages.common.records import read_records
+from stages.common.results.split import Example, split_file
+from stages.common.results.tokenize import tokens_file
+from stages.common.token_files import TokenBatch
+from stages.running import counting
+from stages.tokenize.counts import Tally
+from stages.tokenize.encoding import BatchEncoder
+
+#: Rows of a batch. A file of tokens has the same batches, so that another number would make other bytes.
+ROWS = 1024
+
+
+def write_tokens(split: str, encode: BatchEncoder, context_length: int) -> TokenCounts:
+    """Write the token ids of a split, and return its counts.
+
+    Raises:
+        DataError: the rows of the split are missing or broken.
+        ConfigError: no row fits the context.
+    """
+    tally, path = Tally(context_length), split_file(split)
+
+    def batches() -> Iterator[TokenBatch]:
+        rows = counting.told(examples(split), total=counting.lines_of(path), what=f"tokenize {split}")
+        for whole in encoded(rows, encode):
+            # Test prompts are not cut: the stage generate tells which of them leave no room for an answer.
+            kept = whole if split == "test" else whole.cut(context_length)
+            tally.add(whole, kept)
+            yield kept
+        if not tally.rows:
+            raise ConfigError(
+                f"{path}: no row has a prompt shorter than {counted(context_length, 'token')}",
+                "raise tokenize.context_length in params.yaml",
+            )
+
+    token_files.write(tokens_file(split), batches())
+    return tally.counts()
+
+
+def examples(split: str) -> Iterator[Example]:
+    """The rows of a split, as they are asked for."""
+    return read_records(split_file(split), Example, made_by="dvc repro split")
+
+
+def encoded(rows: Iterable[Example], encode: BatchEncoder) -> Iterator[TokenBatch]:
+    """Encode rows in batches of `ROWS`, as many at a time as this process has cores.
+
+    Few batches are in memory, however many rows there are.
+    """
+    cores = len(os.sched_getaffinity(0))
+    source = iter(rows)
+    waiting: deque[Future[TokenBatch]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        try:
+            while part := list(itertools.islice(source, ROWS)):
+                waiting.append(pool.submit(encode, part))
+                if len(waiting) > 2 * cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
