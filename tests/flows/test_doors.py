@@ -199,7 +199,7 @@ def test_a_run_has_one_name_in_prefect_in_mlflow_in_the_summary_and_in_the_table
     assert [one["id"] for one in found] == mlflow_runs(project, "r.data.tags['prefect.flow_run_id']")
     assert f"run         {run['name']}\n" in done.stdout
     assert (run["door"], run["state"], run["differs"]) == ("flow", "finished", {"judge.seed": "7"})
-    assert run["metrics"]["judge/score_mean"] == 57.0
+    assert run["metrics"]["score/mean"] == 57.0
 
 
 def test_a_run_without_tracking_says_how_to_publish_it_and_that_works(project: Project, server: str) -> None:

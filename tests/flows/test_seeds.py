@@ -132,7 +132,7 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert "finetune.seed" not in parent["params"]
     assert parent["params"]["finetune.max_steps"] == "4"
     assert parent["metrics"]["seeds/trainings"] == 3
-    assert parent["metrics"]["seeds/ci95_low"] < parent["metrics"]["seeds/score_mean"]
+    assert parent["metrics"]["seeds/score_mean_ci95_lower"] < parent["metrics"]["seeds/score_mean"]
     assert [one["name"] for one in children] == [f"{group.name}-seed-{seed}" for seed in (123, 124, 125)]
     assert {one["tags"]["mlflow.parentRunId"] for one in children} == {parent["id"]}
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]

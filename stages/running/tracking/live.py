@@ -50,6 +50,7 @@ class StageRun:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._how: StageEnd = "ran"
+        self._why = ""
         self._publishing = False
         self._warned = False
         self._client: MlflowClient | None = None
@@ -79,7 +80,7 @@ class StageRun:
         """Add values to the next batch.
 
         Args:
-            metrics: values by name, such as ``{"train/loss": 1.2}``.
+            metrics: values by name, such as ``{"loss/train": 1.2}``.
             step: optimiser step of the values.
         """
         now = time.time_ns() // 1_000_000
@@ -98,13 +99,14 @@ class StageRun:
         """Mirror all files into the run at the end of the block. Under a flow it does nothing: the flow does that."""
         self._publishing = not self._flow_run_id
 
-    def close(self, how: StageEnd) -> None:
+    def close(self, how: StageEnd, why: str = "") -> None:
         """Send what is left and, if this process owns the run, end the run; waits for a bounded time.
 
         Args:
             how: how the stage has ended.
+            why: what broke it off.
         """
-        self._how = how
+        self._how, self._why = how, why
         if how != "ran" and self._may_begin:
             self._begin()  # the run is to have how the stage ended
         self._closing.set()
@@ -172,7 +174,7 @@ class StageRun:
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
         finally:
             if not self._flow_run_id:
-                store.close(client, self._run_id)
+                store.close(client, self._run_id, f"{self._stage}: {self._why}" if self._why else "")
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

@@ -24,10 +24,11 @@ from typing import Literal, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import whole
-from stages.running import lock, misrecorded
+from stages.running import lock, misrecorded, orphans
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.tracking import (
+    description,
     execution,
     judged_runs,
     late,
@@ -89,9 +90,6 @@ T = TypeVar("T")
 #: Seconds that the end of a run may take at most.
 END_SECONDS = 20.0
 
-#: The tag of a run's description.
-_NOTE = "mlflow.note.content"
-
 #: Stages of this process whose failure is already in their run.
 _failed: set[str] = set()
 
@@ -113,12 +111,19 @@ def stage(name: str) -> Iterator[StageRun]:
         yield run
     except BaseException as error:
         _failed.add(name)
-        run.close("cancelled" if isinstance(error, Interrupted) else "failed")
+        run.close("cancelled" if isinstance(error, Interrupted) else "failed", _why(error))
         raise
     run.close("ran")
 
 
-def stage_over(name: str, how: StageEnd) -> None:
+def _why(error: BaseException) -> str:
+    """What broke a stage off, for the description of its run."""
+    if isinstance(error, Interrupted):
+        return orphans.reason() or f"stopped by {error}"
+    return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+
+
+def stage_over(name: str, how: StageEnd, why: str = "") -> None:
     """Keep how a stage ended, for the run of the `dvc repro` that it is part of; elsewhere this does nothing.
 
     A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure sets the run FAILED
@@ -128,6 +133,7 @@ def stage_over(name: str, how: StageEnd) -> None:
     Args:
         name: name of the stage.
         how: how it ended.
+        why: what broke it off.
     """
     if os.environ.get(RUN_ID_VARIABLE) or name in _failed:
         return
@@ -139,7 +145,7 @@ def stage_over(name: str, how: StageEnd) -> None:
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             mlflow_access.load()
-            mlflow_access.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
+            mlflow_access.bounded(lambda: store.break_off(current, name, how, why), FAILURE_SECONDS)
     except Exception as error:
         mlflow_access.warn(error)
 
@@ -151,6 +157,7 @@ def create_run(
     tags: Mapping[str, str] | None = None,
     begun: Begun | None = None,
     without: Collection[str] = (),
+    repository: Path | None = None,
 ) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
@@ -158,10 +165,11 @@ def create_run(
 
     Args:
         root: folder that the stages run in, with params.yaml.
-        name: name of the run, which Prefect's run has too.
+        name: short name of the run, which Prefect's run has as its name (`names`).
         tags: further tags, such as ``prefect.flow_run_id``.
         begun: what the run began with; None reads params.yaml.
         without: dotted keys whose values are not those of the run, such as one that its children differ in.
+        repository: folder in the git repository, where ``root`` is in none.
 
     Returns:
         The run's id, or None, with a message, when tracking is down.
@@ -170,9 +178,9 @@ def create_run(
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        note = mirror.prefect_link(tags or {}) or mirror.rescore_link(tags or {})
-        given = {**(tags or {}), **({_NOTE: note} if note else {})}
-        return store.create(mlflow_access.client(root), own, root, given, params, name, without)
+        note = "\n\n".join(description.of_links(tags or {}))
+        given = {**(tags or {}), **({description.NOTE: note} if note else {})}
+        return store.create(mlflow_access.client(root), own, root, given, params, name, without, repository)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -398,18 +406,19 @@ def stopping(run_id: str | None, name: str) -> None:
     """
     if run_id and run_id != NO_RUN:
         tag_stages(run_id, {name: "cancelled"})
-        end(run_id, "KILLED")
+        end(run_id, "KILLED", f"{name}: stopped")
 
 
-def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"], why: str = "") -> None:
     """Set the state that the run ends in.
 
     Args:
         run_id: result of `create_run`; with None this does nothing.
         status: the state.
+        why: what broke the run off, for its description.
     """
     if run_id is not None:
-        _safely(lambda: mlflow_access.client(Path()).set_terminated(run_id, status), END_SECONDS)
+        _safely(lambda: store.terminate(mlflow_access.client(Path()), run_id, status, why), END_SECONDS)
 
 
 def download(

@@ -46,7 +46,7 @@ def test_each_door_has_its_word_and_each_run_one_name(
     ]
     runs = by_name(found)
     assert {"calm-otter", "wise-crow", "dizzy-moth"} < runs.keys()
-    assert runs["dizzy-moth"].metrics["judge/score_mean"] == 60.0
+    assert runs["dizzy-moth"].metrics["score/mean"] == 60.0
     assert runs["dizzy-moth"].judge == "reference"
     assert runs["dizzy-moth"].values["finetune"]["epochs"] == 3
     assert runs["dizzy-moth"].values["finetune"]["lora"] is None
@@ -129,7 +129,7 @@ def test_without_a_store_the_files_of_the_folder_are_the_only_row(project: Path)
     found = listing.listed(project, None)
 
     (run,) = found.runs
-    assert (run.name, run.metrics["val/kept_loss"], run.metrics["judge/score_mean"]) == ("(this folder)", 4.5, 60.0)
+    assert (run.name, run.metrics["loss/val_kept"], run.metrics["score/mean"]) == ("(this folder)", 4.5, 60.0)
     assert found.source == ""
     assert found.notes == [
         f"MLflow: {project / 'mlflow.db'}: no such file: no run of this project is on record there",
