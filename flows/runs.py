@@ -24,7 +24,7 @@ from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
-from stages.running.tracking import metric_names, names, tracker
+from stages.running.tracking import metric_names, tracker
 from stages.running.tracking.listing import Listing, Run
 
 #: Runs that are shown unless more are asked for.
@@ -139,7 +139,7 @@ def _cells(run: Run) -> dict[str, str]:
     commit = run.commit[:7] + ("*" if run.tags.get("git.dirty") == "true" else "")
     cells = {
         "started": f"{started:%y-%m-%d %H:%M}",
-        "run": names.short_of(run.name),
+        "run": run.short_name,
         "door": run.door,
         "state": run.state,
         "val. loss": "" if loss is None else f"{loss:z.3f}",
@@ -199,6 +199,7 @@ def as_json(found: Listing, changed: Differences) -> dict[str, object]:
         "runs": [
             {
                 "name": run.name,
+                "short_name": run.short_name,
                 "run_id": run.run_id,
                 "started": datetime.fromtimestamp(run.started / 1000).astimezone().isoformat(timespec="seconds"),
                 "door": run.door,

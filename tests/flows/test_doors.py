@@ -278,7 +278,10 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
     assert ui.returncode == 0
     assert rest == "\nending what was started ... ended\n"
     # Nothing of the servers' own lines is among these, and what they have said is kept.
-    assert len(lines) == 8, lines
+    assert len(lines) == 9, lines
+    (table,) = (line for line in lines if line.startswith("runs "))
+    assert "?workflowType=machine_learning&viewStateShareKey=pipeline-" in table
+    assert table.endswith("   (instruct-pipeline/quick)\n")
     for server in ("mlflow", "prefect"):
         log = project.root / ".prefect" / f"{server}.log"
         assert f"(log: .prefect/{server}.log)" in "".join(lines)

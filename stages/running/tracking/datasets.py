@@ -1,4 +1,4 @@
-"""The rows of a run as datasets of MLflow: each with the digest by which DVC names it, and with what it was used for."""
+"""The rows of a run as datasets of MLflow: each with the digest by which DVC names it, and with its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The description of a run: what came of it, who judged, what differs, and links; Markdown, for the head of its page."""
+"""The description of a run: what came of it, who judged, what differs, and links; in Markdown."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ PREFECT_URL = "prefect.flow_run_url"
 RESCORE_SOURCE, RESCORE_PAGE = "rescore.source", "rescore.page"
 
 #: What has to be said wherever scores of the built-in judge are shown.
-_BUILT_IN = (
-    "it compares words with the reference and is no language model; docs/judge.md says how far it can be believed"
-)
+_BUILT_IN = "it compares words with the reference and is no language model: docs/judge.md says how far to believe it"
 _LANGUAGE_MODEL = "a language model, whose scores can be compared only with those of the same judge"
 
 

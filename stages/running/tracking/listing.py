@@ -26,6 +26,7 @@ from stages.running.tracking import (
     mirror,
     mlflow_access,
     mlflow_experiment,
+    names,
     published,
     store,
 )
@@ -68,6 +69,11 @@ class Run:
     values: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def short_name(self) -> str:
+        """The part of its name that is unique, which is enough wherever a run is named."""
+        return names.short_of(self.name)
 
     @property
     def commit(self) -> str:

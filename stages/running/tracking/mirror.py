@@ -98,7 +98,8 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     points += _missing_points(mlflow, run_id, history)
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
-    tags[description.NOTE] = description.of_results(there.tags | tags, trained, judged)
+    if note := description.of_results(there.tags | tags, trained, judged):
+        tags[description.NOTE] = note
     if _log_answers(mlflow, run_id, root):
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])

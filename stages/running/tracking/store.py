@@ -205,9 +205,20 @@ class Page(NamedTuple):
 def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
     """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
     info = mlflow.get_run(run_id).info
+    return Page(info.run_name, views.run_page(_base(pages), info.experiment_id, run_id))
+
+
+def runs_pages(mlflow: MlflowClient, profile: str, root: Path, pages: str) -> list[tuple[str, str]]:
+    """The names of this project's experiments, the profile's first, and the addresses of their tables of runs."""
+    first = mlflow_experiment.ensured(mlflow, profile, root)
+    others = [one for one in mlflow_experiment.ids_of_all(mlflow) if one != first]
+    return [(mlflow.get_experiment(one).name, views.runs_page(_base(pages), one)) for one in (first, *others)]
+
+
+def _base(pages: str) -> str:
+    """The address of the store's own pages, or else of those that show it."""
     where = proxies.without_user(mlflow_access.uri())
-    base = where if where.lower().startswith(("http://", "https://")) else pages
-    return Page(info.run_name, views.run_page(base, info.experiment_id, run_id))
+    return where if where.lower().startswith(("http://", "https://")) else pages
 
 
 def close(mlflow: MlflowClient, run_id: str, why: str = "") -> None:

@@ -73,6 +73,7 @@ __all__ = [
     "publish_files",
     "require_name",
     "rescoring_tags",
+    "runs_pages",
     "search",
     "set_aside",
     "shown_uri",
@@ -201,6 +202,26 @@ def page(run_id: str | None, pages: str) -> Page | None:
         return None
     run = run_id
     return _safely(lambda: store.page(mlflow_access.client(Path()), run, pages), END_SECONDS)
+
+
+def runs_pages(root: Path, pages: str) -> list[tuple[str, str]]:
+    """The experiments of this project and the addresses of their tables of runs, the profile's in ``root`` first.
+
+    That experiment is made if need be, so that its address is right before the first run.
+
+    Args:
+        root: folder with params.yaml, and with mlflow.db unless MLFLOW_TRACKING_URI is set.
+        pages: address of MLflow's pages, where the store is no server with pages of its own.
+
+    Returns:
+        Name and address of each; none, with a message, where MLflow does not answer.
+    """
+
+    def found() -> list[tuple[str, str]]:
+        mlflow = mlflow_access.client(root)
+        return store.runs_pages(mlflow, whole.load(root / paths.PARAMS).profile, root, pages)
+
+    return _safely(found, END_SECONDS) or []
 
 
 def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> bool:

@@ -39,7 +39,7 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     run_id = through_the_flow(project, {"generate", "judge"})
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name.endswith("-quick")
+    assert run.info.run_name.startswith("quick (20")
     assert run.data.params["finetune.learning_rate"] == str(whole.load(project / "params.yaml").finetune.learning_rate)
     assert run.data.params["finetune.max_steps"] == "null"
     assert run.data.params["generate.models"] == '["base", "tuned"]'
@@ -79,9 +79,12 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
         "generate": "ran",
         "judge": "ran",
     }
-    assert tags["mlflow.note.content"] == (
-        "Score: base 20.0 (95 % interval 15.0 to 25.0), tuned 60.0 (95 % interval 55.0 to 65.0)"
-    )
+    assert tags["mlflow.note.content"].split("\n\n") == [
+        "Score 60.0 of 100 (95 % interval 55.0 to 65.0), before fine-tuning 20.0",
+        "Judge: built-in reference judge; it compares words with the reference and is no language model: "
+        "docs/judge.md says how far to believe it",
+        "Validation loss 4.500 at step 1, 0.000 before",
+    ]
     kept = {file.path for folder in (None, "judge", "finetune") for file in client.list_artifacts(run_id, folder)}
     assert {"params.yaml", "dvc.yaml", "dvc.lock", "finetune/loss.png", "judge/answers.json"} <= kept
     assert (project / "mlruns").is_dir()
@@ -94,18 +97,18 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     PAIRWISE.write_text("{}\n")
     run_id = through_the_flow(project, {"judge"})
     run = client.get_run(run_id)
-    assert {name: value for name, value in run.data.metrics.items() if name.startswith("judge_pairwise/")} == {
-        "judge_pairwise/n_wins": 1.0,
-        "judge_pairwise/n_ties": 0.0,
-        "judge_pairwise/n_losses": 0.0,
-        "judge_pairwise/n_invalid": 1.0,
-        "judge_pairwise/n_failed": 0.0,
-        "judge_pairwise/consistency": 1.0,
-        "judge_pairwise/first_position_share": 0.5,
-        "judge_pairwise/win_rate": 1.0,
-        "judge_pairwise/win_rate_ci95_low": 0.5,
-        "judge_pairwise/lc_win_rate": 0.75,
-        "judge_pairwise/lc_win_rate_ci95_low": 0.5,
+    assert {name: value for name, value in run.data.metrics.items() if name.startswith("score_pairwise/")} == {
+        "score_pairwise/n_wins": 1.0,
+        "score_pairwise/n_ties": 0.0,
+        "score_pairwise/n_losses": 0.0,
+        "score_pairwise/n_invalid": 1.0,
+        "score_pairwise/n_failed": 0.0,
+        "score_pairwise/consistency": 1.0,
+        "score_pairwise/first_position_share": 0.5,
+        "score_pairwise/win_rate": 1.0,
+        "score_pairwise/win_rate_ci95_lower": 0.5,
+        "score_pairwise/lc_win_rate": 0.75,
+        "score_pairwise/lc_win_rate_ci95_lower": 0.5,
     }
     assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
     assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
@@ -152,14 +155,15 @@ def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_r
 
 def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(project, set())
+    a, b = ("", "scored", "scored", "", "spelling", "a", 1), ("", "", "invalid", "", "spelling", "b", 2)
     assert answers(client, run_id) == {
         "columns": [
-            *("id", "category", "instruction", "input", "reference"),
-            *("base", "base_score", "base_verdict", "tuned", "tuned_score", "tuned_verdict"),
+            *("instruction", "reference", "before", "after", "score", "right", "input"),
+            *("score_before", "right_before", "verdict_before", "verdict", "faults", "category", "id", "row"),
         ],
         "data": [
-            ["a", "spelling", "Spell it.", "", "it", "a by base", 20.0, "scored", "a by tuned", 60.0, "scored"],
-            ["b", "spelling", "Spell it.", "", "it", "b by base", None, None, "b by tuned", None, "invalid"],
+            [*("Spell it.", "it", "a by base", "a by tuned", 60.0, "", "", 20.0), *a],
+            [*("Spell it.", "it", "b by base", "b by tuned", None, "", "", None), *b],
         ],
     }
 
@@ -423,7 +427,7 @@ def test_what_is_missing_is_skipped_and_said(
     assert "artifacts/judge/metrics.json" in missing
     tags = client.get_run(run_id).data.tags
     assert "stage.judge" not in tags
-    assert "mlflow.note.content" not in tags
+    assert tags["mlflow.note.content"] == "Validation loss 4.500 at step 1, 0.000 before"
 
 
 def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowClient) -> None:
@@ -488,7 +492,8 @@ def test_the_page_of_a_run_is_on_the_server_or_where_make_ui_shows_it(project: P
     page = tracker.page(run_id, "http://127.0.0.1:5000/")
     assert page is not None
     assert page.name == only.info.run_name
-    assert page.address == f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
+    at = f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
+    assert page.address == f"{at}?workflowType=machine_learning"
     assert tracker.page(None, "http://127.0.0.1:5000") is None
 
 
@@ -508,8 +513,9 @@ def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Pa
     Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "# more\n")
     dirty = client.get_run(tracker.create_run(project))
     assert clean.data.tags["git.commit"] == clean.data.tags["mlflow.source.git.commit"] == commit
-    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("false", "true")
-    assert clean.info.run_name.split("-")[2] == commit[:7]
+    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("params", "true")
+    assert clean.data.tags["differs"] == "nothing", "a comment is no value"
+    assert clean.info.run_name.startswith("quick (")
 
 
 def test_a_changed_parameter_is_said_and_the_first_is_kept(
