@@ -13,7 +13,15 @@ from stages.common import reasons
 from stages.params import whole
 from stages.running import gpu, held, orphans
 from stages.running.console import say
-from stages.running.tracking import database, execution, mirror, mlflow_access, mlflow_experiment, store
+from stages.running.tracking import (
+    database,
+    execution,
+    mirror,
+    mlflow_access,
+    mlflow_experiment,
+    store,
+    system_metrics,
+)
 from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
@@ -25,6 +33,8 @@ NO_RUN = "none"
 
 #: Seconds between two batches of metrics, and between two attempts while MLflow does not answer.
 FLUSH_SECONDS = 3.0
+#: The stages during which the machine is sampled.
+_SAMPLED = frozenset({"finetune"})
 RETRY_SECONDS = 60.0
 #: Seconds that the end of the block waits at most: to publish, to send the last metrics, and in a stage that is being
 #: stopped, whose user is waiting.
@@ -57,6 +67,7 @@ class StageRun:
         self._run_id = ""
         self._params: whole.Params | None = None
         self._thread: threading.Thread | None = None
+        self._sampler: system_metrics.Sampler | None = None
         self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
         # A flow publishes what its stages leave in files: one that sends nothing needs no MLflow, which loads slowly.
         self._may_begin = self._flow_run_id != NO_RUN
@@ -70,6 +81,8 @@ class StageRun:
             # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
             self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
             mlflow_access.load()
+            if self._stage in _SAMPLED and system_metrics.wanted():
+                self._sampler = system_metrics.Sampler()
         except Exception as error:
             mlflow_access.warn(error)
             return
@@ -125,6 +138,7 @@ class StageRun:
             closing = self._closing.wait(pause)
             pause = FLUSH_SECONDS
             try:
+                self._take_sample(last=closing)
                 client = self._connect(closing=closing)
                 self._flush(client)
                 if self._warned:
@@ -137,6 +151,12 @@ class StageRun:
                 pause = RETRY_SECONDS
             if closing:
                 return
+
+    def _take_sample(self, *, last: bool) -> None:
+        """Add a sample of the machine to the next batch, if one is due."""
+        if self._sampler is not None and (points := self._sampler.due(last=last)):
+            with self._lock:
+                self._pending += points
 
     def _connect(self, *, closing: bool) -> MlflowClient:
         client = self._client or mlflow_access.client(Path())
