@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from stages.common import reasons
+from stages.common.errors import ConfigError
 from stages.params import whole
 from stages.running import gpu, held, orphans
 from stages.running.console import say
@@ -81,11 +85,14 @@ class StageRun:
             # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
             self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
             mlflow_access.load()
-            if self._stage in _SAMPLED and system_metrics.wanted():
-                self._sampler = system_metrics.Sampler()
         except Exception as error:
             mlflow_access.warn(error)
             return
+        if self._stage in _SAMPLED and system_metrics.wanted():
+            try:
+                self._sampler = system_metrics.Sampler()
+            except ConfigError as error:
+                say(f"tracking: no system metrics: {error.what}; to fix it: {error.fix}")
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -154,9 +161,10 @@ class StageRun:
 
     def _take_sample(self, *, last: bool) -> None:
         """Add a sample of the machine to the next batch, if one is due."""
-        if self._sampler is not None and (points := self._sampler.due(last=last)):
-            with self._lock:
-                self._pending += points
+        if self._sampler is None:
+            return
+        with contextlib.suppress(psutil.Error, OSError), self._lock:
+            self._pending += self._sampler.due(last=last)
 
     def _connect(self, *, closing: bool) -> MlflowClient:
         client = self._client or mlflow_access.client(Path())

@@ -98,9 +98,8 @@ def of_cards(listed: str, cards: Sequence[str]) -> dict[str, float]:
     >>> of_cards("GPU-a, 40, 1000, 80000, [N/A]", ["GPU-a"])["gpu_0_utilization_percentage"]
     40.0
     """
-    rows = {
-        fields[0]: fields[1:] for line in listed.splitlines() if (fields := [one.strip() for one in line.split(",")])
-    }
+    lines = [[one.strip() for one in line.split(",")] for line in listed.splitlines()]
+    rows = {fields[0]: fields[1:] for fields in lines}
     found: dict[str, float] = {}
     for number, card in enumerate(cards):
         if len(rows.get(card, [])) != len(_FIELDS) - 1:
