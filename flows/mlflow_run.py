@@ -28,12 +28,14 @@ class MlflowRun:
         variables: environment variables by which the stages find the MLflow run.
         ran: names of the stages that ran. The block adds them; the metrics of the others are logged from their files.
         files: files for the run's folder judge. The block adds them and keeps them until its end.
+        compared: what comparisons with other runs have found, a line each, for its description. The block adds them.
     """
 
     id: str | None
     variables: dict[str, str]
     ran: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -63,7 +65,7 @@ def mlflow_run(
     why = ""
     try:
         yield run
-        tracker.publish(tree, run_id, ran=run.ran, files=run.files)
+        tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared)
         status = "FINISHED"
     except Exception as error:
         status, why = "FAILED", _why(error)

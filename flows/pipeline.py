@@ -20,8 +20,8 @@ from prefect.utilities.urls import url_for
 
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.command_line import STOPPED
+from flows.comparisons import with_references
 from flows.dvc_cli import stages_in_order, up_to_date
-from flows.last_commit import with_last_commit
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
 from flows.outcome import kept
@@ -168,8 +168,9 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
             done.append(result)
             run.ran.update({result.stage} if result.outcome == "ran" else ())
-        compared = stack.enter_context(with_last_commit(root, tree))
-        run.files.extend(compared.files)
+        compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
+        run.files.extend(file for one in compared for file in one.files)
+        run.compared.extend(one.verdict for one in compared if one.verdict)
     return run_page.report(tree, done, compared, isolated=isolated)
 
 

@@ -27,7 +27,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run as this_flow_run
 
-from flows.last_commit import Compared
+from flows.comparisons import Compared
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
 from flows.stage_process import StageResult
@@ -60,18 +60,18 @@ def link(page: Page | None) -> None:
         _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
 
 
-def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isolated: bool) -> str:
+def report(tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], *, isolated: bool) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results.
 
     Args:
         tree: folder that the stages ran in.
         done: what they did.
-        compared: the scores beside the last commit's.
+        compared: the scores beside those of other runs.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True)
-    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
-    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), beside]
+    beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
+    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
 

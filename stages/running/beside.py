@@ -106,6 +106,22 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
 def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
     """Keep a comparison with the scores under ``root``, so that `of` gives it; not one with scores that are the same.
 
+    Arguments and result are those of `read`.
+    """
+    found = read(root, table, asked, other)
+    if found is None or found.verdict == IDENTICAL:
+        return found  # `of` looks for another run then
+    with bookkeeping.optional(root / _NOTES):
+        write_metrics(root / _note(root), found)
+        notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for old in notes[:-_MOST_NOTES]:
+            old.unlink(missing_ok=True)
+    return found
+
+
+def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
+    """A comparison from the file that the program has written.
+
     Args:
         root: folder with the scores that are B of the comparison.
         table: file that the comparison has written as JSON.
@@ -119,7 +135,7 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
         tree: dict[str, Any] = read_json(table, made_by=PROGRAM)
         entry: dict[str, Any] = tree["comparisons"][-1]
         there = str(tree["a"]["name"])
-        found = Beside(
+        return Beside(
             head=git.ask(root, "rev-parse", "HEAD"),
             # Where a run cannot be had, another one may have been compared in its place, which its name says.
             other=other if there.split(" ", 1)[0] == asked else there,
@@ -130,14 +146,16 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
         )
     except (DataError, LookupError, TypeError, ValueError, AttributeError):
         return None
-    if found.verdict == IDENTICAL:
-        return found  # `of` looks for another run then
-    with bookkeeping.optional(root / _NOTES):
-        write_metrics(root / _note(root), found)
-        notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
-        for old in notes[:-_MOST_NOTES]:
-            old.unlink(missing_ok=True)
-    return found
+
+
+def in_a_line(found: Beside) -> str:
+    """A comparison in a line: with whom, the difference with its interval, and what may be said."""
+    if found.difference is None or not found.same_judge:
+        return f"Compared with {found.other}: {found.verdict}"
+    interval = (
+        "" if found.low is None or found.high is None else f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
+    )
+    return f"Compared with {found.other}: {found.verdict} ({found.difference:+z.1f} points{interval}, {found.n} rows)"
 
 
 def _compared(root: Path, name: str, other: str) -> Beside | None:

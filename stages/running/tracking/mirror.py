@@ -71,7 +71,15 @@ FILES: Sequence[tuple[Path, str | None]] = (
 LOSS_PLOT = "finetune/loss.png"
 
 
-def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path, *, lock_is_final: bool) -> None:
+def publish(
+    mlflow: MlflowClient,
+    run_id: str,
+    ran: Collection[str],
+    root: Path,
+    *,
+    lock_is_final: bool,
+    compared: Sequence[str] = (),
+) -> None:
     """Mirror the files under ``root``. A file that is not what it should be is told in one line, and left out.
 
     Args:
@@ -81,6 +89,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         root: folder with params.yaml, dvc.lock and artifacts/.
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
+        compared: what comparisons with other runs have found, a line each, for the description.
     """
     mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
@@ -98,7 +107,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     points += _missing_points(mlflow, run_id, history)
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
-    if note := description.of_results(there.tags | tags, trained, judged):
+    if note := description.of_results(there.tags | tags, trained, judged, compared):
         tags[description.NOTE] = note
     if _log_answers(mlflow, run_id, root):
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.

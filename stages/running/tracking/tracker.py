@@ -224,7 +224,14 @@ def runs_pages(root: Path, pages: str) -> list[tuple[str, str]]:
     return _safely(found, END_SECONDS) or []
 
 
-def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> bool:
+def publish(
+    root: Path,
+    run_id: str | None,
+    *,
+    ran: Collection[str],
+    files: Sequence[Path] = (),
+    compared: Sequence[str] = (),
+) -> bool:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
     Args:
@@ -232,6 +239,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
         run_id: result of `create_run`; with None this does nothing.
         ran: stages that ran in this execution. The others were up to date or restored by DVC, and are tagged as cached.
         files: further files for the run's folder judge.
+        compared: what comparisons with other runs have found, a line each, for its description.
 
     Returns:
         Whether the run has all of them; where it has not, a line says why.
@@ -241,7 +249,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
 
     def mirrored() -> bool:
         client = mlflow_access.client(root)
-        mirror.publish(client, run_id, ran, root, lock_is_final=True)
+        mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared)
         for file in files:
             client.log_artifact(run_id, str(file), "judge")
         return True

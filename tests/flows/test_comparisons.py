@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import last_commit
-from flows.last_commit import with_last_commit
+from flows import comparisons
+from flows.comparisons import with_references
 from stages.common.results.judge import JUDGE_FOLDER
 from stages.running import beside
 from tests.judge.runs.test_compare import commit, git, write
@@ -27,11 +27,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) -> None:
     write(JUDGE_FOLDER, [80, 70] * 5)
-    with with_last_commit(repository, repository) as found:
+    with with_references(repository, repository, "calm-otter") as (found, *_):
         head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
         assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
         assert "result      B scores higher: this run; one training each" in found.text
-        table, figure = found.files
+        table, figure, text = found.files
+        commit = git("rev-parse", "HEAD")[:7]
+        again = f"python -m stages.judge.runs.compare {commit} calm-otter"
+        assert text.read_text() == f"{found.text}\n\nagain       {again}\n"
+        assert found.verdict.startswith(f"Compared with the last commit, {commit}: higher than there (+25.0 points, ")
+        assert found.verdict.endswith(f"Again: `{again}`")
         written = json.loads(table.read_text())
         assert written["comparisons"][0]["difference"] == 25.0
         assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
@@ -47,14 +52,14 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
 def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where an option of the comparison has another name: the parser of a program would end the process."""
     write(JUDGE_FOLDER, [80, 70] * 5)
-    monkeypatch.setattr(last_commit, "REVISION", "--revision")
-    with with_last_commit(repository, repository) as found:
+    monkeypatch.setattr(comparisons, "REVISION", "--revision")
+    with with_references(repository, repository, "calm-otter") as (found, *_):
         assert found.text.startswith("Nothing compared: unexpected: --revision")
         assert found.files == ()
 
 
 def test_a_run_without_scores_is_not_compared(repository: Path) -> None:
-    with with_last_commit(repository, repository) as found:
+    with with_references(repository, repository, "calm-otter") as (found, *_):
         assert (found.text, found.files) == ("There are no scores to compare.", ())
 
 
@@ -62,7 +67,7 @@ def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) ->
     git("rm", "-q", "dvc.lock")
     git("commit", "-m", "nothing")
     write(JUDGE_FOLDER, [80])
-    with with_last_commit(repository, repository) as found:
+    with with_references(repository, repository, "calm-otter") as (found, *_):
         assert found.text.startswith("Nothing compared: HEAD: no results of the stage judge in its dvc.lock")
         assert found.files == ()
 
@@ -71,7 +76,7 @@ def test_where_the_last_commit_is_of_another_machine_the_folder_s_results_stand_
     shutil.rmtree(repository / ".dvc" / "cache")
     write(JUDGE_FOLDER, [50] * 10)
     write(repository / "tree" / JUDGE_FOLDER, [80, 70] * 5)
-    with with_last_commit(repository, repository / "tree") as found:
+    with with_references(repository, repository / "tree", "calm-otter") as (found, *_):
         assert "git commit -am 'My first run' makes the results here the baseline" in found.text
         assert f"A artifacts, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})\nB this run\n" in found.text
-        assert len(found.files) == 2
+        assert len(found.files) == 3
