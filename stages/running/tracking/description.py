@@ -92,11 +92,11 @@ def _scores(found: JudgeMetrics | None) -> list[str]:
     if found is None or found.tuned.mean is None:
         return []
     before = "" if found.base is None or found.base.mean is None else f", before fine-tuning {found.base.mean:z.1f}"
-    lines = [f"Score {found.tuned.mean:z.1f} of 100{_interval(found.tuned.interval)}{before}"]
+    line = f"Score {found.tuned.mean:z.1f} of 100{_interval(found.tuned.interval)}{before}."
     if (right := found.tuned.right) is not None:
         was = _right_before(found.base)
-        lines.append(f"Right: {right.right} of {right.n}{_interval(right.interval, 100.0, ' %')}{was}")
-    return lines
+        line += f" Right: {right.right} of {right.n}{_interval(right.interval, 100.0, ' %')}{was}."
+    return [line]
 
 
 def _right_before(base: ModelScores | None) -> str:

@@ -61,10 +61,10 @@ def of_run(
     figures: Figures = {}
     if trained is not None:
         figures |= _of_training(trained)
-    if answered is not None:
-        figures |= _of_answers(answered)
     if judged is not None:
         figures |= _of_scores(judged)
+    if answered is not None:
+        figures |= _of_answers(answered)
     return _without_gaps(figures)
 
 

@@ -27,20 +27,20 @@ _TRAINING = "workflowType=machine_learning"
 
 #: The columns of the table after the run's name and the time, and their widths in pixels.
 _COLUMNS: Sequence[tuple[str, str, int]] = (
-    ("tags", DIFFERS, 230),
-    ("metrics", metric_names.SCORE, 100),
-    ("metrics", metric_names.SCORE_LOWER, 165),
-    ("metrics", metric_names.SCORE_UPPER, 165),
-    ("metrics", metric_names.RIGHT_N, 110),
-    ("metrics", metric_names.RIGHT_OF, 110),
+    ("metrics", metric_names.SCORE, 95),
+    ("metrics", metric_names.SCORE_LOWER, 155),
+    ("metrics", metric_names.SCORE_UPPER, 155),
+    ("metrics", metric_names.RIGHT_N, 100),
+    ("metrics", metric_names.RIGHT_OF, 105),
     ("metrics", metric_names.KEPT_LOSS, 110),
+    ("tags", DIFFERS, 230),
     ("attributes", "Description", 260),
     ("attributes", "Dataset", 200),
     ("attributes", "User", 90),
     ("attributes", "Source", 170),
     ("attributes", "Version", 90),
 )
-_NAME_WIDTH = 250
+_NAME_WIDTH = 270
 
 #: The charts: the section, its title, and of each chart its title, its kind, and its metrics.
 _CHARTS: Sequence[tuple[str, Sequence[tuple[str, str, Sequence[str]]]]] = (

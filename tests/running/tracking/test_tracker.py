@@ -80,7 +80,7 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
         "judge": "ran",
     }
     assert tags["mlflow.note.content"].split("\n\n") == [
-        "Score 60.0 of 100 (95 % interval 55.0 to 65.0), before fine-tuning 20.0",
+        "Score 60.0 of 100 (95 % interval 55.0 to 65.0), before fine-tuning 20.0.",
         "Judge: built-in reference judge; it compares words with the reference and is no language model: "
         "docs/judge.md says how far to believe it",
         "Validation loss 4.500 at step 1, 0.000 before",
