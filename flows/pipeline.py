@@ -125,7 +125,10 @@ def _pipeline(
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree(), giver())
             if look_first and up_to_date(tree):
-                return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
+                return Completed(
+                    message="everything is up to date: nothing was run",
+                    data=summary.text(tree, pages=servers_file.started_mlflow()),
+                )
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             results = _run_stages(root, tree, done, force=force, isolated=not in_place)
     except (PipelineError, OSError) as found:

@@ -27,6 +27,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run as this_flow_run
 
+from flows import servers_file
 from flows.comparisons import Compared
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
@@ -58,6 +59,8 @@ def link(page: Page | None) -> None:
     if page is not None:
         text = "The run in MLflow. Pages of this machine are there while make ui runs."
         _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
+        table = "All runs of its experiment in MLflow: scores, losses, and what differs."
+        _stored(lambda: create_link_artifact(page.runs, "table of runs", key="mlflow-runs", description=table))
 
 
 def report(tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], *, isolated: bool) -> str:
@@ -69,7 +72,7 @@ def report(tree: Path, done: Sequence[StageResult], compared: Sequence[Compared]
         compared: the scores beside those of other runs.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
-    results = summary.text(tree, name_files=not isolated, commit_tried=True)
+    results = summary.text(tree, name_files=not isolated, commit_tried=True, pages=servers_file.started_mlflow())
     beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
     parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))

@@ -125,7 +125,7 @@ def publish(
     # Last: a run with this tag holds all of it.
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
-        published.keep(root, run_id, str(run.info.run_name or ""))
+        published.keep(root, run_id, str(run.info.run_name or ""), str(run.info.experiment_id))
 
 
 def every_result() -> list[Path]:

@@ -162,11 +162,11 @@ def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
     return next(iter(found), None)
 
 
-def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str] | None:
+def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str, str] | None:
     """Tag and delete a run, if another one that has finished has the same value of a tag.
 
     Returns:
-        The id and the name of the other one; None where there is none.
+        The id, the name and the experiment of the other one; None where there is none.
     """
     at = mlflow_experiment.ensured(mlflow, whole.load(root / paths.PARAMS).profile, root)
     value = mlflow.get_run(run_id).data.tags.get(tag, "")
@@ -176,7 +176,7 @@ def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[
         return None
     mlflow.set_tag(run_id, "nothing-to-do", earlier[0].run_id)
     mlflow.delete_run(run_id)
-    return str(earlier[0].run_id), str(earlier[0].run_name)
+    return str(earlier[0].run_id), str(earlier[0].run_name), at
 
 
 def git_tags(root: Path) -> dict[str, str]:
@@ -196,26 +196,29 @@ class Page(NamedTuple):
     Args:
         name: name of the run.
         address: its URL.
+        runs: URL of the table of runs of its experiment.
     """
 
     name: str
     address: str
+    runs: str
 
 
 def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
     """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
     info = mlflow.get_run(run_id).info
-    return Page(info.run_name, views.run_page(_base(pages), info.experiment_id, run_id))
+    base, experiment = pages_of(pages), info.experiment_id
+    return Page(info.run_name, views.run_page(base, experiment, run_id), views.runs_page(base, experiment))
 
 
 def runs_pages(mlflow: MlflowClient, profile: str, root: Path, pages: str) -> list[tuple[str, str]]:
     """The names of this project's experiments, the profile's first, and the addresses of their tables of runs."""
     first = mlflow_experiment.ensured(mlflow, profile, root)
     others = [one for one in mlflow_experiment.ids_of_all(mlflow) if one != first]
-    return [(mlflow.get_experiment(one).name, views.runs_page(_base(pages), one)) for one in (first, *others)]
+    return [(mlflow.get_experiment(one).name, views.runs_page(pages_of(pages), one)) for one in (first, *others)]
 
 
-def _base(pages: str) -> str:
+def pages_of(pages: str) -> str:
     """The address of the store's own pages, or else of those that show it."""
     where = proxies.without_user(mlflow_access.uri())
     return where if where.lower().startswith(("http://", "https://")) else pages

@@ -33,7 +33,7 @@ def wanted() -> bool:
 
 
 class Sampler:
-    """Takes samples of this machine. The first one covers the time since the sampler was made.
+    """Takes samples of this machine, all in one thread. The first one covers the time since it was asked first.
 
     Raises:
         ConfigError: the interval is no number of seconds.
@@ -42,10 +42,9 @@ class Sampler:
     def __init__(self) -> None:
         self._interval = environment.seconds(INTERVAL, _SECONDS)
         self._process = psutil.Process()
-        self._at = time.monotonic()
+        self._at: float | None = None
         self._steps = 0
         self._cards = True
-        psutil.cpu_percent()  # from here on it is measured
 
     def due(self, *, last: bool = False) -> list[tuple[str, float, int, int]]:
         """A sample, if the last one is long enough ago.
@@ -56,6 +55,10 @@ class Sampler:
         Returns:
             Name, value, milliseconds since 1970, and number of the sample, of each metric; none where it is too early.
         """
+        if self._at is None:
+            self._at = time.monotonic()
+            psutil.cpu_percent()  # which counts from here on, and for each thread by itself
+            return []
         passed = time.monotonic() - self._at
         if passed < (_LEAST_SECONDS if last or not self._steps else self._interval):
             return []

@@ -39,6 +39,7 @@ from stages.running.tracking import (
     mlflow_experiment,
     published,
     store,
+    views,
 )
 from stages.running.tracking.live import (
     CREATE_SECONDS,
@@ -358,16 +359,19 @@ def set_aside(root: Path, run_id: str | None) -> None:
             published.keep(root, *earlier)
 
 
-def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
+def store_lines(root: Path, *, stays: bool, stands: bool = True, pages: str = "") -> list[str]:
     """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
 
     Args:
         root: folder with the results.
         stays: whether the folder stays; a copy of the repository is removed after its run.
         stands: whether the last stage succeeds. Results that do not stand are not published later.
+        pages: address of MLflow's pages of this machine; empty where they are not started.
     """
-    if published.kept(root):
-        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
+    if (found := published.kept(root)) is not None:
+        base = store.pages_of(pages)
+        table = views.runs_page(base, found.experiment) if base and found.experiment else "make ui"
+        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}{table}"]
     if not mirror.results(root):
         return []
     if not stands:
