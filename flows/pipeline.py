@@ -20,7 +20,6 @@ from prefect.utilities.urls import url_for
 
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.command_line import STOPPED
-from flows.comparisons import with_references
 from flows.dvc_cli import stages_in_order, up_to_date
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
@@ -32,6 +31,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
+from stages.judge.runs.references import with_references
 from stages.params import whole
 from stages.running import gpu_users, summary
 from stages.running.checks.preflight import VARIABLE, Mode

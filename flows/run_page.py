@@ -28,7 +28,6 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run as this_flow_run
 
 from flows import servers_file
-from flows.comparisons import Compared
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
 from flows.stage_process import StageResult
@@ -38,6 +37,7 @@ from stages.common.records import read_metrics, read_records
 from stages.common.results.finetune import HISTORY, StepRecord
 from stages.common.results.judge import SCORES_PLOT
 from stages.common.results.split import GATE_PAGE, GATE_REPORT
+from stages.judge.runs.references import Compared
 from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work

@@ -91,6 +91,8 @@ def tell(*, stands: bool) -> None:
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
         making = next(filter(dvc_runs, TOLD), None)
+        if making is not None and stands:
+            beside.into_run(Path())
         told = _Summary(Path(), making=making).text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"

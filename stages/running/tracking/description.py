@@ -18,6 +18,9 @@ PREFECT_URL = "prefect.flow_run_url"
 #: The tags of a run whose answers are those of another one, with that one's name and page.
 RESCORE_SOURCE, RESCORE_PAGE = "rescore.source", "rescore.page"
 
+#: What the line of a comparison begins with.
+COMPARED = "Compared with "
+
 #: What has to be said wherever scores of the built-in judge are shown.
 _BUILT_IN = "it compares words with the reference and is no language model: docs/judge.md says how far to believe it"
 _LANGUAGE_MODEL = "a language model, whose scores can be compared only with those of the same judge"
@@ -36,6 +39,12 @@ def of_results(
     """
     parts = [*_scores(judged), *_judge(judged), *_loss(trained), *compared]
     return "\n\n".join([*parts, *of_links(tags)])
+
+
+def with_comparisons(text: str, lines: Sequence[str]) -> str:
+    """A description with other comparisons than it had; those of `of_results` begin with `COMPARED`."""
+    parts = [part for part in text.split("\n\n") if not part.startswith(COMPARED)]
+    return "\n\n".join(filter(None, [*parts, *lines]))
 
 
 def of_links(tags: Mapping[str, str]) -> list[str]:

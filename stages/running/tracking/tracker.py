@@ -56,6 +56,7 @@ __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
     "add",
+    "add_comparisons",
     "best_run",
     "children",
     "commit_tags",
@@ -321,6 +322,25 @@ def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path])
         store.log_metrics(client, run, [(name, value, now, 0) for name, value in metrics.items()])
         for file in files:
             client.log_artifact(run, str(file))
+
+    _safely(added, PUBLISH_SECONDS)
+
+
+def add_comparisons(run_id: str, files: Sequence[Path], lines: Sequence[str]) -> None:
+    """Put comparisons with other runs into a run: their files, and a line each at the end of its description.
+
+    Args:
+        run_id: id of the run.
+        files: files for the run's folder judge.
+        lines: what was found. Earlier ones with the same runs are replaced.
+    """
+
+    def added() -> None:
+        client = mlflow_access.client(Path())
+        for file in files:
+            client.log_artifact(run_id, str(file), "judge")
+        before = client.get_run(run_id).data.tags.get(description.NOTE, "")
+        client.set_tag(run_id, description.NOTE, description.with_comparisons(before, lines))
 
     _safely(added, PUBLISH_SECONDS)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import comparisons
-from flows.comparisons import with_references
 from stages.common.results.judge import JUDGE_FOLDER
+from stages.judge.runs import references
+from stages.judge.runs.references import with_references
 from stages.running import beside
 from tests.judge.runs.test_compare import commit, git, write
 from tests.root import ROOT
@@ -52,7 +52,7 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
 def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where an option of the comparison has another name: the parser of a program would end the process."""
     write(JUDGE_FOLDER, [80, 70] * 5)
-    monkeypatch.setattr(comparisons, "REVISION", "--revision")
+    monkeypatch.setattr(references, "REVISION", "--revision")
     with with_references(repository, repository, "calm-otter") as (found, *_):
         assert found.text.startswith("Nothing compared: unexpected: --revision")
         assert found.files == ()

@@ -1,4 +1,7 @@
-"""The run just made, compared with others: for Prefect's page, and for the MLflow run as figure, table and verdict.
+"""The run just made, compared with others, as figure, table and verdict: `python -m stages.judge.runs.references`.
+
+The program compares the results in this folder, and puts the comparisons into the MLflow run that has these results.
+The flow does that for its runs, and the last stage of a plain `dvc repro` for those.
 
 A `Reference` is a run to compare with. `REFERENCES` has the functions that name them; another one, such as of a
 champion, needs no more than a function there.
@@ -12,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common.errors import DataError, PipelineError
+from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
 from stages.common.records import read_metrics
@@ -21,8 +24,10 @@ from stages.common.secrecy import hidden
 from stages.judge.runs import compare
 from stages.judge.runs.recipe import recipe_of
 from stages.params import reading
-from stages.running import beside, git, temporary
-from stages.running.tracking import mlflow_access, names, tracker
+from stages.running import beside, git, program, temporary
+from stages.running.arguments import Parser
+from stages.running.console import say
+from stages.running.tracking import mlflow_access, names, published, tracker
 
 #: The revision to compare with.
 REVISION = "HEAD"
@@ -161,3 +166,26 @@ def compared(root: Path, tree: Path, reference: Reference, short_name: str, fold
         f"\n![differences](data:image/png;base64,{drawn})\n",
         f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
     )
+
+
+def main() -> None:
+    """Compare the results in this folder with those of other runs, and put that into their MLflow run.
+
+    Raises:
+        ConfigError: MLflow does not have these results.
+    """
+    Parser(prog="python -m stages.judge.runs.references", description=__doc__).parse_args()
+    root = Path()
+    run = published.kept(root)
+    if run is None:
+        what = f"{VERDICTS}: MLflow at {tracker.shown_uri()} does not have these results, as far as this folder knows"
+        raise ConfigError(what, "python -m flows.publish")
+    with with_references(root, root, names.short_of(run.name)) as found:
+        for one in found:
+            say(one.verdict or f"{one.words}: {one.text}")
+        files = [file for one in found for file in one.files]
+        tracker.add_comparisons(run.run_id, files, [one.verdict for one in found if one.verdict])
+
+
+if __name__ == "__main__":
+    program.run("references", main)
