@@ -81,7 +81,10 @@ def last_of_recipe(root: Path, tree: Path) -> Reference | None:
     """The newest finished run in MLflow with the values of the run in ``tree``, but for the seed of its training."""
     judge = read_metrics(tree / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
     ours = recipe_of(reading.plain(reading.read_yaml(tree / "params.yaml")))
+    itself = published.kept(tree)
     for one in tracker.judged(root, judge.fingerprint):
+        if itself is not None and one.run_id == itself.run_id:
+            continue
         if ours is not None and recipe_of(one.values) == ours:
             return of_run(one.name, "the last run of this recipe", "comparison-recipe")
     return None
