@@ -16,8 +16,8 @@ import psutil
 
 from stages.running import environment, gpu
 
-#: MLflow's variables.
-ENABLED, INTERVAL = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+#: MLflow's variable that switches it off.
+ENABLED = "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"
 #: Seconds between two samples, as in MLflow.
 _SECONDS = 10.0
 #: A rate over less than this says little.
@@ -40,7 +40,7 @@ class Sampler:
     """
 
     def __init__(self) -> None:
-        self._interval = environment.seconds(INTERVAL, _SECONDS)
+        self._interval = environment.seconds("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", _SECONDS)
         self._process = psutil.Process()
         self._at: float | None = None
         self._steps = 0

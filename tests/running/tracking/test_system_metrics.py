@@ -14,6 +14,7 @@ from stages.running import gpu
 from stages.running.tracking import live, system_metrics, tracker
 from tests.running.tracking.made import points, runs
 
+INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
 OF_THE_MACHINE = {
     "system/cpu_utilization_percentage",
     "system/system_memory_usage_megabytes",
@@ -26,7 +27,7 @@ def test_a_training_is_sampled_and_a_judging_is_not(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "FLUSH_SECONDS", 0.2)
-    monkeypatch.setenv(system_metrics.INTERVAL, "1")
+    monkeypatch.setenv(INTERVAL, "1")
     with tracker.stage("finetune") as run:
         run.log_metrics({"loss/train": 8.0}, step=1)
         time.sleep(2.6)
@@ -53,16 +54,16 @@ def test_it_is_off_where_mlflow_s_variable_says_so(
 def test_a_wrong_interval_is_told_by_name_and_the_run_is_tracked(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(system_metrics.INTERVAL, "often")
+    monkeypatch.setenv(INTERVAL, "often")
     with tracker.stage("finetune") as run:
         run.log_metrics({"loss/train": 8.0}, step=1)
     said = capsys.readouterr().out
-    assert f"tracking: no system metrics: {system_metrics.INTERVAL}: expected a number of seconds" in said
+    assert f"tracking: no system metrics: {INTERVAL}: expected a number of seconds" in said
     assert points(client, runs(client)[0].info.run_id, "loss/train") == [(1, 8.0)]
 
 
 def test_the_interval_is_no_negative_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(system_metrics.INTERVAL, "-1")
+    monkeypatch.setenv(INTERVAL, "-1")
     with pytest.raises(ConfigError):
         system_metrics.Sampler()
 
