@@ -66,7 +66,9 @@ def in_words(found: Mapping[str, str], values: Mapping[str, Any], most: int | No
         most: the largest number of characters; what does not fit is counted.
     """
     keys = [key.split(".") for key in reading.flatten(values)]
-    parts = [text if key == _PROFILE else f"{_short(key, keys)}={_cut(text)}" for key, text in found.items()]
+    # Seeds last: they tell trainings of one recipe apart, and the other values tell recipes apart.
+    order = sorted(found, key=lambda key: key.endswith(".seed"))
+    parts = [found[key] if key == _PROFILE else f"{_short(key, keys)}={_cut(found[key])}" for key in order]
     for kept in range(len(parts), 0, -1):
         left_out = [f"+{len(parts) - kept}"] if kept < len(parts) else []
         text = " ".join([*parts[:kept], *left_out])

@@ -52,6 +52,7 @@ def test_what_differs_comes_first_with_keys_as_short_as_they_can_be(repository: 
     assert named(repository, tree) == "epochs=2 lr=0.002 (calm-otter)"
     # Several sections have a seed.
     assert named(repository, values(finetune__seed=124)) == "finetune.seed=124 (calm-otter)"
+    assert named(repository, values(finetune__seed=7, finetune__epochs=1)) == "epochs=1 finetune.seed=7 (calm-otter)"
 
 
 def test_a_profile_is_its_name_and_what_differs_from_its_file(repository: Path) -> None:
