@@ -29,11 +29,17 @@ def ensured(mlflow: MlflowClient, profile: str, root: Path) -> str:
     """The id of the experiment with the runs of a profile, which is created or restored if need be."""
     # Of this kind MLflow's page shows training runs with curves, not evaluations of an application.
     found = ensured_as(mlflow, name_of(profile), "custom_model_development", root)
-    experiment = mlflow.get_experiment(found)
+    with_view(mlflow, found)
+    return found
+
+
+def with_view(mlflow: MlflowClient, experiment_id: str) -> str:
+    """Give an experiment the saved view of its runs, if it has none of this version, and return its name."""
+    experiment = mlflow.get_experiment(experiment_id)
     key, value = views.saved_view(int(experiment.creation_time or 0))
     if key not in experiment.tags:
-        mlflow.set_experiment_tag(found, key, value)
-    return found
+        mlflow.set_experiment_tag(experiment_id, key, value)
+    return str(experiment.name)
 
 
 def ensured_as(mlflow: MlflowClient, name: str, kind: str, root: Path) -> str:

@@ -215,7 +215,9 @@ def runs_pages(mlflow: MlflowClient, profile: str, root: Path, pages: str) -> li
     """The names of this project's experiments, the profile's first, and the addresses of their tables of runs."""
     first = mlflow_experiment.ensured(mlflow, profile, root)
     others = [one for one in mlflow_experiment.ids_of_all(mlflow) if one != first]
-    return [(mlflow.get_experiment(one).name, views.runs_page(pages_of(pages), one)) for one in (first, *others)]
+    return [
+        (mlflow_experiment.with_view(mlflow, one), views.runs_page(pages_of(pages), one)) for one in (first, *others)
+    ]
 
 
 def pages_of(pages: str) -> str:

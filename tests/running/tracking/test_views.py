@@ -66,4 +66,6 @@ def test_the_tables_of_all_experiments_have_addresses_before_the_first_run(proje
     client.create_experiment("another project")
     found = tracker.runs_pages(project, "http://127.0.0.1:5000")
     assert [name for name, _ in found] == ["instruct-pipeline/quick", "instruct-pipeline/gpt2-medium"]
+    key, _ = views.saved_view(0)
+    assert key in client.get_experiment_by_name("instruct-pipeline/gpt2-medium").tags
     assert all("/runs?workflowType=machine_learning&viewStateShareKey=pipeline-" in address for _, address in found)
