@@ -42,9 +42,12 @@ def _plot(path: Path, found: Sequence[RunsCompared]) -> None:
             axes.scatter([one.difference], [height], color="#1f6fb2", s=40, zorder=3)
     axes.axvline(0, color="#2b2f33", linewidth=1)
     axes.set_yticks(range(len(found)), labels, fontsize=9)
-    axes.set_xlabel("points more than there, with the 95 % interval\ngrey: too small to be found about 3 times in 4")
+    any_known = any(runs.comparison.detectable is not None for runs in found)
+    grey = "\ngrey: too small to be found about 3 times in 4" if any_known else ""
+    axes.set_xlabel(f"points more than there, with the 95 % interval{grey}")
     # Above the whole picture: over the axes alone, a long name would end beyond the edge.
-    figure.suptitle("\n".join(_wrapped(f"Compared with {found[0].a.name}", _TITLE)), x=0.02, ha="left", fontsize=11)
+    title = "\n".join(_wrapped(f"Compared with {found[0].a.name}", _TITLE))
+    figure.suptitle(title, x=0.02, y=0.985, va="top", ha="left", fontsize=11)
     axes.invert_yaxis()
     axes.margins(y=0.35)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import urllib.request
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from stages.running.tracking import metric_names, tracker, views
+from tests import mlflow_server
 
 
 def test_the_address_of_the_table_opens_model_training_with_the_saved_view() -> None:
@@ -69,3 +73,29 @@ def test_the_tables_of_all_experiments_have_addresses_before_the_first_run(proje
     key, _ = views.saved_view(0)
     assert key in client.get_experiment_by_name("instruct-pipeline/gpt2-medium").tags
     assert all("/runs?workflowType=machine_learning&viewStateShareKey=pipeline-" in address for _, address in found)
+
+
+@pytest.mark.slow  # it starts a server
+def test_the_address_of_a_server_s_table_names_a_view_that_its_page_is_given(
+    project: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MLflow's page asks by GraphQL, and looks for the tag that the address names."""
+    with mlflow_server.running(tmp_path, empty_database) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+        ((name, address),) = tracker.runs_pages(project, "")
+        assert (name, address.partition("/#/")[0]) == ("instruct-pipeline/quick", server)
+        found = re.search(r"/experiments/(\d+)/runs\?workflowType=machine_learning&viewStateShareKey=(.+)", address)
+        assert found is not None
+        query = (
+            "query MlflowGetExperimentQuery($input: MlflowGetExperimentInput!) "
+            "{ mlflowGetExperiment(input: $input) { experiment { tags { key value } } } }"
+        )
+        asked = {"operationName": None, "query": query, "variables": {"input": {"experimentId": found[1]}}}
+        request = urllib.request.Request(
+            f"{server}/graphql", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            experiment = json.load(answer)["data"]["mlflowGetExperiment"]["experiment"]
+        tags = {one["key"]: one["value"] for one in experiment["tags"]}
+        assert tags["mlflow.experimentKind"] == "custom_model_development"
+        assert "score/mean" in tags[f"mlflow.sharedViewState.{found[2]}"]
