@@ -9,7 +9,7 @@
     log_lines       what Prefect's log leaves out
     dvc_lock        waits for a DVC that somebody has started in the folder
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
-    mlflow_run      the flow's MLflow run; last_commit compares its scores with those of the last commit
+    mlflow_run      the flow's MLflow run
     databases       makes those of Prefect and MLflow before the first run
     publish         the results in a folder, put into MLflow later
     servers, deploy the pages of MLflow and Prefect, and the flow's deployments to a Prefect server; servers_file tells

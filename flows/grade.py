@@ -94,7 +94,7 @@ def _pages(root: Path) -> str:
 
 
 def _pages_are_there(root: Path) -> bool:
-    return mlflow_access.uri(root).startswith("http") or servers_file.mlflow_is_started()
+    return mlflow_access.uri(root).startswith("http") or bool(servers_file.started_mlflow())
 
 
 def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:

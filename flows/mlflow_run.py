@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from prefect.context import FlowRunContext
+from prefect.runtime import deployment as this_deployment
 
 from flows.stage_process import StageFailed, Stopped
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import SCHEDULED
+from stages.running.tracking.provenance import SOURCE, SOURCE_TYPE
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class MlflowRun:
         variables: environment variables by which the stages find the MLflow run.
         ran: names of the stages that ran. The block adds them; the metrics of the others are logged from their files.
         files: files for the run's folder judge. The block adds them and keeps them until its end.
+        compared: what comparisons with other runs have found, a line each, for its description. The block adds them.
     """
 
     id: str | None
     variables: dict[str, str]
     ran: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -58,32 +62,46 @@ def mlflow_run(
     run_id = tracker.create_run(tree, name=name or of_prefect, tags={**tags, **more}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     run = MlflowRun(run_id, tracker.stage_variables(run_id))
+    why = ""
     try:
         yield run
-        tracker.publish(tree, run_id, ran=run.ran, files=run.files)
+        tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared)
         status = "FINISHED"
     except Exception as error:
-        status = "FAILED"
+        status, why = "FAILED", _why(error)
         failed = {error.stage: "failed"} if isinstance(error, StageFailed) else {}
         tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
         raise
     except BaseException as end:
+        why = _why(end)
         cancelled = {end.stage: "cancelled"} if isinstance(end, Stopped) else {}
         tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | cancelled)
         raise
     finally:
-        tracker.end(run_id, status)
+        tracker.end(run_id, status, why)
         # In a copy of the repository the data is always imported.
         if status == "FINISHED" and not stays and all(stage.endswith(".dvc") for stage in run.ran):
             tracker.set_aside(tree, run_id)
 
 
-def of_prefect_run() -> tuple[str, dict[str, str]]:
-    """The name of Prefect's run, which the MLflow run gets too, and a tag that says whether a schedule has started it.
+def _why(error: BaseException) -> str:
+    """What broke the run off, for the description of the MLflow run."""
+    if isinstance(error, StageFailed):
+        return error.message
+    if isinstance(error, Stopped):
+        return f"{error.stage}: cancelled"
+    return str(error) or type(error).__name__
 
-    A run that a person has started has no such tag.
+
+def of_prefect_run() -> tuple[str, dict[str, str]]:
+    """The name of Prefect's run, which is the MLflow run's short name, and tags that say what has started it.
+
+    A run that a person has started at a terminal has none: MLflow's source is then the command.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return "", {}
-    return context.flow_run.name, {SCHEDULED: "true"} if context.flow_run.auto_scheduled else {}
+    found = {SCHEDULED: "true"} if context.flow_run.auto_scheduled else {}
+    if this_deployment.name:
+        found |= {SOURCE: f"Prefect deployment {this_deployment.name}", SOURCE_TYPE: "JOB"}
+    return context.flow_run.name, found

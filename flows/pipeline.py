@@ -21,7 +21,6 @@ from prefect.utilities.urls import url_for
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order, up_to_date
-from flows.last_commit import with_last_commit
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
 from flows.outcome import kept
@@ -32,6 +31,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
+from stages.judge.runs.references import with_references
 from stages.params import whole
 from stages.running import gpu_users, summary
 from stages.running.checks.preflight import VARIABLE, Mode
@@ -125,7 +125,10 @@ def _pipeline(
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree(), giver())
             if look_first and up_to_date(tree):
-                return Completed(message="everything is up to date: nothing was run", data=summary.text(tree))
+                return Completed(
+                    message="everything is up to date: nothing was run",
+                    data=summary.text(tree, pages=servers_file.started_mlflow()),
+                )
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             results = _run_stages(root, tree, done, force=force, isolated=not in_place)
     except (PipelineError, OSError) as found:
@@ -168,8 +171,9 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
             done.append(result)
             run.ran.update({result.stage} if result.outcome == "ran" else ())
-        compared = stack.enter_context(with_last_commit(root, tree))
-        run.files.extend(compared.files)
+        compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
+        run.files.extend(file for one in compared for file in one.files)
+        run.compared.extend(one.verdict for one in compared if one.verdict)
     return run_page.report(tree, done, compared, isolated=isolated)
 
 

@@ -51,7 +51,9 @@ def main() -> None:
     changed = ahead.look(root, asked)
     # What the look has found to be unchanged, DVC itself is to see: it takes a second more.
     if asked.in_place and not changed and dvc_cli.up_to_date(root):
-        command_line.succeed("everything is up to date: nothing was run", summary.text(root))
+        command_line.succeed(
+            "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
+        )
         return
     sys.exit(supervised())
 

@@ -27,7 +27,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run as this_flow_run
 
-from flows.last_commit import Compared
+from flows import servers_file
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
 from flows.stage_process import StageResult
@@ -37,6 +37,7 @@ from stages.common.records import read_metrics, read_records
 from stages.common.results.finetune import HISTORY, StepRecord
 from stages.common.results.judge import SCORES_PLOT
 from stages.common.results.split import GATE_PAGE, GATE_REPORT
+from stages.judge.runs.references import Compared
 from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
@@ -58,20 +59,22 @@ def link(page: Page | None) -> None:
     if page is not None:
         text = "The run in MLflow. Pages of this machine are there while make ui runs."
         _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
+        table = "All runs of its experiment in MLflow: scores, losses, and what differs."
+        _stored(lambda: create_link_artifact(page.runs, "table of runs", key="mlflow-runs", description=table))
 
 
-def report(tree: Path, done: Sequence[StageResult], compared: Compared, *, isolated: bool) -> str:
+def report(tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], *, isolated: bool) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results.
 
     Args:
         tree: folder that the stages ran in.
         done: what they did.
-        compared: the scores beside the last commit's.
+        compared: the scores beside those of other runs.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
-    results = summary.text(tree, name_files=not isolated, commit_tried=True)
-    beside = f"Compared with the last commit:\n\n{fenced(compared.text)}\n{compared.picture}"
-    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), beside]
+    results = summary.text(tree, name_files=not isolated, commit_tried=True, pages=servers_file.started_mlflow())
+    beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
+    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
 

@@ -24,7 +24,7 @@ from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
-from stages.running.tracking import tracker
+from stages.running.tracking import metric_names, tracker
 from stages.running.tracking.listing import Listing, Run
 
 #: Runs that are shown unless more are asked for.
@@ -134,11 +134,12 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
 def _cells(run: Run) -> dict[str, str]:
     started = datetime.fromtimestamp(run.started / 1000).astimezone()
     # Before it ends, a training has losses on the way alone.
-    loss = run.metrics.get("val/kept_loss", run.metrics.get("val/loss") if run.state == "finished" else None)
+    ended = run.state == "finished"
+    loss = run.metrics.get(metric_names.KEPT_LOSS, run.metrics.get(metric_names.VAL_LOSS) if ended else None)
     commit = run.commit[:7] + ("*" if run.tags.get("git.dirty") == "true" else "")
     cells = {
         "started": f"{started:%y-%m-%d %H:%M}",
-        "run": run.name,
+        "run": run.short_name,
         "door": run.door,
         "state": run.state,
         "val. loss": "" if loss is None else f"{loss:z.3f}",
@@ -153,7 +154,8 @@ def _cells(run: Run) -> dict[str, str]:
 
 
 def _score(metrics: Mapping[str, float]) -> str:
-    mean, low, high = (metrics.get(f"judge/{name}") for name in ("score_mean", "ci95_low", "ci95_high"))
+    of_interval = (metric_names.SCORE, metric_names.SCORE_LOWER, metric_names.SCORE_UPPER)
+    mean, low, high = (metrics.get(name) for name in of_interval)
     if mean is None:
         return ""
     return f"{mean:z.1f}" + ("" if low is None or high is None else f" [{low:z.1f}, {high:z.1f}]")
@@ -161,7 +163,7 @@ def _score(metrics: Mapping[str, float]) -> str:
 
 def _right(metrics: Mapping[str, float]) -> str:
     """How many answers are right; nothing where the judge does not say so."""
-    right, of = metrics.get("judge/n_right"), metrics.get("judge/right_of")
+    right, of = metrics.get(metric_names.RIGHT_N), metrics.get(metric_names.RIGHT_OF)
     return "" if right is None or of is None else f"{right:.0f} of {of:.0f}"
 
 
@@ -197,12 +199,13 @@ def as_json(found: Listing, changed: Differences) -> dict[str, object]:
         "runs": [
             {
                 "name": run.name,
+                "short_name": run.short_name,
                 "run_id": run.run_id,
                 "started": datetime.fromtimestamp(run.started / 1000).astimezone().isoformat(timespec="seconds"),
                 "door": run.door,
                 "state": run.state,
                 "commit": run.commit or None,
-                "dirty": {"true": True, "false": False}.get(run.tags.get("git.dirty", "")),
+                "dirty": {"true": True, "params": False, "false": False}.get(run.tags.get("git.dirty", "")),
                 "differs": changed.of(run),
                 "judge": run.judge or None,
                 "judge_mark": run.judge_mark or None,

@@ -176,7 +176,7 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, obj
             stream.write(profiles.to_text(values))
         seeds_tag = " ".join(map(str, group.seeds))
         tags = {**prefect_tags(), "seeds": seeds_tag, **_of_commit(root)}
-        group.run_id = tracker.create_run(commit, name=name, tags=tags, without=[SEED])
+        group.run_id = tracker.create_run(commit, name=name, tags=tags, without=[SEED], repository=root)
     run_page.link(tracker.page(group.run_id, servers_file.mlflow_address()))
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     try:
@@ -269,8 +269,8 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
     figures = {
         "seeds/trainings": len(found["trainings"]),
         "seeds/score_mean": found["mean"],
-        "seeds/ci95_low": found["low"],
-        "seeds/ci95_high": found["high"],
+        "seeds/score_mean_ci95_lower": found["low"],
+        "seeds/score_mean_ci95_upper": found["high"],
         "seeds/score_sd": found["seeds"]["sd"],
         "seeds/score_sd_beyond_rows": found["seeds"]["sd_beyond_rows"],
         "seeds/detectable": found["detectable"],

@@ -222,6 +222,8 @@ def main(arguments: list[str]) -> None:
             print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
             print(f"{server.name:8} {server.address}   (log: {os.path.relpath(server.log)})", flush=True)
+        for name, address in tracker.runs_pages(Path.cwd(), mlflow or ""):
+            print(f"{'runs':8} {address}   ({name})", flush=True)
         api = f"{there or servers['Prefect'].address}/api"
         form = prefect_server.form_page(api, EXPERIMENT)
         print(f"{'the form':8} {form or 'not there yet: make deploy'}", flush=True)

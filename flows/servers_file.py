@@ -59,9 +59,9 @@ def mlflow_address() -> str:
     return _read().get("mlflow") or _MLFLOW
 
 
-def mlflow_is_started() -> bool:
-    """Whether `make ui` has MLflow's pages."""
-    return bool(_read().get("mlflow"))
+def started_mlflow() -> str:
+    """The address of MLflow's pages of `make ui`; empty where they are not started."""
+    return _read().get("mlflow") or ""
 
 
 def _read() -> dict[str, str | None]:

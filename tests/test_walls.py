@@ -324,7 +324,7 @@ CHANGES = {
     "a metric of the judge": Change.of("stages/common/metrics/judge.py", add_metric("JudgeMetrics"), "judge"),
     "a progress line": Change.of("stages/running/console.py", put("{} are left", for_="the rest will take about {}")),
     "a line of the summary": Change.of("stages/running/summary.py", put('"loss"', for_='"loss curve"')),
-    "a tracked value": Change.of("stages/running/tracking/metric_names.py", put('"val/mean"', for_='"val/loss"')),
+    "a tracked value": Change.of("stages/running/tracking/metric_names.py", put('"val/mean"', for_='"loss/val"')),
     "an estimate of memory": Change.of("stages/finetune/costs/memory.py", put("2 * a_logit", for_="a_logit")),
 }
 #: Changes that must leave a trained model alone, whatever else they make stale.

@@ -16,12 +16,10 @@ from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import VERDICTS, Verdict
 from stages.common.results.split import Example, split_file
 from stages.running import temporary
-from stages.running.tracking import tracker
+from stages.running.tracking import answers_table, tracker
 
 #: The name of a run that stands for the results in this folder.
 HERE = "."
-#: The table of answers in an MLflow run.
-_TABLE = "judge/answers.json"
 _MODELS: tuple[ModelName, ...] = ("base", "tuned")
 _COLUMNS = ("id", "category", "instruction", "input", "reference")
 
@@ -133,15 +131,16 @@ def _of_mlflow(root: Path, given: str) -> list[Item]:
         what = f"{given}: no such MLflow run{tracker.did_you_mean(root, given)}"
         raise ConfigError(what, f"make runs lists them; {HERE} is this folder")
     with temporary.folder() as folder:
-        files = tracker.download(root, name, [_TABLE], folder)
+        files = tracker.download(root, name, [answers_table.ANSWERS], folder)
         if files is None:
             raise ConfigError(f"{name}: the MLflow run is no longer there", "make runs lists them")
         table = read_json(files[0], made_by=f"name another run than {name}")
     try:
-        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-        return _of_table(rows)
+        return _of_table(answers_table.rows_of(table))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: {_TABLE}: no table of answers: {error!r}", "name another run") from None
+        raise DataError(
+            f"{name}: {answers_table.ANSWERS}: no table of answers: {error!r}", "name another run"
+        ) from None
 
 
 def _of_table(rows: Sequence[Mapping[str, Any]]) -> list[Item]:

@@ -184,7 +184,7 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> Path | None:
             steps_before=checkpoints.resumed.steps if checkpoints.resumed else 0,
             seconds_before=checkpoints.resumed.seconds if checkpoints.resumed else None,
         )
-        _keep_costs(job, costs, trained.step)
+        _keep_costs(costs)
         if short := dvc_cache.shortage(TUNED_MODEL, disk.used(TUNED_MODEL), freed=checkpoints.used):
             stays = "The last checkpoint stays. " if checkpoints.used else ""
             say(f"{short}. {stays}If DVC fails, free some space and run: dvc commit -f finetune")
@@ -263,11 +263,9 @@ def _tell_result(run: Run, metrics: FinetuneMetrics) -> None:
     say(f"validation loss {metrics.val_loss_before:.3f} → {metrics.val_loss:.3f}; the model: {TUNED_MODEL}")
 
 
-def _keep_costs(job: Job, costs: TrainingCosts, step: int) -> None:
+def _keep_costs(costs: TrainingCosts) -> None:
     """Keep and tell what the training has cost, where no result of the stage depends on it."""
     with bookkeeping.optional(TRAINING_COSTS):
         write_metrics(TRAINING_COSTS, costs)
-    assert job.tracked
-    job.tracked.log_metrics(metric_names.of_training_costs(costs), step)
     for line in cost_lines(costs):
         say(line)

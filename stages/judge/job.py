@@ -24,7 +24,7 @@ from stages.judge.thresholds import require_outcomes, require_scores
 from stages.params.judge import Judge
 from stages.running import bookkeeping, summary, writable
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
-from stages.running.tracking import metric_names, tracker
+from stages.running.tracking import tracker
 
 
 def judge_answers(settings: Judge) -> None:
@@ -35,9 +35,9 @@ def judge_answers(settings: Judge) -> None:
             try:
                 scored, compared = judge_and_write(judges, answers, settings)
             except BaseException:
-                keep_costs(costs_of(judges), run, finished=False)
+                keep_costs(costs_of(judges), finished=False)
                 raise
-            keep_costs(costs_of(judges), run, finished=True)
+            keep_costs(costs_of(judges), finished=True)
         run.publish()
         stands = False
         if not run.under_flow:
@@ -184,16 +184,14 @@ def _judged(
         return judge_with_progress_bar(judge, questions, asking, what=what)
 
 
-def keep_costs(costs: JudgingCosts | None, run: tracker.StageRun, *, finished: bool) -> None:
-    """Keep and log what the judging has cost, outside the stage's results, which may not depend on it.
+def keep_costs(costs: JudgingCosts | None, *, finished: bool) -> None:
+    """Keep what the judging has cost, outside the stage's results, which may not depend on it.
 
     Args:
         costs: the costs so far; None for a judge without costs.
-        run: the stage's run in the tracker.
         finished: whether the verdicts that these costs belong to are written; the summary then shows both.
     """
     if costs is None:
         return
-    run.log_metrics(metric_names.of_judging_costs(costs), step=0)
     with bookkeeping.optional(JUDGING_COSTS):
         write_metrics(JUDGING_COSTS, costs.model_copy(update={"verdicts": sha256(VERDICTS)}) if finished else costs)

@@ -31,11 +31,11 @@ from stages.common.files import atomic_folder, sha256
 from stages.common.locks import open_locked
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
-from stages.common.records import read_metrics
+from stages.common.records import read_metrics, write_metrics
 from stages.common.results.download import TOKENIZER
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
-from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS
+from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.judge.answers import read_answers
@@ -45,12 +45,13 @@ from stages.judge.runs.sources import Run, find_run
 from stages.params import reading, whole
 from stages.params.judge import Judge
 from stages.params.whole import Params
-from stages.running import lock, program
+from stages.running import lock, program, temporary
 from stages.running.arguments import Parser
 from stages.running.console import fitted
+from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.dvc_yaml import PIPELINE
 from stages.running.summary_parts.scores import score_lines
-from stages.running.tracking import metric_names, published, tracker
+from stages.running.tracking import names, published, tracker
 
 #: Where the results are.
 FOLDER = paths.CACHE / "rescored"
@@ -223,7 +224,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str, float]:
+def score_again(run: Run, params: Params, folder: Path, root: Path) -> JudgingCosts | None:
     """Score the answers of a run in a folder of their own.
 
     Args:
@@ -233,7 +234,7 @@ def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str,
         root: folder of the project, whose kept verdicts are used.
 
     Returns:
-        What the judges have cost, by metric.
+        What the judges have cost; None where nothing was asked.
 
     Raises:
         DataError: the run's files are not there, or broken.
@@ -262,7 +263,7 @@ def score_again(run: Run, params: Params, folder: Path, root: Path) -> dict[str,
             scored, compared = judge_and_write(judges, answers, settings)
             costs = costs_of(judges)
         require_enough(answers, scored, compared, settings)
-    return {} if costs is None else metric_names.of_judging_costs(costs)
+        return costs if costs is None else costs.model_copy(update={"verdicts": sha256(VERDICTS)})
 
 
 def _fill(place: Place, name: str, folder: Path) -> None:
@@ -281,7 +282,7 @@ def _fill(place: Place, name: str, folder: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float], digest: str) -> str:
+def _publish(run: Run, folder: Path, root: Path, costs: JudgingCosts | None, digest: str) -> str:
     """Put the results into an MLflow run of their own, which ends FAILED where it has not all of them.
 
     Returns:
@@ -291,14 +292,17 @@ def _publish(run: Run, folder: Path, root: Path, costs: Mapping[str, float], dig
     source, name = _source(run, root)
     tags = tracker.rescoring_tags(root, source, name, run.place.commit)
     # The digest is part of the name, so that the name means these scores and not those of another judge.
-    run_id = tracker.create_run(folder, name=f"{Path(name).name}-rescored-{digest}", tags=tags)
+    run_id = tracker.create_run(folder, name=f"{Path(names.short_of(name)).name}-rescored-{digest}", tags=tags)
     if run_id is None:
         return "not there: MLflow does not answer"
     complete = False
     try:
-        complete = tracker.publish(folder, run_id, ran=["judge"])
-        if complete:
-            tracker.add(run_id, costs, [])
+        with temporary.folder() as at:
+            files = []
+            if costs is not None:
+                write_metrics(at / JUDGING_COSTS.name, costs)
+                files.append(at / JUDGING_COSTS.name)
+            complete = tracker.publish(folder, run_id, ran=["judge"], files=files)
     finally:
         tracker.end(run_id, "FINISHED" if complete else "FAILED")
     if complete:

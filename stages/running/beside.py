@@ -19,14 +19,17 @@ from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
-from stages.running.tracking import tracker
+from stages.running.tracking import published, tracker
 
 PROGRAM = "stages.judge.runs.compare"
+REFERENCES = "stages.judge.runs.references"
 _NOTES = paths.CACHE / "beside"
 #: Notes of more scores than this are removed, the oldest first.
 _MOST_NOTES = 200
 #: Seconds that a comparison may take at most; it reads two files of each run.
 _SECONDS = 60.0
+#: The same of all comparisons for the MLflow run.
+_SECONDS_OF_ALL = 180.0
 
 
 class Beside(Metrics):
@@ -103,8 +106,39 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     return alone if found is None or found.verdict == IDENTICAL else found
 
 
+def into_run(root: Path) -> None:
+    """Put comparisons of the scores under ``root`` into the MLflow run that has them, where there is one.
+
+    What is found beside the last commit is kept for `of`. A failure is none of the run's.
+
+    Args:
+        root: folder with artifacts/, in a git repository.
+    """
+    if not (root / VERDICTS).exists() or published.kept(root) is None:
+        return
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        command = [sys.executable, "-m", REFERENCES]
+        subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=_SECONDS_OF_ALL)
+
+
 def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
     """Keep a comparison with the scores under ``root``, so that `of` gives it; not one with scores that are the same.
+
+    Arguments and result are those of `read`.
+    """
+    found = read(root, table, asked, other)
+    if found is None or found.verdict == IDENTICAL:
+        return found  # `of` looks for another run then
+    with bookkeeping.optional(root / _NOTES):
+        write_metrics(root / _note(root), found)
+        notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for old in notes[:-_MOST_NOTES]:
+            old.unlink(missing_ok=True)
+    return found
+
+
+def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
+    """A comparison from the file that the program has written.
 
     Args:
         root: folder with the scores that are B of the comparison.
@@ -119,7 +153,7 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
         tree: dict[str, Any] = read_json(table, made_by=PROGRAM)
         entry: dict[str, Any] = tree["comparisons"][-1]
         there = str(tree["a"]["name"])
-        found = Beside(
+        return Beside(
             head=git.ask(root, "rev-parse", "HEAD"),
             # Where a run cannot be had, another one may have been compared in its place, which its name says.
             other=other if there.split(" ", 1)[0] == asked else there,
@@ -130,14 +164,16 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
         )
     except (DataError, LookupError, TypeError, ValueError, AttributeError):
         return None
-    if found.verdict == IDENTICAL:
-        return found  # `of` looks for another run then
-    with bookkeeping.optional(root / _NOTES):
-        write_metrics(root / _note(root), found)
-        notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
-        for old in notes[:-_MOST_NOTES]:
-            old.unlink(missing_ok=True)
-    return found
+
+
+def in_a_line(found: Beside) -> str:
+    """A comparison in a line: with whom, the difference with its interval, and what may be said."""
+    if found.difference is None or not found.same_judge:
+        return f"Compared with {found.other}: {found.verdict}"
+    interval = (
+        "" if found.low is None or found.high is None else f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
+    )
+    return f"Compared with {found.other}: {found.verdict} ({found.difference:+z.1f} points{interval}, {found.n} rows)"
 
 
 def _compared(root: Path, name: str, other: str) -> Beside | None:

@@ -39,6 +39,8 @@ S = TypeVar("S", bound=Section)
 
 #: The exit code of this process's stage, once it has ended.
 _codes: list[int] = []
+#: The message that it ends with, if it fails.
+_said: list[str] = []
 
 
 def section(kind: type[S]) -> S:
@@ -138,7 +140,7 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # another program, such as a comparison that a stage starts, is none of the run's.
         if worker() is None and dvc_runs(stage) and not (taken and how == "ran"):
             with contextlib.suppress(Interrupted):
-                tracker.stage_over(stage, how)
+                tracker.stage_over(stage, how, _said[-1] if _said else "")
     _codes.append(0)
     sys.exit(0)
 
@@ -179,6 +181,7 @@ def _refuse_arguments(stage: str) -> None:
 
 
 def _end(stage: str, message: str, code: int) -> NoReturn:
+    _said.append(message)
     streams.flush(1)
     process = worker()
     if process is not None:

@@ -55,7 +55,9 @@ _FILES = (
 )
 
 
-def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True, commit_tried: bool = False) -> str:
+def text(
+    root: Path = Path(), *, name_files: bool = True, stands: bool = True, commit_tried: bool = False, pages: str = ""
+) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -66,11 +68,12 @@ def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True, c
             removed with it and are in DVC's cache; the summary says how to get them from there.
         stands: whether the last stage succeeds, so that its results can be published later.
         commit_tried: whether the last commit has just been compared with, as for `beside.of`.
+        pages: address of MLflow's pages of this machine; empty where they are not started.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root, commit_tried=commit_tried).text(name_files=name_files, stands=stands)
+    return _Summary(root, commit_tried=commit_tried).text(name_files=name_files, stands=stands, pages=pages)
 
 
 def _in_the_cache() -> str:
@@ -88,6 +91,8 @@ def tell(*, stands: bool) -> None:
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
         making = next(filter(dvc_runs, TOLD), None)
+        if making is not None and stands:
+            beside.into_run(Path())
         told = _Summary(Path(), making=making).text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
@@ -110,9 +115,9 @@ class _Summary:
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
-    def text(self, *, name_files: bool, stands: bool = True) -> str:
+    def text(self, *, name_files: bool, stands: bool = True, pages: str = "") -> str:
         files = self._files() if name_files else [_in_the_cache()]
-        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands)
+        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands, pages=pages)
         lines = [
             *entry("run", tracker.name_lines(self._root)),
             *entry("profile", [self._profile()]),

@@ -136,7 +136,7 @@ def test_a_variable_that_is_named_is_in_the_table(page):
 
 def test_the_defaults_of_the_seconds_are_those_of_the_code():
     rows = {row[0].strip("`"): row[2] for row in table("docs/environment.md", "Yours to set")}
-    told = {name: float(default) for name, default in rows.items() if name.endswith("_SECONDS")}
+    told = {name: float(default) for name, default in rows.items() if name.endswith(("_SECONDS", "_INTERVAL"))}
 
     assert defaults_of_seconds() == {name: {default} for name, default in told.items()}
 

@@ -112,7 +112,7 @@ def _a_value_of_the_judge(door: str) -> Callable[[Bench, Clone], str]:
         found = found[-2:]
         expect(found == [("FAILED", "100"), ("FINISHED", "101")], f"MLflow has {found}")
         metrics = json.loads((clone.root / "artifacts" / "judge" / "metrics.json").read_text())
-        scored = checks.tracked(clone.root)[-1].data.metrics["judge/score_mean"]
+        scored = checks.tracked(clone.root)[-1].data.metrics["score/mean"]
         expect(scored == metrics["tuned"]["mean"], f"MLflow has the score {scored}")
         return "75 before the judge; MLflow: FAILED with the first value, then FINISHED with the second and its score"
 

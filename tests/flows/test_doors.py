@@ -169,7 +169,7 @@ def test_the_comparison_with_the_last_commit_is_in_the_artifact_and_in_mlflow(pr
     assert f"A HEAD ({commit})\nB this run\n" in artifact
     assert "B minus A   +5.0 [" in artifact
     assert "![differences](data:image/png;base64,iVBOR" in artifact
-    _, compared = artifact.split("Compared with the last commit:")
+    _, compared = artifact.split(f"Compared with the last commit, {commit}:")
     assert str(project.root) not in compared  # the summary before it names the folder's database
 
     (kept,) = (project.root / "mlruns").rglob("comparison.json")
@@ -195,11 +195,12 @@ def test_a_run_has_one_name_in_prefect_in_mlflow_in_the_summary_and_in_the_table
     assert done.returncode == 0, done.stderr
 
     (run,) = json.loads(project.python("-m", "flows.runs", "--json").stdout)["runs"]
-    found = ask(server, "/flow_runs/filter", flow_runs={"name": {"any_": [run["name"]]}})
+    found = ask(server, "/flow_runs/filter", flow_runs={"name": {"any_": [run["short_name"]]}})
+    assert run["name"] == f"judge.seed=7 ({run['short_name']})"
     assert [one["id"] for one in found] == mlflow_runs(project, "r.data.tags['prefect.flow_run_id']")
     assert f"run         {run['name']}\n" in done.stdout
     assert (run["door"], run["state"], run["differs"]) == ("flow", "finished", {"judge.seed": "7"})
-    assert run["metrics"]["judge/score_mean"] == 57.0
+    assert run["metrics"]["score/mean"] == 57.0
 
 
 def test_a_run_without_tracking_says_how_to_publish_it_and_that_works(project: Project, server: str) -> None:
@@ -278,7 +279,10 @@ def test_both_pages_come_up_and_go_with_ctrl_c(project: Project) -> None:
     assert ui.returncode == 0
     assert rest == "\nending what was started ... ended\n"
     # Nothing of the servers' own lines is among these, and what they have said is kept.
-    assert len(lines) == 8, lines
+    assert len(lines) == 9, lines
+    (table,) = (line for line in lines if line.startswith("runs "))
+    assert "?workflowType=machine_learning&viewStateShareKey=pipeline-" in table
+    assert table.endswith("   (instruct-pipeline/quick)\n")
     for server in ("mlflow", "prefect"):
         log = project.root / ".prefect" / f"{server}.log"
         assert f"(log: .prefect/{server}.log)" in "".join(lines)

@@ -169,9 +169,14 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
     assert "| zeta | ran, retried once | " in table
     assert "| data\\.dvc \\(import\\) | " in table
     mlflow = mlflow_run(project, run)
-    assert f"{beside_ui[1]['MLflow']}/#/experiments/1/runs/{mlflow['id']}" in found["mlflow-run"]["data"]
+    at = f"{beside_ui[1]['MLflow']}/#/experiments/1/runs"
+    assert f"{at}/{mlflow['id']}?workflowType=machine_learning" in found["mlflow-run"]["data"]
+    runs = f"{at}?workflowType=machine_learning&viewStateShareKey=pipeline-"
+    assert runs in found["mlflow-runs"]["data"]
+    assert f"            compare     {runs}" in output
     assert mlflow["prefect.flow_run_url"] == f"{api.removesuffix('/api')}/runs/flow-run/{run['id']}"
-    assert mlflow["mlflow.note.content"] == f"[This run in Prefect]({mlflow['prefect.flow_run_url']})"
+    assert mlflow["mlflow.note.content"].endswith(f"[This run in Prefect]({mlflow['prefect.flow_run_url']})")
+    assert mlflow["mlflow.source.name"] == "python -m flows.run"
     assert mlflow["status"] == "FINISHED"
 
 

@@ -25,8 +25,13 @@ def committed(_: Path, commit: str) -> dict[str, object] | None:
 
 def made(name: str, **changes: object) -> Run:
     values = {"judge": {"seed": 123, "model": "llama3"}, "finetune": {"lora": None}}
-    scores = {"judge/score_mean": 54.4, "judge/ci95_low": -0.01, "judge/ci95_high": 58.6, "val/kept_loss": 2.0215}
-    scores |= {"judge/n_right": 8.0, "judge/right_of": 99.0}
+    scores = {
+        "score/mean": 54.4,
+        "score/mean_ci95_lower": -0.01,
+        "score/mean_ci95_upper": 58.6,
+        "loss/val_kept": 2.0215,
+    }
+    scores |= {"score/right_n": 8.0, "score/right_of": 99.0}
     tags = {"git.commit": "37288ae0", "git.dirty": "true", "judge.backend": "reference"}
     fields = {"started": NINE, "door": "dvc repro", "state": "finished", "values": values, "metrics": scores}
     return Run(name=name, run_id="1f", **{"tags": tags, **fields, **changes})  # type: ignore[arg-type]
@@ -77,9 +82,14 @@ def test_the_table_fits_the_terminal(width: int) -> None:
 def test_120_characters_have_score_interval_and_judge_whatever_else_there_is(
     door: str, right: float, name: str
 ) -> None:
-    scores = {"judge/score_mean": 100.0, "judge/ci95_low": 100.0, "judge/ci95_high": 100.0, "val/kept_loss": 10.0}
+    scores = {
+        "score/mean": 100.0,
+        "score/mean_ci95_lower": 100.0,
+        "score/mean_ci95_upper": 100.0,
+        "loss/val_kept": 10.0,
+    }
     tags = {"git.commit": "37288ae0", "git.dirty": "true", "judge.model": "a-model-of-seventy:70b"}
-    found = lines(made(name, door=door, tags=tags, metrics=scores | {"judge/n_right": right, "judge/right_of": right}))
+    found = lines(made(name, door=door, tags=tags, metrics=scores | {"score/right_n": right, "score/right_of": right}))
 
     assert max(map(len, found)) <= 120
     assert "100.0 [100.0, 100.0]  a-model-of-se…" in found[1]
@@ -163,7 +173,7 @@ def test_real_stages_leave_their_runs_by_each_door_of_dvc(tmp_path: Path) -> Non
     assert (experiment["commit"], experiment["dirty"]) == (commit, False)
     assert experiment["differs"] == {"judge.seed": "7", "finetune.learning_rate": "0.002"}
     assert (first["differs"], hand["differs"]) == ({}, experiment["differs"])
-    assert {"val/kept_loss", "judge/score_mean"} <= experiment["metrics"].keys()
+    assert {"loss/val_kept", "score/mean"} <= experiment["metrics"].keys()
     table = program(folder).stdout
     assert max(map(len, table.splitlines())) <= 120
     assert "    finetune.learning_rate=0.002 judge.seed=7\n" in table

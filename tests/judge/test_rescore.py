@@ -341,7 +341,7 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     page = newest.tags["rescore.page"]
     assert page.endswith(f"/runs/{source}")
     assert newest.tags["mlflow.note.content"].endswith(f"[calm-otter]({page})")
-    assert newest.metrics["judge/score_mean"] == of_source.metrics["judge/score_mean"]
+    assert newest.metrics["score/mean"] == of_source.metrics["score/mean"]
     assert newest.values["judge"]["bootstrap_resamples"] == 200
     lines = listing_of_runs.table([newest, of_source], listing_of_runs.Differences(Path()), 200)
     assert [line.split()[2:4] for line in lines if "calm-otter" in line] == [

@@ -125,7 +125,7 @@ def test_where_the_last_commit_has_the_same_scores_the_best_run_is_compared_with
         run = client.create_run(experiment, run_name=name)
         for path in (VERDICTS, JUDGE_METRICS):
             client.log_artifact(run.info.run_id, str(path), "judge")
-        client.log_metric(run.info.run_id, "judge/score_mean", mean)
+        client.log_metric(run.info.run_id, "score/mean", mean)
         client.set_tag(run.info.run_id, "judge.fingerprint", judge)
         client.set_tag(run.info.run_id, "results.sha256", sha256(VERDICTS))
         client.set_terminated(run.info.run_id, "FINISHED")

@@ -17,7 +17,7 @@ from stages.judge.judges.protocol import Question
 from stages.judge.runs.places import MADE_BY
 from stages.judge.runs.sources import Run
 from stages.running import temporary
-from stages.running.tracking import mirror, tracker
+from stages.running.tracking import answers_table, tracker
 
 #: Ids of rows that are named where there are more.
 _MOST_NAMED = 5
@@ -67,15 +67,15 @@ def _in_files(run: Run, model: ModelName) -> dict[str, Answered]:
 
 def _in_table(run: Run, model: ModelName) -> dict[str, Answered]:
     with temporary.folder() as folder:
-        files = tracker.download(Path(), run.place.mlflow, [mirror.ANSWERS], folder)
+        files = tracker.download(Path(), run.place.mlflow, [answers_table.ANSWERS], folder)
         if files is None:
             raise ConfigError(f"{run.name}: MLflow has no such run any more", "make runs shows the runs that there are")
         table = read_json(files[0], made_by=MADE_BY)
     try:
-        rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        rows = answers_table.rows_of(table)
         return {_text(row["id"]): _answered(row, model) for row in rows if row.get(model) is not None}
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{run.name}: {mirror.ANSWERS}: no table of answers: {error!r}", MADE_BY) from None
+        raise DataError(f"{run.name}: {answers_table.ANSWERS}: no table of answers: {error!r}", MADE_BY) from None
 
 
 def _answered(row: Mapping[str, Any], model: ModelName) -> Answered:

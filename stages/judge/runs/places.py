@@ -1,7 +1,7 @@
 """Where the files of a run are, beside its verdicts: a project's folder, DVC's cache, or MLflow.
 
 Of a commit, a DVC experiment or an MLflow run, dvc.lock names the results of every stage, and DVC's cache has them as
-long as nobody has removed them. MLflow has a table of the answers besides, of `mirror.ANSWERS_ROWS` rows at most.
+long as nobody has removed them. MLflow has a table of the answers besides, of `answers_table.MOST_ROWS` rows at most.
 """
 
 from __future__ import annotations

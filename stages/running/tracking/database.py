@@ -17,13 +17,14 @@ import contextlib
 import functools
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -127,13 +128,14 @@ def holds(path: Path, run_id: str) -> bool:
         return False
 
 
-def best(path: Path, experiment: str, judge: str, other_than: str) -> tuple[str, str] | None:
+def best(path: Path, experiment: str, judge: str, scores: Sequence[str], other_than: str) -> tuple[str, str] | None:
     """The finished run with the highest mean score. It takes no import of MLflow, which takes seconds.
 
     Args:
         path: file of the database.
         experiment: name of the run's experiment.
         judge: fingerprint of the judge.
+        scores: the names that the mean score has.
         other_than: digest of the results that the run may not have.
 
     Returns:
@@ -144,14 +146,15 @@ def best(path: Path, experiment: str, judge: str, other_than: str) -> tuple[str,
         JOIN experiments ON experiments.experiment_id = runs.experiment_id
         JOIN tags AS judge ON judge.run_uuid = runs.run_uuid AND judge.key = 'judge.fingerprint'
         JOIN tags AS results ON results.run_uuid = runs.run_uuid AND results.key = 'results.sha256'
-        JOIN latest_metrics AS score ON score.run_uuid = runs.run_uuid AND score.key = 'judge/score_mean'
+        JOIN latest_metrics AS score ON score.run_uuid = runs.run_uuid
+        AND score.key IN (SELECT value FROM json_each(?))
         WHERE experiments.name = ? AND judge.value = ? AND results.value != ?
         AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
         ORDER BY score.value DESC LIMIT 1
     """
     try:
         with contextlib.closing(_connect(path)) as connection:
-            found = connection.execute(query, [experiment, judge, other_than]).fetchone()
+            found = connection.execute(query, [json.dumps(list(scores)), experiment, judge, other_than]).fetchone()
             return None if found is None else (str(found[0]), str(found[1]))
     except sqlite3.Error:
         return None

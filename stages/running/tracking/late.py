@@ -6,7 +6,6 @@ that were changed since, would make a record of a run that never was.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common import paths
 from stages.common.errors import DataError
-from stages.common.files import sha256
-from stages.common.records import read_metrics
-from stages.common.results.finetune import HISTORY
-from stages.common.results.judge import VERDICTS
 from stages.params import reading, whole
 from stages.running import digests, inputs, lock
-from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
-from stages.running.tracking import metric_names, mirror, mlflow_access, published, store
+from stages.running.tracking import mirror, mlflow_access, published, store
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    pass
 
 #: The tag of a published run that says where its results were.
 SOURCE = "published.from"
@@ -75,7 +69,6 @@ def publish(root: Path, source: str) -> Late:
     else:
         run_id = str(found.info.run_id)
     mirror.publish(client, run_id, (), root, lock_is_final=True)
-    _log_costs(client, run_id, root)
     run = client.get_run(run_id)
     if SOURCE in run.data.tags and run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED")
@@ -119,29 +112,6 @@ def _is_code_here(root: Path, tree: Mapping[str, Any]) -> bool:
     return bool(named) and all(
         (root / path).is_file() and digests.md5(root / path) == md5 for path, md5 in named.items()
     )
-
-
-def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
-    """Log what the results have cost, if they were made in this folder, and if the run does not have it."""
-    costs: dict[str, float] = {}
-    try:
-        if (root / TRAINING_COSTS).exists():
-            trained = read_metrics(root / TRAINING_COSTS, TrainingCosts, made_by=f"rm {TRAINING_COSTS}")
-            if _is(root / HISTORY, trained.history):
-                costs |= metric_names.of_training_costs(trained)
-        if (root / JUDGING_COSTS).exists():
-            judged = read_metrics(root / JUDGING_COSTS, JudgingCosts, made_by=f"rm {JUDGING_COSTS}")
-            if _is(root / VERDICTS, judged.verdicts):
-                costs |= metric_names.of_judging_costs(judged)
-    except DataError:
-        return  # costs are no result
-    there = mlflow.get_run(run_id).data.metrics
-    now = time.time_ns() // 1_000_000
-    store.log_metrics(mlflow, run_id, [(name, float(v), now, 0) for name, v in costs.items() if name not in there])
-
-
-def _is(path: Path, digest: str | None) -> bool:
-    return path.exists() and digest == sha256(path)
 
 
 def _named(tree: Mapping[str, Any], kind: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ from stages.running.tracking import (
     mirror,
     mlflow_access,
     mlflow_experiment,
+    names,
     published,
     store,
 )
@@ -68,6 +69,11 @@ class Run:
     values: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def short_name(self) -> str:
+        """The part of its name that is unique, which is enough wherever a run is named."""
+        return names.short_of(self.name)
 
     @property
     def commit(self) -> str:
@@ -144,7 +150,7 @@ def best(root: Path, judge: str) -> tuple[str, str] | None:
     experiment = f"{mlflow_experiment.PROJECT}/{whole.load(root / paths.PARAMS).profile}"
     ours = published.digest(root)
     if (path := database.path_of(mlflow_access.uri(root))) is not None:
-        return database.best(path, experiment, judge, ours)
+        return database.best(path, experiment, judge, metric_names.SCORES, ours)
     if published.kept(root) is None:
         return None  # the server may be away, and nobody waits for a courtesy
     mlflow_access.load()
@@ -159,11 +165,15 @@ def _best_of_server(where: str, experiment: str, judge: str, ours: str) -> tuple
     if named is None or "'" in judge:
         return None
     query = f"tags.`judge.fingerprint` = '{judge}' and attributes.status = 'FINISHED'"
-    order = ["metrics.`judge/score_mean` DESC"]
-    for run in mlflow.search_runs([named.experiment_id], query, max_results=50, order_by=order):
-        if run.data.tags.get(published.TAG) not in (None, ours) and "judge/score_mean" in run.data.metrics:
-            return str(run.info.run_id), str(run.info.run_name)
-    return None
+    found: list[tuple[float, str, str]] = []
+    for name in metric_names.SCORES:
+        for run in mlflow.search_runs(
+            [named.experiment_id], query, max_results=50, order_by=[f"metrics.`{name}` DESC"]
+        ):
+            if run.data.tags.get(published.TAG) not in (None, ours) and name in run.data.metrics:
+                found.append((run.data.metrics[name], str(run.info.run_id), str(run.info.run_name)))
+                break
+    return max(found)[1:] if found else None
 
 
 def _of_files(root: Path) -> list[Run]:
@@ -217,7 +227,7 @@ def run_of(found: Any) -> Run:
         door=_door(tags),
         state=_state(str(found.info.status), tags.get("pipeline.owner", "")),
         values=tree_of(found.data.params),
-        metrics=dict(found.data.metrics),
+        metrics=metric_names.of_any_version(found.data.metrics),
         tags=tags,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,11 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from stages.common import reasons
+from stages.common.errors import ConfigError
 from stages.params import whole
 from stages.running import gpu, held, orphans
 from stages.running.console import say
-from stages.running.tracking import database, execution, mirror, mlflow_access, mlflow_experiment, store
+from stages.running.tracking import (
+    database,
+    execution,
+    mirror,
+    mlflow_access,
+    mlflow_experiment,
+    store,
+    system_metrics,
+)
 from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
@@ -25,6 +37,8 @@ NO_RUN = "none"
 
 #: Seconds between two batches of metrics, and between two attempts while MLflow does not answer.
 FLUSH_SECONDS = 3.0
+#: The stages during which the machine is sampled.
+_SAMPLED = frozenset({"finetune"})
 RETRY_SECONDS = 60.0
 #: Seconds that the end of the block waits at most: to publish, to send the last metrics, and in a stage that is being
 #: stopped, whose user is waiting.
@@ -50,12 +64,14 @@ class StageRun:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._how: StageEnd = "ran"
+        self._why = ""
         self._publishing = False
         self._warned = False
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._params: whole.Params | None = None
         self._thread: threading.Thread | None = None
+        self._sampler: system_metrics.Sampler | None = None
         self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
         # A flow publishes what its stages leave in files: one that sends nothing needs no MLflow, which loads slowly.
         self._may_begin = self._flow_run_id != NO_RUN
@@ -72,6 +88,11 @@ class StageRun:
         except Exception as error:
             mlflow_access.warn(error)
             return
+        if self._stage in _SAMPLED and system_metrics.wanted():
+            try:
+                self._sampler = system_metrics.Sampler()
+            except ConfigError as error:
+                say(f"tracking: no system metrics: {error.what}; to fix it: {error.fix}")
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -79,7 +100,7 @@ class StageRun:
         """Add values to the next batch.
 
         Args:
-            metrics: values by name, such as ``{"train/loss": 1.2}``.
+            metrics: values by name, such as ``{"loss/train": 1.2}``.
             step: optimiser step of the values.
         """
         now = time.time_ns() // 1_000_000
@@ -98,13 +119,14 @@ class StageRun:
         """Mirror all files into the run at the end of the block. Under a flow it does nothing: the flow does that."""
         self._publishing = not self._flow_run_id
 
-    def close(self, how: StageEnd) -> None:
+    def close(self, how: StageEnd, why: str = "") -> None:
         """Send what is left and, if this process owns the run, end the run; waits for a bounded time.
 
         Args:
             how: how the stage has ended.
+            why: what broke it off.
         """
-        self._how = how
+        self._how, self._why = how, why
         if how != "ran" and self._may_begin:
             self._begin()  # the run is to have how the stage ended
         self._closing.set()
@@ -123,6 +145,7 @@ class StageRun:
             closing = self._closing.wait(pause)
             pause = FLUSH_SECONDS
             try:
+                self._take_sample(last=closing)
                 client = self._connect(closing=closing)
                 self._flush(client)
                 if self._warned:
@@ -135,6 +158,13 @@ class StageRun:
                 pause = RETRY_SECONDS
             if closing:
                 return
+
+    def _take_sample(self, *, last: bool) -> None:
+        """Add a sample of the machine to the next batch, if one is due."""
+        if self._sampler is None:
+            return
+        with contextlib.suppress(psutil.Error, OSError), self._lock:
+            self._pending += self._sampler.due(last=last)
 
     def _connect(self, *, closing: bool) -> MlflowClient:
         client = self._client or mlflow_access.client(Path())
@@ -172,7 +202,7 @@ class StageRun:
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
         finally:
             if not self._flow_run_id:
-                store.close(client, self._run_id)
+                store.close(client, self._run_id, f"{self._stage}: {self._why}" if self._why else "")
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

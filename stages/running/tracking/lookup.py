@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
-from stages.running.tracking import mlflow_access, mlflow_experiment, store
+from stages.running.tracking import mlflow_access, mlflow_experiment, names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,15 +60,16 @@ def full_name(root: Path, name: str) -> str | None:
 
 def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
     """The name nearest to one that no run has; arguments, result and errors are those of `tracker.did_you_mean`."""
-    names = list(others)
+    known = list(others)
     if _exists(root):
         with _asked(root):
             mlflow = mlflow_access.client(root)
             ours = mlflow_experiment.ids_of_all(mlflow)
             order = ["attributes.start_time DESC"]
             found = mlflow.search_runs(ours, max_results=_MOST_NAMES, order_by=order) if ours else []
-            names += [str(run.info.run_name) for run in found]
-    near = difflib.get_close_matches(name, names, n=1)
+            for run in found:
+                known += [names.short_of(str(run.info.run_name)), str(run.info.run_name)]
+    near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -157,18 +158,24 @@ def _asked(root: Path) -> Iterator[None]:
 
 
 def _named(mlflow: MlflowClient, name: str) -> str | None:
-    """The id of the run with this id or this name, and of several with the name that of the newest."""
+    """The id of the run with this id, name or short name, and of several with the name that of the newest."""
     if "'" in name:  # MLflow's filters cannot express it
         return None
     field = "run_id" if re.fullmatch(r"[0-9a-f]{32}", name) else "run_name"
     experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
     order = ["attributes.start_time DESC"]
     found = mlflow.search_runs(experiments, f"attributes.{field} = '{name}'", max_results=1, order_by=order)
-    return str(found[0].info.run_id) if found else None
+    if found:
+        return str(found[0].info.run_id)
+    short = f"attributes.run_name LIKE '%({name})'"
+    for run in mlflow.search_runs(experiments, short, max_results=_MOST_NAMES, order_by=order):
+        if names.short_of(str(run.info.run_name)) == name:  # in LIKE "_" is any character
+            return str(run.info.run_id)
+    return None
 
 
 def _completed(mlflow: MlflowClient, beginning: str) -> str | None:
-    """The name or the id that begins so; None without one.
+    """The name, the short name or the id that begins so; None without one.
 
     A run that others belong to, such as that of `make seeds`, goes before these, whose names begin with its name.
 
@@ -181,16 +188,17 @@ def _completed(mlflow: MlflowClient, beginning: str) -> str | None:
     order = ["attributes.start_time DESC"]
     found: dict[str, str] = {}
     parents: dict[str, str | None] = {}
-    for field in ("run_name", "run_id"):
-        query = f"attributes.{field} LIKE '{beginning}%'"
+    for field, before in (("run_name", ""), ("run_name", "%("), ("run_id", "")):
+        query = f"attributes.{field} LIKE '{before}{beginning}%'"
         for run in mlflow.search_runs(experiments, query, max_results=_MOST_NAMES, order_by=order):
             text = str(getattr(run.info, field))
+            text = names.short_of(text) if before else text
             if text.startswith(beginning):  # in LIKE "_" is any character
                 found.setdefault(str(run.info.run_id), text)
                 parents[str(run.info.run_id)] = run.data.tags.get(store.PARENT)
-    names = list(dict.fromkeys(text for run_id, text in found.items() if parents[run_id] not in found))
-    if len(names) > 1:
-        more = ", ..." if len(names) > _MOST_SHOWN else ""
-        shown = f"{', '.join(names[:_MOST_SHOWN])}{more}"
-        raise ConfigError(f"{beginning}: {len(names)} MLflow runs begin so: {shown}", "write more of the name")
-    return names[0] if names else None
+    fitting = list(dict.fromkeys(text for run_id, text in found.items() if parents[run_id] not in found))
+    if len(fitting) > 1:
+        more = ", ..." if len(fitting) > _MOST_SHOWN else ""
+        shown = f"{', '.join(fitting[:_MOST_SHOWN])}{more}"
+        raise ConfigError(f"{beginning}: {len(fitting)} MLflow runs begin so: {shown}", "write more of the name")
+    return fitting[0] if fitting else None

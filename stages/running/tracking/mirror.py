@@ -5,26 +5,37 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stages.common import paths
 from stages.common.errors import DataError
+from stages.common.files import sha256
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, read_records
 from stages.common.results.download import DATASET
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
-from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
-from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS, Verdict
-from stages.common.results.split import GATE_PAGE, GATE_REPORT, SPLIT_METRICS, Example, split_file
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES
+from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
+from stages.common.results.split import GATE_PAGE, GATE_REPORT, SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.running import curves, lock
 from stages.running.console import say
-from stages.running.tracking import metric_names, mlflow_experiment, published, store
+from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
+from stages.running.tracking import (
+    answers_table,
+    datasets,
+    description,
+    metric_names,
+    mlflow_experiment,
+    published,
+    store,
+)
+from stages.running.tracking.answers_table import ANSWERS, MOST_ROWS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,13 +69,17 @@ FILES: Sequence[tuple[Path, str | None]] = (
 )
 #: The picture of the losses: drawn for the run from history.jsonl, so that no result of a stage depends on its looks.
 LOSS_PLOT = "finetune/loss.png"
-#: The tag with the address of Prefect's page of the run.
-PREFECT_URL = "prefect.flow_run_url"
-ANSWERS = "judge/answers.json"
-ANSWERS_ROWS = 2000
 
 
-def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path, *, lock_is_final: bool) -> None:
+def publish(
+    mlflow: MlflowClient,
+    run_id: str,
+    ran: Collection[str],
+    root: Path,
+    *,
+    lock_is_final: bool,
+    compared: Sequence[str] = (),
+) -> None:
     """Mirror the files under ``root``. A file that is not what it should be is told in one line, and left out.
 
     Args:
@@ -74,6 +89,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
         root: folder with params.yaml, dvc.lock and artifacts/.
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
+        compared: what comparisons with other runs have found, a line each, for the description.
     """
     mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
@@ -91,17 +107,17 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     points += _missing_points(mlflow, run_id, history)
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
-    if judged and (note := _note(judged)):
-        tags["mlflow.note.content"] = "\n\n".join(
-            filter(None, [note, prefect_link(there.tags), rescore_link(there.tags)])
-        )
+    if note := description.of_results(there.tags | tags, trained, judged, compared):
+        tags[description.NOTE] = note
     if _log_answers(mlflow, run_id, root):
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])
+    datasets.log(mlflow, run_id, root)
     for name, value in tags.items():
         mlflow.set_tag(run_id, name, value)
     # A params.yaml that was edited after the stages had read it is not this run's.
     _log_files(mlflow, run_id, root, FILES if same else FILES[1:])
+    _log_costs(mlflow, run_id, root)
     if history:
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
     if judged and judged.pairwise and (root / PAIRWISE).exists():
@@ -109,29 +125,7 @@ def publish(mlflow: MlflowClient, run_id: str, ran: Collection[str], root: Path,
     # Last: a run with this tag holds all of it.
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
-        published.keep(root, run_id, str(run.info.run_name or ""))
-
-
-def prefect_link(tags: Mapping[str, str]) -> str:
-    """A link to the run in Prefect for the run's description: MLflow's page makes none of a tag, and cuts it.
-
-    Args:
-        tags: tags of the run.
-    """
-    address = tags.get(PREFECT_URL)
-    return f"[This run in Prefect]({address})" if address else ""
-
-
-def rescore_link(tags: Mapping[str, str]) -> str:
-    """A link to the run whose answers a run has scored again, for its description; empty for any other run.
-
-    Args:
-        tags: tags of the run.
-    """
-    source, address = tags.get(store.RESCORE_SOURCE), tags.get(store.RESCORE_PAGE)
-    if not source:
-        return ""
-    return f"The answers are those of [{source}]({address})" if address else f"The answers are those of {source}"
+        published.keep(root, run_id, str(run.info.run_name or ""), str(run.info.experiment_id))
 
 
 def every_result() -> list[Path]:
@@ -217,38 +211,43 @@ def _log_lock(mlflow: MlflowClient, run_id: str, root: Path, tags: dict[str, str
 
 def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:
     """Log the answers beside instruction, reference and scores, in the format of MLflow's tables."""
-    if not all((root / file).exists() for file in (split_file("test"), RESPONSES, VERDICTS)):
-        return False
     try:
-        table = _answers(root)
+        table = answers_table.made(root)
     except DataError as error:
         _say_left_out(error)
         return False
+    if table is None:
+        return False
     rows = table["data"]
-    if len(rows) > ANSWERS_ROWS:
-        say(f"tracking: {ANSWERS} has the first {ANSWERS_ROWS} of {len(rows)} answers")
-    mlflow.log_dict(run_id, table | {"data": rows[:ANSWERS_ROWS]}, ANSWERS)
+    if len(rows) > MOST_ROWS:
+        say(f"tracking: {ANSWERS} has the {MOST_ROWS} worst of {len(rows)} answers")
+    mlflow.log_dict(run_id, table | {"data": rows[:MOST_ROWS]}, ANSWERS)
     return True
 
 
-def _answers(root: Path) -> dict[str, list[Any]]:
-    """The columns and the rows of the table of answers."""
-    responses = read_records(root / RESPONSES, Response, made_by="dvc repro generate")
-    texts: dict[tuple[str, str], str] = {(row.id, row.model): row.text for row in responses}
-    judged = read_records(root / VERDICTS, Verdict, made_by="dvc repro judge")
-    verdicts: dict[tuple[str, str], Verdict] = {(row.id, row.model): row for row in judged}
-    models = [model for model in ("base", "tuned") if any(key[1] == model for key in texts)]
-    columns = ["id", "category", "instruction", "input", "reference"]
-    columns += [name for model in models for name in (model, f"{model}_score", f"{model}_verdict")]
-    rows: list[list[Any]] = []
-    for example in read_records(root / split_file("test"), Example, made_by="dvc repro split"):
-        row: list[Any] = [example.id, example.category, example.instruction, example.input, example.output]
-        for model in models:
-            verdict = verdicts.get((example.id, model))
-            row += [texts.get((example.id, model))]
-            row += [verdict.score, verdict.status] if verdict else [None, None]
-        rows.append(row)
-    return {"columns": columns, "data": rows}
+def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
+    """Log the ledgers of what the results have cost, as far as these were made in this folder; they are no result."""
+    for path, belongs, folder in _LEDGERS:
+        with contextlib.suppress(DataError, OSError):
+            if (root / path).exists() and belongs(root):
+                mlflow.log_artifact(run_id, str(root / path), folder)
+
+
+def _is_of_training(root: Path) -> bool:
+    costs = read_metrics(root / TRAINING_COSTS, TrainingCosts, made_by=f"rm {TRAINING_COSTS}")
+    return (root / HISTORY).exists() and costs.history == sha256(root / HISTORY)
+
+
+def _is_of_judging(root: Path) -> bool:
+    costs = read_metrics(root / JUDGING_COSTS, JudgingCosts, made_by=f"rm {JUDGING_COSTS}")
+    return (root / VERDICTS).exists() and costs.verdicts == sha256(root / VERDICTS)
+
+
+#: The ledgers, how it is known that one is of the results that are there, and their folders in the run.
+_LEDGERS: Sequence[tuple[Path, Callable[[Path], bool], str]] = (
+    (TRAINING_COSTS, _is_of_training, "finetune"),
+    (JUDGING_COSTS, _is_of_judging, "judge"),
+)
 
 
 def judge_tags(found: JudgeMetrics) -> dict[str, str]:
@@ -262,15 +261,3 @@ def judge_tags(found: JudgeMetrics) -> dict[str, str]:
         judges = zip(found.panel.names, [found.judge, *found.panel.judges], strict=True)
         tags["judge.panel"] = "; ".join(judge.marked(f"{name} {judge.fingerprint}") for name, judge in judges)
     return tags
-
-
-def _note(found: JudgeMetrics) -> str:
-    """The scores in a line, for the head of the run's page."""
-    parts = []
-    for label, scores in (("base", found.base), ("tuned", found.tuned)):
-        if scores is not None and scores.mean is not None:
-            low, high = scores.interval.low, scores.interval.high
-            interval = "" if low is None or high is None else f" (95 % interval {low:.1f} to {high:.1f})"
-            parts.append(f"{label} {scores.mean:.1f}{interval}")
-    doubt = f"; the judge: {found.judge.mark.upper()}" if found.judge.mark else ""
-    return f"Score: {', '.join(parts)}{doubt}" if parts else ""

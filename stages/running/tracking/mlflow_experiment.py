@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.running.console import say
-from stages.running.tracking import database, mlflow_access
+from stages.running.tracking import database, mlflow_access, views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +28,18 @@ def ids_of_all(mlflow: MlflowClient) -> list[str]:
 def ensured(mlflow: MlflowClient, profile: str, root: Path) -> str:
     """The id of the experiment with the runs of a profile, which is created or restored if need be."""
     # Of this kind MLflow's page shows training runs with curves, not evaluations of an application.
-    return ensured_as(mlflow, name_of(profile), "custom_model_development", root)
+    found = ensured_as(mlflow, name_of(profile), "custom_model_development", root)
+    with_view(mlflow, found)
+    return found
+
+
+def with_view(mlflow: MlflowClient, experiment_id: str) -> str:
+    """Give an experiment the saved view of its runs, if it has none of this version, and return its name."""
+    experiment = mlflow.get_experiment(experiment_id)
+    key, value = views.saved_view(int(experiment.creation_time or 0))
+    if key not in experiment.tags:
+        mlflow.set_experiment_tag(experiment_id, key, value)
+    return str(experiment.name)
 
 
 def ensured_as(mlflow: MlflowClient, name: str, kind: str, root: Path) -> str:

@@ -39,11 +39,13 @@ class Note:
         uri: address of the store, without a password.
         run_id: id of the run.
         name: name of the run.
+        experiment: id of its experiment; empty where it is not known.
     """
 
     uri: str
     run_id: str
     name: str = ""
+    experiment: str = ""
 
 
 def lineage(tree: Mapping[str, Any]) -> str:
@@ -65,9 +67,9 @@ def digest(root: Path) -> str:
     return hashlib.sha256(json.dumps([lineage(lock.read(root)), files], sort_keys=True).encode()).hexdigest()
 
 
-def keep(root: Path, run_id: str, name: str = "") -> None:
-    """Note that the results under ``root`` are in a run with this id and name."""
-    write_json(_note(root), asdict(Note(mlflow_access.shown_uri(root), run_id, name)))
+def keep(root: Path, run_id: str, name: str = "", experiment: str = "") -> None:
+    """Note that the results under ``root`` are in a run with this id and name, of the experiment with that id."""
+    write_json(_note(root), asdict(Note(mlflow_access.shown_uri(root), run_id, name, experiment)))
     notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
     for old in notes[:-_MOST_NOTES]:
         old.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import os
 import platform
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -20,7 +19,7 @@ from stages.params import reading, whole
 from stages.running import git, proxies
 from stages.running.console import say
 from stages.running.inputs import Begun
-from stages.running.tracking import execution, mlflow_access, mlflow_experiment
+from stages.running.tracking import description, execution, mlflow_access, mlflow_experiment, names, provenance, views
 from stages.running.tracking.execution import Execution
 
 if TYPE_CHECKING:
@@ -37,15 +36,17 @@ EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 EXPERIMENT_TAG = "dvc.experiment"
 #: The door of a run whose answers are those of another one, and its tags with that one's id, name and page.
 RESCORE = "rescore"
-RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", "rescore.source", "rescore.page"
+RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", description.RESCORE_SOURCE, description.RESCORE_PAGE
 #: The commit of the code that scored again.
 RESCORE_COMMIT = "rescore.commit"
-#: The tags that `git_tags` gives.
-_OF_GIT = ("git.commit", "git.dirty", "mlflow.source.git.commit")
+#: The tag of a run that was broken off: why, in a line.
+ENDED = "ended"
+_SILENT = "its process ended without a word, as by SIGKILL or a loss of power"
 #: MLflow's own tag of a run that belongs to another one.
 PARENT = "mlflow.parentRunId"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
 PARAM_LENGTH = 6000
+_TAG_LENGTH = 5000
 _PARAMS_BATCH = 100
 METRICS_BATCH = 1000
 
@@ -64,6 +65,8 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: who
     else:
         run_id = str(found.info.run_id)
         mlflow.set_tag(run_id, "pipeline.owner", execution.identity())
+        if ENDED in found.data.tags:
+            mlflow.delete_tag(run_id, ENDED)
         mlflow.update_run(run_id, status="RUNNING")
     if own.door == "dvc":
         execution.mark_run(own)
@@ -78,22 +81,25 @@ def create(
     tree: whole.Params,
     name: str = "",
     without: Collection[str] = (),
+    repository: Path | None = None,
 ) -> str:
     """Create a run with its parameters and tags; set the runs of dead owners KILLED.
 
-    Its name is ``name``, or that of the DVC experiment, or one that begins with the time. Parameters of the keys in
-    ``without`` are left out.
+    Its name says what differs from the commit, and ends with ``name``, or that of the DVC experiment, or the time.
+    Parameters of the keys in ``without`` are left out. ``repository`` is a folder of the git repository, where ``root``
+    is in none.
     """
     _reap(mlflow)
     commit = git.ask(root, "rev-parse", "HEAD")
     if not commit and (refusal := git.refusal(root)) is not None:
         say(f"tracking: this run has no git.commit: {refusal.what}; {refusal.fix}")
-    started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     of_dvc = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
+    values = tree.model_dump()
+    differs = names.differing(repository or root, commit or tags.get("git.commit", ""), values, without)
     run = mlflow.create_run(
         mlflow_experiment.ensured(mlflow, tree.profile, root),
-        # The time first: pages cut long names, and their beginnings must differ.
-        run_name=name or of_dvc or "-".join([started, tree.profile, *([commit[:7]] if commit else [])]),
+        # What differs first: pages cut long names.
+        run_name=names.full(differs, values, name or of_dvc or names.of_time()),
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
@@ -102,16 +108,25 @@ def create(
             "profile": tree.profile,
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
+            **provenance.maker(own),
             **({EXPERIMENT_TAG: of_dvc} if of_dvc else {}),
             # Answers that are scored again are of their source's commit, which ``tags`` has.
-            **({} if tags.get("door") == RESCORE else _git_tags(root, commit)),
+            **({} if tags.get("door") == RESCORE else provenance.git_tags(root, commit)),
+            **_differs(differs, values),
             **tags,
         },
     )
     run_id = str(run.info.run_id)
-    values = reading.flatten(tree.model_dump())
-    log_params(mlflow, run_id, {key: value for key, value in values.items() if key not in without}, {})
+    flat = reading.flatten(values)
+    log_params(mlflow, run_id, {key: value for key, value in flat.items() if key not in without}, {})
     return run_id
+
+
+def _differs(found: Mapping[str, str] | None, tree: Mapping[str, Any]) -> dict[str, str]:
+    """The tag with the values that differ from the commit's; none where that is not known."""
+    if found is None:
+        return {}
+    return {views.DIFFERS: names.in_words(found, tree)[:_TAG_LENGTH] if found else views.NOTHING}
 
 
 def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str]) -> str:
@@ -119,16 +134,20 @@ def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str])
 
     It has no tags of the machine that made them, which the files do not name.
     """
-    profile = whole.load(root / paths.PARAMS).profile
+    params = whole.load(root / paths.PARAMS)
+    values = params.model_dump()
+    differs = names.differing(root, tags.get("git.commit", ""), values)
     _reap(mlflow)
     run = mlflow.create_run(
-        mlflow_experiment.ensured(mlflow, profile, root),
-        run_name=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{profile}-published",
+        mlflow_experiment.ensured(mlflow, params.profile, root),
+        run_name=names.full(differs, values, f"{names.of_time()}-published"),
         tags={
             "pipeline.owner": execution.identity(),
             "door": "publish",
             "host": socket.gethostname(),
-            "profile": profile,
+            "profile": params.profile,
+            **provenance.maker(execution.current()),
+            **_differs(differs, values),
             **tags,
         },
     )
@@ -143,11 +162,11 @@ def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
     return next(iter(found), None)
 
 
-def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str] | None:
+def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str, str] | None:
     """Tag and delete a run, if another one that has finished has the same value of a tag.
 
     Returns:
-        The id and the name of the other one; None where there is none.
+        The id, the name and the experiment of the other one; None where there is none.
     """
     at = mlflow_experiment.ensured(mlflow, whole.load(root / paths.PARAMS).profile, root)
     value = mlflow.get_run(run_id).data.tags.get(tag, "")
@@ -157,18 +176,18 @@ def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[
         return None
     mlflow.set_tag(run_id, "nothing-to-do", earlier[0].run_id)
     mlflow.delete_run(run_id)
-    return str(earlier[0].run_id), str(earlier[0].run_name)
+    return str(earlier[0].run_id), str(earlier[0].run_name), at
 
 
 def git_tags(root: Path) -> dict[str, str]:
     """The tags of the last commit; none without one."""
-    return _git_tags(root, git.ask(root, "rev-parse", "HEAD"))
+    return provenance.git_tags(root, git.ask(root, "rev-parse", "HEAD"))
 
 
 def git_tags_of(mlflow: MlflowClient, run_id: str) -> dict[str, str]:
     """The tags of a run that name its commit; none where it has none."""
     tags = mlflow.get_run(run_id).data.tags
-    return {name: str(tags[name]) for name in _OF_GIT if name in tags}
+    return {name: str(tags[name]) for name in provenance.OF_GIT if name in tags}
 
 
 class Page(NamedTuple):
@@ -177,34 +196,68 @@ class Page(NamedTuple):
     Args:
         name: name of the run.
         address: its URL.
+        runs: URL of the table of runs of its experiment.
     """
 
     name: str
     address: str
+    runs: str
 
 
 def page(mlflow: MlflowClient, run_id: str, pages: str) -> Page:
     """The page of a run; ``pages`` is the address of MLflow's pages where the store is no server."""
     info = mlflow.get_run(run_id).info
+    base, experiment = pages_of(pages), info.experiment_id
+    return Page(info.run_name, views.run_page(base, experiment, run_id), views.runs_page(base, experiment))
+
+
+def runs_pages(mlflow: MlflowClient, profile: str, root: Path, pages: str) -> list[tuple[str, str]]:
+    """The names of this project's experiments, the profile's first, and the addresses of their tables of runs."""
+    first = mlflow_experiment.ensured(mlflow, profile, root)
+    others = [one for one in mlflow_experiment.ids_of_all(mlflow) if one != first]
+    return [
+        (mlflow_experiment.with_view(mlflow, one), views.runs_page(pages_of(pages), one)) for one in (first, *others)
+    ]
+
+
+def pages_of(pages: str) -> str:
+    """The address of the store's own pages, or else of those that show it."""
     where = proxies.without_user(mlflow_access.uri())
-    base = where if where.lower().startswith(("http://", "https://")) else pages
-    return Page(info.run_name, f"{base.rstrip('/')}/#/experiments/{info.experiment_id}/runs/{run_id}")
+    return where if where.lower().startswith(("http://", "https://")) else pages
 
 
-def close(mlflow: MlflowClient, run_id: str) -> None:
+def close(mlflow: MlflowClient, run_id: str, why: str = "") -> None:
     """End a run that this process owns: FAILED if a stage has failed, KILLED if one was cancelled, else FINISHED."""
     tags = mlflow.get_run(run_id).data.tags
     ends = {value for name, value in tags.items() if name.startswith("stage.")}
-    mlflow.set_terminated(run_id, next((_STATUS[end] for end in _STATUS if end in ends), "FINISHED"))
+    terminate(mlflow, run_id, next((_STATUS[end] for end in _STATUS if end in ends), "FINISHED"), why)
 
 
-def break_off(own: Execution, stage: str, how: StageEnd) -> None:
+def terminate(mlflow: MlflowClient, run_id: str, status: str, why: str = "") -> None:
+    """End a run; one that was broken off says why in its description, unless it has said so already.
+
+    Args:
+        mlflow: the client.
+        run_id: id of the run.
+        status: FINISHED, FAILED or KILLED.
+        why: what broke it off.
+    """
+    if status in ("FAILED", "KILLED"):
+        tags = mlflow.get_run(run_id).data.tags
+        if not tags.get(ENDED):
+            note = description.of_end("KILLED" if status == "KILLED" else "FAILED", why, tags)
+            mlflow.set_tag(run_id, description.NOTE, note)
+            mlflow.set_tag(run_id, ENDED, (why or status).splitlines()[0][:_TAG_LENGTH])
+    mlflow.set_terminated(run_id, status)
+
+
+def break_off(own: Execution, stage: str, how: StageEnd, why: str = "") -> None:
     """Mark a stage as failed or cancelled in the run of an execution, if there is one, and end that run."""
     mlflow = mlflow_access.client(Path())
     found = _find(mlflow, own, params_of(own, Path()).profile)
     if found is not None:
         mlflow.set_tag(found.info.run_id, f"stage.{stage}", how)
-        mlflow.set_terminated(found.info.run_id, _STATUS[how])
+        terminate(mlflow, str(found.info.run_id), _STATUS[how], f"{stage}: {why}" if why else stage)
 
 
 def log_params(mlflow: MlflowClient, run_id: str, values: Mapping[str, object], there: Mapping[str, str]) -> bool:
@@ -265,12 +318,4 @@ def _reap(mlflow: MlflowClient) -> None:
     for run in mlflow.search_runs(ours, query, max_results=1000):
         owner = run.data.tags.get("pipeline.owner")
         if owner and execution.is_gone(owner):
-            mlflow.set_terminated(run.info.run_id, "KILLED")
-
-
-def _git_tags(root: Path, commit: str) -> dict[str, str]:
-    if not commit:
-        return {}
-    # params.yaml is in the run's parameters and files; dvc.lock is written by the pipeline.
-    dirty = git.ask(root, "status", "--porcelain", "--", ".", f":(exclude){paths.PARAMS}", ":(exclude)dvc.lock")
-    return {"git.commit": commit, "git.dirty": str(bool(dirty)).lower(), "mlflow.source.git.commit": commit}
+            terminate(mlflow, str(run.info.run_id), "KILLED", _SILENT)

@@ -24,10 +24,11 @@ from typing import Literal, TypeVar
 from stages.common import paths
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.params import whole
-from stages.running import lock, misrecorded
+from stages.running import lock, misrecorded, orphans
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.tracking import (
+    description,
     execution,
     judged_runs,
     late,
@@ -38,6 +39,7 @@ from stages.running.tracking import (
     mlflow_experiment,
     published,
     store,
+    views,
 )
 from stages.running.tracking.live import (
     CREATE_SECONDS,
@@ -54,6 +56,7 @@ __all__ = [
     "RUN_ID_VARIABLE",
     "StageRun",
     "add",
+    "add_comparisons",
     "best_run",
     "children",
     "commit_tags",
@@ -72,6 +75,7 @@ __all__ = [
     "publish_files",
     "require_name",
     "rescoring_tags",
+    "runs_pages",
     "search",
     "set_aside",
     "shown_uri",
@@ -88,9 +92,6 @@ T = TypeVar("T")
 
 #: Seconds that the end of a run may take at most.
 END_SECONDS = 20.0
-
-#: The tag of a run's description.
-_NOTE = "mlflow.note.content"
 
 #: Stages of this process whose failure is already in their run.
 _failed: set[str] = set()
@@ -113,12 +114,19 @@ def stage(name: str) -> Iterator[StageRun]:
         yield run
     except BaseException as error:
         _failed.add(name)
-        run.close("cancelled" if isinstance(error, Interrupted) else "failed")
+        run.close("cancelled" if isinstance(error, Interrupted) else "failed", _why(error))
         raise
     run.close("ran")
 
 
-def stage_over(name: str, how: StageEnd) -> None:
+def _why(error: BaseException) -> str:
+    """What broke a stage off, for the description of its run."""
+    if isinstance(error, Interrupted):
+        return orphans.reason() or f"stopped by {error}"
+    return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+
+
+def stage_over(name: str, how: StageEnd, why: str = "") -> None:
     """Keep how a stage ended, for the run of the `dvc repro` that it is part of; elsewhere this does nothing.
 
     A success leaves a mark, by which the last stage knows what ran and what DVC restored. A failure sets the run FAILED
@@ -128,6 +136,7 @@ def stage_over(name: str, how: StageEnd) -> None:
     Args:
         name: name of the stage.
         how: how it ended.
+        why: what broke it off.
     """
     if os.environ.get(RUN_ID_VARIABLE) or name in _failed:
         return
@@ -139,7 +148,7 @@ def stage_over(name: str, how: StageEnd) -> None:
             execution.mark(current, name, misrecorded.note(name))
         elif execution.has_run(current):
             mlflow_access.load()
-            mlflow_access.bounded(lambda: store.break_off(current, name, how), FAILURE_SECONDS)
+            mlflow_access.bounded(lambda: store.break_off(current, name, how, why), FAILURE_SECONDS)
     except Exception as error:
         mlflow_access.warn(error)
 
@@ -151,6 +160,7 @@ def create_run(
     tags: Mapping[str, str] | None = None,
     begun: Begun | None = None,
     without: Collection[str] = (),
+    repository: Path | None = None,
 ) -> str | None:
     """Create the flow's run, which this process owns, with its parameters and tags, in the state RUNNING.
 
@@ -158,10 +168,11 @@ def create_run(
 
     Args:
         root: folder that the stages run in, with params.yaml.
-        name: name of the run, which Prefect's run has too.
+        name: short name of the run, which Prefect's run has as its name (`names`).
         tags: further tags, such as ``prefect.flow_run_id``.
         begun: what the run began with; None reads params.yaml.
         without: dotted keys whose values are not those of the run, such as one that its children differ in.
+        repository: folder in the git repository, where ``root`` is in none.
 
     Returns:
         The run's id, or None, with a message, when tracking is down.
@@ -170,9 +181,9 @@ def create_run(
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
         own = execution.Execution(execution.identity(), "prefect")
-        note = mirror.prefect_link(tags or {}) or mirror.rescore_link(tags or {})
-        given = {**(tags or {}), **({_NOTE: note} if note else {})}
-        return store.create(mlflow_access.client(root), own, root, given, params, name, without)
+        note = "\n\n".join(description.of_links(tags or {}))
+        given = {**(tags or {}), **({description.NOTE: note} if note else {})}
+        return store.create(mlflow_access.client(root), own, root, given, params, name, without, repository)
 
     return _safely(create, CREATE_SECONDS)
 
@@ -195,7 +206,34 @@ def page(run_id: str | None, pages: str) -> Page | None:
     return _safely(lambda: store.page(mlflow_access.client(Path()), run, pages), END_SECONDS)
 
 
-def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequence[Path] = ()) -> bool:
+def runs_pages(root: Path, pages: str) -> list[tuple[str, str]]:
+    """The experiments of this project and the addresses of their tables of runs, the profile's in ``root`` first.
+
+    That experiment is made if need be, so that its address is right before the first run.
+
+    Args:
+        root: folder with params.yaml, and with mlflow.db unless MLFLOW_TRACKING_URI is set.
+        pages: address of MLflow's pages, where the store is no server with pages of its own.
+
+    Returns:
+        Name and address of each; none, with a message, where MLflow does not answer.
+    """
+
+    def found() -> list[tuple[str, str]]:
+        mlflow = mlflow_access.client(root)
+        return store.runs_pages(mlflow, whole.load(root / paths.PARAMS).profile, root, pages)
+
+    return _safely(found, END_SECONDS) or []
+
+
+def publish(
+    root: Path,
+    run_id: str | None,
+    *,
+    ran: Collection[str],
+    files: Sequence[Path] = (),
+    compared: Sequence[str] = (),
+) -> bool:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
     Args:
@@ -203,6 +241,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
         run_id: result of `create_run`; with None this does nothing.
         ran: stages that ran in this execution. The others were up to date or restored by DVC, and are tagged as cached.
         files: further files for the run's folder judge.
+        compared: what comparisons with other runs have found, a line each, for its description.
 
     Returns:
         Whether the run has all of them; where it has not, a line says why.
@@ -212,7 +251,7 @@ def publish(root: Path, run_id: str | None, *, ran: Collection[str], files: Sequ
 
     def mirrored() -> bool:
         client = mlflow_access.client(root)
-        mirror.publish(client, run_id, ran, root, lock_is_final=True)
+        mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared)
         for file in files:
             client.log_artifact(run_id, str(file), "judge")
         return True
@@ -287,6 +326,25 @@ def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path])
     _safely(added, PUBLISH_SECONDS)
 
 
+def add_comparisons(run_id: str, files: Sequence[Path], lines: Sequence[str]) -> None:
+    """Put comparisons with other runs into a run: their files, and a line each at the end of its description.
+
+    Args:
+        run_id: id of the run.
+        files: files for the run's folder judge.
+        lines: what was found. Earlier ones with the same runs are replaced.
+    """
+
+    def added() -> None:
+        client = mlflow_access.client(Path())
+        for file in files:
+            client.log_artifact(run_id, str(file), "judge")
+        before = client.get_run(run_id).data.tags.get(description.NOTE, "")
+        client.set_tag(run_id, description.NOTE, description.with_comparisons(before, lines))
+
+    _safely(added, PUBLISH_SECONDS)
+
+
 def publish_files(root: Path, source: str) -> late.Late:
     """Publish results of an earlier execution, unless MLflow has them; arguments, result and errors as `late.publish`.
 
@@ -321,16 +379,19 @@ def set_aside(root: Path, run_id: str | None) -> None:
             published.keep(root, *earlier)
 
 
-def store_lines(root: Path, *, stays: bool, stands: bool = True) -> list[str]:
+def store_lines(root: Path, *, stays: bool, stands: bool = True, pages: str = "") -> list[str]:
     """Lines of the summary that tell where in MLflow the results are, or how they come to be there.
 
     Args:
         root: folder with the results.
         stays: whether the folder stays; a copy of the repository is removed after its run.
         stands: whether the last stage succeeds. Results that do not stand are not published later.
+        pages: address of MLflow's pages of this machine; empty where they are not started.
     """
-    if published.kept(root):
-        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}make ui"]
+    if (found := published.kept(root)) is not None:
+        base = store.pages_of(pages)
+        table = views.runs_page(base, found.experiment) if base and found.experiment else "make ui"
+        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}{table}"]
     if not mirror.results(root):
         return []
     if not stands:
@@ -398,18 +459,19 @@ def stopping(run_id: str | None, name: str) -> None:
     """
     if run_id and run_id != NO_RUN:
         tag_stages(run_id, {name: "cancelled"})
-        end(run_id, "KILLED")
+        end(run_id, "KILLED", f"{name}: stopped")
 
 
-def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"], why: str = "") -> None:
     """Set the state that the run ends in.
 
     Args:
         run_id: result of `create_run`; with None this does nothing.
         status: the state.
+        why: what broke the run off, for its description.
     """
     if run_id is not None:
-        _safely(lambda: mlflow_access.client(Path()).set_terminated(run_id, status), END_SECONDS)
+        _safely(lambda: store.terminate(mlflow_access.client(Path()), run_id, status, why), END_SECONDS)
 
 
 def download(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -34,14 +35,15 @@ def metrics(*categories: str) -> JudgeMetrics:
     return judge_metrics(identity(), tuned, base=base)
 
 
-def test_a_bar_counts_the_answers_of_ten_points_and_100_is_in_the_last():
+def test_a_bar_is_the_share_of_the_answers_in_ten_points_and_100_is_in_the_last():
     axes = Figure().subplots()
 
     plot._distribution(axes, metrics().by_model(), VERDICTS)
 
     base, tuned = axes.containers
-    assert [bar.get_height() for bar in base] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert [bar.get_height() for bar in tuned] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert [bar.get_height() for bar in base] == [100, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    third = pytest.approx(100 / 3)
+    assert [bar.get_height() for bar in tuned] == [third, third, 0, 0, 0, 0, 0, 0, 0, third]
     assert tuned.get_label() == "fine-tuned: mean 40.0 [35.0, 45.0], 3 of 4 scored"
 
 
@@ -138,10 +140,21 @@ def test_the_axes_of_the_distribution():
     plot._distribution(axes, metrics().by_model(), VERDICTS)
 
     assert (axes.get_xlim(), axes.get_xticks().tolist()) == ((0, 100), [0, 20, 40, 60, 80, 100])
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("score", "answers")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("score", "share of the scored answers, in %")
     assert axes.get_title(loc="left") == "Answers by score; dashed: mean, shaded: 95 % interval"
-    assert all(float(tick).is_integer() for tick in axes.get_yticks())  # one answer at most in a band
+    assert axes.get_ylim() == pytest.approx((0, 50))  # one and a half times a third: the base model's bar is cut
+    assert [text.get_text() for text in axes.texts] == ["100 %"]
     assert_clean(axes, "y")
+
+
+def test_a_bar_that_is_not_far_higher_than_the_next_is_not_cut():
+    axes = Figure().subplots()
+    plot._distribution(
+        axes, metrics().by_model(), [verdict("base", 5.0), verdict("tuned", 5.0), verdict("tuned", 95.0)]
+    )
+
+    assert axes.get_ylim() == pytest.approx((0, 105))
+    assert not axes.texts
 
 
 def assert_clean(axes, grid):
@@ -186,7 +199,10 @@ def test_categories_are_in_the_order_of_the_tuned_model_s_means():
     assert axes.get_yticks().tolist() == [0, 1, 2, 3, 4]
     assert axes.get_ylim() == pytest.approx((-0.7, 4.7))
     assert (axes.get_xlim(), axes.get_xticks().tolist()) == ((-2, 102), [0, 20, 40, 60, 80, 100])
-    assert (axes.get_xlabel(), axes.get_title(loc="left")) == ("mean score", "Mean by category (test rows)")
+    assert (axes.get_xlabel(), axes.get_title(loc="left")) == (
+        "mean score",
+        "Mean by category (rows); line: 95 % interval",
+    )
     assert_clean(axes, "x")
 
 
@@ -200,12 +216,43 @@ def test_a_category_has_a_point_a_model_and_a_line_between_them():
         ([30.0, 30.0], [3, 3]),
         ([50.0, 90.0], [4, 4]),
     ]
-    base, tuned = axes.collections
+    *_, base, tuned = axes.collections
     assert base.get_offsets().tolist() == [[5.0, 2.0], [30.0, 3.0], [50.0, 4.0]]
     assert tuned.get_offsets().tolist() == [[0.0, 1.0], [0.0, 2.0], [30.0, 3.0], [90.0, 4.0]]
     assert [tuple(one.get_facecolor()[0][:3]) for one in (base, tuned)] == [to_rgb("#9aa5b1"), to_rgb("#1f6fb2")]
     assert {line.get_color() for line in axes.lines} == {"#e3e6e9"}
     assert all(line.get_zorder() < one.get_zorder() for line in axes.lines for one in (base, tuned))
+
+
+def test_a_category_of_few_rows_shows_how_little_it_says():
+    """Wilson's interval of 1 of 1 is [0.207, 1]; of a mean of 50 of one row it is [0.055, 0.945]."""
+    axes = by_category()
+    intervals = [one.get_segments()[0] for one in axes.collections[:4]]
+    assert [[list(end) for end in one] for one in intervals] == [
+        [[0.0, 1.0], [pytest.approx(79.3, abs=0.1), 1.0]],
+        [[0.0, 2.0], [pytest.approx(79.3, abs=0.1), 2.0]],
+        [[pytest.approx(2.1, abs=0.1), 3.0], [pytest.approx(89.7, abs=0.1), 3.0]],
+        [[pytest.approx(16.8, abs=0.1), 4.0], [pytest.approx(99.7, abs=0.1), 4.0]],
+    ]
+    assert plot._wilson(1.0, 1) == pytest.approx((0.2065, 1.0), abs=1e-4)
+
+
+def test_where_right_answers_are_known_a_category_shows_their_share():
+    tuned = model_scores(2.0, scored=1, n=1, categories={"few": 90.0, "open": None})
+    few = tuned.categories["few"].model_copy(update={"n": 5, "scored": 4, "right": 3})
+    nothing = tuned.categories["open"].model_copy(update={"scored": 0})
+    axes = Figure().subplots()
+    plot._by_category(axes, {"tuned": tuned.model_copy(update={"categories": {"few": few, "open": nothing}})})
+
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["open (none scored)", "few (3 of 4)"]
+    assert axes.collections[-1].get_offsets().tolist() == [[75.0, 1.0]]
+    assert axes.get_xlabel() == "right answers, in %"
+
+
+def test_the_background_is_white_where_the_page_is_dark(tmp_path: Path) -> None:
+    plot.plot_scores(tmp_path / "a.png", VERDICTS, metrics("a", "b"))
+    corner = matplotlib.image.imread(tmp_path / "a.png")[0, 0]
+    assert corner.tolist() == [1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_long_name_is_cut_to_sixty_characters():

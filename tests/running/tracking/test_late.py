@@ -76,8 +76,8 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert (tags["door"], tags["published.from"], tags["profile"]) == ("publish", "host:/somewhere", "quick")
     assert {tags[f"stage.{name}"] for name in mirror.STAGES} == {"cached"}
     assert "env.torch" not in tags
-    assert points(client, theirs.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
-    assert run.data.metrics["judge/score_mean"] == 60.0
+    assert points(client, theirs.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
+    assert run.data.metrics["score/mean"] == 60.0
     assert len(answers(client, theirs.run_id)["data"]) == 2
     assert place() == [f"MLflow      {tracker.uri()}", "compare     make ui"]
 
@@ -85,8 +85,8 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert again == late.Late(theirs.name, theirs.run_id, is_new=False)
     (same,) = runs(client)
     assert (same.data.tags, same.data.metrics, same.info.end_time) == (tags, run.data.metrics, run.info.end_time)
-    assert points(client, theirs.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
-    assert points(client, theirs.run_id, "judge/score_mean") == [(0, 60.0)]
+    assert points(client, theirs.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
+    assert points(client, theirs.run_id, "score/mean") == [(0, 60.0)]
     client.delete_run(theirs.run_id)
     assert place() == [_NOT_THERE]
     assert tracker.publish_files(locked, "host:/somewhere").is_new
@@ -131,19 +131,19 @@ def test_a_run_that_was_published_halfway_is_completed(locked: Path, client: Mlf
     client.set_terminated(run_id, "KILLED")
     assert tracker.publish_files(locked, "here").run_id == run_id
     (only,) = runs(client)
-    assert (only.info.status, only.data.metrics["judge/score_mean"]) == ("FINISHED", 60.0)
+    assert (only.info.status, only.data.metrics["score/mean"]) == ("FINISHED", 60.0)
 
 
 def test_costs_measured_here_are_published_too(locked: Path, client: MlflowClient) -> None:
     write_metrics(TRAINING_COSTS, results.training_costs(history=sha256(HISTORY), seconds=65.5))
     run_id = tracker.publish_files(locked, "here").run_id
-    assert client.get_run(run_id).data.metrics["cost/seconds"] == 65.5
-    tracker.publish_files(locked, "here")
-    assert points(client, run_id, "cost/seconds") == [(0, 65.5)]
+    kept = Path(client.download_artifacts(run_id, "finetune/ledger.json"))
+    assert json.loads(kept.read_text())["seconds"] == 65.5
     write_jsonl(HISTORY, [{"step": 0, "val_loss": 8.0, "tokens_seen": 0, "epoch": 0}])
     lock()
     other = tracker.publish_files(locked, "here").run_id
-    assert "cost/seconds" not in client.get_run(other).data.metrics, "they are another training's"
+    kept_there = {file.path for file in client.list_artifacts(other, "finetune")}
+    assert "finetune/ledger.json" not in kept_there, "they are another training's"
 
 
 def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, client: MlflowClient) -> None:

@@ -19,7 +19,7 @@ from tests.running.tracking import made
 
 
 def by_name(found: listing.Listing) -> dict[str, listing.Run]:
-    return {run.name: run for run in found.runs}
+    return {run.short_name: run for run in found.runs}
 
 
 def test_each_door_has_its_word_and_each_run_one_name(
@@ -46,13 +46,13 @@ def test_each_door_has_its_word_and_each_run_one_name(
     ]
     runs = by_name(found)
     assert {"calm-otter", "wise-crow", "dizzy-moth"} < runs.keys()
-    assert runs["dizzy-moth"].metrics["judge/score_mean"] == 60.0
+    assert runs["dizzy-moth"].metrics["score/mean"] == 60.0
     assert runs["dizzy-moth"].judge == "reference"
     assert runs["dizzy-moth"].values["finetune"]["epochs"] == 3
     assert runs["dizzy-moth"].values["finetune"]["lora"] is None
     assert runs["calm-otter"].commit == "c0ffee"
-    assert tracker.name_lines(project) == ["dizzy-moth"], "the summary has the same name"
-    assert [run.name for run in listing.listed(project, 1).runs] == ["dizzy-moth"]
+    assert tracker.name_lines(project) == ["quick (dizzy-moth)"], "the summary has the same name"
+    assert [run.name for run in listing.listed(project, 1).runs] == ["quick (dizzy-moth)"]
     assert listing.listed(project, 1).more
 
 
@@ -63,7 +63,8 @@ def test_a_run_whose_owner_was_killed_is_not_running(project: Path, client: Mlfl
     owner.kill()
     owner.wait()
 
-    assert {run.name: run.state for run in listing.listed(project, None).runs} == {"left": "killed", "alive": "running"}
+    found = listing.listed(project, None).runs
+    assert {run.short_name: run.state for run in found} == {"left": "killed", "alive": "running"}
 
 
 def test_the_best_run_is_of_this_judge_and_has_other_results(project: Path, client: MlflowClient) -> None:
@@ -96,7 +97,7 @@ def test_where_the_server_is_away_the_runs_are_those_of_the_local_file(
 
     found = listing.listed(project, None)
 
-    assert [run.name for run in found.runs] == ["calm-otter"]
+    assert [run.short_name for run in found.runs] == ["calm-otter"]
     first, second = found.notes
     assert "://***@127.0.0.1" in first
     assert "does not answer" in first
@@ -129,7 +130,7 @@ def test_without_a_store_the_files_of_the_folder_are_the_only_row(project: Path)
     found = listing.listed(project, None)
 
     (run,) = found.runs
-    assert (run.name, run.metrics["val/kept_loss"], run.metrics["judge/score_mean"]) == ("(this folder)", 4.5, 60.0)
+    assert (run.name, run.metrics["loss/val_kept"], run.metrics["score/mean"]) == ("(this folder)", 4.5, 60.0)
     assert found.source == ""
     assert found.notes == [
         f"MLflow: {project / 'mlflow.db'}: no such file: no run of this project is on record there",

@@ -14,13 +14,13 @@ def test_right_answers_and_open_rows_are_metrics():
     found = metric_names.of_run(None, None, judged)
     right = {name: value for name, value in found.items() if "right" in name or "open" in name}
     assert right == {
-        "judge/n_open": 2.0,
-        "judge/n_right": 5.0,
-        "judge/right_of": 10.0,
-        "judge/right": 0.5,
-        "judge/right_ci95_low": 0.4,
-        "judge/right_ci95_high": 0.6,
-        "judge/right_difference": 0.5,
-        "judge/right_difference_ci95_low": 0.1,
-        "judge/right_difference_ci95_high": 0.9,
+        "score/n_open": 2.0,
+        "score/right_n": 5.0,
+        "score/right_of": 10.0,
+        "score/right": 0.5,
+        "score/right_ci95_lower": 0.4,
+        "score/right_ci95_upper": 0.6,
+        "score/right_vs_base": 0.5,
+        "score/right_vs_base_ci95_lower": 0.1,
+        "score/right_vs_base_ci95_upper": 0.9,
     }

@@ -42,7 +42,7 @@ def test_after_its_experiment_was_deleted_a_stage_started_without_the_flow_is_tr
     with tracker.stage("judge") as run:
         run.publish()
     _, ours = runs(client)
-    assert (ours.info.status, ours.data.metrics["judge/score_mean"]) == ("FINISHED", 60.0)
+    assert (ours.info.status, ours.data.metrics["score/mean"]) == ("FINISHED", 60.0)
     assert said(capsys) == [_SAID]
 
 
@@ -60,7 +60,7 @@ def test_a_run_that_is_deleted_while_it_is_at_work_is_restored(
     tracker.end(run_id, "FINISHED")
     (only,) = runs(client)
     assert only.info.status == "FINISHED"
-    assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     (line,) = said(capsys)
     assert ": restored" in line
 
@@ -73,6 +73,6 @@ def test_what_a_stage_logged_to_a_run_deleted_meanwhile_is_there(
         monkeypatch.setenv(name, value)
     with tracker.stage("finetune") as run:
         client.delete_run(run_id)
-        run.log_metrics({"train/loss": 1.5}, step=1)
-    assert points(client, str(run_id), "train/loss") == [(1, 1.5)]
+        run.log_metrics({"loss/train": 1.5}, step=1)
+    assert points(client, str(run_id), "loss/train") == [(1, 1.5)]
     assert [run.info.lifecycle_stage for run in runs(client)] == ["active"]

@@ -39,31 +39,32 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     run_id = through_the_flow(project, {"generate", "judge"})
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name.endswith("-quick")
+    assert run.info.run_name.startswith("quick (20")
     assert run.data.params["finetune.learning_rate"] == str(whole.load(project / "params.yaml").finetune.learning_rate)
     assert run.data.params["finetune.max_steps"] == "null"
     assert run.data.params["generate.models"] == '["base", "tuned"]'
-    assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
-    assert points(client, run_id, "val/loss") == [(0, 9.0), (2, 5.0)]
+    assert points(client, run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
+    assert points(client, run_id, "loss/val") == [(0, 9.0), (2, 5.0)]
     # Of the model that is kept, which is not that of the last step here.
-    assert (run.data.metrics["val/kept_loss"], run.data.metrics["val/kept_step"]) == (4.5, 1.0)
+    assert (run.data.metrics["loss/val_kept"], run.data.metrics["loss/val_kept_step"]) == (4.5, 1.0)
     assert points(client, run_id, "train/tokens_seen") == [(0, 0.0), (1, 10.0), (2, 20.0)]
-    scores = {name: value for name, value in run.data.metrics.items() if name.startswith(("judge", "split", "tok"))}
+    scores = {name: value for name, value in run.data.metrics.items() if name.startswith(("score", "split", "tok"))}
     one = {"n_scored": 1.0, "n_invalid": 1.0, "n_failed": 0.0}
-    expected = {f"{name}/{key}": value for name in ("judge", "judge_base") for key, value in one.items()}
-    for name, mean in (("judge", 60.0), ("judge_base", 20.0)):
-        expected |= {f"{name}/score_mean": mean, f"{name}/ci95_low": mean - 5, f"{name}/ci95_high": mean + 5}
-    expected |= {"judge/difference": 40.0}
+    expected = {f"{name}/{key}": value for name in ("score", "score_base") for key, value in one.items()}
+    for name, mean in (("score", 60.0), ("score_base", 20.0)):
+        ends = {f"{name}/mean_ci95_lower": mean - 5, f"{name}/mean_ci95_upper": mean + 5}
+        expected |= {f"{name}/mean": mean, **ends}
+    expected |= {"score/vs_base": 40.0}
     assert scores == expected
-    measures = {name: value for name, value in run.data.metrics.items() if name.startswith("generate")}
+    measures = {name: value for name, value in run.data.metrics.items() if name.startswith("text")}
     zero = ("token_f1", "length_ratio", "end_of_text_rate", "cap_hit_rate", "template_leaks")
-    others = {f"{name}/{measure}": 0.0 for name in ("generate", "generate_base") for measure in zero}
+    others = {f"{name}/{measure}": 0.0 for name in ("text", "text_base") for measure in zero}
     assert measures == others | {
-        "generate/exact_match": 0.5,
-        "generate/chrf": 40.0,
-        "generate/bf16_changed": 0.25,
-        "generate_base/exact_match": 0.0,
-        "generate_base/chrf": 0.0,
+        "text/exact_match": 0.5,
+        "text/chrf": 40.0,
+        "text/bf16_changed": 0.25,
+        "text_base/exact_match": 0.0,
+        "text_base/chrf": 0.0,
     }
     tags = run.data.tags
     assert tags["profile"] == "quick"
@@ -78,9 +79,12 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
         "generate": "ran",
         "judge": "ran",
     }
-    assert tags["mlflow.note.content"] == (
-        "Score: base 20.0 (95 % interval 15.0 to 25.0), tuned 60.0 (95 % interval 55.0 to 65.0)"
-    )
+    assert tags["mlflow.note.content"].split("\n\n") == [
+        "Score 60.0 of 100 (95 % interval 55.0 to 65.0), before fine-tuning 20.0.",
+        "Judge: built-in reference judge; it compares words with the reference and is no language model: "
+        "docs/judge.md says how far to believe it",
+        "Validation loss 4.500 at step 1, 0.000 before",
+    ]
     kept = {file.path for folder in (None, "judge", "finetune") for file in client.list_artifacts(run_id, folder)}
     assert {"params.yaml", "dvc.yaml", "dvc.lock", "finetune/loss.png", "judge/answers.json"} <= kept
     assert (project / "mlruns").is_dir()
@@ -93,18 +97,18 @@ def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: Mlfl
     PAIRWISE.write_text("{}\n")
     run_id = through_the_flow(project, {"judge"})
     run = client.get_run(run_id)
-    assert {name: value for name, value in run.data.metrics.items() if name.startswith("judge_pairwise/")} == {
-        "judge_pairwise/n_wins": 1.0,
-        "judge_pairwise/n_ties": 0.0,
-        "judge_pairwise/n_losses": 0.0,
-        "judge_pairwise/n_invalid": 1.0,
-        "judge_pairwise/n_failed": 0.0,
-        "judge_pairwise/consistency": 1.0,
-        "judge_pairwise/first_position_share": 0.5,
-        "judge_pairwise/win_rate": 1.0,
-        "judge_pairwise/win_rate_ci95_low": 0.5,
-        "judge_pairwise/lc_win_rate": 0.75,
-        "judge_pairwise/lc_win_rate_ci95_low": 0.5,
+    assert {name: value for name, value in run.data.metrics.items() if name.startswith("score_pairwise/")} == {
+        "score_pairwise/n_wins": 1.0,
+        "score_pairwise/n_ties": 0.0,
+        "score_pairwise/n_losses": 0.0,
+        "score_pairwise/n_invalid": 1.0,
+        "score_pairwise/n_failed": 0.0,
+        "score_pairwise/consistency": 1.0,
+        "score_pairwise/first_position_share": 0.5,
+        "score_pairwise/win_rate": 1.0,
+        "score_pairwise/win_rate_ci95_lower": 0.5,
+        "score_pairwise/lc_win_rate": 0.75,
+        "score_pairwise/lc_win_rate_ci95_lower": 0.5,
     }
     assert run.data.tags["judge.pairwise.fingerprint"] == "ab12"
     assert "judge/pairwise.jsonl" in {file.path for file in client.list_artifacts(run_id, "judge")}
@@ -125,12 +129,12 @@ def test_means_corrected_by_human_labels_are_metrics() -> None:
         return {name: value for name, value in metric_names.of_run(None, None, judged).items() if "calibrated" in name}
 
     assert found({"tuned": tuned, "base": base}) == {
-        "judge/calibrated_mean": 41.5,
-        "judge/calibrated_ci95_low": 30.0,
-        "judge/calibrated_ci95_high": 50.0,
-        "judge/calibrated_difference": -17.5,
-        "judge/calibrated_difference_ci95_low": -30.0,
-        "judge/calibrated_difference_ci95_high": -5.0,
+        "score/calibrated_mean": 41.5,
+        "score/calibrated_mean_ci95_lower": 30.0,
+        "score/calibrated_mean_ci95_upper": 50.0,
+        "score/calibrated_vs_base": -17.5,
+        "score/calibrated_vs_base_ci95_lower": -30.0,
+        "score/calibrated_vs_base_ci95_upper": -5.0,
     }
     assert found({}) == {}
 
@@ -145,20 +149,21 @@ def test_a_file_of_an_earlier_version_is_said_in_a_line_and_all_else_is_in_the_r
     start = f"tracking: left out of the run: {project}/artifacts/finetune"
     assert said[0] == f"{start}/metrics.json: parameters: missing; to make it again: dvc repro finetune"
     assert said[1].startswith(f"{start}/history.jsonl, line 1: epoch: missing; to make it again: ")
-    assert client.get_run(run_id).data.metrics["judge/score_mean"] == 60.0
-    assert "val/kept_loss" not in client.get_run(run_id).data.metrics
+    assert client.get_run(run_id).data.metrics["score/mean"] == 60.0
+    assert "loss/val_kept" not in client.get_run(run_id).data.metrics
 
 
 def test_the_answers_are_a_table_that_joins_on_the_id(project: Path, client: MlflowClient) -> None:
     run_id = through_the_flow(project, set())
+    a, b = ("", "scored", "scored", "", "spelling", "a", 1), ("", "", "invalid", "", "spelling", "b", 2)
     assert answers(client, run_id) == {
         "columns": [
-            *("id", "category", "instruction", "input", "reference"),
-            *("base", "base_score", "base_verdict", "tuned", "tuned_score", "tuned_verdict"),
+            *("instruction", "reference", "before", "after", "score", "right", "input"),
+            *("score_before", "right_before", "verdict_before", "verdict", "faults", "category", "id", "row"),
         ],
         "data": [
-            ["a", "spelling", "Spell it.", "", "it", "a by base", 20.0, "scored", "a by tuned", 60.0, "scored"],
-            ["b", "spelling", "Spell it.", "", "it", "b by base", None, None, "b by tuned", None, "invalid"],
+            [*("Spell it.", "it", "a by base", "a by tuned", 60.0, "", "", 20.0), *a],
+            [*("Spell it.", "it", "b by base", "b by tuned", None, "", "", None), *b],
         ],
     }
 
@@ -169,15 +174,15 @@ def test_publishing_twice_changes_nothing(project: Path, client: MlflowClient) -
     tracker.publish(project, run_id, ran={"judge"})
     again = client.get_run(run_id).data
     assert (again.params, again.metrics, again.tags) == (once.params, once.metrics, once.tags)
-    assert points(client, run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
-    assert points(client, run_id, "judge/score_mean") == [(0, 60.0)]
+    assert points(client, run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
+    assert points(client, run_id, "score/mean") == [(0, 60.0)]
     assert len(answers(client, run_id)["data"]) == 2
 
 
 def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(project: Path, client: MlflowClient) -> None:
     theirs = client.get_run(through_the_flow(project, {"finetune", "judge"})).data
     with tracker.stage("finetune") as run:
-        run.log_metrics({"train/loss": 8.0}, step=1)
+        run.log_metrics({"loss/train": 8.0}, step=1)
         wait_until(lambda: len(runs(client)) == 2)
         assert runs(client)[1].info.status == "RUNNING"
     assert runs(client)[1].info.status == "FINISHED"
@@ -185,7 +190,7 @@ def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(proje
         run.publish()
     _, ours = runs(client)
     assert ours.info.status == "FINISHED"
-    assert points(client, ours.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, ours.info.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     assert ours.data.metrics == theirs.metrics
     assert ours.data.params == theirs.params
     own = {"door", "prefect.flow_run_id", "pipeline.execution", "mlflow.runName"}
@@ -208,15 +213,15 @@ def test_a_stage_logs_to_the_flows_run_and_leaves_its_state_alone(
         monkeypatch.setenv(name, value)
     with tracker.stage("finetune") as run:
         for step in range(2500):
-            run.log_metrics({"train/loss": float(step)}, step=step)
-    assert points(client, run_id, "train/loss") == [(step, float(step)) for step in range(2500)]
+            run.log_metrics({"loss/train": float(step)}, step=step)
+    assert points(client, run_id, "loss/train") == [(step, float(step)) for step in range(2500)]
     with pytest.raises(program.Interrupted), tracker.stage("judge") as run:  # noqa: PT012
         run.publish()
         raise program.Interrupted("SIGTERM")
     (only,) = runs(client)
     assert only.info.status == "RUNNING"
     assert only.data.tags["stage.judge"] == "cancelled"
-    assert "judge/score_mean" not in only.data.metrics
+    assert "score/mean" not in only.data.metrics
     tracker.publish(project, run_id, ran={"judge"})
     assert client.get_run(run_id).data.tags["stage.judge"] == "ran", "it was run again"
 
@@ -229,12 +234,12 @@ def test_a_stage_that_breaks_off_ends_the_run_that_it_owns(
     project: Path, client: MlflowClient, error: BaseException, status: str, tag: str
 ) -> None:
     with pytest.raises(type(error)), tracker.stage("finetune") as run:  # noqa: PT012
-        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.log_metrics({"loss/train": 1.0}, step=1)
         raise error
     (only,) = runs(client)
     assert only.info.status == status
     assert only.data.tags["stage.finetune"] == tag
-    assert points(client, only.info.run_id, "train/loss") == [(1, 1.0)]
+    assert points(client, only.info.run_id, "loss/train") == [(1, 1.0)]
 
 
 def test_results_that_dvc_will_not_record_are_not_published(
@@ -250,7 +255,7 @@ def test_results_that_dvc_will_not_record_are_not_published(
         with tracker.stage("judge") as run:
             run.publish()
         newest = runs(client)[-1]
-        assert [value for name, value in newest.data.metrics.items() if name == "judge/score_mean"] == expected
+        assert [value for name, value in newest.data.metrics.items() if name == "score/mean"] == expected
 
 
 def test_the_card_that_a_stage_used_is_a_tag(
@@ -317,7 +322,7 @@ def test_a_closed_port_costs_one_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracker.stage("judge") as run:
-        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.log_metrics({"loss/train": 1.0}, step=1)
         run.publish()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"tracking: MLflow at http://***@127.0.0.1:{port} does not work, going on without it: ")
@@ -363,7 +368,7 @@ def test_a_server_that_never_answers_holds_nothing_up(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
         with tracker.stage("finetune") as run:
-            run.log_metrics({"train/loss": 1.0}, step=1)
+            run.log_metrics({"loss/train": 1.0}, step=1)
         (still_waiting,) = [thread for thread in threading.enumerate() if thread.name == "tracking"]
         assert "no answer within 0.3 s" in capsys.readouterr().out
         still_waiting.join()
@@ -389,14 +394,14 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
     lock = sqlite3.connect("mlflow.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     with tracker.stage("finetune") as run:
-        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.log_metrics({"loss/train": 1.0}, step=1)
         wait_until(lambda: said)
         lock.close()
-        run.log_metrics({"train/loss": 2.0}, step=2)
+        run.log_metrics({"loss/train": 2.0}, step=2)
         wait_until(lambda: len(said) > 1)
     assert "database is locked" in said[0]
     assert said[1:] == ["tracking: MLflow answers again; nothing was lost"]
-    assert points(client, runs(client)[0].info.run_id, "train/loss") == [(1, 1.0), (2, 2.0)]
+    assert points(client, runs(client)[0].info.run_id, "loss/train") == [(1, 1.0), (2, 2.0)]
 
 
 def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
@@ -405,7 +410,7 @@ def test_a_flow_without_a_run_keeps_its_stages_from_opening_their_own(
     for name, value in tracker.stage_variables(None).items():
         monkeypatch.setenv(name, value)
     with tracker.stage("judge") as run:
-        run.log_metrics({"train/loss": 1.0}, step=1)
+        run.log_metrics({"loss/train": 1.0}, step=1)
         run.publish()
     assert runs(client) == []
 
@@ -422,7 +427,7 @@ def test_what_is_missing_is_skipped_and_said(
     assert "artifacts/judge/metrics.json" in missing
     tags = client.get_run(run_id).data.tags
     assert "stage.judge" not in tags
-    assert "mlflow.note.content" not in tags
+    assert tags["mlflow.note.content"] == "Validation loss 4.500 at step 1, 0.000 before"
 
 
 def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowClient) -> None:
@@ -487,7 +492,8 @@ def test_the_page_of_a_run_is_on_the_server_or_where_make_ui_shows_it(project: P
     page = tracker.page(run_id, "http://127.0.0.1:5000/")
     assert page is not None
     assert page.name == only.info.run_name
-    assert page.address == f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
+    at = f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
+    assert page.address == f"{at}?workflowType=machine_learning"
     assert tracker.page(None, "http://127.0.0.1:5000") is None
 
 
@@ -507,8 +513,9 @@ def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Pa
     Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "# more\n")
     dirty = client.get_run(tracker.create_run(project))
     assert clean.data.tags["git.commit"] == clean.data.tags["mlflow.source.git.commit"] == commit
-    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("false", "true")
-    assert clean.info.run_name.split("-")[2] == commit[:7]
+    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("params", "true")
+    assert clean.data.tags["differs"] == "nothing", "a comment is no value"
+    assert clean.info.run_name.startswith("quick (")
 
 
 def test_a_changed_parameter_is_said_and_the_first_is_kept(
@@ -532,7 +539,7 @@ def split():
 
 def finetune():
     with tracker.stage("finetune") as run:
-        run.log_metrics({"train/loss": 1.5}, step=1)
+        run.log_metrics({"loss/train": 1.5}, step=1)
         hang("finetune")
 
 def hang(name):
@@ -571,7 +578,7 @@ def test_one_dvc_repro_is_one_run(project: Path, client: MlflowClient) -> None:
     assert only.data.tags["door"] == "dvc"
     ran = dict.fromkeys(["split", "finetune", "judge"], "ran")
     assert stage_tags(only) == dict.fromkeys(["download", "tokenize", "generate"], "cached") | ran
-    assert points(client, only.info.run_id, "train/loss") == [(1, 1.5), (2, 4.0)]
+    assert points(client, only.info.run_id, "loss/train") == [(1, 1.5), (2, 4.0)]
 
 
 @pytest.mark.slow
@@ -588,8 +595,8 @@ def test_a_failed_stage_fails_the_run_of_its_dvc_repro_and_no_other(project: Pat
     assert stage_tags(second) == {"finetune": "ran", "generate": "failed"}
     cached = dict.fromkeys(["download", "split", "tokenize", "finetune"], "cached")
     assert stage_tags(third) == cached | {"generate": "ran", "judge": "ran"}
-    assert points(client, first.info.run_id, "train/loss") == [(1, 1.5)]
-    assert points(client, third.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, first.info.run_id, "loss/train") == [(1, 1.5)]
+    assert points(client, third.info.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     left = [path.name for path in (project / ".cache" / "tracking").iterdir()]
     assert left == [third.data.tags["pipeline.execution"]], "what was noted of earlier executions is gone"
 
@@ -656,12 +663,12 @@ def server(tmp_path: Path, empty_database: Path) -> Iterator[str]:
 def test_a_server_keeps_the_same_run(project: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     with tracker.stage("judge") as run:
-        run.log_metrics({"train/loss": 8.0}, step=1)
+        run.log_metrics({"loss/train": 8.0}, step=1)
         run.publish()
     client = MlflowClient(server)
     (only,) = runs(client)
     assert only.info.status == "FINISHED"
-    assert points(client, only.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert points(client, only.info.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     table = client.load_table(only.info.experiment_id, mirror.ANSWERS, [only.info.run_id])
     assert table["id"].tolist() == ["a", "b"]
     assert not (project / "mlruns").exists()

@@ -1,0 +1,194 @@
+"""The run just made, compared with others, as figure, table and verdict: `python -m stages.judge.runs.references`.
+
+The program compares the results in this folder, and puts the comparisons into the MLflow run that has these results.
+The flow does that for its runs, and the last stage of a plain `dvc repro` for those.
+
+A `Reference` is a run to compare with. `REFERENCES` has the functions that name them; another one, such as of a
+champion, needs no more than a function there.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common.errors import ConfigError, DataError, PipelineError
+from stages.common.metrics.judge import JudgeMetrics
+from stages.common.printable import printable
+from stages.common.records import read_metrics
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.common.secrecy import hidden
+from stages.judge.runs import compare
+from stages.judge.runs.recipe import recipe_of
+from stages.params import reading
+from stages.running import beside, git, program, temporary
+from stages.running.arguments import Parser
+from stages.running.console import say
+from stages.running.tracking import mlflow_access, names, published, tracker
+
+#: The revision to compare with.
+REVISION = "HEAD"
+#: Seconds that a comparison may take at most; it looks for other trainings of the recipe in MLflow.
+_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run to compare with.
+
+    Args:
+        run: the run, as `python -m stages.judge.runs.compare` takes it here.
+        words: what it is, in words, such as ``the last commit, 657189e``.
+        file: what its files in the MLflow run are called, without an ending.
+        again: the run as it can be named later; by default as ``run``.
+    """
+
+    run: str
+    words: str
+    file: str
+    again: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The output of `python -m stages.judge.runs.compare`.
+
+    Args:
+        words: what the run was compared with.
+        text: its table, or the reason why nothing was compared.
+        files: the files that it wrote; none where nothing was compared.
+        picture: its figure as Markdown.
+        verdict: what came of it in a line, for the run's description; empty where nothing was compared.
+    """
+
+    words: str
+    text: str
+    files: tuple[Path, ...] = ()
+    picture: str = ""
+    verdict: str = ""
+
+
+def last_commit(root: Path, _tree: Path) -> Reference | None:
+    """The last commit of ``root``."""
+    commit = git.ask(root, "rev-parse", "HEAD")[:7]
+    return Reference(REVISION, f"the last commit, {commit}", "comparison", commit)
+
+
+def last_of_recipe(root: Path, tree: Path) -> Reference | None:
+    """The newest finished run in MLflow with the values of the run in ``tree``, but for the seed of its training."""
+    judge = read_metrics(tree / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
+    ours = recipe_of(reading.plain(reading.read_yaml(tree / "params.yaml")))
+    itself = published.kept(tree)
+    for one in tracker.judged(root, judge.fingerprint):
+        if itself is not None and one.run_id == itself.run_id:
+            continue
+        if ours is not None and recipe_of(one.values) == ours:
+            return of_run(one.name, "the last run of this recipe", "comparison-recipe")
+    return None
+
+
+def of_run(name: str, words: str, file: str) -> Reference:
+    """A run of MLflow to compare with.
+
+    Args:
+        name: its name.
+        words: what it is.
+        file: what the files of the comparison are called, without an ending.
+    """
+    short = names.short_of(name)
+    return Reference(short, f"{words}, {name}", file, short)
+
+
+#: The runs that a run is compared with: each function has the user's repository and the folder of the stages.
+REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, last_of_recipe)
+
+
+@contextlib.contextmanager
+def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Compared]]:
+    """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run.
+
+    It works in this process, which has imported MLflow already: a new one takes three seconds longer.
+
+    Args:
+        root: the user's repository, which is the working directory.
+        tree: folder that the stages ran in.
+        short_name: short name of this run in MLflow, for the command that compares it again.
+
+    Yields:
+        The comparisons, the first one that with the last commit. Their files are removed after the block.
+    """
+    if not (tree / VERDICTS).exists():
+        yield [Compared("the last commit", "There are no scores to compare.")]
+        return
+    with temporary.folder() as folder:
+        yield [compared(root, tree, reference, short_name, folder) for reference in _references(root, tree)]
+
+
+def _references(root: Path, tree: Path) -> list[Reference]:
+    found: list[Reference] = []
+    for of in REFERENCES:
+        with contextlib.suppress(DataError, PipelineError):
+            if (one := of(root, tree)) is not None:
+                found.append(one)
+    return found
+
+
+def compared(root: Path, tree: Path, reference: Reference, short_name: str, folder: Path) -> Compared:
+    """Compare the scores in ``tree`` with those of a reference.
+
+    Args:
+        root: the user's repository, which is the working directory.
+        tree: folder that the stages ran in.
+        reference: the run to compare with.
+        short_name: short name of this run in MLflow.
+        folder: folder for the files.
+    """
+    table, figure, text = (folder / f"{reference.file}.{end}" for end in ("json", "png", "txt"))
+    # The folder's path would mean nothing in files that outlive the folder.
+    asked = [reference.run, str(tree.resolve()), "--as", "this run", "--json", str(table), "--figure", str(figure)]
+    try:
+        told = printable(mlflow_access.bounded(lambda: compare.told(asked), _SECONDS)).strip()
+    except PipelineError as error:
+        return Compared(reference.words, f"Nothing compared: {printable(hidden(str(error)))}")
+    except Exception as error:  # the run has succeeded by now, whatever is wrong here
+        return Compared(reference.words, f"Nothing compared: {type(error).__name__}: {printable(hidden(str(error)))}")
+    again = f"python -m {beside.PROGRAM} {reference.again or reference.run} {short_name or 'RUN'}"
+    text.write_text(f"{told}\n\nagain       {again}\n", encoding="utf-8")
+    drawn = base64.b64encode(figure.read_bytes()).decode()
+    if reference.run == REVISION:
+        found = beside.keep(tree, table, reference.run, reference.words)
+    else:
+        found = beside.read(root, table, reference.run, reference.words)
+    return Compared(
+        reference.words,
+        told,
+        (table, figure, text),
+        f"\n![differences](data:image/png;base64,{drawn})\n",
+        f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
+    )
+
+
+def main() -> None:
+    """Compare the results in this folder with those of other runs, and put that into their MLflow run.
+
+    Raises:
+        ConfigError: MLflow does not have these results.
+    """
+    Parser(prog="python -m stages.judge.runs.references", description=__doc__).parse_args()
+    root = Path()
+    run = published.kept(root)
+    if run is None:
+        what = f"{VERDICTS}: MLflow at {tracker.shown_uri()} does not have these results, as far as this folder knows"
+        raise ConfigError(what, "python -m flows.publish")
+    with with_references(root, root, names.short_of(run.name)) as found:
+        for one in found:
+            say(one.verdict or f"{one.words}: {one.text}")
+        files = [file for one in found for file in one.files]
+        tracker.add_comparisons(run.run_id, files, [one.verdict for one in found if one.verdict])
+
+
+if __name__ == "__main__":
+    program.run("references", main)

@@ -1,0 +1,177 @@
+"""The run just made beside the last commit's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common.errors import ConfigError
+from stages.common.records import write_metrics
+from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS
+from stages.judge.runs import references
+from stages.judge.runs.references import with_references
+from stages.params import reading, whole
+from stages.running import beside
+from stages.running.tracking import published
+from tests import results
+from tests.judge.runs.test_compare import JUDGE, commit, git, write
+from tests.root import ROOT
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    git("init", "-q")
+    commit([50] * 10)
+    return tmp_path
+
+
+def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) -> None:
+    write(JUDGE_FOLDER, [80, 70] * 5)
+    with with_references(repository, repository, "calm-otter") as (found, *_):
+        head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
+        assert found.text.startswith(f"A {head}\nB this run\nrows        10 scored in both")
+        assert "result      B scores higher: this run; one training each" in found.text
+        table, figure, text = found.files
+        commit = git("rev-parse", "HEAD")[:7]
+        again = f"python -m stages.judge.runs.compare {commit} calm-otter"
+        assert text.read_text() == f"{found.text}\n\nagain       {again}\n"
+        assert found.verdict.startswith(f"Compared with the last commit, {commit}: higher than there (+25.0 points, ")
+        assert found.verdict.endswith(f"Again: `{again}`")
+        written = json.loads(table.read_text())
+        assert written["comparisons"][0]["difference"] == 25.0
+        assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
+        assert str(repository) not in table.read_text()
+        kept = beside.of(repository)
+        assert isinstance(kept, beside.Beside), "the summary has it too"
+        assert kept.difference == 25.0
+        assert figure.read_bytes().startswith(b"\x89PNG")
+        assert found.picture.startswith("\n![differences](data:image/png;base64,")
+    assert not figure.exists()
+
+
+def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an option of the comparison has another name: the parser of a program would end the process."""
+    write(JUDGE_FOLDER, [80, 70] * 5)
+    monkeypatch.setattr(references, "REVISION", "--revision")
+    with with_references(repository, repository, "calm-otter") as (found, *_):
+        assert found.text.startswith("Nothing compared: unexpected: --revision")
+        assert found.files == ()
+
+
+def test_a_run_without_scores_is_not_compared(repository: Path) -> None:
+    with with_references(repository, repository, "calm-otter") as (found, *_):
+        assert (found.text, found.files) == ("There are no scores to compare.", ())
+
+
+def test_a_commit_without_results_is_said_and_fails_nothing(repository: Path) -> None:
+    git("rm", "-q", "dvc.lock")
+    git("commit", "-m", "nothing")
+    write(JUDGE_FOLDER, [80])
+    with with_references(repository, repository, "calm-otter") as (found, *_):
+        assert found.text.startswith("Nothing compared: HEAD: no results of the stage judge in its dvc.lock")
+        assert found.files == ()
+
+
+def test_where_the_last_commit_is_of_another_machine_the_folder_s_results_stand_in(repository: Path) -> None:
+    shutil.rmtree(repository / ".dvc" / "cache")
+    write(JUDGE_FOLDER, [50] * 10)
+    write(repository / "tree" / JUDGE_FOLDER, [80, 70] * 5)
+    with with_references(repository, repository / "tree", "calm-otter") as (found, *_):
+        assert "git commit -am 'My first run' makes the results here the baseline" in found.text
+        assert f"A artifacts, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})\nB this run\n" in found.text
+        assert len(found.files) == 3
+
+
+@pytest.fixture
+def tracked(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A repository with scores of the values in params.yaml, and a client of its MLflow."""
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository / 'mlflow.db'}")
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    score([80, 70] * 5)
+    return MlflowClient()
+
+
+def score(scores: list[float]) -> None:
+    write(JUDGE_FOLDER, scores)
+    mean = sum(scores) / len(scores)
+    write_metrics(JUDGE_METRICS, results.judge_metrics(JUDGE, results.model_scores(mean, scored=10, n=10)))
+
+
+def record(client: Any, name: str, status: str = "FINISHED", **values: Any) -> str:
+    """A run of MLflow with the scores in the folder, and with values other than those of params.yaml."""
+    named = client.get_experiment_by_name("instruct-pipeline/quick")
+    at = (
+        named.experiment_id
+        if named
+        else client.create_experiment("instruct-pipeline/quick", artifact_location=(Path.cwd() / "kept").as_uri())
+    )
+    run_id = str(client.create_run(at, run_name=name, tags={"judge.fingerprint": JUDGE.fingerprint}).info.run_id)
+    flat = reading.flatten(whole.load().model_dump()) | {key.replace("__", "."): one for key, one in values.items()}
+    for key, value in flat.items():
+        client.log_param(run_id, key, value if isinstance(value, str) else json.dumps(value))
+    for path in JUDGE_FOLDER.iterdir():
+        client.log_artifact(run_id, str(path), "judge")
+    client.set_terminated(run_id, status)
+    return run_id
+
+
+@pytest.mark.thorough  # MLflow makes a database
+def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(repository: Path, tracked: Any) -> None:
+    record(tracked, "quick (old-crow)")
+    record(tracked, "finetune.seed=7 (wise-crow)", finetune__seed=7)
+    record(tracked, "epochs=9 (other-recipe)", finetune__epochs=9)
+    record(tracked, "quick (failed-moth)", status="FAILED")
+    score([90, 80] * 5)
+    with with_references(repository, repository, "calm-otter") as found:
+        assert [one.words.partition(",")[0] for one in found] == ["the last commit", "the last run of this recipe"]
+        recipe = found[1]
+        assert recipe.words.endswith("finetune.seed=7 (wise-crow)")
+        assert recipe.text.startswith("A wise-crow\nB this run\n")
+        assert [file.name for file in recipe.files] == [f"comparison-recipe.{end}" for end in ("json", "png", "txt")]
+        assert recipe.verdict.endswith("Again: `python -m stages.judge.runs.compare wise-crow calm-otter`")
+
+
+@pytest.mark.thorough  # MLflow makes a database
+def test_the_program_puts_the_comparisons_into_the_run_of_these_results(
+    repository: Path, tracked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = record(tracked, "quick (calm-otter)")
+    tracked.set_tag(run_id, "mlflow.note.content", "Score 75.0 of 100\n\nCompared with an earlier commit: x")
+    published.keep(repository, run_id, "quick (calm-otter)")
+    monkeypatch.setattr(sys, "argv", ["references"])
+    references.main()
+    files = {file.path for file in tracked.list_artifacts(run_id, "judge")}
+    assert {f"judge/comparison.{end}" for end in ("json", "png", "txt")} <= files
+    score_line, *lines = tracked.get_run(run_id).data.tags["mlflow.note.content"].split("\n\n")
+    assert score_line == "Score 75.0 of 100"
+    assert len(lines) == 1, "a run is not compared with itself, and the earlier line is gone"
+    assert lines[0].startswith("Compared with the last commit, ")
+
+
+def test_the_program_says_what_to_do_where_mlflow_has_no_such_results(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score([80, 70] * 5)
+    monkeypatch.setattr(sys, "argv", ["references"])
+    with pytest.raises(ConfigError, match=r"(?s)does not have these results.*python -m flows\.publish"):
+        references.main()
+
+
+def test_a_reference_that_is_named_elsewhere_is_compared_too(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a champion: a function in the list is enough."""
+    write(Path("champion"), [60] * 10)
+    score([80, 70] * 5)
+    champion = references.Reference("champion", "the champion, calm-otter", "comparison-champion", "calm-otter")
+    monkeypatch.setattr(references, "REFERENCES", [lambda _root, _tree: champion])
+    with with_references(repository, repository, "wise-crow") as (found,):
+        assert found.verdict.startswith("Compared with the champion, calm-otter: higher than there (+15.0 points")
+        assert found.files[1].name == "comparison-champion.png"
