@@ -22,6 +22,7 @@ STAGES = ("download", "split", "tokenize", "finetune", "generate", "judge")
 
 FILES = {
     "download/dataset.json",
+    "download/left_out.json",
     "download/model/config.json",
     "download/model/model.safetensors",
     "download/tokenizer/encoder.json",
@@ -34,6 +35,7 @@ FILES = {
     "split/val.jsonl",
     "tokenize/format.json",
     "tokenize/metrics.json",
+    "tokenize/shown.html",
     "tokenize/test.arrow",
     "tokenize/train.arrow",
     "tokenize/val.arrow",

@@ -169,7 +169,7 @@ def test_a_mix_has_the_rows_of_its_sources_each_with_its_name(project: Project) 
     [
         ({"sha256": None}, "download.data.sources.2.sha256: needed for off.jsonl"),
         ({"sha256": "0" * 64}, "set download.data.sources.2.sha256 in params.yaml to what was found"),
-        ({"source": "nowhere.json"}, "correct download.data.sources.2.source"),
+        ({"source": "nowhere.json"}, "set download.data.sources.2.source in params.yaml to a file that exists"),
         ({"fields": {"output": "completon"}}, "download.data.sources.2.fields: output: 'completon'"),
     ],
 )

@@ -71,6 +71,21 @@ def test_what_comes_with_the_project_is_there():
     assert {name: row.state for name, row in look().items()} == {"dataset": "ok", "tokenizer": "ok", "weights": "ok"}
 
 
+def test_each_source_of_a_mix_is_looked_for(tmp_path):
+    here, gone = tmp_path / "here.json", str(tmp_path / "gone.json")
+    here.write_text("[]")
+    pinned = {"sha256": "0" * 64}
+    mix = [{"source": "data/instructions.json"}, {"source": str(here)} | pinned, {"source": gone, "name": "b"} | pinned]
+    rows = look(data={"sources": mix})
+
+    assert {name: row.state for name, row in rows.items() if name.startswith("dataset")} == {
+        "dataset instructions": "ok",
+        "dataset here": "ok",
+        "dataset b": "problem",
+    }
+    assert "download.data.sources.2.source" in str(rows["dataset b"])
+
+
 def test_a_file_or_folder_that_is_missing_is_told(tmp_path):
     pinned = {"source": str(tmp_path / "rows.json"), "sha256": "0" * 64}
     rows = look(

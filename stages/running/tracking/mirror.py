@@ -21,7 +21,7 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
 from stages.common.results.split import GATE_PAGE, GATE_REPORT, SPLIT_METRICS, split_file
-from stages.common.results.tokenize import TOKENS_METRICS
+from stages.common.results.tokenize import TOKENS_METRICS, TOKENS_PAGE
 from stages.params import reading, whole
 from stages.running import curves, lock
 from stages.running.console import say
@@ -60,6 +60,7 @@ FILES: Sequence[tuple[Path, str | None]] = (
     (GATE_REPORT, "split"),
     (GATE_PAGE, "split"),
     (TOKENS_METRICS, "tokenize"),
+    (TOKENS_PAGE, "tokenize"),
     (FINETUNE_METRICS, "finetune"),
     (HISTORY, "finetune"),
     (GENERATE_METRICS, "generate"),

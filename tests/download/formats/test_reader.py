@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError, DataError
 from stages.download import dataset, left_out, source
-from stages.download.formats import hard
+from stages.download.formats import hard, reader
 from stages.download.formats.reader import LeftOut
+from stages.params.download import DataSource
 from stages.tokenize.leaks import headings
 from stages.tokenize.styles import STYLES
 from tests.download.formats.reading import lines, read, refused, row
@@ -297,6 +298,40 @@ def test_the_problems_of_a_mapped_field_are_told_by_the_user_s_key() -> None:
     content = lines(*[{"question": "a", "answer": "b"}] * 3, {"question": "a", "answer": None})
     error = refused(content, fields={"instruction": "question", "output": "answer"})
     assert error.what.endswith("row 4 (line 4): answer: expected a text that is not empty; found null")
+
+
+def test_a_key_may_name_the_split_of_a_row() -> None:
+    """Whatever else the key is: here it is the category too."""
+    rows = lines(*[{"instruction": "a", "output": "b", "part": part} for part in ("train", "test", "dev")])
+    found = read(rows, fields={"split": "part", "category": "part"})
+    assert found.rows == [row("a", "b", category=part) | {"split": part} for part in ("train", "test", "dev")]
+    assert found.unknown == {}
+    chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "part": "val"}
+    assert read(lines(*[chat] * 3), fields={"split": "part"}).rows == [row("a", "b") | {"split": "val"}] * 3
+
+
+def test_a_row_without_its_split_is_wrong() -> None:
+    rows = lines(*[{"instruction": "a", "output": "b", "part": "train"}] * 3, {"instruction": "a", "output": "b"})
+    error = refused(rows, fields={"split": "part"})
+    assert error.what.endswith("row 4 (line 4): part: expected a text that is not empty; the field is missing")
+
+
+def test_a_word_for_nothing_is_an_answer_where_it_may_be() -> None:
+    rows = lines(*[{"instruction": "Fill in the form.", "output": "N/A"}] * 3)
+    assert read(rows, placeholder_answers=True).rows == [row("Fill in the form.", "N/A")] * 3
+    chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "nan"}]}
+    assert read(lines(*[chat] * 3), placeholder_answers=True).rows == [row("a", "nan")] * 3
+    assert "found the placeholder 'nan'" in refused(lines(*[chat] * 3)).what
+
+
+def test_several_files_are_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(lines(*[row("a", "b")] * 2))
+    (tmp_path / "b").write_text(lines(row("c", "d"), {"instruction": "e"}))
+    settings = DataSource.model_validate({"source": "folder/", "sha256": None, "on_invalid": "drop"})
+    found = reader.read([("x/a", tmp_path / "a"), ("x/b", tmp_path / "b")], settings, fix="the fix")
+    assert found.rows == [row("a", "b"), row("a", "b"), row("c", "d")]
+    assert found.kind == "JSON lines in 2 files"
+    assert [(one.file, one.row) for one in found.left_out] == [("x/b", 2)]
 
 
 KEYS = (

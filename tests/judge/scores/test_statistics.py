@@ -155,3 +155,17 @@ def test_a_difference_lies_between_minus_100_and_100():
 
     assert found.interval.low == pytest.approx(10 - 0.16843 * 110, abs=0.001)
     assert found.interval.high == pytest.approx(10 + 0.16843 * 90, abs=0.001)
+
+
+def test_the_sources_of_a_mix_have_means_of_their_own_and_one_source_has_none():
+    rows = verdicts(100, 50, "invalid", 30)
+    names = dict.fromkeys((row.id for row in rows), "one")
+    sources = {"r0": "b", "r1": "a", "r2": "a", "r3": "a"}
+
+    found = summarise(rows, names, {}, sources=sources, resamples=200, seed=1).model_dump()["sources"]
+
+    assert list(found.items()) == [
+        ("a", {"n": 3, "scored": 2, "mean": 40.0}),
+        ("b", {"n": 1, "scored": 1, "mean": 100.0}),
+    ]
+    assert "sources" not in summarise(rows, names, {}, resamples=200, seed=1).model_dump()
