@@ -35,9 +35,9 @@ USES = {
     "stages.running.code_of.code_behind": "a part of that name",
     "stages.running.code_of.code_of": "a part of that name",
     # What is told.
-    "stages.running.arguments.Parser": "the command line of a display, which writes nothing",
     "stages.running.console.say": "handed on to what tells; it gives nothing back",
     "stages.running.console.progress": "a progress bar",
+    "stages.running.counting": "hands on the rows that it is given, and tells how far they are",
     "stages.running.console.Forecast": "a line that estimates the rest",
     "stages.running.answer_progress": "lines and a bar on the answers so far",
     "stages.running.out_of_memory": "the message of a stage that fails",

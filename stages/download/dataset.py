@@ -15,7 +15,7 @@ from typing import IO, Any
 from stages.common.errors import DataError
 from stages.common.plurals import counted
 from stages.download.json_values import ListReader, Object, parse, repeated_keys
-from stages.running.counting import Meter
+from stages.download.read_so_far import ReadSoFar
 
 #: One row: a string for each of `FIELDS`, which can be written as UTF-8.
 Row = dict[str, str]
@@ -82,8 +82,8 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, e
     problems = Problems()
     objects = count = 0
     try:
-        meter = Meter(path)
-        for where, value, broken in meter.told(_values(meter, name, fix), what=f"read {name}"):
+        file = ReadSoFar(path)
+        for where, value, broken in file.told(_values(file, name, fix), what=f"read {name}"):
             row, wrong = ({}, [broken]) if broken else check(value)
             if extra and not wrong:
                 row |= {key: value[key] for key in EXTRA if key in value}
@@ -103,9 +103,9 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, e
         raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {count}", fix)
 
 
-def _values(meter: Meter, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
+def _values(file: ReadSoFar, name: str, fix: str) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (where, value, what is wrong with its JSON) for every row."""
-    with meter.open() as stream:
+    with file.open() as stream:
         # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
         beginning = first_character(stream)
         if not beginning:

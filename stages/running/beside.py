@@ -16,6 +16,7 @@ from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import read_json, sha256
 from stages.common.metrics.judge import JudgeMetrics
+from stages.common.plurals import counted
 from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
@@ -173,7 +174,7 @@ def in_a_line(found: Beside) -> str:
     interval = (
         "" if found.low is None or found.high is None else f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
     )
-    return f"Compared with {found.other}: {found.verdict} ({found.difference:+z.1f} points{interval}, {found.n} rows)"
+    return f"Compared with {found.other}: {found.verdict} ({found.difference:+z.1f} points{interval}, {counted(found.n, 'row')})"
 
 
 def _compared(root: Path, name: str, other: str) -> Beside | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -45,42 +44,31 @@ def told(rows: Iterable[Item], *, total: int, what: str, now: Callable[[], float
         forecast.made(count % _STEP)
 
 
-class Meter:
-    """A text file in UTF-8 of which is known how far it is read, so that its rows need not be counted before.
+def told_in_bytes(
+    rows: Iterable[Item],
+    *,
+    total: int,
+    read: Callable[[], int],
+    what: str,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """The same rows of a file, while a bar tells how many of its bytes are read: its rows need not be counted before.
 
     Args:
-        path: the file.
+        rows: the rows.
+        total: the size of the file in bytes.
+        read: gives the number of bytes that are read.
+        what: name of the work.
+        now: clock, in seconds.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._raw: io.FileIO | None = None
-
-    def open(self, newline: str = "\n") -> io.TextIOWrapper:
-        """Open it; a byte order mark is left out.
-
-        Args:
-            newline: what ends a line, as `open` takes it.
-        """
-        self._raw = open(self._path, "rb", buffering=0)  # noqa: SIM115 closed with the text
-        return io.TextIOWrapper(io.BufferedReader(self._raw, _CHUNK), encoding="utf-8-sig", newline=newline)
-
-    def told(self, rows: Iterable[Item], *, what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Item]:
-        """The same rows of the file, while a bar tells how many of its bytes are read.
-
-        Args:
-            rows: the rows.
-            what: name of the work.
-            now: clock, in seconds.
-        """
-        total, done = self._path.stat().st_size, 0
-        with progress(total=total, unit="byte", what=what) as bar:
-            forecast = Forecast(bar, unit="bytes", what=what, now=now)
-            forecast.start(total)
-            for count, row in enumerate(rows, 1):
-                yield row
-                if count % _STEP == 0 and self._raw is not None and not self._raw.closed:
-                    at = self._raw.tell()
-                    forecast.made(at - done)
-                    done = at
-            forecast.made(total - done)
+    with progress(total=total, unit="byte", what=what) as bar:
+        forecast = Forecast(bar, unit="bytes", what=what, now=now)
+        forecast.start(total)
+        done = 0
+        for count, row in enumerate(rows, 1):
+            yield row
+            if count % _STEP == 0:
+                at = read()
+                forecast.made(at - done)
+                done = at
+        forecast.made(total - done)

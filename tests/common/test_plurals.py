@@ -22,7 +22,8 @@ NEVER_ONE = {
     "flows/checks/tracking.py: shown": "an address, which answers",
     "flows/run_page.py: times": "the case of one stands beside it",
     "stages/download/model_files.py: len(names)": "the case of one shard stands beside it",
-    "stages/download/source.py: len(found.rows)": "a dataset has three rows or more",
+    "stages/download/mixing.py: round(whole)": "of a share of them there are too few",
+    "stages/download/source.py: len(rows)": "a dataset has three rows or more",
     "stages/finetune/costs/disk.py: size(self.at_once * self.checkpoint)": "bytes",
     "stages/finetune/job.py: longest": "longer than a model's context",
     "stages/finetune/job.py: outputs.parameters(model)": "of a model",
@@ -46,6 +47,7 @@ NEVER_ONE = {
     "stages/judge/refusal.py: count": "all probes",
     "stages/judge/refusal.py: least": "the value of judge.min_separation",
     "stages/running/answer_progress.py: count": "the case of one answer stands beside it",
+    "stages/running/beside.py: found.difference": "a number with a decimal place",
     "stages/running/gpu.py: before": "the case of one stands beside it",
     "stages/running/summary_parts/compared.py: found.detectable": "a number with a decimal place",
     "stages/running/summary_parts/made_with.py: found.parameters": "of a model",
@@ -59,6 +61,7 @@ NEVER_ONE = {
     "stages/split/page.py: rows['all']": "a dataset has three rows or more",
     "stages/split/splits.py: total": "a dataset has three rows or more",
     "stages/tokenize/show.py: length": "the context of a model",
+    "stages/tokenize/shown.py: settings.context_length": "the context of a model",
 }
 _COUNTED = re.compile(rf"(?: (?!of|in|has)[a-z]+)? (?:{NOUNS})\b(?!/)")
 

@@ -12,7 +12,7 @@ from stages.download.dataset import first_character
 from stages.download.formats.chats import is_turn
 from stages.download.formats.values import Contents, Value
 from stages.download.json_values import ListReader, Object, parse
-from stages.running.counting import Meter
+from stages.download.read_so_far import ReadSoFar
 
 
 def read(path: Path, *, name: str, fix: str) -> Contents:
@@ -25,8 +25,8 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
     """
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
         if first_character(stream) == "[":
-            meter = Meter(path)
-            return Contents("JSON", "keys", _list(meter, name, fix), meter)
+            file = ReadSoFar(path)
+            return Contents("JSON", "keys", _list(file, name, fix), file)
         lines = (line for line in stream if line.strip())
         first = next(lines)
         single = next(lines, None) is None
@@ -39,12 +39,12 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
             return Contents("JSON", "keys", _numbered([lone]))
         if wrong and first.strip() == "{" and not single:  # an object over several lines, such as one that was cut off
             raise DataError(f"{name}: {wrong}", fix)
-    meter = Meter(path)
-    return Contents("JSON lines", "keys", _lines(meter), meter)
+    file = ReadSoFar(path)
+    return Contents("JSON lines", "keys", _lines(file), file)
 
 
-def _list(meter: Meter, name: str, fix: str) -> Iterator[Value]:
-    with meter.open() as stream:
+def _list(file: ReadSoFar, name: str, fix: str) -> Iterator[Value]:
+    with file.open() as stream:
         reader = ListReader(stream)
         yield from _numbered(reader)
     if reader.broken:
@@ -56,9 +56,9 @@ def _numbered(values: Iterable[Any]) -> Iterator[Value]:
         yield Value(number, None, value)
 
 
-def _lines(meter: Meter) -> Iterator[Value]:
+def _lines(file: ReadSoFar) -> Iterator[Value]:
     # Lines end at line feeds alone: a JSON string may hold U+2028 and other line separators.
-    with meter.open() as stream:
+    with file.open() as stream:
         number = 0
         for line, text in enumerate(stream, 1):
             if text.strip():

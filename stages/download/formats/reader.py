@@ -104,7 +104,7 @@ def read(
     keys: Counter[str] = Counter()
     found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields, [] if rows is None else rows)
     all_values = itertools.chain(first, contents.values)
-    read_so_far = contents.meter.told(all_values, what=f"read {name}") if contents.meter else all_values
+    read_so_far = contents.file.told(all_values, what=f"read {name}") if contents.file else all_values
     values = shape.arrange(_counting(read_so_far, found, keys))
     problems, hard = _make_rows(found, shape, values, drop=settings.on_invalid == "drop")
     if problems.count and settings.on_invalid == "refuse":
@@ -142,7 +142,7 @@ def _several(files: Sequence[tuple[str, Path]], fix: str) -> Contents:
                 raise DataError(f"{name}: expected {first.kind}, as in {files[0][0]}; found {contents.kind}", fix)
             yield from (replace(value, file=name) for value in contents.values)
 
-    return replace(first, kind=f"{first.kind} in {counted(len(files), 'file')}", values=values(), meter=None)
+    return replace(first, kind=f"{first.kind} in {counted(len(files), 'file')}", values=values(), file=None)
 
 
 def _of_text(path: Path, name: str, fix: str) -> Contents:

@@ -11,7 +11,7 @@ from typing import Any
 from stages.common.errors import DataError
 from stages.common.plurals import counted
 from stages.download.formats.values import Contents, Value
-from stages.running.counting import Meter
+from stages.download.read_so_far import ReadSoFar
 
 #: What separates columns, and the name of a table that has it.
 SEPARATORS = {",": "CSV", "\t": "TSV", ";": "CSV with semicolons", "|": "CSV with vertical bars"}
@@ -48,12 +48,12 @@ def read_text(path: Path, *, name: str, fix: str) -> Contents:
     separator, names = header(path)
     if twice := [column for column, count in Counter(names).items() if count > 1]:
         raise DataError(f"{name}: column {twice[0]!r}: expected one column of that name; found two or more", fix)
-    meter = Meter(path)
-    return Contents(SEPARATORS[separator], "columns", _rows(meter, separator, names, name, fix), meter)
+    file = ReadSoFar(path)
+    return Contents(SEPARATORS[separator], "columns", _rows(file, separator, names, name, fix), file)
 
 
-def _rows(meter: Meter, separator: str, names: Sequence[str], name: str, fix: str) -> Iterator[Value]:
-    with meter.open(newline="") as stream:
+def _rows(file: ReadSoFar, separator: str, names: Sequence[str], name: str, fix: str) -> Iterator[Value]:
+    with file.open(newline="") as stream:
         reader = _reader(stream, separator)
         number, line = -1, 1
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stages.running.counting import Meter
+from stages.download.read_so_far import ReadSoFar
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Contents:
         kind: the file format in words, such as ``CSV``.
         keys: word for the keys of its rows: columns or keys.
         values: the rows, read as they are asked for.
-        meter: the file, of which is known how far it is read; None where it is read otherwise.
+        file: the file, of which is known how far it is read; None where it is read otherwise.
     """
 
     kind: str
     keys: str
     values: Iterator[Value]
-    meter: Meter | None = None
+    file: ReadSoFar | None = None
