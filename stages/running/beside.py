@@ -171,10 +171,10 @@ def in_a_line(found: Beside) -> str:
     """A comparison in a line: with whom, the difference with its interval, and what may be said."""
     if found.difference is None or not found.same_judge:
         return f"Compared with {found.other}: {found.verdict}"
-    interval = (
-        "" if found.low is None or found.high is None else f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
-    )
-    return f"Compared with {found.other}: {found.verdict} ({found.difference:+z.1f} points{interval}, {counted(found.n, 'row')})"
+    points, rows = f"{found.difference:+z.1f} points", counted(found.n, "row")
+    if found.low is not None and found.high is not None:
+        points += f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
+    return f"Compared with {found.other}: {found.verdict} ({points}, {rows})"
 
 
 def _compared(root: Path, name: str, other: str) -> Beside | None:
