@@ -132,6 +132,7 @@ def test_scratch(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     first = project.outputs()
     assert set(first) == {
         "artifacts/download/dataset.json",
+        "artifacts/download/left_out.json",
         "artifacts/download/model/model.safetensors",
         "artifacts/download/model/config.json",
         "artifacts/download/tokenizer/vocab.bpe",
@@ -211,7 +212,8 @@ def test_rows_that_are_left_out_are_named_in_a_report(project: Project, capsys: 
         "  - row 1 (line 2): input: expected a text; found the placeholder 'N/A'; "
         "download.data.clean: true makes it empty\n"
         "  - row 2 (line 3): output: expected a text that is not empty; found an empty text\n"
-        "  - row 3 (line 4): output: expected a text; found the placeholder 'N/A'\n"
+        "  - row 3 (line 4): output: expected a text; found the placeholder 'N/A'; "
+        "download.data.placeholder_answers: true takes it as an answer\n"
         "  to fix it: correct the file, or download.data.source in params.yaml; or set download.data.on_invalid: drop"
     )
     assert project.outputs() == {}
@@ -243,7 +245,10 @@ def test_rows_that_are_left_out_are_named_in_a_report(project: Project, capsys: 
                     "row": 3,
                     "line": 4,
                     "id": None,
-                    "problems": ["output: expected a text; found the placeholder 'N/A'"],
+                    "problems": [
+                        "output: expected a text; found the placeholder 'N/A'; "
+                        "download.data.placeholder_answers: true takes it as an answer"
+                    ],
                 },
             ],
         },
@@ -254,7 +259,12 @@ def test_rows_that_are_left_out_are_named_in_a_report(project: Project, capsys: 
 
     project.data("data/rows.json")
     project.main()
-    assert "artifacts/download/left_out.json" not in project.outputs(), "it was of another dataset"
+    assert json.loads(project.outputs()["artifacts/download/left_out.json"]) == {
+        "rows_of_the_file": 5,
+        "rows_of_the_dataset": 5,
+        "left_out": {"count": 0, "rows": []},
+        "cleaned_inputs": {"count": 0, "rows": []},
+    }
 
 
 FAULTS = {
