@@ -54,8 +54,8 @@ class Door:
     Args:
         name: name of the door in the table.
         asked: the runs.
-        act: function that makes the runs, waits for their ends, and returns for each a regular expression of the name
-            of its MLflow run, the short one.
+        act: function that makes the runs, waits for their ends, and returns for each a regular expression of the
+            short name of its MLflow run.
     """
 
     name: str
