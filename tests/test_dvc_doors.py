@@ -233,7 +233,7 @@ def test_no_run_is_lost_by_any_door_of_dvc(tmp_path, command):
         assert listed == []
         assert {name for _, _, _, name in runs} == {""}
     else:
-        assert all(name == experiment for name, _, _, experiment in runs)
+        assert all(name.endswith(f" ({experiment})") for name, _, _, experiment in runs)
         assert set(listed) == {experiment for _, state, _, experiment in runs if state == "FINISHED"}
 
 

@@ -54,8 +54,8 @@ class Door:
     Args:
         name: name of the door in the table.
         asked: the runs.
-        act: function that makes the runs, waits for their ends, and returns for each a regular expression of the name
-            that its MLflow run is to have.
+        act: function that makes the runs, waits for their ends, and returns for each a regular expression of the
+            short name of its MLflow run.
     """
 
     name: str
@@ -90,8 +90,8 @@ def _with_overrides(project: Project, asked: Sequence[Asked]) -> list[str]:
     return [name_of_flow(life.said)]
 
 
-def _dvc_name(project: Project, _: str = "") -> str:
-    return rf"\d{{8}}T\d{{6}}Z-quick-{project.clone.git('rev-parse', 'HEAD')[:7]}"
+def _dvc_name(_project: Project, _said: str = "") -> str:
+    return r"\d{8}T\d{6}Z"
 
 
 def _posted(body: str) -> Callable[..., list[str]]:

@@ -114,8 +114,8 @@ def _mlflow(found: Sequence[listing.Run], one: Asked, name: str) -> tuple[str, b
     if len(found) != 1:
         return f"{len(found)} runs with these values", False
     (run,) = found
-    right = (run.state, run.door) == ("finished", one.door) and re.fullmatch(name, run.name) is not None
-    text = f"{run.name}: {run.state}, {run.door}"
+    right = (run.state, run.door) == ("finished", one.door) and re.fullmatch(name, run.short_name) is not None
+    text = f"{run.short_name}: {run.state}, {run.door}"
     return (text if right else f"{text}; expected {name}: finished, {one.door}"), right
 
 

@@ -57,7 +57,7 @@ def test_other_values_run_beside_the_users_files(project: Project) -> None:
     assert (project.todo / "zeta.calls").read_text() == f"{project.root}\n"
     assert list((project.root / ".cache" / "workspaces").iterdir()) == []
     assert mlflow_statuses(project) == ["FINISHED"]
-    assert mlflow_runs(project, "r.data.tags['git.dirty']") == ["false"]
+    assert mlflow_runs(project, "r.data.tags['git.dirty']") == ["params"]
     assert "in DVC's cache; put the same values into params.yaml" in done.stdout
     (lock,) = (project.root / "mlruns").rglob("dvc.lock")
     assert "alpha.txt" in lock.read_text()

@@ -151,14 +151,14 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
 
     parent, *children = mlflow_runs(folder)
     assert (parent["status"], parent["tags"]["seeds"]) == ("FINISHED", "123 124 125")
-    assert parent["name"] == f"max_steps=4 ({group.name})"
+    assert parent["name"] == f"epochs=20 max_steps=150 ({group.name})"
     assert "finetune.seed" not in parent["params"]
     assert parent["params"]["finetune.max_steps"] == "150"
     assert parent["metrics"]["seeds/trainings"] == 3
     assert parent["metrics"]["seeds/score_mean_ci95_lower"] < parent["metrics"]["seeds/score_mean"]
     assert [one["name"] for one in children] == [
-        f"max_steps=4 ({group.name}-seed-123)",
-        *(f"max_steps=4 finetune.seed={seed} ({group.name}-seed-{seed})" for seed in (124, 125)),
+        f"epochs=20 max_steps=150 ({group.name}-seed-123)",
+        *(f"epochs=20 max_steps=150 finetune.seed={seed} ({group.name}-seed-{seed})" for seed in (124, 125)),
     ]
     assert {one["tags"]["mlflow.parentRunId"] for one in children} == {parent["id"]}
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]

@@ -333,14 +333,14 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     client = MlflowClient()
     newest, of_source = listing.listed(Path(), None).runs
     name = f"calm-otter-rescored-{where.rpartition('-')[2]}"
-    assert (newest.name, newest.door, newest.state) == (name, "rescored", "finished")
+    assert (newest.name, newest.door, newest.state) == (f"quick ({name})", "rescored", "finished")
     assert newest.tags["git.commit"] == of_source.tags["git.commit"] == first
     assert newest.tags["rescore.commit"] == git("rev-parse", "HEAD") != first
     assert of_source.run_id == source
     assert newest.tags["rescore.of"] == source
     page = newest.tags["rescore.page"]
-    assert page.endswith(f"/runs/{source}")
-    assert newest.tags["mlflow.note.content"].endswith(f"[calm-otter]({page})")
+    assert page.endswith(f"/runs/{source}?workflowType=machine_learning")
+    assert newest.tags["mlflow.note.content"].endswith(f"[quick (calm-otter)]({page})")
     assert newest.metrics["score/mean"] == of_source.metrics["score/mean"]
     assert newest.values["judge"]["bootstrap_resamples"] == 200
     lines = listing_of_runs.table([newest, of_source], listing_of_runs.Differences(Path()), 200)
@@ -363,6 +363,6 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert "MLflow     not complete there, so that its run is FAILED; the same command again" in out
     assert listing.listed(Path(), None).runs[0].state == "failed"
     # A commit is no run of MLflow; its dvc.lock tells which run has its answers, and a run scored again is none.
-    assert tracker.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "calm-otter")
+    assert tracker.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "quick (calm-otter)")
     assert tracker.of_lineage(Path(), "stages: {split: {cmd: y}}") is None
     assert tracker.of_lineage(Path(), "") is None

@@ -37,8 +37,7 @@ def test_costs_of_judging_that_cannot_be_kept_fail_no_stage(capsys, finished):
     VERDICTS.parent.mkdir(parents=True)
     VERDICTS.write_text("{}\n")
     (JUDGING_COSTS / "in the way").mkdir(parents=True)
-    with tracker.stage("judge") as run:
-        keep_costs(JudgingCosts(replies=3, seconds=1.5), run, finished=finished)
+    keep_costs(JudgingCosts(replies=3, seconds=1.5), finished=finished)
 
     said = capsys.readouterr().out
     assert said == ".cache/judge/ledger.json: Is a directory: not kept; no result depends on it\n"

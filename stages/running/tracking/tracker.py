@@ -390,8 +390,11 @@ def store_lines(root: Path, *, stays: bool, stands: bool = True, pages: str = ""
     """
     if (found := published.kept(root)) is not None:
         base = store.pages_of(pages)
-        table = views.runs_page(base, found.experiment) if base and found.experiment else "make ui"
-        return [f"{'MLflow':<12}{shown_uri(root)}", f"{'compare':<12}{table}"]
+        where = f"{'MLflow':<12}{shown_uri(root)}"
+        if not (base and found.experiment):
+            return [where, f"{'compare':<12}make ui"]
+        # An address is longer than a line, and stays beside its label.
+        return [where, f"{'compare':\N{NO-BREAK SPACE}<12}{views.runs_page(base, found.experiment)}"]
     if not mirror.results(root):
         return []
     if not stands:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from stages.running.summary_parts.lines import entry
 from stages.running.tracking import metric_names, tracker, views
 from tests import mlflow_server
 
@@ -99,3 +100,14 @@ def test_the_address_of_a_server_s_table_names_a_view_that_its_page_is_given(
         tags = {one["key"]: one["value"] for one in experiment["tags"]}
         assert tags["mlflow.experimentKind"] == "custom_model_development"
         assert "score/mean" in tags[f"mlflow.sharedViewState.{found[2]}"]
+
+
+def test_the_summary_names_the_address_where_the_pages_are_started(project: Path, client: MlflowClient) -> None:
+    run_id = tracker.create_run(project)
+    tracker.publish(project, run_id, ran=["judge"])
+    experiment = client.get_run(str(run_id)).info.experiment_id
+    assert tracker.store_lines(project, stays=True)[1] == "compare     make ui"
+    _, line = tracker.store_lines(project, stays=True, pages="http://127.0.0.1:5000")
+    (shown,) = entry("", [line])
+    address = views.runs_page("http://127.0.0.1:5000", experiment)
+    assert shown == f"            compare     {address}", "on one line, though it is a long one"
