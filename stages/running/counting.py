@@ -24,17 +24,25 @@ def lines_of(path: Path) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(_CHUNK), b""))
 
 
-def told(rows: Iterable[Item], *, total: int, what: str, now: Callable[[], float] = time.monotonic) -> Iterator[Item]:
+def told(
+    rows: Iterable[Item],
+    *,
+    total: int,
+    what: str,
+    unit: str = "row",
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
     """The same rows, while a bar tells how far they are.
 
     Args:
         rows: the rows.
         total: their number.
         what: name of the work.
+        unit: name of what is counted.
         now: clock, in seconds.
     """
-    with progress(total=total, unit="row", what=what) as bar:
-        forecast = Forecast(bar, unit="rows", what=what, now=now)
+    with progress(total=total, unit=unit, what=what) as bar:
+        forecast = Forecast(bar, unit=f"{unit}s", what=what, now=now)
         forecast.start(total)
         count = 0
         for count, row in enumerate(rows, 1):

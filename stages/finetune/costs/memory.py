@@ -122,7 +122,7 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     weights = Weights.of(sizes, recipe, vocab_size=sizes.vocab_size)
     block = 4 * min(BLOCK_ON_GPU, weights.trained) if bf16 and device.type == "cuda" else 0
     at_the_loss = kept = 0
-    for shape in itertools.chain.from_iterable(training_shapes(run)):
+    for shape in itertools.chain.from_iterable(training_shapes(run, what="estimate the memory")):
         of_the_loss = _loss(shape, sizes, run)
         at_the_loss = max(at_the_loss, of_the_loss)
         kept = max(kept, activations(shape, sizes, run) + of_the_loss)

@@ -14,6 +14,7 @@ from stages.finetune.schedule import evaluation_batches, micro_batches_of, steps
 from stages.finetune.team import Team
 from stages.finetune.training_run import Run
 from stages.gpt2.packed import shared_prefix_length
+from stages.running import counting
 from stages.tokenize.label_mask import first_target
 
 
@@ -98,11 +99,17 @@ class Shape:
         return self.prefix * (self.prefix + 1) // 2 + self.grid * (self.prefix + self.longest)
 
 
-def training_shapes(run: Run) -> Iterator[list[Shape]]:
-    """Yield for each step of a run the shapes of its micro-batches in every process that has rows of them."""
+def training_shapes(run: Run, *, what: str = "") -> Iterator[list[Shape]]:
+    """Yield for each step of a run the shapes of its micro-batches in every process that has rows of them.
+
+    Args:
+        run: what is trained how.
+        what: name of the work, for a bar; empty: there is none.
+    """
     of_training = layout.training(run.compute)
     shape_of = functools.partial(Shape.of, loss_on=run.loss_on, layout=of_training, share_prefix=not run.recipe.dropout)
-    for step in steps_of(run.train, run.recipe, run.steps):
+    steps = steps_of(run.train, run.recipe, run.steps)
+    for step in counting.told(steps, total=run.steps, what=what, unit="step") if what else steps:
         yield [
             shape_of(own)
             for micro_batch in micro_batches_of(step.rows, run.recipe.accumulate)

@@ -180,7 +180,10 @@ def plan(run: Run, sizes: GPT2Config) -> Plan:
     training = FlopCounter(sizes, run.recipe.lora, run.recipe.activation_checkpointing)
     forward = FlopCounter(sizes, run.recipe.lora, train=False)
     return Plan(
-        Works(total(work_of(shape, training) for shape in shapes) for shapes in training_shapes(run)),
+        Works(
+            total(work_of(shape, training) for shape in shapes)
+            for shapes in training_shapes(run, what="count the work")
+        ),
         total(work_of(shape, forward) for shape in evaluation_shapes(run)),
         evaluations(run.steps, run.recipe.eval_every),
     )
