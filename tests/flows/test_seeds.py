@@ -169,6 +169,8 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert "recipes     A and B are of one recipe" in found
     assert "is better" not in found
     children_of = run(folder, "-m", "stages.judge.runs.spread", group.name)
-    assert [line.split()[-1] for line in children_of.splitlines()[:3]] == [one["name"] for one in children[::-1]]
+    assert [line.split()[-1] for line in children_of.splitlines()[:3]] == [
+        f"{group.name}-seed-{seed}" for seed in (125, 124, 123)
+    ]
     alone = run(folder, *compare, f"{group.name}-seed-123", f"{group}/seed-124")
     assert "both are of one recipe: only training seeds differ" in alone

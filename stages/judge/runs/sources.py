@@ -24,6 +24,7 @@ from stages.judge.runs.places import Place
 from stages.running import committed, dvc_users, git, lock, temporary
 from stages.running.lock import Recorded
 from stages.running.tracking import tracker
+from stages.running.tracking.names import short_of
 
 #: The two files of the stage judge that a comparison needs.
 FILES = (VERDICTS, JUDGE_METRICS)
@@ -170,11 +171,11 @@ def find_all(word: str) -> list[Run]:
 
 
 def _of_mlflow(word: str, found: Sequence[tuple[str, str]]) -> list[Run]:
-    """Runs of MLflow by their ids, under their names."""
+    """Runs of MLflow by their ids, under their short names, which can be copied into a command."""
     if not found:
         fix = "make runs, dvc exp show or make ui show what there is"
         raise ConfigError(f"{word}: no folder, DVC experiment or finished MLflow run fits it", fix)
-    return [replace(run, name=name) for run_id, name in found if (run := _in_mlflow(run_id)) is not None]
+    return [replace(run, name=short_of(name)) for run_id, name in found if (run := _in_mlflow(run_id)) is not None]
 
 
 def _read(name: str, verdicts: Path, metrics: Path, recorded: Recorded | None = None, place: Place = _NOWHERE) -> Run:
@@ -317,7 +318,7 @@ def _others(run: Run) -> Iterator[Run]:
             # Without its dvc.lock nobody knows its code and data.
             if files := one.files(Path(), [*_IN_MLFLOW, str(lock.LOCK)], folder):
                 recorded = Recorded.of_text(files[2].read_text(encoding="utf-8"))
-                yield replace(_read(one.name, files[0], files[1], recorded), values=one.values)
+                yield replace(_read(short_of(one.name), files[0], files[1], recorded), values=one.values)
     for name in ["HEAD", *list(_experiments())[:_MOST]]:
         with contextlib.suppress(PipelineError):
             if (there := _in_git(name)) is not None:
@@ -355,4 +356,4 @@ def _last_runs() -> Iterator[Run]:
         for run_id, name in tracker.finished(Path(), most=_MOST):
             with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
                 if files := tracker.download(Path(), run_id, _IN_MLFLOW, at):
-                    yield _read(f"{name} of MLflow", files[0], files[1])
+                    yield _read(f"{short_of(name)} of MLflow", files[0], files[1])
