@@ -12,10 +12,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults mutants gpu-check lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults mutants reproduce-check gpu-check lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed  ## make .venv with the locked versions; every other command does it by itself
 	@echo "$(VENV) has the locked packages. Next: make run"
@@ -43,6 +43,9 @@ mutants: $(VENV)/installed-dev  ## mutation testing: put small errors into the c
 
 gpu-check: $(VENV)/installed-dev  ## on a machine with a GPU: tests that need one, then speed beside others and beside goals
 	@$(RUN) -m benchmarks.gpu_check
+
+reproduce-check: $(VENV)/installed  ## make the results of the last commit again on this machine, and compare them
+	@$(RUN) -m flows.reproduce_check
 
 lint: $(VENV)/installed-dev   ## ruff and mypy
 	@$(RUN) -m ruff check .

@@ -45,6 +45,7 @@ from stages.params import reading, whole
 from stages.running import gpu_users, lock, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
+from stages.running.dvc_yaml import PIPELINE
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
 from stages.running.tracking.store import PARENT
@@ -85,9 +86,9 @@ class _Group:
     folders: list[Path] = field(default_factory=list)
 
     def keep(self, tree: Path, seed: int) -> None:
-        """Keep what a comparison needs of a training."""
+        """Keep what a comparison needs of a training, and what `flows.publish` does."""
         kept_at = _KEPT / self.name / f"seed-{seed}"
-        for file in (VERDICTS, JUDGE_METRICS, lock.LOCK):
+        for file in (VERDICTS, JUDGE_METRICS, lock.LOCK, paths.PARAMS, PIPELINE):
             if (tree / file).is_file():
                 (self.root / kept_at / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(tree / file, self.root / kept_at / file)

@@ -24,6 +24,8 @@ from stages.running import git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
+#: The folders that stand for .cache where results are made again.
+_OWN = paths.CACHE / "again"
 #: A file that the run of a workspace holds locked, and which names its process for people.
 _OWNER = "owner"
 _POLL_SECONDS = 0.5
@@ -73,11 +75,40 @@ def isolated(
     with _new_folder(root) as folder:
         tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), "HEAD", fix=_FIX)
-        _share_caches(root, tree)
+        _share_caches(root, tree, root / paths.CACHE)
         text = profiles.to_text(profiles.overlaid(tree, profile_name, overrides, given_as))
         with atomic_file(tree / paths.PARAMS) as stream:
             stream.write(text)
         yield tree
+
+
+@contextlib.contextmanager
+def at_commit(root: Path, commit: str, *, log: Callable[[str], None], key: str = "") -> Iterator[Path]:
+    """Give a clean checkout of a commit, as it is.
+
+    Args:
+        root: the user's repository.
+        commit: the commit, as git takes it.
+        log: function that is called with messages for the user.
+        key: names a .cache of its own, without the user's checkpoints, answers and verdicts. It is kept where the block
+            ends by an error, so that the next one with this key goes on. Empty: the user's own.
+
+    Yields:
+        The folder, which is removed after the block.
+
+    Raises:
+        ConfigError: git does not check the commit out; nothing is left behind.
+    """
+    root = root.resolve()
+    prune(root, log=log)
+    with _new_folder(root) as folder:
+        tree = folder / "tree"
+        git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), commit, fix="git log --all shows the commits")
+        cache = root / _OWN / key if key else root / paths.CACHE
+        _share_caches(root, tree, cache)
+        yield tree
+        if key:
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -175,8 +206,8 @@ def _was_killed(folder: Path) -> bool:
         return execution.is_gone(owner) or (ours is True and not execution.is_here(owner))
 
 
-def _share_caches(root: Path, tree: Path) -> None:
-    """Let the worktree use the user's DVC settings and cache, and the stages' files in .cache."""
+def _share_caches(root: Path, tree: Path, stages: Path) -> None:
+    """Let the worktree use the user's DVC settings and cache, and a folder as the stages' .cache."""
     settings = root / ".dvc" / "config.local"
     if settings.exists():
         shutil.copy(settings, tree / ".dvc" / "config.local")
@@ -187,7 +218,8 @@ def _share_caches(root: Path, tree: Path) -> None:
     set_up = dvc_cli.ask(tree, "cache", "dir", "--local", str(root / cache.stdout.strip()))
     if set_up.returncode != 0:
         raise ConfigError(f"DVC does not take its cache's folder: {set_up.stderr.strip()}", "dvc cache dir")
-    (tree / paths.CACHE).symlink_to(root / paths.CACHE)
+    stages.mkdir(parents=True, exist_ok=True)
+    (tree / paths.CACHE).symlink_to(stages)
 
 
 def _remove(root: Path, folder: Path) -> None:

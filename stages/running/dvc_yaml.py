@@ -72,14 +72,19 @@ def entry_of(stage: str, root: Path = Path()) -> Entry | None:
 def imports(root: Path) -> Iterator[Import]:
     """What the .dvc files in a folder bring in."""
     for file in sorted(root.glob("*.dvc")):
-        try:
-            tree = YAML(typ="safe").load(file)
-            deps = [Path(str(dep["path"])) for dep in tree.get("deps") or ()]
-            found = [(Path(str(out["path"])), out.get("md5")) for out in tree.get("outs") or ()]
-        except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
-            continue  # .dvc itself is a folder
-        local = [dep for dep in deps if (root / dep).exists()]
-        yield from (Import(local[0] if len(local) == 1 else None, path, digest) for path, digest in found)
+        yield from imports_of(file)
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    """What a .dvc file brings in; nothing where it cannot be read."""
+    try:
+        tree = YAML(typ="safe").load(file)
+        deps = [Path(str(dep["path"])) for dep in tree.get("deps") or ()]
+        found = [(Path(str(out["path"])), out.get("md5")) for out in tree.get("outs") or ()]
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        return  # .dvc itself is a folder
+    local = [dep for dep in deps if (file.parent / dep).exists()]
+    yield from (Import(local[0] if len(local) == 1 else None, path, digest) for path, digest in found)
 
 
 def _entry(tree: Mapping[str, Any]) -> Entry:

@@ -94,6 +94,21 @@ def outputs_in(tree: Any, stage: str, *, name: str, fix: str) -> list[Output]:
     ]
 
 
+def all_outputs(stages: Mapping[str, Any], *, name: str, fix: str) -> dict[str, list[Output]]:
+    """The outputs of all stages that have any, by stage.
+
+    Args:
+        stages: the entries of a dvc.lock, by the stages' names.
+        name: name of the dvc.lock, for messages.
+        fix: the command or edit that helps where it is wrong.
+
+    Raises:
+        DataError: as `outputs_in`.
+    """
+    with_outs = [stage for stage, entry in stages.items() if entry.get("outs")]
+    return {stage: outputs_in({"stages": stages}, stage, name=name, fix=fix) for stage in with_outs}
+
+
 def files(output: Output, *, name: str, fix: str) -> list[tuple[Path, Path]]:
     """The files of an output, each as its path and its path in DVC's cache, whether it is there or not.
 
@@ -159,6 +174,11 @@ def entries(root: Path = Path()) -> dict[str, dict[str, Any]]:
     with contextlib.suppress(DataError, OSError):
         return _entries_in(read(root))
     return {}
+
+
+def entries_of(text: str) -> dict[str, dict[str, Any]]:
+    """The entries of the stages in a dvc.lock that is given as text, by name; none where it cannot be read."""
+    return _entries_in(tree_of(text))
 
 
 def _entries_in(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -229,6 +249,11 @@ class Recorded:
     def of_text(cls, text: str) -> Recorded:
         """What a dvc.lock holds that is given as text; nothing where it cannot be read."""
         return cls._in(_entries_in(tree_of(text)), None, {})
+
+    @classmethod
+    def of_entries(cls, stages: Mapping[str, Mapping[str, Any]]) -> Recorded:
+        """What the entries of a dvc.lock hold, by stage."""
+        return cls._in(stages, None, {})
 
     @classmethod
     def _in(cls, stages: Mapping[str, Mapping[str, Any]], making: str | None, given: Mapping[str, object]) -> Recorded:

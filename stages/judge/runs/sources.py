@@ -156,7 +156,7 @@ def find_all(word: str) -> list[Run]:
     if word.startswith(FILTER):
         return _of_mlflow(word, tracker.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
     if not any(letter in word for letter in "*?["):
-        full = None if Path(word).exists() or _commit(word) else tracker.full_name(Path(), word)
+        full = None if Path(word).exists() or commit_of(word) else tracker.full_name(Path(), word)
         found = tracker.children(Path(), full) if full else []
         return _of_mlflow(word, found) if found else [find_run(full or word)]
     start = Path(Path(word).anchor)
@@ -231,7 +231,7 @@ def _recorded(folder: Path) -> Recorded | None:
 
 def _in_git(name: str) -> Run | None:
     """A commit's verdicts: its dvc.lock names them, and DVC's cache has them."""
-    commit = _commit(name)
+    commit = commit_of(name)
     if not commit:
         return None
     called = f"{name}: its {lock.LOCK}"
@@ -249,7 +249,7 @@ def _in_git(name: str) -> Run | None:
     return _read(shown, verdicts, metrics, committed.recorded(Path(), commit), place)
 
 
-def _commit(name: str) -> str:
+def commit_of(name: str) -> str:
     """The commit of a git revision or a DVC experiment; empty where there is none of this name."""
     asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     return git.ask(Path(), *asked) or _experiments().get(name, "")

@@ -6,8 +6,8 @@ that were changed since, would make a record of a run that never was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ from stages.common import paths
 from stages.common.errors import DataError
 from stages.params import reading, whole
 from stages.running import digests, inputs, lock
-from stages.running.tracking import mirror, mlflow_access, published, store
+from stages.running.tracking import mirror, mlflow_access, published, registry, store
 
 if TYPE_CHECKING:
-    pass
+    from mlflow import MlflowClient
 
-#: The tag of a published run that says where its results were.
-SOURCE = "published.from"
+#: The tags of a published run that say where its results were, and which of them were nowhere.
+SOURCE, MISSING = "published.from", "published.missing"
 #: Changed values that a message lists at most.
 _MOST = 5
 
@@ -41,14 +41,33 @@ class Late:
     is_new: bool
 
 
-def publish(root: Path, source: str) -> Late:
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of results that were gathered from elsewhere.
+
+    Args:
+        name: name of the run; empty for one with the time.
+        started: when they were made, in milliseconds since 1970; None for now.
+        tags: further tags, such as those of the commit that has their code.
+        missing: results that dvc.lock names, and that were nowhere.
+    """
+
+    name: str = ""
+    started: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[Path, ...] = ()
+
+
+def publish(root: Path, source: str, provenance: Provenance | None = None) -> Late:
     """Mirror the results under ``root`` into their run, which is created if there is none.
 
-    Doing it again changes nothing. A run that was published halfway is completed.
+    Doing it again changes nothing. A run that was published halfway is completed, and so is one whose results were not
+    all found. Where MLflow has all of them already, fewer change nothing.
 
     Args:
         root: folder with params.yaml, dvc.lock and artifacts/.
         source: where the results are, for the run's tag.
+        provenance: what is known of them, where they were gathered there; None for a folder in which they were made.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
@@ -56,30 +75,56 @@ def publish(root: Path, source: str) -> Late:
     """
     whole.load(root / paths.PARAMS)
     tree = lock.read(root)
-    _check_files(root, tree)
+    missing = provenance.missing if provenance else ()
+    _check_files(root, tree, missing)
     _check_values(root, tree)
     mlflow_access.load()
     client = mlflow_access.client(root)
     digest = published.digest(root)
-    found = store.find_by_tag(client, root, published.TAG, digest)
+    found = store.find_by_tag(client, root, published.TAG, digest) or _of_lineage(client, root, tree, missing)
     is_new = found is None
     if found is None:
-        tags = {published.TAG: digest, SOURCE: source} | (store.git_tags(root) if _is_code_here(root, tree) else {})
-        run_id = store.create_from_files(client, root, tags)
+        known = (store.git_tags(root) if _is_code_here(root, tree) else {}) if provenance is None else provenance.tags
+        tags = {published.TAG: digest, SOURCE: source, **known}
+        name, started = (provenance.name, provenance.started) if provenance else ("", None)
+        run_id = store.create_from_files(client, root, tags, name, started)
     else:
         run_id = str(found.info.run_id)
+        if missing and MISSING not in found.data.tags:
+            return Late(str(found.info.run_name), run_id, is_new)
     mirror.publish(client, run_id, (), root, lock_is_final=True)
+    registry.register(client, run_id, root, ("published",), newest=False)
     run = client.get_run(run_id)
+    _tag_missing(client, run_id, run.data.tags, missing)
     if SOURCE in run.data.tags and run.info.status != "FINISHED":
-        client.set_terminated(run_id, "FINISHED")
+        client.set_terminated(run_id, "FINISHED", provenance.started if provenance else None)
     return Late(str(run.info.run_name), run_id, is_new)
 
 
-def _check_files(root: Path, tree: Mapping[str, Any]) -> None:
-    """Refuse results that are missing, or not those that dvc.lock names."""
+def _of_lineage(mlflow: MlflowClient, root: Path, tree: Mapping[str, Any], missing: Collection[Path]) -> Any:
+    """The newest run of these results where not all of them were found, at this time or at that one; None without one.
+
+    Without the judge's files their digest is another one.
+    """
+    for run in store.all_by_tag(mlflow, root, store.LINEAGE, published.lineage(tree)):
+        if run.data.tags.get("door") != store.RESCORE and (missing or MISSING in run.data.tags):
+            return run
+    return None
+
+
+def _tag_missing(mlflow: MlflowClient, run_id: str, there: Mapping[str, str], missing: Collection[Path]) -> None:
+    if missing:
+        mlflow.set_tag(run_id, MISSING, " ".join(map(str, missing)))
+    elif MISSING in there:
+        mlflow.delete_tag(run_id, MISSING)
+
+
+def _check_files(root: Path, tree: Mapping[str, Any], without: Collection[Path]) -> None:
+    """Refuse results that are missing, but for those that are known to be, or that are not those dvc.lock names."""
     named = _named(tree, "outs")
     found = mirror.results(root)
-    missing = [path for path in map(str, mirror.every_result()) if path in named and not (root / path).exists()]
+    wanted = (path for path in mirror.every_result() if path not in without and str(path) in named)
+    missing = [path for path in wanted if not (root / path).exists()]
     if missing:
         raise DataError(f"{missing[0]}: missing, and {lock.LOCK} names it", "dvc checkout")
     if not found:

@@ -39,7 +39,7 @@ _SECONDS = 20.0
 BEST_SECONDS = 10.0
 _PAGE = 500
 #: The files of a folder's results that hold figures, in the order of `metric_names.of_run`.
-_FIGURES: dict[Path, type[Metrics]] = {
+FIGURES: dict[Path, type[Metrics]] = {
     FINETUNE_METRICS: FinetuneMetrics,
     GENERATE_METRICS: GenerateMetrics,
     JUDGE_METRICS: JudgeMetrics,
@@ -176,26 +176,40 @@ def _best_of_server(where: str, experiment: str, judge: str, ours: str) -> tuple
     return max(found)[1:] if found else None
 
 
+def figures_in(root: Path) -> dict[str, float]:
+    """The figures of the results in a folder by their names in MLflow; none where no stage has left any."""
+    return _figures_of(*_metrics_in(root))
+
+
 def _of_files(root: Path) -> list[Run]:
     """The results in a folder as a run; none where no stage has left figures."""
-    found: list[Metrics | None] = []
-    for path, kind in _FIGURES.items():
-        try:
-            found.append(read_metrics(root / path, kind, made_by="dvc repro"))
-        except DataError:  # missing, or of an earlier version
-            found.append(None)
-    trained, answered, judged = found
+    found = _metrics_in(root)
     if not any(found):
         return []
-    newest = max((root / path).stat().st_mtime for path in _FIGURES if (root / path).exists())
-    figures = metric_names.of_run(
+    newest = max((root / path).stat().st_mtime for path in FIGURES if (root / path).exists())
+    judged = found[-1]
+    tags = {} if judged is None else mirror.judge_tags(cast("JudgeMetrics", judged))
+    values = Recorded.of(root).values
+    return [Run("(this folder)", "", int(newest * 1000), "", "", values, _figures_of(*found), tags)]
+
+
+def _metrics_in(root: Path) -> list[Metrics | None]:
+    """What the files of `FIGURES` hold, each None where it is missing or of an earlier version."""
+    found: list[Metrics | None] = []
+    for path, kind in FIGURES.items():
+        try:
+            found.append(read_metrics(root / path, kind, made_by="dvc repro"))
+        except DataError:
+            found.append(None)
+    return found
+
+
+def _figures_of(trained: Metrics | None, answered: Metrics | None, judged: Metrics | None) -> dict[str, float]:
+    return metric_names.of_run(
         cast("FinetuneMetrics | None", trained),
         cast("GenerateMetrics | None", answered),
         cast("JudgeMetrics | None", judged),
     )
-    tags = {} if judged is None else mirror.judge_tags(cast("JudgeMetrics", judged))
-    values = Recorded.of(root).values
-    return [Run("(this folder)", "", int(newest * 1000), "", "", values, figures, tags)]
 
 
 def _runs(where: str, most: int | None) -> list[Run]:

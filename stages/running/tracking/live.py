@@ -23,6 +23,7 @@ from stages.running.tracking import (
     mirror,
     mlflow_access,
     mlflow_experiment,
+    registry,
     store,
     system_metrics,
 )
@@ -200,6 +201,8 @@ class StageRun:
             if self._publishing and self._how == "ran" and not held.changed():
                 ran = {self._stage} | execution.marked(execution.current())
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
+                store.log_machine(client, self._run_id)
+                registry.register(client, self._run_id, Path(), ran)
         finally:
             if not self._flow_run_id:
                 store.close(client, self._run_id, f"{self._stage}: {self._why}" if self._why else "")

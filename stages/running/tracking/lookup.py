@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
-from stages.running.tracking import mlflow_access, mlflow_experiment, names, store
+from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ def download(
     """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
     if not _exists(root):
         return None
-    with _asked(root):
+    with asked(root):
         mlflow = mlflow_access.client(root)
         run_id = _named(mlflow, name)
         if run_id is None:
@@ -53,7 +53,7 @@ def full_name(root: Path, name: str) -> str | None:
     name = name.removesuffix("…")
     if not _exists(root):
         return None
-    with _asked(root):
+    with asked(root):
         mlflow = mlflow_access.client(root)
         return name if _named(mlflow, name) is not None else _completed(mlflow, name)
 
@@ -62,7 +62,7 @@ def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
     """The name nearest to one that no run has; arguments, result and errors are those of `tracker.did_you_mean`."""
     known = list(others)
     if _exists(root):
-        with _asked(root):
+        with asked(root):
             mlflow = mlflow_access.client(root)
             ours = mlflow_experiment.ids_of_all(mlflow)
             order = ["attributes.start_time DESC"]
@@ -77,8 +77,18 @@ def id_of(root: Path, name: str) -> str | None:
     """The id of a run; arguments, result and errors are those of `tracker.id_of`."""
     if not _exists(root):
         return None
-    with _asked(root):
+    with asked(root):
         return _named(mlflow_access.client(root), name)
+
+
+def run(root: Path, name: str) -> listing.Run | None:
+    """A run with its values, figures and tags; arguments, result and errors are those of `tracker.run`."""
+    if not _exists(root):
+        return None
+    with asked(root):
+        mlflow = mlflow_access.client(root)
+        run_id = _named(mlflow, name)
+        return None if run_id is None else listing.run_of(mlflow.get_run(run_id))
 
 
 def of_lineage(root: Path, digest: str) -> tuple[str, str] | None:
@@ -96,7 +106,7 @@ def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
     """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
     if not _exists(root):
         return []
-    with _asked(root):
+    with asked(root):
         from mlflow.exceptions import MlflowException
 
         mlflow = mlflow_access.client(root)
@@ -119,7 +129,7 @@ def children(root: Path, name: str) -> list[tuple[str, str]]:
     """Ids and names of a run's children; arguments, result and errors are those of `tracker.children`."""
     if not _exists(root):
         return []
-    with _asked(root):
+    with asked(root):
         run_id = _named(mlflow_access.client(root), name)
         return [] if run_id is None else search(root, f"tags.`{store.PARENT}` = '{run_id}'", _MOST_CHILDREN)
 
@@ -128,7 +138,7 @@ def finished(root: Path, most: int) -> list[tuple[str, str]]:
     """Ids and names of finished runs; arguments and errors are those of `tracker.finished`."""
     if not _exists(root):
         return []
-    with _asked(root):
+    with asked(root):
         mlflow = mlflow_access.client(root)
         named = mlflow.get_experiment_by_name(mlflow_experiment.name_of(whole.load(root / paths.PARAMS).profile))
         if named is None:
@@ -144,7 +154,7 @@ def _exists(root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _asked(root: Path) -> Iterator[None]:
+def asked(root: Path) -> Iterator[None]:
     """Turn the errors of MLflow within the block into ours."""
     mlflow_access.load()
     from mlflow.exceptions import MlflowException

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stages.common import paths
 from stages.params import reading, whole
-from stages.running import git, proxies
+from stages.running import git, made_on, proxies
 from stages.running.console import say
 from stages.running.inputs import Begun
 from stages.running.tracking import description, execution, mlflow_access, mlflow_experiment, names, provenance, views
@@ -42,6 +42,8 @@ RESCORE_COMMIT = "rescore.commit"
 #: The tag of a run that was broken off: why, in a line.
 ENDED = "ended"
 _SILENT = "its process ended without a word, as by SIGKILL or a loss of power"
+#: The tag of a run with the digest of what its scores depend on (`published.lineage`).
+LINEAGE = "dvc.lock.sha256"
 #: MLflow's own tag of a run that belongs to another one.
 PARENT = "mlflow.parentRunId"
 #: MLflow's limits: characters of a parameter's value; parameters and metrics in a request.
@@ -129,10 +131,27 @@ def _differs(found: Mapping[str, str] | None, tree: Mapping[str, Any]) -> dict[s
     return {views.DIFFERS: names.in_words(found, tree)[:_TAG_LENGTH] if found else views.NOTHING}
 
 
-def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str]) -> str:
+def log_machine(mlflow: MlflowClient, run_id: str) -> None:
+    """Log what a run was made on, for whoever makes it again. Without it the run is as good: a failure is told."""
+    try:
+        mlflow.log_dict(run_id, made_on.here(), made_on.FILE)
+    except Exception as error:
+        say(f"tracking: {made_on.FILE} is not in the run: {mlflow_access.why(error)}")
+
+
+def create_from_files(
+    mlflow: MlflowClient, root: Path, tags: Mapping[str, str], name: str = "", started: int | None = None
+) -> str:
     """Create a run for results of an earlier execution, which this process owns.
 
     It has no tags of the machine that made them, which the files do not name.
+
+    Args:
+        mlflow: the client.
+        root: folder with params.yaml.
+        tags: its tags.
+        name: its name; empty for one with the time.
+        started: when the results were made, in milliseconds since 1970; None for now.
     """
     params = whole.load(root / paths.PARAMS)
     values = params.model_dump()
@@ -140,7 +159,8 @@ def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str])
     _reap(mlflow)
     run = mlflow.create_run(
         mlflow_experiment.ensured(mlflow, params.profile, root),
-        run_name=names.full(differs, values, f"{names.of_time()}-published"),
+        start_time=started,
+        run_name=names.full(differs, values, name or f"{names.of_time()}-published"),
         tags={
             "pipeline.owner": execution.identity(),
             "door": "publish",
@@ -156,10 +176,14 @@ def create_from_files(mlflow: MlflowClient, root: Path, tags: Mapping[str, str])
 
 def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
     """The newest run of the profile's experiment with a tag; None without one. Deleted runs are left out."""
+    return next(iter(all_by_tag(mlflow, root, name, value)), None)
+
+
+def all_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> list[Any]:
+    """The runs of the profile's experiment with a tag, the newest first. Deleted runs are left out."""
     at = mlflow_experiment.ensured(mlflow, whole.load(root / paths.PARAMS).profile, root)
     order = ["attributes.start_time DESC"]
-    found = mlflow.search_runs([at], f"tags.`{name}` = '{value}'", max_results=1, order_by=order)
-    return next(iter(found), None)
+    return list(mlflow.search_runs([at], f"tags.`{name}` = '{value}'", order_by=order))
 
 
 def set_aside(mlflow: MlflowClient, run_id: str, root: Path, tag: str) -> tuple[str, str, str] | None:

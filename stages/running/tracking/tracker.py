@@ -38,6 +38,7 @@ from stages.running.tracking import (
     mlflow_access,
     mlflow_experiment,
     published,
+    registry,
     store,
     views,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "publish_files",
     "require_name",
     "rescoring_tags",
+    "run",
     "runs_pages",
     "search",
     "set_aside",
@@ -84,6 +86,7 @@ __all__ = [
     "stage_variables",
     "stopping",
     "store_lines",
+    "tag",
     "tag_stages",
     "uri",
 ]
@@ -254,6 +257,8 @@ def publish(
         mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared)
         for file in files:
             client.log_artifact(run_id, str(file), "judge")
+        store.log_machine(client, run_id)
+        registry.register(client, run_id, root, mirror.STAGES.keys() & set(ran))
         return True
 
     return bool(_safely(mirrored, PUBLISH_SECONDS))
@@ -345,14 +350,14 @@ def add_comparisons(run_id: str, files: Sequence[Path], lines: Sequence[str]) ->
     _safely(added, PUBLISH_SECONDS)
 
 
-def publish_files(root: Path, source: str) -> late.Late:
+def publish_files(root: Path, source: str, provenance: late.Provenance | None = None) -> late.Late:
     """Publish results of an earlier execution, unless MLflow has them; arguments, result and errors as `late.publish`.
 
     Raises:
         ServiceUnavailable: MLflow does not take them.
     """
     try:
-        return late.publish(root, source)
+        return late.publish(root, source, provenance)
     except PipelineError:
         raise
     except Exception as error:
@@ -428,6 +433,25 @@ def judged(root: Path, judge: str) -> list[judged_runs.Judged]:
 def listed(root: Path, most: int | None) -> listing.Listing:
     """The runs of the project; arguments and result as `listing.listed`."""
     return listing.listed(root, most)
+
+
+def tag(run_id: str | None, tags: Mapping[str, str]) -> None:
+    """Tag a run.
+
+    Args:
+        run_id: result of `create_run`; with None this does nothing.
+        tags: values by name.
+    """
+    if run_id is None:
+        return
+    run = run_id
+
+    def tagged() -> None:
+        client = mlflow_access.client(Path())
+        for name, value in tags.items():
+            client.set_tag(run, name, value)
+
+    _safely(tagged, END_SECONDS)
 
 
 def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
@@ -552,6 +576,19 @@ def id_of(root: Path, name: str) -> str | None:
         ServiceUnavailable: MLflow cannot be asked.
     """
     return lookup.id_of(root, name)
+
+
+def run(root: Path, name: str) -> listing.Run | None:
+    """A run with its values, figures and tags; None if there is no such run.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
+    return lookup.run(root, name)
 
 
 def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:

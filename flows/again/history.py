@@ -1,0 +1,108 @@
+"""Which commit has the code that made results, by the MD5 that their dvc.lock has of each file of it.
+
+A run names the last commit before it. Its code was edited since then, perhaps, and committed afterwards: then another
+commit has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.running import git
+
+#: Commits that are looked at for code which the run's own commit does not have, the newest first.
+_MOST = 500
+_CODE = ".py"
+
+
+class History:
+    """The files of a repository's commits, by their MD5.
+
+    Args:
+        root: folder in the repository; paths start there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._digests: dict[str, str] = {}
+
+    def knows(self, commit: str) -> bool:
+        """Whether the repository has a commit."""
+        return bool(commit) and bool(git.ask(self._root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"))
+
+    def differing(self, commit: str, named: Mapping[str, str]) -> list[str]:
+        """The files that a commit lacks, or has otherwise.
+
+        Args:
+            commit: the commit, which the repository has.
+            named: MD5 by path, result of `named_in`. A file that is no code and in no commit is not looked at.
+        """
+        blobs = self._blobs(commit)
+        self._read({blobs[path] for path in named if path in blobs})
+        return [
+            path
+            for path, md5 in named.items()
+            if (path in blobs or path.endswith(_CODE)) and self._digests.get(blobs.get(path, "")) != md5
+        ]
+
+    def with_code(self, commit: str, named: Mapping[str, str]) -> str | None:
+        """A commit with all of these files: the one that is given, or the newest other one; None without one.
+
+        Args:
+            commit: the commit to look at first; the repository need not have it.
+            named: MD5 by path, as in `differing`.
+        """
+        wrong: Sequence[str] = ()
+        if self.knows(commit):
+            wrong = self.differing(commit, named)
+            if not wrong:
+                return commit
+        # Only a commit that changes one of the wrong files can have what is wanted. DVC's experiments are commits too.
+        limits = ("--all", f"--max-count={_MOST}")
+        others = git.ask(self._root, "rev-list", *limits, "--", *(wrong or sorted(named)[:_MOST])).split()
+        return next((other for other in others if not self.differing(other, named)), None)
+
+    def _blobs(self, commit: str) -> dict[str, str]:
+        """The object of each file of a commit, by path."""
+        listed = git.ask(self._root, "ls-tree", "-r", "-z", commit).split("\0")
+        found = (line.partition("\t") for line in listed if line)
+        return {path: what.split()[2] for what, _, path in found if what.split()[1] == "blob"}
+
+    def _read(self, blobs: Iterable[str]) -> None:
+        """Hash the objects that are not hashed yet."""
+        wanted = sorted(set(blobs) - self._digests.keys())
+        if not wanted:
+            return
+        asked = subprocess.run(
+            ["git", "cat-file", "--batch"],
+            cwd=self._root,
+            input="".join(f"{blob}\n" for blob in wanted).encode(),
+            capture_output=True,
+            check=True,
+        )
+        told, start = asked.stdout, 0
+        for blob in wanted:  # a line "OBJECT blob SIZE", the content, a line end
+            end = told.index(b"\n", start)
+            size = int(told[start:end].split()[2])
+            content = told[end + 1 : end + 1 + size]
+            self._digests[blob] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            start = end + 1 + size + 1
+
+
+def named_in(stages: Mapping[str, Any]) -> dict[str, str]:
+    """The MD5 of each file that stages have read and none of them has made, by path.
+
+    Args:
+        stages: the entries of a dvc.lock, by the stages' names.
+    """
+    made = {str(one["path"]) for entry in stages.values() for one in entry.get("outs") or ()}
+    read = (one for entry in stages.values() for one in entry.get("deps") or () if "md5" in one)
+    return {
+        str(one["path"]): str(one["md5"])
+        for one in read
+        if str(one["path"]) not in made and not str(one["md5"]).endswith(".dir")
+    }

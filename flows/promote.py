@@ -1,0 +1,248 @@
+"""Make a run's model the champion, if it is better: `python -m flows.promote [RUN] [--why] [--by-hand REASON]`.
+
+Registered models are in MLflow: a version for each run that has succeeded. The alias `champion` moves only where the
+candidate's trainings are better than the champion's by the test that allows for training seeds and rows. So it takes
+several trainings of either recipe: `make seeds N=5`. The first champion is granted without a test. The decision and its
+numbers are tags of the version; `--why` prints them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from flows.tool_settings import set_defaults
+from stages.common import paths
+from stages.common.errors import ConfigError, DataError
+from stages.common.plurals import counted
+from stages.common.printable import printable
+from stages.common.secrecy import hidden
+from stages.judge.runs import group, promotion
+from stages.judge.runs.arguments import add_resampling
+from stages.judge.runs.group import Group
+from stages.judge.runs.promotion import Decision
+from stages.judge.runs.sources import find_all, find_run, trainings_of
+from stages.judge.runs.table import table
+from stages.params import whole
+from stages.running import program
+from stages.running.arguments import Parser
+from stages.running.tracking import published, registry, tracker
+from stages.running.tracking.registry import CANDIDATE, CHAMPION, Version
+
+#: The exit code where the champion stays.
+STAYS = 1
+#: What the names of a decision's tags begin with.
+_TAGS = "promotion."
+_WIDTH = 12
+
+
+class Challenger(NamedTuple):
+    """What is to become the champion.
+
+    Args:
+        version: its version in the registry.
+        trainings: the trainings of its recipe that are known.
+    """
+
+    version: Version
+    trainings: Group
+
+
+def main() -> None:
+    """Promote the run of the command line, or say why not.
+
+    Raises:
+        ConfigError: there is no such run, or it is not in the registry, or the working directory is no project's.
+        ServiceUnavailable: MLflow cannot be asked.
+        SystemExit: the champion stays.
+    """
+    asked = _arguments()
+    root = Path.cwd()
+    if not (root / paths.PARAMS).exists():
+        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
+    profile = whole.load(root / paths.PARAMS).profile
+    champion = registry.with_alias(root, profile, CHAMPION)
+    if asked.why:
+        _tell_why(_version(root, profile, asked.run) if asked.run else champion, profile)
+        return
+    word = asked.run or CANDIDATE
+    version = _version(root, profile, word)
+    if champion is not None and version.number == champion.number:
+        tell("result", f"version {version.number} is the champion already")
+        return
+    challenger = Challenger(version, _trainings(root, version, word))
+    decision = _decision(root, champion, challenger, asked)
+    by_hand = bool(asked.by_hand) and not decision.moves
+    tags = _tags(champion, challenger, decision, asked.by_hand if by_hand else "")
+    registry.tag(root, version, tags)
+    if decision.compared is not None:
+        print(printable(table([decision.compared])), flush=True)
+    if by_hand:
+        tell("by hand", f"{asked.by_hand}; this overrides: {decision.why}")
+    if not (decision.moves or by_hand):
+        tell("result", f"the champion stays{f', version {champion.number}' if champion else ''}: {decision.why}")
+        for line in _missing(decision):
+            tell("", line)
+        sys.exit(STAYS)
+    registry.crown(root, version)
+    before = f"; version {champion.number} was it before" if champion else ""
+    why = "by hand" if by_hand else decision.why
+    tell("result", f"{version.name} version {version.number} is the champion{before}: {why}")
+
+
+def tell(head: str, text: str) -> None:
+    """Print a line for the user."""
+    print(printable(hidden(f"{head:<{_WIDTH}}{text}")), flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m flows.promote",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit codes: 0 it is the champion; 1 the champion stays; 69 MLflow cannot be asked; 78 no such run.",
+    )
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?",
+        help="id or name of a run, or of one of make seeds, or the beginning of one (default: candidate, which is the "
+        "newest run that has succeeded)",
+    )
+    parser.add_argument("--why", action="store_true", help="print the decision on RUN, by default on the champion")
+    parser.add_argument(
+        "--by-hand", metavar="REASON", help="promote it whatever the test says, which is kept with REASON"
+    )
+    add_resampling(parser)
+    asked = parser.parse_args()
+    if asked.by_hand is not None and not asked.by_hand.strip():
+        raise ConfigError("--by-hand: expected a reason, found nothing", "--by-hand 'why it is to be the champion'")
+    return asked
+
+
+def _version(root: Path, profile: str, word: str) -> Version:
+    """The version that a word means: an alias, or a run; of a run of `make seeds` that of its first training.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if word in (CANDIDATE, CHAMPION):
+        if (found := registry.with_alias(root, profile, word)) is None:
+            fix = "make run, or python -m flows.publish for results that are here"
+            raise ConfigError(f"{word}: {registry.name_of(profile)} has no version with this alias", fix)
+        return found
+    tracker.require_name(word)
+    full = tracker.full_name(root, word)
+    if full is None:
+        raise ConfigError(f"{word}: no such MLflow run{tracker.did_you_mean(root, word)}", "make runs lists the runs")
+    children = sorted(tracker.children(root, full), key=lambda one: _seed(root, one[0]))
+    run = tracker.run(root, children[0][0] if children else full)
+    digest = run.tags.get(published.TAG, "") if run else ""
+    own = run.tags.get("profile", profile) if run else profile
+    found = registry.of_results(root, own, digest) if digest else None
+    if run is None or found is None:
+        fix = "python -m flows.publish REV, with the commit or the folder of its results, registers it"
+        raise ConfigError(f"{word}: its model is not in the registry: it was made before, or has no scores", fix)
+    return found
+
+
+def _seed(root: Path, run_id: str) -> int:
+    run = tracker.run(root, run_id)
+    seed = run.values.get("finetune", {}).get("seed") if run else None
+    return seed if isinstance(seed, int) else 0
+
+
+def _trainings(root: Path, version: Version, word: str = "") -> Group:
+    """The trainings of a version's recipe that are known, first its own; of a run of `make seeds` those alone."""
+    full = tracker.full_name(root, word) if word not in ("", CANDIDATE, CHAMPION) else None
+    if full and tracker.children(root, full):
+        return group.of_runs(full, find_all(full))
+    own = replace(find_run(version.run_id), name=version.tags.get(registry.RUN, version.run_id))
+    return group.of_runs(own.name, [own, *trainings_of(own)])
+
+
+def _decision(root: Path, champion: Version | None, challenger: Challenger, asked: argparse.Namespace) -> Decision:
+    """What the test says, or that there is nothing to test against."""
+    if champion is None:
+        return Decision(True, "there was no champion: granted without a test")
+    try:
+        trainings = _trainings(root, champion)
+    except (ConfigError, DataError) as error:  # its run was deleted, such as by `mlflow gc`
+        return Decision(False, f"the run of the champion, version {champion.number}, cannot be read: {error.what}")
+    return promotion.decide(trainings, challenger.trainings, resamples=asked.resamples, seed=asked.seed)
+
+
+def _missing(decision: Decision) -> Iterator[str]:
+    """What would let a test decide that could not."""
+    if decision.compared is None:
+        return
+    one = decision.compared.comparison
+    for whose, trainings in (("the champion's", one.trainings_a), ("the candidate's", one.trainings_b)):
+        if trainings < 2:
+            yield f"it takes several trainings of {whose} recipe: make seeds N=5 at its commit and with its values"
+
+
+def _tags(champion: Version | None, challenger: Challenger, decision: Decision, by_hand: str) -> dict[str, str]:
+    """The decision and its numbers, for the version."""
+    how = "by hand" if by_hand else "promoted" if decision.moves else "refused"
+    found: dict[str, object] = {
+        "decision": "first champion" if champion is None else how,
+        "why": decision.why,
+        "against": f"version {champion.number}" if champion else "",
+        "by_hand": by_hand,
+        "overrides": decision.why if by_hand else "",
+        "judge": challenger.trainings.runs[0].judge.fingerprint,
+        "test_rows": promotion.test_rows_of(challenger.trainings.runs[0]),
+        "trainings": counted(len(challenger.trainings.runs), "training"),
+    }
+    if decision.compared is not None:
+        one = decision.compared.comparison
+        found |= {
+            "trainings": f"{one.trainings_a} of the champion, {one.trainings_b} of the candidate",
+            "rows": one.n,
+            "difference": one.difference,
+            "ci95_low": one.low,
+            "ci95_high": one.high,
+            "p": one.p,
+            "test": one.test,
+            "method": one.method,
+        }
+    return {f"{_TAGS}{name}": _shown(value) for name, value in found.items()}
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _tell_why(version: Version | None, profile: str) -> None:
+    """Print the decision on a version.
+
+    Raises:
+        ConfigError: there is no champion yet.
+    """
+    if version is None:
+        fix = "python -m flows.promote makes the newest run that has succeeded the first"
+        raise ConfigError(f"{registry.name_of(profile)} has no champion yet", fix)
+    tell("version", f"{version.name} version {version.number}, run {version.tags.get(registry.RUN, version.run_id)}")
+    decided = {name.removeprefix(_TAGS): value for name, value in version.tags.items() if name.startswith(_TAGS)}
+    for name, value in _in_order(decided).items():
+        if value:
+            tell(name, value)
+    if not decided:
+        tell("decision", "none: nobody has asked for its promotion")
+
+
+def _in_order(decided: Mapping[str, str]) -> dict[str, str]:
+    first = ("decision", "why", "against", "by_hand", "overrides", "difference", "ci95_low", "ci95_high", "p", "test")
+    return {name: decided[name] for name in (*first, *sorted(decided.keys() - {*first})) if name in decided}
+
+
+if __name__ == "__main__":
+    set_defaults()
+    program.run("promote", main)

