@@ -13,7 +13,7 @@ from flows import folder, workspace
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
-from stages.running import misrecorded, program
+from stages.running import misrecorded, program, report
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.tracking import tracker
@@ -34,6 +34,7 @@ def main() -> None:
     folder.check_writable(root)
     with workspace.alone(root, log=say):  # a run at work replaces its results one after the other
         misrecorded.look_back(root)
+        report.make(root)
         run = tracker.publish_files(root, f"{socket.gethostname()}:{root}")
     done = "published as" if run.is_new else "MLflow has these results already:"
     say(f"{done} run {run.name} ({run.run_id}) at {tracker.shown_uri()}")
