@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults mutants reproduce-check gpu-check lint format profile ui deploy runs judge-check seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults mutants reproduce-check gpu-check lint format profile ui deploy runs report judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ deploy: $(VENV)/installed  ## register both deployments with the Prefect server 
 
 runs: $(VENV)/installed   ## list all runs: values, loss, score, state, commit
 	@$(RUN) -m flows.runs
+
+report: $(VENV)/installed  ## write artifacts/report.html: one page with all that there is to know of the run
+	@$(RUN) -m flows.report
 
 judge-check: $(VENV)/installed  ## say how far the judge of params.yaml can be believed: a judge card
 	@$(RUN) -m tools.judge_check

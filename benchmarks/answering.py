@@ -25,10 +25,10 @@ from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.records import write_metrics
 from stages.download import bpe, dataset
-from stages.finetune.costs.memory import peak_resident
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
+from stages.running.machine import peak_resident
 from stages.split import splits
 from stages.tokenize.encoding import encode
 from stages.tokenize.styles import STYLES

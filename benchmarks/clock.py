@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.results import Timing
 from benchmarks.task import Task
-from stages.finetune.costs.memory import peak_resident
+from stages.running.machine import peak_resident
 
 #: How often a contender evaluates after its steps: the first time makes what later ones find ready, and does not count.
 EVALUATIONS = 2

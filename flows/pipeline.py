@@ -33,7 +33,7 @@ from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.judge.runs.references import with_references
 from stages.params import whole
-from stages.running import gpu_users, summary
+from stages.running import gpu_users, report, summary
 from stages.running.checks.preflight import VARIABLE, Mode
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
@@ -164,7 +164,8 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     order, begun = stages_in_order(tree), Begun.of(tree)
     # The files of the comparison exist until the end of the MLflow run has published them.
     with contextlib.ExitStack() as stack, mlflow_run(root, tree, prefect_tags(), begun) as run:
-        run_page.link(tracker.page(run.id, servers_file.mlflow_address()))
+        page = tracker.page(run.id, servers_file.mlflow_address())
+        run_page.link(page)
         variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
         if isolated:
             variables[paths.ROOT_VARIABLE] = str(root)
@@ -174,7 +175,9 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
         run.files.extend(file for one in compared for file in one.files)
         run.compared.extend(one.verdict for one in compared if one.verdict)
-    return run_page.report(tree, done, compared, isolated=isolated)
+        # Before the MLflow run ends, which gets it.
+        reported = report.make(tree)
+    return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)
 
 
 def prefect_tags() -> dict[str, str]:

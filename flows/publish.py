@@ -20,7 +20,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import misrecorded, program, temporary
+from stages.running import misrecorded, program, report, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.tracking import late, tracker
@@ -56,6 +56,7 @@ def main() -> None:
         if gathered.absent(root):
             _publish(root, Revision("this folder", folder=root))
         else:
+            report.make(root)
             _tell("", tracker.publish_files(root, f"{socket.gethostname()}:{root}"))
 
 

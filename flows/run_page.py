@@ -41,6 +41,7 @@ from stages.judge.runs.references import Compared
 from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
+from stages.running.report import REPORT
 from stages.running.tracking.store import Page
 
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
@@ -63,20 +64,32 @@ def link(page: Page | None) -> None:
         _stored(lambda: create_link_artifact(page.runs, "table of runs", key="mlflow-runs", description=table))
 
 
-def report(tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], *, isolated: bool) -> str:
+def report(
+    tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], page: Page | None, *, isolated: bool
+) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results.
 
     Args:
         tree: folder that the stages ran in.
         done: what they did.
         compared: the scores beside those of other runs.
+        page: page of the MLflow run that gets the report of the run; None where there is no report.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True, pages=servers_file.started_mlflow())
     beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
-    parts = [_table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
+    parts = [*_report(page), _table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
+
+
+def _report(page: Page | None) -> Iterator[str]:
+    """A link to the report of the run in MLflow, which the run's page has in its list of artifacts too."""
+    if page is not None:
+        address = f"{page.address}/artifacts/{REPORT.name}"
+        text = "The report of the run: one page with scores, answers, losses and lineage."
+        _stored(lambda: create_link_artifact(address, "report", key="report", description=text))
+        yield f"[Report of the run]({address}): one page, in MLflow while its pages are there."
 
 
 def report_text(text: str) -> None:

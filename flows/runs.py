@@ -21,7 +21,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import committed, program
+from stages.running import committed, program, report
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
 from stages.running.tracking import metric_names, tracker
@@ -69,6 +69,8 @@ def main() -> None:
         print(printable(line))
     if found.more:
         say(f"the newest {len(found.runs)}; -n N shows N, and --all shows all")
+    for line in reports(root):
+        say(line)
 
 
 def _arguments() -> argparse.Namespace:
@@ -129,6 +131,13 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
         if run.judge_mark:
             yield printable(f"{_INDENT}WARNING: the judge: {run.judge_mark.upper()}")
         yield from _values(changed.of(run), width)
+
+
+def reports(root: Path) -> Iterator[str]:
+    """Where the report of the results in the folder is, and how that of any run is had."""
+    if report.is_current(root):
+        yield f"report of {' '.join(tracker.name_lines(root)) or 'the results here'}: {report.REPORT}"
+    yield "report of a run: python -m flows.report RUN"
 
 
 def _cells(run: Run) -> dict[str, str]:

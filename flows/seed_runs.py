@@ -42,7 +42,7 @@ from stages.common.printable import printable
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
 from stages.params import reading, whole
-from stages.running import gpu_users, lock, temporary
+from stages.running import gpu_users, lock, report, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
 from stages.running.dvc_yaml import PIPELINE
@@ -235,6 +235,7 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
         for result in run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label):
             done.append(result)
             run.ran.update({result.stage} if result.outcome == "ran" else ())
+        report.make(tree)
 
 
 def _told(group: _Group) -> str:

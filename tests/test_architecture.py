@@ -280,6 +280,13 @@ def test_a_stage_depends_on_its_own_section_of_the_schema_alone():
         assert files == {"stages/params/section.py", f"stages/params/{stage}.py"}, stage
 
 
+def test_programs_beside_a_stage_are_no_part_of_it():
+    beside = ("stages/judge/report/", "stages/judge/export/", "stages/judge/runs/")
+    assert (ROOT / "stages/judge/report/page.css").exists(), "their data are none of the stage's either"
+
+    assert [path for stage in STAGES for path in code_of.code_of(stage) if relative(path).startswith(beside)] == []
+
+
 def test_a_package_s_init_holds_a_docstring_alone():
     for path in (ROOT / "stages").rglob("__init__.py"):
         if path.parent.name == "stages":  # which refuses a bare Python

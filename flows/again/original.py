@@ -158,8 +158,8 @@ def _without_lock(root: Path, run: Run) -> DataError:
     changed = [f"{key}={shown(value)}" for key, _, value in differences(there, run.values)] if there else []
     with_values = "".join(f" --set '{one}'" for one in changed[:_MOST])
     return DataError(
-        f"{names.short_of(run.name)} is {run.state}, and keeps no {lock.LOCK}: its stages have not all succeeded, so that there is "
-        "nothing to compare with",
+        f"{names.short_of(run.name)} is {run.state}, and keeps no {lock.LOCK}: its stages have not all succeeded, so "
+        "that there is nothing to compare with",
         f"to run its values once more: python -m flows.run{with_values}",
     )
 

@@ -63,12 +63,21 @@ def code_behind(*modules: str) -> tuple[Path, ...]:
 
 @functools.cache
 def code_of(stage: str) -> tuple[Path, ...]:
-    """The files that a stage's outputs depend on: modules, and data files in the stage's own folder."""
+    """The files that a stage's outputs depend on: modules, and data files in the stage's own folder.
+
+    The data of a package of which the stage imports no module, such as that of its report, are none of its own.
+    """
     modules = closure(ROOT / "stages" / stage / "__main__.py")
+    packages = {path.parent for path in modules}
     data = {
         path
         for path in (ROOT / "stages" / stage).rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts and _package(path) in packages
     }
     # A package's __init__.py holds a docstring and nothing else (a test says so).
     return tuple(sorted(path for path in modules | data if path.name != "__init__.py"))
+
+
+def _package(path: Path) -> Path:
+    """The folder of the package that a file belongs to."""
+    return next(folder for folder in path.parents if (folder / "__init__.py").is_file())

@@ -1,13 +1,51 @@
-"""What training and judging cost here. Times differ from run to run, so that costs are in no output of a stage."""
+"""What stages cost here. Times differ from run to run, so that costs are in no output of a stage.
+
+Costs name the result that they belong to. Results from DVC's cache may be another machine's, and have none.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from stages.common.files import sha256
 from stages.common.paths import CACHE
-from stages.common.records import Metrics
+from stages.common.records import Metrics, MetricsT, read_metrics, write_metrics
+from stages.common.results.download import DATASET
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
+from stages.common.results.generate import GENERATE_METRICS
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.common.results.split import SPLIT_METRICS
+from stages.common.results.tokenize import TOKENS_METRICS
+from stages.running import bookkeeping
 
 #: The costs of the last fine-tuning and of the last judging on this machine.
 TRAINING_COSTS = CACHE / "finetune" / "ledger.json"
 JUDGING_COSTS = CACHE / "judge" / "ledger.json"
+#: The costs of each stage's last success on this machine, and the result of the stage that names what they belong to.
+STAGE_COSTS = CACHE / "stages"
+_RESULTS = {
+    "download": DATASET,
+    "split": SPLIT_METRICS,
+    "tokenize": TOKENS_METRICS,
+    "finetune": FINETUNE_METRICS,
+    "generate": GENERATE_METRICS,
+    "judge": JUDGE_METRICS,
+}
+
+
+class StageCosts(Metrics):
+    """The costs of a stage's last success.
+
+    Args:
+        result: SHA-256 of the result of the stage that these costs belong to.
+        seconds: seconds from the start of its program to its end, tracking included; of one that went on from a
+            checkpoint, since then.
+        peak_memory_bytes: peak resident memory of its program; of several processes, that of the first.
+    """
+
+    result: str
+    seconds: float
+    peak_memory_bytes: int
 
 
 class TrainingCosts(Metrics):
@@ -105,3 +143,51 @@ class JudgingCosts(Metrics):
             summed[name] = None if a is None or b is None else a + b
         both = {"replies": self.replies + other.replies, "seconds": self.seconds + other.seconds}
         return self.model_copy(update=summed | both)
+
+
+def of_training(root: Path) -> TrainingCosts | None:
+    """The costs of the training whose results are under a folder; None where they are not known.
+
+    Raises:
+        DataError: the file is not what it should be.
+    """
+    found = _read(root, TRAINING_COSTS, TrainingCosts)
+    return found if found and _is_of(root, HISTORY, found.history) else None
+
+
+def of_judging(root: Path) -> JudgingCosts | None:
+    """The costs of the judging whose results are under a folder; None and errors as `of_training`."""
+    found = _read(root, JUDGING_COSTS, JudgingCosts)
+    return found if found and _is_of(root, VERDICTS, found.verdicts) else None
+
+
+def of_stage(root: Path, stage: str) -> StageCosts | None:
+    """The costs of a stage whose results are under a folder; None and errors as `of_training`."""
+    found = _read(root, STAGE_COSTS / f"{stage}.json", StageCosts)
+    return found if found and _is_of(root, _RESULTS[stage], found.result) else None
+
+
+def keep(stage: str, seconds: float, peak_memory_bytes: int) -> None:
+    """Keep the costs of a stage that has succeeded in the working directory.
+
+    Args:
+        stage: name of the stage; of another program nothing is kept.
+        seconds: duration of its program.
+        peak_memory_bytes: peak resident memory of its program.
+    """
+    result = _RESULTS.get(stage)
+    if result is None or not result.exists():
+        return
+    path = STAGE_COSTS / f"{stage}.json"
+    with bookkeeping.optional(path):
+        costs = StageCosts(result=sha256(result), seconds=round(seconds, 2), peak_memory_bytes=peak_memory_bytes)
+        write_metrics(path, costs)
+
+
+def _read(root: Path, path: Path, kind: type[MetricsT]) -> MetricsT | None:
+    return read_metrics(root / path, kind, made_by=f"rm {path}") if (root / path).exists() else None
+
+
+def _is_of(root: Path, path: Path, digest: str | None) -> bool:
+    """Whether a file is there and has this SHA-256."""
+    return (root / path).exists() and digest == sha256(root / path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import resource
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -42,6 +44,22 @@ def has_bf16() -> bool | None:
         return None
     flags = next((line.split(":", 1)[1].split() for line in told.splitlines() if line.startswith("flags")), [])
     return bool(_BF16 & set(flags))
+
+
+def since_start() -> float:
+    """Seconds since this process began."""
+    return time.time() - psutil.Process().create_time()
+
+
+def peak_resident() -> int:
+    """The most resident memory that this process has had at a time, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Unlike getrusage this does not begin with the size of the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _control_group_room() -> list[int]:

@@ -25,7 +25,7 @@ from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
-from stages.running import experiments, held, orphans, quick_end, run_cache, streams, writable
+from stages.running import costs, experiments, held, machine, orphans, quick_end, run_cache, streams, writable
 from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
@@ -140,6 +140,8 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         # another program, such as a comparison that a stage starts, is none of the run's.
         if worker() is None and dvc_runs(stage) and not (taken and how == "ran"):
             with contextlib.suppress(Interrupted):
+                if how == "ran":
+                    costs.keep(stage, machine.since_start(), machine.peak_resident())
                 tracker.stage_over(stage, how, _said[-1] if _said else "")
     _codes.append(0)
     sys.exit(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stages.common.errors import DataError
-from stages.common.files import read_json, sha256
+from stages.common.files import read_json
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
@@ -26,10 +26,9 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, 
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
-from stages.running import beside, experiments, program
+from stages.running import beside, costs, experiments, program, report
 from stages.running.baseline import baseline_lines
 from stages.running.console import say
-from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.compared import compared_lines
@@ -215,25 +214,19 @@ class _Summary:
         section = self._origin.made.get("finetune")
         recipe = recipe_lines(section, found) if section else []
         first, *losses = training_lines(found, self._history())
-        costs = self._costs(self._training_costs)
-        return [f"{first}{self._device()}", *recipe, *losses, *costs]
+        return [f"{first}{self._device()}", *recipe, *losses, *self._costs(self._training_costs)]
 
     def _history(self) -> Iterator[StepRecord]:
         if (self._root / HISTORY).exists():
             yield from read_records(self._root / HISTORY, StepRecord, made_by="dvc repro finetune")
 
-    def _known_costs(self) -> TrainingCosts | None:
-        """What the training cost, if it was done here; results from DVC's cache may be another machine's."""
-        found = self._read(TRAINING_COSTS, TrainingCosts, f"rm {TRAINING_COSTS}")
-        return found if found and self._is_current(HISTORY, found.history) else None
-
     def _training_costs(self) -> list[str]:
-        return cost_lines(found) if (found := self._known_costs()) else []
+        return cost_lines(found) if (found := costs.of_training(self._root)) else []
 
     def _device(self) -> str:
         """The device that trained, if it is known."""
         with contextlib.suppress(DataError):  # which the costs tell
-            if found := self._known_costs():
+            if found := costs.of_training(self._root):
                 return f", {device_of(found, self._origin.made.get('finetune', {}).get('devices', 1))}"
         return ""
 
@@ -245,12 +238,7 @@ class _Summary:
 
     def _judging_costs(self) -> list[str]:
         """What a verdict cost, if the judge was asked here."""
-        found = self._read(JUDGING_COSTS, JudgingCosts, f"rm {JUDGING_COSTS}")
-        return verdict_cost_lines(found) if found and self._is_current(VERDICTS, found.verdicts) else []
-
-    def _is_current(self, path: Path, digest: str | None) -> bool:
-        """Whether a file is there and has this SHA-256."""
-        return (self._root / path).exists() and digest == sha256(self._root / path)
+        return verdict_cost_lines(found) if (found := costs.of_judging(self._root)) else []
 
     def _answers(self) -> list[str]:
         found = self._read(GENERATE_METRICS, GenerateMetrics, "dvc repro generate")
@@ -274,7 +262,8 @@ class _Summary:
             yield from entry("example", lines)
 
     def _files(self) -> list[str]:
-        return [f"{name:<12}{path}{how}" for name, path, how in _FILES if (self._root / path).exists()]
+        found = [f"{name:<12}{path}{how}" for name, path, how in _FILES if (self._root / path).exists()]
+        return [*found, f"{'report':<12}{report.REPORT}"] if report.is_current(self._root) else found
 
 
 def main() -> None:

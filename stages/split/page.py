@@ -1,16 +1,12 @@
-"""The report of the checks as one page of HTML: readable without a network, in light and in dark.
-
-Every text of a row is escaped, and the page may ask for nothing, so that no row can do anything in it.
-"""
+"""The report of the checks as one page of HTML: readable without a network, in light and in dark."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from stages.common.html_page import Content, Html, document, element, joined, table
 from stages.common.metrics.gate import Finding, GateReport, Sample
 from stages.common.plurals import counted
-from stages.common.printable import printable
 from stages.common.results.split import GATE_REPORT, SPLITS
 
 #: Ids of a finding, and categories and scripts of a table; the others are in the JSON report.
@@ -20,22 +16,10 @@ _LINES = 60
 _NAME = 80
 
 _STYLE = """
-:root { color-scheme: light dark; --text: #1d2330; --dim: #5a6374; --line: #d9dde5; --back: #ffffff; --box: #f5f6f9;
-  --error: #b3261e; --warning: #8a5a00; --info: #2c5c9a; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4e7ee; --dim: #a0a8b8; --line: #383f4d; --back: #15181f;
-  --box: #1e232d; --error: #ff8a80; --warning: #ffc46b; --info: #8ab8f5; } }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; color: var(--text); background: var(--back);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid var(--line); }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.4 ui-monospace, monospace; }
 section { background: var(--box); border-left: .3rem solid var(--line); padding: .5rem 1rem; margin: 1rem 0; }
 .error { border-color: var(--error); } .warning { border-color: var(--warning); } .info { border-color: var(--info); }
 .error b { color: var(--error); } .warning b { color: var(--warning); } .info b { color: var(--info); }
 section td:first-child pre { white-space: pre; } section td { width: 48%; } section td:first-child { width: 4%; }
-.dim { color: var(--dim); font-size: .9rem; overflow-wrap: anywhere; }
 """
 
 
@@ -45,101 +29,75 @@ def page(report: GateReport) -> str:
     Args:
         report: the report.
     """
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Report on the rows</title><style>{_STYLE}</style></head>",
-            "<body>",
-            *_body(report),
-            "</body></html>",
-            "",
-        ]
-    )
+    return document("Report on the rows", _body(report), style=_STYLE)
 
 
-def _body(report: GateReport) -> Iterator[str]:
+def _body(report: GateReport) -> Iterator[Html]:
     rows = report.rows
-    yield "<h1>Report on the rows</h1>"
-    yield (
-        f"<p>{rows['all']:,} rows: {rows['train']:,} train, {rows['test']:,} test, {rows['val']:,} val. "
-        f"{counted(len(report.findings) + len(report.passed), 'check')}, {len(report.findings)} with a finding.</p>"
+    yield element("h1", "Report on the rows")
+    yield element(
+        "p",
+        f"{rows['all']:,} rows: {rows['train']:,} train, {rows['test']:,} test, {rows['val']:,} val. "
+        f"{counted(len(report.findings) + len(report.passed), 'check')}, {len(report.findings)} with a finding.",
     )
     yield from (_section(one) for one in report.findings)
     if report.passed:
-        yield f'<p class="dim">Nothing found: {", ".join(map(_text, report.passed))}.</p>'
+        yield _dim(f"Nothing found: {', '.join(report.passed)}.")
     yield from _lengths(report)
-    yield "<h2>Rows of each category</h2>"
-    yield from _table(["category", *SPLITS], _categories(report.categories))
-    yield "<h2>Scripts</h2>"
-    yield from _table(["script of most letters", "rows"], list(report.scripts.items()))
+    yield element("h2", "Rows of each category")
+    yield _table(["category", *SPLITS], _categories(report.categories))
+    yield element("h2", "Scripts")
+    yield _table(["script of most letters", "rows"], [(_pre(name), rows) for name, rows in report.scripts.items()])
     if report.templates:
-        yield "<h2>Most frequent templates</h2>"
-        yield from _table(["words that prompts share", "rows"], [(one.text, one.rows) for one in report.templates])
+        yield element("h2", "Most frequent templates")
+        yield _table(["words that prompts share", "rows"], [(_pre(one.text), one.rows) for one in report.templates])
 
 
-def _section(found: Finding) -> str:
+def _section(found: Finding) -> Html:
     limit = "any number is allowed" if found.limit is None else f"{found.limit:,} allowed"
     groups = "" if found.groups is None else f" in {counted(found.groups, 'group')}"
     more = f" and {found.count - _IDS:,} more, which are in {GATE_REPORT.name}" if found.count > _IDS else ""
-    return "\n".join(
-        [
-            f'<section class="{found.severity}"><p><b>{found.severity}</b> {_text(found.name)}: '
-            f"{found.count:,}{groups}: {_text(found.what)}.</p>",
-            f'<p class="dim">Threshold split.checks.{_text(found.name)}: {limit}.</p>',
-            *_table(["row", "text", "compared with"], [_example(one) for one in found.examples]),
-            f'<p class="dim">Ids: {", ".join(map(_text, found.ids[:_IDS]))}{more}.</p></section>',
-        ]
-    )
+    parts = [
+        element("p", element("b", found.severity), f" {found.name}: {found.count:,}{groups}: {found.what}."),
+        _dim(f"Threshold split.checks.{found.name}: {limit}."),
+        _table(["row", "text", "compared with"], [_example(one) for one in found.examples]),
+        _dim(f"Ids: {', '.join(found.ids[:_IDS])}{more}."),
+    ]
+    return element("section", joined(parts, "\n"), class_=found.severity)
 
 
-def _example(sample: Sample) -> tuple[str, str, str]:
+def _example(sample: Sample) -> tuple[Html, Html, Html]:
     other = f"{sample.other}\n{sample.other_text}" if sample.other else ""
-    return f"{sample.id}\n{sample.split}", sample.text, other
+    return _pre(f"{sample.id}\n{sample.split}"), _pre(sample.text), _pre(other)
 
 
-def _lengths(report: GateReport) -> Iterator[str]:
-    yield "<h2>Lengths in characters</h2>"
+def _lengths(report: GateReport) -> Iterator[Html]:
+    yield element("h2", "Lengths in characters")
     header = ["split", "prompt: mean", "median", "longest", "answer: mean", "median", "longest"]
     parts = [(name, found.prompt, found.output) for name, found in report.characters.items()]
-    yield from _table(
+    yield _table(
         header,
-        [(name, a.mean, a.median, a.longest, b.mean, b.median, b.longest) for name, a, b in parts],
+        [(_pre(name), a.mean, a.median, a.longest, b.mean, b.median, b.longest) for name, a, b in parts],
     )
-    longest = ", ".join(f"{_text(row)} ({count:,})" for row, count in report.longest.items())
-    yield f'<p class="dim">Longest rows: {longest}.</p>'
-    yield (
-        '<p class="dim">Tokens are counted by the stage tokenize: artifacts/tokenize/metrics.json names the rows that '
-        "are longer than the context.</p>"
+    yield _dim(f"Longest rows: {', '.join(f'{row} ({count:,})' for row, count in report.longest.items())}.")
+    yield _dim(
+        "Tokens are counted by the stage tokenize: artifacts/tokenize/metrics.json names the rows that are longer than "
+        "the context."
     )
 
 
-def _categories(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str | float, ...]]:
+def _categories(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[Content, ...]]:
     ordered = sorted(counts, key=lambda name: (-sum(counts[name].values()), name))
-    return [(name[:_NAME], *(counts[name][split] for split in SPLITS)) for name in ordered]
+    return [(_pre(name[:_NAME]), *(counts[name][split] for split in SPLITS)) for name in ordered]
 
 
-def _table(header: Sequence[str], rows: Sequence[Iterable[str | float]]) -> Iterator[str]:
-    numbers = [isinstance(value, (int, float)) for value in rows[0]] if rows else [False] * len(header)
-    kinds = [' class="number"' if number else "" for number in numbers]
-    yield "<table><thead><tr>"
-    yield "".join(f"<th{kind}>{_text(name)}</th>" for name, kind in zip(header, kinds, strict=True))
-    yield "</tr></thead><tbody>"
-    for row in rows[:_LINES]:
-        cells = (f"<td{kind}>{_cell(value)}</td>" for value, kind in zip(row, kinds, strict=True))
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody></table>"
-    if len(rows) > _LINES:
-        yield f'<p class="dim">And {len(rows) - _LINES:,} more, which are in {GATE_REPORT.name}.</p>'
+def _table(header: Sequence[str], rows: Sequence[Sequence[Content]]) -> Html:
+    return table(header, rows, most=_LINES, whole=GATE_REPORT.name)
 
 
-def _cell(value: str | float) -> str:
-    return f"<pre>{_text(value)}</pre>" if isinstance(value, str) else f"{value:,}"
+def _pre(content: str) -> Html:
+    return element("pre", content)
 
 
-def _text(text: str) -> str:
-    """A text from outside, as it may be in the page."""
-    return html.escape(printable(text))
+def _dim(content: str) -> Html:
+    return element("p", content, class_="dim")

@@ -18,6 +18,7 @@ from flows import run_page
 from stages.common.metrics.gate import Finding, GateReport
 from stages.common.records import write_metrics
 from stages.common.results.split import GATE_REPORT
+from stages.running.tracking.store import Page
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
 from tests.prefect_api import request
@@ -47,6 +48,16 @@ except signals.Interrupted as signal:
     sys.exit(75)
 """
 _STAGE = "  finetune:\n    cmd: python work.py\n    params: [finetune.seed]\n    outs: [finetune.txt]\n"
+
+
+def test_the_report_of_a_run_is_a_link_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_page, "_stored", lambda store: None)  # there is no server here
+    page = Page("calm-otter", "http://127.0.0.1:5000/#/experiments/1/runs/2f")
+    assert list(run_page._report(page)) == [
+        "[Report of the run](http://127.0.0.1:5000/#/experiments/1/runs/2f/artifacts/report.html): one page, in MLflow "
+        "while its pages are there."
+    ]
+    assert list(run_page._report(None)) == []
 
 
 def test_the_findings_of_the_checks_are_a_table(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows import runs
+from stages.running.report import REPORT, mark
+from stages.running.tracking import published
 from stages.running.tracking.listing import Run
 from tests import clone
 from tests.root import ROOT
@@ -129,6 +131,19 @@ def test_elsewhere_than_in_a_project_it_is_one_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_a_count_that_is_none_is_refused(tmp_path: Path, count: str) -> None:
     assert f"expected a whole number of at least 1, found {count!r}" in program(tmp_path, "-n", count).stderr
+
+
+def test_the_last_lines_say_where_the_report_is_and_how_that_of_any_run_is_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracker")
+    of_any = "report of a run: python -m flows.report RUN"
+    assert list(runs.reports(tmp_path)) == [of_any]
+    (tmp_path / REPORT).parent.mkdir()
+    (tmp_path / REPORT).write_text(f'<meta name="about" content="{mark(tmp_path)}">')
+    assert list(runs.reports(tmp_path)) == [f"report of the results here: {REPORT}", of_any]
+    published.keep(tmp_path, "1f", "calm-otter")
+    assert list(runs.reports(tmp_path)) == [f"report of calm-otter: {REPORT}", of_any]
 
 
 @pytest.mark.slow

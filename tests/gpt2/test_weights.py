@@ -203,7 +203,7 @@ def test_a_file_that_is_read_takes_no_memory_beside_the_weights(tmp_path):
     program = """
 import pathlib, sys, torch
 from stages.gpt2 import weights
-from stages.finetune.costs.memory import peak_resident
+from stages.running.machine import peak_resident
 before = peak_resident()
 model = weights.load(pathlib.Path(sys.argv[1]), made_by="x", dtype=torch.bfloat16)
 print(peak_resident() - before)

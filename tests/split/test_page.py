@@ -90,7 +90,7 @@ def test_a_row_can_do_nothing_in_it_and_it_asks_for_nothing(severity: str) -> No
 
     assert "script" not in found.tags
     assert "img" not in found.tags
-    assert found.names <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert found.names <= {"lang", "charset", "http-equiv", "content", "name", "class", "scope"}
     assert "<script src=//x.test>alert('1')</script>" in found.text  # shown as it is
     assert "\x1b" not in made
     assert "\u202e" not in made

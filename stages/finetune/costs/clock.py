@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import psutil
 import torch
 
 from stages.gpt2.runtime import Compute
+from stages.running import machine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def matmul_rate(compute: Compute, seconds: float = RATE_SECONDS) -> float:
 
 def since_start() -> float:
     """Seconds since this process began."""
-    return time.time() - psutil.Process().create_time()
+    return machine.since_start()
 
 
 class Clock:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import resource
-import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psutil
 import torch
@@ -239,18 +236,7 @@ def taken(device: torch.device) -> int:
 
 def peak(device: torch.device) -> int:
     """The most memory, in bytes, that the process has had at a time; on a GPU, what torch has had of it."""
-    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_resident()
-
-
-def peak_resident() -> int:
-    """The most resident memory that this process has had at a time, in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Unlike getrusage this does not begin with the size of the process that started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else machine.peak_resident()
 
 
 class Demand:

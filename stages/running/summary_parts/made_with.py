@@ -11,6 +11,18 @@ from stages.params.differences import ABSENT, differences, shown
 from stages.running.summary_parts.lines import joined
 
 
+def changed(committed: Mapping[str, object], made: Mapping[str, object]) -> list[tuple[str, Any, Any]]:
+    """The values that results were made with and that are others in a commit: dotted key, value there and here.
+
+    Args:
+        committed: params.yaml of the commit, as a tree.
+        made: the sections that the results were made with, as a tree.
+    """
+    compared = {name: section for name, section in committed.items() if name in made}
+    # A key that is absent here is one of another version of the program.
+    return [found for found in differences(compared, made) if found[2] is not ABSENT]
+
+
 def values_lines(committed: Mapping[str, object], made: Mapping[str, object], commit: str) -> list[str]:
     """How the values that made the results differ from those of the last commit.
 
@@ -19,12 +31,7 @@ def values_lines(committed: Mapping[str, object], made: Mapping[str, object], co
         made: the sections that the results were made with, as a tree.
         commit: the commit's short hash.
     """
-    compared = {name: section for name, section in committed.items() if name in made}
-    found = [
-        f"{key}={shown(now)} ({shown(there)})"
-        for key, there, now in differences(compared, made)
-        if now is not ABSENT  # a key of another version of the program
-    ]
+    found = [f"{key}={shown(now)} ({shown(there)})" for key, there, now in changed(committed, made)]
     if not found:
         return [f"those of the last commit, {commit}"]
     which = f"other than in the last commit, {commit} (its value in brackets):"

@@ -15,7 +15,7 @@ import psutil
 from stages.common import reasons
 from stages.common.errors import ConfigError
 from stages.params import whole
-from stages.running import gpu, held, orphans
+from stages.running import gpu, held, orphans, report
 from stages.running.console import say
 from stages.running.tracking import (
     database,
@@ -199,6 +199,7 @@ class StageRun:
                 client.set_tag(self._run_id, f"stage.{self._stage}", self._how)
             # What was made with other values than this run has is refused when the stage ends.
             if self._publishing and self._how == "ran" and not held.changed():
+                report.make(Path())
                 ran = {self._stage} | execution.marked(execution.current())
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
                 store.log_machine(client, self._run_id)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stages.common import paths
 from stages.common.errors import DataError
-from stages.common.files import sha256
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
@@ -23,9 +22,8 @@ from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VE
 from stages.common.results.split import GATE_PAGE, GATE_REPORT, SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS, TOKENS_PAGE
 from stages.params import reading, whole
-from stages.running import curves, lock
+from stages.running import costs, curves, lock, report
 from stages.running.console import say
-from stages.running.costs import JUDGING_COSTS, TRAINING_COSTS, JudgingCosts, TrainingCosts
 from stages.running.tracking import (
     answers_table,
     datasets,
@@ -121,6 +119,8 @@ def publish(
     _log_costs(mlflow, run_id, root)
     if history:
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
+    if report.is_current(root):
+        mlflow.log_artifact(run_id, str(root / report.REPORT))
     if judged and judged.pairwise and (root / PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
     # Last: a run with this tag holds all of it.
@@ -228,26 +228,16 @@ def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:
 
 def _log_costs(mlflow: MlflowClient, run_id: str, root: Path) -> None:
     """Log the ledgers of what the results have cost, as far as these were made in this folder; they are no result."""
-    for path, belongs, folder in _LEDGERS:
+    for path, of_these, folder in _LEDGERS:
         with contextlib.suppress(DataError, OSError):
-            if (root / path).exists() and belongs(root):
+            if of_these(root) is not None:
                 mlflow.log_artifact(run_id, str(root / path), folder)
 
 
-def _is_of_training(root: Path) -> bool:
-    costs = read_metrics(root / TRAINING_COSTS, TrainingCosts, made_by=f"rm {TRAINING_COSTS}")
-    return (root / HISTORY).exists() and costs.history == sha256(root / HISTORY)
-
-
-def _is_of_judging(root: Path) -> bool:
-    costs = read_metrics(root / JUDGING_COSTS, JudgingCosts, made_by=f"rm {JUDGING_COSTS}")
-    return (root / VERDICTS).exists() and costs.verdicts == sha256(root / VERDICTS)
-
-
-#: The ledgers, how it is known that one is of the results that are there, and their folders in the run.
-_LEDGERS: Sequence[tuple[Path, Callable[[Path], bool], str]] = (
-    (TRAINING_COSTS, _is_of_training, "finetune"),
-    (JUDGING_COSTS, _is_of_judging, "judge"),
+#: The ledgers, what reads one if it is of the results that are there, and their folders in the run.
+_LEDGERS: Sequence[tuple[Path, Callable[[Path], object], str]] = (
+    (costs.TRAINING_COSTS, costs.of_training, "finetune"),
+    (costs.JUDGING_COSTS, costs.of_judging, "judge"),
 )
 
 

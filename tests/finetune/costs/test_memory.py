@@ -166,6 +166,7 @@ from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.team import join, leave
 from stages.common.results.tokenize import Encoded
 from stages.finetune.training_run import Run
+from stages.running import machine
 from stages.gpt2.runtime import Compute
 from tests.finetune.costs.test_work import RECIPE
 
@@ -190,7 +191,7 @@ with contextlib.ExitStack() as stack:
             stack.enter_context(checkpoints)
     trainer.fit(model, run, on_step=lambda _: None, checkpoints=checkpoints)
     assert team.size == 1 or list(Path(sys.argv[5]).iterdir())
-print(wanted, memory.peak_resident() - before, flush=True)
+print(wanted, machine.peak_resident() - before, flush=True)
 leave()
 """
 

@@ -27,7 +27,7 @@ from stages.common.records import ModelName
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
-from stages.running import dvc_yaml, gpu, held, inputs, program
+from stages.running import dvc_yaml, gpu, held, inputs, program, report
 from stages.running.inputs import Begun
 from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
 from tests import flow_project, mlflow_server, results
@@ -88,6 +88,18 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     kept = {file.path for folder in (None, "judge", "finetune") for file in client.list_artifacts(run_id, folder)}
     assert {"params.yaml", "dvc.yaml", "dvc.lock", "finetune/loss.png", "judge/answers.json"} <= kept
     assert (project / "mlruns").is_dir()
+
+
+def test_the_report_of_these_results_is_an_artifact_and_that_of_others_is_none(
+    project: Path, client: MlflowClient
+) -> None:
+    report.REPORT.write_text('<meta name="about" content="results of another run">')
+    without = through_the_flow(project, {"judge"})
+    report.REPORT.write_text(f'<meta name="about" content="{report.mark(project)}">')
+    run_id = through_the_flow(project, {"judge"})
+
+    assert "report.html" not in {file.path for file in client.list_artifacts(without)}
+    assert "report.html" in {file.path for file in client.list_artifacts(run_id)}
 
 
 def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: MlflowClient) -> None:

@@ -1,0 +1,70 @@
+"""Writes the report of a run as one page of HTML: `python -m flows.report [RUN]`.
+
+Without RUN it is that of the results in this folder, in artifacts/report.html. RUN is what
+`stages.judge.runs.compare` takes: a folder, a git revision, a DVC experiment, or an MLflow run. Of an MLflow run it is
+the report that is kept with it, where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from stages.common import paths
+from stages.common.errors import ConfigError
+from stages.common.files import atomic_file
+from stages.common.results.judge import VERDICTS
+from stages.judge.report import facts, others
+from stages.judge.report.page import page
+from stages.running import program, report, signals
+from stages.running.arguments import Parser
+from stages.running.console import say, size
+
+
+def main() -> None:
+    """Write the page, and say where it is.
+
+    Raises:
+        ConfigError: the working directory is no project's, or the run has no scores.
+        PipelineError: the run cannot be had.
+    """
+    if owner := os.environ.get(report.OWNER):
+        signals.end_with_parent(int(owner))
+    options = _arguments()
+    if not paths.PARAMS.exists():
+        raise ConfigError(f"{Path().resolve()}: no {paths.PARAMS} here", "run the command in the project's folder")
+    target = Path(options.to) if options.to else _place(options.run)
+    if target.is_dir():
+        raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
+    text = _own() if options.run == "." else others.text_of(options.run)
+    with atomic_file(target) as stream:
+        stream.write(text)
+    say(f"report: {target} ({size(len(text.encode()))}); in a browser: {target.resolve().as_uri()}")
+
+
+def _own() -> str:
+    if not VERDICTS.exists():
+        raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
+    return page(facts.read(), report.mark(Path()))
+
+
+def _place(run: str) -> Path:
+    """Where the report of a run goes."""
+    if run == ".":
+        return report.REPORT
+    return report.OTHERS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', run).strip('.-') or 'run'}.html"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = Parser(prog="python -m flows.report", description=__doc__)
+    parser.add_argument(
+        "run", metavar="RUN", nargs="?", default=".", help="a run (default: the results in this folder)"
+    )
+    parser.add_argument("--to", metavar="FILE", help=f"the file to write (default: {report.REPORT})")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    program.run("report", main)

@@ -1,0 +1,208 @@
+"""What the report tells, read from the files of one run: never the files of one with the values of another."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stages.common.errors import DataError
+from stages.common.files import read_json
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.gate import GateReport
+from stages.common.metrics.generate import GenerateMetrics
+from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
+from stages.common.metrics.split import SplitMetrics
+from stages.common.records import Metrics, read_metrics, read_records
+from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
+from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
+from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS, VERDICTS, Verdict
+from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, Example, split_file
+from stages.judge.report import rows
+from stages.judge.report.rows import Row
+from stages.judge.runs import compare, references
+from stages.running import beside, costs, git, temporary
+from stages.running.beside import Beside
+from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
+from stages.running.environment import dvc_runs
+from stages.running.lock import Recorded
+from stages.running.summary_parts.origin import TOLD, Origin
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Metrics)
+
+#: The card that tools/judge_check.py makes.
+CARD = JUDGE_CACHE / "card" / "judge-card.json"
+#: What differs between a judge and the same one as it was asked for its card.
+_OF_A_CARD = ("fingerprint", "train_rows", "repeats", "self_test")
+#: The stages in their order.
+STAGES = ("download", *TOLD)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why something cannot be told, and what helps."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run.
+
+    Attributes:
+        root: folder with its params.yaml, dvc.lock and artifacts/.
+        repository: folder in the git repository of the project.
+        commit: the commit that it was made from; empty where that is not known.
+        making: stage that is ending at this moment, which DVC records next; None where none is.
+        origin: the values that its results were made with.
+        recorded: what dvc.lock holds of it.
+        rows_split: the census of the rows.
+        gate: what the checks of the rows found.
+        training: the figures of the training.
+        history: the steps of the training.
+        answered: the measures of the answers that need no judge.
+        judged: the scores.
+        card: the figures of the card that `make judge-check` has made of this judge here; empty without one.
+        rows: the test rows with their answers.
+        compared: the scores beside those of another run, or why they stand alone.
+        further: the scores beside those of further runs, such as the last one of the recipe.
+        training_costs: what the training cost; None where that is not known on this machine.
+        judging_costs: what the judging cost; None as above.
+        stage_costs: time and memory of the stages, as far as they are known on this machine.
+    """
+
+    root: Path
+    repository: Path
+    commit: str
+    making: str | None
+    origin: Origin
+    recorded: Recorded
+    rows_split: SplitMetrics | Missing
+    gate: GateReport | Missing
+    training: FinetuneMetrics | Missing
+    history: list[StepRecord] | Missing
+    answered: GenerateMetrics | Missing
+    judged: JudgeMetrics | Missing
+    card: Mapping[str, Any]
+    rows: list[Row] | Missing
+    compared: Beside | str
+    further: Sequence[Beside]
+    training_costs: TrainingCosts | None
+    judging_costs: JudgingCosts | None
+    stage_costs: Mapping[str, StageCosts]
+
+    def made(self, stage: str) -> Mapping[str, Any]:
+        """The section of params.yaml that a stage's results were made with; empty where that is not known."""
+        section = self.origin.made.get(stage, {})
+        return section if isinstance(section, Mapping) and stage not in self.origin.outdated else {}
+
+
+def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None = None, own: bool = True) -> Facts:
+    """Read a run.
+
+    Args:
+        root: folder with its params.yaml, dvc.lock and artifacts/.
+        repository: folder in the git repository of the project.
+        commit: the commit that it was made from; empty where that is not known. None: the last one.
+        own: whether it is the run of the working folder, whose costs are known and which can be compared.
+
+    Raises:
+        ConfigError: params.yaml is not what it should be.
+    """
+    making = next(filter(dvc_runs, TOLD), None) if own else None
+    origin = Origin(root, making=making)
+
+    def told(stage: str, read_it: Callable[[], T], *needed: Path) -> T | Missing:
+        """What a stage has told, or why it cannot be told."""
+        if stage in origin.outdated:
+            return Missing(f"They are of an earlier {origin.outdated[stage]} than the one here: dvc repro {stage}")
+        if absent := [path for path in needed if not (root / path).exists()]:
+            return Missing(f"{absent[0]} is not there: dvc repro {stage}")
+        try:
+            return read_it()
+        except DataError as error:
+            return Missing(f"{error.what}; to fix it: {error.fix}")
+
+    def metrics(stage: str, path: Path, kind: type[M]) -> M | Missing:
+        return told(stage, lambda: read_metrics(root / path, kind, made_by=f"dvc repro {stage}"), path)
+
+    def history() -> list[StepRecord]:
+        return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
+
+    judged = metrics("judge", JUDGE_METRICS, JudgeMetrics)
+    scored = "judge" not in {*origin.outdated, *origin.unrecorded}
+    return Facts(
+        root=root,
+        repository=repository,
+        commit=git.ask(repository, "rev-parse", "HEAD") if commit is None else commit,
+        making=making,
+        origin=origin,
+        recorded=Recorded.of(root, making=making),
+        rows_split=metrics("split", SPLIT_METRICS, SplitMetrics),
+        gate=metrics("split", GATE_REPORT, GateReport),
+        training=metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),
+        history=told("finetune", history, HISTORY),
+        answered=metrics("generate", GENERATE_METRICS, GenerateMetrics),
+        judged=judged,
+        card={} if isinstance(judged, Missing) else _card(judged.judge),
+        rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
+        compared=beside.of(root) if own and scored else "",
+        further=_further(root) if own and scored else (),
+        training_costs=_known(lambda: costs.of_training(root)) if own else None,
+        judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
+        stage_costs=_of_stages(root) if own else {},
+    )
+
+
+def _rows(root: Path) -> list[Row]:
+    return rows.join(
+        read_records(root / split_file("test"), Example, made_by="dvc repro split"),
+        read_records(root / RESPONSES, Response, made_by="dvc repro generate"),
+        read_records(root / VERDICTS, Verdict, made_by="dvc repro judge"),
+    )
+
+
+def _further(root: Path) -> list[Beside]:
+    """The scores beside those of the runs of `references.REFERENCES`, but for the last commit, the first of them."""
+    found = []
+    with temporary.folder() as folder:
+        for number, of in enumerate(references.REFERENCES[1:]):
+            table = folder.resolve() / f"{number}.json"
+            with contextlib.suppress(Exception):  # what is known of other runs is a courtesy
+                if (other := of(root, root)) is None:
+                    continue
+                compare.told([other.run, str(root.resolve()), "--as", "this run", "--json", str(table)])
+                if (one := beside.read(root, table, other.run, other.words)) is not None:
+                    found.append(one)
+    return found
+
+
+def _card(judge: JudgeIdentity) -> Mapping[str, Any]:
+    """The card of a judge in the working directory; empty where there is none, or it is another judge's."""
+    with contextlib.suppress(DataError, KeyError, TypeError, AttributeError):
+        card = read_json(CARD, made_by="make judge-check")
+        if _code_of(card["judge"]) == _code_of(judge.model_dump()):
+            return dict(card)
+    return {}
+
+
+def _code_of(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a judge, but for what a card changes: the rows that it learns from, and how often it is asked."""
+    return {name: value for name, value in judge.items() if name not in _OF_A_CARD}
+
+
+def _of_stages(root: Path) -> dict[str, StageCosts]:
+    """The costs of the stages, as far as they are known."""
+    found = {name: _known(functools.partial(costs.of_stage, root, name)) for name in STAGES}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _known(read_costs: Callable[[], T | None]) -> T | None:
+    """Costs; they are no result, so that a file of theirs that cannot be read counts as missing."""
+    with contextlib.suppress(DataError):
+        return read_costs()
+    return None

@@ -1,0 +1,77 @@
+"""The report of a run elsewhere: the page that MLflow keeps, or one from the files in DVC's cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import ConfigError
+from stages.common.results.finetune import HISTORY
+from stages.judge.report import others
+from stages.judge.runs.places import Place
+from stages.judge.runs.sources import Run
+from stages.running import digests, lock
+from stages.running.tracking import tracker
+from tests import results
+from tests.judge.report import a_run
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Where a run is whose files are in DVC's cache of the working directory alone."""
+    made = a_run.write(tmp_path / "made")
+    a_run.lock(made)
+    here = tmp_path / "here"
+    for path in (made / "artifacts").rglob("*"):
+        if path.is_file():
+            digest = digests.md5(path)
+            kept = here / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, kept)
+    monkeypatch.chdir(here)
+    return Place(lock=(made / lock.LOCK).read_text(), params=(made / "params.yaml").read_text())
+
+
+def found(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """Let every name mean the run at a place."""
+    monkeypatch.setattr(others, "find_run", lambda name: Run(name, results.identity(), [], place=place))
+
+
+def test_of_a_commit_the_page_is_made_from_the_files_in_the_cache(monkeypatch: pytest.MonkeyPatch, place: Place):
+    found(monkeypatch, place)
+    made = others.text_of("HEAD")
+
+    assert "2 of 4 answers are right" in made
+    assert "profile quick · no commit" in made
+    assert "Time and memory of the stages are not known here" in made
+
+
+def test_a_file_that_is_nowhere_any_more_is_named(monkeypatch: pytest.MonkeyPatch, place: Place):
+    found(monkeypatch, place)
+    digest = lock.Recorded.of_text(place.lock).digests[HISTORY]
+    Path(".dvc", "cache", "files", "md5", digest[:2], digest[2:]).unlink()
+
+    assert "artifacts/finetune/history.jsonl is not there: dvc repro finetune" in others.text_of("HEAD")
+
+
+def test_of_a_run_in_mlflow_it_is_the_page_that_is_kept_with_it(monkeypatch: pytest.MonkeyPatch, place: Place):
+    def download(root: Path, name: str, files: Sequence[str], folder: Path, *, optional: Sequence[str]) -> list[Path]:
+        assert (name, list(optional)) == ("1f", ["report.html"])
+        (folder / "report.html").write_text("kept")
+        return [folder / "report.html"]
+
+    found(monkeypatch, Place(mlflow="1f", lock=place.lock, params=place.params))
+    monkeypatch.setattr(tracker, "download", download)
+    assert others.text_of("calm-otter") == "kept"
+    monkeypatch.setattr(tracker, "download", lambda *_, **__: [])
+    assert "2 of 4 answers are right" in others.text_of("calm-otter"), "it is of before there were reports"
+
+
+def test_a_run_whose_values_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, place: Place):
+    found(monkeypatch, Place(lock=place.lock))
+
+    with pytest.raises(ConfigError, match=r"no params\.yaml is kept with it"):
+        others.text_of("HEAD")

@@ -1,0 +1,94 @@
+"""The report as the doors see it: of which results it is, and that no fault in it fails anything."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.common.files import write_json
+from stages.common.results.judge import JUDGE_METRICS, VERDICTS
+from stages.running import report, summary
+from stages.running.report import REPORT
+from tests.judge.report import a_run
+from tests.root import ROOT
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no-mlflow.db")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    a_run.write(tmp_path)
+    a_run.lock(tmp_path)
+    return tmp_path
+
+
+def test_a_page_is_current_as_long_as_the_results_are_those_that_it_is_of(root: Path):
+    assert not report.is_current(root), "there is none"
+    (root / REPORT).write_text(f'<head><meta name="about" content="{report.mark(root)}">')
+    assert report.is_current(root)
+    write_json(root / JUDGE_METRICS, {})
+    assert not report.is_current(root), "the scores are others"
+
+
+def test_a_page_of_another_program_is_not_current(root: Path):
+    (root / REPORT).write_bytes(b"\xff" * 9000)
+
+    assert not report.is_current(root)
+
+
+def test_the_summary_names_the_page_of_its_own_results_alone(root: Path):
+    assert "artifacts/report.html" not in summary.text(root)
+    (root / REPORT).write_text(f'<meta name="about" content="{report.mark(root)}">')
+    assert "            report      artifacts/report.html" in summary.text(root).splitlines()
+
+
+@pytest.mark.thorough
+def test_the_page_is_made_and_is_that_of_the_results(root: Path):
+    assert report.make(root)
+    assert report.is_current(root)
+    assert "2 of 4 answers are right" in (root / REPORT).read_text()
+
+
+def test_without_scores_there_is_no_page_and_no_program_is_started(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report, "PROGRAM", "no_such_program")
+    (root / VERDICTS).unlink()
+
+    assert not report.make(root)
+
+
+@pytest.mark.thorough
+def test_what_is_wrong_is_a_line_and_an_old_page_stays(root: Path, capsys: pytest.CaptureFixture[str]):
+    (root / REPORT).write_text("old")
+    (root / "params.yaml").write_text("profile: [\n")
+
+    assert not report.make(root)
+    told = capsys.readouterr().out
+    assert told.startswith("report: not made, and no result depends on it; make report tries again: params.yaml: not ")
+    assert told.count("\n") == 1
+    assert (root / REPORT).read_text() == "old"
+
+
+def test_a_program_that_takes_too_long_is_ended(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (root / "slow_program.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(report, "PROGRAM", "slow_program")
+    monkeypatch.setattr(report, "_SECONDS", 0.5)
+    began = time.monotonic()
+
+    assert not report.make(root)
+    assert time.monotonic() - began < 20
+    assert "not ready after 0.5 s" in capsys.readouterr().out
+
+
+def test_where_no_program_can_be_started_it_is_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "executable", str(root / "no-python"))
+
+    assert not report.make(root)
+    assert "make report tries again" in capsys.readouterr().out
