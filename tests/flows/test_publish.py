@@ -85,8 +85,8 @@ def test_a_commit_s_results_are_published_once_and_with_where_they_were(
     assert run.info.start_time == int(git("show", "--no-patch", "--format=%ct")) * 1000
     assert (run.data.tags["git.commit"], run.data.tags["door"]) == (commit, "publish")
     assert run.data.tags["published.from"].endswith(f"{committed}: commit {commit[:7]}, DVC's cache 10")
-    assert run.data.metrics["judge/score_mean"] == 60.0
-    assert points(client, run.info.run_id, "train/loss") == [(1, 8.0), (2, 4.0)]
+    assert run.data.metrics["score/mean"] == 60.0
+    assert points(client, run.info.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     git("commit", "--quiet", "--allow-empty", "--message", "x")
     assert "MLflow has these results already: run" in published(capsys, "HEAD~1..HEAD", "HEAD~1")[1]
     assert "MLflow has these results already: run" in published(capsys)[1], "of this folder, whose files are missing"

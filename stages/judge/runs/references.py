@@ -3,8 +3,7 @@
 The program compares the results in this folder, and puts the comparisons into the MLflow run that has these results.
 The flow does that for its runs, and the last stage of a plain `dvc repro` for those.
 
-A `Reference` is a run to compare with. `REFERENCES` has the functions that name them; another one, such as of a
-champion, needs no more than a function there.
+A `Reference` is a run to compare with. `REFERENCES` has the functions that name them.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
 from stages.judge.runs import compare
 from stages.judge.runs.recipe import recipe_of
-from stages.params import reading
+from stages.params import reading, whole
 from stages.running import beside, git, program, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
-from stages.running.tracking import mlflow_access, names, published, tracker
+from stages.running.tracking import mlflow_access, names, published, registry, tracker
 
 #: The revision to compare with.
 REVISION = "HEAD"
@@ -90,6 +89,16 @@ def last_of_recipe(root: Path, tree: Path) -> Reference | None:
     return None
 
 
+def champion(root: Path, tree: Path) -> Reference | None:
+    """The champion of the profile of the run in ``tree`` (`flows.promote`), unless it is that run."""
+    profile = whole.load(tree / "params.yaml").profile
+    version = registry.with_alias(root, profile, registry.CHAMPION)
+    itself = published.kept(tree)
+    if version is None or (itself is not None and version.run_id == itself.run_id):
+        return None
+    return Reference(version.run_id, f"the champion, {version.name} {version.number}", "comparison-champion")
+
+
 def of_run(name: str, words: str, file: str) -> Reference:
     """A run of MLflow to compare with.
 
@@ -103,7 +112,7 @@ def of_run(name: str, words: str, file: str) -> Reference:
 
 
 #: The runs that a run is compared with: each function has the user's repository and the folder of the stages.
-REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, last_of_recipe)
+REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, last_of_recipe, champion)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from stages.common.results.judge import JUDGE_METRICS
-from stages.running.tracking import registry, store, tracker
+from stages.judge.runs import references
+from stages.running.tracking import published, registry, store, tracker
 from tests.running.tracking import made
 
 NAME = "instruct-pipeline-quick"
@@ -132,3 +133,16 @@ def test_registration_takes_less_than_a_second(project: Path, client: MlflowClie
 @pytest.mark.parametrize(("profile", "name"), [("quick", NAME), ("a/b: c", "instruct-pipeline-a-b-c")])
 def test_the_registered_model_has_a_name_that_mlflow_takes(profile: str, name: str) -> None:
     assert registry.name_of(profile) == name
+
+
+def test_a_run_is_compared_with_the_champion_unless_it_is_that(project: Path, client: MlflowClient) -> None:
+    keep_model()
+    run_id = made.through_the_flow(project, {"finetune", "judge"})
+    assert references.champion(project, project) is None
+    (version,) = versions(client)
+    registry.crown(project, version)
+    assert references.champion(project, project) is None, "it is the run itself"
+    published.keep(project, "0" * 32, "another")
+    found = references.champion(project, project)
+    assert found is not None
+    assert (found.run, found.words) == (run_id, f"the champion, {NAME} 1")
