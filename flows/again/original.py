@@ -90,7 +90,7 @@ def of_run(root: Path, name: str) -> Original:
                 outputs[JUDGE_FOLDER.name] = {path: digests.md5(file) for path, file in kept.items()}
         machine = there.get(made_on.FILE)
         return Original(
-            name=names.short_of(run.name),
+            name=run.short_name,
             commit=run.commit,
             lock=stages,
             outputs=outputs,
@@ -147,9 +147,8 @@ def _require_own_results(root: Path, run: Run) -> None:
         )
     if found := tracker.children(root, run.run_id):
         children = ", ".join(sorted(names.short_of(name) for _, name in found)[:_MOST])
-        raise ConfigError(
-            f"{run.name}: others belong to it, and it has no results of its own", f"name one of: {children}"
-        )
+        what = f"{run.short_name}: others belong to it, and it has no results of its own"
+        raise ConfigError(what, f"name one of: {children}")
 
 
 def _without_lock(root: Path, run: Run) -> DataError:
@@ -158,8 +157,8 @@ def _without_lock(root: Path, run: Run) -> DataError:
     changed = [f"{key}={shown(value)}" for key, _, value in differences(there, run.values)] if there else []
     with_values = "".join(f" --set '{one}'" for one in changed[:_MOST])
     return DataError(
-        f"{names.short_of(run.name)} is {run.state}, and keeps no {lock.LOCK}: its stages have not all succeeded, so "
-        "that there is nothing to compare with",
+        f"{run.short_name} is {run.state}, and keeps no {lock.LOCK}: its stages have not all succeeded, so that "
+        "there is nothing to compare with",
         f"to run its values once more: python -m flows.run{with_values}",
     )
 

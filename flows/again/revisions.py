@@ -149,10 +149,10 @@ def _provenance(root: Path, one: Revision, into: Path, stages: Mapping[str, Any]
     made = one.folder / lock.LOCK if one.folder else into / lock.LOCK
     asked = git.ask(root, "show", "--no-patch", "--format=%ct", one.commit) if one.commit else ""
     seconds = int(asked) if asked else int(made.stat().st_mtime)
-    return Provenance(_name(root, one, into, seconds), seconds * 1000, tags, found.missing)
+    return Provenance(_name(root, one, seconds), seconds * 1000, tags, found.missing)
 
 
-def _name(root: Path, one: Revision, into: Path, seconds: int) -> str:
+def _name(root: Path, one: Revision, seconds: int) -> str:
     """The name of a DVC experiment or a folder of `make seeds`; else one with the time, which may be empty."""
     if one.folder == root:
         return ""
@@ -160,5 +160,4 @@ def _name(root: Path, one: Revision, into: Path, seconds: int) -> str:
         return f"{one.folder.parent.name}-{one.folder.name}"
     if one.is_experiment:
         return one.name
-    profile = reading.read_yaml(into / paths.PARAMS)["profile"]
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%SZ}-{profile}-{one.commit[:7]}-published"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%SZ}-{one.commit[:7]}-published"

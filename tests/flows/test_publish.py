@@ -17,6 +17,7 @@ from flows import publish
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.judge import SCORES_PLOT
 from stages.running.tracking import mirror, tracker
+from stages.running.tracking.names import short_of
 from tests.running.tracking.conftest import client, empty_database, project  # noqa: F401
 from tests.running.tracking.made import points, runs
 from tests.running.tracking.test_late import lock
@@ -81,7 +82,7 @@ def test_a_commit_s_results_are_published_once_and_with_where_they_were(
     code, told = published(capsys, "HEAD")
     assert (code, "HEAD: published as run" in told) == (0, True)
     (run,) = runs(client)
-    assert run.info.run_name.endswith(f"-quick-{commit[:7]}-published")
+    assert short_of(run.info.run_name).endswith(f"Z-{commit[:7]}-published")
     assert run.info.start_time == int(git("show", "--no-patch", "--format=%ct")) * 1000
     assert (run.data.tags["git.commit"], run.data.tags["door"]) == (commit, "publish")
     assert run.data.tags["published.from"].endswith(f"{committed}: commit {commit[:7]}, DVC's cache 10")
@@ -150,7 +151,7 @@ def test_a_training_of_make_seeds_is_published_from_its_folder_and_the_cache(
         shutil.copy(name, at / name)
     assert published(capsys, str(at))[0] == 0
     (run,) = runs(client)
-    assert (run.info.run_name, run.data.tags["git.commit"]) == ("calm-otter-seed-7", git("rev-parse", "HEAD"))
+    assert (short_of(run.info.run_name), run.data.tags["git.commit"]) == ("calm-otter-seed-7", git("rev-parse", "HEAD"))
     (at / "params.yaml").unlink()
     client.delete_run(run.info.run_id)
     with pytest.raises(DataError, match=r"no params.yaml, so that its values are not known"):

@@ -34,8 +34,8 @@ def made(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]
 def record(project: Project, name: str, *, seed: int) -> str:
     """Run the project with a seed of the split and put it into MLflow, as the flow does; returns the run's id."""
     params = project.root / "params.yaml"
-    head, _, tail = params.read_text().partition("split:")
-    params.write_text(head + "split:" + tail.replace("seed: 123", f"seed: {seed}", 1))
+    head, _, tail = params.read_text().partition("\nsplit:")
+    params.write_text(head + "\nsplit:" + tail.replace("seed: 123", f"seed: {seed}", 1))
     run_id = tracker.create_run(project.root, name=name)
     assert run_id is not None
     project.dvc("repro", "-q")

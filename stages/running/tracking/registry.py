@@ -120,12 +120,8 @@ def _is_there(mlflow: MlflowClient, run_id: str, root: Path, digest: str) -> boo
 def _create(mlflow: MlflowClient, run: Any, name: str, root: Path, model: Output, digest: str) -> Version:
     """Create the version of a run's model, and the registered model if need be."""
     run_id, commit = run.info.run_id, run.data.tags.get("git.commit", "")
-    tags = {
-        MD5: model.digest,
-        published.TAG: digest,
-        RUN: names.short_of(run.info.run_name),
-        **({COMMIT: commit} if commit else {}),
-    }
+    short = names.short_of(run.info.run_name)
+    tags = {MD5: model.digest, published.TAG: digest, RUN: short, **({COMMIT: commit} if commit else {})}
     _ensure(mlflow, name)
     made = mlflow.create_logged_model(
         run.info.experiment_id, name=name, source_run_id=run_id, tags=tags, model_type="instruction"
