@@ -65,7 +65,7 @@ def told_in_bytes(
     Args:
         rows: the rows.
         total: the size of the file in bytes.
-        read: gives the number of bytes that are read.
+        read: function that gives the number of bytes that are read.
         what: name of the work.
         now: clock, in seconds.
     """
