@@ -18,7 +18,7 @@ from stages.params import reading, whole
 from tests.root import ROOT
 
 #: Programs that are not ours. What they are given cannot be checked without running them.
-OTHERS = ("cp", "curl", "cut", "echo", "export", "jq", "mlflow", "ollama", "sha256sum", "source")
+OTHERS = ("cp", "curl", "cut", "echo", "export", "jq", "mlflow", "mv", "ollama", "sha256sum", "source")
 GIT = ("commit", "diff", "restore", "rev-list")
 #: Modules of others that are run by `python -m`.
 MODULES_OF_OTHERS = ("pytest", "venv")
