@@ -42,6 +42,7 @@ from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
 from stages.running.report import REPORT
+from stages.running.tracking import views
 from stages.running.tracking.store import Page
 
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
@@ -86,7 +87,7 @@ def report(
 def _report(page: Page | None) -> Iterator[str]:
     """A link to the report of the run in MLflow, which the run's page has in its list of artifacts too."""
     if page is not None:
-        address = f"{page.address}/artifacts/{REPORT.name}"
+        address = views.file_page(page.address, REPORT.name)
         text = "The report of the run: one page with scores, answers, losses and lineage."
         _stored(lambda: create_link_artifact(address, "report", key="report", description=text))
         yield f"[Report of the run]({address}): one page, in MLflow while its pages are there."

@@ -52,10 +52,11 @@ _STAGE = "  finetune:\n    cmd: python work.py\n    params: [finetune.seed]\n   
 
 def test_the_report_of_a_run_is_a_link_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_page, "_stored", lambda store: None)  # there is no server here
-    page = Page("calm-otter", "http://127.0.0.1:5000/#/experiments/1/runs/2f")
+    run = "http://127.0.0.1:5000/#/experiments/1/runs/2f"
+    page = Page("calm-otter", f"{run}?workflowType=machine_learning", "")
     assert list(run_page._report(page)) == [
-        "[Report of the run](http://127.0.0.1:5000/#/experiments/1/runs/2f/artifacts/report.html): one page, in MLflow "
-        "while its pages are there."
+        f"[Report of the run]({run}/artifacts/report.html?workflowType=machine_learning): one page, in MLflow while "
+        "its pages are there."
     ]
     assert list(run_page._report(None)) == []
 

@@ -30,6 +30,7 @@ from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
+from stages.running.tracking import tracker
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Metrics)
@@ -151,7 +152,7 @@ def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None =
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
         compared=beside.of(root) if own and scored else "",
-        further=_further(root) if own and scored else (),
+        further=_further(root, judged) if own and scored and not isinstance(judged, Missing) else (),
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
@@ -166,9 +167,11 @@ def _rows(root: Path) -> list[Row]:
     )
 
 
-def _further(root: Path) -> list[Beside]:
+def _further(root: Path, judged: JudgeMetrics) -> list[Beside]:
     """The scores beside those of the runs of `references.REFERENCES`, but for the last commit, the first of them."""
-    found = []
+    found: list[Beside] = []
+    if not tracker.judged(root, judged.judge.fingerprint):
+        return found  # there is nobody to compare with, and a store takes seconds to make
     with temporary.folder() as folder:
         for number, of in enumerate(references.REFERENCES[1:]):
             table = folder.resolve() / f"{number}.json"

@@ -75,6 +75,20 @@ def run_page(pages: str, experiment_id: str, run_id: str) -> str:
     return f"{_experiment(pages, experiment_id)}/runs/{run_id}?{_TRAINING}"
 
 
+def file_page(run: str, path: str) -> str:
+    """The address of the page of a run on which one of its files is shown.
+
+    Args:
+        run: address of the run's page, as `run_page` gives it.
+        path: path of the file in the run.
+
+    >>> file_page("http://host/#/experiments/1/runs/2f?workflowType=machine_learning", "report.html")
+    'http://host/#/experiments/1/runs/2f/artifacts/report.html?workflowType=machine_learning'
+    """
+    page, _, mode = run.partition("?")
+    return f"{page}/artifacts/{path}?{mode}"
+
+
 def saved_view(created: int) -> tuple[str, str]:
     """The tag of an experiment that holds the view: its name and its value.
 
