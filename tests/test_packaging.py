@@ -151,10 +151,10 @@ def test_all_stages_run_in_a_folder_with_params_and_data_alone(outside, tmp_path
     rows = [{"instruction": f"Say {number}.", "output": str(number)} for number in range(20)]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rows.json").write_text(json.dumps(rows))
-    tree["finetune"] |= {"epochs": 1, "warmup_steps": 0}
+    tree["finetune"] |= {"epochs": 1, "warmup_steps": 0, "batch_size": 4}
     (tmp_path / "params.yaml").write_text(json.dumps(tree))
     for stage in ("download", "split", "tokenize", "finetune", "generate", "judge"):
         done = outside("python", "-m", f"stages.{stage}")
         assert done.returncode == 0, done.stderr
-    assert len(TokenRows(tmp_path / "artifacts/tokenize/train.arrow", made_by="x")) == 17
-    assert json.loads((tmp_path / "artifacts/judge/metrics.json").read_text())["tuned"]["scored"] == 2
+    assert len(TokenRows(tmp_path / "artifacts/tokenize/train.arrow", made_by="x")) == 18
+    assert json.loads((tmp_path / "artifacts/judge/metrics.json").read_text())["tuned"]["scored"] == 1
