@@ -134,7 +134,7 @@ def taken(sizes: Sequence[int], sources: Sequence[MixedSource]) -> list[int]:
         sources: the sources.
 
     Raises:
-        ConfigError: a source has no rows, or fewer than its share asks for.
+        ConfigError: a source has no rows or fewer than its share asks for, or its weight or share is less than a row.
     """
     left = [min(size, source.cap or size) for size, source in zip(sizes, sources, strict=True)]
     for size, source in zip(left, sources, strict=True):
@@ -158,6 +158,11 @@ def taken(sizes: Sequence[int], sources: Sequence[MixedSource]) -> list[int]:
                     f"{counted(counts[number], 'row')}; found {left[number]:,}",
                     f"lower share of {source.label}, or cap of the other sources, in params.yaml",
                 )
+    for source, count in zip(sources, counts, strict=True):
+        if not count:
+            key = "share" if source.share else "weight"
+            what = f"{KEY}: {source.label}: its {key} comes to less than one row"
+            raise ConfigError(what, f"raise {key} of {source.label} in params.yaml, or leave the source out")
     return counts
 
 

@@ -12,6 +12,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from stages.common import cores
 from stages.common.errors import ConfigError, PipelineError, TemporaryFailure
 from stages.finetune.team import LAUNCHER_VARIABLE, RENDEZVOUS_VARIABLE
 from stages.running import environment, temporary
@@ -46,7 +47,7 @@ def run(module: str, processes: int, *, gpus: bool) -> Path | None:
     # The agent's own report of a failure repeats in forty lines what the process has said in two.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     # As many threads as there are cores for, unless the user says otherwise: the sums of a product depend on it.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(_cores() // processes, 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(cores.available() // processes, 1)))
     killed_before = _killed_for_memory()
     with temporary.folder() as folder:
         os.environ[RENDEZVOUS_VARIABLE] = str(folder / "processes")
@@ -85,13 +86,6 @@ def hand_over(folder: Path) -> bool:
         return False
     Path(rendezvous).with_name(_HANDED_OVER).write_text(str(folder), encoding="utf-8")
     return True
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _killed_for_memory() -> int:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.common import cores
+
 #: The file of a run in MLflow that holds `here`.
 FILE = "environment.json"
 #: Units of a processor by which libraries choose how they compute; each rounds sums at other points.
@@ -115,9 +117,7 @@ def _threads() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores.available()
 
 
 def _packages() -> dict[str, str]:

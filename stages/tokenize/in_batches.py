@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from stages.common import token_files
+from stages.common import cores, token_files
 from stages.common.errors import ConfigError
 from stages.common.metrics.tokenize import TokenCounts
 from stages.common.plurals import counted
@@ -60,14 +59,14 @@ def encoded(rows: Iterable[Example], encode: BatchEncoder) -> Iterator[TokenBatc
 
     Few batches are in memory, however many rows there are.
     """
-    cores = len(os.sched_getaffinity(0))
+    threads = cores.available()
     source = iter(rows)
     waiting: deque[Future[TokenBatch]] = deque()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             while part := list(itertools.islice(source, ROWS)):
                 waiting.append(pool.submit(encode, part))
-                if len(waiting) > 2 * cores:
+                if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

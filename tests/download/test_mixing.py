@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -53,6 +53,8 @@ def test_weights_hold_but_for_less_than_a_row_and_the_scarcest_source_gives_all(
     sizes: list[int], weights: list[float]
 ) -> None:
     weights = weights[: len(sizes)]
+    unit = min(size / weight for size, weight in zip(sizes, weights, strict=True))
+    assume(all(unit * weight >= 1 for weight in weights))
     counts = mixing.taken(sizes, [source(str(at), weight=weight) for at, weight in enumerate(weights)])
     assert all(count <= size for count, size in zip(counts, sizes, strict=True))
     scarcest = min(range(len(sizes)), key=lambda at: sizes[at] / weights[at])
@@ -69,6 +71,17 @@ def test_a_share_of_more_rows_than_there_are_is_refused() -> None:
     assert raised.value.fix == "lower share of b, or cap of the other sources, in params.yaml"
     with pytest.raises(ConfigError, match="sources: b: expected a row that its filter keeps; found none"):
         mixing.taken([10, 0], [source("a"), source("b")])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "other", "key"),
+    [([3, 1000], {"weight": 0.01}, "weight"), ([100, 50], {"share": 0.004}, "share")],
+)
+def test_a_source_that_would_give_no_row_is_refused(sizes: list[int], other: dict[str, float], key: str) -> None:
+    first = source("a", weight=1) if key == "weight" else source("a")
+    with pytest.raises(ConfigError, match=f"sources: b: its {key} comes to less than one row") as raised:
+        mixing.taken(sizes, [first, source("b", **other)])
+    assert raised.value.fix == f"raise {key} of b in params.yaml, or leave the source out"
 
 
 @pytest.mark.parametrize(

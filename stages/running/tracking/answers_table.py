@@ -6,6 +6,7 @@ what a person reads first stands first.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from stages.common.results.split import Example, split_file
 
 #: The file in the run.
 ANSWERS = "judge/answers.json"
-#: The most rows that it holds.
+#: The most rows that it holds. Of more they are drawn by a hash of their ids: a fair sample, and the same rows of every
+#: run on these test rows. Other programs read the table as the run's answers, so the worst ones would not do.
 MOST_ROWS = 2000
 
 #: The columns of each model: its answer, the score of that, whether it is right, and how the judge came out.
@@ -68,6 +70,21 @@ def made(root: Path) -> dict[str, list[Any]] | None:
         rows.append(row)
     rows.sort(key=lambda row: _badness(row, _COLUMNS[scored]))
     return {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
+
+
+def sample(table: Mapping[str, Any], most: int = MOST_ROWS) -> dict[str, list[Any]]:
+    """The table with so many of its rows at most, in their order.
+
+    Args:
+        table: what `made` gives.
+        most: the most rows.
+    """
+    columns, rows = list(table["columns"]), list(table["data"])
+    if len(rows) > most:
+        at = columns.index("id")
+        chosen = {id(row) for row in sorted(rows, key=lambda row: hashlib.sha256(row[at].encode()).digest())[:most]}
+        rows = [row for row in rows if id(row) in chosen]
+    return {"columns": columns, "data": rows}
 
 
 def rows_of(table: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -219,10 +219,10 @@ def _log_answers(mlflow: MlflowClient, run_id: str, root: Path) -> bool:
         return False
     if table is None:
         return False
-    rows = table["data"]
-    if len(rows) > MOST_ROWS:
-        say(f"tracking: {ANSWERS} has the {MOST_ROWS} worst of {len(rows)} answers")
-    mlflow.log_dict(run_id, table | {"data": rows[:MOST_ROWS]}, ANSWERS)
+    kept, rows = answers_table.sample(table), len(table["data"])
+    if rows > len(kept["data"]):
+        say(f"tracking: {ANSWERS} has {MOST_ROWS:,} of {rows:,} rows, drawn by a hash of their ids")
+    mlflow.log_dict(run_id, kept, ANSWERS)
     return True
 
 
