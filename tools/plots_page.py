@@ -2,7 +2,8 @@
 
 DVC's own page loads Vega from a server at each look. Here Vega is in the page itself, which `plots.html_template` of
 .dvc/config names. The three files are taken from npm by its client, and are checked. DVC 3.67 fills the page in: it
-puts its plots in the place of ``{plot_divs}``.
+puts its plots in the place of ``{plot_divs}``, with texts of the rows as they are. A policy keeps what these may hold
+from sending or loading anything.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval';
+ style-src 'unsafe-inline'; img-src 'self' data: blob: file:; base-uri 'none'; form-action 'none'">
 {refresh_tag}
 <title>DVC plots</title>
 <style>
