@@ -91,8 +91,8 @@ def last_of_recipe(root: Path, tree: Path) -> Reference | None:
 
 def champion(root: Path, tree: Path) -> Reference | None:
     """The champion of the profile of the run in ``tree`` (`flows.promote`), unless it is that run."""
-    profile = whole.load(tree / "params.yaml").profile
-    version = registry.with_alias(root, profile, registry.CHAMPION)
+    name = registry.name_of(whole.load(tree / "params.yaml").profile)
+    version = registry.with_alias(root, name, registry.CHAMPION)
     itself = published.kept(tree)
     if version is None or (itself is not None and version.run_id == itself.run_id):
         return None

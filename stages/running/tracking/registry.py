@@ -176,12 +176,12 @@ def _search(mlflow: MlflowClient, name: str, tag: str, value: str) -> list[Versi
     return sorted(map(Version.of, found), key=lambda one: int(one.number), reverse=True)
 
 
-def with_alias(root: Path, profile: str, alias: str) -> Version | None:
-    """The version of a profile's registered model with an alias; None without one.
+def with_alias(root: Path, name: str, alias: str) -> Version | None:
+    """The version of a registered model with an alias; None without one.
 
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
-        profile: the profile.
+        name: name of the registered model (`name_of`).
         alias: the alias.
 
     Raises:
@@ -191,7 +191,7 @@ def with_alias(root: Path, profile: str, alias: str) -> Version | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Version.of(mlflow_access.client(root).get_model_version_by_alias(name_of(profile), alias))
+            return Version.of(mlflow_access.client(root).get_model_version_by_alias(name, alias))
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
