@@ -3,7 +3,7 @@
 Registered models are in MLflow: a version for each run that has succeeded. The alias `champion` moves only where the
 candidate's trainings are better than the champion's by the test that allows for training seeds and rows. So it takes
 several trainings of either recipe: `make seeds N=5`. The first champion is granted without a test. The decision and its
-numbers are tags of the version; `--why` prints them.
+numbers are tags of the version; `--why` prints them. The champion is that of the run's own profile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from flows.tool_settings import set_defaults
 from stages.common import paths
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
@@ -36,8 +36,10 @@ from stages.running.tracking.registry import CANDIDATE, CHAMPION, Version
 
 #: The exit code where the champion stays.
 STAYS = 1
-#: What the names of a decision's tags begin with.
-_TAGS = "promotion."
+#: What the names of a decision's tags begin with: that of the last request, and that which made the version champion.
+_ASKED, _CROWNED = "promotion.asked.", "promotion.crowned."
+#: The numbers of a test, which a decision without one has not.
+_NUMBERS = ("rows", "difference", "ci95_low", "ci95_high", "p", "test", "method")
 _WIDTH = 12
 
 
@@ -67,33 +69,48 @@ def main() -> None:
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
     os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
     profile = whole.load(root / paths.PARAMS).profile
-    champion = registry.with_alias(root, profile, CHAMPION)
     if asked.why:
-        _tell_why(_version(root, profile, asked.run) if asked.run else champion, profile)
+        own = registry.name_of(profile)
+        _tell_why(_version(root, profile, asked.run) if asked.run else registry.with_alias(root, own, CHAMPION), own)
         return
     word = asked.run or CANDIDATE
     version = _version(root, profile, word)
-    if champion is not None and version.number == champion.number:
-        tell("result", f"version {version.number} is the champion already")
+    champion = registry.with_alias(root, version.name, CHAMPION)
+    if champion is not None and (version.name, version.number) == (champion.name, champion.number):
+        lost = "; the reason is not kept, since nothing was decided" if asked.by_hand else ""
+        tell("result", f"version {version.number} is the champion already{lost}")
         return
     challenger = Challenger(version, _trainings(root, version, word))
     decision = _decision(root, champion, challenger, asked)
-    by_hand = bool(asked.by_hand) and not decision.moves
-    tags = _tags(champion, challenger, decision, asked.by_hand if by_hand else "")
-    registry.tag(root, version, tags)
     if decision.compared is not None:
         print(printable(table([decision.compared])), flush=True)
-    if by_hand:
-        tell("by hand", f"{asked.by_hand}; this overrides: {decision.why}")
-    if not (decision.moves or by_hand):
+    if asked.by_hand:
+        tell("by hand", f"{asked.by_hand}{'' if decision.moves else f'; this overrides: {decision.why}'}")
+    tags = _tags(champion, challenger, decision, asked.by_hand or "")
+    if not (decision.moves or asked.by_hand):
+        registry.tag(root, version, _named(_ASKED, tags))
         tell("result", f"the champion stays{f', version {champion.number}' if champion else ''}: {decision.why}")
         for line in _missing(decision):
             tell("", line)
         sys.exit(STAYS)
-    registry.crown(root, version)
+    _crown(root, version, tags)
     before = f"; version {champion.number} was it before" if champion else ""
-    why = "by hand" if by_hand else decision.why
+    why = decision.why if decision.moves else "by hand"
     tell("result", f"{version.name} version {version.number} is the champion{before}: {why}")
+
+
+def _crown(root: Path, version: Version, tags: Mapping[str, str]) -> None:
+    """Give a version the alias, and then the tags that say so: they are never there without the alias.
+
+    Raises:
+        ServiceUnavailable: MLflow does not take the alias; or it took that, and not the tags, which the message says.
+    """
+    registry.crown(root, version)
+    try:
+        registry.tag(root, version, _named(_CROWNED, tags) | _named(_ASKED, tags))
+    except ServiceUnavailable as error:
+        what = f"{version.name} version {version.number} is the champion, but its tags do not say why: {error.what}"
+        raise ServiceUnavailable(what, error.fix) from error
 
 
 def tell(head: str, text: str) -> None:
@@ -133,9 +150,10 @@ def _version(root: Path, profile: str, word: str) -> Version:
         ConfigError: there is none.
     """
     if word in (CANDIDATE, CHAMPION):
-        if (found := registry.with_alias(root, profile, word)) is None:
+        name = registry.name_of(profile)
+        if (found := registry.with_alias(root, name, word)) is None:
             fix = "make run, or python -m flows.publish for results that are here"
-            raise ConfigError(f"{word}: {registry.name_of(profile)} has no version with this alias", fix)
+            raise ConfigError(f"{word}: {name} has no version with this alias", fix)
         return found
     tracker.require_name(word)
     full = tracker.full_name(root, word)
@@ -189,53 +207,54 @@ def _missing(decision: Decision) -> Iterator[str]:
 
 
 def _tags(champion: Version | None, challenger: Challenger, decision: Decision, by_hand: str) -> dict[str, str]:
-    """The decision and its numbers, for the version."""
-    how = "by hand" if by_hand else "promoted" if decision.moves else "refused"
+    """The decision and its numbers, for the version; each name is there, so that no earlier decision's value stays."""
+    how = "promoted" if decision.moves else "by hand" if by_hand else "refused"
     found: dict[str, object] = {
         "decision": "first champion" if champion is None else how,
         "why": decision.why,
         "against": f"version {champion.number}" if champion else "",
         "by_hand": by_hand,
-        "overrides": decision.why if by_hand else "",
+        "overrides": decision.why if by_hand and not decision.moves else "",
         "judge": challenger.trainings.runs[0].judge.fingerprint,
         "test_rows": promotion.test_rows_of(challenger.trainings.runs[0]),
         "trainings": counted(len(challenger.trainings.runs), "training"),
+        **dict.fromkeys(_NUMBERS),
     }
     if decision.compared is not None:
         one = decision.compared.comparison
-        found |= {
-            "trainings": f"{one.trainings_a} of the champion, {one.trainings_b} of the candidate",
-            "rows": one.n,
-            "difference": one.difference,
-            "ci95_low": one.low,
-            "ci95_high": one.high,
-            "p": one.p,
-            "test": one.test,
-            "method": one.method,
-        }
-    return {f"{_TAGS}{name}": _shown(value) for name, value in found.items()}
+        numbers = (one.n, one.difference, one.low, one.high, one.p, one.test, one.method)
+        found |= dict(zip(_NUMBERS, numbers, strict=True))
+        found["trainings"] = f"{one.trainings_a} of the champion, {one.trainings_b} of the candidate"
+    return {name: _shown(value) for name, value in found.items()}
+
+
+def _named(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
+    return {f"{prefix}{name}": value for name, value in tags.items()}
 
 
 def _shown(value: object) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _tell_why(version: Version | None, profile: str) -> None:
-    """Print the decision on a version.
+def _tell_why(version: Version | None, name: str) -> None:
+    """Print how a version became champion, if it is that, and else the last decision on it.
 
     Raises:
         ConfigError: there is no champion yet.
     """
     if version is None:
         fix = "python -m flows.promote makes the newest run that has succeeded the first"
-        raise ConfigError(f"{registry.name_of(profile)} has no champion yet", fix)
+        raise ConfigError(f"{name} has no champion yet", fix)
     tell("version", f"{version.name} version {version.number}, run {version.tags.get(registry.RUN, version.run_id)}")
-    decided = {name.removeprefix(_TAGS): value for name, value in version.tags.items() if name.startswith(_TAGS)}
-    for name, value in _in_order(decided).items():
+    is_champion = CHAMPION in version.aliases
+    prefix = _CROWNED if is_champion else _ASKED
+    decided = {key.removeprefix(prefix): value for key, value in version.tags.items() if key.startswith(prefix)}
+    for key, value in _in_order(decided).items():
         if value:
-            tell(name, value)
+            tell(key, value)
     if not decided:
-        tell("decision", "none: nobody has asked for its promotion")
+        unknown = "not known: it has the alias champion, but no tags of python -m flows.promote"
+        tell("decision", unknown if is_champion else "none: nobody has asked for its promotion")
 
 
 def _in_order(decided: Mapping[str, str]) -> dict[str, str]:

@@ -28,11 +28,12 @@ from stages.running.arguments import Parser
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
 from stages.running.tracking.listing import figures_in
+from stages.running.tracking.store import RERUN
 
 #: The tags of the run that makes another one again: that one's id and name, and whether all is equal.
 OF, SOURCE, EQUAL = "rerun.of", "rerun.source", "rerun.equal"
 #: What the door of such a run is called.
-DOOR = "rerun"
+DOOR = RERUN
 #: The exit code where an output differs.
 DIFFERS = 1
 

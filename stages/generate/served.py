@@ -71,7 +71,7 @@ class Answers:
             For each row its ``answer``.
 
         Raises:
-            DataError: a prompt has no room in the model's context.
+            DataError: a row has no instruction, or its prompt has no room in the model's context.
         """
         rows = model_input.to_dict("records")
         prompts = [self._prompt(number, row) for number, row in enumerate(rows)]
@@ -88,8 +88,11 @@ class Answers:
         return [{"answer": text} for text in answers]
 
     def _prompt(self, number: int, row: dict[str, Any]) -> list[int]:
-        given = row.get("input")
-        ids = self._tokenizer.encode(self._style.prompt(row["instruction"], given if isinstance(given, str) else ""))
+        instruction, given = row.get("instruction"), row.get("input")
+        if not isinstance(instruction, str) or not instruction.strip():
+            found = "an empty one" if isinstance(instruction, str) else repr(instruction)
+            raise DataError(f"row {number}: instruction: expected a text, found {found}")
+        ids = self._tokenizer.encode(self._style.prompt(instruction, given if isinstance(given, str) else ""))
         context = self._model.config.n_positions
         if len(ids) >= context:
             raise DataError(f"row {number}: its prompt has {len(ids):,} tokens; there is room for {context - 1:,}")

@@ -12,11 +12,11 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from flows import promote
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_jsonl
 from stages.common.results.judge import VERDICTS
 from stages.params import reading
-from stages.running.tracking import tracker
+from stages.running.tracking import registry, tracker
 from stages.running.tracking.store import PARENT
 from tests.running.tracking.conftest import client, empty_database, project  # noqa: F401
 from tests.running.tracking.test_registry import keep_model
@@ -86,13 +86,16 @@ def test_the_champion_is_granted_kept_moved_and_explained(
     assert "the champion stays, version 1: the candidate scores higher; one training each" in told
     assert "it takes several trainings of the champion's recipe: make seeds N=5" in told
     refused = client.get_model_version(NAME, "2").tags
-    assert (refused["promotion.decision"], refused["promotion.against"]) == ("refused", "version 1")
+    assert (refused["promotion.asked.decision"], refused["promotion.asked.against"]) == ("refused", "version 1")
 
     code, told = promoted(capsys, "lucky-newt", "--by-hand", "the customer wants it")
     assert (code, champion(client).version) == (0, 2)
     assert "the customer wants it; this overrides: the candidate scores higher" in told
     by_hand = champion(client).tags
-    assert (by_hand["promotion.decision"], by_hand["promotion.by_hand"]) == ("by hand", "the customer wants it")
+    assert (by_hand["promotion.crowned.decision"], by_hand["promotion.crowned.by_hand"]) == (
+        "by hand",
+        "the customer wants it",
+    )
 
     for seed in (2, 3, 4):
         trained(f"lucky-newt-{seed}", 30, seed=seed, epochs=2)
@@ -101,16 +104,89 @@ def test_the_champion_is_granted_kept_moved_and_explained(
     assert code == 0, told
     assert "the candidate is better; it rests on 4 and 3 trainings" in told
     tags = champion(client).tags
-    assert (tags["promotion.decision"], tags["promotion.trainings"]) == (
+    assert (tags["promotion.crowned.decision"], tags["promotion.crowned.trainings"]) == (
         "promoted",
         "4 of the champion, 3 of the candidate",
     )
-    assert 20 < float(tags["promotion.ci95_low"]) < float(tags["promotion.difference"]) < 40
+    assert 20 < float(tags["promotion.crowned.ci95_low"]) < float(tags["promotion.crowned.difference"]) < 40
     told = promoted(capsys, "--why")[1]
     assert "run strong-moth-2" in told
     assert "decision    promoted" in told
     assert "test        Student's t over seeds and instructions" in told
     assert "decision    by hand" in promoted(capsys, "lucky-newt", "--why")[1]
+
+
+def test_the_champion_is_that_of_the_run_s_own_profile(
+    project: Path,  # noqa: F811
+    client: MlflowClient,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained("first-otter", 30, seed=1, epochs=1)
+    assert promoted(capsys)[0] == 0
+    trained("worse-newt", 0, seed=1, epochs=2)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("profile: quick", "profile: other"))
+    assert "profile: other" in params.read_text()
+    code, told = promoted(capsys, "worse-newt")
+    assert (code, champion(client).version) == (1, 1), told
+    assert "the champion stays, version 1" in told
+
+
+def test_a_later_decision_leaves_nothing_of_an_earlier_one(
+    project: Path,  # noqa: F811
+    client: MlflowClient,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = trained("first-otter", 0, seed=1, epochs=1)
+    trained("other-newt", 30, seed=1, epochs=2)
+    told = promoted(capsys, "first-otter", "--by-hand", "the paper has it")[1]
+    assert "by hand     the paper has it\n" in told, "nothing is overridden"
+    assert promoted(capsys, "other-newt")[0] == 1
+    assert client.get_model_version(NAME, "2").tags["promotion.asked.rows"] == "20"
+    client.delete_run(first)
+    client._tracking_client.store._hard_delete_run(first)
+    assert promoted(capsys, "other-newt", "--by-hand", "the first is gone")[0] == 0
+    tags = champion(client).tags
+    assert {tags[f"promotion.asked.{name}"] for name in ("rows", "difference", "p", "ci95_low")} == {""}
+
+
+def test_a_refused_request_does_not_change_how_a_version_became_champion(
+    project: Path,  # noqa: F811
+    client: MlflowClient,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trained("first-otter", 0, seed=1, epochs=1)
+    trained("other-newt", 30, seed=1, epochs=2)
+    assert promoted(capsys, "first-otter", "--by-hand", "the paper has it")[0] == 0
+    assert promoted(capsys, "other-newt", "--by-hand", "a trial")[0] == 0
+    assert promoted(capsys, "first-otter")[0] == 1
+    assert "decision    refused" in promoted(capsys, "first-otter", "--why")[1]
+    client.set_registered_model_alias(NAME, "champion", "1")
+    told = promoted(capsys, "--why")[1]
+    assert "decision    first champion" in told
+    assert "by_hand     the paper has it" in told
+
+
+def test_no_tag_says_that_a_version_is_champion_where_mlflow_did_not_take_the_alias(
+    project: Path,  # noqa: F811
+    client: MlflowClient,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def down(*_: object) -> None:
+        raise ServiceUnavailable("MLflow: refused")
+
+    trained("first-otter", 0, seed=1, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "crown", down)
+        with pytest.raises(ServiceUnavailable):
+            promoted(capsys)
+    assert not [name for name in client.get_model_version(NAME, "1").tags if name.startswith("promotion.")]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "tag", down)
+        with pytest.raises(ServiceUnavailable, match="is the champion, but its tags do not say why"):
+            promoted(capsys)
+    assert "not known: it has the alias champion" in promoted(capsys, "--why")[1]
 
 
 def test_a_run_of_make_seeds_stands_for_its_first_training(
@@ -125,7 +201,7 @@ def test_a_run_of_make_seeds_stands_for_its_first_training(
     tracker.end(parent, "FINISHED")
     assert promoted(capsys, "dizzy-moth")[0] == 0
     assert champion(client).tags["run"] == "dizzy-moth-seed-7"
-    assert champion(client).tags["promotion.trainings"] == "2 trainings"
+    assert champion(client).tags["promotion.crowned.trainings"] == "2 trainings"
 
 
 def test_what_has_no_version_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,22 @@ def test_a_prompt_that_has_no_room_is_named(registered: Path) -> None:
         found.predict(Frame([ASKED[0], {"instruction": "word " * 70}]))
 
 
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"instruction": None}, "None"),
+        ({"instruction": float("nan")}, "nan"),
+        ({"input": "it"}, "None"),
+        ({"instruction": " \n"}, "an empty one"),
+        ({"instruction": 7}, "7"),
+    ],
+)
+def test_a_row_without_an_instruction_is_named(registered: Path, row: dict[str, Any], found: str) -> None:
+    loaded = served.load(str(registered / "data"))
+    with pytest.raises(DataError, match=rf"^row 1: instruction: expected a text, found {found}$"):
+        loaded.predict(Frame([ASKED[0], row]))
+
+
 def test_weights_that_are_nowhere_are_named_with_what_helps(registered: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "project")
     with pytest.raises(DataError, match=r"(?s)are in no cache of DVC .*no remote has them: .*PIPELINE_PROJECT"):
@@ -154,6 +171,38 @@ def test_mlflow_loads_it_where_there_is_no_project(registered: Path, trained: Pa
             assert [row["answer"] for row in json.loads(done.stdout)] == expected(trained)
         else:
             assert "MlflowException: row 0: its prompt has" in done.stderr
+
+
+@pytest.mark.thorough
+def test_a_version_with_other_code_than_the_process_has_is_refused(
+    registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process that imported the project, and in one that has loaded another version; equal code is taken."""
+    other = tmp_path / "other"
+    shutil.copytree(registered, other)
+    pack = other / "code" / "pipeline.zip"
+    with zipfile.ZipFile(pack) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert all(name.startswith("stages/") for name in files)
+    with zipfile.ZipFile(pack, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content + (b"# changed\n" if name == "stages/generate/served.py" else b""))
+    asked = json.dumps(ASKED)
+    for first in ("import stages", f"mlflow.pyfunc.load_model({str(registered)!r})"):
+        program = f"{_LOAD.partition('model =')[0]}{first}\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        for folder, code in ((registered, 0), (other, 1)):
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", program, str(folder), asked],
+                cwd=tmp_path / "elsewhere",
+                env=os.environ | {"PYTHONPATH": str(ROOT) if first == "import stages" else ""},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == code, done.stderr
+            if code:
+                assert "this process has other code of the pipeline than the model: " in done.stderr
+                assert "stages/generate/served.py" in done.stderr
 
 
 def test_local_remotes_start_at_the_folder_of_their_file() -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common.errors import ConfigError, DataError, PipelineError
+from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
 from stages.common.records import read_metrics
@@ -23,15 +25,19 @@ from stages.common.secrecy import hidden
 from stages.judge.runs import compare
 from stages.judge.runs.recipe import recipe_of
 from stages.params import reading, whole
-from stages.running import beside, git, program, temporary
+from stages.running import beside, git, lock, program, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
-from stages.running.tracking import mlflow_access, names, published, registry, tracker
+from stages.running.lock import Recorded
+from stages.running.tracking import judged_runs, mlflow_access, names, published, registry, tracker
+from stages.running.tracking.judged_runs import Judged
 
 #: The revision to compare with.
 REVISION = "HEAD"
-#: Seconds that a comparison may take at most; it looks for other trainings of the recipe in MLflow.
+#: Seconds that all comparisons of a run may take at most; they look for other trainings of the recipe in MLflow.
 _SECONDS = 120.0
+#: Runs with the values of a run whose code and data are looked at, the newest first.
+_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -77,22 +83,61 @@ def last_commit(root: Path, _tree: Path) -> Reference | None:
 
 
 def last_of_recipe(root: Path, tree: Path) -> Reference | None:
-    """The newest finished run in MLflow with the values of the run in ``tree``, but for the seed of its training."""
+    """The newest finished run in MLflow of the recipe of the run in ``tree``: it may differ in the training's seed.
+
+    Where there is none, it is the newest one with the values of the run whose code or data are not known.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer.
+    """
     judge = read_metrics(tree / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
-    ours = recipe_of(reading.plain(reading.read_yaml(tree / "params.yaml")))
+    values = reading.plain(reading.read_yaml(tree / "params.yaml"))
+    inputs = Recorded.of(tree).inputs
+    ours, of_values = recipe_of(values, inputs), recipe_of(values)
+    if ours is None:
+        return None
     itself = published.kept(tree)
-    for one in tracker.judged(root, judge.fingerprint):
-        if itself is not None and one.run_id == itself.run_id:
-            continue
-        if ours is not None and recipe_of(one.values) == ours:
+    alike = [
+        one
+        for one in _judged(root, judge.fingerprint)
+        if (itself is None or one.run_id != itself.run_id) and recipe_of(one.values) == of_values
+    ]
+    unknown: Judged | None = None
+    for one in alike[:_MOST]:
+        theirs = _inputs(root, one)
+        if not (inputs.get("finetune") and theirs.get("finetune")):
+            unknown = unknown or one
+        elif recipe_of(one.values, theirs) == ours:
             return of_run(one.name, "the last run of this recipe", "comparison-recipe")
-    return None
+    return of_run(unknown.name, "the last run with these values", "comparison-recipe") if unknown else None
+
+
+def _judged(root: Path, fingerprint: str) -> list[Judged]:
+    """The finished runs that a judge has scored, the newest first.
+
+    Raises:
+        ServiceUnavailable: MLflow does not answer.
+    """
+    try:
+        return judged_runs.judged(root, fingerprint)
+    except PipelineError:
+        raise
+    except Exception as error:  # of whichever library its store is reached by
+        what = f"MLflow at {mlflow_access.shown_uri(root)}: {mlflow_access.why(error)}"
+        raise ServiceUnavailable(what, "see MLFLOW_TRACKING_URI") from error
+
+
+def _inputs(root: Path, run: Judged) -> dict[str, dict[Path, str]]:
+    """The MD5 of what the stages of a run have read; empty where it keeps no dvc.lock."""
+    with temporary.folder() as folder:
+        files = run.files(root, [str(lock.LOCK)], folder)
+        return Recorded.of_text(files[0].read_text(encoding="utf-8")).inputs if files else {}
 
 
 def champion(root: Path, tree: Path) -> Reference | None:
     """The champion of the profile of the run in ``tree`` (`flows.promote`), unless it is that run."""
-    profile = whole.load(tree / "params.yaml").profile
-    version = registry.with_alias(root, profile, registry.CHAMPION)
+    name = registry.name_of(whole.load(tree / "params.yaml").profile)
+    version = registry.with_alias(root, name, registry.CHAMPION)
     itself = published.kept(tree)
     if version is None or (itself is not None and version.run_id == itself.run_id):
         return None
@@ -117,7 +162,7 @@ REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, l
 
 @contextlib.contextmanager
 def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Compared]]:
-    """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run.
+    """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run, and takes two minutes at most.
 
     It works in this process, which has imported MLflow already: a new one takes three seconds longer.
 
@@ -127,25 +172,41 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         short_name: short name of this run in MLflow, for the command that compares it again.
 
     Yields:
-        The comparisons, the first one that with the last commit. Their files are removed after the block.
+        The comparisons, the first one that with the last commit. Their files are removed after the block. Where MLflow
+        does not answer, the last one has the reason why there are no more.
     """
     if not (tree / VERDICTS).exists():
         yield [Compared("the last commit", "There are no scores to compare.")]
         return
+    until = time.monotonic() + _SECONDS
+    found, problem = _references(root, tree, until)
     with temporary.folder() as folder:
-        yield [compared(root, tree, reference, short_name, folder) for reference in _references(root, tree)]
+        done = [compared(root, tree, reference, short_name, folder, until=until) for reference in found]
+        yield [*done, Compared("other runs in MLflow", f"not compared: {problem}")] if problem else done
 
 
-def _references(root: Path, tree: Path) -> list[Reference]:
+def _references(root: Path, tree: Path, until: float) -> tuple[list[Reference], str]:
+    """The runs to compare with, and why there are no more; MLflow is asked no further once it has not answered."""
     found: list[Reference] = []
+    problems: list[str] = []
     for of in REFERENCES:
-        with contextlib.suppress(DataError, PipelineError):
-            if (one := of(root, tree)) is not None:
-                found.append(one)
-    return found
+        try:
+            mlflow_access.load()
+            one = mlflow_access.bounded(functools.partial(of, root, tree), max(0.0, until - time.monotonic()))
+        except (ConfigError, DataError) as error:
+            problems.append(mlflow_access.why(error))
+        except PipelineError as error:
+            problems.append(mlflow_access.why(error))
+            break
+        except Exception as error:  # the run has succeeded by now, whatever is wrong here
+            problems.append(f"MLflow at {mlflow_access.shown_uri(root)}: {mlflow_access.why(error)}")
+            break
+        else:
+            found += [one] if one is not None else []
+    return found, printable("; ".join(dict.fromkeys(problems)))
 
 
-def compared(root: Path, tree: Path, reference: Reference, short_name: str, folder: Path) -> Compared:
+def compared(root: Path, tree: Path, reference: Reference, short_name: str, folder: Path, *, until: float) -> Compared:
     """Compare the scores in ``tree`` with those of a reference.
 
     Args:
@@ -154,12 +215,13 @@ def compared(root: Path, tree: Path, reference: Reference, short_name: str, fold
         reference: the run to compare with.
         short_name: short name of this run in MLflow.
         folder: folder for the files.
+        until: when it is to be given up, by `time.monotonic`.
     """
     table, figure, text = (folder / f"{reference.file}.{end}" for end in ("json", "png", "txt"))
     # The folder's path would mean nothing in files that outlive the folder.
     asked = [reference.run, str(tree.resolve()), "--as", "this run", "--json", str(table), "--figure", str(figure)]
     try:
-        told = printable(mlflow_access.bounded(lambda: compare.told(asked), _SECONDS)).strip()
+        told = printable(mlflow_access.bounded(lambda: compare.told(asked), max(0.0, until - time.monotonic()))).strip()
     except PipelineError as error:
         return Compared(reference.words, f"Nothing compared: {printable(hidden(str(error)))}")
     except Exception as error:  # the run has succeeded by now, whatever is wrong here

@@ -26,33 +26,58 @@ from stages.running.lock import Output
 _LOADER, _CODE, _ANSWERS = "instruct_pipeline_loader", "pipeline.zip", "stages.generate.served"
 _LOADER_TEXT = f'''"""Loads the model for MLflow by the pipeline's code, which {_CODE} beside this file has."""
 
+import pkgutil
 import sys
+import zipfile
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
-
-if "stages" not in sys.modules:
-    sys.path.insert(0, str(Path(__file__).with_name("{_CODE}")))
-
-from stages.common.errors import PipelineError  # noqa: E402
-from {_ANSWERS} import load  # noqa: E402
 
 
 class Model:
     """Answers instructions; what is wrong with one is MLflow's error, whose message its server shows."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, refused):
         self._answers = answers
+        self._refused = refused
 
     def predict(self, model_input):
         try:
             return self._answers.predict(model_input)
-        except PipelineError as error:
+        except self._refused as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
+def _loaded(name):
+    try:
+        return pkgutil.get_data("stages", name.removeprefix("stages/"))
+    except OSError:
+        return None
+
+
+def _require_own_code(code):
+    """Refuse to answer by other code than the model's: a process has one package of a name."""
+    with zipfile.ZipFile(code) as archive:
+        differing = [name for name in archive.namelist() if _loaded(name) != archive.read(name)]
+    if differing:
+        more = f" and {{len(differing) - 3}} more" if len(differing) > 3 else ""
+        raise MlflowException.invalid_parameter_value(
+            "this process has other code of the pipeline than the model: "
+            + ", ".join(differing[:3]) + more
+            + "; load the model in a process that has imported neither the project nor a model with other code"
+        )
+
+
 def _load_pyfunc(path):
-    return Model(load(path))
+    # MLflow imports this module once in a process: of a second model it has the folder alone.
+    code = Path(path).parent / "code" / "{_CODE}"
+    if "stages" not in sys.modules:
+        sys.path.insert(0, str(code))
+    _require_own_code(code)
+    from stages.common.errors import PipelineError
+    from {_ANSWERS} import load
+
+    return Model(load(path), PipelineError)
 '''
 #: The packages that the code needs, with the versions of the run.
 _PACKAGES = ("dvc", "mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors", "tiktoken", "torch")

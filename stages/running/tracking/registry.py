@@ -79,14 +79,16 @@ def register(mlflow: MlflowClient, run_id: str, root: Path, ran: Collection[str]
     """Register the model of a run that has succeeded, and give it the alias candidate. It never raises.
 
     Results that have a version already get no other one. A run without scores, or which scores the answers of another
-    one, gets none, and neither does one in which nothing was to be done.
+    one, gets none, and neither does one in which nothing was to be done. One that makes an earlier run again is no
+    newer candidate: the alias stays where it is.
 
     Args:
         mlflow: the client.
         run_id: id of the run, which was published.
         root: folder with params.yaml, dvc.lock and artifacts/.
         ran: stages that ran in this execution.
-        newest: whether these results are new; earlier ones get the alias only where no version has it.
+        newest: whether these results are new; earlier ones get the alias only where no version has it, or the run of
+            that version is older.
     """
     try:
         model = _model_in(root)
@@ -108,8 +110,29 @@ def _register(
         if not ran and _is_there(mlflow, run_id, root, digest):
             return  # this run is deleted at its end
         found = [_create(mlflow, run, name, root, model, digest)]
-    if newest or CANDIDATE not in mlflow.get_registered_model(name).aliases:
+    if run.data.tags.get("door") == store.RERUN:
+        return
+    if newest or _started(mlflow, found[0]) > _started(mlflow, _candidate(mlflow, name)):
         mlflow.set_registered_model_alias(name, CANDIDATE, found[0].number)
+
+
+def _candidate(mlflow: MlflowClient, name: str) -> Version | None:
+    number = mlflow.get_registered_model(name).aliases.get(CANDIDATE)
+    return Version.of(mlflow.get_model_version(name, number)) if number is not None else None
+
+
+def _started(mlflow: MlflowClient, version: Version | None) -> int:
+    """When the run of a version started, in milliseconds since 1970; -1 without a version, or where it has no run."""
+    from mlflow.exceptions import MlflowException
+
+    if version is None:
+        return -1
+    try:
+        return int(mlflow.get_run(version.run_id).info.start_time)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return -1
+        raise
 
 
 def _is_there(mlflow: MlflowClient, run_id: str, root: Path, digest: str) -> bool:
@@ -176,12 +199,12 @@ def _search(mlflow: MlflowClient, name: str, tag: str, value: str) -> list[Versi
     return sorted(map(Version.of, found), key=lambda one: int(one.number), reverse=True)
 
 
-def with_alias(root: Path, profile: str, alias: str) -> Version | None:
-    """The version of a profile's registered model with an alias; None without one.
+def with_alias(root: Path, name: str, alias: str) -> Version | None:
+    """The version of a registered model with an alias; None without one.
 
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
-        profile: the profile.
+        name: name of the registered model (`name_of`).
         alias: the alias.
 
     Raises:
@@ -191,7 +214,7 @@ def with_alias(root: Path, profile: str, alias: str) -> Version | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Version.of(mlflow_access.client(root).get_model_version_by_alias(name_of(profile), alias))
+            return Version.of(mlflow_access.client(root).get_model_version_by_alias(name, alias))
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None

@@ -36,6 +36,8 @@ EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
 EXPERIMENT_TAG = "dvc.experiment"
 #: The door of a run whose answers are those of another one, and its tags with that one's id, name and page.
 RESCORE = "rescore"
+#: The door of a run that makes an earlier one again.
+RERUN = "rerun"
 RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", description.RESCORE_SOURCE, description.RESCORE_PAGE
 #: The commit of the code that scored again.
 RESCORE_COMMIT = "rescore.commit"

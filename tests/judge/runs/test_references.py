@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +109,21 @@ def score(scores: list[float]) -> None:
     write_metrics(JUDGE_METRICS, results.judge_metrics(JUDGE, results.model_scores(mean, scored=10, n=10)))
 
 
-def record(client: Any, name: str, status: str = "FINISHED", **values: Any) -> str:
-    """A run of MLflow with the scores in the folder, and with values other than those of params.yaml."""
+def locked(code: str) -> str:
+    """A dvc.lock whose training has read a file of code with this MD5."""
+    return json.dumps({"stages": {"finetune": {"cmd": "c", "deps": [{"path": "stages/gpt2/model.py", "md5": code}]}}})
+
+
+def record(client: Any, name: str, status: str = "FINISHED", code: str = "c0de", **values: Any) -> str:
+    """A run of MLflow with the scores in the folder, and with values other than those of params.yaml.
+
+    Args:
+        client: client of its store.
+        name: its name.
+        status: the state that it ended in.
+        code: MD5 of its model's code; empty for a run that keeps no dvc.lock.
+        values: values by key, with two underscores for a dot.
+    """
     named = client.get_experiment_by_name("instruct-pipeline/quick")
     at = (
         named.experiment_id
@@ -120,6 +136,8 @@ def record(client: Any, name: str, status: str = "FINISHED", **values: Any) -> s
         client.log_param(run_id, key, value if isinstance(value, str) else json.dumps(value))
     for path in JUDGE_FOLDER.iterdir():
         client.log_artifact(run_id, str(path), "judge")
+    if code:
+        client.log_text(run_id, locked(code), "dvc.lock")
     client.set_terminated(run_id, status)
     return run_id
 
@@ -130,7 +148,10 @@ def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(re
     record(tracked, "finetune.seed=7 (wise-crow)", finetune__seed=7)
     record(tracked, "epochs=9 (other-recipe)", finetune__epochs=9)
     record(tracked, "quick (failed-moth)", status="FAILED")
+    record(tracked, "quick (other-code)", code="0ther")
+    record(tracked, "quick (unknown-code)", code="")
     score([90, 80] * 5)
+    Path("dvc.lock").write_text(locked("c0de"))
     with with_references(repository, repository, "calm-otter") as found:
         assert [one.words.partition(",")[0] for one in found] == ["the last commit", "the last run of this recipe"]
         recipe = found[1]
@@ -138,6 +159,31 @@ def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(re
         assert recipe.text.startswith("A wise-crow\nB this run\n")
         assert [file.name for file in recipe.files] == [f"comparison-recipe.{end}" for end in ("json", "png", "txt")]
         assert recipe.verdict.endswith("Again: `python -m stages.judge.runs.compare wise-crow calm-otter`")
+
+
+@pytest.mark.thorough  # MLflow makes a database
+def test_a_run_whose_code_is_not_known_is_said_to_have_these_values_alone(repository: Path, tracked: Any) -> None:
+    record(tracked, "quick (unknown-crow)", code="")
+    record(tracked, "quick (other-crow)", code="0ther")
+    Path("dvc.lock").write_text(locked("c0de"))
+    found = references.last_of_recipe(repository, repository)
+    assert found is not None
+    assert found.words == "the last run with these values, quick (unknown-crow)"
+
+
+@pytest.mark.thorough  # MLflow is imported
+def test_an_mlflow_that_does_not_answer_is_said_once(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    score([80, 70] * 5)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and says nothing
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(references, "_SECONDS", 3.0)
+        started = time.monotonic()
+        with with_references(repository, repository, "calm-otter") as found:
+            assert time.monotonic() - started < 20
+            assert [one.words.partition(",")[0] for one in found] == ["the last commit", "other runs in MLflow"]
+            assert re.fullmatch(r"not compared: MLflow at http://127\.0\.0\.1:\d+: no answer .*", found[1].text)
+            assert (found[1].files, found[1].verdict) == ((), "")
 
 
 @pytest.mark.thorough  # MLflow makes a database

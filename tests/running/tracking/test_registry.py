@@ -89,6 +89,30 @@ def test_results_that_have_a_version_get_no_other_one(project: Path, client: Mlf
     assert candidate(client) == "2"
 
 
+def test_a_run_that_is_made_again_is_no_newer_candidate(project: Path, client: MlflowClient) -> None:
+    keep_model("old")
+    made.through_the_flow(project, {"judge"})
+    keep_model("new")
+    made.through_the_flow(project, {"judge"})
+    for text in ("old", "old, on another machine"):
+        keep_model(text)
+        run_id = tracker.create_run(project, tags={"door": store.RERUN})
+        tracker.publish(project, run_id, ran={"finetune", "judge"})
+        assert candidate(client) == "2"
+    assert [one.number for one in versions(client)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("starts", "expected"), [((10, 20, 15), "2"), ((20, 10, 30), "3")])
+def test_of_earlier_results_the_candidate_is_the_one_that_started_last(
+    project: Path, client: MlflowClient, starts: tuple[int, ...], expected: str
+) -> None:
+    for start in starts:
+        keep_model(str(start))
+        run_id = store.create_from_files(client, project, {}, f"run-{start}", start)
+        registry.register(client, run_id, project, ("published",), newest=False)
+    assert candidate(client) == expected
+
+
 def test_a_run_of_plain_dvc_is_a_version_too(project: Path, client: MlflowClient) -> None:
     keep_model()
     with tracker.stage("judge") as run:
