@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 
 from flows import folder, workspace
-from flows.again import data, history, original, outcome, preparation, rebuild
+from flows.again import data, original, outcome, preparation, rebuild
 from flows.again.original import Original
 from flows.again.preparation import WIDTH
 from flows.rerun import DIFFERS, tell
 from flows.tool_settings import set_defaults
 from stages.common.plurals import counted
 from stages.params.differences import differences
-from stages.running import committed, lock, made_on, program, temporary
+from stages.running import committed, history, lock, made_on, program, temporary
 from stages.running.arguments import Parser
 from stages.running.lock import Recorded
 from stages.running.restore import put_back
