@@ -22,7 +22,7 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import SPLIT_METRICS
 from stages.judge.report import facts
 from stages.judge.report.page import MOST, page
-from stages.running import git
+from stages.running import digests, git
 from stages.running.beside import Beside
 from stages.running.costs import STAGE_COSTS
 from tests import results
@@ -220,9 +220,9 @@ def test_without_a_difference_the_command_is_make_run(root: Path):
     assert "Not all of it is in the commit" not in words
 
 
-def committed(root: Path) -> str:
-    """Commit the folder's params.yaml, and return the commit."""
-    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "start"]):
+def committed(root: Path, *files: str) -> str:
+    """Commit the folder's params.yaml and these files, and return the commit."""
+    for command in (["init", "-q"], ["add", "params.yaml", *files], ["commit", "-qm", "start"]):
         me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
         subprocess.run(["git", *me, *command], cwd=root, check=True)
     return git.ask(root, "rev-parse", "HEAD")
@@ -235,6 +235,37 @@ def test_a_file_of_the_run_that_is_not_in_the_commit_is_named(root: Path):
     assert (
         "Not all of it is in the commit. When this page was made, these files differed: dvc.yaml." in shown(root).words
     )
+
+
+def test_results_of_older_code_lead_to_the_commit_that_has_it_and_not_to_the_last_one(root: Path):
+    made_from(root, "1\n")
+    older = committed(root, "code.py")
+    (root / "code.py").write_text("2\n")
+    newer = committed(root, "code.py")
+    words = shown(root).words
+
+    assert f"git checkout {older} make run" in words
+    assert newer not in words
+    assert "the results have the digests below, to the byte" in words
+
+
+def test_results_of_code_that_is_in_no_commit_have_no_promise(root: Path):
+    made_from(root, "1\n")
+    (root / "code.py").write_text("2\n")
+    committed(root, "code.py")
+    words = shown(root).words
+
+    assert "This commit does not give these results. They were made from other code than it has" in words
+    assert "looked at: code.py." in words
+    assert "to the byte" not in words
+
+
+def made_from(root: Path, code: str) -> None:
+    """Let dvc.lock say that the judge has read this code, and put it there."""
+    (root / "code.py").write_text(code)
+    tree = a_run.YAML(typ="safe").load(root / "dvc.lock")
+    tree["stages"]["judge"]["deps"] = [{"path": "code.py", "md5": digests.md5(root / "code.py")}]
+    a_run.YAML().dump(tree, root / "dvc.lock")
 
 
 def test_the_digests_of_the_results_and_of_the_data_are_told(root: Path):

@@ -24,7 +24,7 @@ from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, Example, spl
 from stages.judge.report import rows
 from stages.judge.report.rows import Row
 from stages.judge.runs import compare, references
-from stages.running import beside, costs, git, temporary
+from stages.running import beside, costs, digests, dvc_yaml, git, history, lock, temporary
 from stages.running.beside import Beside
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
@@ -57,7 +57,9 @@ class Facts:
     Attributes:
         root: folder with its params.yaml, dvc.lock and artifacts/.
         repository: folder in the git repository of the project.
-        commit: the commit that it was made from; empty where that is not known.
+        commit: a commit with the code that it was made from; the last one where no commit has it; empty without one.
+        wrong: files of its code that this commit lacks, or has otherwise.
+        environment: what it was made on (`stages.running.made_on.here`); empty where that is not known.
         making: stage that is ending at this moment, which DVC records next; None where none is.
         origin: the values that its results were made with.
         recorded: what dvc.lock holds of it.
@@ -79,6 +81,8 @@ class Facts:
     root: Path
     repository: Path
     commit: str
+    wrong: Sequence[str]
+    environment: Mapping[str, Any]
     making: str | None
     origin: Origin
     recorded: Recorded
@@ -102,14 +106,23 @@ class Facts:
         return section if isinstance(section, Mapping) and stage not in self.origin.outdated else {}
 
 
-def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None = None, own: bool = True) -> Facts:
+def read(
+    root: Path = Path(),
+    *,
+    repository: Path = Path(),
+    commit: str | None = None,
+    own: bool = True,
+    environment: Mapping[str, Any] | None = None,
+) -> Facts:
     """Read a run.
 
     Args:
         root: folder with its params.yaml, dvc.lock and artifacts/.
         repository: folder in the git repository of the project.
-        commit: the commit that it was made from; empty where that is not known. None: the last one.
+        commit: the commit that it names; empty where that is not known. None: the last one. Where another one has the
+            code that dvc.lock records, and this one has not, that one is taken.
         own: whether it is the run of the working folder, whose costs are known and which can be compared.
+        environment: what it was made on, where that is kept with it.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
@@ -135,11 +148,15 @@ def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None =
         return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
 
     judged = metrics("judge", JUDGE_METRICS, JudgeMetrics)
+    head = git.ask(repository, "rev-parse", "HEAD") if commit is None else commit
+    code, wrong = _with_code(root, repository, head, making)
     scored = "judge" not in {*origin.outdated, *origin.unrecorded}
     return Facts(
         root=root,
         repository=repository,
-        commit=git.ask(repository, "rev-parse", "HEAD") if commit is None else commit,
+        commit=code,
+        wrong=wrong,
+        environment=environment or {},
         making=making,
         origin=origin,
         recorded=Recorded.of(root, making=making),
@@ -157,6 +174,24 @@ def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None =
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
     )
+
+
+def _with_code(root: Path, repository: Path, commit: str, making: str | None) -> tuple[str, list[str]]:
+    """The commit with the code that the results were made from, and the files that it has otherwise, if none has all.
+
+    Of a stage that DVC records next, the code is that in the folder.
+    """
+    past = history.History(repository)
+    if not past.knows(commit):
+        return commit, []
+    stages = lock.entries(root)
+    named = history.named_in({name: entry for name, entry in stages.items() if name != making})
+    if making is not None and (entry := dvc_yaml.entry_of(making, root)) is not None:
+        files = [path for path in entry.deps if path.suffix == ".py" and (root / path).is_file()]
+        named |= {path.as_posix(): digests.md5(root / path) for path in files}
+    if (found := past.with_code(commit, named)) is not None:
+        return found, []
+    return commit, past.differing(commit, named)
 
 
 def _rows(root: Path) -> list[Row]:
