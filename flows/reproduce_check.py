@@ -1,9 +1,9 @@
 """Whether the results of a commit come out again on this machine: `python -m flows.reproduce_check [REV] [--strict]`.
 
-Each stage runs in a copy of the commit, by default the last one, and nothing is taken from a cache. Its outputs are
-compared with those that the commit's dvc.lock names. Sums are rounded differently by different processors, so that a
-training may differ, and what follows from it. It ends with 1 where a stage differs that computes with texts and whole
-numbers alone, or where any does and `--strict` asks for that.
+Each stage runs in a copy of the commit, by default the last one, and nothing is taken from a cache: a check that was
+interrupted begins from scratch. Its outputs are compared with those that the commit's dvc.lock names. Sums are rounded
+differently by different processors, so that a training may differ, and what follows from it. It ends with 1 where a
+stage differs that computes with texts and whole numbers alone, or where any does and `--strict` asks for that.
 
 DVC's cache has the new results afterwards: `dvc repro` and `make run` take them from there.
 """
@@ -52,7 +52,7 @@ def main() -> None:
         f"{'machine':<{WIDTH}}{here['processor']}, {here['capability']} kernels, {counted(here['threads'], 'thread')}, "
         f"Python {here['python']}, torch {here['packages'].get('torch', 'unknown')}"
     )
-    with workspace.at_commit(root, found.commit, log=tell, key=f"check-{found.commit}") as tree:
+    with workspace.at_commit(root, found.commit, log=tell, key=f"check-{found.commit}", resumes=False) as tree:
         then = _figures(tree, found)
         _tell_stale(root, found)
         order = preparation.prepare(tree, found, tell=tell)

@@ -96,11 +96,17 @@ def prepare(tree: Path, found: Original, *, tell: Callable[[str], None]) -> list
 def differences(found: Original) -> list[str]:
     """What is known to differ here from what a run was made on, a line each."""
     if not found.made_on:
-        return ["of what it was made on nothing is kept"]
+        from_cache = ": its results came from DVC's cache" if found.cached else ""
+        return [f"not known: of what it was made on nothing is kept{from_cache}"]
     lines = made_on.differences(found.made_on, made_on.here())
     if "processor" not in found.made_on:
         lines.append("of its processor and packages nothing is kept")
-    if found.on_gpu is not None and found.on_gpu != bool(devices.visible_devices()):
+    if found.cached:
+        stages = ", ".join(found.cached)
+        lines.append(f"not known of {stages}, whose results came from DVC's cache, on what they were made")
+    if found.on_gpu is None:
+        lines.append("not known whether it used a GPU")
+    elif found.on_gpu != bool(devices.visible_devices()):
         lines.append("device GPU → CPU: there is none here" if found.on_gpu else "device CPU → GPU")
     return lines
 
