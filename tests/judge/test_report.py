@@ -14,20 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.files import sha256, write_json
+from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
-from stages.common.results.split import SPLIT_METRICS
+from stages.common.results.split import SPLIT_METRICS, split_file
+from stages.common.results.tokenize import Encoded
+from stages.gpt2.tokenizer import END_OF_TEXT
 from stages.judge.report import facts
 from stages.judge.report.page import MOST, page
+from stages.params.tokenize import Tokenize
 from stages.running import digests, git
 from stages.running.beside import Beside
 from stages.running.costs import STAGE_COSTS
+from stages.tokenize.shown import explained
 from tests import results
 from tests.judge.report import a_run
 from tests.root import ROOT
+from tests.tokenize.test_shown import Tokens
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\">&amp;\x1b[2J\u202eevil\x00"
 
@@ -200,6 +205,18 @@ def test_the_data_are_told_with_what_the_checks_found(root: Path):
     assert "1,059 rows: 1,000 to train, 5 to test, and 54 to validate." in words
     assert "warning leaks 3 spelling" in words
     assert "1 check found nothing: emails." in words
+
+
+def test_the_rows_are_shown_with_what_the_loss_is_over(root: Path):
+    row = Encoded(id=EVIL, ids=[ord("i"), ord(">"), ord("<"), END_OF_TEXT], prompt_length=2)
+    settings = Tokenize(prompt_style="alpaca", context_length=8, loss_on="response")
+    found = _Parsed(page(told(root, labels=list(explained([row], Tokens(), settings)))))
+
+    assert "What the loss is over" in found.words
+    assert "4 tokens: 2 masked, 2 trained i > < <|endoftext|>" in found.words
+    assert found.tags <= _TAGS
+    write_jsonl(root / split_file("train"), [])
+    assert "artifacts/download/tokenizer is not there: dvc repro tokenize" in shown(root).words
 
 
 def test_the_values_that_differ_from_the_commit_are_told_and_given_to_the_command(root: Path):
@@ -400,7 +417,7 @@ def test_every_anchor_of_the_contents_is_there_once(root: Path):
     found = shown(root)
     anchors = [value[1:] for name, value in found.attributes if name == "href" and value]
 
-    assert len(anchors) == 12
+    assert len(anchors) == 13
     assert set(anchors) <= set(found.ids)
     assert len(found.ids) == len(set(found.ids))
 

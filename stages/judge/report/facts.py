@@ -11,19 +11,23 @@ from typing import Any, TypeVar
 
 from stages.common.errors import DataError
 from stages.common.files import read_json
+from stages.common.html_page import Html
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.gate import GateReport
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
 from stages.common.records import Metrics, read_metrics, read_records
+from stages.common.results.download import TOKENIZER
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS, VERDICTS, Verdict
 from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, Example, split_file
+from stages.gpt2.tokenizer import Tokenizer
 from stages.judge.report import rows
 from stages.judge.report.rows import Row
 from stages.judge.runs import compare, references
+from stages.params.tokenize import Tokenize
 from stages.running import beside, costs, digests, dvc_yaml, git, history, lock, temporary
 from stages.running.beside import Beside
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
@@ -31,6 +35,8 @@ from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
 from stages.running.tracking import tracker
+from stages.tokenize import shown
+from stages.tokenize.styles import STYLES
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Metrics)
@@ -65,6 +71,7 @@ class Facts:
         recorded: what dvc.lock holds of it.
         rows_split: the census of the rows.
         gate: what the checks of the rows found.
+        labels: some train rows with what the loss is over.
         training: the figures of the training.
         history: the steps of the training.
         answered: the measures of the answers that need no judge.
@@ -88,6 +95,7 @@ class Facts:
     recorded: Recorded
     rows_split: SplitMetrics | Missing
     gate: GateReport | Missing
+    labels: list[Html] | Missing
     training: FinetuneMetrics | Missing
     history: list[StepRecord] | Missing
     answered: GenerateMetrics | Missing
@@ -162,6 +170,7 @@ def read(
         recorded=Recorded.of(root, making=making),
         rows_split=metrics("split", SPLIT_METRICS, SplitMetrics),
         gate=metrics("split", GATE_REPORT, GateReport),
+        labels=told("tokenize", lambda: _labels(root, origin), split_file("train"), TOKENIZER),
         training=metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),
         history=told("finetune", history, HISTORY),
         answered=metrics("generate", GENERATE_METRICS, GenerateMetrics),
@@ -192,6 +201,21 @@ def _with_code(root: Path, repository: Path, commit: str, making: str | None) ->
     if (found := past.with_code(commit, named)) is not None:
         return found, []
     return commit, past.differing(commit, named)
+
+
+def _labels(root: Path, origin: Origin) -> list[Html]:
+    """The rows of the page that the stage tokenize writes, as it shows them.
+
+    Raises:
+        DataError: they cannot be read, or dvc.lock does not say how they were encoded.
+    """
+    if "tokenize" not in origin.made:
+        raise DataError(f"{lock.LOCK} does not say how the rows were encoded", "dvc repro tokenize")
+    settings = Tokenize.model_validate(origin.made["tokenize"])
+    tokenizer, style = Tokenizer(root / TOKENIZER), STYLES[settings.prompt_style]
+    rows = read_records(root / split_file("train"), Example, made_by="dvc repro split")
+    found = shown.chosen(rows, tokenizer, style, settings.context_length)
+    return list(shown.explained(found, tokenizer, settings))
 
 
 def _rows(root: Path) -> list[Row]:
