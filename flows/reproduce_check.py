@@ -1,9 +1,9 @@
 """Whether the results of a commit come out again on this machine: `python -m flows.reproduce_check [REV] [--strict]`.
 
-Each stage runs in a copy of the commit, by default the last one, and nothing is taken from a cache. Its outputs are
-compared with those that the commit's dvc.lock names. Sums are rounded differently by different processors, so that a
-training may differ, and what follows from it. It ends with 1 where a stage differs that computes with texts and whole
-numbers alone, or where any does and `--strict` asks for that.
+Each stage runs in a copy of the commit, by default the last one, and nothing is taken from a cache: a check that was
+interrupted begins from scratch. Its outputs are compared with those that the commit's dvc.lock names. Sums are rounded
+differently by different processors, so that a training may differ, and what follows from it. It ends with 1 where a
+stage differs that computes with texts and whole numbers alone, or where any does and `--strict` asks for that.
 
 DVC's cache has the new results afterwards: `dvc repro` and `make run` take them from there.
 """
@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 
 from flows import folder, workspace
-from flows.again import data, history, original, outcome, preparation, rebuild
+from flows.again import data, original, outcome, preparation, rebuild
 from flows.again.original import Original
 from flows.again.preparation import WIDTH
 from flows.rerun import DIFFERS, tell
 from flows.tool_settings import set_defaults
 from stages.common.plurals import counted
 from stages.params.differences import differences
-from stages.running import committed, lock, made_on, program, temporary
+from stages.running import committed, history, lock, made_on, program, temporary
 from stages.running.arguments import Parser
 from stages.running.lock import Recorded
 from stages.running.restore import put_back
@@ -52,7 +52,7 @@ def main() -> None:
         f"{'machine':<{WIDTH}}{here['processor']}, {here['capability']} kernels, {counted(here['threads'], 'thread')}, "
         f"Python {here['python']}, torch {here['packages'].get('torch', 'unknown')}"
     )
-    with workspace.at_commit(root, found.commit, log=tell, key=f"check-{found.commit}") as tree:
+    with workspace.at_commit(root, found.commit, log=tell, key=f"check-{found.commit}", resumes=False) as tree:
         then = _figures(tree, found)
         _tell_stale(root, found)
         order = preparation.prepare(tree, found, tell=tell)

@@ -78,8 +78,9 @@ def _arguments() -> argparse.Namespace:
     parser = Parser(
         prog="python -m flows.rerun",
         description="Make a run again in a copy of its commit, and compare every output with what it was.",
-        epilog="Exit codes: 0 all outputs are equal; 1 one differs; 65 its data are gone, or it keeps no dvc.lock; 78 "
-        "there is no such run, or its code is in no commit; of a stage that fails its own.",
+        epilog="Exit codes: 0 all outputs are equal; 1 one differs; 65 its data are gone, or it keeps no dvc.lock; 75 "
+        "another process is making it again; 78 there is no such run, or its code is in no commit; of a "
+        "stage that fails its own.",
     )
     parser.add_argument("run", metavar="RUN", help="id or name of an MLflow run, or the beginning of one")
     return parser.parse_args()

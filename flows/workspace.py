@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from flows import dvc_cli, profiles, waits
+from flows import dvc_cli, own_cache, profiles, waits
 from stages.common import paths
 from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import atomic_file
@@ -24,8 +24,6 @@ from stages.running import git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
-#: The folders that stand for .cache where results are made again.
-_OWN = paths.CACHE / "again"
 #: A file that the run of a workspace holds locked, and which names its process for people.
 _OWNER = "owner"
 _POLL_SECONDS = 0.5
@@ -83,32 +81,34 @@ def isolated(
 
 
 @contextlib.contextmanager
-def at_commit(root: Path, commit: str, *, log: Callable[[str], None], key: str = "") -> Iterator[Path]:
+def at_commit(
+    root: Path, commit: str, *, log: Callable[[str], None], key: str = "", resumes: bool = True
+) -> Iterator[Path]:
     """Give a clean checkout of a commit, as it is.
 
     Args:
         root: the user's repository.
         commit: the commit, as git takes it.
         log: function that is called with messages for the user.
-        key: names a .cache of its own, without the user's checkpoints, answers and verdicts. It is kept where the block
-            ends by an error, so that the next one with this key goes on. Empty: the user's own.
+        key: names a .cache of its own, without the user's checkpoints, answers and verdicts (`flows.own_cache`). Empty:
+            the user's own.
+        resumes: whether a .cache of this key that an interrupted block has left is used.
 
     Yields:
         The folder, which is removed after the block.
 
     Raises:
         ConfigError: git does not check the commit out; nothing is left behind.
+        TemporaryFailure: another process has the .cache of this key.
     """
     root = root.resolve()
     prune(root, log=log)
-    with _new_folder(root) as folder:
+    users = contextlib.nullcontext(root / paths.CACHE)
+    with own_cache.of(root, key, log=log, resumes=resumes) if key else users as cache, _new_folder(root) as folder:
         tree = folder / "tree"
         git.do(root, "worktree", "add", "--quiet", "--detach", str(tree), commit, fix="git log --all shows the commits")
-        cache = root / _OWN / key if key else root / paths.CACHE
         _share_caches(root, tree, cache)
         yield tree
-        if key:
-            shutil.rmtree(cache, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ class Original:
         values: its values of params.yaml, as a tree.
         made_on: what it was made on (`stages.running.made_on.here`), as far as it is known.
         on_gpu: whether it used a GPU; None where that is not known.
+        cached: stages whose results came from DVC's cache, or were up to date: what those were made on is not known.
         figures: its figures by their names in MLflow.
         door: how it was started, in words.
         dirty: whether files were changed when it began.
@@ -53,6 +54,7 @@ class Original:
     values: Mapping[str, Any] = field(default_factory=dict)
     made_on: Mapping[str, Any] = field(default_factory=dict)
     on_gpu: bool | None = None
+    cached: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     door: str = ""
     dirty: bool = False
@@ -88,7 +90,10 @@ def of_run(root: Path, name: str) -> Original:
             kept = {path: there[path.name] for path in _JUDGED if path.name in there}
             if kept:
                 outputs[JUDGE_FOLDER.name] = {path: digests.md5(file) for path, file in kept.items()}
-        machine = there.get(made_on.FILE)
+        cached = tuple(stage for stage in outputs if run.tags.get(f"stage.{stage}") == "cached")
+        # Of a run in which nothing ran, the file would name another machine than that of its results.
+        machine = there.get(made_on.FILE) if set(cached) != set(outputs) else None
+        environment = read_json(machine, made_by=_LIST) if machine else {} if cached else _of_tags(run)
         return Original(
             name=run.short_name,
             commit=run.commit,
@@ -97,8 +102,9 @@ def of_run(root: Path, name: str) -> Original:
             run_id=run.run_id,
             params=there[str(paths.PARAMS)].read_text(encoding="utf-8") if str(paths.PARAMS) in there else "",
             values=run.values,
-            made_on=read_json(machine, made_by=_LIST) if machine else _of_tags(run),
-            on_gpu="gpu.uuid" in run.tags if machine else None,
+            made_on=environment,
+            on_gpu=_on_gpu(run, environment),
+            cached=cached,
             figures=run.metrics,
             door=run.door,
             dirty=run.tags.get("git.dirty") == "true",
@@ -161,6 +167,13 @@ def _without_lock(root: Path, run: Run) -> DataError:
         "there is nothing to compare with",
         f"to run its values once more: python -m flows.run{with_values}",
     )
+
+
+def _on_gpu(run: Run, environment: Mapping[str, Any]) -> bool | None:
+    """Whether a run used a GPU: by its tag, or because there was none. None where that is not known."""
+    if "gpu.uuid" in run.tags:
+        return True
+    return False if environment.get("gpus") == 0 else None
 
 
 def _of_tags(run: Run) -> dict[str, Any]:

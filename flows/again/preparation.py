@@ -7,7 +7,6 @@ from pathlib import Path
 
 from flows import dvc_cli, profiles
 from flows.again import data
-from flows.again.history import History, named_in
 from flows.again.original import Original
 from flows.again.rebuild import require_pipeline
 from stages.common import paths
@@ -15,6 +14,7 @@ from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
 from stages.params import reading
 from stages.running import devices, digests, lock, made_on
+from stages.running.history import History, named_in
 from stages.running.lock import Recorded
 
 #: Columns of the head of a line, and files that a message names at most.
@@ -96,11 +96,17 @@ def prepare(tree: Path, found: Original, *, tell: Callable[[str], None]) -> list
 def differences(found: Original) -> list[str]:
     """What is known to differ here from what a run was made on, a line each."""
     if not found.made_on:
-        return ["of what it was made on nothing is kept"]
+        from_cache = ": its results came from DVC's cache" if found.cached else ""
+        return [f"not known: of what it was made on nothing is kept{from_cache}"]
     lines = made_on.differences(found.made_on, made_on.here())
     if "processor" not in found.made_on:
         lines.append("of its processor and packages nothing is kept")
-    if found.on_gpu is not None and found.on_gpu != bool(devices.visible_devices()):
+    if found.cached:
+        stages = ", ".join(found.cached)
+        lines.append(f"not known of {stages}, whose results came from DVC's cache, on what they were made")
+    if found.on_gpu is None:
+        lines.append("not known whether it used a GPU")
+    elif found.on_gpu != bool(devices.visible_devices()):
         lines.append("device GPU → CPU: there is none here" if found.on_gpu else "device CPU → GPU")
     return lines
 
@@ -117,12 +123,13 @@ def _without_code(root: Path, found: Original, history: History, named: Mapping[
     if not history.knows(found.commit):
         what = f"its commit {found.commit} is not in this repository" if found.commit else "it names no commit"
         return ConfigError(
-            f"{found.name}: {what}, and no other commit has its code",
+            f"{found.name}: {what}, and {history.told_most(named)} has its code",
             f"git fetch --all, where another clone has it; then {again}",
         )
     wrong = history.differing(found.commit, named)
     files = ", ".join(wrong[:_MOST]) + (f" and {len(wrong) - _MOST} more" if len(wrong) > _MOST else "")
-    what = f"{found.name}: its code is in no commit: changed since {found.commit[:7]} when it ran: {files}"
+    nowhere = f"its code is in {history.told_most(named)}"
+    what = f"{found.name}: {nowhere}: changed since {found.commit[:7]} when it ran: {files}"
     here = all((root / path).is_file() and digests.md5(root / path) == named[path] for path in wrong)
     if here:
         return ConfigError(what, f"this folder has that code: git commit it, then {again}")

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from flows import profiles, workspace
-from flows.again import data, gathered, history
+from flows.again import data, gathered
 from flows.again.gathered import Gathered
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import atomic_file
 from stages.judge.runs.sources import commit_of
 from stages.params import reading
-from stages.running import dvc_yaml, git, lock
+from stages.running import dvc_yaml, git, history, lock
 from stages.running.console import say
 from stages.running.lock import Recorded
 from stages.running.tracking.late import Provenance

@@ -1,4 +1,4 @@
-"""What a run is made on: Python, packages, processor and threads, told without torch in a quarter of a second.
+"""What a run is made on: Python, packages, processor, threads and GPUs, told without torch in a quarter of a second.
 
 These decide how sums are rounded, and so whether a training made again has the same bytes. No output of a stage holds
 them: they are kept with the run in MLflow.
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import cores
+from stages.common.errors import ConfigError
+from stages.running import devices
 
 #: The file of a run in MLflow that holds `here`.
 FILE = "environment.json"
@@ -39,6 +41,7 @@ def here() -> dict[str, Any]:
         "units": _units(),
         "capability": _capability(),
         "threads": _threads(),
+        "gpus": _gpus(),
         "packages": _packages(),
     }
 
@@ -118,6 +121,14 @@ def _threads() -> int:
     if asked.isdecimal() and int(asked):
         return int(asked)
     return cores.available()
+
+
+def _gpus() -> int | None:
+    """The number of GPUs that a stage may use; None where that cannot be told."""
+    try:
+        return len(devices.visible_devices())
+    except ConfigError:
+        return None
 
 
 def _packages() -> dict[str, str]:

@@ -5,10 +5,10 @@ Every text of a row is escaped, and the page may ask for nothing, so that no row
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
+from stages.common.html_page import Html, document, element, joined
 from stages.common.plurals import counted
 from stages.common.results.split import Example
 from stages.common.results.tokenize import Encoded
@@ -22,18 +22,15 @@ ROWS = 3
 LOOKED_AT = 1000
 _TOKENS = 300
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1d2330; --dim: #5a6374; --back: #ffffff; --line: #d9dde5;
-  --masked: #e8eaef; --trained: #cdebd3; --cut: #f6d5d2; }
-@media (prefers-color-scheme: dark) { :root { --text: #e4e7ee; --dim: #a0a8b8; --back: #15181f; --line: #383f4d;
-  --masked: #2a303c; --trained: #1f4a2c; --cut: #5a2622; } }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; color: var(--text); background: var(--back);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; overflow-wrap: anywhere; }
-p.tokens { font: .85rem/2 ui-monospace, monospace; overflow-wrap: anywhere; }
-span { border-radius: .2rem; padding: .1rem .15rem; margin-right: 1px; white-space: pre-wrap; }
+#: CSS of `explained`, besides that of all pages.
+STYLE = """
+:root { --masked: #e8eaef; --trained: #cdebd3; --cut: #f6d5d2; }
+@media (prefers-color-scheme: dark) { :root { --masked: #2a303c; --trained: #1f4a2c; --cut: #5a2622; } }
+.row { font-size: 1.1rem; overflow-wrap: anywhere; }
+.tokens { font: .85rem/2 ui-monospace, monospace; overflow-wrap: anywhere; max-width: none; }
+.part { border-radius: .2rem; padding: .1rem .15rem; margin-right: 1px; white-space: pre-wrap; }
 .masked { background: var(--masked); color: var(--dim); } .trained { background: var(--trained); }
-.cut { background: var(--cut); text-decoration: line-through; } .dim { color: var(--dim); }
+.cut { background: var(--cut); text-decoration: line-through; }
 """
 _LEGEND: dict[Part, str] = {
     "masked": "the model reads it, and the loss leaves it out",
@@ -75,35 +72,43 @@ def page(rows: Sequence[Encoded], tokenizer: Encoder, settings: Tokenize) -> str
         tokenizer: what decodes their ids.
         settings: the section tokenize.
     """
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            '<head><meta charset="utf-8">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Tokens and labels</title><style>{_STYLE}</style></head>",
-            "<body><h1>Tokens and labels</h1>",
-            f'<p class="dim">Prompt style {settings.prompt_style}, loss over {settings.loss_on}, '
-            f"context of {settings.context_length:,} tokens. "
-            "Any row: <code>python -m stages.tokenize --show ROW</code>.</p>",
-            *(f'<p><span class="{part}">{part}</span> {said}</p>' for part, said in _LEGEND.items()),
-            *itertools.chain.from_iterable(_row(row, tokenizer, settings) for row in rows),
-            "</body></html>",
-            "",
-        ]
+    return document(
+        "Tokens and labels", [element("h1", "Tokens and labels"), *explained(rows, tokenizer, settings)], style=STYLE
     )
 
 
-def _row(row: Encoded, tokenizer: Encoder, settings: Tokenize) -> Iterator[str]:
+def explained(rows: Sequence[Encoded], tokenizer: Encoder, settings: Tokenize) -> Iterator[Html]:
+    """What the loss of some rows is over, as elements of a page that has `STYLE`.
+
+    Args:
+        rows: the rows, not cut.
+        tokenizer: what decodes their ids.
+        settings: the section tokenize.
+    """
+    yield element(
+        "p",
+        f"Prompt style {settings.prompt_style}, loss over {settings.loss_on}, context of "
+        f"{settings.context_length:,} tokens. Any row: ",
+        element("code", "python -m stages.tokenize --show ROW"),
+        ".",
+        class_="dim",
+    )
+    for part, said in _LEGEND.items():
+        yield element("p", element("span", part, class_=f"part {part}"), f" {said}")
+    for row in rows:
+        yield from _row(row, tokenizer, settings)
+
+
+def _row(row: Encoded, tokenizer: Encoder, settings: Tokenize) -> Iterator[Html]:
     of_row = parts(row, settings.loss_on, settings.context_length)
     counts = ", ".join(f"{len(ids):,} {part}" for part, ids in of_row.items() if ids)
-    yield f"<h2>{html.escape(row.id)}</h2>"
-    yield f'<p class="dim">{counted(len(row.ids), "token")}: {counts}</p>'
-    yield f'<p class="tokens">{"".join(_part(part, ids, tokenizer) for part, ids in of_row.items())}</p>'
+    yield element("h3", row.id, class_="row")
+    yield element("p", f"{counted(len(row.ids), 'token')}: {counts}", class_="dim")
+    tokens = joined(_part(part, ids, tokenizer) for part, ids in of_row.items())
+    yield element("p", tokens, class_="tokens")
 
 
-def _part(part: Part, ids: Sequence[int], tokenizer: Encoder) -> str:
-    shown = (f'<span class="{part}">{html.escape(token_text(one, tokenizer))}</span>' for one in ids[:_TOKENS])
-    more = f'<span class="dim">… and {len(ids) - _TOKENS:,} more</span>' if len(ids) > _TOKENS else ""
-    return "".join(shown) + more
+def _part(part: Part, ids: Sequence[int], tokenizer: Encoder) -> Html:
+    shown = joined(element("span", token_text(one, tokenizer), class_=f"part {part}") for one in ids[:_TOKENS])
+    more = element("span", f"… and {len(ids) - _TOKENS:,} more", class_="part dim") if len(ids) > _TOKENS else Html("")
+    return joined([shown, more])

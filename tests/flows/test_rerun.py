@@ -163,3 +163,14 @@ def test_what_differs_from_the_machine_of_the_run_is_named_before_it_begins(made
         assert line in before
     assert "zeta: judge.seed is wrong" in done.stderr
     assert runs(made)["calm-otter-again"].info.status == "FAILED"
+
+
+def test_of_a_run_whose_results_came_from_the_cache_the_machine_is_not_known(made: Project) -> None:
+    client = MlflowClient(made.env["MLFLOW_TRACKING_URI"])
+    run_id = runs(made)["calm-otter"].info.run_id
+    for stage in ("zeta", "alpha"):
+        client.set_tag(run_id, f"stage.{stage}", "cached")
+    made.tell("zeta", "78")
+    told = rerun(made)[1]
+    assert "not known: of what it was made on nothing is kept: its results came from DVC's cache" in told
+    assert "nothing that is known" not in told

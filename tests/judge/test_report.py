@@ -14,20 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.files import sha256, write_json
+from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
-from stages.common.results.split import SPLIT_METRICS
+from stages.common.results.split import SPLIT_METRICS, split_file
+from stages.common.results.tokenize import Encoded
+from stages.gpt2.tokenizer import END_OF_TEXT
 from stages.judge.report import facts
 from stages.judge.report.page import MOST, page
-from stages.running import git
+from stages.params.tokenize import Tokenize
+from stages.running import digests, git
 from stages.running.beside import Beside
 from stages.running.costs import STAGE_COSTS
+from stages.tokenize.shown import explained
 from tests import results
 from tests.judge.report import a_run
 from tests.root import ROOT
+from tests.tokenize.test_shown import Tokens
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\">&amp;\x1b[2J\u202eevil\x00"
 
@@ -202,6 +207,18 @@ def test_the_data_are_told_with_what_the_checks_found(root: Path):
     assert "1 check found nothing: emails." in words
 
 
+def test_the_rows_are_shown_with_what_the_loss_is_over(root: Path):
+    row = Encoded(id=EVIL, ids=[ord("i"), ord(">"), ord("<"), END_OF_TEXT], prompt_length=2)
+    settings = Tokenize(prompt_style="alpaca", context_length=8, loss_on="response")
+    found = _Parsed(page(told(root, labels=list(explained([row], Tokens(), settings)))))
+
+    assert "What the loss is over" in found.words
+    assert "4 tokens: 2 masked, 2 trained i > < <|endoftext|>" in found.words
+    assert found.tags <= _TAGS
+    write_jsonl(root / split_file("train"), [])
+    assert "artifacts/download/tokenizer is not there: dvc repro tokenize" in shown(root).words
+
+
 def test_the_values_that_differ_from_the_commit_are_told_and_given_to_the_command(root: Path):
     commit = committed(root)
     a_run.lock(root, finetune={"learning_rate": 0.002})
@@ -220,9 +237,9 @@ def test_without_a_difference_the_command_is_make_run(root: Path):
     assert "Not all of it is in the commit" not in words
 
 
-def committed(root: Path) -> str:
-    """Commit the folder's params.yaml, and return the commit."""
-    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "start"]):
+def committed(root: Path, *files: str) -> str:
+    """Commit the folder's params.yaml and these files, and return the commit."""
+    for command in (["init", "-q"], ["add", "params.yaml", *files], ["commit", "-qm", "start"]):
         me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
         subprocess.run(["git", *me, *command], cwd=root, check=True)
     return git.ask(root, "rev-parse", "HEAD")
@@ -235,6 +252,37 @@ def test_a_file_of_the_run_that_is_not_in_the_commit_is_named(root: Path):
     assert (
         "Not all of it is in the commit. When this page was made, these files differed: dvc.yaml." in shown(root).words
     )
+
+
+def test_results_of_older_code_lead_to_the_commit_that_has_it_and_not_to_the_last_one(root: Path):
+    made_from(root, "1\n")
+    older = committed(root, "code.py")
+    (root / "code.py").write_text("2\n")
+    newer = committed(root, "code.py")
+    words = shown(root).words
+
+    assert f"git checkout {older} make run" in words
+    assert newer not in words
+    assert "the results have the digests below, to the byte" in words
+
+
+def test_results_of_code_that_is_in_no_commit_have_no_promise(root: Path):
+    made_from(root, "1\n")
+    (root / "code.py").write_text("2\n")
+    committed(root, "code.py")
+    words = shown(root).words
+
+    assert "This commit does not give these results. They were made from other code than it has" in words
+    assert "looked at: code.py." in words
+    assert "to the byte" not in words
+
+
+def made_from(root: Path, code: str) -> None:
+    """Let dvc.lock say that the judge has read this code, and put it there."""
+    (root / "code.py").write_text(code)
+    tree = a_run.YAML(typ="safe").load(root / "dvc.lock")
+    tree["stages"]["judge"]["deps"] = [{"path": "code.py", "md5": digests.md5(root / "code.py")}]
+    a_run.YAML().dump(tree, root / "dvc.lock")
 
 
 def test_the_digests_of_the_results_and_of_the_data_are_told(root: Path):
@@ -369,7 +417,7 @@ def test_every_anchor_of_the_contents_is_there_once(root: Path):
     found = shown(root)
     anchors = [value[1:] for name, value in found.attributes if name == "href" and value]
 
-    assert len(anchors) == 12
+    assert len(anchors) == 13
     assert set(anchors) <= set(found.ids)
     assert len(found.ids) == len(set(found.ids))
 

@@ -31,6 +31,18 @@ def test_the_kernels_and_threads_are_those_of_torch(monkeypatch: pytest.MonkeyPa
     assert (made_on.here()["threads"], made_on.here()["capability"]) == (3, "DEFAULT")
 
 
+def test_gpus_are_counted_and_a_mask_that_names_none_of_them_leaves_them_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIPELINE_GPUS", "GPU-1,GPU-2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert made_on.here()["gpus"] == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert made_on.here()["gpus"] == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert made_on.here()["gpus"] is None
+
+
 def test_nothing_differs_from_itself() -> None:
     assert made_on.differences(THEN, THEN) == []
 

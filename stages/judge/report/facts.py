@@ -11,26 +11,32 @@ from typing import Any, TypeVar
 
 from stages.common.errors import DataError
 from stages.common.files import read_json
+from stages.common.html_page import Html
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.gate import GateReport
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
 from stages.common.metrics.split import SplitMetrics
 from stages.common.records import Metrics, read_metrics, read_records
+from stages.common.results.download import TOKENIZER
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_CACHE, JUDGE_METRICS, VERDICTS, Verdict
 from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, Example, split_file
+from stages.gpt2.tokenizer import Tokenizer
 from stages.judge.report import rows
 from stages.judge.report.rows import Row
 from stages.judge.runs import compare, references
-from stages.running import beside, costs, git, temporary
+from stages.params.tokenize import Tokenize
+from stages.running import beside, costs, digests, dvc_yaml, git, history, lock, temporary
 from stages.running.beside import Beside
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
 from stages.running.tracking import tracker
+from stages.tokenize import shown
+from stages.tokenize.styles import STYLES
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Metrics)
@@ -57,12 +63,15 @@ class Facts:
     Attributes:
         root: folder with its params.yaml, dvc.lock and artifacts/.
         repository: folder in the git repository of the project.
-        commit: the commit that it was made from; empty where that is not known.
+        commit: a commit with the code that it was made from; the last one where no commit has it; empty without one.
+        wrong: files of its code that this commit lacks, or has otherwise.
+        environment: what it was made on (`stages.running.made_on.here`); empty where that is not known.
         making: stage that is ending at this moment, which DVC records next; None where none is.
         origin: the values that its results were made with.
         recorded: what dvc.lock holds of it.
         rows_split: the census of the rows.
         gate: what the checks of the rows found.
+        labels: some train rows with what the loss is over.
         training: the figures of the training.
         history: the steps of the training.
         answered: the measures of the answers that need no judge.
@@ -79,11 +88,14 @@ class Facts:
     root: Path
     repository: Path
     commit: str
+    wrong: Sequence[str]
+    environment: Mapping[str, Any]
     making: str | None
     origin: Origin
     recorded: Recorded
     rows_split: SplitMetrics | Missing
     gate: GateReport | Missing
+    labels: list[Html] | Missing
     training: FinetuneMetrics | Missing
     history: list[StepRecord] | Missing
     answered: GenerateMetrics | Missing
@@ -102,14 +114,23 @@ class Facts:
         return section if isinstance(section, Mapping) and stage not in self.origin.outdated else {}
 
 
-def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None = None, own: bool = True) -> Facts:
+def read(
+    root: Path = Path(),
+    *,
+    repository: Path = Path(),
+    commit: str | None = None,
+    own: bool = True,
+    environment: Mapping[str, Any] | None = None,
+) -> Facts:
     """Read a run.
 
     Args:
         root: folder with its params.yaml, dvc.lock and artifacts/.
         repository: folder in the git repository of the project.
-        commit: the commit that it was made from; empty where that is not known. None: the last one.
+        commit: the commit that it names; empty where that is not known. None: the last one. Where another one has the
+            code that dvc.lock records, and this one has not, that one is taken.
         own: whether it is the run of the working folder, whose costs are known and which can be compared.
+        environment: what it was made on, where that is kept with it.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
@@ -135,16 +156,21 @@ def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None =
         return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
 
     judged = metrics("judge", JUDGE_METRICS, JudgeMetrics)
+    head = git.ask(repository, "rev-parse", "HEAD") if commit is None else commit
+    code, wrong = _with_code(root, repository, head, making)
     scored = "judge" not in {*origin.outdated, *origin.unrecorded}
     return Facts(
         root=root,
         repository=repository,
-        commit=git.ask(repository, "rev-parse", "HEAD") if commit is None else commit,
+        commit=code,
+        wrong=wrong,
+        environment=environment or {},
         making=making,
         origin=origin,
         recorded=Recorded.of(root, making=making),
         rows_split=metrics("split", SPLIT_METRICS, SplitMetrics),
         gate=metrics("split", GATE_REPORT, GateReport),
+        labels=told("tokenize", lambda: _labels(root, origin), split_file("train"), TOKENIZER),
         training=metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),
         history=told("finetune", history, HISTORY),
         answered=metrics("generate", GENERATE_METRICS, GenerateMetrics),
@@ -157,6 +183,39 @@ def read(root: Path = Path(), *, repository: Path = Path(), commit: str | None =
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
     )
+
+
+def _with_code(root: Path, repository: Path, commit: str, making: str | None) -> tuple[str, list[str]]:
+    """The commit with the code that the results were made from, and the files that it has otherwise, if none has all.
+
+    Of a stage that DVC records next, the code is that in the folder.
+    """
+    past = history.History(repository)
+    if not past.knows(commit):
+        return commit, []
+    stages = lock.entries(root)
+    named = history.named_in({name: entry for name, entry in stages.items() if name != making})
+    if making is not None and (entry := dvc_yaml.entry_of(making, root)) is not None:
+        files = [path for path in entry.deps if path.suffix == ".py" and (root / path).is_file()]
+        named |= {path.as_posix(): digests.md5(root / path) for path in files}
+    if (found := past.with_code(commit, named)) is not None:
+        return found, []
+    return commit, past.differing(commit, named)
+
+
+def _labels(root: Path, origin: Origin) -> list[Html]:
+    """The rows of the page that the stage tokenize writes, as it shows them.
+
+    Raises:
+        DataError: they cannot be read, or dvc.lock does not say how they were encoded.
+    """
+    if "tokenize" not in origin.made:
+        raise DataError(f"{lock.LOCK} does not say how the rows were encoded", "dvc repro tokenize")
+    settings = Tokenize.model_validate(origin.made["tokenize"])
+    tokenizer, style = Tokenizer(root / TOKENIZER), STYLES[settings.prompt_style]
+    rows = read_records(root / split_file("train"), Example, made_by="dvc repro split")
+    found = shown.chosen(rows, tokenizer, style, settings.context_length)
+    return list(shown.explained(found, tokenizer, settings))
 
 
 def _rows(root: Path) -> list[Row]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.common import paths
 from stages.common.html_page import Content, Html, element, table
 from stages.judge.report.facts import STAGES, Facts
-from stages.judge.report.parts import code, definitions, note, number, paragraph, section, wide
+from stages.judge.report.parts import CELL, code, cut, definitions, note, number, paragraph, section, wide
 from stages.params.differences import shown
-from stages.running import committed, digests, dvc_yaml, git, lock
+from stages.running import committed, digests, dvc_yaml, git, lock, made_on
 from stages.running.console import duration
 from stages.running.summary_parts.made_with import changed
 from stages.running.summary_parts.scores import verdict_cost_lines
@@ -78,27 +77,45 @@ def _again(facts: Facts) -> Iterator[Html]:
     run = f"python -m flows.run {' '.join(sets)}" if sets else "make run"
     yield paragraph("In a clone of the repository, with the data of the digest below:")
     yield code(f"git checkout {facts.commit}\n{run}")
-    if others := _uncommitted(facts):
-        more = f" and {len(others) - _FILES} more" if len(others) > _FILES else ""
-        yield element(
-            "p",
-            element("b", "Not all of it is in the commit. "),
-            f"When this page was made, these files differed: {', '.join(others[:_FILES])}{more}. Commit them, so "
-            "that the run can be made again.",
-            class_="alert",
-            role="note",
+    if facts.wrong:
+        yield _alert(
+            "This commit does not give these results.",
+            f"They were made from other code than it has, which is in no other commit that was looked at: "
+            f"{_named(facts.wrong)}. Commit that code, so that the run can be made again.",
         )
+        return
+    if others := _uncommitted(facts):
+        yield _alert(
+            "Not all of it is in the commit.",
+            f"When this page was made, these files differed: {_named(others)}. Commit them, so that the run can be "
+            "made again.",
+        )
+        return
     yield note(
         "On a machine with the same kind of processor, the results have the digests below, to the byte. On others, "
         "sums can round otherwise, and figures differ in their last digits."
     )
 
 
+def _alert(head: str, rest: str) -> Html:
+    return element("p", element("b", f"{head} "), rest, class_="alert", role="note")
+
+
+def _named(files: Sequence[str]) -> str:
+    """The first of some files, and how many more there are."""
+    more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+    return f"{', '.join(files[:_FILES])}{more}"
+
+
 def _uncommitted(facts: Facts) -> list[str]:
-    """Files of the run that differ from the commit, but for params.yaml, whose differences the command has."""
+    """Files of the run other than code that differ from the last commit.
+
+    `facts.wrong` has the code, and the command has the values of params.yaml.
+    """
     listed = git.ask(facts.repository, "status", "--porcelain", "--no-renames", "--untracked-files=all")
     names = [line[2:].strip().strip('"') for line in listed.splitlines()]
     read = {path.as_posix() for inputs in facts.recorded.inputs.values() for path in inputs}
+    read = {path for path in read if not path.endswith(".py")}
     sources = (*read, str(dvc_yaml.PIPELINE), "data.dvc", "assets")
     return sorted(name for name in names if name in read or name.startswith(sources))
 
@@ -108,15 +125,18 @@ def _sources(facts: Facts) -> Iterator[tuple[str, Content]]:
     data = facts.recorded.inputs.get("download", {}).get(paths.DATA)
     if data is not None:
         yield "data, MD5 of DVC", element("code", data)
-    yield "Python", platform.python_version()
-    yield "packages here", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    yield from _environment(facts.environment)
 
 
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+def _environment(kept: Mapping[str, Any]) -> Iterator[tuple[str, Content]]:
+    """What the run was made on, where that is kept with it. This machine may be another one."""
+    packages = kept.get("packages")
+    if not isinstance(packages, Mapping) or "python" not in kept:
+        yield "Python and packages", f"not known here; a run in MLflow keeps them as {made_on.FILE}"
+        return
+    yield "Python", cut(str(kept["python"]), CELL)
+    yield "processor", cut(str(kept.get("processor", "not known")), CELL)
+    yield "packages", ", ".join(f"{name} {cut(str(packages.get(name, 'absent')), CELL)}" for name in _PACKAGES)
 
 
 def _results(facts: Facts) -> Html:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
-from stages.common.files import atomic_file
+from stages.common.files import atomic_file, read_json
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
@@ -17,7 +18,7 @@ from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, split_file
 from stages.judge.report import facts
 from stages.judge.report.page import page
 from stages.judge.runs.sources import Run, find_run
-from stages.running import lock, report, temporary
+from stages.running import lock, made_on, report, temporary
 from stages.running.tracking import tracker
 
 #: What a report is made of, and the stage that has made each.
@@ -48,7 +49,8 @@ def text_of(name: str) -> str:
     if run.place.mlflow and (kept := _kept(run)) is not None:
         return kept
     with _folder_of(run) as folder:
-        return page(facts.read(folder, repository=Path(), commit=run.place.commit, own=False))
+        made_where = _environment(run)
+        return page(facts.read(folder, repository=Path(), commit=run.place.commit, own=False, environment=made_where))
 
 
 def _kept(run: Run) -> str | None:
@@ -56,6 +58,17 @@ def _kept(run: Run) -> str | None:
     with temporary.folder() as folder:
         found = tracker.download(Path(), run.place.mlflow, [], folder, optional=[report.REPORT.name])
         return found[0].read_text(encoding="utf-8") if found else None
+
+
+def _environment(run: Run) -> Mapping[str, Any]:
+    """What a run was made on, as MLflow keeps it; empty where nothing does."""
+    if not run.place.mlflow:
+        return {}
+    with temporary.folder() as folder, contextlib.suppress(DataError):
+        found = tracker.download(Path(), run.place.mlflow, [], folder, optional=[made_on.FILE])
+        kept = read_json(found[0], made_by="make runs lists the runs") if found else {}
+        return kept if isinstance(kept, Mapping) else {}
+    return {}
 
 
 @contextlib.contextmanager

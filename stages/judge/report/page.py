@@ -7,6 +7,7 @@ from pathlib import Path
 from stages.common.html_page import Html, document, element, joined
 from stages.judge.report import answers, breakdown, compared, judging, lineage, overview, recipe, scores, training
 from stages.judge.report.facts import Facts
+from stages.tokenize import shown
 
 #: Bytes of the page at most.
 MOST = 2_000_000
@@ -22,6 +23,7 @@ _CONTENTS = {
     "training": "Training",
     "recipe": "What ran",
     "data": "Data",
+    "labels": "Labels",
     "judge": "Judge",
     "costs": "Costs",
     "lineage": "Make it again",
@@ -36,7 +38,7 @@ def page(facts: Facts, about: str = "") -> str:
         facts: the run.
         about: the digest of the results, by which a program knows what the page is of.
     """
-    style, script = _file("page.css"), _file("page.js")
+    style, script = _file("page.css") + shown.STYLE, _file("page.js")
     sections = [
         *overview.head(facts),
         _contents(),
@@ -48,6 +50,7 @@ def page(facts: Facts, about: str = "") -> str:
         training.losses(facts),
         recipe.ran(facts),
         recipe.data(facts),
+        recipe.labels(facts),
         judging.judge(facts),
         lineage.costs(facts),
         lineage.lineage(facts),

@@ -93,6 +93,12 @@ def data(facts: Facts) -> Html:
     return section("data", "Data", *_data(facts))
 
 
+def labels(facts: Facts) -> Html:
+    """Some train rows, token by token, with what the loss is over."""
+    told = [paragraph(facts.labels.why)] if isinstance(facts.labels, Missing) else facts.labels
+    return section("labels", "What the loss is over", *told)
+
+
 def _data(facts: Facts) -> Iterator[Html]:
     census, gate = facts.rows_split, facts.gate
     if isinstance(census, Missing):

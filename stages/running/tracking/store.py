@@ -134,7 +134,10 @@ def _differs(found: Mapping[str, str] | None, tree: Mapping[str, Any]) -> dict[s
 
 
 def log_machine(mlflow: MlflowClient, run_id: str) -> None:
-    """Log what a run was made on, for whoever makes it again. Without it the run is as good: a failure is told."""
+    """Log what the stages of a run that ran here were made on, for whoever makes it again.
+
+    Not where none ran: what made results of DVC's cache is not known. A failure is told, and the run is as good.
+    """
     try:
         mlflow.log_dict(run_id, made_on.here(), made_on.FILE)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def test_of_a_commit_the_page_is_made_from_the_files_in_the_cache(monkeypatch: p
     assert "2 of 4 answers are right" in made
     assert "profile quick · no commit" in made
     assert "Time and memory of the stages are not known here" in made
+    assert "not known here; a run in MLflow keeps them as environment.json" in made
+    assert platform.python_version() not in made, "this machine may be another one"
 
 
 def test_a_file_that_is_nowhere_any_more_is_named(monkeypatch: pytest.MonkeyPatch, place: Place):
@@ -68,6 +71,22 @@ def test_of_a_run_in_mlflow_it_is_the_page_that_is_kept_with_it(monkeypatch: pyt
     assert others.text_of("calm-otter") == "kept"
     monkeypatch.setattr(tracker, "download", lambda *_, **__: [])
     assert "2 of 4 answers are right" in others.text_of("calm-otter"), "it is of before there were reports"
+
+
+def test_of_a_run_in_mlflow_without_a_page_the_environment_is_its_own(monkeypatch: pytest.MonkeyPatch, place: Place):
+    def download(root: Path, name: str, files: Sequence[str], folder: Path, *, optional: Sequence[str]) -> list[Path]:
+        if list(optional) != ["environment.json"]:
+            return []
+        kept = folder / "environment.json"
+        kept.write_text('{"python": "3.0.1", "processor": "A chip", "packages": {"torch": "0.4.1"}}')
+        return [kept]
+
+    found(monkeypatch, Place(mlflow="1f", lock=place.lock, params=place.params))
+    monkeypatch.setattr(tracker, "download", download)
+    made = others.text_of("calm-otter")
+    assert "3.0.1" in made
+    assert "A chip" in made
+    assert "torch 0.4.1, numpy absent" in made
 
 
 def test_a_run_whose_values_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, place: Place):

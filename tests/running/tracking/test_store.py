@@ -76,3 +76,11 @@ def test_what_a_stage_logged_to_a_run_deleted_meanwhile_is_there(
         run.log_metrics({"loss/train": 1.5}, step=1)
     assert points(client, str(run_id), "loss/train") == [(1, 1.5)]
     assert [run.info.lifecycle_stage for run in runs(client)] == ["active"]
+
+
+@pytest.mark.parametrize(("ran", "kept"), [(set(), []), ({"data.dvc"}, []), ({"judge"}, ["environment.json"])])
+def test_the_machine_is_kept_with_a_run_only_where_a_stage_ran(
+    project: Path, client: MlflowClient, ran: set[str], kept: list[str]
+) -> None:
+    run_id = through_the_flow(project, ran)
+    assert [one.path for one in client.list_artifacts(run_id) if one.path == "environment.json"] == kept

@@ -16,6 +16,8 @@ from stages.running import git
 
 #: Commits that are looked at for code which the run's own commit does not have, the newest first.
 _MOST = 500
+#: Files by which commits are sorted out before all files of one are compared.
+_FIRST = 20
 _CODE = ".py"
 
 
@@ -24,10 +26,12 @@ class History:
 
     Args:
         root: folder in the repository; paths start there.
+        most: commits that are looked at, at most.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, most: int = _MOST) -> None:
         self._root = root
+        self._most = most
         self._digests: dict[str, str] = {}
 
     def knows(self, commit: str) -> bool:
@@ -56,15 +60,52 @@ class History:
             commit: the commit to look at first; the repository need not have it.
             named: MD5 by path, as in `differing`.
         """
-        wrong: Sequence[str] = ()
+        first = sorted(path for path in named if path.endswith(_CODE))
         if self.knows(commit):
             wrong = self.differing(commit, named)
             if not wrong:
                 return commit
-        # Only a commit that changes one of the wrong files can have what is wanted. DVC's experiments are commits too.
-        limits = ("--all", f"--max-count={_MOST}")
-        others = git.ask(self._root, "rev-list", *limits, "--", *(wrong or sorted(named)[:_MOST])).split()
+            first = wrong
+        others = self._with_files(self._changing(named)[: self._most], first[:_FIRST], named)
         return next((other for other in others if not self.differing(other, named)), None)
+
+    def are_all_looked_at(self, named: Mapping[str, str]) -> bool:
+        """Whether `with_code` looks at all commits that change one of these files, and not at the newest alone."""
+        return len(self._changing(named)) <= self._most
+
+    def told_most(self, named: Mapping[str, str]) -> str:
+        """In words, which commits `with_code` has looked at where it has found none: ``no commit``."""
+        if self.are_all_looked_at(named):
+            return "no commit"
+        return f"none of the {self._most:,} newest commits that change its files"
+
+    def _changing(self, named: Mapping[str, str]) -> list[str]:
+        """The commits that change one of these files, the newest first, and one more than are looked at.
+
+        The commit in which all of them came to be what is wanted is among them, whichever was the last to change. The
+        history is whole, as a branch that a merge has left aside may have it. DVC's experiments are commits too.
+        """
+        limits = ("--all", "--full-history", f"--max-count={self._most + 1}")
+        return git.ask(self._root, "--literal-pathspecs", "rev-list", *limits, "--", *sorted(named)).split()
+
+    def _with_files(self, commits: Sequence[str], paths: Sequence[str], named: Mapping[str, str]) -> list[str]:
+        """Those of some commits which have these files as they are named, asked of git at once."""
+        asked = subprocess.run(
+            ["git", "cat-file", "--batch-check=%(objectname) %(objecttype)"],
+            cwd=self._root,
+            input="".join(f"{commit}:./{path}\n" for commit in commits for path in paths).encode(),
+            capture_output=True,
+            check=True,
+        )
+        told = [line.split() for line in asked.stdout.decode().splitlines()]
+        blobs = [line[0] if line[-1] == "blob" else "" for line in told]  # else "missing"
+        self._read({blob for blob in blobs if blob})
+        found = []
+        for number, commit in enumerate(commits):
+            own = blobs[number * len(paths) : (number + 1) * len(paths)]
+            if all(self._digests.get(blob) == named[path] for path, blob in zip(paths, own, strict=True)):
+                found.append(commit)
+        return found
 
     def _blobs(self, commit: str) -> dict[str, str]:
         """The object of each file of a commit, by path."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.again.history import History, named_in
+from stages.running.history import History, named_in
 
 
 class Repository:
@@ -58,6 +58,37 @@ def test_code_that_was_committed_later_is_found_on_any_branch(repository: Reposi
     assert history.with_code("f" * 40, named(a="2\n", b="1\n")) == wanted
     assert history.with_code(first, named(a="4\n", b="1\n")) is None
     assert not history.knows("f" * 40)
+
+
+def test_the_commit_that_ends_with_the_code_is_found_whichever_file_it_changes(repository: Repository) -> None:
+    first = repository.commit(a="1\n", b="1\n")
+    repository.commit(a="2\n", b="2\n")
+    wanted = repository.commit(b="1\n")  # a.py is another one than in the first commit, and not changed here
+    repository.commit(a="3\n")
+    history = History(repository.root)
+    assert history.with_code(first, named(a="2\n", b="1\n")) == wanted
+    assert history.told_most(named(a="2\n", b="1\n")) == "no commit"
+
+
+def test_a_branch_that_a_merge_has_left_aside_is_looked_at(repository: Repository) -> None:
+    first = repository.commit(a="1\n")
+    wanted = repository.commit(a="2\n")
+    repository.commit(a="1\n")
+    repository.git("switch", "--quiet", "--create", "other", first)
+    repository.commit(c="1\n")
+    repository.git("switch", "--quiet", "-")
+    repository.git("merge", "--quiet", "--no-edit", "other")
+    assert History(repository.root).with_code("", named(a="2\n")) == wanted
+
+
+def test_commits_beyond_the_limit_are_not_looked_at_and_that_is_said(repository: Repository) -> None:
+    old = repository.commit(a="1\n")
+    for text in ("2\n", "3\n", "4\n"):
+        repository.commit(a=text)
+    assert History(repository.root).with_code("", named(a="1\n")) == old
+    history = History(repository.root, most=3)
+    assert history.with_code("", named(a="1\n")) is None
+    assert history.told_most(named(a="1\n")) == "none of the 3 newest commits that change its files"
 
 
 def test_data_that_no_commit_has_are_no_code(repository: Repository) -> None:
