@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from flows.again import original, outcome, preparation, rebuild
 from flows.again.original import Original
 from flows.again.preparation import WIDTH
 from flows.tool_settings import set_defaults
+from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.running import program
@@ -102,11 +104,21 @@ def _made_again(root: Path, tree: Path, found: Original, order: list[str]) -> li
     return stages
 
 
+def _free_name(tree: Path, first: str) -> str:
+    """The first of ``NAME-again``, ``NAME-again-2`` and so on that no run in MLflow has."""
+    for number in itertools.count(1):
+        name = first if number == 1 else f"{first}-{number}"
+        with contextlib.suppress(ConfigError):  # several runs begin so
+            if tracker.full_name(tree, name) is None:
+                break
+    return name
+
+
 @contextlib.contextmanager
 def _mlflow_run(tree: Path, found: Original) -> Iterator[str | None]:
     """An MLflow run for the block, which ends as the block does."""
     tags = {"door": DOOR, OF: found.run_id, SOURCE: found.name}
-    run_id = tracker.create_run(tree, name=f"{found.name}-again", tags=tags, begun=Begun.of(tree))
+    run_id = tracker.create_run(tree, name=_free_name(tree, f"{found.name}-again"), tags=tags, begun=Begun.of(tree))
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     try:
         yield run_id

@@ -71,6 +71,9 @@ def test_a_run_is_made_again_and_equal(made: Project) -> None:
     assert not list((made.root / ".cache" / "workspaces").glob("run-*"))
     assert not list((made.root / ".cache" / "again").glob("*"))
 
+    assert rerun(made, "calm-otter")[0] == 0
+    assert {"calm-otter-again", "calm-otter-again-2"} <= runs(made).keys(), "each has a name of its own"
+
 
 def test_an_output_that_differs_ends_with_1_and_is_named(made: Project) -> None:
     client = MlflowClient(made.env["MLFLOW_TRACKING_URI"])
