@@ -43,7 +43,6 @@ TESTED_ELSEWHERE = {
     "flows/command_line.py": "flows/test_pipeline.py",
     "flows/again/gathered.py": "flows/test_publish.py",
     "flows/again/original.py": "flows/test_rerun.py",
-    "flows/again/preparation.py": "flows/test_rerun.py",
     "flows/again/rebuild.py": "flows/test_rerun.py",
     "flows/again/revisions.py": "flows/test_publish.py",
     "flows/automations.py": "flows/test_deployments.py",
