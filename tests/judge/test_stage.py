@@ -25,7 +25,7 @@ from stages.judge.runs import compare
 from stages.params.reading import merge, read_yaml
 from stages.running import console, summary
 from stages.running.costs import JUDGING_COSTS
-from stages.running.tracking import mirror
+from stages.running.tracking import description, mirror
 from tests.fake_ollama import FakeOllama, careful, parts, score, server_error, text
 from tests.root import ROOT
 
@@ -358,7 +358,7 @@ def test_a_judge_that_was_refused_may_judge_and_is_marked_wherever_its_scores_ar
     assert "WARNING    this judge cannot judge: right answers score" in told
     found = JudgeMetrics.model_validate_json(JUDGE_METRICS.read_text())
     assert mirror.judge_tags(found)["judge.self_test"] == mark
-    assert "the judge: REFUSED BY ITS SELF-TEST" in mirror._note(found)
+    assert "(REFUSED BY ITS SELF-TEST)" in description.of_results({}, None, found)
     monkeypatch.setattr("sys.argv", ["compare", "artifacts", "artifacts"])
     capsys.readouterr()
     compare.main()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stages.common.html_page import Content, Html, element, joined
 from stages.common.metrics.judge import Interval, JudgeMetrics
-from stages.common.plurals import counted
+from stages.common.plurals import counted, word
 from stages.judge.report.facts import Facts, Missing
 from stages.judge.report.parts import definitions, ends, figure, number, paragraph, warning
 from stages.running.beside import Beside
@@ -21,7 +21,7 @@ def title(facts: Facts) -> str:
     if isinstance(judged, Missing):
         return "A run without scores"
     if (right := judged.tuned.right) is not None:
-        return f"{right.right:,} of {right.n:,} answers are right"
+        return f"{right.right:,} of {counted(right.n, 'answer')} {word(right.right, 'is', 'are')} right"
     mean = judged.tuned.mean
     return "No answer has a score" if mean is None else f"A score of {number(mean)} of 100"
 

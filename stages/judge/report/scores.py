@@ -105,7 +105,7 @@ def _further(judged: JudgeMetrics) -> Iterator[tuple[str, Content]]:
         yield f"on the {hard.scored:,} not equal to the reference", figure(hard.mean, hard.interval)
     alone = tuned.without_twin_in_train
     if alone.mean is not None and alone.n < tuned.n:
-        yield f"on the {alone.scored:,} rows whose prompt is not in train", figure(alone.mean, alone.interval)
+        yield f"on {counted(alone.scored, 'row')} whose prompt is not in train", figure(alone.mean, alone.interval)
     if (pairs := judged.pairwise) is not None:
         won = figure(pairs.win_rate.mean, pairs.win_rate.interval, 100)
         counts = [counted(pairs.wins, "win"), counted(pairs.ties, "tie"), counted(pairs.losses, "loss", "losses")]

@@ -266,13 +266,16 @@ def test_groups_are_shown_with_their_seeds_and_what_their_recipes_differ_in():
 
 def test_the_result_names_the_run_that_it_speaks_of_and_the_picture_has_no_letters(tmp_path, monkeypatch):
     labels = []
-    monkeypatch.setattr(Axes, "set_yticks", lambda _, ticks, texts: labels.extend(texts))
+    monkeypatch.setattr(Axes, "set_yticks", lambda _, ticks, texts, **more: labels.extend(texts))
     low, high = Group("calm-otter", trainings([1], 50)), Group("dizzy-moth", trainings([1], 60, epochs=3))
     for a, b in ((low, high), (high, low)):
         plot(tmp_path / "one.png", compare_groups([a, b], model="tuned", resamples=500, seed=1))
     assert "result      B scores higher: dizzy-moth; one training each" in shown(low, high)
     assert "result      A scores higher: dizzy-moth; one training each" in shown(high, low)
-    assert labels == ["dizzy-moth\nhigher than there", "calm-otter\nlower than there"]
+    assert labels == [
+        "dizzy-moth\nfinetune.epochs 6 / 3\nhigher than there",
+        "calm-otter\nfinetune.epochs 3 / 6\nlower than there",
+    ]
 
 
 def test_no_p_value_is_written_as_0():

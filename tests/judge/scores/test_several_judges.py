@@ -226,8 +226,8 @@ def test_mlflow_has_the_figures_of_the_panel():
     )
     figures = metric_names._without_gaps(metric_names._panel("judge_panel", found.tuned))
     assert figures["judge_panel/median"] == 50.0
-    assert figures["judge_panel/n_right"] == 6
-    assert figures["judge_panel/alpha_ci95_low"] <= figures["judge_panel/alpha"]
+    assert figures["judge_panel/right_n"] == 6
+    assert figures["judge_panel/alpha_ci95_lower"] <= figures["judge_panel/alpha"]
 
 
 def test_the_costs_of_all_judges_are_counted_together():
