@@ -364,11 +364,13 @@ def status(folder: Path) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_makes_its_own_stage_stale_and_no_other(stale, change):
     assert stale.get(change.file, set()) == change.stale
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_leaves_the_checkpoints_of_other_stages_valid(change):
     """They are named after the code of their stage."""
