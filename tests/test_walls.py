@@ -377,6 +377,7 @@ def test_a_change_leaves_the_checkpoints_of_other_stages_valid(change):
     assert {stage for stage in STAGES if ROOT / change.file in code_of(stage)} == change.stale
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", NOT_RETRAINED.values(), ids=NOT_RETRAINED)
 def test_a_change_of_pictures_or_answers_retrains_nothing(stale, change):
     assert "finetune" not in stale.get(change.file, set())
