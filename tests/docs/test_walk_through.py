@@ -76,7 +76,7 @@ def test_each_step_of_the_page_does_what_it_says(walk: Walk) -> None:
     told = walk.type()
     assert "it answers in fewer words" in told
 
-    assert "6 of 6 stages equal" in walk.type()
+    assert "equal: all 6 stages made the same bytes again" in walk.type()
     assert "published as" in walk.type()
     told = walk.type()
     assert "same: all " in told
