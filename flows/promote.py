@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from flows.again import original
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError, ServiceUnavailable
@@ -90,7 +91,7 @@ def main() -> None:
     if not (decision.moves or asked.by_hand):
         registry.tag(root, version, _named(_ASKED, tags))
         tell("result", f"the champion stays{f', version {champion.number}' if champion else ''}: {decision.why}")
-        for line in _missing(decision):
+        for line in _missing(root, decision, champion, version):
             tell("", line)
         sys.exit(STAYS)
     _crown(root, version, tags)
@@ -196,14 +197,19 @@ def _decision(root: Path, champion: Version | None, challenger: Challenger, aske
     return promotion.decide(trainings, challenger.trainings, resamples=asked.resamples, seed=asked.seed)
 
 
-def _missing(decision: Decision) -> Iterator[str]:
-    """What would let a test decide that could not."""
+def _missing(root: Path, decision: Decision, champion: Version | None, version: Version) -> Iterator[str]:
+    """What would let a test decide that could not: the commands that train more seeds."""
     if decision.compared is None:
         return
     one = decision.compared.comparison
-    for whose, trainings in (("the champion's", one.trainings_a), ("the candidate's", one.trainings_b)):
-        if trainings < 2:
-            yield f"it takes several trainings of {whose} recipe: make seeds N=5 at its commit and with its values"
+    for whose, trainings, which in (
+        ("the champion's", one.trainings_a, champion),
+        ("the candidate's", one.trainings_b, version),
+    ):
+        run = tracker.run(root, which.run_id) if which is not None else None
+        if trainings < 2 and run is not None:
+            command = f"python -m flows.seeds 5{original.options_of(root, run)}"
+            yield f"it takes several trainings of {whose} recipe, at commit {run.commit[:7] or 'unknown'}: {command}"
 
 
 def _tags(champion: Version | None, challenger: Challenger, decision: Decision, by_hand: str) -> dict[str, str]:

@@ -157,15 +157,24 @@ def _require_own_results(root: Path, run: Run) -> None:
         raise ConfigError(what, f"name one of: {children}")
 
 
-def _without_lock(root: Path, run: Run) -> DataError:
-    """The error of a run that did not get as far as to keep its dvc.lock."""
+def options_of(root: Path, run: Run) -> str:
+    """The options ``--set`` by which a program at a run's commit takes its values; empty where it has that commit's.
+
+    Args:
+        root: the repository.
+        run: the run.
+    """
     there = committed.values(root, run.commit) if run.commit else None
     changed = [f"{key}={shown(value)}" for key, _, value in differences(there, run.values)] if there else []
-    with_values = "".join(f" --set '{one}'" for one in changed[:_MOST])
+    return "".join(f" --set '{one}'" for one in changed[:_MOST])
+
+
+def _without_lock(root: Path, run: Run) -> DataError:
+    """The error of a run that did not get as far as to keep its dvc.lock."""
     return DataError(
         f"{run.short_name} is {run.state}, and keeps no {lock.LOCK}: its stages have not all succeeded, so that "
         "there is nothing to compare with",
-        f"to run its values once more: python -m flows.run{with_values}",
+        f"to run its values once more: python -m flows.run{options_of(root, run)}",
     )
 
 

@@ -506,6 +506,7 @@ def test_the_report_of_a_folder_goes_to_a_file_of_its_own(root: Path, tmp_path_f
         (["no-such-run"], "no-such-run: no such folder", 78),
         (["a", "b"], "unexpected: b", 78),
         (["--to", "artifacts"], "artifacts: expected a file, found a folder", 78),
+        (["--to", "gone/report.html"], "gone: no such folder", 78),
     ],
 )
 def test_what_is_no_run_is_one_message(root: Path, arguments: list[str], told_of: str, code: int):

@@ -38,6 +38,8 @@ def main() -> None:
     target = Path(options.to) if options.to else _place(options.run)
     if target.is_dir():
         raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
+    if options.to and not target.parent.is_dir():
+        raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
     text = _own() if options.run == "." else others.text_of(options.run)
     with atomic_file(target) as stream:
         stream.write(text)
