@@ -223,6 +223,7 @@ class _Watch:
 
     Attributes:
         seen: end of the cache when the judge was last seen to be the same.
+        asked: whether it was asked anything.
     """
 
     def __init__(self, judge: JudgeBackend, cache: VerdictCache | None, seconds: float) -> None:
@@ -230,6 +231,7 @@ class _Watch:
         self.seen = self._end()
         self._checked = time.monotonic()
         self._failures, self._unchecked = 0, False
+        self.asked = False
 
     def note(self, judgement: Judgement, pool: ThreadPoolExecutor) -> None:
         """A judgement has come, from one of the pool's threads."""
@@ -242,8 +244,8 @@ class _Watch:
             self._check()
 
     def finish(self) -> None:
-        """All have come."""
-        if self._unchecked:
+        """All that are used have come, of which some may not have been noted yet."""
+        if self._unchecked or self._end() != self.seen or (self._cache is None and self.asked):
             self._check()
 
     def last(self) -> None:
@@ -299,6 +301,7 @@ def _in_order(
     """Yield the verdicts in the questions' order. However this ends, no thread is left behind."""
 
     def ask(question: Question, repeat: int, key: str) -> Judgement:
+        watch.asked = True
         judgement = judge.judge(question, repeat)
         kept.put(key, judgement)
         return judgement

@@ -205,12 +205,6 @@ def test_the_kernel_tells_how_many_processes_it_has_killed_for_memory():
     assert launch._killed_for_memory() >= 0
 
 
-def test_processors_are_counted_where_there_is_no_affinity(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-
-    assert launch._cores() == os.cpu_count()
-
-
 #: The stage's own process, which has two others train; in their last second somebody edits a value, or nobody does.
 _EDITED = """
 import sys
