@@ -15,9 +15,10 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.files import read_json, sha256
+from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.plurals import counted
-from stages.common.records import Metrics, read_metrics, write_metrics
+from stages.common.records import read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
 from stages.running.tracking import published, tracker
@@ -31,38 +32,6 @@ _MOST_NOTES = 200
 _SECONDS = 60.0
 #: The same of all comparisons for the MLflow run.
 _SECONDS_OF_ALL = 180.0
-
-
-class Beside(Metrics):
-    """Scores beside those of another run, in points; what too few rows cannot say is None.
-
-    Args:
-        head: the last commit when they were compared.
-        other: the other run, in words.
-        n: rows scored in both.
-        mean: mean of the scores here, on these rows.
-        mean_there: mean of the other run on these rows.
-        difference: mean of the differences, here minus there.
-        low: lower end of its 95 % interval.
-        high: upper end of this interval.
-        detectable: the smallest true difference that so many rows would find about 3 times in 4.
-        verdict: what may be said, in words.
-        rests_on: what that rests on, in words, such as whether training seeds are allowed for; may be empty.
-        same_judge: whether one judge gave both.
-    """
-
-    head: str
-    other: str
-    n: int
-    mean: float | None
-    mean_there: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    detectable: float | None
-    verdict: str
-    rests_on: str
-    same_judge: bool
 
 
 #: What is taken as the comparison has it.

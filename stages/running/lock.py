@@ -8,6 +8,8 @@ take the folder's own dvc.lock, and open nothing by it.
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import io
 import json
 import re
@@ -56,11 +58,17 @@ class Output:
 
 def outputs(text: str, stage: str, *, name: str, fix: str) -> list[Output]:
     """The outputs of a stage that a dvc.lock names, given as text; see `outputs_in`."""
-    return outputs_in(tree_of(text), stage, name=name, fix=fix)
+    return outputs_in(_parsed(text), stage, name=name, fix=fix)
 
 
 def tree_of(text: str) -> dict[str, Any]:
     """The tree of a dvc.lock, or of an entry of DVC's run cache, given as text; empty where it is neither."""
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=128)  # each takes some 30 ms, and a comparison looks at those of all runs of a recipe
+def _parsed(text: str) -> dict[str, Any]:
+    """As `tree_of`; nobody may change it."""
     try:
         tree = YAML(typ="safe").load(text)
     except (YAMLError, ValueError, RecursionError):
@@ -243,12 +251,15 @@ class Recorded:
             making: stage that is ending, for which dvc.lock still has the entry of an earlier run.
             given: values that this stage was given, by dotted key.
         """
-        return cls._in(entries(root), making, given or {})
+        found: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            found = _entries_in(_parsed((root / LOCK).read_text(encoding="utf-8")))
+        return cls._in(found, making, given or {})
 
     @classmethod
     def of_text(cls, text: str) -> Recorded:
         """What a dvc.lock holds that is given as text; nothing where it cannot be read."""
-        return cls._in(_entries_in(tree_of(text)), None, {})
+        return cls._in(_entries_in(_parsed(text)), None, {})
 
     @classmethod
     def of_entries(cls, stages: Mapping[str, Mapping[str, Any]]) -> Recorded:

@@ -14,8 +14,11 @@ from pathlib import Path
 
 from stages.common import paths
 from stages.common.errors import DataError
+from stages.common.metrics.beside import Further
 from stages.common.printable import printable
+from stages.common.records import write_metrics
 from stages.common.results.judge import VERDICTS
+from stages.running import temporary
 from stages.running.console import say
 from stages.running.tracking import published
 
@@ -26,6 +29,8 @@ OTHERS = paths.ARTIFACTS / "reports"
 PROGRAM = "stages.judge.report"
 #: The process that the program ends with; it is in this variable of its environment.
 OWNER = "PIPELINE_REPORT_OWNER"
+#: The file with the comparisons with further runs, where the process that starts the program has made them.
+FURTHER = "PIPELINE_REPORT_COMPARED"
 #: Seconds that the program may take at most: it compares the run with another one, which reads files of both.
 _SECONDS = 60.0
 #: Characters of its message that are told at most.
@@ -51,11 +56,13 @@ def is_current(root: Path) -> bool:
     return False
 
 
-def make(root: Path) -> bool:
+def make(root: Path, further: Further | None = None) -> bool:
     """Make the report of the results under a folder; a failure is told in one line.
 
     Args:
         root: folder with params.yaml, dvc.lock and artifacts/.
+        further: the comparisons with further runs, where they have been made. None: the program makes them, which
+            takes it seconds.
 
     Returns:
         Whether it is there. Without scores there is none.
@@ -64,17 +71,21 @@ def make(root: Path) -> bool:
         return False
     environment = os.environ | {OWNER: str(os.getpid())}
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", PROGRAM],
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_SECONDS,
-        )
+        with temporary.folder() as folder:
+            if further is not None:
+                environment[FURTHER] = str(folder / "compared.json")
+                write_metrics(folder / "compared.json", further)
+            done = subprocess.run(
+                [sys.executable, "-m", PROGRAM],
+                cwd=root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=_SECONDS,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         why = f"not ready after {_SECONDS:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
         return _not_made(why)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
+from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
@@ -26,7 +27,6 @@ from stages.judge.report import facts
 from stages.judge.report.page import MOST, page
 from stages.params.tokenize import Tokenize
 from stages.running import digests, git
-from stages.running.beside import Beside
 from stages.running.costs import STAGE_COSTS
 from stages.tokenize.shown import explained
 from tests import results

@@ -12,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.common.files import sha256, write_json
+from stages.common.metrics.beside import Beside
 from stages.common.records import write_metrics, write_records
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS, Verdict
 from stages.running import beside
-from stages.running.beside import Beside
 from stages.running.summary_parts.compared import compared_lines
 from stages.running.tracking import mlflow_access
 from tests import results

@@ -15,6 +15,8 @@ from pathlib import Path
 from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
+from stages.common.metrics.beside import Further
+from stages.common.records import read_metrics
 from stages.common.results.judge import VERDICTS
 from stages.judge.report import facts, others
 from stages.judge.report.page import page
@@ -40,16 +42,18 @@ def main() -> None:
         raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
     if options.to and not target.parent.is_dir():
         raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
-    text = _own() if options.run == "." else others.text_of(options.run)
+    text = _own(os.environ.get(report.FURTHER)) if options.run == "." else others.text_of(options.run)
     with atomic_file(target) as stream:
         stream.write(text)
     say(f"report: {target} ({size(len(text.encode()))}); in a browser: {target.resolve().as_uri()}")
 
 
-def _own() -> str:
+def _own(further: str | None) -> str:
+    """The page of the results in this folder, with the comparisons in a file where they have been made."""
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
-    return page(facts.read(), report.mark(Path()))
+    compared = read_metrics(Path(further), Further, made_by="make report") if further else None
+    return page(facts.read(further=compared), report.mark(Path()))
 
 
 def _place(run: str) -> Path:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stages.common.html_page import Html, element
+from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Interval
 from stages.common.plurals import counted
 from stages.judge.report.drawings import strip
 from stages.judge.report.facts import Facts
 from stages.judge.report.parts import code, definitions, figure, note, number, paragraph, section
 from stages.judge.scores.bootstrap import LEVEL
-from stages.running.beside import IDENTICAL, Beside
+from stages.running.beside import IDENTICAL
 
 #: The narrowest scale of a difference, in points to either side of 0.
 _SCALE = 10.0
@@ -28,8 +29,10 @@ def _compared(facts: Facts) -> Iterator[Html]:
         yield from beside_another(found)
     else:
         yield paragraph(_sentence(found) if found else "There are no scores to compare.")
-    for one in facts.further:
+    for one in facts.further.found:
         yield from beside_another(one)
+    for why in facts.further.missing:
+        yield paragraph(why)
     yield note("To compare with any other run, which make runs lists:")
     yield code("python -m stages.judge.runs.compare RUN artifacts")
 

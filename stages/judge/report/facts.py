@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from stages.common.errors import DataError
 from stages.common.files import read_json
 from stages.common.html_page import Html
+from stages.common.metrics.beside import Beside, Further
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.gate import GateReport
 from stages.common.metrics.generate import GenerateMetrics
@@ -26,10 +27,9 @@ from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, Example, spl
 from stages.gpt2.tokenizer import Tokenizer
 from stages.judge.report import rows
 from stages.judge.report.rows import Row
-from stages.judge.runs import compare, references
+from stages.judge.runs import references
 from stages.params.tokenize import Tokenize
-from stages.running import beside, costs, digests, dvc_yaml, git, history, lock, temporary
-from stages.running.beside import Beside
+from stages.running import beside, costs, digests, dvc_yaml, git, history, lock
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
@@ -79,7 +79,8 @@ class Facts:
         card: the figures of the card that `make judge-check` has made of this judge here; empty without one.
         rows: the test rows with their answers.
         compared: the scores beside those of another run, or why they stand alone.
-        further: the scores beside those of further runs, such as the last one of the recipe.
+        further: the scores beside those of further runs, such as the last one of the recipe, and why those of others
+            are missing.
         training_costs: what the training cost; None where that is not known on this machine.
         judging_costs: what the judging cost; None as above.
         stage_costs: time and memory of the stages, as far as they are known on this machine.
@@ -103,7 +104,7 @@ class Facts:
     card: Mapping[str, Any]
     rows: list[Row] | Missing
     compared: Beside | str
-    further: Sequence[Beside]
+    further: Further
     training_costs: TrainingCosts | None
     judging_costs: JudgingCosts | None
     stage_costs: Mapping[str, StageCosts]
@@ -121,6 +122,7 @@ def read(
     commit: str | None = None,
     own: bool = True,
     environment: Mapping[str, Any] | None = None,
+    further: Further | None = None,
 ) -> Facts:
     """Read a run.
 
@@ -131,6 +133,7 @@ def read(
             code that dvc.lock records, and this one has not, that one is taken.
         own: whether it is the run of the working folder, whose costs are known and which can be compared.
         environment: what it was made on, where that is kept with it.
+        further: the comparisons with further runs, where they have been made; None: they are made here.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
@@ -178,7 +181,7 @@ def read(
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
         compared=beside.of(root) if own and scored else "",
-        further=_further(root, judged) if own and scored and not isinstance(judged, Missing) else (),
+        further=_further(root, judged, further) if own and scored and not isinstance(judged, Missing) else Further(),
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
@@ -226,21 +229,14 @@ def _rows(root: Path) -> list[Row]:
     )
 
 
-def _further(root: Path, judged: JudgeMetrics) -> list[Beside]:
-    """The scores beside those of the runs of `references.REFERENCES`, but for the last commit, the first of them."""
-    found: list[Beside] = []
-    if not tracker.judged(root, judged.judge.fingerprint):
-        return found  # there is nobody to compare with, and a store takes seconds to make
-    with temporary.folder() as folder:
-        for number, of in enumerate(references.REFERENCES[1:]):
-            table = folder.resolve() / f"{number}.json"
-            with contextlib.suppress(Exception):  # what is known of other runs is a courtesy
-                if (other := of(root, root)) is None:
-                    continue
-                compare.told([other.run, str(root.resolve()), "--as", "this run", "--json", str(table)])
-                if (one := beside.read(root, table, other.run, other.words)) is not None:
-                    found.append(one)
-    return found
+def _further(root: Path, judged: JudgeMetrics, given: Further | None) -> Further:
+    """The scores beside those of further runs: those that are given, or else compared here."""
+    if given is not None:
+        return given
+    with contextlib.suppress(Exception):  # what is wrong with MLflow is told by the comparisons themselves
+        if not tracker.judged(root, judged.judge.fingerprint):
+            return Further()  # there is nobody to compare with, and a store takes seconds to make
+    return references.further(root)
 
 
 def _card(judge: JudgeIdentity) -> Mapping[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stages.common.html_page import Content, Html, element, joined
+from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Interval, JudgeMetrics
 from stages.common.plurals import counted, word
 from stages.judge.report.facts import Facts, Missing
 from stages.judge.report.parts import definitions, ends, figure, number, paragraph, warning
-from stages.running.beside import Beside
 
 #: The profile whose score says nothing of a model's use.
 _QUICK = "quick"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
+from stages.common.metrics.beside import Beside, Further
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
 from stages.common.records import read_metrics
@@ -67,6 +68,7 @@ class Compared:
         files: the files that it wrote; none where nothing was compared.
         picture: its figure as Markdown.
         verdict: what came of it in a line, for the run's description; empty where nothing was compared.
+        found: its figures; None where nothing was compared.
     """
 
     words: str
@@ -74,6 +76,7 @@ class Compared:
     files: tuple[Path, ...] = ()
     picture: str = ""
     verdict: str = ""
+    found: Beside | None = None
 
 
 def last_commit(root: Path, _tree: Path) -> Reference | None:
@@ -179,17 +182,44 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         yield [Compared("the last commit", "There are no scores to compare.")]
         return
     until = time.monotonic() + _SECONDS
-    found, problem = _references(root, tree, until)
+    found, problem = _references(REFERENCES, root, tree, until)
     with temporary.folder() as folder:
         done = [compared(root, tree, reference, short_name, folder, until=until) for reference in found]
-        yield [*done, Compared("other runs in MLflow", f"not compared: {problem}")] if problem else done
+        yield [*done, _others(problem)] if problem else done
 
 
-def _references(root: Path, tree: Path, until: float) -> tuple[list[Reference], str]:
+def further(root: Path) -> Further:
+    """The scores under a folder beside those of the runs of `REFERENCES`, but for the last commit, the first of them.
+
+    Args:
+        root: the user's repository, which is the working directory, with the results.
+    """
+    until = time.monotonic() + _SECONDS
+    found, problem = _references(REFERENCES[1:], root, root, until)
+    with temporary.folder() as folder:
+        done = [compared(root, root, reference, "", folder, until=until, drawn=False) for reference in found]
+    return in_report([*done, _others(problem)] if problem else done)
+
+
+def in_report(done: Sequence[Compared]) -> Further:
+    """What a report says of comparisons with further runs."""
+    return Further(
+        found=[one.found for one in done if one.found is not None],
+        missing=[f"{one.words}: {one.text}" for one in done if one.found is None],
+    )
+
+
+def _others(problem: str) -> Compared:
+    return Compared("Other runs in MLflow", f"not compared: {problem}")
+
+
+def _references(
+    references: Sequence[Callable[[Path, Path], Reference | None]], root: Path, tree: Path, until: float
+) -> tuple[list[Reference], str]:
     """The runs to compare with, and why there are no more; MLflow is asked no further once it has not answered."""
     found: list[Reference] = []
     problems: list[str] = []
-    for of in REFERENCES:
+    for of in references:
         try:
             mlflow_access.load()
             one = mlflow_access.bounded(functools.partial(of, root, tree), max(0.0, until - time.monotonic()))
@@ -206,7 +236,16 @@ def _references(root: Path, tree: Path, until: float) -> tuple[list[Reference], 
     return found, printable("; ".join(dict.fromkeys(problems)))
 
 
-def compared(root: Path, tree: Path, reference: Reference, short_name: str, folder: Path, *, until: float) -> Compared:
+def compared(
+    root: Path,
+    tree: Path,
+    reference: Reference,
+    short_name: str,
+    folder: Path,
+    *,
+    until: float,
+    drawn: bool = True,
+) -> Compared:
     """Compare the scores in ``tree`` with those of a reference.
 
     Args:
@@ -216,10 +255,12 @@ def compared(root: Path, tree: Path, reference: Reference, short_name: str, fold
         short_name: short name of this run in MLflow.
         folder: folder for the files.
         until: when it is to be given up, by `time.monotonic`.
+        drawn: whether it gets a figure.
     """
     table, figure, text = (folder / f"{reference.file}.{end}" for end in ("json", "png", "txt"))
     # The folder's path would mean nothing in files that outlive the folder.
-    asked = [reference.run, str(tree.resolve()), "--as", "this run", "--json", str(table), "--figure", str(figure)]
+    asked = [reference.run, str(tree.resolve()), "--as", "this run", "--json", str(table)]
+    asked += ["--figure", str(figure)] if drawn else []
     try:
         told = printable(mlflow_access.bounded(lambda: compare.told(asked), max(0.0, until - time.monotonic()))).strip()
     except PipelineError as error:
@@ -228,7 +269,7 @@ def compared(root: Path, tree: Path, reference: Reference, short_name: str, fold
         return Compared(reference.words, f"Nothing compared: {type(error).__name__}: {printable(hidden(str(error)))}")
     again = f"python -m {beside.PROGRAM} {reference.again or reference.run} {short_name or 'RUN'}"
     text.write_text(f"{told}\n\nagain       {again}\n", encoding="utf-8")
-    drawn = base64.b64encode(figure.read_bytes()).decode()
+    picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
     if reference.run == REVISION:
         found = beside.keep(tree, table, reference.run, reference.words)
     else:
@@ -236,9 +277,10 @@ def compared(root: Path, tree: Path, reference: Reference, short_name: str, fold
     return Compared(
         reference.words,
         told,
-        (table, figure, text),
-        f"\n![differences](data:image/png;base64,{drawn})\n",
+        (table, figure, text) if drawn else (table, text),
+        f"\n![differences](data:image/png;base64,{picture})\n" if drawn else "",
         f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
+        found,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Interval
 from stages.common.plurals import counted
-from stages.running.beside import IDENTICAL, Beside
+from stages.running.beside import IDENTICAL
 from stages.running.summary_parts.scores import mean_of_100
 
 

@@ -1,0 +1,51 @@
+"""Scores beside those of other runs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stages.common.records import Metrics
+
+
+class Beside(Metrics):
+    """Scores beside those of another run, in points; what too few rows cannot say is None.
+
+    Args:
+        head: the last commit when they were compared.
+        other: the other run, in words.
+        n: rows scored in both.
+        mean: mean of the scores here, on these rows.
+        mean_there: mean of the other run on these rows.
+        difference: mean of the differences, here minus there.
+        low: lower end of its 95 % interval.
+        high: upper end of this interval.
+        detectable: the smallest true difference that so many rows would find about 3 times in 4.
+        verdict: what may be said, in words.
+        rests_on: what that rests on, in words, such as whether training seeds are allowed for; may be empty.
+        same_judge: whether one judge gave both.
+    """
+
+    head: str
+    other: str
+    n: int
+    mean: float | None
+    mean_there: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    detectable: float | None
+    verdict: str
+    rests_on: str
+    same_judge: bool
+
+
+class Further(Metrics):
+    """Scores beside those of further runs: the last one of the recipe, the champion.
+
+    Args:
+        found: the comparisons.
+        missing: with whom they could not be compared, and why, in words.
+    """
+
+    found: list[Beside] = Field(default_factory=list)
+    missing: list[str] = Field(default_factory=list)
