@@ -31,6 +31,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
+from stages.judge.runs.references import in_report, with_references
 from stages.params import whole
 from stages.running import gpu_users, report, summary
 from stages.running.checks.preflight import VARIABLE, Mode
@@ -171,9 +172,6 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
             done.append(result)
             run.ran.update({result.stage} if result.outcome == "ran" else ())
-        # Not above: with what it imports, the flow would begin a second later.
-        from stages.judge.runs.references import in_report, with_references
-
         compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
         run.files.extend(file for one in compared for file in one.files)
         run.compared.extend(one.verdict for one in compared if one.verdict)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -37,15 +37,13 @@ from stages.common.records import read_metrics, read_records
 from stages.common.results.finetune import HISTORY, StepRecord
 from stages.common.results.judge import SCORES_PLOT
 from stages.common.results.split import GATE_PAGE, GATE_REPORT
+from stages.judge.runs.references import Compared
 from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
 from stages.running.report import REPORT
 from stages.running.tracking import views
 from stages.running.tracking.store import Page
-
-if TYPE_CHECKING:
-    from stages.judge.runs.references import Compared
 
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
 _LOOK_SECONDS = 1.0

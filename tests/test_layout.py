@@ -66,6 +66,7 @@ TESTED_ELSEWHERE = {
     "flows/waits.py": "flows/test_stage_process.py",
     "stages/common/errors.py": "docs/test_facts.py",
     "stages/common/labels.py": "judge/scores/test_labels.py",
+    "stages/common/metrics/beside.py": "running/test_beside.py",
     "stages/common/metrics/finetune.py": "finetune/test_outputs.py",
     "stages/common/metrics/gate.py": "split/checks/test_gate.py",
     "stages/common/metrics/generate.py": "generate/test_measures.py",

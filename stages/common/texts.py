@@ -5,12 +5,11 @@ The stages generate and judge take the same ones, so that a figure of either mea
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
+from typing import Any
 
-from sacrebleu.metrics.chrf import CHRF
-
-_CHRF = CHRF()
 _WORD = re.compile(r"\w+")
 
 
@@ -35,4 +34,12 @@ def chrf(answer: str, reference: str) -> float:
 
     That of sacrebleu with its defaults, signature ``nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no``.
     """
-    return float(_CHRF.sentence_score(answer, [reference]).score)
+    return float(_chrf().sentence_score(answer, [reference]).score)
+
+
+@functools.cache
+def _chrf() -> Any:
+    # Not above: it imports clients of databases, which takes a third of a second.
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
-from stages.common.metrics.beside import Beside
+from stages.common.metrics.beside import Beside, Further
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
 from stages.common.records import write_metrics
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
@@ -322,13 +322,16 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
     further = found.model_copy(
         update={"other": "the last run of this recipe, calm-otter", "verdict": "higher than there"}
     )
-    words = _Parsed(page(told(root, compared=found, further=[further]))).words
+    missing = "not compared with the champion, quick 3: MLflow does not answer"
+    others = Further(found=[further], missing=[missing])
+    words = _Parsed(page(told(root, compared=found, further=others))).words
 
     assert "Higher than there. Compared with the last run of this recipe, calm-otter." in words
     assert "No detectable difference. Compared with the last commit, aaaaaaa." in words
     assert "difference in points, here minus there +5.0 [−2.5, +12.5]" in words
     assert "a true difference of 10.5 points" in words
     assert "one training each: training seeds are not allowed for" in words
+    assert "Not compared with the champion, quick 3: MLflow does not answer." in words
 
 
 def test_a_judge_that_cannot_be_believed_is_a_warning_at_the_head(root: Path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.files import write_json
+from stages.common.metrics.beside import Further
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import report, summary
 from stages.running.report import REPORT
@@ -51,6 +52,25 @@ def test_the_page_is_made_and_is_that_of_the_results(root: Path):
     assert report.make(root)
     assert report.is_current(root)
     assert "2 of 4 answers are right" in (root / REPORT).read_text()
+
+
+@pytest.mark.thorough
+def test_comparisons_that_have_been_made_are_told_and_not_made_again(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # whoever asks it has no answer
+    further = Further(missing=["not compared with the champion, quick 3: its files are gone"])
+
+    assert report.make(root, further)
+    page = (root / REPORT).read_text()
+    assert "Not compared with the champion, quick 3: its files are gone." in page
+    assert "MLflow" not in page.partition('id="compared"')[2].partition("</section>")[0]
+
+
+@pytest.mark.thorough
+def test_an_mlflow_that_does_not_answer_is_told_in_the_page(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+    assert report.make(root)
+    assert "Not compared with other runs in MLflow: MLflow at http://127.0.0.1:9" in (root / REPORT).read_text()
 
 
 def test_without_scores_there_is_no_page_and_no_program_is_started(root: Path, monkeypatch: pytest.MonkeyPatch):

@@ -44,7 +44,7 @@ class Further(Metrics):
 
     Args:
         found: the comparisons.
-        missing: with whom they could not be compared, and why, in words.
+        missing: with whom they were not compared, and why, in words.
     """
 
     found: list[Beside] = Field(default_factory=list)

@@ -32,7 +32,7 @@ def _compared(facts: Facts) -> Iterator[Html]:
     for one in facts.further.found:
         yield from beside_another(one)
     for why in facts.further.missing:
-        yield paragraph(why)
+        yield paragraph(_sentence(why))
     yield note("To compare with any other run, which make runs lists:")
     yield code("python -m stages.judge.runs.compare RUN artifacts")
 

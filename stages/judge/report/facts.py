@@ -34,7 +34,7 @@ from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
-from stages.running.tracking import tracker
+from stages.running.tracking import judged_runs
 from stages.tokenize import shown
 from stages.tokenize.styles import STYLES
 
@@ -234,7 +234,7 @@ def _further(root: Path, judged: JudgeMetrics, given: Further | None) -> Further
     if given is not None:
         return given
     with contextlib.suppress(Exception):  # what is wrong with MLflow is told by the comparisons themselves
-        if not tracker.judged(root, judged.judge.fingerprint):
+        if not judged_runs.judged(root, judged.judge.fingerprint):
             return Further()  # there is nobody to compare with, and a store takes seconds to make
     return references.further(root)
 

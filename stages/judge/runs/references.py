@@ -69,6 +69,7 @@ class Compared:
         picture: its figure as Markdown.
         verdict: what came of it in a line, for the run's description; empty where nothing was compared.
         found: its figures; None where nothing was compared.
+        why: why nothing was compared; else empty.
     """
 
     words: str
@@ -77,6 +78,7 @@ class Compared:
     picture: str = ""
     verdict: str = ""
     found: Beside | None = None
+    why: str = ""
 
 
 def last_commit(root: Path, _tree: Path) -> Reference | None:
@@ -205,12 +207,12 @@ def in_report(done: Sequence[Compared]) -> Further:
     """What a report says of comparisons with further runs."""
     return Further(
         found=[one.found for one in done if one.found is not None],
-        missing=[f"{one.words}: {one.text}" for one in done if one.found is None],
+        missing=[f"not compared with {one.words}: {one.why}" for one in done if one.why],
     )
 
 
 def _others(problem: str) -> Compared:
-    return Compared("Other runs in MLflow", f"not compared: {problem}")
+    return Compared("other runs in MLflow", f"not compared: {problem}", why=problem)
 
 
 def _references(
@@ -264,9 +266,9 @@ def compared(
     try:
         told = printable(mlflow_access.bounded(lambda: compare.told(asked), max(0.0, until - time.monotonic()))).strip()
     except PipelineError as error:
-        return Compared(reference.words, f"Nothing compared: {printable(hidden(str(error)))}")
+        return _nothing(reference, str(error))
     except Exception as error:  # the run has succeeded by now, whatever is wrong here
-        return Compared(reference.words, f"Nothing compared: {type(error).__name__}: {printable(hidden(str(error)))}")
+        return _nothing(reference, f"{type(error).__name__}: {error}")
     again = f"python -m {beside.PROGRAM} {reference.again or reference.run} {short_name or 'RUN'}"
     text.write_text(f"{told}\n\nagain       {again}\n", encoding="utf-8")
     picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
@@ -282,6 +284,11 @@ def compared(
         f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
         found,
     )
+
+
+def _nothing(reference: Reference, why: str) -> Compared:
+    told = printable(hidden(why))
+    return Compared(reference.words, f"Nothing compared: {told}", why=told)
 
 
 def main() -> None:

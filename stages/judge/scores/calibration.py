@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from stages.common.metrics.judge import (
     Agreement,
@@ -189,6 +188,8 @@ def _finite(value: float) -> float | None:
 
 def agreement(pairs: Pairs) -> Agreement:
     """How scores and labels of the same answers agree; None where equal values or too few leave nothing to compare."""
+    from scipy import stats  # takes a second, and only labels of people need it
+
     differences = pairs.scores - pairs.labels
     return Agreement(
         n=len(differences),
@@ -217,6 +218,8 @@ def weighted_kappa(scores: np.ndarray, labels: np.ndarray) -> float | None:
 def _correlation(measure: Callable[..., Any], pairs: Pairs) -> float | None:
     if len(pairs.scores) < 2:
         return None
+    from scipy import stats
+
     with warnings.catch_warnings():
         # Equal values on one side give NaN, which is written as null.
         warnings.simplefilter("ignore", stats.ConstantInputWarning)

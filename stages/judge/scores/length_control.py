@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize
 from scipy.special import expit
 
 from stages.common.metrics.judge import Interval, LengthControlled
@@ -77,6 +76,8 @@ def fit(
     def hessian(coefficients: np.ndarray) -> np.ndarray:
         expected = expit(design @ coefficients)
         return np.asarray((design.T * (weights * expected * (1 - expected))) @ design + np.diag(held))
+
+    from scipy import optimize  # only pairwise verdicts need it
 
     # Convex, so that what is found is the one minimum; the gradient grows with the number of rows.
     nearly = {"gtol": 1e-8 * (1 + weights.sum())}

@@ -13,13 +13,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from stages.common.metrics.judge import Interval, Right, RightDifference
 from stages.common.plurals import counted
 from stages.common.results.judge import Verdict
 from stages.judge.scores import figures
-from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, standard_error, too_few
+from stages.judge.scores.bootstrap import EQUAL, LEVEL, by_cluster, standard_error, t_quantile, too_few
 from stages.judge.scores.figures import SHARES, cluster_of
 
 #: The fewest instructions that have an interval: of one nothing is seen of the scatter.
@@ -124,4 +123,4 @@ def _unseen(values: np.ndarray, clusters: Sequence[str]) -> float:
 
 
 def _quantile(count: int) -> float:
-    return float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
+    return t_quantile((1 + LEVEL) / 2, count - 1)

@@ -159,6 +159,10 @@ def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(re
         assert recipe.text.startswith("A wise-crow\nB this run\n")
         assert [file.name for file in recipe.files] == [f"comparison-recipe.{end}" for end in ("json", "png", "txt")]
         assert recipe.verdict.endswith("Again: `python -m stages.judge.runs.compare wise-crow calm-otter`")
+        assert recipe.found is not None
+        assert recipe.found.difference == 10.0
+        told = references.in_report(found[1:])
+    assert told == references.further(repository), "the report's own program finds the same"
 
 
 @pytest.mark.thorough  # MLflow makes a database
@@ -184,6 +188,9 @@ def test_an_mlflow_that_does_not_answer_is_said_once(repository: Path, monkeypat
             assert [one.words.partition(",")[0] for one in found] == ["the last commit", "other runs in MLflow"]
             assert re.fullmatch(r"not compared: MLflow at http://127\.0\.0\.1:\d+: no answer .*", found[1].text)
             assert (found[1].files, found[1].verdict) == ((), "")
+            told = references.in_report(found[1:])
+            assert told.found == []
+            assert told.missing[0].startswith("not compared with other runs in MLflow: MLflow at http://127.0.0.1:")
 
 
 @pytest.mark.thorough  # MLflow makes a database
