@@ -34,6 +34,7 @@ USES = {
     "stages.running.run_key.run_key": "the name of checkpoints and journals, which are no outputs",
     "stages.running.code_of.code_behind": "a part of that name",
     "stages.running.code_of.code_of": "a part of that name",
+    "stages.running.measured.once": "whether auto is bf16 or fp32 here; the dtype is in the run's key and the metrics",
     # What is told.
     "stages.running.console.say": "handed on to what tells; it gives nothing back",
     "stages.running.console.progress": "a progress bar",

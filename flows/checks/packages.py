@@ -64,13 +64,12 @@ def packages() -> Iterator[Row]:
 
 
 def bf16() -> Iterator[Row]:
-    """Whether training is fast: with bf16."""
+    """Whether training may be in bf16: where the processor has units for it."""
     match machine.has_bf16():
         case True:
-            yield ok("bf16", "the processor has it: precision auto is bf16")
+            yield ok("bf16", "the processor has it: precision auto is bf16 if that proves to be faster than fp32 here")
         case False:
-            differ = "slower, and with figures that differ a little"
-            yield ok("bf16", f"the processor does not have it: precision auto is fp32 there, {differ}")
+            yield ok("bf16", "the processor does not have it: precision auto is fp32")
         case None:
             yield warning("bf16", "the system does not say whether the processor has it; fine-tuning says what it uses")
 

@@ -21,7 +21,7 @@ ModelName = Literal["base", "tuned"]
 StopReason = Literal["end_of_text", "max_new_tokens", "context"]
 #: The target tokens of a row in the loss; the label mask leaves out the others.
 LossOn = Literal["all", "response"]
-#: The dtype of matrix products; auto: bf16 where the machine has units for it, else fp32.
+#: The dtype of matrix products; auto: the faster one on the machine.
 Precision = Literal["auto", "fp32", "bf16"]
 
 

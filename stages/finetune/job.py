@@ -12,7 +12,7 @@ from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256, sweep
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.plurals import counted
-from stages.common.records import write_metrics
+from stages.common.records import Precision, write_metrics
 from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
 from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, tokens_file
@@ -25,12 +25,12 @@ from stages.finetune.costs.clock import Clock, matmul_rate
 from stages.finetune.costs.ledger import Ledger
 from stages.finetune.team import ALONE, Team
 from stages.finetune.training_run import Run
-from stages.gpt2 import runtime, weights
+from stages.gpt2 import products, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
-from stages.running import bookkeeping, dvc_cache, environment, held, signals
+from stages.running import bookkeeping, dvc_cache, environment, held, measured, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
@@ -118,9 +118,9 @@ def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = AL
     made = Format.model_validate(read_json(TOKENS_FORMAT, made_by=TOKENIZE))
     train, val = (TokenRows(tokens_file(split), made_by=TOKENIZE) for split in ("train", "val"))
     device = runtime.prepare()
-    compute = Compute(device, runtime.dtype_for(recipe.precision, device))
-    run = Run(recipe, train, val, made.loss_on, compute, team)
     sizes = weights.read_config(BASE_MODEL / weights.CONFIG, made_by=DOWNLOAD)
+    compute = Compute(device, runtime.dtype_for(_precision(recipe, device, sizes.n_embd, team), device))
+    run = Run(recipe, train, val, made.loss_on, compute, team)
     _check(run, sizes)
 
     free = memory.available(device) // (team.size if device.type == "cpu" else 1)
@@ -130,6 +130,12 @@ def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = AL
     with demand.explained():
         model = weights.load(BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
         return _train(Job(run, made.style, Tokenizer(TOKENIZER), tracked), model, estimated_memory=estimated)
+
+
+def _precision(recipe: Finetune, device: runtime.Device, width: int, team: Team) -> Precision:
+    """The dtype of matrix products by its name; the process of rank 0 chooses it for all."""
+    in_bf16 = team.leads and products.chosen(recipe.precision, device, width, measured.once) == "bf16"
+    return "bf16" if team.told(int(in_bf16), device) else "fp32"
 
 
 def _check(run: Run, sizes: GPT2Config) -> None:

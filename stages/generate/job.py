@@ -24,12 +24,12 @@ from stages.generate import answering, kv_memory, rows
 from stages.generate.journal import Journal, keep_newest
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
-from stages.gpt2 import runtime, weights
+from stages.gpt2 import products, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
-from stages.running import answer_progress, bookkeeping, dvc_cache, held, writable
+from stages.running import answer_progress, bookkeeping, dvc_cache, held, measured, writable
 from stages.running.code_of import code_behind
 from stages.running.console import say, size
 from stages.running.run_key import run_key
@@ -117,8 +117,8 @@ def generate(settings: Generate) -> None:
         folder, made_by = MODELS[name]
         with no_room_explained(name, "fp32", settings):
             answering.check(folder, made_by=made_by)
-    dtype = runtime.dtype_for(settings.precision, device)
-    settings = settings.model_copy(update={"precision": runtime.name_of(dtype)})  # what "auto" is on this machine
+    chosen = products.chosen(settings.precision, device, sizes_of(settings.models[0]).n_embd, measured.once)
+    settings = settings.model_copy(update={"precision": chosen})  # what "auto" is on this machine
     with ExitStack() as stack:
         journals = {
             name: stack.enter_context(Journal(journal_path(name, settings, device.type)))

@@ -37,13 +37,15 @@ def here() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "units": _units(),
-        "capability": _capability(),
-        "threads": _threads(),
+        **processor(),
         "gpus": _gpus(),
         "packages": _packages(),
     }
+
+
+def processor() -> dict[str, Any]:
+    """The part of `here` that is about the processor, and how torch uses it."""
+    return {"processor": _processor(), "units": _units(), "capability": _capability(), "threads": _threads()}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

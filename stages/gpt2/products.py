@@ -1,0 +1,78 @@
+"""How fast this processor multiplies matrices in fp32 and in bf16.
+
+Its name and its units do not tell: of two processors with units for bf16, one takes half the time that it takes in
+fp32, or with AMX a sixth, and another one twice that time (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from stages.common.records import Precision
+from stages.gpt2 import runtime
+
+#: Rows of the product that is timed.
+_ROWS = 512
+#: Times that each is timed, in turn: the fastest counts, which others who use the machine disturb least.
+_TIMES = 8
+#: How many times as fast fp32 must be. All that is no matrix product moves half the bytes in bf16, which is faster.
+MARGIN = 1.25
+
+
+#: Gives a choice that was measured before, by its name, or else measures.
+Once = Callable[[str, Callable[[], str]], str]
+
+
+def chosen(precision: Precision, device: torch.device, width: int, once: Once) -> Precision:
+    """The precision that "auto" is: "bf16" or "fp32", whichever is faster. Another one is itself.
+
+    Args:
+        precision: the value in params.yaml.
+        device: device of the products. A GPU with units for bf16 is always faster with them.
+        width: width of the model's embeddings.
+        once: keeps what is measured, so that it stays the same.
+    """
+    if precision != "auto" or device.type == "cuda" or not runtime.has_bf16(device):
+        return runtime.name_of(runtime.dtype_for(precision, device))
+    found = once(f"precision, width {width}", lambda: "bf16" if bf16_is_faster(width) else "fp32")
+    return "bf16" if found == "bf16" else "fp32"
+
+
+def bf16_is_faster(width: int) -> bool:
+    """Whether a model computes faster in bf16 than in fp32 on this processor, which has units for bf16.
+
+    Args:
+        width: width of the model's embeddings. The product timed is the largest of its layers.
+    """
+    return faster(*seconds(width))
+
+
+def faster(fp32: float, bf16: float) -> bool:
+    """Whether bf16 is faster, by the seconds of one product in each.
+
+    >>> faster(1.0, 1.2), faster(1.0, 1.3)
+    (True, False)
+    """
+    return bf16 < MARGIN * fp32
+
+
+@torch.no_grad()
+def seconds(width: int) -> tuple[float, float]:
+    """Seconds of the product [512, width] x [width, 4 * width] in fp32 and in bf16.
+
+    It draws from a generator of its own, so that no other random number changes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    factors = [torch.randn(shape, generator=generator) for shape in ((_ROWS, width), (width, 4 * width))]
+    taken: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(_TIMES + 1):
+        for dtype, times in taken.items():
+            a, b = (factor.to(dtype) for factor in factors)
+            started = time.perf_counter()
+            torch.mm(a, b)
+            times.append(time.perf_counter() - started)
+    fp32, bf16 = (min(times[1:]) for times in taken.values())  # the first one chooses a kernel
+    return fp32, bf16
