@@ -8,6 +8,7 @@ Needs the extra ``bench``; benchmarks/README.md says what each contender does an
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from benchmarks import child, contenders, report, task
 from benchmarks.arguments import at_least, names_of
 from benchmarks.contenders import OURS, flat, say
-from benchmarks.results import Machine, Run, TrainingJob, TrainingReport
+from benchmarks.results import Floor, Machine, Run, TrainingJob, TrainingReport
 from benchmarks.training import CONTENDERS, PEERS
 from stages.common.errors import PipelineError
 from stages.common.records import read_metrics, write_metrics
@@ -46,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=at_least(1), default=10, help="optimiser steps that are measured")
     made.add_argument("--warmup", type=at_least(0), default=1, help="steps before them")
     made.add_argument("--repeats", type=at_least(1), default=2, help="times that each contender has its turn")
+    made.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="dtype of all but the book's loop; auto: the faster one here",
+    )
     made.add_argument("--data", type=Path, default=task.DATA, help="a dataset; the book's is instruction-data.json")
     made.add_argument("--json", type=Path, required=True, help="where to write the report")
     return made
@@ -64,10 +71,11 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[TrainingRepor
     """
     given = folder / "task"
     sizes = {"--model": options.model, "--data": options.data.resolve()}
-    counts = {"--warmup": options.warmup, "--steps": options.steps}
-    child.start("benchmarks.task", str(given), *flat(sizes | counts))
-    job = task.read(given)
+    counts = {"--warmup": options.warmup, "--steps": options.steps, "--precision": options.precision}
     variables = contenders.environment("finetune", options.device, folder)
+    child.start("benchmarks.task", str(given), *flat(sizes | counts), environment=variables)
+    job = task.read(given)
+    floor = _floor(given, variables)
     machine = contenders.machine(folder, options.device, variables, small=options.model == "tiny", made_by=COMMAND)
 
     not_run = {name: why for name in options.peers if (why := contenders.missing(CONTENDERS[name].packages))}
@@ -84,7 +92,14 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[TrainingRepor
                 del runs[name]
                 say(f"{name} did not run: {failure.what}")
         check_same_start(runs)
-        yield summed_up(options.device, job, machine, runs, not_run)
+        yield summed_up(options.device, job, machine, floor, runs, not_run)
+
+
+def _floor(given: Path, variables: Mapping[str, str]) -> Floor:
+    """The floor of a step of the task in a folder."""
+    out = given.with_name("floor.json")
+    child.start("benchmarks.roofline", str(given), *flat({"--out": out}), environment=variables)
+    return read_metrics(out, Floor, made_by=COMMAND)
 
 
 def _train(name: str, given: Path, device: str, variables: Mapping[str, str]) -> Run:
@@ -114,10 +129,16 @@ def check_same_start(runs: dict[str, list[Run]]) -> None:
 
 
 def summed_up(
-    device: str, given: task.Task, machine: Machine, runs: dict[str, list[Run]], not_run: dict[str, str]
+    device: str,
+    given: task.Task,
+    machine: Machine,
+    floor: Floor,
+    runs: dict[str, list[Run]],
+    not_run: dict[str, str],
 ) -> TrainingReport:
     """The report: figures, ratios, and the runs behind them."""
     total, peak = given.total_steps, machine.peak_tflops
+    summary = functools.partial(report.summary, total_steps=total, peak=peak, floor=floor.step_s)
     others = {name: found for name, found in runs.items() if name != OURS}
     return TrainingReport(
         job=TrainingJob(
@@ -133,8 +154,9 @@ def summed_up(
             device=device,
         ),
         machine=machine,
+        floor=floor,
         peak_tflops_per_s=peak,
-        contenders={name: report.summary(found, total_steps=total, peak=peak) for name, found in runs.items()},
+        contenders={name: summary(found) for name, found in runs.items()},
         ratios={name: report.ratios(runs[OURS], found, total_steps=total) for name, found in others.items()},
         not_run=not_run,
         runs=runs,

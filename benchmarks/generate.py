@@ -68,7 +68,12 @@ def parser() -> argparse.ArgumentParser:
         default=BATCH_SIZES,
         help="batch sizes at which transformers is tried; 0: all rows",
     )
-    made.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="the book's is fp32")
+    made.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="the book's is fp32",
+    )
     made.add_argument("--repeats", type=at_least(1), default=2, help="times that each contender has its turn")
     made.add_argument("--data", type=Path, default=task.DATA, help="a dataset; the book's is instruction-data.json")
     made.add_argument("--json", type=Path, required=True, help="where to write the report")

@@ -1,8 +1,8 @@
 """`transformers` in a plain loop, with the settings that make it fast here, and what `benchmarks.sft_trainer` shares.
 
-bf16 autocast over fp32 weights, fused AdamW on every parameter, scaled-dot-product attention, no activation
-checkpointing, no clipping. Rows are padded to the longest of their batch. The padding-free kinds pack a batch's rows
-into one, for which `transformers` makes a block-diagonal mask from the positions.
+Weights in fp32, under bf16 autocast where the task is in bf16; fused AdamW on every parameter, scaled-dot-product
+attention, no activation checkpointing, no clipping. Rows are padded to the longest of their batch. The padding-free
+kinds pack a batch's rows into one, for which `transformers` makes a block-diagonal mask from the positions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_
     model.train()
     for rows in task.batches():
         batch = moved(collate(rows), device)
-        with torch.autocast(device, torch.bfloat16):
+        with computing(task, device):
             loss = model(**batch, use_cache=False).loss
         loss.backward()
         optimizer.step()
@@ -45,8 +45,13 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock, *, padding_
         clock.step(loss.detach(), targets(batch))
     for _ in range(EVALUATIONS):
         with clock.evaluation():
-            mean_loss(model, task.val, task.recipe.batch_size, collate, device)
+            mean_loss(model, task, task.val, collate, device)
     return outcome(clock.result(), model, task, device)
+
+
+def computing(task: Task, device: str) -> torch.autocast:
+    """A context in which matrix products are done in the task's precision."""
+    return torch.autocast(device, torch.bfloat16, enabled=task.precision == "bf16")
 
 
 def load(folder: Path) -> Any:
@@ -92,14 +97,14 @@ def length(row: Encoded) -> int:
 
 
 @torch.no_grad()
-def mean_loss(model: Any, rows: Sequence[Encoded], size: int, collate: Collate, device: str) -> float:
+def mean_loss(model: Any, task: Task, rows: Sequence[Encoded], collate: Collate, device: str) -> float:
     """Mean loss over all target tokens of rows, taken by length so that little is padding."""
     model.eval()
-    ordered = sorted(rows, key=length)
+    ordered, size = sorted(rows, key=length), task.recipe.batch_size
     total, count = torch.zeros((2,), device=device)
     for start in range(0, len(rows), size):
         batch = moved(collate(ordered[start : start + size]), device)
-        with torch.autocast(device, torch.bfloat16):
+        with computing(task, device):
             total += model(**batch, use_cache=False).loss * targets(batch)
         count += targets(batch)
     model.train()
@@ -108,6 +113,5 @@ def mean_loss(model: Any, rows: Sequence[Encoded], size: int, collate: Collate, 
 
 def outcome(timing: Timing, model: Any, task: Task, device: str) -> Training:
     """What every contender reports."""
-    size = task.recipe.batch_size
-    final_loss = mean_loss(model, task.val[:size], size, padded, device)
-    return Training(timing=timing, precision="bf16", evaluations=task.evaluations(), final_loss=final_loss)
+    final_loss = mean_loss(model, task, task.val[: task.recipe.batch_size], padded, device)
+    return Training(timing=timing, precision=task.precision, evaluations=task.evaluations(), final_loss=final_loss)

@@ -43,7 +43,7 @@ def train(task: Task, model_folder: Path, device: str, clock: Clock) -> Training
     """Run `trainer.fit` for the task's steps."""
     found = runtime.prepare()
     assert found.type == device, f"expected {device}, found {found.type}"
-    dtype = runtime.dtype_for("auto", found)
+    dtype = torch.bfloat16 if task.precision == "bf16" else torch.float32
     model = weights.load(model_folder, made_by="python -m benchmarks.finetune", device=found)
     every = task.warmup + task.steps
     settings = Finetune.model_validate(task.recipe.model_dump() | {"max_steps": every})

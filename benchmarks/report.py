@@ -17,13 +17,14 @@ def estimated_seconds(run: Run, total_steps: int) -> float:
     return total_steps * mean(run.timing.step_s) + run.evaluations * median(run.timing.evaluation_s)
 
 
-def summary(runs: Sequence[Run], *, total_steps: int, peak: float) -> TrainingFigures:
+def summary(runs: Sequence[Run], *, total_steps: int, peak: float, floor: float) -> TrainingFigures:
     """The figures of one contender.
 
     Args:
         runs: the contender's run in each repeat.
         total_steps: steps of the whole recipe.
         peak: the machine's fastest matrix product, in TFLOP/s.
+        floor: seconds that a step takes at least.
     """
     timings = [run.timing for run in runs]
     speeds = [run.model_flops / run.timing.window_s / 1e12 for run in runs]
@@ -40,6 +41,7 @@ def summary(runs: Sequence[Run], *, total_steps: int, peak: float) -> TrainingFi
         peak_memory_bytes=max(timing.peak_memory_bytes for timing in timings),
         model_tflops_per_s=Spread.of(speeds),
         mfu=Spread.of([speed / peak for speed in speeds]),
+        share_of_floor=Spread.of([floor / mean(timing.step_s) for timing in timings]),
         final_loss=median(run.final_loss for run in runs),
     )
 
@@ -57,7 +59,7 @@ def ratios(ours: Sequence[Run], peer: Sequence[Run], *, total_steps: int) -> Tra
 
 def tables(report: TrainingReport) -> str:
     """The report as Markdown."""
-    machine, job = report.machine, report.job
+    machine, job, floor = report.machine, report.job, report.floor
     products = "; ".join(
         f"{dtype} " + ", ".join(f"{size}: {speed:.3g}" for size, speed in sizes.items())
         for dtype, sizes in machine.tflops_per_s.items()
@@ -66,6 +68,9 @@ def tables(report: TrainingReport) -> str:
         f"{job.model} on {machine.hardware}, {machine.memory_gib} GiB, "
         f"{machine.threads} threads, torch {machine.torch}, load {machine.load_before} before",
         f"Matrix products, TFLOP/s by width: {products}",
+        f"The floor of a step: {floor.step_s:.3g} s, of which {floor.products_s:.3g} of matrix products at "
+        f"{floor.products_tflops_per_s:.3g} TFLOP/s and {floor.bytes_s:.3g} of the optimiser's bytes at "
+        f"{floor.bandwidth_gb_per_s:.3g} GB/s",
         f"{job.data}: {job.rows_train} train rows, batches of {job.batch_size}; {job.warmup} steps to warm "
         f"up and {job.steps} measured, {job.repeats} times in turn; the recipe has {job.total_steps} steps",
         "",
@@ -79,6 +84,7 @@ def tables(report: TrainingReport) -> str:
 def _figures(contenders: Mapping[str, TrainingFigures]) -> list[str]:
     rows = head(
         "",
+        "share of the floor (low–high)",
         "precision",
         "target tokens/s",
         "s a step (low–high)",
@@ -93,6 +99,7 @@ def _figures(contenders: Mapping[str, TrainingFigures]) -> list[str]:
         rows.append(
             line(
                 name,
+                found.share_of_floor.text(".0%"),
                 found.precision,
                 f"{found.tokens_per_s.median:.4g}",
                 found.step_s.text(".3g"),

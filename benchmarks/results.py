@@ -72,6 +72,27 @@ class Machine(Metrics):
         return f"{self.gpu or f'{self.cores} cores of {self.cpu}'} ({' '.join(self.instructions)})"
 
 
+class Floor(Metrics):
+    """The least that a step of a task takes on a machine (`benchmarks.roofline`).
+
+    Args:
+        products_s: seconds of its matrix products, each at the speed that it reaches here alone; the mean of the steps.
+        bytes_s: seconds of the bytes that AdamW moves, at the memory's speed.
+        products_tflops_per_s: speed of all these products together.
+        bandwidth_gb_per_s: the memory's speed.
+    """
+
+    products_s: float
+    bytes_s: float
+    products_tflops_per_s: float
+    bandwidth_gb_per_s: float
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step."""
+        return self.products_s + self.bytes_s
+
+
 class Timing(Metrics):
     """What the clock measured of one training.
 
@@ -149,6 +170,7 @@ class TrainingFigures(Metrics):
         peak_memory_bytes: peak memory.
         model_tflops_per_s: TFLOP/s as MFU counts them.
         mfu: MFU (model FLOPs utilisation): those over the machine's fastest matrix product.
+        share_of_floor: how much of a step's time its floor takes; 1 would be as fast as the machine.
         final_loss: mean loss of the first validation rows after all steps.
     """
 
@@ -164,6 +186,7 @@ class TrainingFigures(Metrics):
     peak_memory_bytes: int
     model_tflops_per_s: Spread
     mfu: Spread
+    share_of_floor: Spread
     final_loss: float
 
 
@@ -195,6 +218,7 @@ class TrainingReport(Metrics):
 
     job: TrainingJob
     machine: Machine
+    floor: Floor
     peak_tflops_per_s: float
     contenders: dict[str, TrainingFigures]
     ratios: dict[str, TrainingRatios]

@@ -80,7 +80,7 @@ def settings(task: Task, output: Path, device: str, *, padding_free: bool) -> SF
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="constant",
         max_grad_norm=0.0,
-        bf16=True,
+        bf16=task.precision == "bf16",
         use_cpu=device == "cpu",
         gradient_checkpointing=False,
         padding_free=padding_free,

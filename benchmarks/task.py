@@ -17,12 +17,13 @@ from benchmarks import child
 from benchmarks.child import ROOT
 from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
+from stages.common.records import Precision
 from stages.common.results.tokenize import Encoded
 from stages.download import bpe, dataset
 from stages.finetune.batches import epoch_order
 from stages.finetune.costs.work import FlopCounter
 from stages.finetune.schedule import planned_steps
-from stages.gpt2 import weights
+from stages.gpt2 import products, runtime, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.params import reading, whole
@@ -51,6 +52,7 @@ class Task(BaseModel):
         model: the model's size, a name in `SIZES`.
         data: the dataset's file name and the first digits of its SHA-256.
         recipe: the recipe of the whole training.
+        precision: dtype of matrix products, "fp32" or "bf16", of all but the book's loop.
         total_steps: optimiser steps of the whole training.
         warmup: steps before those that are measured.
         steps: measured steps.
@@ -63,6 +65,7 @@ class Task(BaseModel):
     model: str
     data: str
     recipe: Finetune
+    precision: str
     total_steps: int
     warmup: int
     steps: int
@@ -107,7 +110,7 @@ def model_flops(model: str, rows: list[Encoded]) -> float:
     return float(counter.plain_flop([len(row.ids) - 1 for row in rows]))
 
 
-def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> None:
+def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int, precision: Precision = "auto") -> None:
     """Write a task's folder.
 
     Raises:
@@ -137,6 +140,7 @@ def make(folder: Path, *, model: str, data: Path, warmup: int, steps: int) -> No
         model=model,
         data=f"{data.name} ({sha256(data)[:12]})",
         recipe=settings.finetune,
+        precision=products.chosen(precision, runtime.prepare(), width, lambda _, measure: measure()),
         total_steps=total,
         warmup=warmup,
         steps=steps,
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--warmup", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--precision", required=True)
     arguments = vars(parser.parse_args())
     make(arguments.pop("folder"), **arguments)
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import contenders, finetune, ours, report, task
 from benchmarks.clock import Clock
-from benchmarks.results import Machine, Run, Spread, Timing, TrainingReport
+from benchmarks.results import Floor, Machine, Run, Spread, Timing, TrainingReport
 from benchmarks.training import CONTENDERS
 from stages.common.errors import ConfigError, PipelineError
 from stages.common.records import read_metrics
@@ -73,12 +73,13 @@ def test_the_estimate_counts_steps_at_their_mean_and_every_evaluation():
 
 
 def test_a_contender_is_summed_up_over_its_repeats():
-    summed = report.summary([run(), run(step_s=[4.0, 6.0], window_s=10.0)], total_steps=100, peak=4.0)
+    summed = report.summary([run(), run(step_s=[4.0, 6.0], window_s=10.0)], total_steps=100, peak=4.0, floor=1.25)
 
     assert summed.tokens_per_s == spread(60.0, 40.0, 80.0)
     assert summed.step_s == spread(3.5, 2.0, 6.0)
     assert summed.model_tflops_per_s == spread(1.5, 1.0, 2.0)
     assert summed.mfu == spread(0.375, 0.25, 0.5)
+    assert summed.share_of_floor == spread(0.375, 0.25, 0.5)  # 1.25 s of 2.5 s and of 5 s
 
 
 def test_ratios_are_above_one_where_we_are_better_and_pair_the_repeats():
@@ -105,6 +106,9 @@ MACHINE = Machine(
 )
 
 
+FLOOR = Floor(products_s=0.3, bytes_s=0.2, products_tflops_per_s=1.5, bandwidth_gb_per_s=20.0)
+
+
 def test_the_peak_is_the_fastest_product_of_any_dtype():
     assert MACHINE.peak_tflops == 0.8
     assert MACHINE.hardware == "2 cores of a CPU (avx2)"
@@ -113,12 +117,14 @@ def test_the_peak_is_the_fastest_product_of_any_dtype():
 def test_the_report_names_every_figure_that_the_readme_explains(tiny):
     given = task.read(tiny)
 
-    said = report.tables(finetune.summed_up("cpu", given, MACHINE, {"ours": [run()], "book": [run()]}, {"trl": "why"}))
+    said = report.tables(
+        finetune.summed_up("cpu", given, MACHINE, FLOOR, {"ours": [run()], "book": [run()]}, {"trl": "why"})
+    )
 
     readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     table = readme.split("| figure | what it means |")[1].split("\n\n")[0]
     explained = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
-    assert len(explained) == 9
+    assert len(explained) == 10
     assert [figure for figure in explained if figure not in said] == []
     assert "| book | 1.00 (1.00–1.00) | 1.00 (1.00–1.00) | 1.00 |" in said
     assert "trl did not run: why" in said

@@ -8,7 +8,7 @@ import torch
 from benchmarks import finetune, gpu_check, task
 from benchmarks.results import AnsweringFigures, AnsweringJob, AnsweringRatios, AnsweringReport
 from stages.common.errors import ConfigError
-from tests.benchmarks.test_finetune import MACHINE, run, spread
+from tests.benchmarks.test_finetune import FLOOR, MACHINE, run, spread
 
 
 def trained(tmp_path, **peers):
@@ -16,7 +16,7 @@ def trained(tmp_path, **peers):
     folder = tmp_path / "task"
     task.make(folder, model="tiny", data=task.DATA, warmup=1, steps=2)
     given = task.read(folder)
-    return finetune.summed_up("cpu", given, MACHINE, {"ours": [run()], **peers}, {})
+    return finetune.summed_up("cpu", given, MACHINE, FLOOR, {"ours": [run()], **peers}, {})
 
 
 def answered(*speeds):
