@@ -290,20 +290,22 @@ def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, m
 @pytest.mark.parametrize(
     ("most", "context", "draft"),
     [
-        (10, 100, [3, 1, 2, 3, 1, 2, 3]),  # seven at first
-        (5, 100, [3, 1, 2]),
-        (3, 100, [3]),
-        (2, 100, []),
-        (10, 9, [3, 1, 2]),
-        (10, 7, [3]),
-        (10, 6, []),
+        (14, 100, [1, 2, 3, 1, 2, 3, 1]),  # seven at first
+        (9, 100, [1, 2, 3]),
+        (7, 100, [1]),
+        (6, 100, []),
+        (14, 13, [1, 2, 3]),
+        (14, 11, [1]),
+        (14, 10, []),
     ],
 )
 def test_draft_tokens_and_one_more_fit_into_the_answer_and_the_context(most, context, draft):
-    """Five tokens, of which the answer has one; after the last two, 1 and 2, came 3, 1 and 2 before."""
+    """Nine tokens, of which the answer has five; the last four are what the first five foretell."""
     row = decoding._Row(0, [1, 2, 3, 1], most, None, ids=[2])
+    assert row.draft(100) == []
+    row.ids += [3, 1, 2, 3]
 
-    assert (row.position, row.draft(context)) == (4, draft)
+    assert (row.position, row.draft(context)) == (8, draft)
 
 
 def test_the_cache_is_as_long_as_the_longest_row_can_become(model, monkeypatch):
