@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from flows import dvc_cli, dvc_lock, waits
+from flows import dvc_cli, dvc_lock, dvc_process, waits
 from stages.common import paths
 from stages.common.errors import (
     RETRYABLE_EXIT_CODES,
@@ -32,7 +31,6 @@ from stages.common.printable import printable
 
 Outcome = Literal["ran", "up to date", "from cache"]
 
-_GUARD = Path(__file__).with_name("guard.py")
 #: Seconds between two looks while it waits, so that a cancellation is noticed.
 _POLL_SECONDS = 0.5
 #: Seconds that the guard may take for its further signals, and more.
@@ -156,6 +154,7 @@ def run_stage(
     force: bool = False,
     variables: Mapping[str, str] | None = None,
     stopping: Callable[[], object] = lambda: None,
+    following: str = "",
 ) -> StageResult:
     """Bring one stage up to date with `dvc repro --single-item`.
 
@@ -170,6 +169,8 @@ def run_stage(
         variables: environment variables for the stage, besides this process's own.
         stopping: function that is called where the run is stopped: the stage has been told to end, and may be saving
             its work.
+        following: the stage that comes next, with the same ``force``, if there is one: its DVC starts meanwhile, and
+            waits. Who runs no such stage ends it by `flows.dvc_process.discard`.
 
     Returns:
         What was done.
@@ -183,7 +184,7 @@ def run_stage(
     while True:
         dvc_lock.wait(root, log=log)
         try:
-            return _run_stage(stage, root, log=log, force=force, variables=variables or {}, stopping=stopping)
+            return _run_stage(stage, root, log, variables or {}, stopping, force=force, following=following)
         except StageFailed as error:
             left = deadline - time.monotonic()
             if not _BUSY.search(error.message) or left <= 0:
@@ -198,19 +199,22 @@ def run_stage(
 def _run_stage(
     stage: str,
     root: Path,
-    *,
     log: Callable[[str], None],
-    force: bool,
     variables: Mapping[str, str],
     stopping: Callable[[], object],
+    *,
+    force: bool,
+    following: str,
 ) -> StageResult:
     dvc_cli.repair_rwlock(root)
-    command = [*dvc_cli.COMMAND, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    command = dvc_process.of_stage(stage, force=force)
     started = time.monotonic()
     lines: list[str] = []
     began = False
     held = _Held(stage, log)
     with _process_group(command, root, dvc_cli.environment() | dict(variables), stopping) as guard:
+        if following:
+            dvc_process.prepare(dvc_process.of_stage(following, force=force))
         for line in _lines(guard):
             held.take(line)
             if line:
@@ -267,24 +271,14 @@ class _Held:
 
 @contextlib.contextmanager
 def _process_group(
-    command: list[str], root: Path, variables: dict[str, str], stopping: Callable[[], object]
+    command: tuple[str, ...], root: Path, variables: dict[str, str], stopping: Callable[[], object]
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command under its guard; however the block ends, wait until the whole group has ended.
 
     ``stopping`` is called where something else than an error ends the block, such as a signal.
     """
     grace = waits.grace()
-    guard = subprocess.Popen(
-        [sys.executable, "-P", str(_GUARD), str(grace), *command],
-        cwd=root,
-        env=variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
+    guard = dvc_process.begin(command, root, variables)
     assert guard.stdin
     assert guard.stdout
     try:

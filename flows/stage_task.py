@@ -16,7 +16,7 @@ from prefect.runtime import task_run as this_task_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
-from flows import log_lines, run_page, waits
+from flows import dvc_process, log_lines, run_page, waits
 from flows.stage_process import StageFailed, StageResult, Stopped, run_stage
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
@@ -51,7 +51,9 @@ def may_be_retried(_task: Task[..., Any], _task_run: TaskRun, state: State[Any])
     retry_jitter_factor=0.5,
     retry_condition_fn=may_be_retried,
 )
-def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, str], begun: Begun) -> State[Any]:
+def bring_up_to_date(
+    stage: str, tree: str, force: bool, variables: dict[str, str], begun: Begun, following: str
+) -> State[Any]:
     """Run one DVC stage, unless DVC finds that nothing has changed.
 
     Args:
@@ -60,6 +62,7 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         force: whether to run it even if nothing has changed.
         variables: environment variables for the stage.
         begun: what the run began with; the stage fails where it would use, or has used, anything else.
+        following: the stage that comes next, whose DVC starts meanwhile; empty: none.
     """
     logger = get_run_logger()
 
@@ -71,7 +74,13 @@ def bring_up_to_date(stage: str, tree: str, force: bool, variables: dict[str, st
         _refuse_changes(begun, stage, tree)
         with run_page.progress_of(stage) as told:
             done = run_stage(
-                stage, Path(tree), log=logger.info, force=force, variables=variables | told, stopping=stopping
+                stage,
+                Path(tree),
+                log=logger.info,
+                force=force,
+                variables=variables | told,
+                stopping=stopping,
+                following=following,
             )
         if done.outcome == "ran":
             for line in misrecorded.correct(stage, begun, Path(tree)):
@@ -118,15 +127,18 @@ def run_in_order(
     one = bring_up_to_date.with_options(
         retry_delay_seconds=exponential_backoff(waits.first_retry()), task_run_name=f"{label}{{stage}}"
     )
-    for stage in order:
-        # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
-        state = one(stage, str(tree), force, variables, begun, return_state=True)
-        if state.is_cancelled():
-            raise Stopped(stage)
-        result = cast("StageResult | Exception", state.result(raise_on_failure=False))
-        if isinstance(result, Exception):
-            raise result
-        yield result
+    try:
+        for stage, following in zip(order, [*order[1:], ""], strict=True):
+            # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
+            state = one(stage, str(tree), force, variables, begun, following, return_state=True)
+            if state.is_cancelled():
+                raise Stopped(stage)
+            result = cast("StageResult | Exception", state.result(raise_on_failure=False))
+            if isinstance(result, Exception):
+                raise result
+            yield result
+    finally:
+        dvc_process.discard()
 
 
 def _refuse_changes(begun: Begun, stage: str, tree: str) -> None:

@@ -47,8 +47,8 @@ LONGEST = 1800.0
 _COMMANDS = {
     "stage": re.compile(r" -m stages\.\w+$"),
     "finetune": re.compile(r" -m stages\.finetune$"),
-    "dvc": re.compile(r" -m dvc .*\brepro\b"),
-    "guard": re.compile(r"/flows/guard\.py "),
+    "dvc": re.compile(r"^(?!.*/flows/guard\.py )(.* -m|.*/flows/waiting_dvc\.py \d+) dvc .*\brepro\b"),
+    "guard": re.compile(r"/flows/guard\.py .* dvc .*\brepro\b"),
     "flow": re.compile(r" -m flows\.supervised"),
     "server": re.compile(r"^(?!.*/flows/guard\.py ).*\buvicorn\b", re.DOTALL),
 }
@@ -128,12 +128,14 @@ class Life:
         """A process of this life: the stage, its dvc, their guard, the flow, Prefect's server, or the door itself."""
         if who == "door":
             return psutil.Process(self.process.pid) if self.code is None else None
+        found: list[tuple[int, psutil.Process]] = []
         for process in self.clone.processes():
             with contextlib.suppress(psutil.Error):
                 command = " ".join(process.cmdline())
                 if _COMMANDS[who].search(command) and not command.startswith(("/bin/sh", "/bin/bash", "sh ", "bash ")):
-                    return process
-        return None
+                    found.append((len(process.children(recursive=True)), process))
+        # Beside the dvc that runs the stage, that of the next stage may wait, under a guard of its own.
+        return max(found, key=lambda one: one[0])[1] if found else None
 
     def kill(self, who: str, number: int = signal.SIGKILL) -> bool:
         """Send a signal to a process of this life, or to "all" at once; whether it was there."""
