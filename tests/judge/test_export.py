@@ -404,6 +404,19 @@ def push(project: Path, hub: HubOfRepositories, *arguments: object, token: str =
     return run(project, *arguments, "--push", "ann/tuned", environment=here)
 
 
+def loaded_from(hub: HubOfRepositories, cache: Path) -> str:
+    """What transformers makes of the repository, in a process of its own."""
+    program = (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "model = AutoModelForCausalLM.from_pretrained('ann/tuned')\n"
+        "template = AutoTokenizer.from_pretrained('ann/tuned').chat_template\n"
+        "print(type(model).__name__ + (', with a chat template' if template else ''))\n"
+    )
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": WRITER, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | here, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().strip()
+
+
 @pytest.mark.thorough
 def test_a_good_export_is_pushed_and_the_same_command_does_not_export_again(project, tmp_path):
     with fake_hub_repository.serving() as hub:
@@ -420,6 +433,7 @@ def test_a_good_export_is_pushed_and_the_same_command_does_not_export_again(proj
         assert b'license: "mit"' in repository.files["README.md"]
         assert again.stdout.splitlines()[-1].startswith(f"pushed       {hub.endpoint}/ann/tuned (private): ")
         assert WRITER not in failed.stdout + failed.stderr + again.stdout + again.stderr
+        assert loaded_from(hub, tmp_path) == "GPT2LMHeadModel, with a chat template"
 
         (tmp_path / "out" / "hf" / "README.md").write_text("edited")
         edited = push(project, hub, ".", tmp_path / "out")
@@ -429,7 +443,8 @@ def test_a_good_export_is_pushed_and_the_same_command_does_not_export_again(proj
 @pytest.mark.thorough
 def test_what_may_not_be_called_good_is_not_pushed(project, tmp_path):
     other = shutil.copytree(project, tmp_path / "other")
-    (other / RESPONSES).write_text((other / RESPONSES).read_text().replace('"text":"', '"text":"Other. '))
+    rows = [json.loads(line) | {"text": "Something else."} for line in (other / RESPONSES).read_text().splitlines()]
+    (other / RESPONSES).write_text("".join(json.dumps(row) + "\n" for row in rows))
     with fake_hub_repository.serving() as hub:
         for _ in range(2):  # nor the second time
             assert push(other, hub, ".", tmp_path / "out").returncode == 65

@@ -234,13 +234,3 @@ def test_digests_of_both_kinds(tmp_path):
     assert is_of(tmp_path / "a", "ce013625030ba8dba906f756967f9e9ca394464a")  # git hash-object
     assert is_of(tmp_path / "a", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")
     assert not is_of(tmp_path / "a", "0" * 40)
-
-
-def test_what_was_pushed_is_downloaded_by_others(hub, folder, tmp_path):
-    from huggingface_hub import hf_hub_download
-
-    pushed(folder)
-
-    there = {name: hf_hub_download(NAME, name, cache_dir=tmp_path / "cache") for name in FILES}
-
-    assert {name: Path(path).read_bytes() for name, path in there.items()} == FILES
