@@ -128,6 +128,8 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
     yield "  ".join(f"{head:<{widths[head]}}" for head in heads).rstrip()
     for run, row in zip(runs, rows, strict=True):
         yield "  ".join(f"{row[head]:<{widths[head]}}" for head in heads).rstrip()
+        if run.champion:
+            yield printable(f"{_INDENT}the champion: {run.champion}")
         if run.judge_mark:
             yield printable(f"{_INDENT}WARNING: the judge: {run.judge_mark.upper()}")
         yield from _values(changed.of(run), width)
@@ -218,6 +220,7 @@ def as_json(found: Listing, changed: Differences) -> dict[str, object]:
                 "differs": changed.of(run),
                 "judge": run.judge or None,
                 "judge_mark": run.judge_mark or None,
+                "champion": run.champion or None,
                 "metrics": {name: value + 0.0 for name, value in sorted(run.metrics.items())},
             }
             for run in found.runs

@@ -166,7 +166,7 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
         run = last_run(api)
         wait_until(lambda: artifacts_of(api, run).get("progress-finetune", {}).get("data") == 25.0)
         holder = json.loads(project.python("-m", "flows.gpus", "--json").stdout)["gpus"][0]["holder"]
-        assert (holder["run"], holder["door"], holder["process"]) == (run["name"], "prefect", stage.pid)
+        assert (holder["run"], holder["door"], holder["process"]) == (run["name"], "flow", stage.pid)
         assert artifacts_of(api, run)["progress-finetune"]["description"].startswith("finetune: 1 of 4 steps, about ")
         project.go_on("finetune")
         output, _ = command.communicate(timeout=120)

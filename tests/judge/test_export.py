@@ -137,7 +137,7 @@ def test_what_was_not_compared_or_differs_is_not_called_good():
 
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it():
-    with pytest.raises(ConfigError, match=r"no_such_package is not installed\n.*pip install '\.\[export\]'"):
+    with pytest.raises(ConfigError, match=r"no_such_package is not installed\n.*install -r requirements-export\.lock"):
         optional.need("no_such_package", "an export")
 
 
@@ -148,6 +148,9 @@ def test_the_packages_of_the_extra_are_declared():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][EXTRA]
 
     assert sorted(re.match(r"[\w-]+", entry)[0] for entry in declared) == sorted(optional.PACKAGES)
+    locked = (ROOT / "requirements-export.lock").read_text().splitlines()
+    assert locked[1] == "-r requirements.lock"
+    assert set(declared) < set(locked)  # and what they need themselves
 
 
 @pytest.mark.parametrize(

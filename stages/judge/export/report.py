@@ -14,6 +14,7 @@ from stages.common.files import sha256
 from stages.common.plurals import counted, word
 from stages.common.records import Record
 from stages.judge.export.answers import Difference
+from stages.judge.export.optional import INSTALL
 from stages.judge.export.scores import ScoreDifference
 
 #: Name of the report in the folder of an export.
@@ -157,7 +158,7 @@ def problem(report: Report, folder: str) -> PipelineError | None:
         return ServiceUnavailable(
             f"{of}: {named}: {no_server[0].why_not}", "start Ollama, and export into a new folder"
         )
-    return ConfigError(f"{of}: {named}: {bad[0].why_not}", "pip install '.[export]', and export into a new folder")
+    return ConfigError(f"{of}: {named}: {bad[0].why_not}", f"{INSTALL}, and export into a new folder")
 
 
 _WRONG = (
