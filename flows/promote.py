@@ -284,9 +284,10 @@ def _in_words(decided: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if name in value:
             yield name.replace("_", " "), value[name]
     if "difference" in value:
-        ends = f" [{value['ci95_low']}, {value['ci95_high']}]" if {"ci95_low", "ci95_high"} <= value.keys() else ""
-        p = f"; p {value['p']}" if "p" in value else ""
-        yield "difference", f"{value['difference']} points of 100{ends}, the candidate minus the champion{p}"
+        low, high = (f"{float(value[end]):+z.1f}" if end in value else "" for end in ("ci95_low", "ci95_high"))
+        ends = f" [{low}, {high}]" if low and high else ""
+        p = f"; p {float(value['p']):.2g}" if "p" in value else ""
+        yield "difference", f"{float(value['difference']):+z.1f} points{ends}, the candidate minus the champion{p}"
     if "test" in value:
         yield "test", value["test"] + (f", on {value['rows']} rows scored in both" if "rows" in value else "")
     if "trainings" in value:

@@ -91,8 +91,8 @@ def test_another_recipe_s_name_is_needed_too() -> None:
         ),
         (
             lambda run: replace(run, judge=JUDGE.model_copy(update={"fingerprint": "2" * 32})),
-            "they cannot be compared, since their judges differ (champion built-in reference judge, fingerprint 1111111; "
-            "candidate built-in reference judge, fingerprint 2222222)",
+            "they cannot be compared, since their judges differ (champion built-in reference judge, fingerprint "
+            "1111111; candidate built-in reference judge, fingerprint 2222222)",
         ),
     ],
 )
