@@ -19,6 +19,7 @@ from typing import Any
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
+from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program, report
@@ -168,7 +169,20 @@ def _score(metrics: Mapping[str, float]) -> str:
     of_interval = (metric_names.SCORE, metric_names.SCORE_LOWER, metric_names.SCORE_UPPER)
     mean, low, high = (metrics.get(name) for name in of_interval)
     if mean is None:
+        return _score_of_seeds(metrics)
+    return _with_ends(mean, low, high)
+
+
+def _score_of_seeds(metrics: Mapping[str, float]) -> str:
+    """The mean score of a group of trainings, and their number; nothing of a run that is none."""
+    trainings, mean = metrics.get(metric_names.SEEDS), metrics.get(metric_names.SEEDS_SCORE)
+    if trainings is None or mean is None:
         return ""
+    ends = (metrics.get(name) for name in (metric_names.SEEDS_SCORE_LOWER, metric_names.SEEDS_SCORE_UPPER))
+    return f"{_with_ends(mean, *ends)}, {counted(round(trainings), 'seed')}"
+
+
+def _with_ends(mean: float, low: float | None, high: float | None) -> str:
     return f"{mean:z.1f}" + ("" if low is None or high is None else f" [{low:z.1f}, {high:z.1f}]")
 
 

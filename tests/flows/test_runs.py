@@ -43,6 +43,13 @@ def lines(*found: Run, width: int = 120) -> list[str]:
     return list(runs.table(found, runs.Differences(Path(), committed), width))
 
 
+def test_a_group_of_trainings_has_the_mean_of_their_scores() -> None:
+    figures = {"seeds/trainings": 4.0, "seeds/score_mean": 39.25, "seeds/score_mean_ci95_lower": 31.0}
+    assert "39.2, 4 seeds" in lines(made("group", metrics=figures))[1]
+    figures["seeds/score_mean_ci95_upper"] = 47.04
+    assert "39.2 [31.0, 47.0], 4 seeds" in lines(made("group", metrics=figures))[1]
+
+
 def test_the_champion_is_told_below_its_line() -> None:
     first, second, *_ = lines(made("calm-otter", champion="instruct-pipeline-quick version 3"))[1:]
     assert first.split()[2] == "calm-otter"

@@ -214,7 +214,10 @@ def test_code_that_was_edited_after_its_import_is_refused(registered: Path, tmp_
     right = file.read_text()
     file.write_text(f"{right}# before the edit\n")
     os.utime(file, (1, 1))
-    edit = f"import stages.common.errors, pathlib; pathlib.Path({str(file)!r}).write_text({right!r})"
+    edit = (
+        f"import os, pathlib, stages.common.errors, time\npathlib.Path({str(file)!r}).write_text({right!r})\n"
+        f"os.utime({str(file)!r}, times=(time.time() + 60,) * 2)"
+    )
     program = f"{_LOAD.partition('model =')[0]}{edit}\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
 
     done = subprocess.run(

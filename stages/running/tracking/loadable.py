@@ -72,8 +72,9 @@ def _require_own_code(code):
     with zipfile.ZipFile(code) as archive:
         names = archive.namelist()
         differing = [name for name in names if _loaded(name) != archive.read(name)]
-    # A module that was imported before its file was edited is still the old one.
-    began = psutil.Process().create_time()
+    # A module that was imported before its file was edited is still the old one. The time at which a process began is
+    # known to about a second, and no project is imported within two.
+    began = psutil.Process().create_time() + 2
     edited = [name for name, file in _imported(names).items() if file.stat().st_mtime > began]
     if edited and not differing:
         raise MlflowException.invalid_parameter_value(

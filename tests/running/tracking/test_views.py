@@ -32,6 +32,7 @@ def test_the_view_shows_scores_right_answers_loss_and_what_differs_by_time() -> 
         "metrics.`score/mean`",
         "metrics.`score/mean_ci95_lower`",
         "metrics.`score/mean_ci95_upper`",
+        "metrics.`seeds/score_mean`",
         "metrics.`score/right_n`",
         "metrics.`score/right_of`",
         "metrics.`loss/val_kept`",
