@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.running.tracking import mlflow_access, mlflow_experiment, published
+from stages.running.tracking import database, mlflow_access, mlflow_experiment, published
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +31,11 @@ def of_results(root: Path, tree: Path) -> str:
     Raises:
         Exception: MLflow does not answer, in its own words.
     """
+    store = database.path_of(mlflow_access.uri(root))
+    if store is not None and not store.exists():
+        return ""  # nothing is on record, and a client would make the database
     results = published.digest(tree)
+    mlflow_access.load()
     found = mlflow_access.bounded(lambda: _versions(mlflow_access.client(root)), _SECONDS)
     return next((_told(version) for version in found if version.tags.get(published.TAG) == results), "")
 

@@ -30,6 +30,10 @@ def test_the_champion_s_run_is_marked_and_its_results_are_known(
     for run_id, results in ((first, ours), (second, published.digest(project))):
         version_of(client, run_id, results)
     assert champions.by_run(client) == {}
+    nowhere = Path("nowhere")
+    nowhere.mkdir()
+    assert champions.of_results(nowhere, project) == ""
+    assert list(nowhere.iterdir()) == []
     assert champions.of_results(project, project) == ""
 
     client.set_registered_model_alias(NAME, "champion", "1")
