@@ -15,7 +15,7 @@ from prefect.runtime import deployment as this_deployment
 from flows.stage_process import StageFailed, Stopped
 from stages.running.inputs import Begun
 from stages.running.tracking import tracker
-from stages.running.tracking.listing import SCHEDULED
+from stages.running.tracking.doors import SCHEDULED
 from stages.running.tracking.provenance import SOURCE, SOURCE_TYPE
 
 

@@ -42,6 +42,8 @@ _ASKED, _CROWNED = "promotion.asked.", "promotion.crowned."
 #: The numbers of a test, which a decision without one has not.
 _NUMBERS = ("rows", "difference", "ci95_low", "ci95_high", "p", "test", "method")
 _WIDTH = 12
+#: Digits of a digest that are shown.
+_DIGITS = 7
 
 
 class Challenger(NamedTuple):
@@ -90,14 +92,18 @@ def main() -> None:
     tags = _tags(champion, challenger, decision, asked.by_hand or "")
     if not (decision.moves or asked.by_hand):
         registry.tag(root, version, _named(_ASKED, tags))
-        tell("result", f"the champion stays{f', version {champion.number}' if champion else ''}: {decision.why}")
+        tell("result", f"the champion stays{_which(champion)}: {decision.why}")
         for line in _missing(root, decision, champion, version):
             tell("", line)
         sys.exit(STAYS)
     _crown(root, version, tags)
-    before = f"; version {champion.number} was it before" if champion else ""
+    before = f"; version {champion.number}, run {_run_of(champion)}, was it before" if champion else ""
     why = decision.why if decision.moves else "by hand"
     tell("result", f"{version.name} version {version.number} is the champion{before}: {why}")
+
+
+def _which(champion: Version | None) -> str:
+    return f", version {champion.number}, run {_run_of(champion)}" if champion else ""
 
 
 def _crown(root: Path, version: Version, tags: Mapping[str, str]) -> None:
@@ -182,14 +188,14 @@ def _trainings(root: Path, version: Version, word: str = "") -> Group:
     full = tracker.full_name(root, word) if word not in ("", CANDIDATE, CHAMPION) else None
     if full and tracker.children(root, full):
         return group.of_runs(full, find_all(full))
-    own = replace(find_run(version.run_id), name=version.tags.get(registry.RUN, version.run_id))
+    own = replace(find_run(version.run_id), name=_run_of(version))
     return group.of_runs(own.name, [own, *trainings_of(own)])
 
 
 def _decision(root: Path, champion: Version | None, challenger: Challenger, asked: argparse.Namespace) -> Decision:
     """What the test says, or that there is nothing to test against."""
     if champion is None:
-        return Decision(True, "there was no champion: granted without a test")
+        return Decision(True, "granted without a test, since there was no champion")
     try:
         trainings = _trainings(root, champion)
     except (ConfigError, DataError) as error:  # its run was deleted, such as by `mlflow gc`
@@ -218,10 +224,11 @@ def _tags(champion: Version | None, challenger: Challenger, decision: Decision, 
     found: dict[str, object] = {
         "decision": "first champion" if champion is None else how,
         "why": decision.why,
-        "against": f"version {champion.number}" if champion else "",
+        "against": f"version {champion.number}, run {_run_of(champion)}" if champion else "",
         "by_hand": by_hand,
         "overrides": decision.why if by_hand and not decision.moves else "",
-        "judge": challenger.trainings.runs[0].judge.fingerprint,
+        "judge": challenger.trainings.runs[0].judge.name,
+        "judge_fingerprint": challenger.trainings.runs[0].judge.fingerprint,
         "test_rows": promotion.test_rows_of(challenger.trainings.runs[0]),
         "trainings": counted(len(challenger.trainings.runs), "training"),
         **dict.fromkeys(_NUMBERS),
@@ -232,6 +239,11 @@ def _tags(champion: Version | None, challenger: Challenger, decision: Decision, 
         found |= dict(zip(_NUMBERS, numbers, strict=True))
         found["trainings"] = f"{one.trainings_a} of the champion, {one.trainings_b} of the candidate"
     return {name: _shown(value) for name, value in found.items()}
+
+
+def _run_of(version: Version) -> str:
+    """The short name of a version's run."""
+    return version.tags.get(registry.RUN, version.run_id)
 
 
 def _named(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -251,21 +263,40 @@ def _tell_why(version: Version | None, name: str) -> None:
     if version is None:
         fix = "python -m flows.promote makes the newest run that has succeeded the first"
         raise ConfigError(f"{name} has no champion yet", fix)
-    tell("version", f"{version.name} version {version.number}, run {version.tags.get(registry.RUN, version.run_id)}")
+    tell(
+        "champion" if CHAMPION in version.aliases else "version",
+        f"{version.name} version {version.number}, run {_run_of(version)}",
+    )
     is_champion = CHAMPION in version.aliases
     prefix = _CROWNED if is_champion else _ASKED
     decided = {key.removeprefix(prefix): value for key, value in version.tags.items() if key.startswith(prefix)}
-    for key, value in _in_order(decided).items():
-        if value:
-            tell(key, value)
+    for head, text in _in_words(decided):
+        tell(head, text)
     if not decided:
         unknown = "not known: it has the alias champion, but no tags of python -m flows.promote"
         tell("decision", unknown if is_champion else "none: nobody has asked for its promotion")
 
 
-def _in_order(decided: Mapping[str, str]) -> dict[str, str]:
-    first = ("decision", "why", "against", "by_hand", "overrides", "difference", "ci95_low", "ci95_high", "p", "test")
-    return {name: decided[name] for name in (*first, *sorted(decided.keys() - {*first})) if name in decided}
+def _in_words(decided: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A decision for a person: heads and texts, without those that it lacks. Tags of earlier versions lack some."""
+    value = {name: text for name, text in decided.items() if text}
+    for name in ("decision", "why", "against", "by_hand", "overrides"):
+        if name in value:
+            yield name.replace("_", " "), value[name]
+    if "difference" in value:
+        low, high = (f"{float(value[end]):+z.1f}" if end in value else "" for end in ("ci95_low", "ci95_high"))
+        ends = f" [{low}, {high}]" if low and high else ""
+        p = f"; p {float(value['p']):.2g}" if "p" in value else ""
+        yield "difference", f"{float(value['difference']):+z.1f} points{ends}, the candidate minus the champion{p}"
+    if "test" in value:
+        yield "test", value["test"] + (f", on {value['rows']} rows scored in both" if "rows" in value else "")
+    if "trainings" in value:
+        yield "trainings", value["trainings"]
+    if fingerprint := value.get("judge_fingerprint") or value.get("judge"):
+        named = f"{value['judge']}, " if "judge_fingerprint" in value else ""
+        yield "judge", f"{named}fingerprint {fingerprint[:_DIGITS]}"
+    if "test_rows" in value:
+        yield "test rows", f"MD5 {value['test_rows'][:_DIGITS]}"
 
 
 if __name__ == "__main__":

@@ -28,14 +28,11 @@ from stages.common.secrecy import hidden
 from stages.running import program
 from stages.running.arguments import Parser
 from stages.running.inputs import Begun
-from stages.running.tracking import tracker
+from stages.running.tracking import doors, tracker
 from stages.running.tracking.listing import figures_in
-from stages.running.tracking.store import RERUN
 
 #: The tags of the run that makes another one again: that one's id and name, and whether all is equal.
 OF, SOURCE, EQUAL = "rerun.of", "rerun.source", "rerun.equal"
-#: What the door of such a run is called.
-DOOR = RERUN
 #: The exit code where an output differs.
 DIFFERS = 1
 
@@ -117,7 +114,7 @@ def _free_name(tree: Path, first: str) -> str:
 @contextlib.contextmanager
 def _mlflow_run(tree: Path, found: Original) -> Iterator[str | None]:
     """An MLflow run for the block, which ends as the block does."""
-    tags = {"door": DOOR, OF: found.run_id, SOURCE: found.name}
+    tags = {doors.TAG: doors.RERUN, OF: found.run_id, SOURCE: found.name}
     run_id = tracker.create_run(tree, name=_free_name(tree, f"{found.name}-again"), tags=tags, begun=Begun.of(tree))
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     try:

@@ -42,7 +42,8 @@ from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
 from stages.running.report import REPORT
-from stages.running.tracking import views
+from stages.running.tracking import champions, views
+from stages.running.tracking.mlflow_access import why
 from stages.running.tracking.store import Page
 
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
@@ -79,7 +80,15 @@ def report(
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True, pages=servers_file.started_mlflow())
     beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
-    parts = [*_report(page), _table(done), fenced(results), *_pictures(tree), *findings(tree), *beside]
+    parts = [
+        *_report(page),
+        *(_champion(tree) if page else ()),
+        _table(done),
+        fenced(results),
+        *_pictures(tree),
+        *findings(tree),
+        *beside,
+    ]
     _stored(lambda: create_markdown_artifact("\n\n".join(parts), key="pipeline", description="What the run did"))
     return results
 
@@ -91,6 +100,18 @@ def _report(page: Page | None) -> Iterator[str]:
         text = "The report of the run: one page with scores, answers, losses and lineage."
         _stored(lambda: create_link_artifact(address, "report", key="report", description=text))
         yield f"[Report of the run]({address}): one page, in MLflow while its pages are there."
+
+
+def _champion(tree: Path) -> Iterator[str]:
+    """A line where these results are the champion's; nothing where they are not, or MLflow does not say."""
+    try:
+        found = champions.of_results(Path.cwd(), tree)
+    except Exception as error:
+        log = get_run_logger()
+        log.warning("Prefect's page does not say whether these results are the champion's: %s", why(error))
+        return
+    if found:
+        yield f"**These results are the champion's:** {cell(found)}."
 
 
 def report_text(text: str) -> None:

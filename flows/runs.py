@@ -19,6 +19,7 @@ from typing import Any
 from flows.tool_settings import set_defaults
 from stages.common import paths
 from stages.common.errors import ConfigError
+from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program, report
@@ -128,6 +129,8 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
     yield "  ".join(f"{head:<{widths[head]}}" for head in heads).rstrip()
     for run, row in zip(runs, rows, strict=True):
         yield "  ".join(f"{row[head]:<{widths[head]}}" for head in heads).rstrip()
+        if run.champion:
+            yield printable(f"{_INDENT}the champion: {run.champion}")
         if run.judge_mark:
             yield printable(f"{_INDENT}WARNING: the judge: {run.judge_mark.upper()}")
         yield from _values(changed.of(run), width)
@@ -166,7 +169,20 @@ def _score(metrics: Mapping[str, float]) -> str:
     of_interval = (metric_names.SCORE, metric_names.SCORE_LOWER, metric_names.SCORE_UPPER)
     mean, low, high = (metrics.get(name) for name in of_interval)
     if mean is None:
+        return _score_of_seeds(metrics)
+    return _with_ends(mean, low, high)
+
+
+def _score_of_seeds(metrics: Mapping[str, float]) -> str:
+    """The mean score of a group of trainings, and their number; nothing of a run that is none."""
+    trainings, mean = metrics.get(metric_names.SEEDS), metrics.get(metric_names.SEEDS_SCORE)
+    if trainings is None or mean is None:
         return ""
+    ends = (metrics.get(name) for name in (metric_names.SEEDS_SCORE_LOWER, metric_names.SEEDS_SCORE_UPPER))
+    return f"{_with_ends(mean, *ends)}, {counted(round(trainings), 'seed')}"
+
+
+def _with_ends(mean: float, low: float | None, high: float | None) -> str:
     return f"{mean:z.1f}" + ("" if low is None or high is None else f" [{low:z.1f}, {high:z.1f}]")
 
 
@@ -218,6 +234,7 @@ def as_json(found: Listing, changed: Differences) -> dict[str, object]:
                 "differs": changed.of(run),
                 "judge": run.judge or None,
                 "judge_mark": run.judge_mark or None,
+                "champion": run.champion or None,
                 "metrics": {name: value + 0.0 for name, value in sorted(run.metrics.items())},
             }
             for run in found.runs

@@ -47,7 +47,7 @@ from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
 from stages.running.dvc_yaml import PIPELINE
 from stages.running.inputs import Begun
-from stages.running.tracking import tracker
+from stages.running.tracking import metric_names, tracker
 from stages.running.tracking.store import PARENT
 
 #: The value that the trainings differ in.
@@ -269,10 +269,10 @@ def _told(group: _Group) -> str:
 def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
     """The figures of the program's JSON, as metrics of the group's MLflow run."""
     figures = {
-        "seeds/trainings": len(found["trainings"]),
-        "seeds/score_mean": found["mean"],
-        "seeds/score_mean_ci95_lower": found["low"],
-        "seeds/score_mean_ci95_upper": found["high"],
+        metric_names.SEEDS: len(found["trainings"]),
+        metric_names.SEEDS_SCORE: found["mean"],
+        metric_names.SEEDS_SCORE_LOWER: found["low"],
+        metric_names.SEEDS_SCORE_UPPER: found["high"],
         "seeds/score_sd": found["seeds"]["sd"],
         "seeds/score_sd_beyond_rows": found["seeds"]["sd_beyond_rows"],
         "seeds/detectable": found["detectable"],

@@ -56,7 +56,7 @@ RESTRICTED = {
     "pandas": ("stages/split",),
     "pyarrow": ("stages/download/formats/tables.py", "stages/common/token_files.py"),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
-    "huggingface_hub": ("stages/download/hub.py",),
+    "huggingface_hub": ("stages/download/hub.py", "stages/judge/export/hub_repository.py"),
     "requests": ("stages/download", "stages/judge/judges"),
     "dvc": (),
     "transformers": (),

@@ -1,4 +1,4 @@
-"""Resolve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-cuda.lock with uv.
+"""Resolve pyproject.toml with uv into requirements.lock and those for tests, exports and CUDA beside it.
 
 requirements-book.lock pins the book's package for `pip install --no-deps --ignore-requires-python`. The tests need none
 of its dependencies, which include TensorFlow, Jupyter and an older numpy. Its metadata allows Python up to 3.13, which
@@ -28,6 +28,10 @@ DEV_HEADER = """\
 # What tests and linters need in addition. Made by `make lock`.
 -r requirements.lock
 """
+EXPORT_HEADER = """\
+# What `python -m flows.export --to gguf` needs in addition (the extra export). Made by `make lock`.
+-r requirements.lock
+"""
 CUDA_HEADER = """\
 # The CUDA packages of torch's GPU builds: constraints, not a list to install. Made by `make lock`.
 """
@@ -52,14 +56,16 @@ def book() -> list[str]:
 
 
 def main() -> None:
-    """Write the four files."""
+    """Write the five files."""
     run = resolve()
-    dev = resolve("dev")
-    if strangers := set(run) - set(dev):
-        sys.exit(f"the resolution with the extra dev changes packages of the one without: {sorted(strangers)}")
+    extras = {name: resolve(name) for name in ("dev", "export")}
+    for name, lines in extras.items():
+        if strangers := set(run) - set(lines):
+            sys.exit(f"the resolution with the extra {name} changes packages of the one without: {sorted(strangers)}")
     write("requirements-cuda.lock", CUDA_HEADER, [line for line in run if CUDA.match(line)])
     write("requirements.lock", RUN_HEADER, [line for line in run if not CUDA.match(line)])
-    write("requirements-dev.lock", DEV_HEADER, [line for line in dev if line not in run])
+    write("requirements-dev.lock", DEV_HEADER, [line for line in extras["dev"] if line not in run])
+    write("requirements-export.lock", EXPORT_HEADER, [line for line in extras["export"] if line not in run])
     write("requirements-book.lock", BOOK_HEADER, book())
 
 

@@ -13,9 +13,9 @@ from stages.common.files import read_json
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
 from stages.params.differences import differences, shown
 from stages.running import committed, digests, git, lock, made_on, temporary
-from stages.running.tracking import names, tracker
+from stages.running.tracking import doors, names, tracker
 from stages.running.tracking.listing import Run
-from stages.running.tracking.store import RESCORE, RESCORE_SOURCE
+from stages.running.tracking.store import RESCORE_SOURCE
 
 #: Results of the judge that MLflow keeps: under `dvc repro` the dvc.lock there is without the judge's entry.
 _JUDGED = (VERDICTS, JUDGE_METRICS, PAIRWISE, SCORES_PLOT)
@@ -145,7 +145,7 @@ def _require_own_results(root: Path, run: Run) -> None:
     """
     if run.state == "running":
         raise ConfigError(f"{run.name}: it is at work", "wait until it has ended")
-    if run.tags.get("door") == RESCORE:
+    if run.door == doors.RESCORED:
         source = run.tags.get(RESCORE_SOURCE, "RUN")
         raise ConfigError(
             f"{run.name}: it has scored the answers of {source} again, and made no others",

@@ -36,7 +36,7 @@ class User:
         process: its process id.
         program: what it runs, such as `stages.finetune`.
         run: name of the run that it belongs to.
-        door: how that was started: `prefect`, `dvc` or `direct`.
+        door: how that was started: `flow`, `dvc repro` or another of `tracking.doors`.
         user: name of the machine's user.
         since: time at which it began to hold or to wait, in seconds since 1970.
     """
@@ -73,7 +73,7 @@ def this_process() -> User:
     current = execution.current()
     flow = os.environ.get(RUN_VARIABLE)
     run = flow or os.environ.get("DVC_EXP_NAME") or f"without a name (process {current.identity.rsplit(':', 3)[1]})"
-    return User(os.getpid(), _program(), run, "prefect" if flow else current.door, _user(), time.time())
+    return User(os.getpid(), _program(), run, "flow" if flow else current.door, _user(), time.time())
 
 
 def text_of(who: User) -> str:

@@ -111,7 +111,7 @@ def check() -> None:
 def _begun() -> Begun | None:
     """What the dvc that runs this stage began with, by the first of its stages; None where it cannot be kept."""
     own = execution.current()
-    if own.door != "dvc":
+    if not own.of_dvc:
         return None
     try:
         return Begun.from_json(execution.first(own, lambda: Begun.of().to_json()))

@@ -213,7 +213,7 @@ def test_a_run_without_tracking_says_how_to_publish_it_and_that_works(project: P
     published = project.python("-m", "flows.publish")
     assert published.returncode == 0, published.stderr
     assert published.stdout.splitlines()[-1].startswith("published as run ")
-    assert mlflow_runs(project, "r.data.tags['door']") == ["publish"]
+    assert mlflow_runs(project, "r.data.tags['door']") == ["published"]
     again = project.python("-m", "flows.run")
     assert again.stdout.startswith("everything is up to date")
     assert again.stdout.endswith("compare     make ui\n")

@@ -78,16 +78,19 @@ def test_the_champion_is_granted_kept_moved_and_explained(
     trained("first-otter", 0, seed=1, epochs=1)
     code, told = promoted(capsys)
     assert (code, champion(client).version) == (0, 1)
-    assert "there was no champion: granted without a test" in told
+    assert "version 1 is the champion: granted without a test, since there was no champion" in told
     assert "is the champion already" in promoted(capsys)[1]
 
     trained("lucky-newt", 30, seed=1, epochs=2)
     code, told = promoted(capsys)
     assert (code, champion(client).version) == (1, 1)
-    assert "the champion stays, version 1: the candidate scores higher; one training each" in told
+    assert "the champion stays, version 1, run first-otter: the candidate scores higher; one training each" in told
     assert re.search(r"several trainings of the champion's recipe, at commit \w+: python -m flows\.seeds 5", told), told
     refused = client.get_model_version(NAME, "2").tags
-    assert (refused["promotion.asked.decision"], refused["promotion.asked.against"]) == ("refused", "version 1")
+    assert (refused["promotion.asked.decision"], refused["promotion.asked.against"]) == (
+        "refused",
+        "version 1, run first-otter",
+    )
 
     code, told = promoted(capsys, "lucky-newt", "--by-hand", "the customer wants it")
     assert (code, champion(client).version) == (0, 2)
@@ -113,7 +116,11 @@ def test_the_champion_is_granted_kept_moved_and_explained(
     told = promoted(capsys, "--why")[1]
     assert "run strong-moth-2" in told
     assert "decision    promoted" in told
-    assert "test        Student's t over seeds and instructions" in told
+    assert "test        Student's t over seeds and instructions, on " in told
+    assert "against     version 2, run lucky-newt" in told
+    minus = r"difference  \+3\d\.\d points \[\+2\d\.\d, \+3\d\.\d\], the candidate minus the champion; p 0\.0\d+"
+    assert re.search(minus, told), told
+    assert "judge       built-in reference judge, fingerprint ab12\n" in told
     assert "decision    by hand" in promoted(capsys, "lucky-newt", "--why")[1]
 
 
@@ -165,7 +172,7 @@ def test_a_refused_request_does_not_change_how_a_version_became_champion(
     client.set_registered_model_alias(NAME, "champion", "1")
     told = promoted(capsys, "--why")[1]
     assert "decision    first champion" in told
-    assert "by_hand     the paper has it" in told
+    assert "by hand     the paper has it" in told
 
 
 def test_no_tag_says_that_a_version_is_champion_where_mlflow_did_not_take_the_alias(

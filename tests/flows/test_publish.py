@@ -84,7 +84,7 @@ def test_a_commit_s_results_are_published_once_and_with_where_they_were(
     (run,) = runs(client)
     assert short_of(run.info.run_name).endswith(f"Z-{commit[:7]}-published")
     assert run.info.start_time == int(git("show", "--no-patch", "--format=%ct")) * 1000
-    assert (run.data.tags["git.commit"], run.data.tags["door"]) == (commit, "publish")
+    assert (run.data.tags["git.commit"], run.data.tags["door"]) == (commit, "published")
     assert run.data.tags["published.from"].endswith(f"{committed}: commit {commit[:7]}, DVC's cache 10")
     assert run.data.metrics["score/mean"] == 60.0
     assert points(client, run.info.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]

@@ -18,6 +18,7 @@ from flows import run_page
 from stages.common.metrics.gate import Finding, GateReport
 from stages.common.records import write_metrics
 from stages.common.results.split import GATE_REPORT
+from stages.running.tracking import champions
 from stages.running.tracking.store import Page
 from tests import flow_project
 from tests.flow_project import Project, gone, wait_until
@@ -59,6 +60,14 @@ def test_the_report_of_a_run_is_a_link_to_mlflow(monkeypatch: pytest.MonkeyPatch
         "its pages are there."
     ]
     assert list(run_page._report(None)) == []
+
+
+def test_the_results_of_the_champion_are_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(champions, "of_results", lambda root, tree: "instruct-pipeline-quick version 3")
+    (line,) = run_page._champion(tmp_path)
+    assert line.replace("\\", "") == "**These results are the champion's:** instruct-pipeline-quick version 3."
+    monkeypatch.setattr(champions, "of_results", lambda root, tree: "")
+    assert list(run_page._champion(tmp_path)) == []
 
 
 def test_the_findings_of_the_checks_are_a_table(tmp_path: Path) -> None:
@@ -166,7 +175,7 @@ def test_a_run_beside_make_ui_is_on_its_page_with_links_progress_and_gpu(
         run = last_run(api)
         wait_until(lambda: artifacts_of(api, run).get("progress-finetune", {}).get("data") == 25.0)
         holder = json.loads(project.python("-m", "flows.gpus", "--json").stdout)["gpus"][0]["holder"]
-        assert (holder["run"], holder["door"], holder["process"]) == (run["name"], "prefect", stage.pid)
+        assert (holder["run"], holder["door"], holder["process"]) == (run["name"], "flow", stage.pid)
         assert artifacts_of(api, run)["progress-finetune"]["description"].startswith("finetune: 1 of 4 steps, about ")
         project.go_on("finetune")
         output, _ = command.communicate(timeout=120)

@@ -14,7 +14,7 @@ import pytest
 from flows import runs
 from stages.running.report import REPORT, mark
 from stages.running.tracking import published
-from stages.running.tracking.listing import Run
+from stages.running.tracking.listing import Listing, Run
 from tests import clone
 from tests.root import ROOT
 
@@ -41,6 +41,22 @@ def made(name: str, **changes: object) -> Run:
 
 def lines(*found: Run, width: int = 120) -> list[str]:
     return list(runs.table(found, runs.Differences(Path(), committed), width))
+
+
+def test_a_group_of_trainings_has_the_mean_of_their_scores() -> None:
+    figures = {"seeds/trainings": 4.0, "seeds/score_mean": 39.25, "seeds/score_mean_ci95_lower": 31.0}
+    assert "39.2, 4 seeds" in lines(made("group", metrics=figures))[1]
+    figures["seeds/score_mean_ci95_upper"] = 47.04
+    assert "39.2 [31.0, 47.0], 4 seeds" in lines(made("group", metrics=figures))[1]
+
+
+def test_the_champion_is_told_below_its_line() -> None:
+    first, second, *_ = lines(made("calm-otter", champion="instruct-pipeline-quick version 3"))[1:]
+    assert first.split()[2] == "calm-otter"
+    assert second == "    the champion: instruct-pipeline-quick version 3"
+    listed = Listing("x", [made("a", champion="m version 3"), made("b")])
+    found = json.dumps(runs.as_json(listed, runs.Differences(Path(), committed)))
+    assert [run["champion"] for run in json.loads(found)["runs"]] == ["m version 3", None]
 
 
 def test_a_run_is_a_line_with_the_values_that_differ_below_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,34 @@ def test_a_version_with_other_code_than_the_process_has_is_refused(
                 assert "stages/generate/served.py" in done.stderr
 
 
+@pytest.mark.thorough
+def test_code_that_was_edited_after_its_import_is_refused(registered: Path, tmp_path: Path) -> None:
+    """The process has the old module, although its file is that of the model."""
+    with zipfile.ZipFile(registered / "code" / "pipeline.zip") as archive:
+        archive.extractall(tmp_path / "project")
+    file = tmp_path / "project" / "stages" / "common" / "errors.py"
+    right = file.read_text()
+    file.write_text(f"{right}# before the edit\n")
+    os.utime(file, (1, 1))
+    edit = (
+        f"import os, pathlib, stages.common.errors, time\npathlib.Path({str(file)!r}).write_text({right!r})\n"
+        f"os.utime({str(file)!r}, times=(time.time() + 60,) * 2)"
+    )
+    program = f"{_LOAD.partition('model =')[0]}{edit}\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(registered), json.dumps(ASKED)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "project")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "it has imported stages/common/errors.py, edited after the process began" in done.stderr
+
+
 def test_local_remotes_start_at_the_folder_of_their_file() -> None:
     settings = configparser.ConfigParser(interpolation=None)
     settings.read_string("[core]\nremote = b\n['remote \"a\"']\nurl = ../store\n['remote \"b\"']\nurl = s3://b/x\n")

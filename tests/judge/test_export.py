@@ -24,7 +24,8 @@ from stages.judge.export.scores import ScoreDifference
 from stages.judge.export.taken import Row
 from stages.tokenize.prompt import PromptStyle
 from stages.tokenize.styles import STYLES
-from tests import small_pipeline
+from tests import fake_hub_repository, small_pipeline
+from tests.fake_hub_repository import WRITER, HubOfRepositories
 from tests.fake_ollama import FakeOllama, text
 from tests.root import ROOT
 
@@ -136,7 +137,7 @@ def test_what_was_not_compared_or_differs_is_not_called_good():
 
 
 def test_a_package_that_is_missing_is_named_with_what_installs_it():
-    with pytest.raises(ConfigError, match=r"no_such_package is not installed\n.*pip install '\.\[export\]'"):
+    with pytest.raises(ConfigError, match=r"no_such_package is not installed\n.*install -r requirements-export\.lock"):
         optional.need("no_such_package", "an export")
 
 
@@ -147,6 +148,9 @@ def test_the_packages_of_the_extra_are_declared():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][EXTRA]
 
     assert sorted(re.match(r"[\w-]+", entry)[0] for entry in declared) == sorted(optional.PACKAGES)
+    locked = (ROOT / "requirements-export.lock").read_text().splitlines()
+    assert locked[1] == "-r requirements.lock"
+    assert set(declared) < set(locked)  # and what they need themselves
 
 
 @pytest.mark.parametrize(
@@ -282,9 +286,9 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-def run(project: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(project: Path, *arguments: object, environment: dict[str, str] | None = None):
     command = [sys.executable, "-m", "flows.export", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OLLAMA_HOST": "127.0.0.1:9"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OLLAMA_HOST": "127.0.0.1:9"} | (environment or {})
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -379,6 +383,8 @@ def test_a_mistake_in_the_command_is_told_before_anything_is_done(project, tmp_p
     for arguments, what in (
         (["--to", "onnx"], "--to: expected any of hf, gguf, ollama, found 'onnx'"),
         (["--quantize", "q8_0"], "--quantize: it is for gguf and ollama"),
+        (["--to", "gguf", "--push", "ann/tuned"], "--push: it is for hf, found --to gguf"),
+        (["--public"], "--public, --replace: they are of --push"),
     ):
         done = run(project, ".", tmp_path / "out", *arguments)
         assert (done.returncode, what in done.stderr) == (78, True), done.stderr
@@ -394,3 +400,65 @@ def test_drawn_answers_are_refused(project, tmp_path):
 
     assert done.returncode == 78
     assert "generate.temperature: expected 0, found 0.7" in done.stderr
+
+
+def push(project: Path, hub: HubOfRepositories, *arguments: object, token: str = WRITER):
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token, "HF_HOME": str(project / "no-login")}
+    return run(project, *arguments, "--push", "ann/tuned", environment=here)
+
+
+def loaded_from(hub: HubOfRepositories, cache: Path) -> str:
+    """What transformers makes of the repository, in a process of its own."""
+    program = (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+        "model = AutoModelForCausalLM.from_pretrained('ann/tuned')\n"
+        "template = AutoTokenizer.from_pretrained('ann/tuned').chat_template\n"
+        "print(type(model).__name__ + (', with a chat template' if template else ''))\n"
+    )
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": WRITER, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | here, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.thorough
+def test_a_good_export_is_pushed_and_the_same_command_does_not_export_again(project, tmp_path):
+    with fake_hub_repository.serving() as hub:
+        hub.script("POST", "/commit/main", "503")
+
+        failed = push(project, hub, ".", tmp_path / "out", "--license", "mit")
+        assert (failed.returncode, "answered 503" in failed.stderr) == (69, True), failed.stderr
+        again = push(project, hub, ".", tmp_path / "out", "--license", "mit")
+
+        assert (again.returncode, "exported and compared before" in again.stdout) == (0, True), again.stderr
+        repository = hub.repositories["ann/tuned"]
+        made = {path.name: path.read_bytes() for path in (tmp_path / "out" / "hf").iterdir()}
+        assert {name: data for name, data in repository.files.items() if name != ".gitattributes"} == made
+        assert b'license: "mit"' in repository.files["README.md"]
+        assert again.stdout.splitlines()[-1].startswith(f"pushed       {hub.endpoint}/ann/tuned (private): ")
+        assert WRITER not in failed.stdout + failed.stderr + again.stdout + again.stderr
+        assert loaded_from(hub, tmp_path) == "GPT2LMHeadModel, with a chat template"
+
+        (tmp_path / "out" / "hf" / "README.md").write_text("edited")
+        edited = push(project, hub, ".", tmp_path / "out")
+        assert (edited.returncode, "hf/README.md: expected the file that was compared" in edited.stderr) == (65, True)
+
+
+@pytest.mark.thorough
+def test_what_may_not_be_called_good_is_not_pushed(project, tmp_path):
+    other = shutil.copytree(project, tmp_path / "other")
+    rows = [json.loads(line) | {"text": "Something else."} for line in (other / RESPONSES).read_text().splitlines()]
+    (other / RESPONSES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with fake_hub_repository.serving() as hub:
+        for _ in range(2):  # nor the second time
+            assert push(other, hub, ".", tmp_path / "out").returncode == 65
+        assert push(project, hub, ".", tmp_path / "out").returncode == 78  # another run's export
+        assert hub.repositories == {}
+
+
+@pytest.mark.thorough
+def test_a_token_is_asked_for_before_anything_is_exported(project, tmp_path):
+    with fake_hub_repository.serving() as hub:
+        done = push(project, hub, ".", tmp_path / "out", token="")
+
+    assert (done.returncode, "expected a token of the hub, found none" in done.stderr) == (78, True), done.stderr
+    assert not (tmp_path / "out").exists()

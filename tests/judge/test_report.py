@@ -116,6 +116,11 @@ def test_the_head_says_what_came_of_the_run_and_how_sure_that_is(root: Path):
     assert "its scores say that the machine works, not that the model is of use" in words
 
 
+def test_the_champion_is_called_so_at_the_head(root: Path):
+    assert "reference judge · the champion: m version 3" in _Parsed(page(told(root), champion="m version 3")).words
+    assert "the champion: " not in shown(root).words
+
+
 def test_a_judge_that_grades_has_its_score_as_the_title(root: Path):
     tuned = results.model_scores(51.25, scored=4, n=5)
     llama = results.identity(backend="ollama", model="llama3")

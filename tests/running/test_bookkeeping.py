@@ -47,6 +47,6 @@ def test_costs_of_judging_that_cannot_be_kept_fail_no_stage(capsys, finished):
 def test_a_mark_of_tracking_that_cannot_be_left_fails_no_stage(capsys):
     execution.MARKS.parent.mkdir(parents=True)
     execution.MARKS.write_text("no folder")
-    execution.mark(execution.Execution("host:1:2:3", "dvc"), "split")
+    execution.mark(execution.Execution("host:1:2:3", "dvc repro"), "split")
 
     assert capsys.readouterr().out.startswith(".cache/tracking/host:1:2:3/split: ")

@@ -112,7 +112,7 @@ def ended() -> execution.Execution:
     """A `dvc repro` that ran the stage and has ended."""
     code = "from stages.running.tracking import execution; print(execution.identity())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    made = execution.Execution(done.stdout.strip(), "dvc")
+    made = execution.Execution(done.stdout.strip(), "dvc repro")
     execution.first(made, lambda: Begun.of().to_json())
     execution.mark(made, "one", misrecorded.note("one"))
     return made

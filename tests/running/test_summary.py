@@ -326,7 +326,7 @@ def test_a_mean_corrected_by_human_labels_is_two_lines(root: Path) -> None:
     write_judged(root, LLAMA, scores(60.0, 4), calibration=found)
     assert summary.text(root).splitlines()[10:12] == [
         "            calibrated   40.5 of 100 points [30.2, 50.8]   by 20 human labels, 3 of other answers left out",
-        "                       r 0.65 with them on the 12 not equal to the reference",
+        "                       r 0.65 with them on the 12 answers not equal to the reference",
     ]
     write_judged(
         root,

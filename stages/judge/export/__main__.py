@@ -2,7 +2,7 @@
 
 RUN is what `stages.judge.runs.compare` takes: a folder, a git revision, a DVC experiment, or an MLflow run. Each export
 answers the test rows again, and the answers are compared with the pipeline's. FOLDER/export.json has the result. The
-exit code is 0 only if every export was compared, and none was found wrong.
+exit code is 0 only if every export was compared, and none was found wrong. Then alone --push uploads FOLDER/hf.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stages.common.errors import ConfigError
-from stages.common.files import atomic_folder, write_json
+from stages.common.errors import ConfigError, DataError
+from stages.common.files import atomic_folder, sha256, write_json
 from stages.common.plurals import counted
 from stages.common.printable import printable
+from stages.common.results.generate import RESPONSES
 from stages.judge.export import formats, report
+from stages.judge.export.push import Push
 from stages.judge.export.quantised import QUANTISED
+from stages.judge.export.report import Report
 from stages.judge.export.taken import taken
 from stages.running import program
 from stages.running.arguments import Parser
@@ -25,22 +28,55 @@ FORMATS = ("hf", "gguf", "ollama")
 
 
 def main() -> None:
-    """Export, compare, write the report and print it.
+    """Export, compare, write the report and print it; push what was found good, if that is asked for.
 
     Raises:
         PipelineError: the run cannot be had, or an export may not be called good; what was written is then there.
     """
     options = _arguments()
+    push = Push(options.push, public=options.public, replace=options.replace) if options.push else None
     target = Path(options.folder).absolute()
+    if push is not None and (target / report.REPORT).is_file():
+        found = _exported_before(options, target)
+    else:
+        found = _export(options, target)
+    print(printable("\n".join([*report.lines(found), f"{'files':<12} {options.folder}"])), flush=True)
+    if (problem := report.problem(found, options.folder)) is not None:
+        raise problem
+    if push is not None:
+        print(printable(f"{'pushed':<12} {push.push(target / 'hf', found)}"))
+
+
+def _export(options: argparse.Namespace, target: Path) -> Report:
+    """Write the exports into a new folder, and compare them."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{options.folder}: expected a new or an empty folder, found one with files", "name another")
     with taken(options.run) as source, atomic_folder(target) as folder:
         say(f"{source.name}: answered again through each export: {counted(len(source.rows), 'test row')}")
         found = formats.export(source, folder, formats.Wanted(options.to, options.quantize, options.license))
         write_json(folder / report.REPORT, found.model_dump())
-    print(printable("\n".join([*report.lines(found), f"{'files':<12} {options.folder}"])))
-    if (problem := report.problem(found, options.folder)) is not None:
-        raise problem
+    return found
+
+
+def _exported_before(options: argparse.Namespace, target: Path) -> Report:
+    """The report of a folder that holds an export of this run, as it was compared.
+
+    Raises:
+        ConfigError: it is an export of another run.
+        DataError: files were changed since, or its export.json is broken.
+    """
+    found = report.read(target / report.REPORT)
+    if lacking := [name for name in options.to if name not in {one.format.split()[0] for one in found.exports}]:
+        raise ConfigError(f"{options.folder}: holds an export without {lacking[0]}", "name a new folder")
+    with taken(options.run) as source:
+        if sha256(source.root / RESPONSES) != found.responses:
+            what = f"{options.folder}: expected an export of {options.run}, found one of other answers ({found.run})"
+            raise ConfigError(what, "name a new folder")
+    if changed := report.changed(found, target):
+        what = f"{options.folder}: {changed[0]}: expected the file that was compared, found another or none"
+        raise DataError(what, "name a new folder, which gets a new export")
+    say(f"{options.folder}: exported and compared before")
+    return found
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,7 +98,21 @@ def _arguments() -> argparse.Namespace:
         help=f"GGUF files of fewer bits beside that in fp32: any of {', '.join(QUANTISED)}",
     )
     parser.add_argument("--license", default="", metavar="ID", help="licence that the model card states")
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="push FOLDER/hf to this model repository of the Hugging Face hub, once it is compared and found good; "
+        "the token is that of HF_TOKEN or of `hf auth login`. A FOLDER that was exported before is not exported again",
+    )
+    parser.add_argument("--public", action="store_true", help="a new repository is public (default: private)")
+    parser.add_argument(
+        "--replace", action="store_true", help="replace what the repository holds, in a new commit; earlier ones stay"
+    )
     options = parser.parse_args()
+    if options.push is None and (options.public or options.replace):
+        raise ConfigError("--public, --replace: they are of --push, which is not there", "--push OWNER/NAME")
+    if options.push is not None and "hf" not in options.to:
+        raise ConfigError(f"--push: it is for hf, found --to {','.join(options.to)}", "--to hf,gguf")
     if options.quantize and options.to == ["hf"]:
         raise ConfigError("--quantize: it is for gguf and ollama, found --to hf alone", "--to gguf")
     return options

@@ -8,8 +8,8 @@ from typing import Any
 
 from stages.common.errors import ConfigError
 
-#: The extra of pyproject.toml that installs them.
-EXTRA = "export"
+#: The command that installs them: those of the extra ``export`` of pyproject.toml, at locked versions.
+INSTALL = "pip install -r requirements-export.lock"
 #: The packages, by the name under which each is imported.
 PACKAGES = ("transformers", "gguf", "xllamacpp")
 
@@ -27,7 +27,7 @@ def need(package: str, what_for: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise ConfigError(f"{what_for}: the package {package} is not installed", f"pip install '.[{EXTRA}]'") from None
+        raise ConfigError(f"{what_for}: the package {package} is not installed", INSTALL) from None
 
 
 def version(package: str) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
+from stages.common.files import sha256
 from stages.common.plurals import counted, word
 from stages.common.records import Record
 from stages.judge.export.answers import Difference
+from stages.judge.export.optional import INSTALL
 from stages.judge.export.scores import ScoreDifference
 
 #: Name of the report in the folder of an export.
@@ -62,6 +66,28 @@ class Report(Record):
     responses: str
     rows: int
     exports: list[Exported]
+
+
+def read(path: Path) -> Report:
+    """The report that an export has left.
+
+    Raises:
+        DataError: it is broken.
+    """
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {field}: {mistakes.describe(first)}", "name a new folder for an export") from None
+
+
+def changed(report: Report, folder: Path) -> list[str]:
+    """The paths of files that are not as they were compared, or missing, and of those that hf/ has in addition."""
+    known = {name: digest for one in report.exports for name, digest in one.sha256.items()}
+    found = [name for name, digest in known.items() if not (folder / name).is_file() or sha256(folder / name) != digest]
+    there = (path.relative_to(folder).as_posix() for path in (folder / "hf").rglob("*") if path.is_file())
+    return found + [name for name in there if name not in known]
 
 
 def verdict(differing: Sequence[Difference], score: ScoreDifference | None, *, quantised: bool) -> Verdict:
@@ -132,7 +158,7 @@ def problem(report: Report, folder: str) -> PipelineError | None:
         return ServiceUnavailable(
             f"{of}: {named}: {no_server[0].why_not}", "start Ollama, and export into a new folder"
         )
-    return ConfigError(f"{of}: {named}: {bad[0].why_not}", "pip install '.[export]', and export into a new folder")
+    return ConfigError(f"{of}: {named}: {bad[0].why_not}", f"{INSTALL}, and export into a new folder")
 
 
 _WRONG = (

@@ -23,6 +23,8 @@ from stages.judge.report.page import page
 from stages.running import program, report, signals
 from stages.running.arguments import Parser
 from stages.running.console import say, size
+from stages.running.tracking import champions
+from stages.running.tracking.mlflow_access import why
 
 
 def main() -> None:
@@ -53,7 +55,18 @@ def _own(further: str | None) -> str:
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
     compared = read_metrics(Path(further), Further, made_by="make report") if further else None
-    return page(facts.read(further=compared), report.mark(Path()))
+    # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
+    champion = "" if further else _champion()
+    return page(facts.read(further=compared), report.mark(Path()), champion)
+
+
+def _champion() -> str:
+    """The champion that has the results in this folder; empty where they are none's, or MLflow does not say."""
+    try:
+        return champions.of_results(Path(), Path())
+    except Exception as error:
+        say(f"report: it does not say whether the results are the champion's: {why(error)}")
+        return ""
 
 
 def _place(run: str) -> Path:

@@ -26,14 +26,14 @@ def title(facts: Facts) -> str:
     return "No answer has a score" if mean is None else f"A score of {number(mean)} of 100"
 
 
-def head(facts: Facts) -> Iterator[Html]:
+def head(facts: Facts, champion: str = "") -> Iterator[Html]:
     """The head of the page."""
     yield element(
         "header",
         element("p", "instruct-pipeline · report of a run", class_="kicker"),
         element("h1", title(facts)),
         element("p", _said(facts), class_="lead"),
-        element("p", _by(facts), class_="byline"),
+        element("p", _by(facts, champion), class_="byline"),
     )
     yield from warnings(facts)
     yield definitions(list(_figures(facts)), "figures")
@@ -61,11 +61,13 @@ def _interval(found: Interval, scale: float = 1.0) -> str:
     return f"95 % interval {around}" if around else "no interval"
 
 
-def _by(facts: Facts) -> str:
+def _by(facts: Facts, champion: str) -> str:
     judged = facts.judged
     parts = [f"profile {facts.origin.settings.profile}", f"commit {facts.commit[:7]}" if facts.commit else "no commit"]
     if not isinstance(judged, Missing):
         parts.append(f"judged by {judged.judge.marked(_judge(judged))}")
+    if champion:
+        parts.append(f"the champion: {champion}")
     return " · ".join(parts)
 
 

@@ -31,16 +31,17 @@ _CONTENTS = {
 }
 
 
-def page(facts: Facts, about: str = "") -> str:
+def page(facts: Facts, about: str = "", champion: str = "") -> str:
     """The page; the same facts give the same text.
 
     Args:
         facts: the run.
         about: the digest of the results, by which a program knows what the page is of.
+        champion: the version of a registered model by which these results are the champion's; empty where they are not.
     """
     style, script = _file("page.css") + shown.STYLE, _file("page.js")
     sections = [
-        *overview.head(facts),
+        *overview.head(facts, champion),
         _contents(),
         scores.scores(facts),
         breakdown.categories(facts),

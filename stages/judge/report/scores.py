@@ -102,7 +102,7 @@ def _further(judged: JudgeMetrics) -> Iterator[tuple[str, Content]]:
     tuned = judged.tuned
     hard = tuned.not_equal_to_reference
     if hard.mean is not None and hard.scored < tuned.scored:
-        yield f"on the {hard.scored:,} not equal to the reference", figure(hard.mean, hard.interval)
+        yield f"on the {counted(hard.scored, 'answer')} not equal to the reference", figure(hard.mean, hard.interval)
     alone = tuned.without_twin_in_train
     if alone.mean is not None and alone.n < tuned.n:
         yield f"on {counted(alone.scored, 'row')} whose prompt is not in train", figure(alone.mean, alone.interval)

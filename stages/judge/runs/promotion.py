@@ -54,7 +54,7 @@ def decide(champion: Group, candidate: Group, *, resamples: int, seed: int) -> D
         ConfigError: a run has no scores.
     """
     if differing := list(unlike(champion, candidate)):
-        return Decision(False, f"not comparable: {'; '.join(differing)}")
+        return Decision(False, f"they cannot be compared, since {'; '.join(differing)}")
     (compared,) = compare_groups([champion, candidate], model="tuned", resamples=resamples, seed=seed)
     found = compared.comparison
     rests = f"; {found.rests_on}" if found.rests_on else ""
@@ -66,18 +66,19 @@ def decide(champion: Group, candidate: Group, *, resamples: int, seed: int) -> D
 def unlike(champion: Group, candidate: Group) -> Iterator[str]:
     """What makes scores incomparable, a text each: other test rows, another judge, another prompt style."""
     a, b = champion.runs[0], candidate.runs[0]
-    for what, first, second in (
-        ("test rows", test_rows_of(a)[:_DIGITS], test_rows_of(b)[:_DIGITS]),
-        ("prompt style", _style_of(a), _style_of(b)),
+    for what, by, first, second in (
+        ("test rows", " by MD5", test_rows_of(a)[:_DIGITS], test_rows_of(b)[:_DIGITS]),
+        ("prompt styles", "", _style_of(a), _style_of(b)),
     ):
         if not first or not second:
-            yield f"the {what} of the {'champion' if not first else 'candidate'}: not known"
+            yield f"the {what} of the {'champion' if not first else 'candidate'} are not known"
         elif first != second:
-            yield f"other {what}: {first} / {second}"
+            yield f"their {what} differ{by} (champion {first}, candidate {second})"
     if not a.judge.is_same(b.judge):
-        yield f"another judge: {a.judge.fingerprint[:_DIGITS]} / {b.judge.fingerprint[:_DIGITS]}"
+        named = (f"{one.name}, fingerprint {one.fingerprint[:_DIGITS]}" for one in (a.judge, b.judge))
+        yield "their judges differ (champion {}; candidate {})".format(*named)
     elif b.judge.mark:
-        yield f"the judge: {b.judge.mark}"
+        yield f"the judge is {b.judge.marked(b.judge.name)}"
 
 
 def test_rows_of(run: Run) -> str:

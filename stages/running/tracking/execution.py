@@ -37,11 +37,16 @@ class Execution:
 
     Args:
         identity: identity of the process that lasts as long as the execution.
-        door: how it was started.
+        door: how it was started, as far as processes tell (`doors`).
     """
 
     identity: str
-    door: Literal["prefect", "dvc", "direct"]
+    door: Literal["flow", "dvc repro", "stage by hand"]
+
+    @property
+    def of_dvc(self) -> bool:
+        """Whether it is one of DVC, of an experiment too."""
+        return self.door == "dvc repro"
 
 
 #: The execution of this process, once it is settled.
@@ -64,8 +69,8 @@ def current() -> Execution:
 def _found() -> Execution:
     if above := up_to_dvc():
         with contextlib.suppress(psutil.Error):
-            return Execution(identity(above[-1].pid), "dvc")
-    return Execution(identity(), "direct")
+            return Execution(identity(above[-1].pid), "dvc repro")
+    return Execution(identity(), "stage by hand")
 
 
 def up_to_dvc() -> list[psutil.Process]:

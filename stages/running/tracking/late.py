@@ -15,7 +15,7 @@ from stages.common import paths
 from stages.common.errors import DataError
 from stages.params import reading, whole
 from stages.running import digests, inputs, lock
-from stages.running.tracking import mirror, mlflow_access, published, registry, store
+from stages.running.tracking import doors, mirror, mlflow_access, published, registry, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,7 +107,7 @@ def _of_lineage(mlflow: MlflowClient, root: Path, tree: Mapping[str, Any], missi
     Without the judge's files their digest is another one.
     """
     for run in store.all_by_tag(mlflow, root, store.LINEAGE, published.lineage(tree)):
-        if run.data.tags.get("door") != store.RESCORE and (missing or MISSING in run.data.tags):
+        if doors.of(run.data.tags) != doors.RESCORED and (missing or MISSING in run.data.tags):
             return run
     return None
 

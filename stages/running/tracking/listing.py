@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,9 @@ from stages.common.results.judge import JUDGE_METRICS
 from stages.params import whole
 from stages.running.lock import Recorded
 from stages.running.tracking import (
+    champions,
     database,
+    doors,
     execution,
     metric_names,
     mirror,
@@ -28,11 +30,8 @@ from stages.running.tracking import (
     mlflow_experiment,
     names,
     published,
-    store,
 )
 
-#: The tag of a run of the flow that a schedule has started.
-SCHEDULED = "prefect.scheduled"
 #: Seconds that a server may take to answer.
 _SECONDS = 20.0
 #: The same, where its answer is a courtesy.
@@ -54,11 +53,12 @@ class Run:
         name: its name.
         run_id: its id.
         started: when it began, in milliseconds since 1970.
-        door: how it was started: flow, schedule, dvc repro, dvc exp, stage by hand, published, or rescored.
+        door: how it was started, in the words of `doors`.
         state: running, finished, failed or killed.
         values: its values of params.yaml, as a tree.
         metrics: its figures by name.
         tags: its tags.
+        champion: the version of a registered model by which it is the champion of its profile; else empty.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Run:
     values: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    champion: str = ""
 
     @property
     def short_name(self) -> str:
@@ -131,10 +132,20 @@ def listed(root: Path, most: int | None) -> Listing:
             continue
         if number:
             notes.append(f"these are the runs of {path}")
-        runs = found if most is None else found[:most]
+        runs = _marked(found if most is None else found[:most], where, notes)
         return Listing(secrecy.hidden(where), runs, notes, more=len(found) > len(runs))
     files = _of_files(root)
     return Listing("", files, [*notes, *["this is of the files in this folder alone"] * bool(files)])
+
+
+def _marked(runs: list[Run], where: str, notes: list[str]) -> list[Run]:
+    """The runs with their champions; where the registry does not say, a note tells it, and none is marked."""
+    try:
+        found = mlflow_access.bounded(lambda: champions.by_run(mlflow_access.client_of(where)), _SECONDS)
+    except Exception as error:
+        notes.append(f"the champion is not marked: MLflow's registry does not answer: {mlflow_access.why(error)}")
+        return runs
+    return [replace(run, champion=found.get(run.run_id, "")) for run in runs]
 
 
 def best(root: Path, judge: str) -> tuple[str, str] | None:
@@ -238,21 +249,12 @@ def run_of(found: Any) -> Run:
         name=str(found.info.run_name or found.info.run_id),
         run_id=str(found.info.run_id),
         started=int(found.info.start_time or 0),
-        door=_door(tags),
+        door=doors.of(tags),
         state=_state(str(found.info.status), tags.get("pipeline.owner", "")),
         values=tree_of(found.data.params),
         metrics=metric_names.of_any_version(found.data.metrics),
         tags=tags,
     )
-
-
-def _door(tags: Mapping[str, str]) -> str:
-    door = tags.get("door", "")
-    if door == "prefect":
-        return "schedule" if tags.get(SCHEDULED) == "true" else "flow"
-    if door == "dvc":
-        return "dvc exp" if tags.get(store.EXPERIMENT_TAG) else "dvc repro"
-    return {"direct": "stage by hand", "publish": "published", store.RESCORE: "rescored"}.get(door, door)
 
 
 def _state(status: str, owner: str) -> str:

@@ -31,6 +31,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 from mlflow.exceptions import MlflowException
 
 
@@ -55,10 +56,31 @@ def _loaded(name):
         return None
 
 
+def _imported(names):
+    """The files, by name, of modules that this process has imported."""
+    found = {{}}
+    for name in names:
+        module = sys.modules.get(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.is_file():
+            found[name] = file
+    return found
+
+
 def _require_own_code(code):
     """Refuse to answer by other code than the model's: a process has one package of a name."""
     with zipfile.ZipFile(code) as archive:
-        differing = [name for name in archive.namelist() if _loaded(name) != archive.read(name)]
+        names = archive.namelist()
+        differing = [name for name in names if _loaded(name) != archive.read(name)]
+    # A module that was imported before its file was edited is still the old one. The time at which a process began is
+    # known to about a second, and no project is imported within two.
+    began = psutil.Process().create_time() + 2
+    edited = [name for name, file in _imported(names).items() if file.stat().st_mtime > began]
+    if edited and not differing:
+        raise MlflowException.invalid_parameter_value(
+            "this process may have old code of the pipeline: it has imported " + ", ".join(edited[:3])
+            + ", edited after the process began; load the model in a new process"
+        )
     if differing:
         more = f" and {{len(differing) - 3}} more" if len(differing) > 3 else ""
         raise MlflowException.invalid_parameter_value(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
-from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, store
+from stages.running.tracking import doors, listing, mlflow_access, mlflow_experiment, names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +98,8 @@ def of_lineage(root: Path, digest: str) -> tuple[str, str] | None:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
         digest: the lineage, as `published.lineage` gives it.
     """
-    query = f"tags.`dvc.lock.sha256` = '{digest}' and tags.door != '{store.RESCORE}'"
+    not_rescored = "".join(f" and tags.door != '{door}'" for door in doors.ALL_RESCORED)
+    query = f"tags.`dvc.lock.sha256` = '{digest}' {not_rescored}"
     return next(iter(search(root, query, 1)), None)
 
 

@@ -31,6 +31,10 @@ Figures = dict[str, float | None]
 SCORE, SCORE_LOWER, SCORE_UPPER = "score/mean", "score/mean_ci95_lower", "score/mean_ci95_upper"
 RIGHT_N, RIGHT_OF = "score/right_n", "score/right_of"
 KEPT_LOSS = "loss/val_kept"
+#: The figures of a group of trainings, in its run: their number, and the mean of their scores with the ends of its 95 %
+#: interval, which is over seeds and instructions.
+SEEDS, SEEDS_SCORE = "seeds/trainings", "seeds/score_mean"
+SEEDS_SCORE_LOWER, SEEDS_SCORE_UPPER = "seeds/score_mean_ci95_lower", "seeds/score_mean_ci95_upper"
 #: The curves.
 TRAIN_LOSS, VAL_LOSS = "loss/train", "loss/val"
 

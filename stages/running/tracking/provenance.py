@@ -57,7 +57,7 @@ def git_tags(root: Path, commit: str) -> dict[str, str]:
 
 def maker(own: Execution) -> dict[str, str]:
     """The user, and the command that the execution was begun with."""
-    command = _dvc() if own.door == "dvc" else _program()
+    command = _dvc() if own.of_dvc else _program()
     return {"mlflow.user": _user(), SOURCE: _line(command), SOURCE_TYPE: "LOCAL"}
 
 

@@ -20,6 +20,8 @@ from stages.running import lock, temporary
 from stages.running.console import say
 from stages.running.lock import Output
 from stages.running.tracking import (
+    champions,
+    doors,
     loadable,
     lookup,
     metric_names,
@@ -33,7 +35,7 @@ from stages.running.tracking import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CANDIDATE, CHAMPION = "candidate", "champion"
+CANDIDATE, CHAMPION = "candidate", champions.ALIAS
 #: The tag of a version with the MD5 by which DVC names the model, and those of its run and its commit.
 MD5, RUN, COMMIT = "dvc.md5", "run", "git.commit"
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -102,7 +104,7 @@ def _register(
     mlflow: MlflowClient, run_id: str, root: Path, model: Output, ran: Collection[str], *, newest: bool
 ) -> None:
     run = mlflow.get_run(run_id)
-    if run.data.tags.get("door") == store.RESCORE:
+    if doors.of(run.data.tags) == doors.RESCORED:
         return
     name, digest = name_of(whole.load(root / paths.PARAMS).profile), published.digest(root)
     found = _search(mlflow, name, published.TAG, digest)
@@ -110,7 +112,7 @@ def _register(
         if not ran and _is_there(mlflow, run_id, root, digest):
             return  # this run is deleted at its end
         found = [_create(mlflow, run, name, root, model, digest)]
-    if run.data.tags.get("door") == store.RERUN:
+    if doors.of(run.data.tags) == doors.RERUN:
         return
     if newest or _started(mlflow, found[0]) > _started(mlflow, _candidate(mlflow, name)):
         mlflow.set_registered_model_alias(name, CANDIDATE, found[0].number)

@@ -19,7 +19,16 @@ from stages.params import reading, whole
 from stages.running import git, made_on, proxies
 from stages.running.console import say
 from stages.running.inputs import Begun
-from stages.running.tracking import description, execution, mlflow_access, mlflow_experiment, names, provenance, views
+from stages.running.tracking import (
+    description,
+    doors,
+    execution,
+    mlflow_access,
+    mlflow_experiment,
+    names,
+    provenance,
+    views,
+)
 from stages.running.tracking.execution import Execution
 
 if TYPE_CHECKING:
@@ -33,11 +42,7 @@ _STATUS = {"failed": "FAILED", "cancelled": "KILLED"}
 
 #: DVC sets it for the stages of every experiment, to the name that `dvc exp show` gives. The run has it as its name.
 EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
-EXPERIMENT_TAG = "dvc.experiment"
-#: The door of a run whose answers are those of another one, and its tags with that one's id, name and page.
-RESCORE = "rescore"
-#: The door of a run that makes an earlier one again.
-RERUN = "rerun"
+#: Tags of a run whose answers are those of another one, with that one's id, name and page.
 RESCORE_OF, RESCORE_SOURCE, RESCORE_PAGE = "rescore.of", description.RESCORE_SOURCE, description.RESCORE_PAGE
 #: The commit of the code that scored again.
 RESCORE_COMMIT = "rescore.commit"
@@ -72,7 +77,7 @@ def find_or_create(mlflow: MlflowClient, own: Execution, root: Path, params: who
         if ENDED in found.data.tags:
             mlflow.delete_tag(run_id, ENDED)
         mlflow.update_run(run_id, status="RUNNING")
-    if own.door == "dvc":
+    if own.of_dvc:
         execution.mark_run(own)
     return run_id
 
@@ -97,7 +102,7 @@ def create(
     commit = git.ask(root, "rev-parse", "HEAD")
     if not commit and (refusal := git.refusal(root)) is not None:
         say(f"tracking: this run has no git.commit: {refusal.what}; {refusal.fix}")
-    of_dvc = os.environ.get(EXPERIMENT_VARIABLE, "") if own.door == "dvc" else ""
+    of_dvc = os.environ.get(EXPERIMENT_VARIABLE, "") if own.of_dvc else ""
     values = tree.model_dump()
     differs = names.differing(repository or root, commit or tags.get("git.commit", ""), values, without)
     run = mlflow.create_run(
@@ -107,15 +112,15 @@ def create(
         tags={
             "pipeline.execution": own.identity,
             "pipeline.owner": execution.identity(),
-            "door": own.door,
+            doors.TAG: _door(own, of_dvc, tags),
             "host": socket.gethostname(),
             "profile": tree.profile,
             "env.python": platform.python_version(),
             "env.torch": importlib.metadata.version("torch"),
             **provenance.maker(own),
-            **({EXPERIMENT_TAG: of_dvc} if of_dvc else {}),
+            **({doors.EXPERIMENT_TAG: of_dvc} if of_dvc else {}),
             # Answers that are scored again are of their source's commit, which ``tags`` has.
-            **({} if tags.get("door") == RESCORE else provenance.git_tags(root, commit)),
+            **({} if doors.of(tags) == doors.RESCORED else provenance.git_tags(root, commit)),
             **_differs(differs, values),
             **tags,
         },
@@ -124,6 +129,12 @@ def create(
     flat = reading.flatten(values)
     log_params(mlflow, run_id, {key: value for key, value in flat.items() if key not in without}, {})
     return run_id
+
+
+def _door(own: Execution, of_dvc: str, tags: Mapping[str, str]) -> str:
+    if tags.get(doors.SCHEDULED) == "true":
+        return doors.SCHEDULE
+    return doors.EXPERIMENT if of_dvc else own.door
 
 
 def _differs(found: Mapping[str, str] | None, tree: Mapping[str, Any]) -> dict[str, str]:
@@ -168,7 +179,7 @@ def create_from_files(
         run_name=names.full(differs, values, name or f"{names.of_time()}-published"),
         tags={
             "pipeline.owner": execution.identity(),
-            "door": "publish",
+            doors.TAG: doors.PUBLISHED,
             "host": socket.gethostname(),
             "profile": params.profile,
             **provenance.maker(execution.current()),
@@ -334,7 +345,7 @@ def _find(mlflow: MlflowClient, own: Execution, profile: str) -> Any:
     named = mlflow.get_experiment_by_name(mlflow_experiment.name_of(profile))
     if named is None:
         return None
-    query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door = '{own.door}'"
+    query = f"tags.`pipeline.execution` = '{own.identity}' and tags.door LIKE '{own.door.split()[0]}%'"
     return next(iter(mlflow.search_runs([named.experiment_id], query, max_results=1)), None)
 
 

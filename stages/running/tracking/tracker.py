@@ -29,6 +29,7 @@ from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.tracking import (
     description,
+    doors,
     execution,
     judged_runs,
     late,
@@ -145,7 +146,7 @@ def stage_over(name: str, how: StageEnd, why: str = "") -> None:
         return
     try:
         current = execution.current()
-        if current.door == "direct":
+        if current.door == doors.BY_HAND:
             return
         if how == "ran":
             execution.mark(current, name, misrecorded.note(name))
@@ -183,7 +184,7 @@ def create_run(
 
     def create() -> str:
         params = whole.load(root / paths.PARAMS) if begun is None else whole.check(begun.section())
-        own = execution.Execution(execution.identity(), "prefect")
+        own = execution.Execution(execution.identity(), "flow")
         note = "\n\n".join(description.of_links(tags or {}))
         given = {**(tags or {}), **({description.NOTE: note} if note else {})}
         return store.create(mlflow_access.client(root), own, root, given, params, name, without, repository)
@@ -281,7 +282,7 @@ def rescoring_tags(root: Path, source: str, name: str, commit: str = "") -> dict
         name: name of the other run.
         commit: commit that has the answers; empty: that of the other run.
     """
-    tags = {"door": store.RESCORE, store.RESCORE_SOURCE: name}
+    tags = {doors.TAG: doors.RESCORED, store.RESCORE_SOURCE: name}
     if here := commit_tags(root):
         tags[store.RESCORE_COMMIT] = here["git.commit"]
     if commit:

@@ -79,16 +79,20 @@ def test_another_recipe_s_name_is_needed_too() -> None:
     [
         (
             lambda run: replace(run, inputs={"generate": {Path("artifacts/split/test.jsonl"): "0" * 32}}),
-            "not comparable: other test rows: 7e577e5 / 0000000",
+            "they cannot be compared, since their test rows differ by MD5 (champion 7e577e5, candidate 0000000)",
         ),
-        (lambda run: replace(run, inputs={}), "not comparable: the test rows of the candidate: not known"),
+        (
+            lambda run: replace(run, inputs={}),
+            "they cannot be compared, since the test rows of the candidate are not known",
+        ),
         (
             lambda run: replace(run, values={**run.values, "tokenize": {"prompt_style": "phi3"}}),
-            "not comparable: other prompt style: alpaca / phi3",
+            "they cannot be compared, since their prompt styles differ (champion alpaca, candidate phi3)",
         ),
         (
             lambda run: replace(run, judge=JUDGE.model_copy(update={"fingerprint": "2" * 32})),
-            "not comparable: another judge: 1111111 / 2222222",
+            "they cannot be compared, since their judges differ (champion built-in reference judge, fingerprint "
+            "1111111; candidate built-in reference judge, fingerprint 2222222)",
         ),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_run_without_tracking_is_published_later_and_once(
     (run,) = runs(client)
     assert (run.info.run_id, run.info.run_name, run.info.status) == (theirs.run_id, theirs.name, "FINISHED")
     tags = run.data.tags
-    assert (tags["door"], tags["published.from"], tags["profile"]) == ("publish", "host:/somewhere", "quick")
+    assert (tags["door"], tags["published.from"], tags["profile"]) == ("published", "host:/somewhere", "quick")
     assert {tags[f"stage.{name}"] for name in mirror.STAGES} == {"cached"}
     assert "env.torch" not in tags
     assert points(client, theirs.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]

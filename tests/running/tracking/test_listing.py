@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.common.results.judge import VERDICTS
-from stages.running.tracking import execution, listing, tracker
+from stages.running.tracking import doors, execution, listing, tracker
 from stages.running.tracking.execution import Execution
 from tests.quiet_server import QuietServer
 from tests.running.tracking import made
@@ -26,10 +26,10 @@ def test_each_door_has_its_word_and_each_run_one_name(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker.end(tracker.create_run(project, name="calm-otter", tags={"git.commit": "c0ffee"}), "FAILED")
-    tracker.end(tracker.create_run(project, name="wise-crow", tags={listing.SCHEDULED: "true"}), "KILLED")
+    tracker.end(tracker.create_run(project, name="wise-crow", tags={doors.SCHEDULED: "true"}), "KILLED")
     with tracker.stage("judge"):
         pass
-    monkeypatch.setattr(execution, "current", lambda: Execution(execution.identity(), "dvc"))
+    monkeypatch.setattr(execution, "current", lambda: Execution(execution.identity(), "dvc repro"))
     monkeypatch.setenv("DVC_EXP_NAME", "dizzy-moth")
     with tracker.stage("judge") as run:
         run.publish()

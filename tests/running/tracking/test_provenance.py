@@ -60,7 +60,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    found = provenance.maker(Execution(execution.identity(), "direct"))
+    found = provenance.maker(Execution(execution.identity(), "stage by hand"))
     assert found["mlflow.user"] == str(os.getuid())
 
 
@@ -71,5 +71,5 @@ def test_the_command_of_dvc_is_as_it_was_typed_and_has_no_password(monkeypatch: 
             return ["/venv/bin/python", "/venv/bin/dvc", "exp", "run", "-S", source]
 
     monkeypatch.setattr(execution, "up_to_dvc", lambda: [Process()])
-    found = provenance.maker(Execution(execution.identity(), "dvc"))["mlflow.source.name"]
+    found = provenance.maker(Execution(execution.identity(), "dvc repro"))["mlflow.source.name"]
     assert found == "dvc exp run -S download.data.source=https://***@host/x"

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from stages.common.results.judge import JUDGE_METRICS
 from stages.judge.runs import references
-from stages.running.tracking import published, registry, store, tracker
+from stages.running.tracking import doors, published, registry, store, tracker
 from tests.running.tracking import made
 
 NAME = "instruct-pipeline-quick"
@@ -95,7 +95,7 @@ def test_a_run_that_is_made_again_is_no_newer_candidate(project: Path, client: M
     made.through_the_flow(project, {"judge"})
     for text in ("old", "old, on another machine"):
         keep_model(text)
-        run_id = tracker.create_run(project, tags={"door": store.RERUN})
+        run_id = tracker.create_run(project, tags={"door": doors.RERUN})
         tracker.publish(project, run_id, ran={"finetune", "judge"})
         assert candidate(client) == "2"
     assert [one.number for one in versions(client)] == ["1", "2", "3"]
@@ -123,7 +123,7 @@ def test_neither_a_run_without_scores_nor_one_that_scores_again_is_a_version(
     project: Path, client: MlflowClient
 ) -> None:
     keep_model()
-    run_id = tracker.create_run(project, tags={"door": store.RESCORE})
+    run_id = tracker.create_run(project, tags={"door": doors.RESCORED})
     tracker.publish(project, run_id, ran={"judge"})
     JUDGE_METRICS.unlink()
     made.through_the_flow(project, {"finetune"})

@@ -68,7 +68,7 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     }
     tags = run.data.tags
     assert tags["profile"] == "quick"
-    assert tags["door"] == "prefect"
+    assert tags["door"] == "flow"
     assert tags["prefect.flow_run_id"] == "1234"
     assert tags["judge.backend"] == "reference"
     assert {name: tags[f"stage.{name}"] for name in mirror.STAGES} == {
@@ -209,7 +209,7 @@ def test_without_the_flow_stages_share_one_run_that_ends_as_the_flows_does(proje
     assert {n: v for n, v in ours.data.tags.items() if n not in own} == {
         n: v for n, v in theirs.tags.items() if n not in own
     }
-    assert ours.data.tags["door"] == "direct"
+    assert ours.data.tags["door"] == "stage by hand"
     lock = Path(client.download_artifacts(ours.info.run_id, "dvc.lock")).read_text()
     assert "split" in lock
     assert "judge" not in lock, "DVC has not written the entry of the stage that is under way"
@@ -306,7 +306,7 @@ def test_marks_that_ended_executions_have_left_are_removed(tmp_path: Path, monke
     for name in (ended, elsewhere, long_ago):
         (execution.MARKS / name).mkdir(parents=True)
     os.utime(execution.MARKS / long_ago, (0, 0))
-    execution.mark(execution.Execution(execution.identity(), "dvc"), "split")
+    execution.mark(execution.Execution(execution.identity(), "dvc repro"), "split")
     assert {path.name for path in execution.MARKS.iterdir()} == {elsewhere, execution.identity()}
 
 
@@ -445,7 +445,7 @@ def test_what_is_missing_is_skipped_and_said(
 def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowClient) -> None:
     """MLflow takes seconds to load, in which params.yaml may be edited."""
     begun = Begun.of()
-    own = execution.Execution(execution.identity(), "dvc")
+    own = execution.Execution(execution.identity(), "dvc repro")
     execution.first(own, begun.to_json)
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("learning_rate: 0.005", "learning_rate: 0.0001"))
@@ -454,7 +454,7 @@ def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowCl
 
     assert client.get_run(run_id).data.params["finetune.learning_rate"] == "0.005"
     assert store.params_of(own, project).finetune.learning_rate == 0.005
-    other = execution.Execution(execution.identity(), "direct")
+    other = execution.Execution(execution.identity(), "stage by hand")
     shutil.rmtree(execution.MARKS)
     assert store.params_of(other, project).finetune.learning_rate == 0.0001
 
@@ -587,7 +587,7 @@ def test_one_dvc_repro_is_one_run(project: Path, client: MlflowClient) -> None:
     assert repro(project).returncode == 0
     (only,) = runs(client)
     assert only.info.status == "FINISHED"
-    assert only.data.tags["door"] == "dvc"
+    assert only.data.tags["door"] == "dvc repro"
     ran = dict.fromkeys(["split", "finetune", "judge"], "ran")
     assert stage_tags(only) == dict.fromkeys(["download", "tokenize", "generate"], "cached") | ran
     assert points(client, only.info.run_id, "loss/train") == [(1, 1.5), (2, 4.0)]
