@@ -47,7 +47,7 @@ def bf16_is_faster(width: int) -> bool:
     Args:
         width: width of the model's embeddings. The product timed is the largest of its layers.
     """
-    return faster(*seconds(width))
+    return faster(*product_seconds(width))
 
 
 def faster(fp32: float, bf16: float) -> bool:
@@ -60,7 +60,7 @@ def faster(fp32: float, bf16: float) -> bool:
 
 
 @torch.no_grad()
-def seconds(width: int) -> tuple[float, float]:
+def product_seconds(width: int) -> tuple[float, float]:
     """Seconds of the product [512, width] x [width, 4 * width] in fp32 and in bf16.
 
     It draws from a generator of its own, so that no other random number changes.

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 NGRAM = 2
 #: Draft tokens at a time. While all are accepted their number n becomes 2n + 1, so that passes have 8, 16, 32 tokens.
 FEWEST, MOST = 7, 31
-#: Tokens that must have come as a draft foretold them before one is given; doubled after each pass that was not worth
+#: Tokens that must have come as expected before a draft is given; doubled after each pass that was not worth
 #: it, up to a limit.
 SEEN, MOST_SEEN = 4, 64
 #: Accepted tokens with which a pass of any length is worth it: with one more, it gives as many as it takes steps.
@@ -35,8 +35,8 @@ class PromptLookup:
         # For each n-gram the index of the token that followed it last.
         self._after: dict[tuple[int, ...], int] = {}
         self._read = NGRAM
-        # The tokens foretold from an index on, while no drafts are given.
-        self._foretold: list[int] = []
+        # The tokens expected from an index on, while no drafts are given.
+        self._expected: list[int] = []
         self._from = 0
         # How many of them have to come: 0 once they have; and how many had to.
         self._needed = self._wanted = SEEN
@@ -60,15 +60,15 @@ class PromptLookup:
             self._wanted = self._needed = min(2 * self._wanted, MOST_SEEN)
 
     def _has_come(self, ids: Sequence[int]) -> bool:
-        """Whether as many tokens as are needed have come as foretold; drafts are given from then on."""
-        come = list(ids[self._from : self._from + len(self._foretold)])
-        if come != self._foretold[: len(come)]:
-            self._foretold = []
-        elif self._foretold and len(come) == len(self._foretold):
-            self._foretold, self._needed = [], 0
+        """Whether as many tokens as are needed have come as expected; drafts are given from then on."""
+        come = list(ids[self._from : self._from + len(self._expected)])
+        if come != self._expected[: len(come)]:
+            self._expected = []
+        elif self._expected and len(come) == len(self._expected):
+            self._expected, self._needed = [], 0
             return True
-        if not self._foretold:
-            self._foretold, self._from = self._continuation(ids, self._needed), len(ids)
+        if not self._expected:
+            self._expected, self._from = self._continuation(ids, self._needed), len(ids)
         return False
 
     def _continuation(self, ids: Sequence[int], length: int) -> list[int]:

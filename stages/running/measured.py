@@ -25,7 +25,7 @@ def once(what: str, measure: Callable[[], str]) -> str:
 
     Args:
         what: what is chosen, such as ``precision, width 768``.
-        measure: makes the choice.
+        measure: function that makes the choice.
     """
     key = f"{what}, {_machine()}"
     notes = _notes()

@@ -300,7 +300,7 @@ def test_waiting_rows_are_prefilled_when_a_quarter_of_the_slots_is_free(model, m
     ],
 )
 def test_draft_tokens_and_one_more_fit_into_the_answer_and_the_context(most, context, draft):
-    """Nine tokens, of which the answer has five; the last four are what the first five foretell."""
+    """Nine tokens, of which the answer has five; the last four are what the first five predict."""
     row = decoding._Row(0, [1, 2, 3, 1], most, None, ids=[2])
     assert row.draft(100) == []
     row.ids += [3, 1, 2, 3]

@@ -31,7 +31,7 @@ def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number():
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    fp32, bf16 = products.seconds(32)
+    fp32, bf16 = products.product_seconds(32)
 
     assert fp32 > 0
     assert bf16 > 0

@@ -25,7 +25,7 @@ def drafts(lookup: PromptLookup, ids: list[int], most: int = 99) -> list[list[in
 @pytest.mark.parametrize(
     ("ids", "most", "expected"),
     [
-        # After 5, 6 came 7, 8, 5, 6; then four tokens came as foretold. The draft goes on so, and repeats itself.
+        # After 5, 6 came 7, 8, 5, 6; then four tokens came as expected. The draft goes on so, and repeats itself.
         ([5, 6, 7, 8, 5, 6, 7, 8, 5, 6], 3, [7, 8, 5]),
         ([5, 6, 7, 8, 5, 6, 7, 8, 5, 6], 7, [7, 8, 5, 6, 7, 8, 5]),
         ([5, 6, 7, 8, 5, 6, 7, 8, 5, 6], 100, [7, 8, 5, 6, 7, 8, 5]),
@@ -33,7 +33,7 @@ def drafts(lookup: PromptLookup, ids: list[int], most: int = 99) -> list[list[in
         ([5, 6, 7, 8, 5, 6, 7, 8, 5], 7, []),
         # The fourth is another one.
         ([5, 6, 7, 8, 5, 6, 7, 8, 5, 9], 7, []),
-        # The first three 9 foretell a fourth to a seventh.
+        # The first three 9 predict a fourth to a seventh.
         ([9] * 7, 4, [9, 9, 9, 9]),
         ([9] * 6, 4, []),
         ([1, 2, 3], 4, []),
@@ -45,7 +45,7 @@ def test_a_row_that_has_repeated_itself_is_drafted(ids, most, expected):
 
 
 def repeating() -> PromptLookup:
-    """A row of nines that has come as foretold."""
+    """A row of nines that has come as expected."""
     lookup = PromptLookup()
     assert drafts(lookup, [9] * 7)[-1] == [9] * FEWEST
     return lookup

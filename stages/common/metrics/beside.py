@@ -44,7 +44,7 @@ class Further(Metrics):
 
     Args:
         found: the comparisons.
-        missing: with whom they were not compared, and why, in words.
+        missing: the runs with which they were not compared, and why, in words.
     """
 
     found: list[Beside] = Field(default_factory=list)

@@ -46,7 +46,7 @@ class Held:
     Attributes:
         commit: its newest commit.
         private: whether only its owners see it.
-        digests: of each file the SHA-256, if it is kept in LFS, else the SHA-1 of its Git blob.
+        digests: the digest of each file: the SHA-256, if it is kept in LFS, else the SHA-1 of its Git blob.
     """
 
     commit: str
@@ -189,7 +189,7 @@ class HubRepository:
         said = self._without_token(answered.server_message or "")
         answer = f"{where}: answered {status} {answered.response.reason_phrase}{f': {said}' if said else ''}"
         if status in _CONFLICTS:
-            return TemporaryFailure(answer, "run the same command again, which looks at the repository anew")
+            return TemporaryFailure(answer, "run the same command again, which looks at the repository again")
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT:
             return ServiceUnavailable(answer, _AGAIN)
         if status == HTTPStatus.UNAUTHORIZED:
