@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import dvc_process
 from flows.stage_process import StageFailed, run_stage
 from flows.waits import grace
 from stages.common import paths
@@ -69,16 +70,19 @@ def made_again(
         NotMade: one has failed.
     """
     given = {VARIABLE: "off", paths.ROOT_VARIABLE: str(root), **variables}
-    for stage in order:
+    try:
+        for stage, following in zip(order, [*order[1:], ""], strict=True):
 
-        def stopping(stage: str = stage) -> None:
-            tell(f"{stage}: stopping (up to {grace():.0f} s)")
+            def stopping(stage: str = stage) -> None:
+                tell(f"{stage}: stopping (up to {grace():.0f} s)")
 
-        try:
-            run_stage(stage, tree, log=tell, force=True, variables=given, stopping=stopping)
-        except StageFailed as failure:
-            raise NotMade(failure) from None
-        yield stage
+            try:
+                run_stage(stage, tree, log=tell, force=True, variables=given, stopping=stopping, following=following)
+            except StageFailed as failure:
+                raise NotMade(failure) from None
+            yield stage
+    finally:
+        dvc_process.discard()
 
 
 def _paths(entry: Mapping[str, Any], kind: str) -> set[str]:
