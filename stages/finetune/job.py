@@ -30,6 +30,8 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
+from stages.prompts.encoding import Format
+from stages.prompts.prompt import PromptStyle
 from stages.running import bookkeeping, dvc_cache, environment, held, measured, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say, size
@@ -37,8 +39,6 @@ from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import metric_names, tracker
-from stages.tokenize.encoding import Format
-from stages.tokenize.prompt import PromptStyle
 
 TOKENIZE = "dvc repro tokenize"
 DOWNLOAD = "dvc repro --force download"

@@ -7,9 +7,9 @@ import pytest
 from stages.common.results.split import Example
 from stages.gpt2.tokenizer import END_OF_TEXT
 from stages.params.tokenize import Tokenize
+from stages.prompts.prompt import PromptStyle
 from stages.tokenize import shown
 from stages.tokenize.labels import parts, token_text
-from stages.tokenize.prompt import PromptStyle
 from tests.tokenize.test_encoding import Bytes
 
 STYLE = PromptStyle(name="t", with_input="{instruction}{input}>", without_input="{instruction}>")

@@ -330,7 +330,7 @@ from stages.running import program
 from stages.gpt2 import weights
 from stages.finetune import checkpoint, lora, outputs, trainer
 from stages.finetune.costs import memory
-from stages.tokenize import prompt
+from stages.prompts import prompt
 
 ROOM = 250 << 20  # the model of 52 MB fits, its training does not
 used = memory.psutil.Process().memory_info().vms
