@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import bisect
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.common.results.split import Example
@@ -17,13 +19,13 @@ class Long:
     """A row that is longer than the context.
 
     Args:
-        id: id of the row.
+        number: its number from 0, among the rows that were looked at.
         prompt: tokens of its prompt.
         tokens: tokens of the whole row, with its end-of-text.
         answered: whether a token of its answer fits the context.
     """
 
-    id: str
+    number: int
     prompt: int
     tokens: int
     answered: bool
@@ -47,12 +49,41 @@ class Context:
 
     def longer(self, rows: Iterable[Example]) -> Iterator[Long]:
         """Yield those of some rows that are longer than the context, in their order."""
+        before = 0
         for batch in encoded(rows, self._encode):
             fits = batch.answered(self.length)
-            for number in batch.over(self.length).nonzero()[0]:
+            for number in batch.over(self.length).nonzero()[0].tolist():
                 yield Long(
-                    id=batch.names[number],
+                    number=before + number,
                     prompt=int(batch.prompt_lengths[number]),
                     tokens=int(batch.lengths[number]),
                     answered=bool(fits[number]),
                 )
+            before += len(batch.names)
+
+
+class LongRows:
+    """The rows that are longer than the context, in some 20 bytes each.
+
+    Args:
+        context: the context.
+        rows: the rows that may be longer.
+        places: the place of each of them, in rising order.
+    """
+
+    def __init__(self, context: Context, rows: Iterable[Example], places: Sequence[int]) -> None:
+        self.length = context.length
+        #: Their places in rising order, and of those in ``dropped`` no token of the answer fits the context.
+        self.places, self.dropped = array("q"), array("q")
+        self._prompts, self._tokens = array("l"), array("l")
+        for one in context.longer(rows):
+            self.places.append(places[one.number])
+            self._prompts.append(one.prompt)
+            self._tokens.append(one.tokens)
+            if not one.answered:
+                self.dropped.append(places[one.number])
+
+    def counts_of(self, place: int) -> tuple[int, int]:
+        """The tokens of the row at a place, and those of its prompt."""
+        number = bisect.bisect_left(self.places, place)
+        return self._tokens[number], self._prompts[number]

@@ -168,22 +168,22 @@ def _those(name: str, text: Callable[[Example, str], str]) -> Callable[[Rows], F
 
 
 def _over_context(rows: Rows) -> Found:
-    return _too_long(rows, [place for place, row in enumerate(rows.ids) if row in rows.long])
+    return _too_long(rows, rows.long.places)
 
 
 def _dropped(rows: Rows) -> Found:
     # Test prompts are never cut: the stage generate tells which of them leave no room for an answer.
-    long = (place for place, row in enumerate(rows.ids) if row in rows.long and not rows.long[row].answered)
-    return _too_long(rows, [place for place in long if rows.split(place) != "test"])
+    return _too_long(rows, [place for place in rows.long.dropped if rows.split(place) != "test"])
 
 
 def _too_long(rows: Rows, places: Sequence[int]) -> Found:
     """A finding of rows that are longer than the context, each shown with its number of tokens."""
+    counts = {rows.ids[place]: rows.long.counts_of(place) for place in places[:_EXAMPLES]}
 
     def text(row: Example, name: str) -> str:
-        long = rows.long[row.id]
-        counts = f"{counted(long.tokens, 'token')}, {long.prompt:,} of them its prompt; context {rows.context_length:,}"
-        return f"{counts}\n{_text(row, name)}"
+        tokens, prompt = counts[row.id]
+        said = f"{counted(tokens, 'token')}, {prompt:,} of them its prompt; context {rows.long.length:,}"
+        return f"{said}\n{_text(row, name)}"
 
     return Found(places, text, {})
 

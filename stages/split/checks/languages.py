@@ -11,8 +11,9 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[impo
 
 #: Of a text that is shorter than `LEAST_BYTES`, and of one in several languages, in names, numbers or code.
 SHORT, UNSURE = "short", "unsure"
-#: The shortest text whose language is told, in bytes of UTF-8, and the longest part of one that is looked at.
-LEAST_BYTES, _MOST = 60, 2000
+#: The shortest text whose language is told, and how much of each end of a longer one is looked at, in bytes of UTF-8:
+#: its time grows with the bytes, and its prompt and its answer need no more.
+LEAST_BYTES, _END = 60, 150
 #: The least probability by the model. The bundled data and the book's have no row above it that is not English
 #: (docs/decisions.md).
 _SURE = 0.8
@@ -29,7 +30,9 @@ def language_of(text: str) -> str:
     """The language of a text as its code in ISO 639, such as en; `SHORT` or `UNSURE` where it is not told."""
     if is_short(text):
         return SHORT
-    language, probability = model().classify(text.encode()[:_MOST].decode(errors="ignore"))
+    whole = text.encode()
+    ends = whole if len(whole) <= 2 * _END else whole[:_END] + b"\n" + whole[-_END:]
+    language, probability = model().classify(ends.decode(errors="ignore"))
     return UNSURE if probability < _SURE or language == _NO_LANGUAGE else str(language)
 
 

@@ -12,7 +12,7 @@ from stages.common.results.split import Example
 from stages.running import counting
 from stages.split.census import holds_headings, looks_like_a_placeholder
 from stages.split.checks import languages
-from stages.split.checks.context import Context, Long
+from stages.split.checks.context import Context, LongRows
 from stages.split.checks.near import Duplicates
 from stages.split.checks.offensive import offensive_words
 from stages.split.checks.personal import KINDS
@@ -59,9 +59,7 @@ class Rows:
                     may_be_long.append(len(self))
                 self._look_at(row)
         candidates = counting.told(map(self.row, may_be_long), total=len(may_be_long), what="count tokens")
-        self.context_length = context.length
-        #: The rows that are longer than the context, by their ids.
-        self.long: dict[str, Long] = {one.id: one for one in context.longer(candidates)}
+        self.long = LongRows(context, candidates, may_be_long)
 
     def _look_at(self, row: Example) -> None:
         text = text_of(row)

@@ -19,7 +19,7 @@ from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.params.tokenize import PromptStyleName, Tokenize
 from stages.prompts.encoding import BatchEncoder
 from stages.prompts.styles import STYLES
-from stages.split.checks.context import Context, Long
+from stages.split.checks.context import Context, Long, LongRows
 from stages.split.splits import with_ids
 from tests import small_pipeline
 from tests.root import ROOT
@@ -48,9 +48,20 @@ def test_rows_that_are_longer_than_the_context() -> None:
     found = list(context(length).longer([fits, over, filled]))
 
     assert found == [
-        Long(over.id, prompt=TEMPLATE + 3, tokens=length + 1, answered=True),
-        Long(filled.id, prompt=TEMPLATE + 6, tokens=length + 2, answered=False),
+        Long(1, prompt=TEMPLATE + 3, tokens=length + 1, answered=True),
+        Long(2, prompt=TEMPLATE + 6, tokens=length + 2, answered=False),
     ]
+
+
+def test_long_rows_are_kept_by_their_places_also_behind_a_first_batch() -> None:
+    rows = with_ids([row(f"a{number:04}", "bc" if number % 1000 else "b" * 50) for number in range(2050)])
+
+    long = LongRows(context(TEMPLATE + 10), rows, range(5000, 7050))
+
+    assert long.places.tolist() == [5000, 6000, 7000]
+    assert long.dropped.tolist() == []
+    assert long.counts_of(7000) == (TEMPLATE + 5 + 50 + 1, TEMPLATE + 5)
+    assert LongRows(context(TEMPLATE + 5), rows[:2], [3, 9]).dropped.tolist() == [3, 9]
 
 
 @pytest.fixture(scope="module")

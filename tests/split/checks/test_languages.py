@@ -52,8 +52,10 @@ def test_numbers_and_code_are_in_no_language(text: str) -> None:
     assert language_of(text) in (SHORT, UNSURE)
 
 
-def test_half_a_character_at_the_end_of_what_is_looked_at_is_left_out() -> None:
+def test_of_a_long_text_both_ends_are_looked_at_without_half_characters() -> None:
     assert language_of("a" + "Это всё, что нужно знать об этом. " * 99) == "ru"
+    german = "Das ist alles, was man darüber wissen muss, und mehr ist dazu nicht zu sagen. "
+    assert language_of(german * 4 + "And this is not German at all, as you can see. " * 99 + german * 4) == "de"
 
 
 @pytest.mark.parametrize(("path", "told"), [(DATASETS[0], 0.91), (DATASETS[1], 0.81)], ids=["bundled", "book"])
