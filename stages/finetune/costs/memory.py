@@ -267,7 +267,7 @@ class Demand:
         sizes: sizes of the model.
         run: what is trained how, and on what.
         free: bytes available to this process before the model is loaded.
-        peaks: as those of `estimate`.
+        peaks: those of all batches of the run; None: they are gone through here.
     """
 
     def __init__(self, sizes: GPT2Config, run: Run, free: int, peaks: Peaks | None = None) -> None:
