@@ -28,10 +28,10 @@ from stages.download import bpe, dataset
 from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
+from stages.prompts.encoding import encode
+from stages.prompts.styles import STYLES
 from stages.running.machine import peak_resident
 from stages.split import splits
-from stages.tokenize.encoding import encode
-from stages.tokenize.styles import STYLES
 
 #: Tokens that the book's model made for each row of its test split: those of the answers that its repository holds
 #: (rasbt/LLMs-from-scratch, ch07/01_main-chapter-code/instruction-data-with-response.json, commit aba7ed2), with the

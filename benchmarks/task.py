@@ -29,9 +29,9 @@ from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.whole import Params
+from stages.prompts.encoding import encode
+from stages.prompts.styles import STYLES
 from stages.split import splits
-from stages.tokenize.encoding import encode
-from stages.tokenize.styles import STYLES
 
 RECIPE = ROOT / "profiles" / "gpt2-medium.yaml"
 DATA = ROOT / "assets" / "data" / "instructions.json"

@@ -20,14 +20,15 @@ from stages.common.results.download import TOKENIZER
 from stages.common.results.split import SPLITS
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params import whole
+from stages.prompts.encoding import BatchEncoder
+from stages.prompts.styles import STYLES
 from stages.split import splits
 from stages.split.census import take_census
 from stages.split.checks import gate, near
+from stages.split.checks.context import Context
 from stages.split.stored import Stored
 from stages.tokenize import in_batches
-from stages.tokenize.encoding import BatchEncoder
 from stages.tokenize.in_batches import examples
-from stages.tokenize.styles import STYLES
 
 STYLE = STYLES["alpaca"]
 CORES = len(os.sched_getaffinity(0))
@@ -78,13 +79,14 @@ def datasets() -> tuple[int, float]:
 
 def checks() -> tuple[int, float]:
     """The checks of the rows: near duplicates, census, and all that the report has."""
-    settings = whole.load().split
+    params = whole.load()
+    settings, context = params.split, Context(params.tokenize, Tokenizer(TOKENIZER))
     with tempfile.TemporaryDirectory() as folder:
         rows = Stored(Path(folder) / "rows", (row for split in SPLITS for row in examples(split)))
         started = time.perf_counter()
         duplicates = near.find(rows)
         division = splits.divide(rows, settings, duplicates.near)
-        gate.inspect(division, rows, duplicates, take_census(division), settings.checks)
+        gate.inspect(division, rows, duplicates, take_census(division), settings.checks, context)
         return len(rows), time.perf_counter() - started
 
 

@@ -153,7 +153,7 @@ TESTED_ELSEWHERE = {
     "stages/split/checks/rows.py": "split/checks/test_findings.py",
     "stages/tokenize/in_batches.py": "tokenize/test_stage.py",
     "stages/tokenize/labels.py": "tokenize/test_shown.py",
-    "stages/tokenize/styles.py": "tokenize/test_prompt.py",
+    "stages/prompts/styles.py": "prompts/test_prompt.py",
 }
 
 

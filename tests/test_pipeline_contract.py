@@ -64,7 +64,8 @@ def test_a_stage_s_program_reads_the_sections_it_lists_and_no_other(stage):
     source = (ROOT / "stages" / stage / "__main__.py").read_text(encoding="utf-8")
     names = {name.lower() for name in re.findall(r"program\.section\((\w+)\)", source)}
 
-    assert names == {key.split(".")[0] for key in DVC_YAML[stage]["params"]} == {stage}
+    of_another = {"tokenize"} if stage == "split" else set()  # its checks find rows that are longer than the context
+    assert names == {key.split(".")[0] for key in DVC_YAML[stage]["params"]} == {stage} | of_another
 
 
 @pytest.mark.parametrize("stage", ORDER)

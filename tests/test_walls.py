@@ -315,7 +315,7 @@ CHANGES = {
     "a metric of finetune": Change.of("stages/common/metrics/finetune.py", add_metric("FinetuneMetrics"), "finetune"),
     "a metric of generate": Change.of("stages/common/metrics/generate.py", add_metric("GenerateMetrics"), "generate"),
     "a prompt style": Change.of(
-        "stages/tokenize/styles.py", put("<|user|> ", for_="<|user|>"), "tokenize", "generate", "judge"
+        "stages/prompts/styles.py", put("<|user|> ", for_="<|user|>"), "split", "tokenize", "generate", "judge"
     ),
     "a check of the whole params.yaml": Change.of(
         "stages/params/whole.py", put("must name both models", for_="must name both")

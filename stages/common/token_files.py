@@ -60,13 +60,23 @@ class TokenBatch:
             np.array([row.prompt_length for row in rows], dtype=np.int32),
         )
 
+    def over(self, context_length: int) -> npt.NDArray[np.bool_]:
+        """Which rows are longer than the context."""
+        longer: npt.NDArray[np.bool_] = self.lengths > context_length
+        return longer
+
+    def answered(self, context_length: int) -> npt.NDArray[np.bool_]:
+        """Of which rows a response token fits the context, so that the label mask leaves something to train on."""
+        fits: npt.NDArray[np.bool_] = self.prompt_lengths < context_length
+        return fits
+
     def cut(self, context_length: int) -> TokenBatch:
         """The rows of which a response token fits the context, each cut to it.
 
         A row that is cut loses its end-of-text, because its answer does not end there.
         """
-        fits = self.prompt_lengths < context_length
-        if fits.all() and (self.lengths <= context_length).all():
+        fits = self.answered(context_length)
+        if fits.all() and not self.over(context_length).any():
             return self
         starts = np.cumsum(self.lengths) - self.lengths
         place = np.arange(len(self.tokens)) - np.repeat(starts, self.lengths)

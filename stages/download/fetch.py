@@ -145,8 +145,19 @@ def _write(chunks: Iterable[bytes], target: Path, sha256: str | None, *, source:
         stream.flush()
         refuse_other_contents(Path(stream.name), name=source, fix=f"correct {key} in params.yaml")
         if sha256 is not None and digest.hexdigest() != sha256:
-            found = f"found {digest.hexdigest()} ({counted(size, 'byte')})"
-            raise DataError(f"{source}: wrong SHA-256: expected {sha256}, {found}", fix)
+            raise DataError(wrong_sha256(source, sha256, digest.hexdigest(), size), fix)
+
+
+def wrong_sha256(source: str, expected: str, found: str, size: int) -> str:
+    """What is said of a file with another SHA-256.
+
+    Args:
+        source: the file, as params.yaml names it.
+        expected: the SHA-256 of params.yaml.
+        found: that of the file.
+        size: its size in bytes.
+    """
+    return f"{source}: wrong SHA-256: expected {expected}, found {found} ({counted(size, 'byte')})"
 
 
 def _read(path: Path, key: str) -> Iterator[bytes]:

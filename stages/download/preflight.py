@@ -11,7 +11,6 @@ from pathlib import Path
 
 import requests
 
-from stages.common import paths
 from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUnavailable
 from stages.common.files import read_json
 from stages.common.plurals import counted
@@ -66,6 +65,7 @@ def dataset(settings: DataSource) -> str:
 
     Raises:
         ConfigError: it is not there, or its SHA-256 is needed and missing.
+        DataError: it is a small file on this machine with another SHA-256.
         ServiceUnavailable: its server does not answer.
         TimeoutError: the server has not answered in time.
     """
@@ -77,7 +77,7 @@ def dataset(settings: DataSource) -> str:
         return _on_hub(hub_dataset.parse(settings.source))
     if is_url(settings.source, source.SOURCE):
         return _reached(settings.source, source.SOURCE)
-    check_file(paths.local_path(settings.source), source.SOURCE)
+    source.require_local_file(settings)
     return settings.source
 
 

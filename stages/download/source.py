@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common import files, paths
-from stages.common.errors import ConfigError, PipelineError
+from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.plurals import counted
 from stages.download import dataset, hub_dataset, mixing
 from stages.download.contents import refuse_other_contents
-from stages.download.fetch import check_file, fetch, is_url
+from stages.download.fetch import check_file, fetch, is_url, wrong_sha256
 from stages.download.formats import reader, shapes
 from stages.download.formats.reader import Read
 from stages.download.rows_file import RowSink
@@ -24,7 +24,11 @@ from stages.running.console import say
 
 SOURCE = "download.data.source"
 SHA256 = "download.data.sha256"
+#: What can be done about a file with another SHA-256.
+OTHER_SHA256 = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
 
+#: The largest file that is hashed before anything is read, in bytes: that takes a tenth of a second.
+_HASHED = 1 << 26
 #: The most keys and rows that a line names.
 _SHOWN = 10
 _PLAIN = ("JSON", "JSON lines")
@@ -67,10 +71,7 @@ def fetch_rows(settings: DataSource, rows: RowSink) -> Fetched:
 
 
 def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
-    for number, source in enumerate(settings.sources):  # before any is fetched
-        with keyed(number):
-            require_sha256(settings.alone(source))
-
+    _require_all(settings)
     with temporary.folder() as folder:
 
         def read(number: int, rows: RowSink) -> Read:
@@ -84,6 +85,29 @@ def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
         say(f"{part.name}: {part.taken:,} of {counted(part.filtered, 'row')} that its filter keeps")
     say(f"dataset: {len(rows):,} rows from {counted(len(parts), 'source')}")
     return Fetched(parts[0].read, parts)
+
+
+def _require_all(settings: DataSource) -> None:
+    """Look at every source of a mix before any of them is read, and tell all that cannot be read at once.
+
+    Raises:
+        ConfigError, DataError: as `require_local_file`; of several, the kind of the first.
+    """
+    errors: list[PipelineError] = []
+    for number, source in enumerate(settings.sources):
+        try:
+            with keyed(number):
+                require_sha256(settings.alone(source))
+                require_local_file(settings.alone(source))
+        except PipelineError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        what = "\n".join(f"  - {error.what}" for error in errors)
+        fixes = dict.fromkeys(error.fix for error in errors if error.fix)
+        heading = f"{mixing.KEY}: {len(errors)} of {len(settings.sources)} sources cannot be read:"
+        raise type(errors[0])(f"{heading}\n{what}", "; ".join(fixes))
 
 
 @contextlib.contextmanager
@@ -104,7 +128,7 @@ def keyed(number: int) -> Iterator[None]:
 def _fetched(settings: DataSource, folder: Path, rows: RowSink, *, fewest: int = dataset.FEWEST_ROWS) -> Read:
     """Fetch one source and read it, and print what there is to say of it."""
     local = folder / "dataset"
-    fix = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
+    fix = OTHER_SHA256
     files: Path | list[tuple[str, Path]] = local
     if hub_dataset.is_on_hub(settings.source):
         files = hub_dataset.fetch(settings.source, local, settings.sha256, fix=fix)
@@ -145,6 +169,24 @@ def described(found: Read) -> Iterator[str]:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def require_local_file(settings: DataSource) -> None:
+    """Look whether a source on this machine can be read, without reading its rows.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: it is empty, a web page or a Git LFS pointer, or is small enough to be hashed here and has another
+            SHA-256.
+    """
+    if hub_dataset.is_on_hub(settings.source) or is_url(settings.source, SOURCE):
+        return
+    path = paths.local_path(settings.source)
+    check_file(path, SOURCE)
+    refuse_other_contents(path, name=settings.source, fix=f"correct {SOURCE} in params.yaml")
+    size = path.stat().st_size
+    if settings.sha256 is not None and size <= _HASHED and (found := files.sha256(path)) != settings.sha256:
+        raise DataError(wrong_sha256(settings.source, settings.sha256, found, size), OTHER_SHA256)
 
 
 def require_sha256(settings: DataSource) -> None:

@@ -18,7 +18,7 @@ from stages.finetune.layout import PLAIN, Layout
 from stages.gpt2 import runtime
 from stages.gpt2.dropout import Dropout, row_key, token_keys
 from stages.gpt2.packed import PackedRows, PaddedRows, shared_prefix_length
-from stages.tokenize.label_mask import first_target
+from stages.prompts.label_mask import first_target
 
 Item = TypeVar("Item")
 

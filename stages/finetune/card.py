@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.plurals import counted
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 CARD = "README.md"
 

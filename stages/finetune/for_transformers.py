@@ -6,9 +6,9 @@ from pathlib import Path
 
 from stages.common.files import write_json
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
-from stages.tokenize import prompt
+from stages.prompts import prompt
+from stages.prompts.prompt import PromptStyle
 from stages.tokenize.chat_template import chat_template
-from stages.tokenize.prompt import PromptStyle
 
 GENERATION_CONFIG = "generation_config.json"
 

@@ -30,6 +30,8 @@ from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.runtime import Compute
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.finetune import Finetune
+from stages.prompts.encoding import Format
+from stages.prompts.prompt import PromptStyle
 from stages.running import bookkeeping, dvc_cache, environment, held, measured, signals
 from stages.running.code_of import code_of
 from stages.running.console import progress, say, size
@@ -37,8 +39,6 @@ from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import metric_names, tracker
-from stages.tokenize.encoding import Format
-from stages.tokenize.prompt import PromptStyle
 
 TOKENIZE = "dvc repro tokenize"
 DOWNLOAD = "dvc repro --force download"
@@ -58,12 +58,14 @@ class Job:
 
     Args:
         run: what is trained how, and on what.
+        plan: the work of its steps.
         style: the prompt style of the rows.
         tokenizer: the model's tokenizer.
         tracked: what to log to; None in a process whose rank is not 0.
     """
 
     run: Run
+    plan: work.Plan
     style: PromptStyle
     tokenizer: Tokenizer
     tracked: tracker.StageRun | None
@@ -124,12 +126,14 @@ def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = AL
     _check(run, sizes)
 
     free = memory.available(device) // (team.size if device.type == "cpu" else 1)
-    demand = memory.Demand(sizes, run, free)
+    peaks = memory.Peaks(sizes, run)
+    plan = work.plan(run, sizes, seen=peaks.add)
+    demand = memory.Demand(sizes, run, free, peaks)
     say(str(demand))
     estimated = memory.taken(device) + demand.wanted.total
     with demand.explained():
         model = weights.load(BASE_MODEL, made_by=DOWNLOAD, device=team.home(device))
-        return _train(Job(run, made.style, Tokenizer(TOKENIZER), tracked), model, estimated_memory=estimated)
+        return _train(Job(run, plan, made.style, Tokenizer(TOKENIZER), tracked), model, estimated_memory=estimated)
 
 
 def _precision(recipe: Finetune, device: runtime.Device, width: int, team: Team) -> Precision:
@@ -161,9 +165,7 @@ def _train(job: Job, model: GPT2, *, estimated_memory: int) -> Path | None:
     run = job.run
     _prepare(run, model)
     clock = Clock(run.compute.device)
-    ledger = Ledger(
-        work.plan(run, model.config), clock, measure=lambda: run.team.size * matmul_rate(run.compute), say=say
-    )
+    ledger = Ledger(job.plan, clock, measure=lambda: run.team.size * matmul_rate(run.compute), say=say)
     checkpoints = _checkpoints(run, model)
     with (
         checkpoints if run.team.leads else contextlib.nullcontext(),

@@ -16,7 +16,7 @@ from stages.finetune.training_run import Run
 from stages.gpt2 import runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import Tokenizer
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 
 def write(run: Run, style: PromptStyle, model: GPT2, tokenizer: Tokenizer, trained: Progress) -> FinetuneMetrics:

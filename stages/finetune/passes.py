@@ -19,7 +19,7 @@ from stages.finetune.team import ALONE, LossOf, Team
 from stages.finetune.training_run import Run
 from stages.gpt2 import runtime
 from stages.gpt2.model import GPT2
-from stages.tokenize.label_mask import targets_of
+from stages.prompts.label_mask import targets_of
 
 
 def micro_batches(rows: Sequence[Encoded], run: Run, step: int) -> list[Batch]:

@@ -17,7 +17,7 @@ from stages.gpt2.model import GPT2
 from stages.gpt2.sampling import Sampling
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.params.generate import Generate
-from stages.tokenize.encoding import Encoder, answer_text
+from stages.prompts.encoding import Encoder, answer_text
 
 
 def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> GPT2:

@@ -30,12 +30,12 @@ from stages.gpt2 import decoding, runtime, weights
 from stages.gpt2.model import GPT2
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
+from stages.prompts.encoding import Encoder
+from stages.prompts.prompt import STYLE_FILE, PromptStyle, load_style
 from stages.running import gpu, out_of_memory, program
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.signals import Interrupted, deferred_interruption
-from stages.tokenize.encoding import Encoder
-from stages.tokenize.prompt import STYLE_FILE, PromptStyle, load_style
 
 #: What bytes that are not UTF-8 are decoded to, such as the first ones of a character.
 REPLACEMENT = "\ufffd"

@@ -17,8 +17,8 @@ from stages.common.files import read_json
 from stages.generate import answering, dvc_weights
 from stages.gpt2 import decoding, runtime
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
-from stages.tokenize.encoding import answer_text
-from stages.tokenize.prompt import load_style
+from stages.prompts.encoding import answer_text
+from stages.prompts.prompt import load_style
 
 #: The files of a registered model's folder data.
 WEIGHTS, DECODING = "weights.json", "decoding.json"

@@ -23,12 +23,17 @@ class Checks(Section):
     near_leaks: Limit
     empty_answers: Limit
     placeholders: Limit
+    unfinished_answers: Limit
     template_markers: Limit
+    over_context: Limit
+    dropped: Limit
     api_keys: Limit
     ibans: Limit
     emails: Limit
     phones: Limit
+    offensive_words: Limit
     other_scripts: Limit
+    other_languages: Limit
     unseen_categories: Limit
     template_siblings: Limit
 

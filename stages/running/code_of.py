@@ -31,7 +31,7 @@ def imports(path: Path) -> frozenset[Path]:
 
 @functools.cache
 def files_of(module: str) -> frozenset[Path]:
-    """The files that importing a dotted name runs, as far as they are ours: ``stages.tokenize.prompt`` gives the
+    """The files that importing a dotted name runs, as far as they are ours: ``stages.prompts.prompt`` gives the
     module's file and the ``__init__.py`` of both packages.
     """
     parts = module.split(".")

@@ -8,6 +8,7 @@ from stages.common.html_page import Content, Html, document, element, joined, ta
 from stages.common.metrics.gate import Finding, GateReport, Sample
 from stages.common.plurals import counted
 from stages.common.results.split import GATE_REPORT, SPLITS
+from stages.split.checks.languages import LEAST_BYTES, SHORT, UNSURE
 
 #: Ids of a finding, and categories and scripts of a table; the others are in the JSON report.
 _IDS = 50
@@ -46,6 +47,7 @@ def _body(report: GateReport) -> Iterator[Html]:
     yield from _lengths(report)
     yield element("h2", "Rows of each category")
     yield _table(["category", *SPLITS], _categories(report.categories))
+    yield from _languages(report.languages)
     yield element("h2", "Scripts")
     yield _table(["script of most letters", "rows"], [(_pre(name), rows) for name, rows in report.scripts.items()])
     if report.templates:
@@ -81,8 +83,21 @@ def _lengths(report: GateReport) -> Iterator[Html]:
     )
     yield _dim(f"Longest rows: {', '.join(f'{row} ({count:,})' for row, count in report.longest.items())}.")
     yield _dim(
-        "Tokens are counted by the stage tokenize: artifacts/tokenize/metrics.json names the rows that are longer than "
-        "the context."
+        "Rows that are longer than the context are those of over_context and dropped. The stage tokenize counts all "
+        "tokens, in artifacts/tokenize/metrics.json."
+    )
+
+
+def _languages(rows: Mapping[str, int]) -> Iterator[Html]:
+    """The share of each language in the rows in which it is told, and how many there are in which it is not."""
+    told = {name: count for name, count in rows.items() if name not in (SHORT, UNSURE)}
+    every = sum(told.values())
+    yield element("h2", "Languages")
+    header = ["language (ISO 639)", "rows", "share of those that are told"]
+    yield _table(header, [(_pre(name), count, f"{100 * count / every:.1f} %") for name, count in told.items()])
+    yield _dim(
+        f"Not told: {counted(rows.get(SHORT, 0), 'row')} of fewer than {LEAST_BYTES} bytes, and "
+        f"{counted(rows.get(UNSURE, 0), 'row')} in several languages, in names, numbers or code."
     )
 
 

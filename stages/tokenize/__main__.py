@@ -20,13 +20,13 @@ from stages.common.results.split import SPLITS
 from stages.common.results.tokenize import TOKENS_FORMAT, TOKENS_METRICS, TOKENS_PAGE
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
+from stages.prompts.encoding import BatchEncoder, Format
+from stages.prompts.styles import STYLES
 from stages.running import program
 from stages.running.console import say
 from stages.tokenize import shown
 from stages.tokenize.counts import describe
-from stages.tokenize.encoding import BatchEncoder, Format
 from stages.tokenize.in_batches import examples, write_tokens
-from stages.tokenize.styles import STYLES
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 #: What a template answers to a message of another role.
 REFUSAL = "this model takes messages of the roles user and assistant alone"

@@ -36,7 +36,7 @@ class Tally:
         self.tokens += len(kept.tokens)
         self.prompt_tokens += int(kept.prompt_lengths.sum())
         self.longest = max(self.longest, int(whole.lengths.max(initial=0)))
-        over = whole.lengths > self.context_length
+        over = whole.over(self.context_length)
         self.over_context += [whole.names[number] for number in over.nonzero()[0]]
         if len(kept.names) < len(whole.names):
             left = set(kept.names)

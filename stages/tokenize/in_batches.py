@@ -1,13 +1,10 @@
-"""The token file of a split: its rows read, encoded in batches on every core, and written in their order."""
+"""The token file of a split: its rows read, encoded in batches, and written in their order."""
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 
-from stages.common import cores, token_files
+from stages.common import token_files
 from stages.common.errors import ConfigError
 from stages.common.metrics.tokenize import TokenCounts
 from stages.common.plurals import counted
@@ -15,12 +12,10 @@ from stages.common.records import read_records
 from stages.common.results.split import Example, split_file
 from stages.common.results.tokenize import tokens_file
 from stages.common.token_files import TokenBatch
+from stages.prompts.batches import encoded
+from stages.prompts.encoding import BatchEncoder
 from stages.running import counting
 from stages.tokenize.counts import Tally
-from stages.tokenize.encoding import BatchEncoder
-
-#: Rows of a batch. A file of tokens has the same batches, so that another number would make other bytes.
-ROWS = 1024
 
 
 def write_tokens(split: str, encode: BatchEncoder, context_length: int) -> TokenCounts:
@@ -52,24 +47,3 @@ def write_tokens(split: str, encode: BatchEncoder, context_length: int) -> Token
 def examples(split: str) -> Iterator[Example]:
     """The rows of a split, as they are asked for."""
     return read_records(split_file(split), Example, made_by="dvc repro split")
-
-
-def encoded(rows: Iterable[Example], encode: BatchEncoder) -> Iterator[TokenBatch]:
-    """Encode rows in batches of `ROWS`, as many at a time as this process has cores.
-
-    Few batches are in memory, however many rows there are.
-    """
-    threads = cores.available()
-    source = iter(rows)
-    waiting: deque[Future[TokenBatch]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            while part := list(itertools.islice(source, ROWS)):
-                waiting.append(pool.submit(encode, part))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()

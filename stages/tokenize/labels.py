@@ -8,8 +8,8 @@ from stages.common.printable import printable
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT
-from stages.tokenize.encoding import Encoder, cut
-from stages.tokenize.label_mask import first_target
+from stages.prompts.encoding import Encoder, cut
+from stages.prompts.label_mask import first_target
 
 #: masked: the loss leaves it out. trained: the loss is over it. cut: beyond the context, so that no model sees it.
 Part = Literal["masked", "trained", "cut"]

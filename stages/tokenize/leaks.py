@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from stages.tokenize.prompt import PromptStyle
-from stages.tokenize.styles import STYLES
+from stages.prompts.prompt import PromptStyle
+from stages.prompts.styles import STYLES
 
 #: A special token such as <|user|>. A model that leaks one makes up others too, so that any counts.
 _SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")

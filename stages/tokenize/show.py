@@ -19,11 +19,11 @@ from stages.common.results.split import SPLITS, Example, split_file
 from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.tokenize import Tokenize
+from stages.prompts.encoding import Encoder, encode
+from stages.prompts.styles import STYLES
 from stages.running import program
 from stages.running.arguments import Parser
-from stages.tokenize.encoding import Encoder, encode
 from stages.tokenize.labels import parts, token_text
-from stages.tokenize.styles import STYLES
 
 MADE_BY = "dvc repro split"
 _WIDTH = 120

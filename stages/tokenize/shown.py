@@ -13,9 +13,9 @@ from stages.common.plurals import counted
 from stages.common.results.split import Example
 from stages.common.results.tokenize import Encoded
 from stages.params.tokenize import Tokenize
-from stages.tokenize.encoding import Encoder, encode
+from stages.prompts.encoding import Encoder, encode
+from stages.prompts.prompt import PromptStyle
 from stages.tokenize.labels import Part, parts, token_text
-from stages.tokenize.prompt import PromptStyle
 
 #: Rows of the page, the first rows among which they are looked for, and tokens of one part of a row that are shown.
 ROWS = 3

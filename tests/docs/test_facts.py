@@ -93,7 +93,7 @@ def test_results_that_are_named_are_outputs(page):
 
 
 def test_names_in_the_how_to_tables_are_in_the_files_beside_them():
-    """A row such as | `stages/tokenize/prompt.py` | the style, in `STYLES` | names what is there."""
+    """A row such as | `stages/prompts/prompt.py` | the style, in `STYLES` | names what is there."""
     section = pages.text("docs/architecture.md").split("\n## How to add\n", 1)[1]
     rows = re.findall(r"^\| `([\w./-]+\.(?:py|yaml))` \| (.+) \|$", section, flags=re.MULTILINE)
 

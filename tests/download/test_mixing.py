@@ -194,3 +194,35 @@ def test_a_mistake_in_a_source_names_its_own_key(project: Project, change: dict[
         project.main()
     assert said in str(raised.value), raised.value
     assert project.outputs() == {}
+
+
+def test_all_sources_that_cannot_be_read_are_told_before_any_is_read(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [
+        *sources_of(project)[:2],
+        {"source": "nowhere.json", "sha256": "0" * 64},
+        {"source": "off.jsonl", "sha256": "0" * 64},
+        {"source": "data/none.json"},
+    ]
+    project.tree["download"]["data"] = {"source": "x", "sha256": None, "sources": sources}
+    with pytest.raises(PipelineError) as raised:
+        project.main()
+
+    digest = hashlib.sha256((project.folder / "off.jsonl").read_bytes()).hexdigest()
+    size = (project.folder / "off.jsonl").stat().st_size
+    heading, gone, other, missing = raised.value.what.split("\n")
+    assert heading == "download.data.sources: 3 of 5 sources cannot be read:"
+    assert gone.startswith("  - ")
+    assert gone.endswith("nowhere.json: no such file")
+    assert other == f"  - off.jsonl: wrong SHA-256: expected {'0' * 64}, found {digest} ({size:,} bytes)"
+    assert missing == "  - data/none.json: no such file"
+    assert raised.value.exit_code == 78
+    assert raised.value.fix is not None
+    assert [word for word in raised.value.fix.split() if word.startswith("download.data.")] == [
+        "download.data.sources.2.source",
+        "download.data.sources.3.sha256",
+        "download.data.sources.4.source",
+    ]
+    assert "sums" not in capsys.readouterr().out
+    assert project.outputs() == {}

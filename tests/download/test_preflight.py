@@ -74,16 +74,24 @@ def test_what_comes_with_the_project_is_there():
 def test_each_source_of_a_mix_is_looked_for(tmp_path):
     here, gone = tmp_path / "here.json", str(tmp_path / "gone.json")
     here.write_text("[]")
-    pinned = {"sha256": "0" * 64}
-    mix = [{"source": "data/instructions.json"}, {"source": str(here)} | pinned, {"source": gone, "name": "b"} | pinned]
+    pinned, other = {"sha256": hashlib.sha256(b"[]").hexdigest()}, {"sha256": "0" * 64}
+    mix = [
+        {"source": "data/instructions.json"},
+        {"source": str(here)} | pinned,
+        {"source": gone, "name": "b"} | pinned,
+        {"source": str(here), "name": "c"} | other,
+    ]
     rows = look(data={"sources": mix})
 
     assert {name: row.state for name, row in rows.items() if name.startswith("dataset")} == {
         "dataset instructions": "ok",
         "dataset here": "ok",
         "dataset b": "problem",
+        "dataset c": "problem",
     }
     assert "download.data.sources.2.source" in str(rows["dataset b"])
+    assert f"wrong SHA-256: expected {'0' * 64}, found {pinned['sha256']} (2 bytes)" in rows["dataset c"].found
+    assert "set download.data.sources.3.sha256 in params.yaml to what was found" in str(rows["dataset c"])
 
 
 def test_a_file_or_folder_that_is_missing_is_told(tmp_path):

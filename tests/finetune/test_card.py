@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.finetune import card
-from stages.tokenize.styles import STYLES
+from stages.prompts.styles import STYLES
 
 CONFIG = {"n_layer": 2, "n_head": 1, "n_embd": 1024, "n_positions": 1024}
 RECIPE = {"learning_rate": 0.005, "seed": 123, "eval_every": 1}

@@ -7,7 +7,7 @@ import json
 from stages.download import bpe
 from stages.finetune import for_transformers
 from stages.gpt2.tokenizer import FILES, Tokenizer
-from stages.tokenize.styles import STYLES
+from stages.prompts.styles import STYLES
 
 
 def test_the_folder_has_tokenizer_template_lengths_and_style(tmp_path):

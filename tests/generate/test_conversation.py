@@ -20,8 +20,8 @@ from stages.generate import conversation, instructions
 from stages.gpt2 import decoding, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
-from stages.tokenize import prompt, styles
-from stages.tokenize.encoding import answer_text
+from stages.prompts import prompt, styles
+from stages.prompts.encoding import answer_text
 from tests.root import ROOT
 
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)

@@ -21,11 +21,11 @@ from stages.generate import dvc_weights, served
 from stages.gpt2 import decoding, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES, Tokenizer
+from stages.prompts import styles
+from stages.prompts.encoding import answer_text
+from stages.prompts.prompt import save_style
 from stages.running.lock import Output
 from stages.running.tracking import loadable
-from stages.tokenize import styles
-from stages.tokenize.encoding import answer_text
-from stages.tokenize.prompt import save_style
 from tests.root import ROOT
 
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)

@@ -30,8 +30,8 @@ from stages.generate.__main__ import main
 from stages.generate.journal import Journal
 from stages.gpt2 import weights
 from stages.params import whole
-from stages.tokenize.prompt import save_style
-from stages.tokenize.styles import STYLES
+from stages.prompts.prompt import save_style
+from stages.prompts.styles import STYLES
 from tests import small_pipeline, token_rows
 from tests.root import ROOT
 
@@ -519,7 +519,7 @@ import psutil
 from stages.generate import MODULE as generate
 from stages.generate import answering, conversation, job
 from stages.running import program
-from stages.tokenize import prompt
+from stages.prompts import prompt
 
 room = ROOM
 used = psutil.Process().memory_info().vms

@@ -23,7 +23,7 @@ from stages.generate import terminal
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
-from stages.tokenize import prompt, styles
+from stages.prompts import prompt, styles
 from tests.root import ROOT
 
 UP, CTRL_C, CTRL_D = "\x1b[A", "\x03", "\x04"

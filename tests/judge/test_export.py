@@ -22,8 +22,8 @@ from stages.judge.export.answers import Difference, Found
 from stages.judge.export.report import Exported, Report
 from stages.judge.export.scores import ScoreDifference
 from stages.judge.export.taken import Row
-from stages.tokenize.prompt import PromptStyle
-from stages.tokenize.styles import STYLES
+from stages.prompts.prompt import PromptStyle
+from stages.prompts.styles import STYLES
 from tests import fake_hub_repository, small_pipeline
 from tests.fake_hub_repository import WRITER, HubOfRepositories
 from tests.fake_ollama import FakeOllama, text

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from stages.common.results.split import SPLITS
 from stages.download import dataset
 from stages.download.formats.hard import ANSWER_HEADINGS
+from stages.prompts.styles import STYLES
 from stages.split import splits
 from stages.split.census import describe, take_census
-from stages.tokenize.styles import STYLES
 from tests.root import ROOT
 from tests.split.test_splits import choose, ids, row, texts
 

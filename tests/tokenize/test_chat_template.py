@@ -13,9 +13,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from stages.download import bpe
 from stages.finetune import for_transformers
 from stages.gpt2 import tokenizer
+from stages.prompts.prompt import PromptStyle
+from stages.prompts.styles import STYLES
 from stages.tokenize import chat_template
-from stages.tokenize.prompt import PromptStyle
-from stages.tokenize.styles import STYLES
 from tests.root import ROOT
 
 #: One with all that a template language could take for its own, and with another preamble where there is an input.

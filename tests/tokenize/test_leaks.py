@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from stages.params.tokenize import PromptStyleName
+from stages.prompts.prompt import PromptStyle
+from stages.prompts.styles import STYLES
 from stages.tokenize.leaks import headings, leak_pattern, leaks_template
-from stages.tokenize.prompt import PromptStyle
-from stages.tokenize.styles import STYLES
 
 
 @pytest.mark.parametrize(

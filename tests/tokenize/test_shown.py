@@ -7,10 +7,10 @@ import pytest
 from stages.common.results.split import Example
 from stages.gpt2.tokenizer import END_OF_TEXT
 from stages.params.tokenize import Tokenize
+from stages.prompts.prompt import PromptStyle
 from stages.tokenize import shown
 from stages.tokenize.labels import parts, token_text
-from stages.tokenize.prompt import PromptStyle
-from tests.tokenize.test_encoding import Bytes
+from tests.prompts.test_encoding import Bytes
 
 STYLE = PromptStyle(name="t", with_input="{instruction}{input}>", without_input="{instruction}>")
 SETTINGS = Tokenize.model_validate({"prompt_style": "alpaca", "context_length": 8, "loss_on": "response"})

@@ -71,6 +71,8 @@ class GateReport(Metrics):
         characters: text lengths, by split.
         categories: rows of each category, by split.
         scripts: rows by the script of most of their letters, such as LATIN, the most frequent first.
+        languages: rows by their language as its code in ISO 639, such as en, the most frequent first; ``short`` for
+            those that are too short to tell, and ``unsure`` for those in several languages, in names, numbers or code.
         templates: the most frequent templates of prompts.
         longest: characters of the longest rows, by id, the longest first.
     """
@@ -81,5 +83,6 @@ class GateReport(Metrics):
     characters: dict[str, TextLengths]
     categories: dict[str, dict[str, int]]
     scripts: dict[str, int]
+    languages: dict[str, int]
     templates: list[Template]
     longest: dict[str, int]

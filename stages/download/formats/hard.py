@@ -8,7 +8,7 @@ import re
 PLACEHOLDERS = frozenset(
     {"<noinput>", "<no input>", "<nooutput>", "<no output>", "no input", "no output", "n/a", "nan"}
 )
-#: The headings of an answer in the prompt styles in stages/tokenize/styles.py, which a test compares.
+#: The headings of an answer in the prompt styles in stages/prompts/styles.py, which a test compares.
 ANSWER_HEADINGS = ("### Response:", "<|assistant|>")
 #: What the prompt styles write around texts, and the tokens of chats. Within a text they make a second prompt.
 MARKERS = (

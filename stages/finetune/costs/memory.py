@@ -95,7 +95,27 @@ class Estimate:
         return f"{size(self.total)} ({', '.join(f'{name} {size(part)}' for name, part in parts.items() if part)})"
 
 
-def estimate(sizes: GPT2Config, run: Run) -> Estimate:
+class Peaks:
+    """The bytes of a run's largest batch, found batch by batch.
+
+    Args:
+        sizes: sizes of the model.
+        run: what is trained how, and on what.
+    """
+
+    def __init__(self, sizes: GPT2Config, run: Run) -> None:
+        self._sizes, self._run = sizes, run
+        #: Of the loss of a batch; and of its activations and its loss together.
+        self.at_the_loss = self.kept = 0
+
+    def add(self, shape: Shape) -> None:
+        """Count a batch or micro-batch."""
+        of_the_loss = _loss(shape, self._sizes, self._run)
+        self.at_the_loss = max(self.at_the_loss, of_the_loss)
+        self.kept = max(self.kept, activations(shape, self._sizes, self._run) + of_the_loss)
+
+
+def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimate:
     """The memory of a run's largest step, in the process that wants most.
 
     With d bytes a number in the dtype of the products, W weights, of which T are trained:
@@ -113,16 +133,17 @@ def estimate(sizes: GPT2Config, run: Run) -> Estimate:
     Args:
         sizes: sizes of the model.
         run: what is trained how, and on what.
+        peaks: those of all batches of the run; None: they are gone through here.
     """
     recipe, dtype, device = run.recipe, run.compute.dtype, run.compute.device
     width, bf16 = dtype.itemsize, dtype != torch.float32
     weights = Weights.of(sizes, recipe, vocab_size=sizes.vocab_size)
     block = 4 * min(BLOCK_ON_GPU, weights.trained) if bf16 and device.type == "cuda" else 0
-    at_the_loss = kept = 0
-    for shape in itertools.chain.from_iterable(training_shapes(run, what="estimate the memory")):
-        of_the_loss = _loss(shape, sizes, run)
-        at_the_loss = max(at_the_loss, of_the_loss)
-        kept = max(kept, activations(shape, sizes, run) + of_the_loss)
+    if peaks is None:
+        peaks = Peaks(sizes, run)
+        for shape in itertools.chain.from_iterable(training_shapes(run, what="estimate the memory")):
+            peaks.add(shape)
+    at_the_loss, kept = peaks.at_the_loss, peaks.kept
     found = Estimate(
         weights=width * weights.all,
         masters=4 * (weights.all * bf16 + weights.trained * (recipe.patience is not None)),
@@ -246,13 +267,14 @@ class Demand:
         sizes: sizes of the model.
         run: what is trained how, and on what.
         free: bytes available to this process before the model is loaded.
+        peaks: those of all batches of the run; None: they are gone through here.
     """
 
-    def __init__(self, sizes: GPT2Config, run: Run, free: int) -> None:
+    def __init__(self, sizes: GPT2Config, run: Run, free: int, peaks: Peaks | None = None) -> None:
         self._sizes = sizes
         self._run = run
         self.free = free
-        self.wanted = estimate(sizes, run)
+        self.wanted = estimate(sizes, run, peaks)
 
     @property
     def fits(self) -> bool:

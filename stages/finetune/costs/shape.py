@@ -14,8 +14,8 @@ from stages.finetune.schedule import evaluation_batches, micro_batches_of, steps
 from stages.finetune.team import Team
 from stages.finetune.training_run import Run
 from stages.gpt2.packed import shared_prefix_length
+from stages.prompts.label_mask import first_target
 from stages.running import counting
-from stages.tokenize.label_mask import first_target
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ logits are made. Backward costs twice as much: one product for the gradient of e
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import overload
 
@@ -172,18 +172,28 @@ class Plan:
         return left.flop / rate + evaluation_seconds * sum(after > step for after in self.evaluated)
 
 
-def plan(run: Run, sizes: GPT2Config) -> Plan:
+def plan(run: Run, sizes: GPT2Config, seen: Callable[[Shape], None] | None = None) -> Plan:
     """Count the work of a run that trains a model of these sizes.
 
     With several processes it counts what all of them compute, except rows that do not count in the loss.
+
+    Args:
+        run: what is trained how, and on what.
+        sizes: sizes of the model.
+        seen: function that is called with every batch, so that no second pass over the rows is needed for its memory.
     """
     training = FlopCounter(sizes, run.recipe.lora, run.recipe.activation_checkpointing)
     forward = FlopCounter(sizes, run.recipe.lora, train=False)
+
+    def works() -> Iterator[Work]:
+        for shapes in training_shapes(run, what="plan the batches"):
+            if seen is not None:
+                for shape in shapes:
+                    seen(shape)
+            yield total(work_of(shape, training) for shape in shapes)
+
     return Plan(
-        Works(
-            total(work_of(shape, training) for shape in shapes)
-            for shapes in training_shapes(run, what="count the work")
-        ),
+        Works(works()),
         total(work_of(shape, forward) for shape in evaluation_shapes(run)),
         evaluations(run.steps, run.recipe.eval_every),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.common.errors import ConfigError
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 _END = "<|endoftext|>"
 

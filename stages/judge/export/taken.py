@@ -25,9 +25,9 @@ from stages.judge.rescore import params_of
 from stages.judge.runs.places import MADE_BY
 from stages.judge.runs.sources import Run, find_run
 from stages.params.whole import Params
+from stages.prompts.prompt import PromptStyle, load_style
 from stages.running import temporary
 from stages.tokenize.chat_template import content_of
-from stages.tokenize.prompt import PromptStyle, load_style
 
 #: The results that are read, by the stage that has made them.
 _READ = {

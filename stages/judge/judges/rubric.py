@@ -15,7 +15,7 @@ from stages.common import mistakes
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_json, sha256
 from stages.judge.judges.protocol import Question
-from stages.tokenize.styles import STYLES
+from stages.prompts.styles import STYLES
 
 FOLDER = Path(__file__).parent / "rubrics"
 

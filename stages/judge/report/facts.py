@@ -29,6 +29,7 @@ from stages.judge.report import rows
 from stages.judge.report.rows import Row
 from stages.judge.runs import references
 from stages.params.tokenize import Tokenize
+from stages.prompts.styles import STYLES
 from stages.running import beside, costs, digests, dvc_yaml, git, history, lock
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
@@ -36,7 +37,6 @@ from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
 from stages.running.tracking import judged_runs
 from stages.tokenize import shown
-from stages.tokenize.styles import STYLES
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Metrics)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from stages.common.metrics.gate import Finding, Sample, Severity
+from stages.common.plurals import counted
 from stages.common.results.split import Example
 from stages.params.split import Checks
+from stages.split.checks.languages import SHORT, UNSURE
+from stages.split.checks.offensive import offensive_words
 from stages.split.checks.personal import KINDS, masked, scrubbed
 from stages.split.checks.rows import Rows, text_of
 from stages.split.checks.scripts import NO_LETTERS
+from stages.split.checks.unfinished import unfinished
 from stages.split.checks.words import prompt_text
 from stages.split.digests import equal_in_order
 
@@ -84,6 +88,16 @@ def _masked(row: Example, kind: str) -> str:
     return ", ".join(map(masked, list(dict.fromkeys(KINDS[kind](text_of(row))))[:_EXAMPLES]))
 
 
+def _offensive(row: Example, _: str) -> str:
+    """The beginnings alone of the slurs and insults in a row."""
+    return ", ".join(map(masked, list(dict.fromkeys(offensive_words(text_of(row))))[:_EXAMPLES]))
+
+
+def _unfinished(row: Example, _: str) -> str:
+    """What was found in an answer, and the row."""
+    return f"{', '.join(list(dict.fromkeys(unfinished(row)))[:_EXAMPLES])}\n{_text(row, _)}"
+
+
 def _category(row: Example, _: str) -> str:
     return _short(row.category)
 
@@ -153,12 +167,41 @@ def _those(name: str, text: Callable[[Example, str], str]) -> Callable[[Rows], F
     return lambda rows: Found(rows.found[name], text, {})
 
 
+def _over_context(rows: Rows) -> Found:
+    return _too_long(rows, rows.long.places)
+
+
+def _dropped(rows: Rows) -> Found:
+    # Test prompts are never cut: the stage generate tells which of them leave no room for an answer.
+    return _too_long(rows, [place for place in rows.long.dropped if rows.split(place) != "test"])
+
+
+def _too_long(rows: Rows, places: Sequence[int]) -> Found:
+    """A finding of rows that are longer than the context, each shown with its number of tokens."""
+    counts = {rows.ids[place]: rows.long.counts_of(place) for place in places[:_EXAMPLES]}
+
+    def text(row: Example, name: str) -> str:
+        tokens, prompt = counts[row.id]
+        said = f"{counted(tokens, 'token')}, {prompt:,} of them its prompt; context {rows.long.length:,}"
+        return f"{said}\n{_text(row, name)}"
+
+    return Found(places, text, {})
+
+
 def _other_scripts(rows: Rows) -> Found:
-    counts = rows.scripts.counts()
-    counts.pop(NO_LETTERS, None)
-    most = min(counts, key=lambda name: (-counts[name], name)) if counts else NO_LETTERS
-    places = [place for place, script in enumerate(rows.scripts) if script not in (most, NO_LETTERS)]
-    return Found(places, _text, {}, max(len(counts) - 1, 0))
+    return _unlike_most(rows.scripts, rows.scripts.counts(), {NO_LETTERS})
+
+
+def _other_languages(rows: Rows) -> Found:
+    return _unlike_most(rows.languages, rows.languages.counts(), {SHORT, UNSURE})
+
+
+def _unlike_most(labels: Iterable[str], counts: Counter[str], unknown: Set[str]) -> Found:
+    """The rows with another label than most rows, but for those whose label is unknown."""
+    known = {name: count for name, count in counts.items() if name not in unknown}
+    most = min(known, key=lambda name: (-known[name], name), default="")
+    places = [place for place, name in enumerate(labels) if name != most and name in known]
+    return Found(places, _text, {}, max(len(known) - 1, 0))
 
 
 def _unseen_categories(rows: Rows) -> Found:
@@ -188,12 +231,21 @@ _CHECKS: dict[str, tuple[Severity, str, Callable[[Rows], Found]]] = {
     "near_leaks": ("warning", "rows of test and val whose prompt is in train, written differently", _near_leaks),
     "empty_answers": ("warning", "rows whose answer has no letter, digit or sign", _those("empty_answers", _text)),
     "placeholders": ("warning", "rows with a word for nothing, such as N/A", _those("placeholders", _text)),
+    "unfinished_answers": (
+        "warning",
+        "answers with something left to fill in, or with a chatbot's words about itself",
+        _those("unfinished_answers", _unfinished),
+    ),
     "template_markers": ("warning", "rows that hold the heading of an answer", _those("template_markers", _text)),
+    "over_context": ("warning", "rows longer than tokenize.context_length", _over_context),
+    "dropped": ("warning", "rows of train and val whose prompt alone fills the context", _dropped),
     "api_keys": ("warning", "rows with a key of a service or a private key", _those("api_keys", _masked)),
     "ibans": ("warning", "rows with a bank account number (IBAN)", _those("ibans", _masked)),
     "emails": ("warning", "rows with an e-mail address", _those("emails", _masked)),
     "phones": ("warning", "rows with a telephone number", _those("phones", _masked)),
+    "offensive_words": ("warning", "rows with a slur or an insult", _those("offensive_words", _offensive)),
     "other_scripts": ("info", "rows in another script than most rows", _other_scripts),
+    "other_languages": ("info", "rows in another language than most rows", _other_languages),
     "unseen_categories": ("info", "rows of test and val of a category that train has no row of", _unseen_categories),
     "template_siblings": ("info", "rows that share their template with four others or more", _template_siblings),
 }

@@ -14,6 +14,7 @@ from stages.common.paths import CACHE, PARAMS
 from stages.common.plurals import counted
 from stages.common.results.split import GATE_PAGE, GATE_REPORT, Example
 from stages.params.split import Checks
+from stages.split.checks.context import Context
 from stages.split.checks.findings import every_finding
 from stages.split.checks.near import Duplicates
 from stages.split.checks.rows import Rows
@@ -34,6 +35,7 @@ def inspect(
     duplicates: Duplicates,
     census: SplitMetrics,
     limits: Checks,
+    context: Context,
 ) -> GateReport:
     """Make every check.
 
@@ -43,10 +45,10 @@ def inspect(
         duplicates: equal and near-equal prompts among them.
         census: their counts.
         limits: the thresholds.
+        context: the context of the training.
     """
-    rows = Rows(division, order, duplicates)
+    rows = Rows(division, order, duplicates, context)
     findings = list(every_finding(rows, limits))
-    scripts = rows.scripts.counts()
     longest = heapq.nsmallest(_LISTED, range(len(rows)), key=lambda place: (-rows.lengths[place], rows.ids[place]))
     return GateReport(
         rows=census.rows,
@@ -54,10 +56,15 @@ def inspect(
         passed=[one.name for one in findings if not one.count],
         characters=census.characters,
         categories=census.categories,
-        scripts={name: scripts[name] for name in sorted(scripts, key=lambda name: (-scripts[name], name))},
+        scripts=_most_first(rows.scripts.counts()),
+        languages=_most_first(rows.languages.counts()),
         templates=most_frequent(duplicates.skeletons, duplicates.templates.skeleton, _LISTED),
         longest={rows.ids[place]: rows.lengths[place] for place in longest},
     )
+
+
+def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
 
 
 def write(report: GateReport, folder: Path | None = None) -> Path:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from stages.common.results.split import Example
 from stages.running import counting
 from stages.split.census import holds_headings, looks_like_a_placeholder
+from stages.split.checks import languages
+from stages.split.checks.context import Context, LongRows
 from stages.split.checks.near import Duplicates
+from stages.split.checks.offensive import offensive_words
 from stages.split.checks.personal import KINDS
 from stages.split.checks.scripts import script_of
+from stages.split.checks.unfinished import unfinished
 from stages.split.digests import digest, equal
 from stages.split.stored import numbers_of
 
@@ -25,26 +29,37 @@ class Rows:
         division: rows of each split, by its name.
         order: all rows, in the order of the file.
         duplicates: equal and near-equal prompts among them.
+        context: the context of the training.
     """
 
     def __init__(
-        self, division: Mapping[str, Sequence[Example]], order: Sequence[Example], duplicates: Duplicates
+        self,
+        division: Mapping[str, Sequence[Example]],
+        order: Sequence[Example],
+        duplicates: Duplicates,
+        context: Context,
     ) -> None:
         self.duplicates = duplicates
         #: By place: the id, the number of characters, and digests of the whole row and of its answer.
         self.ids: list[str] = []
         self.lengths, self.wholes, self.answers = array("q"), array("Q"), array("Q")
-        self.scripts, self.categories = _Labels(), _Labels()
+        self.scripts, self.languages, self.categories = _Labels(), _Labels(), _Labels()
         #: The places of the rows that a look at their own texts finds, by the name of the check.
-        self.found: dict[str, list[int]] = {name: [] for name in ("empty_answers", "placeholders", "template_markers")}
-        self.found |= {name: [] for name in KINDS}
+        self.found: dict[str, list[int]] = {name: [] for name in (*_OF_A_ROW, *KINDS)}
         self._order, self._names = order, list(division)
+        if not all(languages.is_short(text_of(row)) for row in order):
+            languages.model()  # loaded here, it does not count as time that rows take
         self._numbers, self._splits = array("q"), bytearray()
+        may_be_long = array("q")
         for split, (name, rows) in enumerate(division.items()):
             self._numbers.extend(numbers_of(rows, order))
             self._splits.extend([split] * len(rows))
             for row in counting.told(rows, total=len(rows), what=f"check {name}"):
+                if context.may_be_short_for(row):
+                    may_be_long.append(len(self))
                 self._look_at(row)
+        candidates = counting.told(map(self.row, may_be_long), total=len(may_be_long), what="count tokens")
+        self.long = LongRows(context, candidates, may_be_long)
 
     def _look_at(self, row: Example) -> None:
         text = text_of(row)
@@ -52,15 +67,13 @@ class Rows:
         self.wholes.append(digest(row.instruction, row.input, row.output))
         self.answers.append(digest(row.output))
         self.scripts.append(script_of(text))
+        self.languages.append(languages.language_of(text))
         self.categories.append(row.category)
         place = len(self.ids)
         self.ids.append(row.id)
-        if _without_a_word(row.output):
-            self.found["empty_answers"].append(place)
-        if looks_like_a_placeholder(row):
-            self.found["placeholders"].append(place)
-        if holds_headings(row):
-            self.found["template_markers"].append(place)
+        for name, is_found in _OF_A_ROW.items():
+            if is_found(row):
+                self.found[name].append(place)
         for name, find in KINDS.items():
             if next(find(text), None) is not None:
                 self.found[name].append(place)
@@ -115,6 +128,16 @@ class _Labels(Sequence[str]):
         """How often each is there."""
         names = list(self._codes)
         return Counter({names[code]: count for code, count in Counter(self._of).items()})
+
+
+#: The checks that look at one row, by the keys of their thresholds.
+_OF_A_ROW: dict[str, Callable[[Example], bool]] = {
+    "empty_answers": lambda row: _without_a_word(row.output),
+    "placeholders": looks_like_a_placeholder,
+    "unfinished_answers": lambda row: any(unfinished(row)),
+    "template_markers": holds_headings,
+    "offensive_words": lambda row: any(offensive_words(text_of(row))),
+}
 
 
 def text_of(row: Example) -> str:

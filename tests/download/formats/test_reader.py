@@ -16,8 +16,8 @@ from stages.download import dataset, left_out, source
 from stages.download.formats import hard, reader
 from stages.download.formats.reader import LeftOut
 from stages.params.download import DataSource
+from stages.prompts.styles import STYLES
 from stages.tokenize.leaks import headings
-from stages.tokenize.styles import STYLES
 from tests.download.formats.reading import lines, read, refused, row
 
 GOOD = [row("a", "b"), row("c", "d"), row("e", "f")]

@@ -16,7 +16,7 @@ import torch
 
 from stages.common.errors import ConfigError
 from stages.common.results.tokenize import Encoded
-from stages.finetune.costs import memory
+from stages.finetune.costs import memory, work
 from stages.finetune.costs.memory import KERNELS, Demand, Estimate
 from stages.finetune.team import ALONE, Team
 from stages.finetune.training_run import Run
@@ -330,7 +330,7 @@ from stages.running import program
 from stages.gpt2 import weights
 from stages.finetune import checkpoint, lora, outputs, trainer
 from stages.finetune.costs import memory
-from stages.tokenize import prompt
+from stages.prompts import prompt
 
 ROOM = 250 << 20  # the model of 52 MB fits, its training does not
 used = memory.psutil.Process().memory_info().vms
@@ -366,3 +366,13 @@ def test_a_program_that_runs_out_of_memory_elsewhere_says_so_without_a_traceback
 
     assert done.returncode == 75
     assert done.stderr == ("split: out of memory; end what else uses this machine's, and run the same command again\n")
+
+
+def test_what_one_pass_for_the_work_sees_gives_the_same_estimate() -> None:
+    run = a_run(ROWS * 5, {"batch_size": 3, "accumulate": 2}, val=ROWS)
+    peaks = memory.Peaks(SIZES, run)
+
+    work.plan(run, SIZES, seen=peaks.add)
+
+    assert memory.estimate(SIZES, run, peaks) == memory.estimate(SIZES, run)
+    assert peaks.kept > peaks.at_the_loss > 0

@@ -14,13 +14,18 @@ from stages.split import splits
 from stages.split.checks import near
 from stages.split.checks.findings import every_finding
 from stages.split.checks.rows import Rows
+from tests.split.checks.test_context import TEMPLATE, context
 from tests.split.test_splits import ids, row, rows, thresholds
 
 PLAIN = [row("Name a tree.", "An oak."), row("Say hello.", "Hello!"), row("Which day is it?", "Monday.")]
 
 
 def found(
-    train: Sequence[dataset.Row], test: Sequence[dataset.Row] = (), val: Sequence[dataset.Row] = (), **given: int
+    train: Sequence[dataset.Row],
+    test: Sequence[dataset.Row] = (),
+    val: Sequence[dataset.Row] = (),
+    length: int = 100_000,
+    **given: int,
 ) -> tuple[dict[str, Finding], list[str]]:
     """What each check finds, by its name, and the ids of all rows."""
     order = splits.with_ids([*train, *test, *val])
@@ -30,7 +35,7 @@ def found(
         "test": order[ends[0] : ends[1]],
         "val": order[ends[1] :],
     }
-    all_rows = Rows(division, order, near.find(order))
+    all_rows = Rows(division, order, near.find(order), context(length))
     return {one.name: one for one in every_finding(all_rows, Checks(**thresholds(**given)))}, ids(order)
 
 
@@ -73,19 +78,24 @@ def test_duplicates_conflicts_and_leaks() -> None:
     [
         ("empty_answers", row("Go on.", "..."), "Go on.\n→ ..."),
         ("placeholders", row("Go on.", "Yes.", "<noinput>"), "Go on.\n<noinput>\n→ Yes."),
+        ("unfinished_answers", row("Go on.", "Dear [Name],"), "[name]\nGo on.\n→ Dear [Name],"),
+        ("offensive_words", row("Go on.", "You Assholes!"), "As…"),
         ("template_markers", row("Go on.", "Yes. ### Response: no"), "Go on.\n→ Yes. ### Response: no"),
         ("api_keys", row("Go on.", "hf_" + "x" * 34), "hf_x…"),
         ("ibans", row("Pay to GB82 WEST 1234 5698 7654 32", "Yes."), "GB82…"),
         ("emails", row("Mail to jane.doe@mail.net", "Yes."), "jane…"),
         ("phones", row("Call +44 20 7946 0958", "Yes."), "+44 …"),
+        ("other_languages", row("Wie heißt du?", "Ich heiße Anna. " * 7), f"Wie heißt du?\n→ {'Ich heiße Anna. ' * 7}"),
         ("other_scripts", row("Переведи это слово", "Да"), "Переведи это слово\n→ Да"),
     ],
 )
 def test_a_row_that_is_told(name: str, bad: dataset.Row, text: str) -> None:
-    checks, row_ids = found(PLAIN, [bad])
-    assert {key: one.ids for key, one in checks.items() if one.count} == {name: row_ids[3:]}
+    answer = "I am as old as my brother, who was born ten years before our sister, and she is younger than you."
+    english = [row("How old are you?", answer), row("How old is he?", f"Well, {answer}")]
+    checks, row_ids = found([*PLAIN, *english], [bad])
+    assert {key: one.ids for key, one in checks.items() if one.count} == {name: row_ids[5:]}
     assert [(one.split, one.text, one.other) for one in checks[name].examples] == [("test", text, None)]
-    assert checks[name].severity == ("info" if name == "other_scripts" else "warning")
+    assert checks[name].severity == ("info" if name in ("other_scripts", "other_languages") else "warning")
 
 
 @pytest.mark.parametrize("output", ["?", "+", "3", "!", "¿Sí?", "€"])
@@ -98,6 +108,19 @@ def test_examples_of_other_checks_show_no_secret_either() -> None:
         "repeated_prompts"
     ].examples
     assert (sample.text, sample.other_text) == ("My key\n→ no", "My key\n→ sk-p…")
+
+
+def test_rows_that_do_not_fit_the_context() -> None:
+    over, filled, fits = row("abc", "defghi"), row("a long instruction", "x"), row("a", "b")
+
+    checks, ids = found([over, fits], [filled], [filled | {"output": "y"}], length=TEMPLATE + 6)
+
+    counted = {name: one.ids for name, one in checks.items() if name in ("over_context", "dropped")}
+    assert counted == {"over_context": [ids[0], ids[2], ids[3]], "dropped": [ids[3]]}
+    assert checks["over_context"].examples[0].text == (
+        f"{TEMPLATE + 10} tokens, {TEMPLATE + 3} of them its prompt; context {TEMPLATE + 6}\nabc\n→ defghi"
+    )
+    assert checks["dropped"].severity == checks["over_context"].severity == "warning"
 
 
 def test_siblings_of_a_template() -> None:

@@ -16,6 +16,7 @@ from stages.split import splits
 from stages.split.census import take_census
 from stages.split.checks import gate, near
 from tests.root import ROOT
+from tests.split.checks.test_context import context
 from tests.split.test_splits import choose, row, rows, thresholds
 
 BOOK = ROOT / "../shared/data/instruction-data.json"
@@ -30,7 +31,9 @@ def report_of(data: Sequence[dataset.Row], **limits: int) -> GateReport:
     examples = splits.with_ids(data)
     duplicates = near.find(examples)
     division = splits.divide(examples, choose())
-    return gate.inspect(division, examples, duplicates, take_census(division), Checks(**thresholds(**limits)))
+    return gate.inspect(
+        division, examples, duplicates, take_census(division), Checks(**thresholds(**limits)), context()
+    )
 
 
 def test_a_report_by_hand() -> None:
@@ -45,8 +48,9 @@ def test_a_report_by_hand() -> None:
         ("info", "other_scripts", 1),
         ("info", "unseen_categories", 1),
     ]
-    assert len(report.findings) + len(report.passed) == 16
+    assert len(report.findings) + len(report.passed) == 21
     assert report.scripts == {"LATIN": 39, "CYRILLIC": 1}
+    assert report.languages == {"short": 40}
     assert next(iter(report.longest.values())) == len("i2\n\n" + "long " * 9)
     assert report.categories["d"] == {"train": 0, "test": 0, "val": 1}
 
@@ -85,9 +89,9 @@ def test_a_refusal_names_the_finding_its_rows_and_the_key() -> None:
 
 
 def test_the_line_that_is_told() -> None:
-    assert list(gate.describe(report_of(rows(40)))) == ["16 checks; no row to look at (artifacts/split/report.html)"]
+    assert list(gate.describe(report_of(rows(40)))) == ["21 checks; no row to look at (artifacts/split/report.html)"]
     assert list(gate.describe(report_of([*rows(38), row("i0", "x"), row("i9 ")]))) == [
-        "16 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+        "21 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
         "near_leaks (artifacts/split/report.html)"
     ]
 
@@ -107,3 +111,4 @@ def test_the_books_dataset() -> None:
         "template_siblings": ("info", 491, 48),
     }
     assert [one.split for one in found["leaks"].examples] == ["test", "test", "val", "val", "val"]
+    assert list(report.languages) == ["en", "unsure", "short"]

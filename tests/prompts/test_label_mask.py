@@ -6,7 +6,7 @@ import pytest
 
 from stages.common.results.tokenize import Encoded
 from stages.gpt2.tokenizer import END_OF_TEXT as END
-from stages.tokenize.label_mask import first_target, targets_of
+from stages.prompts.label_mask import first_target, targets_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import DataError
-from stages.tokenize import prompt, styles
+from stages.prompts import prompt, styles
 
 
 def test_alpaca_without_an_input():

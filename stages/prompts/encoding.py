@@ -16,7 +16,7 @@ from stages.common.results.split import Example
 from stages.common.results.tokenize import Encoded
 from stages.common.token_files import TokenBatch
 from stages.gpt2.tokenizer import END_OF_TEXT
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 _FIELD = re.compile(r"\{instruction\}|\{input\}")
 #: Where one of the pieces ends into which GPT-2's tokenizer divides a text first, whatever is before and behind it.
@@ -89,6 +89,12 @@ class Pieces:
     between: list[str]
     fixed: list[npt.NDArray[np.uint32]]
 
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens that a prompt has beyond one for each byte of its row's texts, a token having one or more."""
+        texts = "".join(_FIELD.sub("", text) for text in self.between)
+        return len(texts.encode()) + sum(map(len, self.fixed))
+
     @classmethod
     def of(cls, template: str, tokenizer: ArrayEncoder) -> Pieces:
         """The parts of a template."""
@@ -143,6 +149,12 @@ class BatchEncoder:
         self._tokenizer = tokenizer
         self._with_input = Pieces.of(style.with_input, tokenizer)
         self._without_input = Pieces.of(style.without_input, tokenizer)
+        self._most = self._without_input.most_tokens, self._with_input.most_tokens
+
+    def most_tokens(self, row: Example) -> int:
+        """The most tokens that a row can have, found without encoding it: a token has one byte of UTF-8 or more."""
+        texts = len(row.instruction.encode()) + len(row.input.encode()) + len(row.output.encode())
+        return self._most[bool(row.input)] + texts + 1  # with its end-of-text
 
     def __call__(self, examples: Sequence[Example]) -> TokenBatch:
         """Encode rows; several threads may do so at a time, since tiktoken works without Python's lock."""

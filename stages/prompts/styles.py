@@ -5,7 +5,7 @@ They are apart from `prompt`, on which the training depends: a new style retrain
 
 from __future__ import annotations
 
-from stages.tokenize.prompt import PromptStyle
+from stages.prompts.prompt import PromptStyle
 
 _ALPACA_PREAMBLE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."

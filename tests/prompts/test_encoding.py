@@ -9,8 +9,8 @@ from stages.common.results.tokenize import Encoded
 from stages.download import bpe
 from stages.finetune.batches import collate
 from stages.gpt2.tokenizer import FILES, Tokenizer
-from stages.tokenize import prompt, styles
-from stages.tokenize.encoding import BatchEncoder, answer_text, cut, divided, encode
+from stages.prompts import prompt, styles
+from stages.prompts.encoding import BatchEncoder, answer_text, cut, divided, encode
 
 END = 50256
 

@@ -1,0 +1,1 @@
+"""From the texts of a row to its prompt and its token ids: prompt styles, encoding, and the label mask."""
