@@ -96,9 +96,10 @@ def refuse(report: GateReport) -> None:
     keys = ", ".join(f"split.checks.{one.name}" for one in errors)
     problems = [f"  - {_problem(one)}" for one in errors]
     found = counted(len(errors), "check finds", "checks find")
+    longer = "raise tokenize.context_length, " if any(one.name in ("over_context", "dropped") for one in errors) else ""
     raise DataError(
         "\n".join([f"the dataset: {found} more rows than {PARAMS} allows:", *problems]),
-        f"correct these rows (examples are in {path}), or raise {keys} in {PARAMS}; null allows any number",
+        f"correct these rows (examples are in {path}), {longer}or raise {keys} in {PARAMS}; null allows any number",
     )
 
 

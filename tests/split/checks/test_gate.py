@@ -88,6 +88,18 @@ def test_a_refusal_names_the_finding_its_rows_and_the_key() -> None:
     assert not Path("artifacts").exists()
 
 
+def test_a_refusal_of_long_rows_names_the_length_of_the_context_too() -> None:
+    report = report_of([*rows(30), row("long", "x" * 100_000)], over_context=0)
+
+    with pytest.raises(DataError) as raised:
+        gate.refuse(report)
+
+    assert raised.value.fix == (
+        "correct these rows (examples are in .cache/split/report.html), raise tokenize.context_length, or raise "
+        "split.checks.over_context in params.yaml; null allows any number"
+    )
+
+
 def test_the_line_that_is_told() -> None:
     assert list(gate.describe(report_of(rows(40)))) == ["21 checks; no row to look at (artifacts/split/report.html)"]
     assert list(gate.describe(report_of([*rows(38), row("i0", "x"), row("i9 ")]))) == [
