@@ -289,7 +289,8 @@ def _in_words(decided: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         p = f"; p {float(value['p']):.2g}" if "p" in value else ""
         yield "difference", f"{float(value['difference']):+z.1f} points{ends}, the candidate minus the champion{p}"
     if "test" in value:
-        yield "test", value["test"] + (f", on {value['rows']} rows scored in both" if "rows" in value else "")
+        rows = f", on {counted(int(value['rows']), 'row')} scored in both" if "rows" in value else ""
+        yield "test", value["test"] + rows
     if "trainings" in value:
         yield "trainings", value["trainings"]
     if fingerprint := value.get("judge_fingerprint") or value.get("judge"):

@@ -20,6 +20,7 @@ NOUNS = (
 NEVER_ONE = {
     "flows/checks/prefect.py: address": "an address, which answers",
     "flows/checks/tracking.py: shown": "an address, which answers",
+    "flows/promote.py: float(value['difference'])": "a difference with a decimal",
     "flows/run_page.py: times": "the case of one stands beside it",
     "stages/download/model_files.py: len(names)": "the case of one shard stands beside it",
     "stages/download/mixing.py: round(whole)": "of a share of them there are too few",

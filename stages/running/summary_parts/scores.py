@@ -159,7 +159,9 @@ def _calibration(found: CalibrationMetrics) -> list[str]:
         lines.append(f"{'':<11}the judge's scores predict no labels, and are not used: believe this, not its means")
     hard = found.agreement.not_equal_to_reference
     if hard.pearson is not None:
-        lines.append(f"{'':<11}r {hard.pearson:z.2f} with them on the {hard.n:,} answers not equal to the reference")
+        lines.append(
+            f"{'':<11}r {hard.pearson:z.2f} with them on the {counted(hard.n, 'answer')} not equal to the reference"
+        )
     return lines
 
 
