@@ -18,7 +18,7 @@ from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.common.files import write_jsonl
 from stages.common.results.judge import VERDICTS
 from stages.params import reading
-from stages.running.tracking import registry, tracker
+from stages.running.tracking import mlflow_access, registry, tracker
 from stages.running.tracking.store import PARENT
 from tests.running.tracking.conftest import client, empty_database, project  # noqa: F401
 from tests.running.tracking.test_registry import keep_model
@@ -66,7 +66,7 @@ class Models:
         self.capsys.readouterr()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["promote", *arguments])
-            patch.setenv("MLFLOW_TRACKING_URI", tracker.uri(Path.cwd()))
+            patch.setenv("MLFLOW_TRACKING_URI", mlflow_access.uri(Path.cwd()))
             try:
                 promote.main()
                 code = 0
