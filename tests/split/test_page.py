@@ -129,6 +129,14 @@ def test_the_category_with_most_rows_is_first_and_of_equal_ones_that_of_the_alph
     assert f"<pre>{'x' * 80}</pre></td>{numbers}</tr>" in made
 
 
+@pytest.mark.parametrize("severity", ["error", "warning", "info"])
+def test_a_finding_has_the_colour_of_its_severity_and_remarks_stand_back(severity: str) -> None:
+    made = page(report(severity=severity))
+    assert made.count(f'<section class="{severity}">') == 16
+    assert f".{severity} b {{ color: var(--{severity}); }}" in made
+    assert '<p class="dim">Nothing found: emails.</p>' in made
+
+
 def test_what_is_not_there_has_no_heading() -> None:
     nothing = report().model_copy(update={"findings": [], "passed": [], "templates": []})
     made = parsed(page(nothing)).text
