@@ -17,7 +17,7 @@ from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
 from stages.running import dvc_users, lock, program, temporary
 from stages.running.arguments import Parser
-from stages.running.tracking import tracker
+from stages.running.tracking import lookup
 
 #: What can be done without a model in this folder.
 _EARLIER = "talk to the model of an earlier run: --model RUN (make runs lists them)"
@@ -45,16 +45,16 @@ def model_folder(name: str) -> Path:
         TemporaryFailure: the folder is missing, and a run is at work that makes it.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    tracker.require_name(name)
+    lookup.require_name(name)
     if Path(name).is_dir():
         return Path(name)
     if name == str(TUNED_MODEL):
         raise dvc_users.absent(Path(), TUNED_MODEL, "finetune", instead=_EARLIER)
-    run = tracker.full_name(Path(), name)
+    run = lookup.full_name(Path(), name)
     with temporary.folder() as folder:
-        files = tracker.download(Path(), run, ["dvc.lock"], folder) if run else None
+        files = lookup.download(Path(), run, ["dvc.lock"], folder) if run else None
         if run is None or files is None:
-            what = f"{name}: neither a folder nor an MLflow run{tracker.did_you_mean(Path(), name)}"
+            what = f"{name}: neither a folder nor an MLflow run{lookup.did_you_mean(Path(), name)}"
             raise ConfigError(what, "make runs lists the runs")
         return of_lock(run, files[0])
 

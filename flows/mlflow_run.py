@@ -14,7 +14,7 @@ from prefect.runtime import deployment as this_deployment
 
 from flows.stage_process import StageFailed, Stopped
 from stages.running.inputs import Begun
-from stages.running.tracking import tracker
+from stages.running.tracking import additions, mlflow_access, tracker
 from stages.running.tracking.doors import SCHEDULED
 from stages.running.tracking.provenance import SOURCE, SOURCE_TYPE
 
@@ -57,7 +57,7 @@ def mlflow_run(
         stays: whether it is kept also where MLflow has its results already.
     """
     # Absolute, and for the stages too: an isolated run has another working directory.
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)
     of_prefect, more = of_prefect_run()
     run_id = tracker.create_run(tree, name=name or of_prefect, tags={**tags, **more}, begun=begun)
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
@@ -70,18 +70,18 @@ def mlflow_run(
     except Exception as error:
         status, why = "FAILED", _why(error)
         failed = {error.stage: "failed"} if isinstance(error, StageFailed) else {}
-        tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
+        additions.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
         raise
     except BaseException as end:
         why = _why(end)
         cancelled = {end.stage: "cancelled"} if isinstance(end, Stopped) else {}
-        tracker.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | cancelled)
+        additions.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | cancelled)
         raise
     finally:
         tracker.end(run_id, status, why)
         # In a copy of the repository the data is always imported.
         if status == "FINISHED" and not stays and all(stage.endswith(".dvc") for stage in run.ran):
-            tracker.set_aside(tree, run_id)
+            additions.set_aside(tree, run_id)
 
 
 def _why(error: BaseException) -> str:

@@ -36,7 +36,7 @@ from stages.params import whole
 from stages.running import gpu_users, report, summary
 from stages.running.checks.preflight import VARIABLE, Mode
 from stages.running.inputs import Begun
-from stages.running.tracking import tracker
+from stages.running.tracking import links
 
 #: The name of the flow, of each of its three forms.
 NAME = "instruct-pipeline"
@@ -164,7 +164,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     order, begun = stages_in_order(tree), Begun.of(tree)
     # The files of the comparison exist until the end of the MLflow run has published them.
     with contextlib.ExitStack() as stack, mlflow_run(root, tree, prefect_tags(), begun) as run:
-        page = tracker.page(run.id, servers_file.mlflow_address())
+        page = links.page(run.id, servers_file.mlflow_address())
         run_page.link(page)
         variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
         if isolated:

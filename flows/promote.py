@@ -32,7 +32,7 @@ from stages.judge.runs.table import table
 from stages.params import whole
 from stages.running import program
 from stages.running.arguments import Parser
-from stages.running.tracking import published, registry, tracker
+from stages.running.tracking import lookup, mlflow_access, published, registry
 from stages.running.tracking.registry import CANDIDATE, CHAMPION, Version
 
 #: The exit code where the champion stays.
@@ -70,7 +70,7 @@ def main() -> None:
     root = Path.cwd()
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)
     profile = whole.load(root / paths.PARAMS).profile
     if asked.why:
         own = registry.name_of(profile)
@@ -162,12 +162,12 @@ def _version(root: Path, profile: str, word: str) -> Version:
             fix = "make run, or python -m flows.publish for results that are here"
             raise ConfigError(f"{word}: {name} has no version with this alias", fix)
         return found
-    tracker.require_name(word)
-    full = tracker.full_name(root, word)
+    lookup.require_name(word)
+    full = lookup.full_name(root, word)
     if full is None:
-        raise ConfigError(f"{word}: no such MLflow run{tracker.did_you_mean(root, word)}", "make runs lists the runs")
-    children = sorted(tracker.children(root, full), key=lambda one: _seed(root, one[0]))
-    run = tracker.run(root, children[0][0] if children else full)
+        raise ConfigError(f"{word}: no such MLflow run{lookup.did_you_mean(root, word)}", "make runs lists the runs")
+    children = sorted(lookup.children(root, full), key=lambda one: _seed(root, one[0]))
+    run = lookup.run(root, children[0][0] if children else full)
     digest = run.tags.get(published.TAG, "") if run else ""
     own = run.tags.get("profile", profile) if run else profile
     found = registry.of_results(root, own, digest) if digest else None
@@ -178,15 +178,15 @@ def _version(root: Path, profile: str, word: str) -> Version:
 
 
 def _seed(root: Path, run_id: str) -> int:
-    run = tracker.run(root, run_id)
+    run = lookup.run(root, run_id)
     seed = run.values.get("finetune", {}).get("seed") if run else None
     return seed if isinstance(seed, int) else 0
 
 
 def _trainings(root: Path, version: Version, word: str = "") -> Group:
     """The trainings of a version's recipe that are known, first its own; of a run of `make seeds` those alone."""
-    full = tracker.full_name(root, word) if word not in ("", CANDIDATE, CHAMPION) else None
-    if full and tracker.children(root, full):
+    full = lookup.full_name(root, word) if word not in ("", CANDIDATE, CHAMPION) else None
+    if full and lookup.children(root, full):
         return group.of_runs(full, find_all(full))
     own = replace(find_run(version.run_id), name=_run_of(version))
     return group.of_runs(own.name, [own, *trainings_of(own)])
@@ -212,7 +212,7 @@ def _missing(root: Path, decision: Decision, champion: Version | None, version: 
         ("the champion's", one.trainings_a, champion),
         ("the candidate's", one.trainings_b, version),
     ):
-        run = tracker.run(root, which.run_id) if which is not None else None
+        run = lookup.run(root, which.run_id) if which is not None else None
         if trainings < 2 and run is not None:
             command = f"python -m flows.seeds 5{original.options_of(root, run)}"
             yield f"it takes several trainings of {whose} recipe, at commit {run.commit[:7] or 'unknown'}: {command}"

@@ -23,7 +23,7 @@ from stages.common.secrecy import hidden
 from stages.running import misrecorded, program, report, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
-from stages.running.tracking import late, tracker
+from stages.running.tracking import late, mlflow_access
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
     folder.check_writable(root)
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # what is gathered is in another folder
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # what is gathered is in another folder
     if words:
         _publish_all(root, revisions.named(root, words))
         return
@@ -57,7 +57,7 @@ def main() -> None:
             _publish(root, Revision("this folder", folder=root))
         else:
             report.make(root)
-            _tell("", tracker.publish_files(root, f"{socket.gethostname()}:{root}"))
+            _tell("", late.publish(root, f"{socket.gethostname()}:{root}"))
 
 
 def _publish_all(root: Path, found: list[Revision]) -> None:
@@ -82,14 +82,14 @@ def _publish(root: Path, one: Revision) -> None:
         (into / paths.CACHE).symlink_to(root / paths.CACHE)
         at = f"commit {one.commit[:7]}, " if one.commit else ""
         source = f"{socket.gethostname()}:{one.folder or root}: {at}{collected.found.told}"
-        _tell(f"{one.name}: ", tracker.publish_files(into, source, collected.provenance))
+        _tell(f"{one.name}: ", late.publish(into, source, collected.provenance))
         if missing := collected.found.missing:
             say(f"{one.name}: in no file, cache or remote, and so not in the run: {', '.join(map(str, missing))}")
 
 
 def _tell(whose: str, run: late.Late) -> None:
     done = "published as" if run.is_new else "MLflow has these results already:"
-    say(f"{whose}{done} run {run.name} ({run.run_id}) at {tracker.shown_uri()}")
+    say(f"{whose}{done} run {run.name} ({run.run_id}) at {mlflow_access.shown_uri()}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from stages.common.secrecy import hidden
 from stages.running import program
 from stages.running.arguments import Parser
 from stages.running.inputs import Begun
-from stages.running.tracking import doors, tracker
+from stages.running.tracking import additions, doors, lookup, mlflow_access, tracker
 from stages.running.tracking.listing import figures_in
 
 #: The tags of the run that makes another one again: that one's id and name, and whether all is equal.
@@ -49,7 +49,7 @@ def main() -> None:
     name = _arguments().run
     root = Path.cwd()
     folder.check(root, copied=True)
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the stages work in another folder
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # the stages work in another folder
     found = original.of_run(root, name)
     tell(f"{'run':<{WIDTH}}{found.name}, {found.door}, commit {found.commit[:7] or 'unknown'}")
     commit = preparation.commit_of(root, found, tell=tell)
@@ -97,7 +97,7 @@ def _made_again(root: Path, tree: Path, found: Original, order: list[str]) -> li
         tracker.publish(tree, run_id, ran=ran)
         stages = outcome.compared(found, preparation.outputs_in(tree))
         wrong = [one.stage for one in stages if not one.equal]
-        tracker.tag(run_id, {EQUAL: f"no: {', '.join(wrong)}" if wrong else "yes"})
+        additions.tag(run_id, {EQUAL: f"no: {', '.join(wrong)}" if wrong else "yes"})
     return stages
 
 
@@ -106,7 +106,7 @@ def _free_name(tree: Path, first: str) -> str:
     for number in itertools.count(1):
         name = first if number == 1 else f"{first}-{number}"
         with contextlib.suppress(ConfigError):  # several runs begin so
-            if tracker.full_name(tree, name) is None:
+            if lookup.full_name(tree, name) is None:
                 break
     return name
 

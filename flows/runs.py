@@ -25,7 +25,7 @@ from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program, report
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
-from stages.running.tracking import metric_names, tracker
+from stages.running.tracking import links, listing, metric_names
 from stages.running.tracking.listing import Listing, Run
 
 #: Runs that are shown unless more are asked for.
@@ -55,7 +55,7 @@ def main() -> None:
     root = Path.cwd()
     if not (root / paths.PARAMS).exists():
         raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
-    found = tracker.listed(root, None if asked.all else asked.n)
+    found = listing.listed(root, None if asked.all else asked.n)
     changed = Differences(root)
     if asked.json:
         print(printable(json.dumps(as_json(found, changed), indent=2)))
@@ -139,7 +139,7 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
 def reports(root: Path) -> Iterator[str]:
     """Where the report of the results in the folder is, and how that of any run is had."""
     if report.is_current(root):
-        yield f"report of {' '.join(tracker.name_lines(root)) or 'the results here'}: {report.REPORT}"
+        yield f"report of {' '.join(links.name_lines(root)) or 'the results here'}: {report.REPORT}"
     yield "report of a run: python -m flows.report RUN"
 
 

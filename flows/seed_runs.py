@@ -47,7 +47,7 @@ from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
 from stages.running.dvc_yaml import PIPELINE
 from stages.running.inputs import Begun
-from stages.running.tracking import metric_names, tracker
+from stages.running.tracking import additions, links, metric_names, mlflow_access, origins, tracker
 from stages.running.tracking.store import PARENT
 
 #: The value that the trainings differ in.
@@ -164,7 +164,7 @@ def _seeds(
 @contextlib.contextmanager
 def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, object]) -> Iterator[_Group]:
     """A group whose MLflow run is open for the block; it ends as the block does."""
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the trainings work in other folders
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # the trainings work in other folders
     name, _ = of_prefect_run()
     with ahead.files_of(root, in_place=False) as commit:
         values = profiles.overlaid(commit, profile, overrides, giver())
@@ -178,7 +178,7 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, obj
         seeds_tag = " ".join(map(str, group.seeds))
         tags = {**prefect_tags(), "seeds": seeds_tag, **_of_commit(root)}
         group.run_id = tracker.create_run(commit, name=name, tags=tags, without=[SEED], repository=root)
-    run_page.link(tracker.page(group.run_id, servers_file.mlflow_address()))
+    run_page.link(links.page(group.run_id, servers_file.mlflow_address()))
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
     try:
         yield group
@@ -261,7 +261,7 @@ def _told(group: _Group) -> str:
             raise StageFailed("seeds", done.returncode, f"seeds: no table of the trainings: {done.stderr.strip()}")
         text = at / "seeds.txt"
         text.write_text(done.stdout, encoding="utf-8")
-        tracker.add(group.run_id, figures_of(json.loads(table.read_text(encoding="utf-8"))), [table, text])
+        additions.add(group.run_id, figures_of(json.loads(table.read_text(encoding="utf-8"))), [table, text])
     again = group.name if group.run_id else str(_KEPT / group.name / "*")
     return f"{done.stdout.rstrip()}\ncompare     {_COMPARE} '{again}' vs 'ANOTHER'"
 
@@ -282,4 +282,4 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
 
 def _of_commit(root: Path) -> dict[str, str]:
     """The tags of the commit that the trainings are of: their parent is made in a folder that is no repository."""
-    return {name: value for name, value in tracker.commit_tags(root).items() if name != "git.dirty"}
+    return {name: value for name, value in origins.commit_tags(root).items() if name != "git.dirty"}

@@ -27,7 +27,7 @@ from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.running import streams
 from stages.running.arguments import Parser, whole_number
-from stages.running.tracking import tracker
+from stages.running.tracking import links, mlflow_access
 
 HOST = "127.0.0.1"
 #: The deployment with the form.
@@ -91,10 +91,10 @@ def start_mlflow(port: int) -> Server:
     Raises:
         ServiceUnavailable: the database cannot be used.
     """
-    tracker.prepare()
+    mlflow_access.prepare()
     # Its job runner starts ten more processes, 2 GB of memory, for features that nothing here uses. The address of the
     # database is passed in the environment: it may hold a password, and everybody on the machine sees command lines.
-    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": tracker.uri()}
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": mlflow_access.uri()}
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     log = _log_of("MLflow")
     process = _start(log, "mlflow", "ui", *options, variables=variables)
@@ -200,7 +200,7 @@ def main(arguments: list[str]) -> None:
     folder.check_writable(Path.cwd())
     signal.signal(signal.SIGTERM, _stop)
     # Runs that go to an MLflow server are on its own pages; a second server could not show them.
-    remote = tracker.uri().lower().startswith(("http://", "https://"))
+    remote = mlflow_access.uri().lower().startswith(("http://", "https://"))
     starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
     there = servers_file.prefect_address()
     if there is None:
@@ -219,10 +219,11 @@ def main(arguments: list[str]) -> None:
         else:
             print(f"{'Prefect':8} {there}, which another make ui has started here", flush=True)
         if remote:
-            print(f"{'MLflow':8} {tracker.shown_uri()}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
+            where = mlflow_access.shown_uri()
+            print(f"{'MLflow':8} {where}, which is not started here (MLFLOW_TRACKING_URI)", flush=True)
         for server in servers.values():
             print(f"{server.name:8} {server.address}   (log: {os.path.relpath(server.log)})", flush=True)
-        for name, address in tracker.runs_pages(Path.cwd(), mlflow or ""):
+        for name, address in links.runs_pages(Path.cwd(), mlflow or ""):
             print(f"{'runs':8} {address}   ({name})", flush=True)
         api = f"{there or servers['Prefect'].address}/api"
         form = prefect_server.form_page(api, EXPERIMENT)

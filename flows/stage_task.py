@@ -24,7 +24,7 @@ from stages.common.secrecy import hidden
 from stages.running import inputs, misrecorded
 from stages.running.checks.preflight import is_absent
 from stages.running.inputs import Begun
-from stages.running.tracking import tracker
+from stages.running.tracking import live, tracker
 
 _RETRIES = 3
 #: Tries of a stage that is killed: the system may have had too little memory for a while, or always.
@@ -68,7 +68,7 @@ def bring_up_to_date(
 
     def stopping() -> None:
         logger.warning("%s: stopping, saving the work (up to %.0f s)", stage, waits.grace())
-        tracker.stopping(variables.get(tracker.RUN_ID_VARIABLE), stage)
+        tracker.stopping(variables.get(live.RUN_ID_VARIABLE), stage)
 
     try:
         _refuse_changes(begun, stage, tree)

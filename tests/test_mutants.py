@@ -99,6 +99,7 @@ def test_a_mutant_makes_its_change_and_no_other():
 
 MODULE = """\
 import dataclasses
+import typing
 
 LIMIT = 10
 UNSEEN = 1
@@ -131,13 +132,21 @@ class C:
     @property
     def twice(self):
         return self.size * 2
+
+
+@typing.overload
+def either(a: int) -> int: ...
+@typing.overload
+def either(a: str) -> str: ...
+def either(a):
+    return a * 2
 """
 
 TESTS = """\
 import subprocess
 import sys
 
-from code_under_test import C, LIMIT, far, forever, larger
+from code_under_test import C, LIMIT, either, far, forever, larger
 
 
 def test_larger():
@@ -154,6 +163,10 @@ def test_forever():
 
 def test_twice():
     assert C().twice == 6 and C().last == 0
+
+
+def test_either():
+    assert either(4) == 8
 """
 
 

@@ -13,7 +13,7 @@ from stages.common.files import read_json
 from stages.common.results.judge import JUDGE_FOLDER, JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
 from stages.params.differences import differences, shown
 from stages.running import committed, digests, git, lock, made_on, temporary
-from stages.running.tracking import doors, names, tracker
+from stages.running.tracking import doors, lookup, names
 from stages.running.tracking.listing import Run
 from stages.running.tracking.store import RESCORE_SOURCE
 
@@ -72,15 +72,15 @@ def of_run(root: Path, name: str) -> Original:
         DataError: it keeps no dvc.lock, so that nobody knows what it made.
         ServiceUnavailable: MLflow cannot be asked.
     """
-    tracker.require_name(name)
-    full = tracker.full_name(root, name)
-    run = tracker.run(root, full) if full else None
+    lookup.require_name(name)
+    full = lookup.full_name(root, name)
+    run = lookup.run(root, full) if full else None
     if run is None:
-        raise ConfigError(f"{name}: no such MLflow run{tracker.did_you_mean(root, name)}", _LIST)
+        raise ConfigError(f"{name}: no such MLflow run{lookup.did_you_mean(root, name)}", _LIST)
     _require_own_results(root, run)
     with temporary.folder() as folder:
         wanted = [str(lock.LOCK), str(paths.PARAMS), made_on.FILE, *(f"judge/{path.name}" for path in _JUDGED)]
-        files = tracker.download(root, run.run_id, [], folder, optional=wanted) or ()
+        files = lookup.download(root, run.run_id, [], folder, optional=wanted) or ()
         there = {path.name: path for path in files}
         if str(lock.LOCK) not in there:
             raise _without_lock(root, run)
@@ -151,7 +151,7 @@ def _require_own_results(root: Path, run: Run) -> None:
             f"{run.name}: it has scored the answers of {source} again, and made no others",
             f"python -m flows.rerun {source}; python -m stages.judge.rescore scores answers again",
         )
-    if found := tracker.children(root, run.run_id):
+    if found := lookup.children(root, run.run_id):
         children = ", ".join(sorted(names.short_of(name) for _, name in found)[:_MOST])
         what = f"{run.short_name}: others belong to it, and it has no results of its own"
         raise ConfigError(what, f"name one of: {children}")

@@ -16,7 +16,7 @@ from stages.common.results.generate import RESPONSES, Response
 from stages.common.results.judge import VERDICTS, Verdict
 from stages.common.results.split import Example, split_file
 from stages.running import temporary
-from stages.running.tracking import answers_table, tracker
+from stages.running.tracking import answers_table, lookup
 
 #: The name of a run that stands for the results in this folder.
 HERE = "."
@@ -69,7 +69,7 @@ def of_run(root: Path, name: str) -> list[Item]:
         DataError: answers are missing or broken.
         ServiceUnavailable: MLflow does not answer.
     """
-    tracker.require_name(name)
+    lookup.require_name(name)
     return _of_folder(root) if name == HERE else _of_mlflow(root, name)
 
 
@@ -126,12 +126,12 @@ def _of_folder(root: Path) -> list[Item]:
 
 
 def _of_mlflow(root: Path, given: str) -> list[Item]:
-    name = tracker.full_name(root, given)
+    name = lookup.full_name(root, given)
     if name is None:
-        what = f"{given}: no such MLflow run{tracker.did_you_mean(root, given)}"
+        what = f"{given}: no such MLflow run{lookup.did_you_mean(root, given)}"
         raise ConfigError(what, f"make runs lists them; {HERE} is this folder")
     with temporary.folder() as folder:
-        files = tracker.download(root, name, [answers_table.ANSWERS], folder)
+        files = lookup.download(root, name, [answers_table.ANSWERS], folder)
         if files is None:
             raise ConfigError(f"{name}: the MLflow run is no longer there", "make runs lists them")
         table = read_json(files[0], made_by=f"name another run than {name}")

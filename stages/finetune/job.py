@@ -38,7 +38,7 @@ from stages.running.console import progress, say, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.run_key import run_key
 from stages.running.summary_parts.training import cost_lines
-from stages.running.tracking import metric_names, tracker
+from stages.running.tracking import live, metric_names, tracker
 
 TOKENIZE = "dvc repro tokenize"
 DOWNLOAD = "dvc repro --force download"
@@ -68,7 +68,7 @@ class Job:
     plan: work.Plan
     style: PromptStyle
     tokenizer: Tokenizer
-    tracked: tracker.StageRun | None
+    tracked: live.StageRun | None
 
 
 def run(recipe: Finetune, gpus: int) -> None:
@@ -94,7 +94,7 @@ def run(recipe: Finetune, gpus: int) -> None:
         checkpoint.remove(finished)
 
 
-def _as_worker(recipe: Finetune, tracked: tracker.StageRun | None) -> Path | None:
+def _as_worker(recipe: Finetune, tracked: live.StageRun | None) -> Path | None:
     """Train as one of the processes that torchrun has started; what is returned is that of `finetune`."""
     if (launcher := os.environ.get(teams.LAUNCHER_VARIABLE)) is not None:
         signals.end_with_parent(int(launcher))
@@ -105,7 +105,7 @@ def _as_worker(recipe: Finetune, tracked: tracker.StageRun | None) -> Path | Non
     return finished
 
 
-def finetune(recipe: Finetune, tracked: tracker.StageRun | None, team: Team = ALONE) -> Path | None:
+def finetune(recipe: Finetune, tracked: live.StageRun | None, team: Team = ALONE) -> Path | None:
     """Train, report as it goes, and write what the stage promises.
 
     Args:

@@ -51,7 +51,7 @@ from stages.running.console import fitted
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
 from stages.running.dvc_yaml import PIPELINE
 from stages.running.summary_parts.scores import score_lines
-from stages.running.tracking import names, published, tracker
+from stages.running.tracking import mlflow_access, names, origins, published, tracker
 
 #: Where the results are.
 FOLDER = paths.CACHE / "rescored"
@@ -288,9 +288,9 @@ def _publish(run: Run, folder: Path, root: Path, costs: JudgingCosts | None, dig
     Returns:
         Where they are, or why they are not there.
     """
-    os.environ["MLFLOW_TRACKING_URI"] = tracker.uri(root)  # the files are in another folder
+    os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # the files are in another folder
     source, name = _source(run, root)
-    tags = tracker.rescoring_tags(root, source, name, run.place.commit)
+    tags = origins.rescoring_tags(root, source, name, run.place.commit)
     # The digest is part of the name, so that the name means these scores and not those of another judge.
     run_id = tracker.create_run(folder, name=f"{Path(names.short_of(name)).name}-rescored-{digest}", tags=tags)
     if run_id is None:
@@ -306,7 +306,7 @@ def _publish(run: Run, folder: Path, root: Path, costs: JudgingCosts | None, dig
     finally:
         tracker.end(run_id, "FINISHED" if complete else "FAILED")
     if complete:
-        return tracker.shown_uri()
+        return mlflow_access.shown_uri()
     return "not complete there, so that its run is FAILED; the same command again makes another one"
 
 
@@ -318,7 +318,7 @@ def _source(run: Run, root: Path) -> tuple[str, str]:
         return note.run_id, note.name or run.name
     if run.place.mlflow:
         return run.place.mlflow, run.name
-    return tracker.of_lineage(root, run.place.lock_text()) or ("", run.name)
+    return origins.of_lineage(root, run.place.lock_text()) or ("", run.name)
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,7 +21,7 @@ from stages.common.plurals import counted
 from stages.common.records import read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
-from stages.running.tracking import published, tracker
+from stages.running.tracking import listing, published
 
 PROGRAM = "stages.judge.runs.compare"
 REFERENCES = "stages.judge.runs.references"
@@ -165,7 +165,7 @@ def _best(root: Path) -> tuple[str, str] | None:
         judge = read_metrics(root / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
     except DataError:
         return None
-    return tracker.best_run(root, judge.fingerprint)
+    return listing.best_run(root, judge.fingerprint)
 
 
 def _note(root: Path) -> Path:

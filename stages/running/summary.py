@@ -37,7 +37,7 @@ from stages.running.summary_parts.made_with import prompt_line, recipe_lines
 from stages.running.summary_parts.origin import TOLD, Origin
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, device_of, training_lines
-from stages.running.tracking import store, tracker
+from stages.running.tracking import links, store
 
 M = TypeVar("M", bound=Metrics)
 
@@ -116,9 +116,9 @@ class _Summary:
 
     def text(self, *, name_files: bool, stands: bool = True, pages: str = "") -> str:
         files = self._files() if name_files else [_in_the_cache()]
-        tracked = tracker.store_lines(self._root, stays=name_files, stands=stands, pages=pages)
+        tracked = links.store_lines(self._root, stays=name_files, stands=stands, pages=pages)
         lines = [
-            *entry("run", tracker.name_lines(self._root)),
+            *entry("run", links.name_lines(self._root)),
             *entry("profile", [self._profile()]),
             *entry("changed", self._origin.changed_lines()),
             *entry("unrecorded", self._origin.unrecorded_lines()),

@@ -21,7 +21,7 @@ from stages.common.token_files import TokenBatch, TokenRows
 from stages.finetune import passes
 from stages.finetune.__main__ import main
 from stages.gpt2 import weights
-from stages.running.tracking import tracker
+from stages.running.tracking import live
 from tests import small_pipeline
 from tests.root import ROOT
 
@@ -32,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = small_pipeline.make(tmp_path_factory.mktemp("finetune"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv(tracker.RUN_ID_VARIABLE, "none")
+        patch.setenv(live.RUN_ID_VARIABLE, "none")
         for stage in ("download", "split", "tokenize"):
             importlib.import_module(f"stages.{stage}.__main__").main()
     return folder
@@ -42,7 +42,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(prepared: Path, monkeypatch: pytest.MonkeyPatch):
     """Fine-tune with some values changed."""
     monkeypatch.chdir(prepared)
-    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(live.RUN_ID_VARIABLE, "none")
 
     def finetuned(**changed: object) -> None:
         small_pipeline.write_params(prepared, small_pipeline.SMALL)
@@ -126,7 +126,7 @@ def test_many_rows_take_the_memory_of_few(prepared: Path, tmp_path: Path) -> Non
         done = subprocess.run(
             [sys.executable, "-c", PEAK],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), tracker.RUN_ID_VARIABLE: "none"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), live.RUN_ID_VARIABLE: "none"},
             capture_output=True,
             text=True,
             check=False,

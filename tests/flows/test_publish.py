@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from flows import publish
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.judge import SCORES_PLOT
-from stages.running.tracking import mirror, tracker
+from stages.running.tracking import mirror, mlflow_access
 from stages.running.tracking.names import short_of
 from tests.running.tracking.conftest import client, empty_database, project  # noqa: F401
 from tests.running.tracking.made import points, runs
@@ -40,7 +40,7 @@ def kept(path: Path) -> Path:
 @pytest.fixture
 def committed(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     """The project, with a commit of its dvc.lock and values, whose results are in DVC's cache alone."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri(project))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_access.uri(project))
     SCORES_PLOT.write_bytes(b"a picture")
     CODE.parent.mkdir(parents=True)
     CODE.write_text("first = 1\n")

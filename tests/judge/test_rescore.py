@@ -25,7 +25,7 @@ from stages.judge.__main__ import main
 from stages.judge.runs.sources import find_all, find_run
 from stages.params.reading import plain, read_yaml
 from stages.running import digests, lock
-from stages.running.tracking import listing, published, tracker
+from stages.running.tracking import listing, origins, published, tracker
 from tests.fake_ollama import FakeOllama, careful, parts, silent
 from tests.judge.runs.test_group import git
 from tests.judge.test_stage import configure, folder  # noqa: F401 a fixture
@@ -363,6 +363,6 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     assert "MLflow     not complete there, so that its run is FAILED; the same command again" in out
     assert listing.listed(Path(), None).runs[0].state == "failed"
     # A commit is no run of MLflow; its dvc.lock tells which run has its answers, and a run scored again is none.
-    assert tracker.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "quick (calm-otter)")
-    assert tracker.of_lineage(Path(), "stages: {split: {cmd: y}}") is None
-    assert tracker.of_lineage(Path(), "") is None
+    assert origins.of_lineage(Path(), lock.text_without(Path(), "judge")) == (source, "quick (calm-otter)")
+    assert origins.of_lineage(Path(), "stages: {split: {cmd: y}}") is None
+    assert origins.of_lineage(Path(), "") is None

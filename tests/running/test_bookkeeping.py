@@ -11,13 +11,13 @@ from stages.common.results.judge import VERDICTS
 from stages.judge.job import keep_costs
 from stages.running import bookkeeping
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
-from stages.running.tracking import execution, tracker
+from stages.running.tracking import execution, live
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(live.RUN_ID_VARIABLE, "none")
 
 
 def test_a_failure_is_one_line_with_the_path_and_the_reason(capsys):

@@ -51,6 +51,13 @@ def test_census_by_hand() -> None:
     }
 
 
+def test_categories_are_in_the_order_of_the_alphabet() -> None:
+    examples = splits.with_ids([row("1", category="d"), row("2", category="c"), row("3", category="a")])
+    found = take_census({"train": examples[:1], "test": examples[1:2], "val": examples[2:]})
+    assert list(found.categories) == ["a", "c", "d"]
+    assert found.categories["c"] == {"train": 0, "test": 1, "val": 0}
+
+
 def test_the_books_dataset() -> None:
     if not BOOK.is_file():
         pytest.skip(f"no copy of the book's dataset at {BOOK.relative_to(ROOT)}")

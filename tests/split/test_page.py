@@ -107,3 +107,61 @@ def test_its_size_does_not_grow_with_the_rows() -> None:
     assert len(made.encode()) < 500_000
     assert "and 49,950 more, which are in report.json" in made
     assert "And 49,940 more, which are in report.json." in made
+
+
+def test_fifty_ids_and_sixty_categories_are_shown_and_how_many_more_there_are() -> None:
+    assert "more, which are in report.json" not in page(report(many=50))
+    made = parsed(page(report(many=51))).text
+    assert "id49 and 1 more, which are in report.json." in made
+    assert "id50" not in made
+    assert "And 1 more, which are in report.json." not in parsed(page(report(many=60))).text
+    assert "And 1 more, which are in report.json." in parsed(page(report(many=61))).text
+
+
+def test_the_category_with_most_rows_is_first_and_of_equal_ones_that_of_the_alphabet() -> None:
+    counts = {
+        "b": {"train": 1, "test": 1, "val": 1},
+        "a": {"train": 3, "test": 0, "val": 0},
+        "x" * 81: {"train": 9, "test": 8, "val": 7},
+    }
+    made = page(report().model_copy(update={"categories": counts}))
+    first, second, third = (made.index(f"<pre>{name}</pre>") for name in ("x" * 80, "a", "b"))
+    assert first < second < third
+    assert "x" * 81 not in made
+    numbers = "".join(f'<td class="number">{number}</td>' for number in (9, 8, 7))
+    assert f"<pre>{'x' * 80}</pre></td>{numbers}</tr>" in made
+
+
+@pytest.mark.parametrize("severity", ["error", "warning", "info"])
+def test_a_finding_has_the_colour_of_its_severity_and_remarks_stand_back(severity: str) -> None:
+    made = page(report(severity=severity))
+    assert made.count(f'<section class="{severity}">') == 16
+    assert f".{severity} b {{ color: var(--{severity}); }}" in made
+    assert '<p class="dim">Nothing found: emails.</p>' in made
+
+
+def test_what_is_not_there_has_no_heading() -> None:
+    nothing = report().model_copy(update={"findings": [], "passed": [], "templates": []})
+    made = parsed(page(nothing)).text
+    assert "0 checks, 0 with a finding." in made
+    assert "Nothing found" not in made
+    assert "Most frequent templates" not in made
+    assert "Most frequent templates" in parsed(page(report())).text
+
+
+def test_a_finding_tells_its_threshold_and_what_a_row_is_compared_with() -> None:
+    alone = Sample(id="abc", split="val", text="t")
+    (found, *_) = report().findings
+    one = found.model_copy(update={"limit": 1000, "groups": None, "examples": [alone]})
+    made = page(report().model_copy(update={"findings": [one]}))
+    assert "Threshold split.checks.leaks: 1,000 allowed." in made
+    assert "leaks: 3: rows of test." in parsed(made).text
+    assert "<pre>abc\nval</pre>" in made
+    assert "<pre></pre>" in made  # it is compared with no row
+    assert "<pre>def\na text</pre>" in page(report())
+
+
+def test_the_lengths_of_each_split_are_in_a_row() -> None:
+    figures = "".join(f'<td class="number">{figure}</td>' for figure in ("1.5", "1.0", "1,234"))
+    for name in ("train", "test", "val"):  # mean, median and longest of prompts and of answers
+        assert f"<pre>{name}</pre></td>{figures}{figures}</tr>" in page(report())

@@ -131,6 +131,26 @@ def test_stratified_splits_have_their_share_of_each_category(train: float, test:
     assert ids(division["train"]) == [one.id for one in examples if one in division["train"]]  # in the file's order
 
 
+@pytest.mark.parametrize("seed", [1, 2, 123])
+def test_a_shuffled_row_is_in_one_split_alone(seed: int) -> None:
+    examples = splits.with_ids(rows(40))
+    division = splits.divide(examples, choose("shuffle", seed=seed))
+    assert {name: len(part) for name, part in division.items()} == {"train": 34, "test": 4, "val": 2}
+    assert sorted(ids([one for part in division.values() for one in part])) == sorted(ids(examples))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_stratified_order_by_hand(seed: int) -> None:
+    """Four rows are at 1/8, 3/8, 5/8 and 7/8 of the way, and a single one at 1/2."""
+    assert splits.stratified(["a", "b", "a", "a", "a"], seed)[2] == 1
+
+
+def test_rows_of_two_categories_at_one_place_are_in_their_shuffled_order() -> None:
+    # random.Random(1) draws 0.134 and 0.847, random.Random(2) 0.956 and 0.948.
+    assert splits.stratified(["a", "b"], seed=1) == [0, 1]
+    assert splits.stratified(["a", "b"], seed=2) == [1, 0]
+
+
 def test_groups_stay_together_and_a_group_that_has_no_room_is_in_train() -> None:
     data = [row("same", f"o{number}", f"in{number}") for number in range(5)] + rows(15)
     data[19] = row("I0!", "o")  # differs from i0 in case and punctuation alone
@@ -157,6 +177,9 @@ def test_where_a_row_goes_by_its_hash() -> None:
     (example,) = splits.with_ids([row("a", "c", "b")])
     shares = [(0.2, 0.5), (0.1, 0.1), (0.05, 0.05)]
     assert [splits.hashed(example, choose("hashed", *share)) for share in shares] == ["train", "test", "val"]
+    # printf '[123,"ä","b"]' | sha256sum begins with 367f, which is 0.213; in ASCII, as \u00e4, it would be 0.295.
+    (example,) = splits.with_ids([row("ä", "c", "b")])
+    assert splits.hashed(example, choose("hashed", 0.25, 0.5)) == "train"
 
 
 def test_predefined_takes_the_split_from_the_category() -> None:
@@ -175,6 +198,9 @@ def test_predefined_takes_the_split_from_the_category() -> None:
     wrong = splits.with_ids([row("a", category="train"), row("b", category="sums")])
     with pytest.raises(DataError, match=r"expected train, test or val in every row, found 1 row with .*: row 2 'sums'"):
         splits.divide(wrong, choose("predefined"))
+    named = ", ".join(f"row {number} 'x'" for number in (1, 2, 3, 4, 5))
+    with pytest.raises(DataError, match=rf"found 7 rows with another: {named}\n"):
+        splits.predefined(["x"] * 7)
 
 
 @settings(deadline=None)

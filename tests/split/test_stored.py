@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_file_of_picked_rows_is_that_of_the_same_rows_in_memory(stored: Stored
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "c.jsonl").read_bytes()
     assert list(read_records(tmp_path / "a.jsonl", Example, made_by="x")) == [EXAMPLES[2], EXAMPLES[1]]
+
+
+def test_rows_that_nobody_asks_for_any_more_leave_no_open_file(tmp_path: Path) -> None:
+    rows = Stored(tmp_path / "rows.jsonl", EXAMPLES)
+    descriptor = rows._file
+    os.fstat(descriptor)
+    del rows
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    with pytest.raises(FileNotFoundError):
+        Stored(tmp_path / "no folder" / "rows.jsonl", EXAMPLES)
 
 
 def test_a_row_has_a_source_only_where_it_is_of_a_mix() -> None:

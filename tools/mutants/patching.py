@@ -53,7 +53,6 @@ def put(mutant: Mutant, tree: ast.Module, path: str, functions: dict[tuple[str, 
     Raises:
         CannotBeImported: the module could not be imported with the change.
         KeyError: the function to be changed is not there.
-        StopIteration: the module has no such function.
     """
     mutant.make()
     ast.fix_missing_locations(tree)
@@ -62,9 +61,13 @@ def put(mutant: Mutant, tree: ast.Module, path: str, functions: dict[tuple[str, 
         if mutant.function is None:
             _execute_again(module, code)
         else:
-            changed = next(found for found in _codes(code) if found.co_qualname == mutant.function)
-            for function in functions[_place(changed)]:
-                function.__code__ = changed
+            # Of one name there are several where it is overloaded; all but the one with the change stay as they are.
+            changed = [found for found in _codes(code) if found.co_qualname == mutant.function]
+            if not any(_place(one) in functions for one in changed):
+                raise KeyError(mutant.function)
+            for one in changed:
+                for function in functions.get(_place(one), ()):
+                    function.__code__ = one
     return ast.unparse(tree)
 
 

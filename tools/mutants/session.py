@@ -38,6 +38,8 @@ SLOWER = 5.0
 KILLED = 1
 #: That of one that could not put the mutant into the module.
 NOT_PUT = 3
+#: Examples of a property; each survivor costs all of them.
+EXAMPLES = 25
 #: Our own packages, which are imported as the tests do it.
 OURS = ("stages", "flows", "tests", "tools", "assets", "benchmarks")
 #: Where tests write; each forked process empties it.
@@ -98,11 +100,14 @@ class Session:
         self.functions: dict[tuple[str, int], list[FunctionType]] = {}
 
     def pytest_collection(self) -> None:
-        """Before tests are imported: a failing example is not made smaller, which takes longer than to find it."""
+        """Before tests are imported: fewer examples of each property, and none that fails is made smaller.
+
+        Either takes longer than the tests that it would add to.
+        """
         import hypothesis  # pytest refuses it before its own start
 
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-        hypothesis.settings.register_profile("mutants", hypothesis.settings(), phases=phases)
+        hypothesis.settings.register_profile("mutants", hypothesis.settings(), phases=phases, max_examples=EXAMPLES)
         hypothesis.settings.load_profile("mutants")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

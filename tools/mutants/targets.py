@@ -9,7 +9,7 @@ from tools.mutants.operators import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: Folders, which stand for all modules in them, modules, and functions.
+#: Folders, which stand for all modules in them and below, modules, and functions.
 TARGETS = (
     "stages/judge/scores/",
     "stages/finetune/loss.py",
@@ -28,12 +28,13 @@ TESTS = {
     "stages/gpt2/decoding.py": ["tests/gpt2/test_decoding.py", "tests/gpt2/test_prompt_lookup.py"],
     "stages/judge/runs/comparison.py": ["tests/judge/runs/test_compare.py"],
     "stages/split/__main__.py": ["tests/split/test_stage.py"],
+    "stages/split/checks/rows.py": ["tests/split/checks/test_findings.py"],
 }
 
 
 def modules(target: str) -> list[str]:
     """The modules of a target, relative to the repository."""
-    found = (ROOT / target).glob("*.py") if target.endswith("/") else [ROOT / target.partition("::")[0]]
+    found = (ROOT / target).rglob("*.py") if target.endswith("/") else [ROOT / target.partition("::")[0]]
     return sorted(path.relative_to(ROOT).as_posix() for path in found if path.name != "__init__.py")
 
 

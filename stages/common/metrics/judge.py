@@ -299,34 +299,30 @@ class LengthControlled(Metrics):
     mean_length_difference: float | None
 
 
-class PairwiseMetrics(Metrics):
-    """The two models' answers side by side.
+class SideBySide(Metrics):
+    """Pairs of answers side by side: those of two models, or of two runs.
 
     ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed`` + ``open``.
 
     Args:
-        judge: the judge that compared.
-        self_test: its verdicts on pairs whose better answer is known.
-        rows: test rows.
-        wins: rows whose tuned answer is the better one in both orders.
+        rows: rows that were compared.
+        wins: rows whose second answer, the tuned model's or that of run B, is the better one in both orders.
         ties: rows without a winner.
-        losses: rows whose base answer is the better one in both orders.
+        losses: rows whose first answer, the base model's or that of run A, is the better one in both orders.
         invalid: rows to which the judge replied without a verdict.
         failed: rows to which no reply could be had.
         open: rows with many right answers, which this judge cannot compare; in no other figure, and absent where there
             is none.
-        identical: ties of answers that are equal.
+        identical: ties of answers that are equal; a language model was not asked.
         inconsistent: ties of answers on which the two orders do not agree.
         clusters: different instructions among the rows with an outcome.
         consistency: share with the same verdict in both orders, of the rows judged in both.
         first_position_share: share that names the answer shown first, of their verdicts that name one; 0.5 where the
             position does not matter.
-        win_rate: how often the tuned answer won.
-        length_controlled: the win rate at equal length.
+        win_rate: how often the second answer is the better one, a tie counting half.
+        length_controlled: that win rate if the second answers were as long as the first ones.
     """
 
-    judge: JudgeIdentity
-    self_test: PairSelfTest
     rows: int
     wins: int
     ties: int
@@ -341,6 +337,22 @@ class PairwiseMetrics(Metrics):
     first_position_share: float | None
     win_rate: WinRate
     length_controlled: LengthControlled
+
+
+class _Comparing(Metrics):
+    """A judge that compares.
+
+    Args:
+        judge: the judge that compared.
+        self_test: its verdicts on pairs whose better answer is known.
+    """
+
+    judge: JudgeIdentity
+    self_test: PairSelfTest
+
+
+class PairwiseMetrics(SideBySide, _Comparing):
+    """The two models' answers side by side. The file has the fields of the last base first: who compared."""
 
 
 class Agreement(Metrics):

@@ -15,7 +15,7 @@ from stages.judge.judges.findings import Finding, right, some, wrong
 from stages.judge.judges.kinds import tells
 from stages.judge.judges.quantities import bounded, quantities
 from stages.judge.judges.rows import TRUTHS, Row, is_form_of, without_articles
-from stages.judge.judges.subjects import other_subject
+from stages.judge.judges.subjects import other_form, other_subject
 from stages.judge.judges.wording import ARTICLES, NEGATIONS, is_number, loose
 
 #: What is left of the share that an answer has where a key word is contradicted.
@@ -140,6 +140,7 @@ def contradictions(answer: str, words: Sequence[str], core: Sequence[str], row: 
         *_other_units(words, core, row),
         *other_units(words, core, row),
         *other_subject(loose(_SENTENCE_END.split(answer)[0] if row.truth else answer), row),
+        *other_form(loose(answer), core, row),
     ]
     if row.prompt.listed and row.picked:
         found += sorted(word for word in foreign & set(row.prompt.given) if tells(word))

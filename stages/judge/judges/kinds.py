@@ -14,7 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from statistics import median
@@ -80,6 +80,7 @@ class Kind:
         choices: words that instructions of this kind offer and only some of their outputs take: odd, even.
         is_open: whether such rows can be answered in many ways, as far as the outputs show it.
         longest: words of the longest output.
+        categories: the categories of these rows.
     """
 
     rows: int = 0
@@ -88,6 +89,37 @@ class Kind:
     choices: frozenset[str] = frozenset()
     is_open: bool = False
     longest: int = 0
+    categories: frozenset[str] = frozenset()
+
+
+@dataclass
+class Opening:
+    """The first words of several outputs.
+
+    Attributes:
+        following: how often each word comes next.
+        categories: the categories of the rows.
+    """
+
+    following: Counter[str] = field(default_factory=Counter)
+    categories: set[str] = field(default_factory=set)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether enough outputs begin so, and go on in several ways."""
+        return self.following.total() >= LEAST_ROWS and len(self.following) > 1
+
+    def leads_to(self, word: str) -> bool:
+        """Whether a word may come next: one that does in an output, and any where the outputs show no bounds.
+
+        They do where most of them go on with a number, or each of them with a word that others go on with too.
+        """
+        if word in self.following:
+            return True
+        numbers = sum(count for one, count in self.following.items() if is_number(one))
+        if numbers >= COMMON * self.following.total():
+            return is_number(word)
+        return min(self.following.values()) < LABEL
 
 
 def read_prompt(instruction: str, given: str) -> Prompt:
@@ -113,23 +145,30 @@ class Corpus:
     """
 
     def __init__(self, rows: Iterable[Example]) -> None:
-        self._rows = [(read_prompt(row.instruction, row.input), tuple(loose(row.output))) for row in rows]
+        texts = [(read_prompt(row.instruction, row.input), tuple(loose(row.output)), row.category) for row in rows]
+        self._rows = [(prompt, output) for prompt, output, _ in texts]
+        self._categories = [category for _, _, category in texts]
         self._in_outputs = Counter(word for _, output in self._rows for word in set(output))
         self._in_instructions = Counter(word for prompt, _ in self._rows for word in prompt.asked)
         self._outputs = Counter(output for _, output in self._rows)
         self._by_asked: dict[frozenset[str], list[int]] = {}
         for number, (prompt, _) in enumerate(self._rows):
             self._by_asked.setdefault(prompt.asked, []).append(number)
-        self._openings: dict[tuple[str, ...], Counter[str]] = {}
-        for _, output in self._rows:
+        self._openings: dict[tuple[str, ...], Opening] = {}
+        for _, output, category in texts:
             for length in range(OPENING, min(len(output), LONGEST_OPENING + 1)):
-                self._openings.setdefault(output[:length], Counter())[output[length]] += 1
+                opening = self._openings.setdefault(output[:length], Opening())
+                opening.following[output[length]] += 1
+                opening.categories.add(category)
         self._kinds: dict[frozenset[str], Kind] = {}
 
     @cached_property
     def digest(self) -> str:
         """12 hexadecimal digits of all that the judge takes from the rows; their order does not count."""
-        rows = sorted([sorted(prompt.asked), prompt.named, prompt.given, output] for prompt, output in self._rows)
+        rows = sorted(
+            [sorted(prompt.asked), prompt.named, prompt.given, output, category]
+            for (prompt, output), category in zip(self._rows, self._categories, strict=True)
+        )
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
     def rarity(self, word: str) -> float:
@@ -143,11 +182,15 @@ class Corpus:
 
     def opening(self, output: Sequence[str]) -> frozenset[str]:
         """The words with which an output begins as several others do that go on in other ways: "the answer is"."""
-        for length in range(min(len(output), LONGEST_OPENING), OPENING - 1, -1):
-            following = self._openings.get(tuple(output[:length]), Counter())
-            if following.total() >= LEAST_ROWS and len(following) > 1:
-                return frozenset(output[:length])
-        return frozenset()
+        return frozenset(self.shared_opening(output)[0])
+
+    def shared_opening(self, words: Sequence[str]) -> tuple[tuple[str, ...], Opening]:
+        """The longest opening of some words that outputs share, and what is known of it; without words if none is."""
+        for length in range(min(len(words), LONGEST_OPENING), OPENING - 1, -1):
+            found = self._openings.get(tuple(words[:length]))
+            if found and found.is_shared:
+                return tuple(words[:length]), found
+        return (), Opening()
 
     def kind(self, prompt: Prompt) -> Kind:
         """The kind of a row."""
@@ -156,12 +199,13 @@ class Corpus:
         return self._kinds[prompt.asked]
 
     def _kind(self, asked: frozenset[str]) -> Kind:
-        members = [
-            self._rows[number]
+        places = [
+            number
             for other, numbers in self._by_asked.items()
             if self._likeness(asked, other) >= LEAST_LIKENESS
             for number in numbers
         ]
+        members = [self._rows[number] for number in places]
         if len(members) < LEAST_ROWS:
             return Kind(len(members))
         shared = Counter(word for _, output in members for word in set(output))
@@ -179,6 +223,7 @@ class Corpus:
             choices=frozenset(word for word in asked & set(shared) if tells(word) and self._is_choice(word, members)),
             is_open=kept >= COMMON * len(members) and median(map(len, scarce)) >= bar,
             longest=max(len(output) for _, output in members),
+            categories=frozenset(self._categories[number] for number in places),
         )
 
     @staticmethod

@@ -44,7 +44,7 @@ from stages.judge.judges.rows import read_row
 from stages.running.costs import JudgingCosts
 
 #: Version of the measure, for people. `MEASURE_CODE` tells two measures apart, and nobody can forget to raise it.
-MEASURE_VERSION = "7"
+MEASURE_VERSION = "8"
 
 
 def code_digest(modules: Iterable[Path]) -> str:

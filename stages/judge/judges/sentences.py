@@ -23,6 +23,7 @@ FORM_WORDS = 2
 
 #: What stands between a sentence and its introduction.
 _FRAMES = frozenset({BREAK, "is", "be", "becomes"})
+_COPULAS = frozenset({"is", "are", "was", "were"})
 #: A sentence in quotes, or behind a colon.
 _GIVEN_SENTENCE = re.compile(r"(?<!\w)[\"'](.+)[\"'](?!\w)|:\s+(\S.+)$", re.DOTALL)
 
@@ -164,9 +165,16 @@ def by_order(words: Sequence[str], row: Row) -> Finding:
     """Judge an answer by the order of the given words; of two, "21 is greater than 12", the first is enough."""
     known, theirs = set(row.taken), row.taken
     ours = [word for word in words if word in known]
-    foreign = [word for word in words if is_number(word) and word not in row.prompt.words]
+    foreign = [word for word in words if is_number(word) and word not in row.prompt.words] or _compared(words, row)
     first = len(known) == len(theirs) == 2 and ours == theirs[:1] and len(row.words) > 2
     if (ours == theirs or first) and not foreign and not is_rejected(words, row):
         return right(f"in order: {some(ours)}")
     likeness = Levenshtein.normalized_similarity(ours, theirs) if ours else 0.0
     return wrong(f"{100 * likeness:.0f} % in order", likeness**2)
+
+
+def _compared(words: Sequence[str], row: Row) -> list[str]:
+    """Numbers that are compared and only stand in the question's own words: the 2 of "these two numbers"."""
+    asked = {word for word in row.prompt.asked if is_number(word)} - {*row.prompt.given, *row.prompt.named}
+    around = zip(["", *words], words, [*words[1:], ""], strict=False)
+    return [word for before, word, behind in around if word in asked and (before == "than" or behind in _COPULAS)]

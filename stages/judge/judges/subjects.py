@@ -15,6 +15,8 @@ from stages.judge.judges.wording import loose
 SAME_PLACES = 0.5
 #: Words that join a subject to what is asked of it: "the capital of", "comes after".
 _LINKS = frozenset({"of", "for", "in", "on", "at", "after", "before", "from", "to", "by", "with", "as", "than"})
+#: Words behind which an opening says what it is about.
+_ABOUT = frozenset({"of", "for", "with", "that"})
 
 
 def other_subject(words: Sequence[str], row: Row) -> list[str]:
@@ -30,6 +32,30 @@ def other_subject(words: Sequence[str], row: Row) -> list[str]:
         has it somewhere else too, are about nothing else.
     """
     return list(dict.fromkeys([*_replaced(words, row), *_behind_the_same(words, row)]))
+
+
+def other_form(words: Sequence[str], core: Sequence[str], row: Row) -> list[str]:
+    """Words of an opening that speaks of another thing: "The number is going to a full stop" says nothing of a mark.
+
+    It is an opening of train rows whose categories are none of this row's kind, and it says what it is about ("the
+    plural of"), or the answer does not go on as these rows do ("the number is" with a number).
+
+    Args:
+        words: an answer's words, loosely, in its order.
+        core: the key words that decide; one in the opening itself is said of nothing else.
+        row: the row; nothing is found where its kind is not known.
+
+    Returns:
+        Those words of the opening that tell something and are neither in the prompt nor in the reference.
+    """
+    opening, found = row.corpus.shared_opening(words)
+    if not row.kind.categories or found.categories & row.kind.categories or {*opening} & {*core}:
+        return []
+    behind = without_articles(words[len(opening) :])[:1]
+    if not _ABOUT & {*opening} and all(map(found.leads_to, behind)):
+        return []
+    known = {*row.prompt.words, *row.words}
+    return [word for word in opening if tells(word) and not any(is_form_of(word, one) for one in known)]
 
 
 def _replaced(words: Sequence[str], row: Row) -> list[str]:

@@ -43,6 +43,10 @@ _MONTH_NAMES = """
 january february march april may june july august september october november december
 """
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES.split(), start=1)}
+#: Behind these, and behind a number, "may" is the month.
+_BEFORE_MONTHS = frozenset({"of", "in", "by", "since", "until", "after", "before", "during", "from", "to"})
+#: Before these it is the verb: "7 may be prime".
+_BEHIND_VERBS = frozenset({"be", "have", "not", "also"})
 #: Names of a unit, all of which count only behind a number, by the one that stands for them.
 _UNITS = {
     "kilometre": "kilometre kilometres kilometer kilometers",
@@ -179,7 +183,7 @@ def clauses(text: str) -> list[str]:
             words.append(_number(piece))
         else:
             words.append(piece)
-    words = _without_number_words(words)
+    words = _with_may(_without_number_words(words))
     return [_unit(word, before) for before, word in zip(["", *words], words, strict=False)]
 
 
@@ -233,6 +237,17 @@ def _with_dates(text: str) -> str:
     text = _SLASHES.sub(lambda found: written(found[3], found[2], found[1]), text)
     text = _DAY_MONTH.sub(lambda found: written(found[3], found[2], found[1]), text)
     return _MONTH_DAY.sub(lambda found: written(found[3], found[1], found[2]), text)
+
+
+def _with_may(words: list[str]) -> list[str]:
+    """The words, in which May is ``month:may`` where it is a month, and no verb: "27 May", "in May", "It is May."."""
+    found = []
+    for before, word, behind in zip(["", *words], words, [*words[1:], ""], strict=False):
+        dated = is_number(before) or is_number(behind) or before in _BEFORE_MONTHS
+        is_all = before in ("", "is", BREAK) and behind in ("", BREAK)
+        is_month = word == "may" and (dated or is_all) and behind not in _BEHIND_VERBS
+        found.append("month:may" if is_month else word)
+    return found
 
 
 def _number(piece: str) -> str:

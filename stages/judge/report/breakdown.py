@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,19 @@ from stages.common.metrics.judge import CategoryMean, Interval, JudgeMetrics
 from stages.common.results.judge import JUDGE_METRICS
 from stages.judge.report.drawings import bar, strip
 from stages.judge.report.facts import Facts, Missing
-from stages.judge.report.parts import LINES, NAMES, cut, figure, in_percent, note, number, paragraph, section, wide
+from stages.judge.report.parts import (
+    LINES,
+    NAMES,
+    cut,
+    figure,
+    in_percent,
+    note,
+    number,
+    of_two,
+    paragraph,
+    section,
+    wide,
+)
 from stages.judge.report.rows import Row
 from stages.judge.scores import figures
 from stages.judge.scores.bootstrap import mean_interval
@@ -24,22 +37,16 @@ _RESAMPLES = 10_000
 
 def categories(facts: Facts) -> Html:
     """The scores by category, each with the number of its rows and an interval."""
-    return section("categories", "By category", *_by_category(facts))
+    settings = facts.made("judge")
+    ways = int(settings.get("bootstrap_resamples", _RESAMPLES)), int(settings.get("seed", 0))
+    tell = functools.partial(_by_category, ways=ways)
+    return section("categories", "By category", *of_two(facts.judged, facts.rows, tell))
 
 
-def _by_category(facts: Facts) -> Iterator[Html]:
-    judged, rows = facts.judged, facts.rows
-    if isinstance(judged, Missing):
-        yield paragraph(judged.why)
-        return
-    if isinstance(rows, Missing):
-        yield paragraph(rows.why)
-        return
+def _by_category(judged: JudgeMetrics, rows: Sequence[Row], *, ways: tuple[int, int]) -> Iterator[Html]:
     by_right = judged.tuned.right is not None
     found = judged.tuned.categories
     ranked = sorted(found, key=lambda name: (_rank(found[name], by_right=by_right), name))
-    settings = facts.made("judge")
-    ways = int(settings.get("bootstrap_resamples", _RESAMPLES)), int(settings.get("seed", 0))
     lines = [_line(name, judged, rows, ways, by_right=by_right) for name in ranked[:LINES]]
     what = "right, %" if by_right else "mean score"
     header = ["category", "rows", f"{what}, 95 % interval", "0 to 100", NAMES["tuned"], NAMES["base"]]

@@ -19,7 +19,7 @@ from stages.judge.report import facts
 from stages.judge.report.page import page
 from stages.judge.runs.sources import Run, find_run
 from stages.running import lock, made_on, report, temporary
-from stages.running.tracking import tracker
+from stages.running.tracking import lookup
 
 #: What a report is made of, and the stage that has made each.
 _FILES = (
@@ -56,7 +56,7 @@ def text_of(name: str) -> str:
 def _kept(run: Run) -> str | None:
     """The report that MLflow keeps with a run; None where it keeps none."""
     with temporary.folder() as folder:
-        found = tracker.download(Path(), run.place.mlflow, [], folder, optional=[report.REPORT.name])
+        found = lookup.download(Path(), run.place.mlflow, [], folder, optional=[report.REPORT.name])
         return found[0].read_text(encoding="utf-8") if found else None
 
 
@@ -65,7 +65,7 @@ def _environment(run: Run) -> Mapping[str, Any]:
     if not run.place.mlflow:
         return {}
     with temporary.folder() as folder, contextlib.suppress(DataError):
-        found = tracker.download(Path(), run.place.mlflow, [], folder, optional=[made_on.FILE])
+        found = lookup.download(Path(), run.place.mlflow, [], folder, optional=[made_on.FILE])
         kept = read_json(found[0], made_by="make runs lists the runs") if found else {}
         return kept if isinstance(kept, Mapping) else {}
     return {}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from stages.common.html_page import Content, Html, element, joined, text
 from stages.common.metrics.judge import Interval
 from stages.common.records import ModelName
+from stages.judge.report.facts import Missing
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 #: Lines of a table that are shown at most.
 LINES = 60
@@ -30,6 +35,22 @@ def section(key: str, title: str, *contents: Content) -> Html:
     return element(
         "section", element("h2", title, id=f"{key}-title"), *contents, id=key, aria_labelledby=f"{key}-title"
     )
+
+
+def of_two(one: A | Missing, other: B | Missing, tell: Callable[[A, B], Iterator[Html]]) -> Iterator[Html]:
+    """What is told of two things together; where one is missing, why.
+
+    Args:
+        one: a thing.
+        other: another one.
+        tell: function that gives the elements.
+    """
+    if isinstance(one, Missing):
+        yield paragraph(one.why)
+    elif isinstance(other, Missing):
+        yield paragraph(other.why)
+    else:
+        yield from tell(one, other)
 
 
 def paragraph(*contents: Content) -> Html:

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stages.common.html_page import Html, element, table
+from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.results.finetune import HISTORY, StepRecord
 from stages.judge.report import drawings
-from stages.judge.report.facts import Facts, Missing
-from stages.judge.report.parts import LINES, folded, note, number, paragraph, section
+from stages.judge.report.facts import Facts
+from stages.judge.report.parts import LINES, folded, note, number, of_two, paragraph, section
 from stages.running.curves import SMOOTHING
 
 
 def losses(facts: Facts) -> Html:
     """The section of the training."""
-    return section("training", "Training", *_losses(facts))
+    return section("training", "Training", *of_two(facts.training, facts.history, _losses))
 
 
-def _losses(facts: Facts) -> Iterator[Html]:
-    found, history = facts.training, facts.history
-    if isinstance(found, Missing):
-        yield paragraph(found.why)
-        return
-    if isinstance(history, Missing):
-        yield paragraph(history.why)
-        return
+def _losses(found: FinetuneMetrics, history: Sequence[StepRecord]) -> Iterator[Html]:
     if not any(one.train_loss is not None or one.val_loss is not None for one in history):
         yield paragraph(f"{HISTORY} has no loss.")
         return

@@ -17,7 +17,7 @@ from stages.judge.judges.protocol import Question
 from stages.judge.runs.places import MADE_BY
 from stages.judge.runs.sources import Run
 from stages.running import temporary
-from stages.running.tracking import answers_table, tracker
+from stages.running.tracking import answers_table, lookup
 
 #: Ids of rows that are named where there are more.
 _MOST_NAMED = 5
@@ -67,7 +67,7 @@ def _in_files(run: Run, model: ModelName) -> dict[str, Answered]:
 
 def _in_table(run: Run, model: ModelName) -> dict[str, Answered]:
     with temporary.folder() as folder:
-        files = tracker.download(Path(), run.place.mlflow, [answers_table.ANSWERS], folder)
+        files = lookup.download(Path(), run.place.mlflow, [answers_table.ANSWERS], folder)
         if files is None:
             raise ConfigError(f"{run.name}: MLflow has no such run any more", "make runs shows the runs that there are")
         table = read_json(files[0], made_by=MADE_BY)

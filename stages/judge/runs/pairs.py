@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import Field
 
-from stages.common.metrics.judge import LengthControlled, WinRate, is_none
+from stages.common.metrics.judge import SideBySide
 from stages.common.records import Metrics, ModelName
 from stages.common.results.judge import PairVerdict
 from stages.judge.runs.comparison import IN_WORDS, NO_DIFFERENCE, TOO_FEW, Basis, holm, permutation_p
@@ -30,50 +29,29 @@ IDENTICAL = "identical answers"
 OF_MODELS: frozenset[Basis] = frozenset({"no training", "one training"})
 
 
-class Pair(Metrics):
-    """Run B against run A; ``rows`` = ``wins`` + ``ties`` + ``losses`` + ``invalid`` + ``failed`` + ``open``.
+class _Named(Metrics):
+    """Two runs, and what a comparison of them rests on.
 
     Args:
         a: name of run A.
         b: name of run B.
         basis: what the verdict rests on, as in `stages.judge.runs.comparison.Comparison`.
-        rows: rows that were compared.
-        wins: rows on which B's answer is the better one in both orders.
-        ties: rows without a winner.
-        losses: rows on which A's answer is the better one in both orders.
-        invalid: rows to which the judge replied without a verdict.
-        failed: rows to which no reply could be had.
-        open: rows with many right answers, which this judge cannot compare; in no other figure, and absent where there
-            is none.
-        identical: ties of answers that are equal; a language model was not asked.
-        inconsistent: ties of answers on which the two orders do not agree.
-        clusters: different instructions among the rows with an outcome.
-        consistency: share with the same verdict in both orders, of the rows judged in both.
-        first_position_share: share that names the answer shown first, of the verdicts that name one.
-        win_rate: how often B's answer is the better one, a tie counting half.
-        length_controlled: that win rate if B's answers were as long as A's.
-        p: two-sided p-value of the permutation test, which exchanges the two runs' answers of whole instructions; None
-            with fewer than two instructions.
-        p_holm: p-value after Holm's correction over all pairs of runs that are compared together.
     """
 
     a: str
     b: str
     basis: Basis
-    rows: int
-    wins: int
-    ties: int
-    losses: int
-    invalid: int
-    failed: int
-    open: int | None = Field(default=None, exclude_if=is_none)
-    identical: int
-    inconsistent: int
-    clusters: int
-    consistency: float | None
-    first_position_share: float | None
-    win_rate: WinRate
-    length_controlled: LengthControlled
+
+
+class Pair(SideBySide, _Named):
+    """Run B against run A.
+
+    Args:
+        p: two-sided p-value of the permutation test, which exchanges the two runs' answers of whole instructions; None
+            with fewer than two instructions.
+        p_holm: p-value after Holm's correction over all pairs of runs that are compared together.
+    """
+
     p: float | None
     p_holm: float | None
 

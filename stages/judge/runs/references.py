@@ -30,7 +30,7 @@ from stages.running import beside, git, lock, program, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.lock import Recorded
-from stages.running.tracking import judged_runs, mlflow_access, names, published, registry, tracker
+from stages.running.tracking import additions, judged_runs, mlflow_access, names, published, registry
 from stages.running.tracking.judged_runs import Judged
 
 #: The revision to compare with.
@@ -301,13 +301,14 @@ def main() -> None:
     root = Path()
     run = published.kept(root)
     if run is None:
-        what = f"{VERDICTS}: MLflow at {tracker.shown_uri()} does not have these results, as far as this folder knows"
+        where = mlflow_access.shown_uri()
+        what = f"{VERDICTS}: MLflow at {where} does not have these results, as far as this folder knows"
         raise ConfigError(what, "python -m flows.publish")
     with with_references(root, root, names.short_of(run.name)) as found:
         for one in found:
             say(one.verdict or f"{one.words}: {one.text}")
         files = [file for one in found for file in one.files]
-        tracker.add_comparisons(run.run_id, files, [one.verdict for one in found if one.verdict])
+        additions.add_comparisons(run.run_id, files, [one.verdict for one in found if one.verdict])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from stages.judge.runs import recipe
 from stages.judge.runs.places import Place
 from stages.running import committed, dvc_users, git, lock, temporary
 from stages.running.lock import Recorded
-from stages.running.tracking import tracker
+from stages.running.tracking import judged_runs, lookup
 from stages.running.tracking.names import short_of
 
 #: The two files of the stage judge that a comparison needs.
@@ -127,7 +127,7 @@ def find_run(name: str) -> Run:
         TemporaryFailure: its verdicts are missing, and a run is at work that makes them.
         ServiceUnavailable: MLflow does not answer.
     """
-    tracker.require_name(name)
+    lookup.require_name(name)
     ways: tuple[Callable[[str], Run | None], ...] = (_in_folder, _in_git, _in_mlflow)
     for way in ways:
         if (found := way(name)) is not None:
@@ -136,7 +136,7 @@ def find_run(name: str) -> Run:
         raise ConfigError(f"{name}: not found; {refusal.what}", refusal.fix)
     raise ConfigError(
         f"{name}: no such folder, git revision, DVC experiment or MLflow run"
-        f"{tracker.did_you_mean(Path(), name, list(_experiments()))}",
+        f"{lookup.did_you_mean(Path(), name, list(_experiments()))}",
         "git log --oneline, dvc exp show or make ui show what there is",
     )
 
@@ -152,12 +152,12 @@ def find_all(word: str) -> list[Run]:
     Raises:
         ConfigError: it means no run; and as `find_run`, as the other errors are.
     """
-    tracker.require_name(word)
+    lookup.require_name(word)
     if word.startswith(FILTER):
-        return _of_mlflow(word, tracker.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
+        return _of_mlflow(word, lookup.search(Path(), word.removeprefix(FILTER), most=_MOST_IN_GROUP))
     if not any(letter in word for letter in "*?["):
-        full = None if Path(word).exists() or commit_of(word) else tracker.full_name(Path(), word)
-        found = tracker.children(Path(), full) if full else []
+        full = None if Path(word).exists() or commit_of(word) else lookup.full_name(Path(), word)
+        found = lookup.children(Path(), full) if full else []
         return _of_mlflow(word, found) if found else [find_run(full or word)]
     start = Path(Path(word).anchor)
     found_here = [path for path in start.glob(str(Path(word).relative_to(start))) if path.is_dir()]
@@ -166,7 +166,7 @@ def find_all(word: str) -> list[Run]:
     folders = sorted(str(path) for path in found_here if hidden or not path.name.startswith("."))
     if names := folders or [name for name in _experiments() if fnmatch.fnmatchcase(name, word)]:
         return [find_run(name) for name in names]
-    runs = tracker.search(Path(), "", most=_MOST_LISTED)
+    runs = lookup.search(Path(), "", most=_MOST_LISTED)
     return _of_mlflow(word, [run for run in runs if fnmatch.fnmatchcase(run[1], word)][:_MOST_IN_GROUP])
 
 
@@ -271,18 +271,18 @@ def _experiments() -> dict[str, str]:
 
 
 def _in_mlflow(given: str) -> Run | None:
-    name = tracker.full_name(Path(), given)
+    name = lookup.full_name(Path(), given)
     if name is None:
         return None
     with temporary.folder() as folder:
         others = [str(lock.LOCK), str(paths.PARAMS)]
-        found = tracker.download(Path(), name, _IN_MLFLOW, folder, optional=others)
+        found = lookup.download(Path(), name, _IN_MLFLOW, folder, optional=others)
         if found is None:
             return None
         verdicts, metrics, *rest = found
         texts = {path.name: path.read_text("utf-8") for path in rest}
         text = texts.get(str(lock.LOCK), "")
-        run_id = tracker.id_of(Path(), name) or ""
+        run_id = lookup.id_of(Path(), name) or ""
         place = Place(lock=text, mlflow=run_id, params=texts.get(str(paths.PARAMS), ""))
         return _read(name, verdicts, metrics, Recorded.of_text(text) if text else None, place)
 
@@ -311,7 +311,7 @@ def trainings_of(run: Run) -> list[Run]:
 def _others(run: Run) -> Iterator[Run]:
     """Runs that may be trainings of a recipe: cheap ones first, and of those that take time only the newest."""
     values_wanted = recipe.recipe_of(run.values)
-    for one in tracker.judged(Path(), run.judge.fingerprint):
+    for one in judged_runs.known(Path(), run.judge.fingerprint):
         if recipe.recipe_of(one.values) != values_wanted:
             continue
         with contextlib.suppress(PipelineError), temporary.folder() as folder:
@@ -353,7 +353,7 @@ def _last_runs() -> Iterator[Run]:
         if (folder := _in_folder(str(paths.ARTIFACTS))) is not None:
             yield folder
     with contextlib.suppress(PipelineError):
-        for run_id, name in tracker.finished(Path(), most=_MOST):
+        for run_id, name in lookup.finished(Path(), most=_MOST):
             with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
-                if files := tracker.download(Path(), run_id, _IN_MLFLOW, at):
+                if files := lookup.download(Path(), run_id, _IN_MLFLOW, at):
                     yield _read(f"{short_of(name)} of MLflow", files[0], files[1])

@@ -80,7 +80,7 @@ def summarise_pairs(
 
 
 def summarise_figures(pairs: Sequence[PairVerdict], *, resamples: int, seed: int) -> dict[str, Any]:
-    """The fields of `PairwiseMetrics` that the judge's own test is no part of; arguments as of `summarise_pairs`."""
+    """The fields of `SideBySide`; arguments as of `summarise_pairs`."""
     outcomes = Counter(pair.outcome for pair in pairs)
     statuses = Counter(pair.status for pair in pairs)
     asked = [pair for pair in pairs if pair.status == "judged" and not pair.identical]

@@ -44,6 +44,14 @@ class Judged:
         return None
 
 
+def known(root: Path, judge: str) -> list[Judged]:
+    """As `judged`; none where MLflow does not tell."""
+    try:
+        return judged(root, judge)
+    except Exception:
+        return []  # what is known of other runs is a courtesy
+
+
 def judged(root: Path, judge: str) -> list[Judged]:
     """The finished runs of this project that a judge has scored, of all profiles, the newest first.
 

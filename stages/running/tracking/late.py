@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common import paths
-from stages.common.errors import DataError
+from stages.common.errors import DataError, PipelineError, ServiceUnavailable
 from stages.params import reading, whole
 from stages.running import digests, inputs, lock
 from stages.running.tracking import doors, mirror, mlflow_access, published, registry, store
@@ -72,7 +72,19 @@ def publish(root: Path, source: str, provenance: Provenance | None = None) -> La
     Raises:
         ConfigError: params.yaml is not what it should be.
         DataError: there are no results, or they are not those of dvc.lock and params.yaml.
+        ServiceUnavailable: MLflow does not take them.
     """
+    try:
+        return _published(root, source, provenance)
+    except PipelineError:
+        raise
+    except Exception as error:
+        fix = "see MLFLOW_TRACKING_URI; then python -m flows.publish"
+        where = mlflow_access.shown_uri(root)
+        raise ServiceUnavailable(f"MLflow at {where}: {mlflow_access.why(error)}", fix) from error
+
+
+def _published(root: Path, source: str, provenance: Provenance | None) -> Late:
     whole.load(root / paths.PARAMS)
     tree = lock.read(root)
     missing = provenance.missing if provenance else ()

@@ -148,6 +148,14 @@ def _marked(runs: list[Run], where: str, notes: list[str]) -> list[Run]:
     return [replace(run, champion=found.get(run.run_id, "")) for run in runs]
 
 
+def best_run(root: Path, judge: str) -> tuple[str, str] | None:
+    """As `best`; None where MLflow does not tell."""
+    try:
+        return best(root, judge)
+    except Exception:
+        return None  # what is compared with is a courtesy
+
+
 def best(root: Path, judge: str) -> tuple[str, str] | None:
     """The finished run with the highest mean score by a judge, of the profile in ``root`` and with other results.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
-from stages.running.tracking import doors, listing, mlflow_access, mlflow_experiment, names, store
+from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,9 +30,25 @@ _MOST_SHOWN = 5
 
 
 def download(
-    root: Path, name: str, files: Sequence[str], folder: Path, optional: Sequence[str] = ()
+    root: Path, name: str, files: Sequence[str], folder: Path, *, optional: Sequence[str] = ()
 ) -> list[Path] | None:
-    """Fetch files of a run; arguments, result and errors are those of `tracker.download`."""
+    """Fetch files of a run.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+        files: paths of the files in the run.
+        folder: folder to put them into.
+        optional: paths of further files, which the run may lack.
+
+    Returns:
+        Their paths, in the order of ``files``, and then of the further ones that are there; None if there is no such
+        run.
+
+    Raises:
+        ConfigError: the run lacks one of them.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     if not _exists(root):
         return None
     with asked(root):
@@ -48,8 +64,30 @@ def download(
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in wanted]
 
 
+def require_name(name: str) -> None:
+    """Refuse an empty name of a run, as of a variable that is not set: as a path it would mean this folder.
+
+    Raises:
+        ConfigError: the name is empty, or white space alone.
+    """
+    if not name.strip():
+        raise ConfigError("an empty name: expected a run, found nothing", "make runs shows the runs that there are")
+
+
 def full_name(root: Path, name: str) -> str | None:
-    """The whole name or id of a run; arguments, result and errors are those of `tracker.full_name`."""
+    """The whole name or id of a run that is given by it, or by its beginning of at least four characters.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run, or the beginning of one, such as `make runs` shows with "…" behind it.
+
+    Returns:
+        ``name`` itself where it is whole; None if there is no such run.
+
+    Raises:
+        ConfigError: several names or ids begin so; the message has them.
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     name = name.removesuffix("…")
     if not _exists(root):
         return None
@@ -58,8 +96,17 @@ def full_name(root: Path, name: str) -> str | None:
         return name if _named(mlflow, name) is not None else _completed(mlflow, name)
 
 
-def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
-    """The name nearest to one that no run has; arguments, result and errors are those of `tracker.did_you_mean`."""
+def did_you_mean(root: Path, name: str, others: Sequence[str] = ()) -> str:
+    """What a message on a name that no run has may end with: ``; did you mean calm-otter?``, or nothing.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: the name.
+        others: names of what else may have been meant, besides this project's runs.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     known = list(others)
     if _exists(root):
         with asked(root):
@@ -74,7 +121,15 @@ def did_you_mean(root: Path, name: str, others: Sequence[str]) -> str:
 
 
 def id_of(root: Path, name: str) -> str | None:
-    """The id of a run; arguments, result and errors are those of `tracker.id_of`."""
+    """The id of a run; of several with the name that of the newest. None if there is no such run.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     if not _exists(root):
         return None
     with asked(root):
@@ -82,7 +137,15 @@ def id_of(root: Path, name: str) -> str | None:
 
 
 def run(root: Path, name: str) -> listing.Run | None:
-    """A run with its values, figures and tags; arguments, result and errors are those of `tracker.run`."""
+    """A run with its values, figures and tags; None if there is no such run.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     if not _exists(root):
         return None
     with asked(root):
@@ -91,20 +154,18 @@ def run(root: Path, name: str) -> listing.Run | None:
         return None if run_id is None else listing.run_of(mlflow.get_run(run_id))
 
 
-def of_lineage(root: Path, digest: str) -> tuple[str, str] | None:
-    """The newest finished run of a lineage; result as `tracker.of_lineage`.
+def search(root: Path, query: str, *, most: int) -> list[tuple[str, str]]:
+    """The ids and names of the finished runs of this project that a filter of MLflow selects, the newest first.
 
     Args:
         root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
-        digest: the lineage, as `published.lineage` gives it.
+        query: the filter, such as ``params.`finetune.epochs` = '3'``; empty for all runs.
+        most: the largest number of runs.
+
+    Raises:
+        ConfigError: MLflow does not take the filter.
+        ServiceUnavailable: MLflow cannot be asked.
     """
-    not_rescored = "".join(f" and tags.door != '{door}'" for door in doors.ALL_RESCORED)
-    query = f"tags.`dvc.lock.sha256` = '{digest}' {not_rescored}"
-    return next(iter(search(root, query, 1)), None)
-
-
-def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
-    """Ids and names of finished runs; arguments, result and errors are those of `tracker.search`."""
     if not _exists(root):
         return []
     with asked(root):
@@ -127,16 +188,32 @@ def search(root: Path, query: str, most: int) -> list[tuple[str, str]]:
 
 
 def children(root: Path, name: str) -> list[tuple[str, str]]:
-    """Ids and names of a run's children; arguments, result and errors are those of `tracker.children`."""
+    """The ids and names of the finished runs that belong to a run, such as the trainings of `make seeds`.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        name: id or name of the run that they belong to.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     if not _exists(root):
         return []
     with asked(root):
         run_id = _named(mlflow_access.client(root), name)
-        return [] if run_id is None else search(root, f"tags.`{store.PARENT}` = '{run_id}'", _MOST_CHILDREN)
+        return [] if run_id is None else search(root, f"tags.`{store.PARENT}` = '{run_id}'", most=_MOST_CHILDREN)
 
 
-def finished(root: Path, most: int) -> list[tuple[str, str]]:
-    """Ids and names of finished runs; arguments and errors are those of `tracker.finished`."""
+def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
+    """The ids and names of the runs of the profile under ``root`` that have finished, the newest first.
+
+    Args:
+        root: folder with params.yaml, and with mlflow.db unless MLFLOW_TRACKING_URI is set.
+        most: the largest number of runs.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+    """
     if not _exists(root):
         return []
     with asked(root):

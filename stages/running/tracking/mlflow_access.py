@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds that what belongs to no stage may take: the end of a run, a tag, a look at a page.
+END_SECONDS = 20.0
+
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -134,6 +137,21 @@ def bounded(action: Callable[[], T], seconds: float) -> T:
     if not outcome:
         raise reasons.NoAnswer(seconds)
     return outcome[0]
+
+
+def safely(action: Callable[[], T], seconds: float) -> T | None:
+    """The result of an action; None, with a line that says why, where MLflow does not do it in time.
+
+    Args:
+        action: what to run.
+        seconds: longest wait.
+    """
+    try:
+        load()
+        return bounded(action, seconds)
+    except Exception as error:
+        warn(error)
+        return None
 
 
 def why(error: Exception) -> str:

@@ -28,7 +28,7 @@ from stages.running import signals
 from stages.running.console import duration
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.running.summary_parts.training import cost_lines
-from stages.running.tracking import tracker
+from stages.running.tracking import live
 from tests import small_pipeline
 from tests.finetune.costs.test_work import RECIPE, random_rows
 
@@ -243,7 +243,7 @@ def test_measuring_changes_no_bit_of_the_weights():
 def test_a_stage_that_was_stopped_tells_the_time_of_both_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import importlib
 
-    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(live.RUN_ID_VARIABLE, "none")
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"max_steps": 3}}))
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()
@@ -271,7 +271,7 @@ def test_a_stage_that_was_stopped_tells_the_time_of_both_parts(tmp_path: Path, m
 def test_the_stage_keeps_its_costs_outside_its_outputs_and_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import importlib
 
-    monkeypatch.setenv(tracker.RUN_ID_VARIABLE, "none")
+    monkeypatch.setenv(live.RUN_ID_VARIABLE, "none")
     monkeypatch.chdir(small_pipeline.make(tmp_path, overlay={"finetune": {"max_steps": 3}}))
     for stage in ("download", "split", "tokenize"):
         importlib.import_module(f"stages.{stage}.__main__").main()

@@ -8,8 +8,8 @@ from stages.common.results.split import Example
 from stages.judge.judges.kinds import Corpus, read_prompt
 
 
-def row(instruction, output, given=""):
-    return Example(id=f"{instruction}{given}", instruction=instruction, input=given, output=output, category="x")
+def row(instruction, output, given="", category="x"):
+    return Example(id=f"{instruction}{given}", instruction=instruction, input=given, output=output, category=category)
 
 
 CAPITALS = {"Peru": "Lima", "Norway": "Oslo", "Japan": "Tokyo", "Kenya": "Nairobi", "Cuba": "Havana"}
@@ -76,8 +76,34 @@ def test_an_output_of_several_rows_is_a_label_and_an_opening_is_seen():
     assert corpus.opening(["a", "sum"]) == frozenset()
 
 
+def test_an_opening_leads_to_what_it_led_to_and_to_anything_where_that_is_without_bounds():
+    """Of five outputs four have a number next, which is 80 %; each colour is there twice; each name is there once."""
+    numbers = [row(f"n{n}", f"The number is {n}.") for n in (3, 4, 5, 6)] + [row("n", "The number is odd.")]
+    colours = [row(f"c{n}", f"Its colour is {'red' if n % 2 else 'blue'}.") for n in range(6)]
+    names = [row(f"a{name}", f"A name is {name}.") for name in ("Ann", "Ben", "Cy", "Di", "Ed")]
+    corpus = Corpus([*numbers, *colours, *names])
+    for words, leads in (
+        (["the", "number", "is", "7"], {"9": True, "odd": True, "going": False}),
+        (["its", "colour", "is", "red"], {"blue": True, "green": False, "7": False}),
+        (["a", "name", "is", "ann"], {"fay": True}),
+    ):
+        opening, found = corpus.shared_opening(words)
+        assert opening == tuple(words[:3])
+        assert {word: found.leads_to(word) for word in leads} == leads
+
+
+def test_an_opening_and_a_kind_have_the_categories_of_their_rows():
+    corpus = Corpus([*OF_CAPITALS, row("Name a capital city.", "The capital of Mali is Bamako.", category="y")])
+    assert corpus.shared_opening(["the", "capital", "of", "spain"])[1].categories == {"x", "y"}
+    assert corpus.kind(read_prompt("What is the capital of Spain?", "")).categories == {"x"}
+    assert corpus.kind(read_prompt("What time is it?", "")).categories == frozenset()
+    assert corpus.shared_opening(["what", "is"])[0] == ()
+
+
 def test_the_digest_depends_on_the_rows_and_not_on_their_order():
     digest = Corpus(OF_CAPITALS).digest
     assert digest == Corpus(OF_CAPITALS[::-1]).digest
     assert digest != Corpus(OF_CAPITALS[1:]).digest
     assert digest != Corpus([*OF_CAPITALS[1:], row("What is the capital of Peru?", "Cusco.")]).digest
+    moved = row("What is the capital of Peru?", "The capital of Peru is Lima.", category="y")
+    assert digest != Corpus([moved, *OF_CAPITALS[1:]]).digest

@@ -81,6 +81,8 @@ ANTONYM = ("Give an antonym of 'loud'.", "", "An antonym of 'loud' is 'quiet'.")
 DEGREE = ("What is the abbreviation of 'Master of Science'?", "", "The abbreviation of 'Master of Science' is MSc.")
 BRACKETS = ("Translate 'tired' into Spanish.", "", "Cansado (of a man), cansada (of a woman).")
 FORMAL = ("Say this in formal English.", "Yeah, it's over.", "Yes, it is over.")
+DATE = ("Find the date: The market opens on 27 May in the old station.", "", "The date is 27 May.")
+TWO = ("Which of these two numbers is greater?", "4, 13", "13 is greater than 4.")
 FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
 
 
@@ -101,7 +103,11 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (SUM, "fifty-six", RIGHT),
         (WHEN, "1945-05-08", RIGHT),
         (WHEN, "It ended on May 8, 1945.", RIGHT),
+        (DATE, "It is May 27.", RIGHT),
+        (DATE, "27th of May", RIGHT),
         # a wrong fact in the reference's words
+        (DATE, "The date is 27 November.", WRONG),
+        (DATE, "The date is 26 May.", WRONG),
         (ZINC, "The chemical symbol for zinc is Z.", WRONG),
         (NOVEL, "The author of 'Emma' is Charlotte Bronte.", WRONG),
         (NOVEL, "The author of 'Emma' is Jane Eyre.", WRONG),
@@ -144,6 +150,9 @@ FIBONACCI = ("Name the next numbers: 1, 1.", "", "2, 3, 5, 8")
         (GREATER, "21", RIGHT),
         (GREATER, "12", WRONG),
         (GREATER, "12 is greater than 21.", WRONG),
+        (TWO, "Of the two, 13 is greater.", RIGHT),
+        (TWO, "2 is greater than 13.", WRONG),
+        (TWO, "13 is greater than 2.", WRONG),
         (SORTED, "Sorted: 7, 31, 32 and 70.", RIGHT),
         (SORTED, "7, 32, 31, 70", WRONG),
         (NAMES, "Adam, Jack, Ruth", RIGHT),

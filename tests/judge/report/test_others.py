@@ -15,7 +15,7 @@ from stages.judge.report import others
 from stages.judge.runs.places import Place
 from stages.judge.runs.sources import Run
 from stages.running import digests, lock
-from stages.running.tracking import tracker
+from stages.running.tracking import lookup
 from tests import results
 from tests.judge.report import a_run
 
@@ -67,9 +67,9 @@ def test_of_a_run_in_mlflow_it_is_the_page_that_is_kept_with_it(monkeypatch: pyt
         return [folder / "report.html"]
 
     found(monkeypatch, Place(mlflow="1f", lock=place.lock, params=place.params))
-    monkeypatch.setattr(tracker, "download", download)
+    monkeypatch.setattr(lookup, "download", download)
     assert others.text_of("calm-otter") == "kept"
-    monkeypatch.setattr(tracker, "download", lambda *_, **__: [])
+    monkeypatch.setattr(lookup, "download", lambda *_, **__: [])
     assert "2 of 4 answers are right" in others.text_of("calm-otter"), "it is of before there were reports"
 
 
@@ -82,7 +82,7 @@ def test_of_a_run_in_mlflow_without_a_page_the_environment_is_its_own(monkeypatc
         return [kept]
 
     found(monkeypatch, Place(mlflow="1f", lock=place.lock, params=place.params))
-    monkeypatch.setattr(tracker, "download", download)
+    monkeypatch.setattr(lookup, "download", download)
     made = others.text_of("calm-otter")
     assert "3.0.1" in made
     assert "A chip" in made

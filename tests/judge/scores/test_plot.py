@@ -9,8 +9,9 @@ import matplotlib.image
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from stages.common.metrics.judge import JudgeIdentity, JudgeMetrics
+from stages.common.metrics.judge import CategoryMean, JudgeIdentity, JudgeMetrics, Right
 from stages.common.results.judge import Verdict
 from stages.judge.runs import plot as runs_plot
 from stages.judge.runs.group import of_runs
@@ -266,3 +267,141 @@ def test_the_picture_grows_with_the_number_of_categories(tmp_path, count, height
     plot.plot_scores(tmp_path / "a.png", VERDICTS, metrics(*(f"c{number}" for number in range(count))))
 
     assert struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24]) == (1380, height)
+
+
+INK = "#2b2f33"
+
+
+def drawn(path: Path, monkeypatch: pytest.MonkeyPatch, *categories: str) -> Figure:
+    """The figure that is written to a file."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *args: object, **options: object) -> None:
+        figures.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    plot.plot_scores(path, VERDICTS, metrics(*categories))
+    (figure,) = figures
+    return figure
+
+
+@pytest.mark.parametrize(("categories", "panels"), [([], 1), (["a"], 1), (["a", "b"], 2), (["a", "b", "c"], 2)])
+def test_the_legend_is_below_the_panels_with_a_column_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, categories: list[str], panels: int
+):
+    figure = drawn(tmp_path / "a.png", monkeypatch, *categories)
+
+    assert len(figure.axes) == panels
+    (legend,) = figure.legends
+    assert (legend._ncols, legend._outside_loc, legend.get_frame_on()) == (panels, "lower", False)
+    assert {text.get_fontsize() for text in legend.get_texts()} == {10}
+    assert isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
+
+
+def test_the_title_names_the_judge_in_bold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    title = drawn(tmp_path / "a.png", monkeypatch)._suptitle
+
+    assert title.get_text() == "Scores of the test answers (built-in reference judge)"
+    assert (title.get_color(), title.get_fontsize(), title.get_fontweight()) == (INK, 13, "bold")
+
+
+def test_the_file_names_no_version_of_a_library_and_no_style_of_the_user(tmp_path: Path):
+    with matplotlib.rc_context({"figure.facecolor": "black", "savefig.format": "pdf"}):
+        plot.plot_scores(tmp_path / "a.png", VERDICTS, metrics())
+
+    picture = (tmp_path / "a.png").read_bytes()
+    assert picture.startswith(PNG)
+    assert b"Software" not in picture
+    assert matplotlib.image.imread(tmp_path / "a.png")[0, 0].tolist() == [1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_bar_that_is_cut_has_its_share_written_in_it():
+    """The base model's is from 0.8 to 5.0 wide, and cut at 50: its text begins a little below that, and stands up."""
+    axes = Figure().subplots()
+    plot._distribution(axes, metrics().by_model(), VERDICTS)
+
+    (text,) = axes.texts
+    assert text.get_position() == pytest.approx((2.9, 48.5))
+    assert (text.get_ha(), text.get_va(), text.get_rotation()) == ("center", "top", 90)
+    assert (text.get_fontsize(), text.get_color()) == (8, INK)
+
+
+def test_a_band_has_no_edge_and_stands_behind_the_bars_and_the_mean():
+    axes = Figure().subplots()
+    plot._distribution(axes, metrics().by_model(), VERDICTS)
+
+    bands = [patch for patch in axes.patches if patch.get_height() == 1.0 and patch.get_width() == 10.0]
+    bars = [bar for container in axes.containers for bar in container]
+    assert {band.get_linewidth() for band in bands} == {0}
+    assert {band.get_zorder() for band in bands} == {0}
+    assert min(bar.get_zorder() for bar in bars) > 0
+    assert {line.get_linewidth() for line in axes.lines} == {1.4}
+
+
+def test_both_panels_have_a_small_title_and_ticks_at_each_twenty_points_whatever_their_size():
+    left, right = Figure(figsize=(2, 2)).subplots(1, 2)
+    plot._distribution(left, metrics().by_model(), VERDICTS)
+    plot._by_category(right, metrics("a", "b").by_model())
+
+    for axes, grid in ((left, "y"), (right, "x")):
+        title = axes._left_title
+        assert (title.get_fontsize(), title.get_color()) == (10, INK)
+        assert axes.get_xticks().tolist() == [0, 20, 40, 60, 80, 100]
+        lines = (axes.yaxis if grid == "y" else axes.xaxis).get_gridlines()
+        assert {line.get_linewidth() for line in lines} == {0.8}
+
+
+@pytest.mark.parametrize(
+    ("shares", "top"),
+    [
+        ([], 1.05),
+        ([0.0] * 10, 1.05),
+        ([1.5, 1.5], 1.575),
+        ([100.0], 105.0),
+        ([50.0, 25.0, 25.0], 52.5),
+        ([50.0, 24.0, 24.0], 36.0),
+    ],
+)
+def test_the_axis_of_shares_ends_above_the_highest_or_where_it_is_cut(shares: list[float], top: float):
+    """1.05 times the highest, and of 1 % at least; 1.5 times the next where the highest is more than twice as high."""
+    assert plot._top(shares) == pytest.approx(top)
+
+
+def test_an_interval_of_a_category_stands_over_its_line_and_behind_the_points():
+    axes = by_category()
+
+    *intervals, base, tuned = axes.collections
+    lines = [line.get_zorder() for line in axes.lines]
+    assert {(line.get_linewidth(), line.get_solid_capstyle()) for line in axes.lines} == {(3, "round")}
+    assert all(one.get_linewidth() == [1.2] and one.get_alpha() == 0.55 for one in intervals)
+    assert {tuple(one.get_edgecolor()[0][:3]) for one in intervals} == {to_rgb("#1f6fb2")}
+    # The lines of the grid are drawn at 0.5.
+    assert 0.5 < min(lines) <= max(lines) < min(one.get_zorder() for one in intervals)
+    assert max(one.get_zorder() for one in intervals) < min(one.get_zorder() for one in (base, tuned))
+    assert {*base.get_sizes(), *tuned.get_sizes()} == {34}
+    assert {label.get_fontsize() for label in axes.get_yticklabels()} == {9}
+
+
+def test_a_category_of_which_no_row_was_scored_has_no_share():
+    nothing = CategoryMean(n=2, scored=0, mean=None, right=0)
+    assert plot._figure(nothing, in_right=True) is None
+    assert plot._figure(CategoryMean(n=2, scored=2, mean=50.0), in_right=True) is None
+    assert plot._figure(CategoryMean(n=4, scored=4, mean=50.0, right=3), in_right=True) == 75.0
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "low", "high"),
+    [(0.75, 4, 0.3006, 0.9544), (0.5, 10, 0.2366, 0.7634), (0.0, 10, 0.0, 0.2775), (1.0, 10, 0.7225, 1.0)],
+)
+def test_wilsons_interval_by_hand(share: float, n: int, low: float, high: float):
+    """Of 3 of 4: z² = 3.8415; (0.75 + 3.8415 / 8) / 1.9604 = 0.6275, and 1.96 / 1.9604 x sqrt(0.1069) = 0.3269."""
+    assert plot._wilson(share, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_legend_tells_right_answers_where_they_are_known():
+    right = Right(n=4, right=3, share=0.75, interval=interval(0.3, 0.95))
+    found = model_scores(60.0, scored=4, n=5, right=right)
+    assert plot._label("tuned", found) == "fine-tuned: mean 60.0 [55.0, 65.0], 3 of 4 right, 4 of 5 scored"
+    assert plot._label("base", model_scores(None, scored=0, n=5)) == "before fine-tuning: no scores, 0 of 5 scored"

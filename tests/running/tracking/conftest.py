@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.running import gpu
-from stages.running.tracking import mlflow_access, tracker
+from stages.running.tracking import live, mlflow_access
 from tests.root import ROOT
 from tests.running.tracking import made
 
@@ -29,7 +29,7 @@ def project(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     root = tmp_path / "a project"
     root.mkdir()
     monkeypatch.chdir(root)
-    for name in ("MLFLOW_TRACKING_URI", tracker.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
+    for name in ("MLFLOW_TRACKING_URI", live.RUN_ID_VARIABLE, "PIPELINE_GPUS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gpu, "_last_lease", ())
     shutil.copy(empty_database, "mlflow.db")

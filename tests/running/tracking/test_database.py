@@ -194,18 +194,18 @@ def test_four_at_once_are_all_tracked(folder: Path, uri: str) -> None:
 
 def test_the_pages_find_the_database_ready(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     left_half_made(folder / "mlflow.db")
-    tracker.prepare()
+    mlflow_access.prepare()
     assert database.is_finished(folder / "mlflow.db")
     made, aside = capsys.readouterr().out.splitlines()
     assert made == f"making MLflow's database, {folder}/mlflow.db: it takes some seconds, once"
     assert "left half made" in aside
-    tracker.prepare()
+    mlflow_access.prepare()
     assert capsys.readouterr().out == ""
     Path("mlflow.db").write_text("no database " * 100)
     with pytest.raises(
         ServiceUnavailable, match=r"mlflow.db: file is not a database\n  to fix it: set MLFLOW_TRACKING"
     ):
-        tracker.prepare()
+        mlflow_access.prepare()
 
 
 @pytest.mark.parametrize(

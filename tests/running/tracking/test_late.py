@@ -23,7 +23,7 @@ from stages.common.results.finetune import HISTORY
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT
 from stages.params import reading
 from stages.running.costs import TRAINING_COSTS
-from stages.running.tracking import late, mirror, published, store, tracker
+from stages.running.tracking import late, links, lookup, mirror, mlflow_access, published, store, tracker
 from tests import results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, write_judged
@@ -53,7 +53,7 @@ def lock() -> None:
 
 def place() -> list[str]:
     """The lines of the summary that tell where in MLflow the results are."""
-    return tracker.store_lines(Path(), stays=True)
+    return links.store_lines(Path(), stays=True)
 
 
 def test_a_run_without_tracking_is_published_later_and_once(
@@ -67,8 +67,8 @@ def test_a_run_without_tracking_is_published_later_and_once(
         assert tracker.create_run(locked) is None
         assert place() == [_NOT_THERE]
         with pytest.raises(ServiceUnavailable, match=r"(?s)MLflow at http://127.0.0.1.*then python -m flows.publish"):
-            tracker.publish_files(locked, "here")
-    theirs = tracker.publish_files(locked, "host:/somewhere")
+            late.publish(locked, "here")
+    theirs = late.publish(locked, "host:/somewhere")
     assert theirs.is_new
     (run,) = runs(client)
     assert (run.info.run_id, run.info.run_name, run.info.status) == (theirs.run_id, theirs.name, "FINISHED")
@@ -79,9 +79,9 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert points(client, theirs.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     assert run.data.metrics["score/mean"] == 60.0
     assert len(answers(client, theirs.run_id)["data"]) == 2
-    assert place() == [f"MLflow      {tracker.uri()}", "compare     make ui"]
+    assert place() == [f"MLflow      {mlflow_access.uri()}", "compare     make ui"]
 
-    again = tracker.publish_files(locked, "host:/elsewhere")
+    again = late.publish(locked, "host:/elsewhere")
     assert again == late.Late(theirs.name, theirs.run_id, is_new=False)
     (same,) = runs(client)
     assert (same.data.tags, same.data.metrics, same.info.end_time) == (tags, run.data.metrics, run.info.end_time)
@@ -89,7 +89,7 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert points(client, theirs.run_id, "score/mean") == [(0, 60.0)]
     client.delete_run(theirs.run_id)
     assert place() == [_NOT_THERE]
-    assert tracker.publish_files(locked, "host:/somewhere").is_new
+    assert late.publish(locked, "host:/somewhere").is_new
 
 
 def test_no_message_shows_the_password_of_the_address(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,8 +98,8 @@ def test_no_message_shows_the_password_of_the_address(locked: Path, monkeypatch:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:sec@ret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for ask in (
-        lambda: tracker.publish_files(locked, "here"),
-        lambda: tracker.download(locked, "a-run", ["dvc.lock"], locked),
+        lambda: late.publish(locked, "here"),
+        lambda: lookup.download(locked, "a-run", ["dvc.lock"], locked),
     ):
         with pytest.raises(ServiceUnavailable) as caught:
             ask()
@@ -112,7 +112,7 @@ def test_the_run_of_the_flow_and_that_of_a_stage_are_found(locked: Path, client:
     run_id = through_the_flow(locked, {"judge"})
     shutil.rmtree(".cache")
     assert place() == [_NOT_THERE]
-    assert tracker.publish_files(locked, "here").run_id == run_id
+    assert late.publish(locked, "here").run_id == run_id
     assert place()[1:] == ["compare     make ui"]
     assert client.get_run(run_id).data.tags["stage.judge"] == "ran"
     write_judged(pairwise=results.pairwise_metrics(1.0, results.interval(0.5, None), 0.75, results.interval(0.5, None)))
@@ -120,7 +120,7 @@ def test_the_run_of_the_flow_and_that_of_a_stage_are_found(locked: Path, client:
     with tracker.stage("judge") as run:
         run.publish()
     lock()
-    ours = tracker.publish_files(locked, "here")
+    ours = late.publish(locked, "here")
     assert (ours.is_new, ours.run_id) == (False, runs(client)[1].info.run_id)
     assert len(runs(client)) == 2
 
@@ -129,19 +129,19 @@ def test_a_run_that_was_published_halfway_is_completed(locked: Path, client: Mlf
     tags = {published.TAG: published.digest(locked), late.SOURCE: "here"}
     run_id = store.create_from_files(client, locked, tags)
     client.set_terminated(run_id, "KILLED")
-    assert tracker.publish_files(locked, "here").run_id == run_id
+    assert late.publish(locked, "here").run_id == run_id
     (only,) = runs(client)
     assert (only.info.status, only.data.metrics["score/mean"]) == ("FINISHED", 60.0)
 
 
 def test_costs_measured_here_are_published_too(locked: Path, client: MlflowClient) -> None:
     write_metrics(TRAINING_COSTS, results.training_costs(history=sha256(HISTORY), seconds=65.5))
-    run_id = tracker.publish_files(locked, "here").run_id
+    run_id = late.publish(locked, "here").run_id
     kept = Path(client.download_artifacts(run_id, "finetune/ledger.json"))
     assert json.loads(kept.read_text())["seconds"] == 65.5
     write_jsonl(HISTORY, [{"step": 0, "val_loss": 8.0, "tokens_seen": 0, "epoch": 0}])
     lock()
-    other = tracker.publish_files(locked, "here").run_id
+    other = late.publish(locked, "here").run_id
     kept_there = {file.path for file in client.list_artifacts(other, "finetune")}
     assert "finetune/ledger.json" not in kept_there, "they are another training's"
 
@@ -161,11 +161,11 @@ def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, cli
     git("init", "--quiet")
     git("add", "stages")
     git("commit", "--quiet", "--message", "x")
-    with_commit = client.get_run(tracker.publish_files(locked, "here").run_id).data.tags
+    with_commit = client.get_run(late.publish(locked, "here").run_id).data.tags
     assert len(with_commit["git.commit"]) == 40
     client.delete_run(runs(client)[0].info.run_id)
     code.write_text("second = 2\n")
-    assert "git.commit" not in client.get_run(tracker.publish_files(locked, "here").run_id).data.tags
+    assert "git.commit" not in client.get_run(late.publish(locked, "here").run_id).data.tags
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_commit_is_named_only_if_its_code_made_the_results(locked: Path, cli
 def test_what_is_not_a_run_that_was_is_refused(locked: Path, client: MlflowClient, change: Any, message: str) -> None:
     change()
     with pytest.raises(DataError, match=message):
-        tracker.publish_files(locked, "here")
+        late.publish(locked, "here")
     assert runs(client) == []
 
 
@@ -224,7 +224,7 @@ def test_the_command_puts_results_into_a_store_that_was_lost(locked: Path, empty
     assert first.returncode == 0, first.stderr
     assert place()[1:] == ["compare     make ui"]
     assert first.stdout.splitlines()[-1].startswith("published as run ")
-    assert first.stdout.endswith(f" at {tracker.uri()}\n")
+    assert first.stdout.endswith(f" at {mlflow_access.uri()}\n")
     JUDGE_METRICS.write_text(json.dumps({}))
     refused = publish(locked)
     assert (refused.returncode, refused.stderr.splitlines()[0][:37]) == (65, "publish: artifacts/judge/metrics.json")

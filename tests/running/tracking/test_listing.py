@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.common.results.judge import VERDICTS
-from stages.running.tracking import doors, execution, listing, tracker
+from stages.running.tracking import doors, execution, links, listing, tracker
 from stages.running.tracking.execution import Execution
 from tests.quiet_server import QuietServer
 from tests.running.tracking import made
@@ -51,7 +51,7 @@ def test_each_door_has_its_word_and_each_run_one_name(
     assert runs["dizzy-moth"].values["finetune"]["epochs"] == 3
     assert runs["dizzy-moth"].values["finetune"]["lora"] is None
     assert runs["calm-otter"].commit == "c0ffee"
-    assert tracker.name_lines(project) == ["quick (dizzy-moth)"], "the summary has the same name"
+    assert links.name_lines(project) == ["quick (dizzy-moth)"], "the summary has the same name"
     assert [run.name for run in listing.listed(project, 1).runs] == ["quick (dizzy-moth)"]
     assert listing.listed(project, 1).more
 
@@ -71,12 +71,12 @@ def test_the_best_run_is_of_this_judge_and_has_other_results(project: Path, clie
     made.through_the_flow(project, set())
     ours = made.runs(client)[0]
     judge = ours.data.tags["judge.fingerprint"]
-    assert tracker.best_run(project, judge) is None
+    assert listing.best_run(project, judge) is None
     VERDICTS.write_text("".join(VERDICTS.read_text().splitlines(keepends=True)[1:]))
-    assert tracker.best_run(project, judge) == (ours.info.run_id, ours.info.run_name)
-    assert tracker.best_run(project, "another") is None
+    assert listing.best_run(project, judge) == (ours.info.run_id, ours.info.run_name)
+    assert listing.best_run(project, "another") is None
     client.delete_run(ours.info.run_id)
-    assert tracker.best_run(project, judge) is None
+    assert listing.best_run(project, judge) is None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.common.errors import ConfigError
-from stages.running.tracking import mlflow_experiment, store, tracker
+from stages.running.tracking import lookup, mlflow_experiment, store
 
 
 @pytest.fixture
@@ -44,29 +44,29 @@ def test_a_run_is_known_by_the_beginning_that_only_its_name_has(
 ) -> None:
     if given == "calm-otter-":  # of its two trainings
         with pytest.raises(ConfigError, match="calm-otter-: 2 MLflow runs begin so: calm-otter-2, calm-otter-1"):
-            tracker.full_name(project, given)
+            lookup.full_name(project, given)
     else:
-        assert tracker.full_name(project, given) == full
+        assert lookup.full_name(project, given) == full
 
 
 def test_a_run_is_known_by_the_first_digits_of_its_id(project: Path, ids: dict[str, str]) -> None:
     whole = ids["dizzy-moth"]
-    assert (tracker.full_name(project, whole), tracker.full_name(project, whole[:12])) == (whole, whole)
+    assert (lookup.full_name(project, whole), lookup.full_name(project, whole[:12])) == (whole, whole)
 
 
 def test_the_beginning_of_several_names_is_refused_with_them(project: Path, ids: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"dizzy: 2 MLflow runs begin so: dizzy-moose, dizzy-moth") as caught:
-        tracker.full_name(project, "dizzy")
+        lookup.full_name(project, "dizzy")
     assert caught.value.fix == "write more of the name"
 
 
 def test_the_nearest_name_is_told_of_a_name_that_no_run_has(project: Path, ids: dict[str, str]) -> None:
-    assert tracker.did_you_mean(project, "clam-otter") == "; did you mean calm-otter?"
-    assert tracker.did_you_mean(project, "tidy-mouse", ["tidy-mouse-1"]) == "; did you mean tidy-mouse-1?"
-    assert tracker.did_you_mean(project, "zzzz") == ""
+    assert lookup.did_you_mean(project, "clam-otter") == "; did you mean calm-otter?"
+    assert lookup.did_you_mean(project, "tidy-mouse", ["tidy-mouse-1"]) == "; did you mean tidy-mouse-1?"
+    assert lookup.did_you_mean(project, "zzzz") == ""
 
 
 def test_without_a_store_there_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracker.full_name(tmp_path, "calm-otter") is None
-    assert tracker.did_you_mean(tmp_path, "clam", ["calm"]) == "; did you mean calm?"
+    assert lookup.full_name(tmp_path, "calm-otter") is None
+    assert lookup.did_you_mean(tmp_path, "clam", ["calm"]) == "; did you mean calm?"

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.params import whole
-from stages.running.tracking import names, tracker
+from stages.running.tracking import lookup, names, tracker
 from tests.root import ROOT
 
 
@@ -102,12 +102,12 @@ def test_a_run_is_found_by_its_name_its_short_name_and_the_beginning_of_either(
     ours = tracker.create_run(project, name="calm-otter")
     other = tracker.create_run(project, name="calm_otter2")
     for name in ("quick (calm-otter)", "calm-otter"):
-        assert tracker.full_name(project, name) == name
-        assert tracker.id_of(project, name) == ours
-    assert tracker.full_name(project, "calm-") == "calm-otter"
-    assert tracker.id_of(project, "calm_otter2") == other
-    assert tracker.did_you_mean(project, "calm-ottr") == "; did you mean calm-otter?"
+        assert lookup.full_name(project, name) == name
+        assert lookup.id_of(project, name) == ours
+    assert lookup.full_name(project, "calm-") == "calm-otter"
+    assert lookup.id_of(project, "calm_otter2") == other
+    assert lookup.did_you_mean(project, "calm-ottr") == "; did you mean calm-otter?"
     with pytest.raises(Exception, match=r"calm: 2 MLflow runs begin so: calm_otter2, calm-otter"):
-        tracker.full_name(project, "calm")
+        lookup.full_name(project, "calm")
     with pytest.raises(Exception, match="quick: 2 MLflow runs begin so"):
-        tracker.full_name(project, "quick")
+        lookup.full_name(project, "quick")

@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
 
 from flows.mlflow_run import mlflow_run
-from flows.stage_process import StageFailed, Stopped
+from flows.stage_process import Stopped
 from stages.common.files import write_json, write_jsonl
 from stages.common.metrics.judge import CalibratedMean
 from stages.common.records import ModelName
@@ -29,7 +28,16 @@ from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import dvc_yaml, gpu, held, inputs, program, report
 from stages.running.inputs import Begun
-from stages.running.tracking import database, execution, live, metric_names, mirror, mlflow_access, store, tracker
+from stages.running.tracking import (
+    database,
+    execution,
+    live,
+    metric_names,
+    mirror,
+    mlflow_access,
+    store,
+    tracker,
+)
 from tests import flow_project, mlflow_server, results
 from tests.root import ROOT
 from tests.running.tracking.made import answers, points, runs, through_the_flow, wait_until, write_judged
@@ -459,33 +467,6 @@ def test_a_run_has_the_values_that_it_began_with(project: Path, client: MlflowCl
     assert store.params_of(other, project).finetune.learning_rate == 0.0001
 
 
-def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowClient) -> None:
-    with pytest.raises(StageFailed), mlflow_run(project, project, {}, Begun.of()) as run:  # noqa: PT012 as the flow does it
-        run.ran.update({"data.dvc", "download", "split"})
-        raise StageFailed("tokenize", 65, "tokenize: row 3 is wrong")
-    (found,) = runs(client)
-    assert found.info.status == "FAILED"
-    assert {name: value for name, value in found.data.tags.items() if name.startswith("stage.")} == {
-        "stage.download": "ran",
-        "stage.split": "ran",
-        "stage.tokenize": "failed",
-    }
-
-
-def test_a_run_in_which_nothing_was_to_be_done_is_set_aside(project: Path, client: MlflowClient) -> None:
-    with mlflow_run(project, project, {"prefect.flow_run_id": "first"}, Begun.of()) as run:
-        run.ran.add("judge")
-    with mlflow_run(project, project, {"prefect.flow_run_id": "second"}, Begun.of()) as run:
-        run.ran.add("data.dvc")
-    (first,) = runs(client)
-    (second,) = client.search_runs([first.info.experiment_id], run_view_type=ViewType.DELETED_ONLY)
-    assert first.data.tags["prefect.flow_run_id"] == "first"
-    assert second.data.tags["prefect.flow_run_id"] == "second"
-    assert (second.data.tags["nothing-to-do"], second.info.status) == (first.info.run_id, "FINISHED")
-    # The summary still finds the results in MLflow.
-    assert tracker.store_lines(project, stays=True)[0].startswith("MLflow      sqlite:")
-
-
 def test_a_run_that_is_stopped_is_killed_at_once_and_at_the_end(project: Path, client: MlflowClient) -> None:
     with pytest.raises(Stopped), mlflow_run(project, project, {"prefect.flow_run_id": "1234"}, Begun.of()) as run:  # noqa: PT012
         run.ran.add("split")
@@ -496,38 +477,6 @@ def test_a_run_that_is_stopped_is_killed_at_once_and_at_the_end(project: Path, c
     (found,) = runs(client)
     assert found.info.status == "KILLED"
     assert stage_tags(found) == {"split": "ran", "finetune": "cancelled"}
-
-
-def test_the_page_of_a_run_is_on_the_server_or_where_make_ui_shows_it(project: Path, client: MlflowClient) -> None:
-    run_id = tracker.create_run(project)
-    (only,) = runs(client)
-    page = tracker.page(run_id, "http://127.0.0.1:5000/")
-    assert page is not None
-    assert page.name == only.info.run_name
-    at = f"http://127.0.0.1:5000/#/experiments/{only.info.experiment_id}/runs/{run_id}"
-    assert page.address == f"{at}?workflowType=machine_learning"
-    assert tracker.page(None, "http://127.0.0.1:5000") is None
-
-
-def test_git_tags_name_the_commit_and_whether_anything_else_is_in_it(project: Path, client: MlflowClient) -> None:
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
-        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-    Path(".gitignore").write_text("/mlflow.db\n/mlruns/\n/artifacts/\n")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "x")
-    commit = git("rev-parse", "HEAD")
-    Path("dvc.lock").write_text("stages: {}\n")
-    Path("params.yaml").write_text(Path("params.yaml").read_text() + "# more\n")
-    clean = client.get_run(tracker.create_run(project))
-    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "# more\n")
-    dirty = client.get_run(tracker.create_run(project))
-    assert clean.data.tags["git.commit"] == clean.data.tags["mlflow.source.git.commit"] == commit
-    assert (clean.data.tags["git.dirty"], dirty.data.tags["git.dirty"]) == ("params", "true")
-    assert clean.data.tags["differs"] == "nothing", "a comment is no value"
-    assert clean.info.run_name.startswith("quick (")
 
 
 def test_a_changed_parameter_is_said_and_the_first_is_kept(
@@ -544,7 +493,7 @@ def test_a_changed_parameter_is_said_and_the_first_is_kept(
 STAGE = """
 import subprocess, sys, time
 from stages.running import program
-from stages.running.tracking import tracker
+from stages.running.tracking import links, tracker
 
 def split():
     pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.split import splits
-from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, words
+from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, prompt_text, words
 from tests.split.test_splits import row
 
 
@@ -25,7 +25,7 @@ def test_words_by_hand(text: str, found: list[str]) -> None:
 
 
 def test_acronyms_keep_their_capitals_unless_all_is_in_capitals() -> None:
-    assert fold(["Is", "US", "NATO", "I"]) == ("is", "US", "nato", "i")
+    assert fold(["Is", "US", "USA", "NATO", "I"]) == ("is", "US", "USA", "nato", "i")
     assert fold(["IS", "US"]) == ("is", "us")
 
 
@@ -37,7 +37,7 @@ def test_answers_are_compared_without_punctuation() -> None:
 
 def test_what_always_matters() -> None:
     assert all(map(matters, ["3.5", "four", "not", "don't", "+", "1st", "neither"]))
-    assert not any(map(matters, ["noon", "often", "nothingness", "house"]))
+    assert not any(map(matters, ["noon", "often", "nothingness", "house", "house_"]))
     assert names(["Is", "Anna", "at", "home"]) == {"anna"}
 
 
@@ -52,3 +52,8 @@ def test_the_capital_of_a_country_is_no_capital_letter() -> None:
     other = ["Name the capital of France.", "Write a letter.", "Is it correct?"]
     rows = splits.with_ids([row(text) for text in (*about, *other)])
     assert [is_about_form(one) for one in rows] == [True] * 5 + [False] * 3
+
+
+def test_a_prompt_is_its_instruction_and_the_input_in_a_line_of_its_own() -> None:
+    with_input, alone = splits.with_ids([row("Sort it.", input="b, a"), row("Say hello.")])
+    assert (prompt_text(with_input), prompt_text(alone)) == ("Sort it.\nb, a", "Say hello.")
