@@ -31,6 +31,22 @@ def test_what_is_found(kind: str, text: str, found: list[str]) -> None:
     assert list(personal.KINDS[kind](text)) == found
 
 
+@pytest.mark.parametrize(
+    ("check", "zeros", "right"), [("95", 9, False), ("95", 10, True), ("95", 29, True), ("95", 30, False)]
+)
+def test_an_iban_has_15_to_34_characters(check: str, zeros: int, right: bool) -> None:
+    """Of all of these the number with the first four characters at its end leaves 1 when divided by 97."""
+    assert personal.is_iban(f"XX{check}{'0' * zeros}7") is right
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("+1 234 567", False), ("+12 345 678", True), ("+123 45678 9012345", True), ("+123 45678 90123456", False)],
+)
+def test_a_telephone_number_has_8_to_15_digits(text: str, found: bool) -> None:
+    assert list(personal.phones(text)) == [text] * found
+
+
 @given(st.integers(0, 21), st.sampled_from("0123456789"))
 def test_another_digit_makes_the_checksum_wrong(place: int, digit: str) -> None:
     right = "DE89370400440532013000"
