@@ -65,3 +65,11 @@ def test_a_secret_is_never_shown_as_a_whole() -> None:
     assert personal.scrubbed(text) == "Mail +44 … or a@…, a@m…: sk-p…, 12"
     assert personal.masked("ghp_" + "x" * 36) == "ghp_…"
     assert personal.masked("abc") == "…"
+
+
+def test_a_letter_of_an_iban_may_be_z() -> None:
+    assert personal.is_iban("ZZ910000000000Z")
+
+
+def test_of_two_secrets_the_longer_one_is_taken_out_first() -> None:
+    assert personal.scrubbed("a.doe@x.net doe@x.net") == "a.… do…"
