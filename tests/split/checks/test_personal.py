@@ -31,6 +31,22 @@ def test_what_is_found(kind: str, text: str, found: list[str]) -> None:
     assert list(personal.KINDS[kind](text)) == found
 
 
+@pytest.mark.parametrize(
+    ("check", "zeros", "right"), [("95", 9, False), ("95", 10, True), ("95", 29, True), ("95", 30, False)]
+)
+def test_an_iban_has_15_to_34_characters(check: str, zeros: int, right: bool) -> None:
+    """Of all of these the number with the first four characters at its end leaves 1 when divided by 97."""
+    assert personal.is_iban(f"XX{check}{'0' * zeros}7") is right
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("+1 234 567", False), ("+12 345 678", True), ("+123 45678 9012345", True), ("+123 45678 90123456", False)],
+)
+def test_a_telephone_number_has_8_to_15_digits(text: str, found: bool) -> None:
+    assert list(personal.phones(text)) == [text] * found
+
+
 @given(st.integers(0, 21), st.sampled_from("0123456789"))
 def test_another_digit_makes_the_checksum_wrong(place: int, digit: str) -> None:
     right = "DE89370400440532013000"
@@ -49,3 +65,11 @@ def test_a_secret_is_never_shown_as_a_whole() -> None:
     assert personal.scrubbed(text) == "Mail +44 … or a@…, a@m…: sk-p…, 12"
     assert personal.masked("ghp_" + "x" * 36) == "ghp_…"
     assert personal.masked("abc") == "…"
+
+
+def test_a_letter_of_an_iban_may_be_z() -> None:
+    assert personal.is_iban("ZZ910000000000Z")
+
+
+def test_of_two_secrets_the_longer_one_is_taken_out_first() -> None:
+    assert personal.scrubbed("a.doe@x.net doe@x.net") == "a.… do…"
