@@ -109,7 +109,14 @@ def gate(rows: list[Given]) -> GateReport:
     found = Finding(
         name="leaks", severity="warning", count=3, groups=None, limit=None, what=rows[0][1], ids=["a"], examples=[]
     )
-    rest: dict[str, Any] = {"characters": {}, "categories": {}, "scripts": {}, "languages": {}, "templates": [], "longest": {}}
+    rest: dict[str, Any] = {
+        "characters": {},
+        "categories": {},
+        "scripts": {},
+        "languages": {},
+        "templates": [],
+        "longest": {},
+    }
     return GateReport(rows={"all": 1}, findings=[found], passed=["emails"], **rest)
 
 
