@@ -114,10 +114,8 @@ def test_a_database_that_an_mlflow_is_making_is_waited_for(
     left_half_made(folder / "mlflow.db")
     os.utime("mlflow.db")
     # At once, as MLflow's transactions are: a reader meets no half of a file.
-    copy = (
-        "import os, shutil, sys, time; time.sleep(1); shutil.copy(sys.argv[1], 'made'); os.replace('made', sys.argv[2])"
-    )
-    other = subprocess.Popen([sys.executable, "-c", code])
+    copy = "import os, shutil, sys, time; time.sleep(1); shutil.copy(sys.argv[1], 'n'); os.replace('n', sys.argv[2])"
+    other = subprocess.Popen([sys.executable, "-c", copy, str(empty_database), str(folder / "mlflow.db")])
     assert tracker.create_run(folder) is not None
     other.wait()
     assert capsys.readouterr().out == ""
