@@ -10,38 +10,59 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from stages.common import paths
 from stages.common.errors import DataError
-from stages.common.files import read_json, write_json
+from stages.common.files import atomic_file, read_json
 from stages.running import bookkeeping, made_on
 
-_NOTES = paths.CACHE / "measured.json"
+_NOTES = paths.CACHE / "measured"
 
 
 def once(what: str, measure: Callable[[], str]) -> str:
     """A choice that is made by measuring, if it has not been made here already.
 
+    Of two processes that measure at once, both take the choice of the first to keep it.
+
     Args:
         what: what is chosen, such as ``precision, width 768``.
         measure: function that makes the choice.
     """
-    key = f"{what}, {_machine()}"
-    notes = _notes()
-    if key not in notes:
-        notes[key] = measure()
-        with bookkeeping.optional(_NOTES):
-            write_json(_NOTES, notes)
-    return notes[key]
+    note = _NOTES / f"{hashlib.sha256(f'{what}, {_machine()}'.encode()).hexdigest()[:32]}.json"
+    if (kept := _kept(note)) is not None:
+        return kept
+    choice = measure()
+    with bookkeeping.optional(note):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(note.with_suffix(f".{os.getpid()}")) as stream:
+            json.dump({"what": what, "choice": choice}, stream)
+        _put_first(note.with_suffix(f".{os.getpid()}"), note)
+    return _kept(note) or choice
 
 
-def _notes() -> dict[str, str]:
+def _put_first(made: Path, note: Path) -> None:
+    """Give a file its name, unless a whole one has it already."""
     try:
-        found = read_json(_NOTES, made_by="dvc repro finetune")
-    except (DataError, OSError):
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+        os.link(made, note)
+        made.unlink()
+    except FileExistsError:
+        if _kept(note) is None:
+            made.replace(note)
+        else:
+            made.unlink()
+    except OSError:  # a file system without hard links
+        made.replace(note)
+
+
+def _kept(note: Path) -> str | None:
+    try:
+        found = read_json(note, made_by="dvc repro finetune")
+        return str(found["choice"])
+    except (DataError, OSError, LookupError, TypeError):
+        return None
 
 
 @functools.cache
