@@ -2,8 +2,9 @@
 that an optimiser cannot do without, at the speed of the memory (Williams, Waterman and Patterson 2009, the roofline).
 
 What is counted is the least that the task needs: tokens that the rows of a batch share are computed once, logits are
-made of targets alone. Nothing is counted for norms, activations, softmax and loss, which a kernel could do while the
-numbers are in the cache. So no program can reach the floor, and one that computes more than it needs is further off.
+made of targets alone. The products of attention are left out, 1 % of the operations at 120 tokens and 7 % at 1,000, and
+norms, activations, softmax and loss, which a kernel could do while the numbers are in the cache. So no program reaches
+the floor, and one that computes more than it needs is further off.
 """
 
 from __future__ import annotations

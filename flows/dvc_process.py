@@ -5,8 +5,10 @@ That of the next stage is started while one is at work: it imports DVC meanwhile
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,6 +38,8 @@ class _Waiting:
         """Give it its work; False where it is gone."""
         left = json.dumps({"folder": str(root.resolve()), "environment": environment}).encode()
         try:
+            if self.guard.poll() is not None:
+                return False  # nothing would end what it begins
             while left:
                 left = left[os.write(self.work, left) :]
         except BrokenPipeError:
@@ -47,7 +51,17 @@ class _Waiting:
     def end(self) -> None:
         """End it: it has nothing to save."""
         os.close(self.work)
-        _close(self.guard)
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the guard's end, and end what a guard that was killed has left of its group."""
+        assert self.guard.stdin
+        assert self.guard.stdout
+        self.guard.stdin.close()
+        if self.guard.wait() < 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.guard.pid, signal.SIGKILL)
+        self.guard.stdout.close()
 
 
 #: The one of the next stage.
@@ -87,7 +101,7 @@ def begin(words: tuple[str, ...], root: Path, environment: dict[str, str]) -> su
         waiting = _next.pop()
         if waiting.begin(root, environment):
             return waiting.guard
-        _close(waiting.guard)  # it was killed
+        waiting.close()  # it was killed
     started = _started(words)
     started.begin(root, environment)  # where it is gone at once, its guard says how it ended
     return started.guard
@@ -95,7 +109,18 @@ def begin(words: tuple[str, ...], root: Path, environment: dict[str, str]) -> su
 
 def _started(words: tuple[str, ...]) -> _Waiting:
     read, write = os.pipe()
-    guard = subprocess.Popen(
+    try:
+        guard = _guard(words, read)
+    except BaseException:
+        os.close(write)
+        raise
+    finally:
+        os.close(read)
+    return _Waiting(words, guard, write)
+
+
+def _guard(words: tuple[str, ...], read: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [*_python(_GUARD), str(waits.grace()), *_python(_DVC), str(read), *words],
         cwd="/",  # as long as it waits, it is no DVC of any folder
         env=dvc_cli.environment(),
@@ -107,17 +132,7 @@ def _started(words: tuple[str, ...]) -> _Waiting:
         start_new_session=True,
         pass_fds=[read],
     )
-    os.close(read)
-    return _Waiting(words, guard, write)
 
 
 def _python(script: Path) -> list[str]:
     return [sys.executable, "-P", str(script.resolve())]
-
-
-def _close(guard: subprocess.Popen[str]) -> None:
-    assert guard.stdin
-    assert guard.stdout
-    guard.stdin.close()
-    guard.wait()
-    guard.stdout.close()

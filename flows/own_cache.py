@@ -17,6 +17,7 @@ from pathlib import Path
 from stages.common import paths
 from stages.common.errors import TemporaryFailure
 from stages.common.locks import open_locked
+from stages.running import measured
 
 _FOLDER = paths.CACHE / "again"
 _LOCK = ".lock"
@@ -48,6 +49,7 @@ def of(root: Path, key: str, *, log: Callable[[str], None], resumes: bool) -> It
         if not resumes:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
+        _share_measured(root, folder)
         done = False
         try:
             yield folder
@@ -55,6 +57,15 @@ def of(root: Path, key: str, *, log: Callable[[str], None], resumes: bool) -> It
         finally:
             if done or not resumes:
                 _remove(folder)
+
+
+def _share_measured(root: Path, folder: Path) -> None:
+    """Let what was measured on this machine hold for the folder too: it decides how the results are rounded."""
+    there = (root / measured.NOTES).resolve()
+    there.mkdir(parents=True, exist_ok=True)
+    own = folder / measured.NOTES.relative_to(paths.CACHE)
+    if not own.is_symlink():
+        own.symlink_to(there)
 
 
 @contextlib.contextmanager

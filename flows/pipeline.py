@@ -176,7 +176,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         run.files.extend(file for one in compared for file in one.files)
         run.compared.extend(one.verdict for one in compared if one.verdict)
         # Before the MLflow run ends, which gets it.
-        reported = report.make(tree, in_report(compared[1:]))
+        reported = report.make(tree, in_report(compared))
     return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)
 
 

@@ -214,7 +214,8 @@ def _run_stage(
     held = _Held(stage, log)
     with _process_group(command, root, dvc_cli.environment() | dict(variables), stopping) as guard:
         if following:
-            dvc_process.prepare(dvc_process.of_stage(following, force=force))
+            with contextlib.suppress(OSError):  # it begins half a second later then
+                dvc_process.prepare(dvc_process.of_stage(following, force=force))
         for line in _lines(guard):
             held.take(line)
             if line:

@@ -1,6 +1,6 @@
 """Draft tokens for speculative decoding by prompt lookup: how a row may go on, from what it has said before.
 
-A step of one row reads all weights for one token; a pass of 8 tokens takes 1.6 to 2.3 times as long, one of 32 up to
+A step of one row reads all weights for one token; a pass of 8 tokens takes 1.5 to 2.3 times as long, one of 32 up to
 4.1 times (docs/decisions.md). So where a row is alone, it is given draft tokens: what followed its newest tokens the
 last time that they occurred together. One pass then verifies them all, and those that the model would have chosen
 itself are accepted (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192; drafts by prompt lookup, Saxena
@@ -23,7 +23,7 @@ FEWEST, MOST = 7, 31
 #: Tokens that must have come as expected before a draft is given; doubled after each pass that was not worth
 #: it, up to a limit.
 SEEN, MOST_SEEN = 4, 64
-#: Accepted tokens with which a pass of any length is worth it: with one more, it gives as many as it takes steps.
+#: Accepted tokens with which a pass is worth it: with one more, it gives about as many as it takes steps, at most 4.1.
 WORTH = 3
 
 

@@ -126,6 +126,10 @@ def describe(problem: Any, known: list[str]) -> str:
     """
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
+        if "." in str(problem["loc"][-1]) and any(f"{name}.".startswith(f"{key}.") for name in known):
+            *above, last = key.split(".")
+            where = f"expected {last} in the section {'.'.join(above)}"
+            return f"{key}: {where}, found one key with dots, as --set takes them"
         return f"{key}: unknown key{_did_you_mean(key, known)}"
     inner = [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]
     keys = ", ".join(name for name in inner if "." not in name)

@@ -269,6 +269,8 @@ class Recorded:
     @classmethod
     def _in(cls, stages: Mapping[str, Mapping[str, Any]], making: str | None, given: Mapping[str, object]) -> Recorded:
         values: dict[str, Any] = {}
+        own: list[tuple[str, Any]] = []
+        others: list[tuple[str, Any]] = []
         digests: dict[Path, str] = {}
         inputs: dict[str, dict[Path, str]] = {}
         with contextlib.suppress(KeyError, TypeError, AttributeError):
@@ -276,11 +278,14 @@ class Recorded:
                 if name == making:
                     continue
                 for key, value in entry.get("params", {}).get(str(paths.PARAMS), {}).items():
-                    _put(values, key, value)
+                    (own if _section(key) == name else others).append((key, value))
                 digests |= {Path(out["path"]): str(out["md5"]) for out in entry.get("outs", ())}
                 inputs[name] = {Path(one["path"]): str(one["md5"]) for one in entry.get("deps", ()) if "md5" in one}
-        for key, value in given.items():
-            _put(values, key, value)
+        own += [(key, value) for key, value in given.items() if _section(key) == making]
+        others += [(key, value) for key, value in given.items() if _section(key) != making]
+        # Some stages have single values of another one's section. What they were given says nothing of its results.
+        for key, value in [*((key, value) for key, value in others if _section(key) not in stages), *own]:
+            _put(values, key, copy.deepcopy(value))
         return cls(values, digests, inputs, making)
 
     def holds(self, root: Path, path: Path) -> bool:
@@ -310,6 +315,11 @@ class Recorded:
             if not more:
                 return found
             found |= more
+
+
+def _section(key: str) -> str:
+    """The section of a dotted key."""
+    return key.partition(".")[0]
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

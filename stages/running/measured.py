@@ -19,7 +19,8 @@ from stages.common.errors import DataError
 from stages.common.files import atomic_file, read_json
 from stages.running import bookkeeping, made_on
 
-_NOTES = paths.CACHE / "measured"
+#: The folder of what was measured.
+NOTES = paths.CACHE / "measured"
 
 
 def once(what: str, measure: Callable[[], str]) -> str:
@@ -31,7 +32,7 @@ def once(what: str, measure: Callable[[], str]) -> str:
         what: what is chosen, such as ``precision, width 768``.
         measure: function that makes the choice.
     """
-    note = _NOTES / f"{hashlib.sha256(f'{what}, {_machine()}'.encode()).hexdigest()[:32]}.json"
+    note = NOTES / f"{hashlib.sha256(f'{what}, {_machine()}'.encode()).hexdigest()[:32]}.json"
     if (kept := _kept(note)) is not None:
         return kept
     choice = measure()

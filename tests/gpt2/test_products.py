@@ -27,7 +27,8 @@ def test_bf16_is_faster_unless_its_products_take_a_quarter_longer(fp32, bf16, ex
     assert products.faster(fp32, bf16) == expected
 
 
-def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number():
+def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number_and_no_number_of_threads():
+    threads = torch.get_num_threads()
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
@@ -36,6 +37,7 @@ def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number():
     assert fp32 > 0
     assert bf16 > 0
     assert torch.equal(torch.rand(1), expected)
+    assert torch.get_num_threads() == threads
     assert products.bf16_is_faster(32) in (True, False)
 
 

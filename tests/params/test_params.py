@@ -58,6 +58,16 @@ def altered(old: str, new: str) -> str:
         ),
         ("      output:", "      output: 5", "download.data.fields.output: expected a text; found 5"),
         ("      output:", "      outputs: a", "download.data.fields.outputs: unknown key; did you mean "),
+        (
+            "profile: quick",
+            "profile: quick\nfinetune.epochs: 3",
+            "finetune.epochs: expected epochs in the section finetune, found ",
+        ),
+        (
+            "profile: quick",
+            "profile: quick\ndownload.data.fields: {}",
+            "download.data.fields: expected fields in the section download.data, ",
+        ),
         ("    weights: scratch", "    weights: hb", "weights: expected 'scratch', 'hub' or 'folder'; found 'hb'"),
         ("  learning_rate: 0.005", "  learning_rate: 0", "learning_rate: expected more than 0; found 0"),
         ("  learning_rate: 0.005", "  learning_rate: 2", "learning_rate: expected 1 or less; found 2"),

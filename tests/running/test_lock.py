@@ -162,3 +162,29 @@ def test_chat_with_a_run_of_a_hostile_store_replaces_no_file(cache: Path, way: s
     assert "Traceback" not in done.stderr
     assert Path("../outside").read_text() == "precious"
     assert not Path("../outside").is_symlink()
+
+
+def _with_foreign_value(root: Path) -> None:
+    """A split that was given a value of tokenize's section, as dvc.yaml names it, beside an older tokenize."""
+    entries = {
+        "split": {"params": {"params.yaml": {"split": {"seed": 1}, "tokenize.prompt_style": "phi3"}}},
+        "tokenize": {"params": {"params.yaml": {"tokenize": {"prompt_style": "alpaca"}}}},
+    }
+    (root / lock.LOCK).write_text(json.dumps({"stages": dict(reversed(entries.items()))}))
+
+
+def test_what_a_stage_was_given_of_another_section_says_nothing_of_that_stage(tmp_path: Path) -> None:
+    _with_foreign_value(tmp_path)
+    expected = {"split": {"seed": 1}, "tokenize": {"prompt_style": "alpaca"}}
+    assert lock.Recorded.of(tmp_path).values == expected
+    ending = lock.Recorded.of(tmp_path, making="split", given={"split.seed": 2, "tokenize.prompt_style": "other"})
+    assert ending.values == {"split": {"seed": 2}, "tokenize": {"prompt_style": "alpaca"}}
+
+
+def test_no_caller_changes_what_another_one_gets(tmp_path: Path) -> None:
+    _with_foreign_value(tmp_path)
+    text = (tmp_path / lock.LOCK).read_text()
+    lock.Recorded.of(tmp_path).values["tokenize"]["prompt_style"] = "changed"
+    lock.tree_of(text)["stages"].clear()
+    assert lock.Recorded.of_text(text).values["tokenize"] == {"prompt_style": "alpaca"}
+    assert list(lock.tree_of(text)["stages"]) == ["tokenize", "split"]

@@ -44,8 +44,10 @@ class Further(Metrics):
 
     Args:
         found: the comparisons.
+        commit_tried: whether the last commit was compared with too, whatever came of it.
         missing: the runs with which they were not compared, and why, in words.
     """
 
     found: list[Beside] = Field(default_factory=list)
     missing: list[str] = Field(default_factory=list)
+    commit_tried: bool = False

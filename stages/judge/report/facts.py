@@ -180,8 +180,7 @@ def read(
         judged=judged,
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
-        # Whoever has compared with further runs has compared with the last commit before.
-        compared=beside.of(root, commit_tried=further is not None) if own and scored else "",
+        compared=beside.of(root, commit_tried=further is not None and further.commit_tried) if own and scored else "",
         further=_further(root, judged, further) if own and scored and not isinstance(judged, Missing) else Further(),
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,

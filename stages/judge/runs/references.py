@@ -70,6 +70,7 @@ class Compared:
         verdict: what came of it in a line, for the run's description; empty where nothing was compared.
         found: its figures; None where nothing was compared.
         why: why nothing was compared; else empty.
+        of_commit: whether it is with the last commit, of which the summary tells by itself (`stages.running.beside`).
     """
 
     words: str
@@ -79,6 +80,7 @@ class Compared:
     verdict: str = ""
     found: Beside | None = None
     why: str = ""
+    of_commit: bool = False
 
 
 def last_commit(root: Path, _tree: Path) -> Reference | None:
@@ -181,7 +183,7 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         does not answer, the last one has the reason why there are no more.
     """
     if not (tree / VERDICTS).exists():
-        yield [Compared("the last commit", "There are no scores to compare.")]
+        yield [Compared("the last commit", "There are no scores to compare.", of_commit=True)]
         return
     until = time.monotonic() + _SECONDS
     found, problem = _references(REFERENCES, root, tree, until)
@@ -204,10 +206,12 @@ def further(root: Path) -> Further:
 
 
 def in_report(done: Sequence[Compared]) -> Further:
-    """What a report says of comparisons with further runs."""
+    """What a report says of comparisons, but for that with the last commit."""
+    others = [one for one in done if not one.of_commit]
     return Further(
-        found=[one.found for one in done if one.found is not None],
-        missing=[f"not compared with {one.words}: {one.why}" for one in done if one.why],
+        found=[one.found for one in others if one.found is not None],
+        missing=[f"not compared with {one.words}: {one.why}" for one in others if one.why],
+        commit_tried=any(one.of_commit for one in done),
     )
 
 
@@ -283,12 +287,13 @@ def compared(
         f"\n![differences](data:image/png;base64,{picture})\n" if drawn else "",
         f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
         found,
+        of_commit=reference.run == REVISION,
     )
 
 
 def _nothing(reference: Reference, why: str) -> Compared:
     told = printable(hidden(why))
-    return Compared(reference.words, f"Nothing compared: {told}", why=told)
+    return Compared(reference.words, f"Nothing compared: {told}", why=told, of_commit=reference.run == REVISION)
 
 
 def main() -> None:
