@@ -41,7 +41,7 @@ def rows(folder: Path, counts: Sequence[int]) -> tuple[list[Point], list[str]]:
         spare = min(SPARE_ROWS, count // 10)
         values = {
             "split": shares(train=count - 2 * spare, test=spare, val=spare),
-            "finetune": {"max_steps": STEPS, "warmup_steps": 0},
+            "finetune": {"max_steps": STEPS, "warmup_steps": 0, "precision": stage_runs.PRECISION},
         }
         made = stage_runs.make_folder(folder / str(count), alpaca_like.rows(count, SEED), values)
         for stage in STAGES:

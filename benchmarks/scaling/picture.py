@@ -84,7 +84,8 @@ def _lines(
         _tick_each(axes, sorted({point.size for point in part.points}))
     axes.grid(color=_GRID, linewidth=0.8)
     axes.tick_params(colors=_INK, labelsize=8)
-    axes.legend(fontsize=7.5, frameon=False)
+    if starts:
+        axes.legend(fontsize=7.5, frameon=False)
 
 
 def _tick_each(axes: Axes, sizes: Sequence[float]) -> None:

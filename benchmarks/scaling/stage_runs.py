@@ -28,6 +28,8 @@ from stages.running.costs import TRAINING_COSTS, TrainingCosts
 
 #: Seconds between two looks at the memory of several processes, and between two looks whether one has ended.
 LOOK_SECONDS, WAIT_SECONDS = 0.1, 0.01
+#: The dtype of trainings that are compared with one another: `auto` measures, and could choose another one for one.
+PRECISION = "fp32"
 #: No checkpoint is due before this many seconds: writing one is no part of a step.
 NO_CHECKPOINT_SECONDS = 1e6
 

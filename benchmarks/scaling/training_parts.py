@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def processes(folder: Path, counts: Sequence[int]) -> tuple[list[Point], list[st
     all_cores = [(1, there)] if there > 1 else []
     found = []
     for count, threads in (*all_cores, *one_core):
-        values = {"devices": count, "max_steps": PROCESS_STEPS, "warmup_steps": 0}
+        values = _recipe(PROCESS_STEPS) | {"devices": count, "precision": stage_runs.PRECISION}
         variables = {"OMP_NUM_THREADS": str(threads)}
         simulated = f"simulated: there are {there} cores" if count > there else ""
         series = "a thread each" if threads == 1 else "one process with all cores"
@@ -66,7 +67,7 @@ def context(folder: Path, lengths: Sequence[int]) -> tuple[list[Point], list[str
         stage_runs.run(stage, made)
     found = []
     for length in lengths:
-        values = {"max_steps": CONTEXT_STEPS, "batch_size": BATCH, "warmup_steps": 0}
+        values = _recipe(CONTEXT_STEPS) | {"batch_size": BATCH, "precision": stage_runs.PRECISION}
         tree = model | {"tokenize": {"context_length": length, "loss_on": "all"}}
         stage_runs.set_params(made, tree)
         stage_runs.run("tokenize", made)
@@ -94,7 +95,7 @@ def model(folder: Path, names: Sequence[str]) -> tuple[list[Point], list[str]]:
         made = stage_runs.make_folder(folder / name, itertools.islice(_bundled(), 10 * BATCH), tree)
         for stage in ("download", "split", "tokenize"):
             stage_runs.run(stage, made)
-        values = {"max_steps": MODEL_STEPS, "batch_size": BATCH, "warmup_steps": 0}
+        values = _recipe(MODEL_STEPS) | {"batch_size": BATCH}
         found.append(_trained(made, values, Point("a step", count, 0, 0, label=name), tree=tree))
     return found, left_out
 
@@ -128,6 +129,11 @@ def _bundled() -> Iterator[dict[str, str]]:
     yield from json.loads((child.ROOT / "assets" / "data" / "instructions.json").read_text(encoding="utf-8"))
 
 
+def _recipe(steps: int) -> dict[str, Any]:
+    """The values of the section finetune for a training of so many steps."""
+    return {"max_steps": steps, "warmup_steps": 0}
+
+
 def _trained(
     folder: Path,
     recipe: dict[str, Any],
@@ -149,14 +155,11 @@ def _trained(
     count = recipe.get("devices", 1)
     run = stage_runs.run("finetune", folder, variables=variables, processes=count)
     costs = stage_runs.training_costs(folder)
-    notes = [point.note, costs.precision]
-    return Point(
-        series=point.series,
-        size=point.size,
+    return replace(
+        point,
         seconds=stage_runs.seconds_a_step(costs),
         peak_bytes=run.peak_bytes,
         tokens_per_second=costs.tokens_per_second,
         estimated_bytes=costs.estimated_memory_bytes * count,
-        label=point.label,
-        note="; ".join(filter(None, notes)),
+        note="; ".join(filter(None, [point.note, costs.precision])),
     )
