@@ -6,6 +6,7 @@ peak. So nothing here imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -30,6 +31,8 @@ from stages.running.costs import TRAINING_COSTS, TrainingCosts
 LOOK_SECONDS, WAIT_SECONDS = 0.1, 0.01
 #: The dtype of trainings that are compared with one another: `auto` measures, and could choose another one for one.
 PRECISION = "fp32"
+#: Seconds that a stage has to end after each signal.
+END_SECONDS = 3.0
 #: No checkpoint is due before this many seconds: writing one is no part of a step.
 NO_CHECKPOINT_SECONDS = 1e6
 
@@ -118,8 +121,7 @@ def run(stage: str, folder: Path, *, variables: Mapping[str, str] | None = None,
         try:
             status, alone, together = _waited(process.pid, several=processes > 1)
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -127,6 +129,16 @@ def run(stage: str, folder: Path, *, variables: Mapping[str, str] | None = None,
             said.seek(0)
             raise child.ChildFailed(f"stages.{stage}", process.returncode, [line.rstrip() for line in said])
     return StageRun(stage, seconds, together if processes > 1 else alone)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a stage: a first signal lets a training save its work, a second one ends it at once."""
+    for end in (process.terminate, process.terminate, process.kill):
+        end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+            return
+    process.wait()
 
 
 def _waited(pid: int, *, several: bool) -> tuple[int, int, int]:

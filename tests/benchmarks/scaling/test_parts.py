@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -124,16 +123,13 @@ def test_no_stage_is_left_behind_where_the_measuring_is_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = stage_runs.make_folder(tmp_path / "project", itertools.islice(training_parts.long_rows(40, 20), 40), {})
-    naps = iter([None])
 
-    def interrupted(seconds: float) -> None:
-        if next(naps, KeyboardInterrupt) is KeyboardInterrupt:
-            raise KeyboardInterrupt
+    def interrupted(pid: int, *, several: bool) -> tuple[int, int, int]:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(time, "sleep", interrupted)
+    monkeypatch.setattr(stage_runs, "_waited", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stage_runs.run("download", folder)
-    monkeypatch.undo()
 
     assert [one for one in psutil.Process().children() if "stages.download" in one.cmdline()] == []
 
