@@ -15,7 +15,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -29,7 +29,7 @@ from benchmarks.scaling import data_parts, page, picture, training_parts
 from benchmarks.scaling.figures import Part, PartName, Point, Report
 from benchmarks.scaling.tables import HEADINGS, table
 from stages.common import cores
-from stages.common.errors import TemporaryFailure
+from stages.common.errors import ConfigError, TemporaryFailure
 from stages.common.files import atomic_file, read_text, write_json
 from stages.running import made_on
 from stages.running.arguments import Parser
@@ -52,13 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     if not options.only:
         read_page(options.docs)  # before ten minutes are spent
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {options.json}: no such folder", f"mkdir -p {options.json.parent}")
     raise_at_once()
+    report = Report(str(datetime.date.today()), machine(), cores.available(), [])
     try:
-        report = measured(parts_of(options))
+        for name, measure in parts_of(options).items():
+            say(f"measuring: {HEADINGS[name]}")
+            report.parts.append(one_part(name, measure))
+            print("\n".join(["", f"### {HEADINGS[name]}", "", *table(report.parts[-1])]), flush=True)
+            if options.json:
+                write_json(options.json, asdict(report))
     except Interrupted as stopped:
-        raise TemporaryFailure(f"stopped by {stopped}; nothing was written", "run the same command again") from None
-    if options.json:
-        write_json(options.json, asdict(report))
+        left = "the page is as it was, and what is printed above is all that was measured"
+        raise TemporaryFailure(f"stopped by {stopped}; {left}", "run the same command again") from None
+    print("\n".join(["", *page.made_on(report)]))
     if not options.only:
         write_page(options.docs, report)
 
@@ -72,7 +80,7 @@ def parser() -> Parser:
     made.add_argument(
         "--rows-most", type=at_least(1000), default=ROWS_MOST, help="most rows: 1,000, ten times that, ..."
     )
-    made.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
+    made.add_argument("--json", type=Path, metavar="FILE", help="file for the figures, written after each part")
     made.add_argument("--docs", type=Path, default=child.ROOT / "docs", help=f"folder of {PAGE} and {PICTURE}")
     return made
 
@@ -99,18 +107,6 @@ def tens(most: int) -> list[int]:
     while found[-1] * 10 <= most:
         found.append(found[-1] * 10)
     return found
-
-
-def measured(parts: Mapping[PartName, Measure]) -> Report:
-    """Measure the parts one after the other, and print the table of each."""
-    found = []
-    for name, measure in parts.items():
-        say(f"measuring: {HEADINGS[name]}")
-        found.append(one_part(name, measure))
-        print("\n".join(["", f"### {HEADINGS[name]}", "", *table(found[-1])]), flush=True)
-    report = Report(str(datetime.date.today()), machine(), cores.available(), found)
-    print("\n".join(["", *page.made_on(report)]))
-    return report
 
 
 def one_part(name: PartName, measure: Measure) -> Part:

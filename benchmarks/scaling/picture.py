@@ -23,9 +23,11 @@ _SIZES: dict[PartName, str] = {
     "processes": "processes",
     "rows": "rows",
     "context": "tokens a row",
-    "model": "parameters",
+    "model": "model, by its parameters",
     "judging": "answers",
 }
+#: The least ratio of the largest to the smallest figure of a plot, and the room beside them, as a factor.
+LEAST_SPAN, _MARGIN = 10.0, 1.4
 #: Parts whose seconds are those of a training step; of the others they are those of a stage.
 _OF_STEPS: tuple[PartName, ...] = ("context", "model")
 
@@ -59,35 +61,51 @@ def draw(path: Path, parts: Sequence[Part]) -> None:
 def _lines(
     axes: Axes, part: Part, label: str, value: Callable[[Point], float | None], *, estimated: bool = False
 ) -> None:
-    """A line for each series, and one of slope 1 through the first point of the steepest."""
-    starts: list[tuple[float, float, float]] = []
+    """A line for each series, and one of slope 1 from the first point of the steepest."""
+    lines: list[tuple[tuple[float, ...], ...]] = []
     for (name, points), (colour, marker) in zip(part.series().items(), _LINES, strict=False):
         shown = [(point.size, found) for point in points if (found := value(point))]
         if not shown:
             continue
-        x, y = zip(*shown, strict=True)
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.6, label=name)
-        starts.append((y[-1] / y[0], x[0], y[0]))
-        guessed = [(point.size, point.estimated_bytes / GIB) for point in points if point.estimated_bytes]
-        if estimated and guessed and part.name in _OF_STEPS:
-            x, y = zip(*guessed, strict=True)
-            axes.plot(x, y, color=_LINES[1][0], linestyle="--", marker="x", linewidth=1.2, label="estimated")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    if starts:
-        _, x_start, y_start = max(starts)
+        lines.append(tuple(zip(*shown, strict=True)))
+        axes.plot(*lines[-1], color=colour, marker=marker, markersize=5, linewidth=1.6, label=name)
+        expected = [(point.size, point.estimated_bytes / GIB) for point in points if point.estimated_bytes]
+        if estimated and expected and part.name in _OF_STEPS:
+            lines.append(tuple(zip(*expected, strict=True)))
+            axes.plot(*lines[-1], color=_LINES[1][0], linestyle="--", marker="x", linewidth=1.2, label="estimated")
+    _scale(axes, part, [one for _, y in lines for one in y])
+    if grows := [line for line in lines if len(line[0]) > 1]:
+        x, y = max(grows, key=lambda line: line[1][-1] / line[1][0])
         end = max(point.size for point in part.points)
-        axes.plot((x_start, end), (y_start, y_start * end / x_start), color="#8a929a", linestyle=":", label="linear")
+        axes.plot((x[0], end), (y[0], y[0] * end / x[0]), color="#8a929a", linestyle=":", label="linear")
     axes.set_xlabel(_SIZES[part.name], color=_INK)
     axes.set_ylabel(label, color=_INK)
-    if part.name in ("processes", "context"):
-        _tick_each(axes, sorted({point.size for point in part.points}))
     axes.grid(color=_GRID, linewidth=0.8)
-    axes.tick_params(colors=_INK, labelsize=8)
-    if starts:
+    if lines:
         axes.legend(fontsize=7.5, frameon=False)
 
 
-def _tick_each(axes: Axes, sizes: Sequence[float]) -> None:
-    axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+def _scale(axes: Axes, part: Part, values: Sequence[float]) -> None:
+    """Logarithmic axes with plain numbers; the upright one spans `LEAST_SPAN` at least, so that flat looks flat."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    if values:
+        low, high = min(values), max(values)
+        high = max(high, low * LEAST_SPAN)
+        axes.set_ylim(low / _MARGIN, high * _MARGIN**2)  # the legend stands above
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.minorticks_off()
+    ticks = {point.size: _tick(point) for point in part.points}
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.tick_params(colors=_INK, labelsize=8)
+
+
+def _tick(point: Point) -> str:
+    """A size in few signs: ``gpt2``, ``100k``, ``4`` over ``simulated``."""
+    if point.label:
+        return point.label.removeprefix("gpt2-")
+    size = f"{point.size:,.0f}".replace(",000,000", "M").replace(",000", "k")
+    return f"{size}\nsimulated" if "simulated" in point.note else size

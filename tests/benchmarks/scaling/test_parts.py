@@ -52,6 +52,11 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(tm
         program.main(["--docs", str(tmp_path / "nowhere")])
 
 
+def test_a_file_for_the_figures_whose_folder_is_missing_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        program.main(["--only", "rows", "--json", str(tmp_path / "nowhere" / "found.json")])
+
+
 @pytest.mark.parametrize(("layers", "heads", "width"), training_parts.SIZES.values())
 def test_parameters_are_those_of_the_model(layers: int, heads: int, width: int) -> None:
     import torch
