@@ -107,6 +107,7 @@ def run(stage: str, folder: Path, *, variables: Mapping[str, str] | None = None,
     added = {
         "PYTHONPATH": str(child.ROOT),
         "CUDA_VISIBLE_DEVICES": "",
+        "PIPELINE_MLFLOW_RUN_ID": "none",  # the stage's own seconds, not those of its record
         "PIPELINE_CHECKPOINT_SECONDS": str(NO_CHECKPOINT_SECONDS),
     }
     started = time.perf_counter()
