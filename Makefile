@@ -12,7 +12,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup run doctor test test-thorough test-all faults mutants reproduce-check gpu-check lint format profile ui deploy runs report judge-check seeds dataset lock clean distclean
+.PHONY: help setup run doctor test test-thorough test-all faults mutants reproduce-check gpu-check bench lint format profile ui deploy runs report judge-check seeds dataset lock clean distclean
 
 help:            ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ mutants: $(VENV)/installed-dev  ## mutation testing: put small errors into the c
 
 gpu-check: $(VENV)/installed-dev  ## on a machine with a GPU: tests that need one, then speed beside others and beside goals
 	@$(RUN) -m benchmarks.gpu_check
+
+bench: $(VENV)/installed  ## measure how time and memory grow with size, for docs/performance.md, in about ten minutes
+	@$(RUN) -m benchmarks.scaling
 
 reproduce-check: $(VENV)/installed  ## make the results of the last commit again on this machine, and compare them
 	@$(RUN) -m flows.reproduce_check

@@ -144,7 +144,9 @@ async def answer(path: str, body: dict[str, Any], slots: Slots) -> Any:
     if path == "/stats":
         return asdict(slots.counted())
     done: dict[str, Any] = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "load"}
-    if body["messages"] and body["options"].get("num_predict") != 1:  # with 1 the client only loads the model
+    if body["messages"] and body["options"].get("num_predict") == 1:  # the client tries whether replies end there
+        done = {"message": {"content": "{"}, "done": True, "done_reason": "length", "eval_count": 1}
+    elif body["messages"]:
         await slots.verdict()
         content = '{"score": 85}' if "format" in body else "85"
         done = {"message": {"content": content}, "done": True, "done_reason": "stop", "prompt_eval_count": 300}

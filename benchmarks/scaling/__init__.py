@@ -1,0 +1,1 @@
+"""How time and memory grow with processes, rows, context, model size and judged answers."""
