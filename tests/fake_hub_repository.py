@@ -8,7 +8,8 @@
     POST  /api/models/{repo}/commit/main         one commit, as lines of JSON
     GET, HEAD  /{repo}/resolve/{sha}/{file}      the files
 
-Tokens: `WRITER` of the account ``ann`` may write to her repositories, `READER` may only read, any other is refused.
+Tokens: `WRITER` of the account ``ann`` may write to her repositories, `READER` may only read, `FINE` is
+fine-grained, with `HubOfRepositories.scopes` as whoami tells them; any other is refused.
 Faults are scripted by method and the end of the path, as in `tests.fake_hub`: a status, or "html", "cut" and "lost",
 which stores a file with other bytes.
 """
@@ -30,7 +31,7 @@ from typing import Any
 from tests.quiet_server import QuietServer
 
 ACCOUNT = "ann"
-WRITER, READER = "hf_writer", "hf_reader"
+WRITER, READER, FINE = "hf_writer", "hf_reader", "hf_fine"
 #: What a real hub puts into a new repository.
 ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 LFS_ENDS = (".safetensors", ".bin")
@@ -71,12 +72,16 @@ class HubOfRepositories:
         repositories: repositories by OWNER/NAME.
         requests: method and path of every request, in order.
         stored: bytes that were uploaded to LFS, by SHA-256.
+        scopes: what whoami says of the fine-grained token; None where it says nothing.
+        hidden: names of repositories that no token here may see.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.stored: dict[str, bytes] = {}
+        self.scopes: dict[str, Any] | None = None
+        self.hidden: set[str] = set()
         self._faults: defaultdict[tuple[str, str], deque[str]] = defaultdict(deque)
         self.server = QuietServer(("127.0.0.1", 0), _handler(self))
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -163,8 +168,9 @@ def _handler(hub: HubOfRepositories) -> type[BaseHTTPRequestHandler]:
                 return
             token = self._token()
             if path == "/api/whoami-v2":
-                role = "write" if token == WRITER else "read"
-                self._json({"name": ACCOUNT, "orgs": [], "auth": {"accessToken": {"role": role}}})
+                role = {WRITER: "write", READER: "read", FINE: "fineGrained"}[token]
+                told = {"role": role} | ({"fineGrained": hub.scopes} if token == FINE and hub.scopes else {})
+                self._json({"name": ACCOUNT, "orgs": [], "auth": {"accessToken": told}})
             elif path == "/api/repos/create":
                 self._create(json.loads(data))
             elif path == "/api/validate-yaml":
@@ -184,12 +190,12 @@ def _handler(hub: HubOfRepositories) -> type[BaseHTTPRequestHandler]:
 
         def _token(self) -> str:
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            if token not in (WRITER, READER):
+            if token not in (WRITER, READER, FINE):
                 raise Refused(401, "Invalid username or password.", "RepoNotFound")
             return token
 
         def _writer(self, token: str) -> None:
-            if token != WRITER:
+            if token == READER:
                 raise Refused(403, "Forbidden: the token may only read")
 
         def _repository(self, name: str) -> Repository:
@@ -203,7 +209,7 @@ def _handler(hub: HubOfRepositories) -> type[BaseHTTPRequestHandler]:
             if owner != ACCOUNT:
                 raise Refused(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
             name = f"{owner}/{asked['name']}"
-            if name in hub.repositories:
+            if name in hub.repositories or name in hub.hidden:
                 raise Refused(409, "You already created this model repo")
             hub.make(name, private=asked.get("visibility") == "private")
             self._json({"url": f"{hub.endpoint}/{name}"})

@@ -438,6 +438,10 @@ def test_a_good_export_is_pushed_and_the_same_command_does_not_export_again(proj
         assert WRITER not in failed.stdout + failed.stderr + again.stdout + again.stderr
         assert loaded_from(hub, tmp_path) == "GPT2LMHeadModel, with a chat template"
 
+        other = push(project, hub, ".", tmp_path / "out", "--license", "apache-2.0")
+        assert (other.returncode, "--license apache-2.0, found mit" in other.stderr) == (78, True), other.stderr
+        assert repository.files["README.md"] == made["README.md"]
+
         (tmp_path / "out" / "hf" / "README.md").write_text("edited")
         edited = push(project, hub, ".", tmp_path / "out")
         assert (edited.returncode, "hf/README.md: expected the file that was compared" in edited.stderr) == (65, True)

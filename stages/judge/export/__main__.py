@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stages.common.errors import ConfigError, DataError
+from stages.common.errors import ConfigError
 from stages.common.files import atomic_folder, sha256, write_json
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.results.generate import RESPONSES
-from stages.judge.export import formats, report
+from stages.judge.export import earlier, formats, report
 from stages.judge.export.push import Push
 from stages.judge.export.quantised import QUANTISED
 from stages.judge.export.report import Report
@@ -53,30 +53,30 @@ def _export(options: argparse.Namespace, target: Path) -> Report:
         raise ConfigError(f"{options.folder}: expected a new or an empty folder, found one with files", "name another")
     with taken(options.run) as source, atomic_folder(target) as folder:
         say(f"{source.name}: answered again through each export: {counted(len(source.rows), 'test row')}")
-        found = formats.export(source, folder, formats.Wanted(options.to, options.quantize, options.license))
+        found = formats.export(source, folder, _wanted(options))
         write_json(folder / report.REPORT, found.model_dump())
     return found
 
 
 def _exported_before(options: argparse.Namespace, target: Path) -> Report:
-    """The report of a folder that holds an export of this run, as it was compared.
+    """The report of a folder that holds the export that is asked for, as it was compared.
 
     Raises:
-        ConfigError: it is an export of another run.
+        ConfigError: it is an export of another run, to other formats or with another licence.
         DataError: files were changed since, or its export.json is broken.
     """
     found = report.read(target / report.REPORT)
-    if lacking := [name for name in options.to if name not in {one.format.split()[0] for one in found.exports}]:
-        raise ConfigError(f"{options.folder}: holds an export without {lacking[0]}", "name a new folder")
+    earlier.require(found, target, _wanted(options), options.folder)
     with taken(options.run) as source:
         if sha256(source.root / RESPONSES) != found.responses:
             what = f"{options.folder}: expected an export of {options.run}, found one of other answers ({found.run})"
             raise ConfigError(what, "name a new folder")
-    if changed := report.changed(found, target):
-        what = f"{options.folder}: {changed[0]}: expected the file that was compared, found another or none"
-        raise DataError(what, "name a new folder, which gets a new export")
     say(f"{options.folder}: exported and compared before")
     return found
+
+
+def _wanted(options: argparse.Namespace) -> formats.Wanted:
+    return formats.Wanted(options.to, options.quantize, options.license)
 
 
 def _arguments() -> argparse.Namespace:

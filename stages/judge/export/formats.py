@@ -39,6 +39,13 @@ class Wanted:
     quantisations: Sequence[str]
     licence: str
 
+    @property
+    def exports(self) -> list[str]:
+        """The names of the exports in the report."""
+        kinds = (WHOLE, *self.quantisations)
+        files = [f"{name} {kind}" for name in self.formats if name != "hf" for kind in kinds]
+        return (["hf"] if "hf" in self.formats else []) + files
+
 
 def export(source: Taken, folder: Path, wanted: Wanted) -> Report:
     """Write the formats into a folder, and compare each.

@@ -22,6 +22,7 @@ from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable,
 from stages.common.files import sha256
 from stages.common.reasons import causes, reason
 from stages.download import hub
+from stages.judge.export import token_scopes
 from stages.running.proxies import Proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _CONFLICTS = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
 _TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _SHA256_DIGITS = 64
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_NAMED = "--push OWNER/NAME, with a name that the hub takes"
 _LONGEST = 200
 
 
@@ -66,10 +68,17 @@ class HubRepository:
 
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"--push: expected OWNER/NAME on the hub, found {name!r}", "--push OWNER/NAME")
+            raise ConfigError(f"--push: expected OWNER/NAME on the hub, found {name!r}", _NAMED)
         hub.load()
         from huggingface_hub import HfApi, constants, get_token, is_offline_mode
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils._validators import validate_repo_id
 
+        try:
+            validate_repo_id(name)
+        except HFValidationError as error:
+            why = str(error).replace(f": {name!r}", "").rstrip(".")
+            raise ConfigError(f"--push: expected OWNER/NAME on the hub, found {name!r}: {why}", _NAMED) from error
         self.name = name
         self.address = f"{constants.ENDPOINT}/{name}"
         if is_offline_mode():
@@ -83,17 +92,16 @@ class HubRepository:
         self._api: HfApi = HfApi(token=self._token)
 
     def require_writer(self) -> None:
-        """Refuse a token that the hub does not know, or that may only read.
+        """Refuse a token that the hub does not know, or of which it says that it may not write here.
 
         Raises:
             ConfigError: it is one.
             ServiceUnavailable: the hub does not answer.
         """
         with self._asked():
-            account = self._api.whoami()
-            role = account.get("auth", {}).get("accessToken", {}).get("role")
-        if role == "read":
-            raise ConfigError(f"{self.address}: the token of {account.get('name')} may only read", _TOKEN)
+            refusal = token_scopes.refusal(self._api.whoami(), self.name)
+        if refusal is not None:
+            raise ConfigError(f"{self.address}: {refusal}", f"{_TOKEN} to it")
 
     def held(self, commit: str | None = None) -> Held | None:
         """What it holds at a commit, by default the newest; None where there is no such repository for the token.
@@ -113,15 +121,26 @@ class HubRepository:
             digests = {one.rfilename: _digest_of(one) for one in found.siblings or []}
             return Held(str(found.sha), bool(found.private), digests)
 
-    def create(self, *, private: bool) -> None:
+    def create(self, *, private: bool) -> bool:
         """Create it.
+
+        Returns:
+            Whether it was created; False where the hub has one of this name, which the token may be unable to see.
 
         Raises:
             ConfigError: the token may not.
             ServiceUnavailable: the hub does not answer.
         """
+        from huggingface_hub.errors import HfHubHTTPError
+
         with self._asked():
-            self._api.create_repo(self.name, private=private)
+            try:
+                self._api.create_repo(self.name, private=private)
+            except HfHubHTTPError as error:
+                if error.response.status_code == HTTPStatus.CONFLICT:
+                    return False
+                raise
+        return True
 
     def commit(self, folder: Path, files: Sequence[str], gone: Sequence[str], message: str, *, onto: str) -> str:
         """Commit files, all in one commit, and remove others.

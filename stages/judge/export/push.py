@@ -28,8 +28,8 @@ class Push:
         replace: whether other content may be replaced, in a new commit.
 
     Raises:
-        ConfigError: there is no token, or it may not write; or the repository is private and shall be public, or the
-            other way round.
+        ConfigError: the name is none, there is no token, or it may not write; or the repository is private and shall
+            be public, or the other way round.
         ServiceUnavailable: the hub does not answer.
     """
 
@@ -50,7 +50,7 @@ class Push:
             A line for the user, with the address.
 
         Raises:
-            ConfigError: the repository has other content, or the hub refuses.
+            ConfigError: the repository has other content, or is hidden from the token, or the hub refuses.
             DataError: the hub has other bytes afterwards.
             TemporaryFailure: somebody else has pushed meanwhile.
             ServiceUnavailable: the hub does not answer.
@@ -58,8 +58,10 @@ class Push:
         files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         found = self._repository.held()
         if found is None:
-            self._repository.create(private=not self._public)
+            created = self._repository.create(private=not self._public)
             found = self._repository.held()
+            if found is None and not created:
+                raise ConfigError(f"{self._repository.address}: the hub has it, and the token may not see it", _HIDDEN)
         if found is None:
             raise DataError(f"{self._repository.address}: created, and the hub has none", _ONCE_MORE)
         self._require_visibility(found)
@@ -97,6 +99,7 @@ _REPLACE = (
     "name another repository; or add --replace, which makes a new commit with the exported files alone (the earlier "
     "commits stay)"
 )
+_HIDDEN = "name another repository; or log in with `hf auth login`, or set HF_TOKEN, to a token that may see this one"
 _ONCE_MORE = "run the same command again, with --replace"
 _MAKE_PUBLIC = "leave out --public, or make it public in its settings on the hub"
 _IS_PUBLIC = "add --public, or name another repository"

@@ -12,7 +12,7 @@ from stages.judge.export.hub_repository import is_of
 from stages.judge.export.push import Push
 from stages.judge.export.report import Report
 from tests import fake_hub_repository
-from tests.fake_hub_repository import READER, WRITER, HubOfRepositories
+from tests.fake_hub_repository import FINE, READER, WRITER, HubOfRepositories
 
 NAME = "ann/tuned"
 FILES = {
@@ -142,6 +142,90 @@ def test_a_name_that_is_none_is_refused(hub, name):
     assert hub.requests == []
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../..", "cannot start or end with '-' or '.'"),
+        ("-x/y", "cannot start or end with '-' or '.'"),
+        ("ann/y.", "cannot start or end with '-' or '.'"),
+        ("ann/" + "x" * 120, "the maximum length is 96"),
+        ("a--b/c", "Cannot have -- or .. in repo_id"),
+        ("ann/a..b", "Cannot have -- or .. in repo_id"),
+        ("ann/x.git", "cannot end by '.git'"),
+    ],
+)
+def test_a_name_that_the_hub_does_not_take_is_refused_in_its_words(hub, name, why):
+    with pytest.raises(ConfigError, match="--push: expected OWNER/NAME") as caught:
+        Push(name, public=False, replace=False)
+
+    assert why in caught.value.what
+    assert caught.value.what.count(name) == 1
+    assert hub.requests == []
+
+
+def test_a_repository_that_the_token_cannot_see_is_not_to_be_tried_again(hub, folder):
+    hub.hidden.add(NAME)
+
+    with pytest.raises(ConfigError, match=r"the hub has it, and the token may not see it\n.*name another repository"):
+        pushed(folder)
+
+
+def test_a_repository_that_somebody_makes_in_between_is_pushed_to(hub, folder):
+    wanted = Push(NAME, public=False, replace=False)
+    seen = wanted._repository.held
+
+    def held(commit=None):
+        found = seen(commit)
+        if NAME not in hub.repositories:
+            hub.make(NAME)
+        return found
+
+    wanted._repository.held = held  # type: ignore[method-assign]
+
+    assert "(private): 3 files" in wanted.push(folder, REPORT)
+    assert "POST /api/repos/create" in hub.requests
+
+
+def scoped(kind: str, name: str, *permissions: str) -> dict[str, object]:
+    return {"entity": {"_id": "1", "type": kind, "name": name}, "permissions": list(permissions)}
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        {"canReadGatedRepos": True, "global": [], "scoped": []},
+        {"global": ["discussion.write"], "scoped": [scoped("user", "ann", "repo.content.read")]},
+        {"global": [], "scoped": [scoped("org", "club", "repo.content.read", "repo.write")]},
+        {"global": [], "scoped": [scoped("model", "ann/other", "repo.content.read", "repo.write")]},
+    ],
+)
+def test_a_fine_grained_token_without_write_access_is_refused_before_anything_is_exported(hub, monkeypatch, scopes):
+    monkeypatch.setenv("HF_TOKEN", FINE)
+    hub.scopes = scopes
+
+    with pytest.raises(ConfigError, match="the fine-grained token of ann has no write access to it") as caught:
+        Push(NAME, public=False, replace=False)
+
+    assert FINE not in str(caught.value)
+    assert hub.requests == ["GET /api/whoami-v2"]
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        {"global": [], "scoped": [scoped("user", "ann", "repo.content.read", "repo.write")]},
+        {"global": [], "scoped": [scoped("model", "ann/tuned", "repo.write")]},
+        {"global": ["repo.write"], "scoped": []},
+        None,  # the hub tells nothing of it
+    ],
+)
+def test_a_fine_grained_token_with_write_access_pushes(hub, monkeypatch, folder, scopes):
+    monkeypatch.setenv("HF_TOKEN", FINE)
+    hub.scopes = scopes
+
+    assert "(private): 3 files" in pushed(folder)
+
+
 def test_another_s_namespace_is_refused_in_the_hub_s_words(hub, folder):
     with pytest.raises(ConfigError, match=r"answered 403 Forbidden: You don't have the rights .* namespace \"bob\""):
         pushed(folder, name="bob/tuned")
@@ -152,11 +236,12 @@ def test_another_s_namespace_is_refused_in_the_hub_s_words(hub, folder):
     [
         ("POST", "/create", ["403"], ConfigError, r"answered 403 Forbidden: told Bearer \*\*\* so"),
         ("POST", "/create", ["500"], ServiceUnavailable, "answered 500 Internal Server Error"),
-        ("POST", "/create", ["409"], TemporaryFailure, "answered 409 Conflict"),
+        ("POST", "/create", ["409"], ConfigError, "the hub has it, and the token may not see it"),
         ("POST", "/validate-yaml", ["html"], ServiceUnavailable, "its answer is not one of the hub: "),
         ("POST", "/preupload/main", ["401"], ConfigError, "answered 401"),
         ("POST", "/batch", ["html"], ServiceUnavailable, "its answer is not one of the hub: "),
         ("POST", "/commit/main", ["403"], ConfigError, "answered 403"),
+        ("POST", "/commit/main", ["409"], TemporaryFailure, "answered 409 Conflict"),
         ("POST", "/commit/main", ["412"], TemporaryFailure, "answered 412"),
         ("POST", "/commit/main", ["cut"], ServiceUnavailable, "disconnected"),
     ],
