@@ -18,6 +18,7 @@ TESTS = ROOT / "tests"
 
 #: Tests of more than one module, and what they are about.
 OF_MORE_THAN_A_MODULE = {
+    "benchmarks/scaling/test_parts.py": "the parts of the benchmark of scaling",
     "download/formats/test_public.py": "public formats of instruction data",
     "download/test_malformed.py": "datasets that cannot be read",
     "finetune/test_full_disks.py": "training with disks that are full",
