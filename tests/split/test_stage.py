@@ -111,10 +111,10 @@ def test_the_bundled_dataset_is_split_as_before_and_has_nothing_to_look_at(proje
 
     done = run(project)
 
-    assert done.stdout == (
-        "4,036 rows: 3,713 train, 201 test, 122 val; categories: 36\n"
-        "21 checks; no row to look at (artifacts/split/report.html)\n"
-    )
+    assert done.stdout.splitlines()[-2:] == [  # a slow machine tells before how long the rest will take
+        "4,036 rows: 3,713 train, 201 test, 122 val; categories: 36",
+        "21 checks; no row to look at (artifacts/split/report.html)",
+    ]
     given = json.loads(bundled.read_text())
     made = [
         {key: value for key, value in json.loads(line).items() if key != "id"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 
 from stages.common.metrics.gate import Finding, Sample, Severity
 from stages.common.plurals import counted
@@ -95,7 +96,7 @@ def _offensive(row: Example, _: str) -> str:
 
 def _unfinished(row: Example, _: str) -> str:
     """What was found in an answer, and the row."""
-    return f"{', '.join(list(dict.fromkeys(unfinished(row)))[:_EXAMPLES])}\n{_text(row, _)}"
+    return f"{', '.join(islice(unfinished(row), _EXAMPLES))}\n{_text(row, _)}"
 
 
 def _category(row: Example, _: str) -> str:

@@ -45,7 +45,7 @@ class Rows:
         self.lengths, self.wholes, self.answers = array("q"), array("Q"), array("Q")
         self.scripts, self.languages, self.categories = _Labels(), _Labels(), _Labels()
         #: The places of the rows that a look at their own texts finds, by the name of the check.
-        self.found: dict[str, list[int]] = {name: [] for name in (*_OF_A_ROW, *KINDS)}
+        self.found: dict[str, list[int]] = {name: [] for name in (*_OF_A_ROW, _OFFENSIVE, *KINDS)}
         self._order, self._names = order, list(division)
         if not all(languages.is_short(text_of(row)) for row in order):
             languages.model()  # loaded here, it does not count as time that rows take
@@ -67,13 +67,16 @@ class Rows:
         self.wholes.append(digest(row.instruction, row.input, row.output))
         self.answers.append(digest(row.output))
         self.scripts.append(script_of(text))
-        self.languages.append(languages.language_of(text))
+        language = languages.language_of(text)
+        self.languages.append(language)
         self.categories.append(row.category)
         place = len(self.ids)
         self.ids.append(row.id)
         for name, is_found in _OF_A_ROW.items():
             if is_found(row):
                 self.found[name].append(place)
+        if language in _MAY_BE_ENGLISH and any(offensive_words(text)):
+            self.found[_OFFENSIVE].append(place)
         for name, find in KINDS.items():
             if next(find(text), None) is not None:
                 self.found[name].append(place)
@@ -136,8 +139,9 @@ _OF_A_ROW: dict[str, Callable[[Example], bool]] = {
     "placeholders": looks_like_a_placeholder,
     "unfinished_answers": lambda row: any(unfinished(row)),
     "template_markers": holds_headings,
-    "offensive_words": lambda row: any(offensive_words(text_of(row))),
 }
+#: The check for slurs, whose words are English: other languages have some of them in everyday use.
+_OFFENSIVE, _MAY_BE_ENGLISH = "offensive_words", {"en", languages.SHORT, languages.UNSURE}
 
 
 def text_of(row: Example) -> str:

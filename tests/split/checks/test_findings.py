@@ -78,7 +78,7 @@ def test_duplicates_conflicts_and_leaks() -> None:
     [
         ("empty_answers", row("Go on.", "..."), "Go on.\n→ ..."),
         ("placeholders", row("Go on.", "Yes.", "<noinput>"), "Go on.\n<noinput>\n→ Yes."),
-        ("unfinished_answers", row("Go on.", "Dear [Name],"), "[name]\nGo on.\n→ Dear [Name],"),
+        ("unfinished_answers", row("Go on.", "I am [Your Name]."), "[your name]\nGo on.\n→ I am [Your Name]."),
         ("offensive_words", row("Go on.", "You Assholes!"), "As…"),
         ("template_markers", row("Go on.", "Yes. ### Response: no"), "Go on.\n→ Yes. ### Response: no"),
         ("api_keys", row("Go on.", "hf_" + "x" * 34), "hf_x…"),
@@ -96,6 +96,16 @@ def test_a_row_that_is_told(name: str, bad: dataset.Row, text: str) -> None:
     assert {key: one.ids for key, one in checks.items() if one.count} == {name: row_ids[5:]}
     assert [(one.split, one.text, one.other) for one in checks[name].examples] == [("test", text, None)]
     assert checks[name].severity == ("info" if name in ("other_scripts", "other_languages") else "warning")
+
+
+def test_english_words_are_not_looked_for_in_another_language() -> None:
+    german = "Nenne drei Tipps, wie man gesund bleibt. Iss jeden Tag Obst, und schlafe genug: das Wort ist dumbass."
+    english = "Name three tips for staying healthy. Eat fruit every day, and sleep enough: the word is dumbass."
+    not_told = "dumbass"
+
+    checks, ids = found([row("A", german), row("B", english), row("C", not_told)])
+
+    assert checks["offensive_words"].ids == ids[1:]
 
 
 @pytest.mark.parametrize("output", ["?", "+", "3", "!", "¿Sí?", "€"])

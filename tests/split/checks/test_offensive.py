@@ -29,6 +29,11 @@ def test_a_part_of_another_word_is_none(text: str) -> None:
     assert list(offensive_words(text)) == []
 
 
+@pytest.mark.parametrize("text", ["Filmen er slut.", "Kike Hernández", "The bitch had six puppies.", "Mr Wigger"])
+def test_words_that_mean_something_else_too_are_not_in_the_list(text: str) -> None:
+    assert list(offensive_words(text)) == []
+
+
 def test_the_file_holds_hashes_and_says_where_the_words_are_from() -> None:
     tree = json.loads(LIST.read_text(encoding="utf-8"))
 
