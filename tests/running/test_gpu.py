@@ -279,7 +279,7 @@ def test_who_waits_is_told_its_position_and_served_in_order(tmp_path: Path, hold
     second = hold(PIPELINE_RUN_NAME="two")
     said = line(second)
     assert said.startswith(f"waiting for 1 free GPU (GPU-a: process {first.pid}: ")
-    assert ", run one (prefect), " in said
+    assert ", run one (flow), " in said
     third = hold(PIPELINE_RUN_NAME="three")
     assert line(third).startswith("waiting for 1 free GPU, 1 run is before this one (GPU-a: process ")
     fourth = hold(PIPELINE_RUN_NAME="four")
@@ -344,7 +344,7 @@ def test_the_command_lists_holders_and_who_waits(hold: Holder) -> None:
     line(second)
     holder, waiting = listed().splitlines()
     assert holder.startswith(f"GPU-a: process {first.pid}: ")
-    assert ", run one (prefect), " in holder
+    assert ", run one (flow), " in holder
     assert waiting.startswith(f"waiting, number 1 for 1: process {second.pid}: ")
     found = json.loads(listed("--json"))
     assert found["gpus"][0]["holder"]["run"] == "one"

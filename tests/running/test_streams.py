@@ -15,7 +15,12 @@ from tests.root import ROOT
 
 SAY = "from stages.running import streams; streams.prepare(); print('loss 2 \\u2192 1, caf\\u00e9, \\ud83d')"
 #: Files that import nothing of ours. They print nothing, or to standard error, which escapes what it lacks.
-NO_MODULES = (ROOT / "flows" / "guard.py", ROOT / "tools" / "at_work.py", ROOT / "tools" / "install.py")
+NO_MODULES = (
+    ROOT / "flows" / "guard.py",
+    ROOT / "flows" / "waiting_dvc.py",
+    ROOT / "tools" / "at_work.py",
+    ROOT / "tools" / "install.py",
+)
 #: What prepares the streams, directly or as its first statement.
 PREPARING = ("streams.prepare", "program.run", "command_line.run", "child.run")
 
