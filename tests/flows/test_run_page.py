@@ -76,7 +76,15 @@ def test_the_findings_of_the_checks_are_a_table(tmp_path: Path) -> None:
         name="near_leaks", severity="warning", count=1200, groups=None, limit=None, what="a|b", ids=[], examples=[]
     )
     empty = GateReport(
-        rows={}, findings=[], passed=[], characters={}, categories={}, scripts={}, templates=[], longest={}
+        rows={},
+        findings=[],
+        passed=[],
+        characters={},
+        categories={},
+        scripts={},
+        languages={},
+        templates=[],
+        longest={},
     )
     (tmp_path / GATE_REPORT).parent.mkdir(parents=True)
     write_metrics(tmp_path / GATE_REPORT, empty)
