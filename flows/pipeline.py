@@ -47,6 +47,11 @@ Profile = Literal["current", "quick", "gpt2-medium"]
 #: The default of the flow's ``overrides``.
 NOTHING = Overrides()
 
+#: Where the files are that the lines of an isolated run name.
+_IN_A_COPY = (
+    "this run works in a copy of the last commit, which is removed at its end: the files that its lines name, such as "
+    "artifacts/split/report.html, are in its MLflow run then"
+)
 #: What a run does where something that it needs is missing.
 Preflight = Literal["fail", "warn"]
 
@@ -207,6 +212,7 @@ def _tree(root: Path, profile: str, overrides: Mapping[str, object], *, in_place
     else:
         logger = get_run_logger()
         with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
+            logger.info(_IN_A_COPY)
             yield tree
 
 
