@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -167,11 +166,14 @@ def test_a_text_is_told_once() -> None:
     ],
     ids=["equal", "different", "model", "brackets", "select", "ticks", "lines", "capitals"],
 )
-def test_the_time_of_a_long_row_is_short(answer: str) -> None:
-    start = time.process_time()
-    found(answer, instruction=answer)
+def test_a_long_answer_that_the_prompt_has_too_is_no_finding(answer: str) -> None:
+    assert found(answer, instruction=answer) == []
 
-    assert time.process_time() - start < 1
+
+def test_of_many_different_texts_a_hundred_are_looked_for_and_equal_ones_count_once() -> None:
+    different = "".join(f"[Your Name {number}] " for number in range(11_000))
+    assert len(found(different)) == 100
+    assert found("[Your Name] " * 17_000) == ["[your name]"]
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=["bundled", "book"])
