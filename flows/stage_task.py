@@ -24,7 +24,7 @@ from stages.common.secrecy import hidden
 from stages.running import inputs, misrecorded
 from stages.running.checks.preflight import is_absent
 from stages.running.inputs import Begun
-from stages.running.tracking import live, tracker
+from stages.running.tracking import live, relay, tracker
 
 _RETRIES = 3
 #: Tries of a stage that is killed: the system may have had too little memory for a while, or always.
@@ -72,13 +72,14 @@ def bring_up_to_date(
 
     try:
         _refuse_changes(begun, stage, tree)
-        with run_page.progress_of(stage) as told:
+        run_id = variables.get(live.RUN_ID_VARIABLE, live.NO_RUN)
+        with run_page.progress_of(stage) as told, relay.relayed(None if run_id == live.NO_RUN else run_id) as file:
             done = run_stage(
                 stage,
                 Path(tree),
                 log=logger.info,
                 force=force,
-                variables=variables | told,
+                variables=variables | told | file,
                 stopping=stopping,
                 following=following,
             )

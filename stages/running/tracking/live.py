@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from stages.common import reasons
 from stages.common.errors import ConfigError
 from stages.params import whole
 from stages.running import gpu, held, orphans, report
@@ -24,9 +23,12 @@ from stages.running.tracking import (
     mlflow_access,
     mlflow_experiment,
     registry,
+    relay,
     store,
     system_metrics,
 )
+from stages.running.tracking.relay import Point
+from stages.running.tracking.sending import Sending
 from stages.running.tracking.store import StageEnd
 
 if TYPE_CHECKING:
@@ -36,11 +38,8 @@ if TYPE_CHECKING:
 RUN_ID_VARIABLE = "PIPELINE_MLFLOW_RUN_ID"
 NO_RUN = "none"
 
-#: Seconds between two batches of metrics, and between two attempts while MLflow does not answer.
-FLUSH_SECONDS = 3.0
 #: The stages during which the machine is sampled.
 _SAMPLED = frozenset({"finetune"})
-RETRY_SECONDS = 60.0
 #: Seconds that the end of the block waits at most: to publish, to send the last metrics, and in a stage that is being
 #: stopped, whose user is waiting.
 PUBLISH_SECONDS = 120.0
@@ -61,31 +60,32 @@ class StageRun:
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
-        self._pending: list[tuple[str, float, int, int]] = []
+        self._pending: list[Point] = []
         self._lock = threading.Lock()
-        self._closing = threading.Event()
         self._how: StageEnd = "ran"
         self._why = ""
         self._publishing = False
-        self._warned = False
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._params: whole.Params | None = None
-        self._thread: threading.Thread | None = None
+        self._sending: Sending | None = None
         self._sampler: system_metrics.Sampler | None = None
         self._flow_run_id = os.environ.get(RUN_ID_VARIABLE, "")
+        # Where the flow reads what is told here; None: it is sent from here.
+        self._file = Path(os.environ[relay.VARIABLE]) if relay.VARIABLE in os.environ else None
         # A flow publishes what its stages leave in files: one that sends nothing needs no MLflow, which loads slowly.
         self._may_begin = self._flow_run_id != NO_RUN
         if not self._flow_run_id:
             self._begin()
 
     def _begin(self) -> None:
-        """Load MLflow, and start what sends to it."""
+        """Start what sends to MLflow, which is loaded unless the flow sends it."""
         self._may_begin = False
         try:
             # Not in the thread: MLflow takes seconds to load, in which params.yaml may be edited.
             self._params = None if self._flow_run_id else store.params_of(execution.current(), Path())
-            mlflow_access.load()
+            if self._file is None:
+                mlflow_access.load()
         except Exception as error:
             mlflow_access.warn(error)
             return
@@ -94,8 +94,7 @@ class StageRun:
                 self._sampler = system_metrics.Sampler()
             except ConfigError as error:
                 say(f"tracking: no system metrics: {error.what}; to fix it: {error.fix}")
-        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._thread.start()
+        self._sending = Sending(self._send)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Add values to the next batch.
@@ -107,7 +106,7 @@ class StageRun:
         now = time.time_ns() // 1_000_000
         if self._may_begin:
             self._begin()
-        if self._thread is not None:
+        if self._sending is not None:
             with self._lock:
                 self._pending += [(name, float(value), now, step) for name, value in metrics.items()]
 
@@ -130,35 +129,39 @@ class StageRun:
         self._how, self._why = how, why
         if how != "ran" and self._may_begin:
             self._begin()  # the run is to have how the stage ended
-        self._closing.set()
-        if self._thread is not None:
+        if self._sending is not None:
             failure = ORPHAN_SECONDS if orphans.reason() else FAILURE_SECONDS
             seconds = failure if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
             if how == "ran" and not self._run_id and database.path_of(mlflow_access.uri()) is not None:
                 seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
-            self._thread.join(seconds)
-            if self._thread.is_alive():
-                self._warn(reasons.NoAnswer(seconds))
+            self._sending.close(seconds)
 
-    def _work(self) -> None:
-        pause = 0.0
-        while True:
-            closing = self._closing.wait(pause)
-            pause = FLUSH_SECONDS
-            try:
-                self._take_sample(last=closing)
-                client = self._connect(closing=closing)
-                self._flush(client)
-                if self._warned:
-                    say("tracking: MLflow answers again; nothing was lost")
-                    self._warned = False
-                if closing:
-                    self._finish(client)
-            except Exception as error:
-                self._warn(error)
-                pause = RETRY_SECONDS
-            if closing:
+    def _send(self, closing: bool) -> None:
+        self._take_sample(last=closing)
+        if self._file is not None:
+            if relay.is_read(self._file):
+                self._tell(self._file, closing=closing)
                 return
+            self._take_back(self._file)
+        client = self._connect(closing=closing)
+        self._flush(client)
+        if closing:
+            self._finish(client)
+
+    def _tell(self, file: Path, *, closing: bool) -> None:
+        """Let the flow send what there is."""
+        with self._lock:
+            relay.append(file, self._pending, self._tags() if closing else {})
+            self._pending.clear()
+
+    def _take_back(self, file: Path) -> None:
+        """Take back what the flow may not have sent, as it was killed. What it has sent changes nothing once more."""
+        told = relay.Reader(file)
+        with contextlib.suppress(FileNotFoundError):
+            told.read()
+        with self._lock:
+            self._pending[:0] = told.points
+        self._file = None
 
     def _take_sample(self, *, last: bool) -> None:
         """Add a sample of the machine to the next batch, if one is due."""
@@ -168,8 +171,10 @@ class StageRun:
             self._pending += self._sampler.due(last=last)
 
     def _connect(self, *, closing: bool) -> MlflowClient:
+        if self._client is None:
+            mlflow_access.load()
         client = self._client or mlflow_access.client(Path())
-        if self._run_id and (self._warned or closing):
+        if self._run_id and (closing or (self._sending is not None and self._sending.warned)):
             mlflow_experiment.restore(client, self._run_id)
         if not self._run_id:
             self._run_id = self._flow_run_id or self._find_or_create(client)
@@ -193,10 +198,8 @@ class StageRun:
 
     def _finish(self, client: MlflowClient) -> None:
         try:
-            if cards := gpu.last_lease():
-                client.set_tag(self._run_id, "gpu.uuid", ",".join(cards))
-            if self._how != "ran" or not self._flow_run_id:
-                client.set_tag(self._run_id, f"stage.{self._stage}", self._how)
+            for name, value in self._tags().items():
+                client.set_tag(self._run_id, name, value)
             # What was made with other values than this run has is refused when the stage ends.
             if self._publishing and self._how == "ran" and not held.changed():
                 report.make(Path())
@@ -208,7 +211,8 @@ class StageRun:
             if not self._flow_run_id:
                 store.close(client, self._run_id, f"{self._stage}: {self._why}" if self._why else "")
 
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            mlflow_access.warn(error)
+    def _tags(self) -> dict[str, str]:
+        """Tags of the run that say how the stage has ended, unless the flow does, and on which GPUs it ran."""
+        cards = gpu.last_lease()
+        ended = {f"stage.{self._stage}": str(self._how)} if self._how != "ran" or not self._flow_run_id else {}
+        return ({"gpu.uuid": ",".join(cards)} if cards else {}) | ended

@@ -2,8 +2,8 @@
 
 An execution is one run of the Prefect flow, one `dvc repro`, or one stage started by hand. Its run has one owner:
 
-- Under the flow the flow creates the run, passes its id to the stages (`stage_variables`), and at the end calls
-  `publish` and `end`. Stages log to it live and leave its status alone.
+- Under the flow the flow creates the run, passes its id to the stages (`stage_variables`), sends what they tell while
+  they work (`relay`), and at the end calls `publish` and `end`. Stages leave its status alone.
 - Under plain `dvc repro` no process of ours lasts as long as the execution. Each tracked stage finds the run by the
   identity of the dvc process above it, or creates it. It owns the run while it works: the run is RUNNING meanwhile, and
   FINISHED, FAILED or KILLED afterwards. The last stage publishes.

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from stages.common.errors import ConfigError
 from stages.running import gpu
-from stages.running.tracking import live, system_metrics, tracker
+from stages.running.tracking import sending, system_metrics, tracker
 from tests.running.tracking.made import points, runs
 
 INTERVAL = "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
@@ -26,7 +26,7 @@ OF_THE_MACHINE = {
 def test_a_training_is_sampled_and_a_judging_is_not(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "FLUSH_SECONDS", 0.2)
     monkeypatch.setenv(INTERVAL, "1")
     with tracker.stage("finetune") as run:
         run.log_metrics({"loss/train": 8.0}, step=1)

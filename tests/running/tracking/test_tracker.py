@@ -35,6 +35,7 @@ from stages.running.tracking import (
     metric_names,
     mirror,
     mlflow_access,
+    sending,
     store,
     tracker,
 )
@@ -406,10 +407,10 @@ def test_what_was_logged_while_the_database_was_locked_arrives_later(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(live, "FLUSH_SECONDS", 0.05)
-    monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "RETRY_SECONDS", 0.05)
     said: list[str] = []
-    for module in (mlflow_access, live):
+    for module in (mlflow_access, sending):
         monkeypatch.setattr(module, "say", said.append)
     lock = sqlite3.connect("mlflow.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
