@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ class MlflowRun:
         ran: names of the stages that ran. The block adds them; the metrics of the others are logged from their files.
         files: files for the run's folder judge. The block adds them and keeps them until its end.
         compared: what comparisons with other runs have found, a line each, for its description. The block adds them.
+        reports: functions that wait until a report is made, which the run gets. The block adds them.
     """
 
     id: str | None
@@ -36,6 +37,7 @@ class MlflowRun:
     ran: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
+    reports: list[Callable[[], object]] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -65,7 +67,7 @@ def mlflow_run(
     why = ""
     try:
         yield run
-        tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared)
+        tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared, reports=run.reports)
         status = "FINISHED"
     except Exception as error:
         status, why = "FAILED", _why(error)

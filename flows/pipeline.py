@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
+from flows.after_stages import made_ready
 from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order, up_to_date
 from flows.log_lines import tell_failure
@@ -33,7 +34,7 @@ from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.judge.runs.references import in_report, with_references
 from stages.params import whole
-from stages.running import gpu_users, report, summary
+from stages.running import gpu_users, summary
 from stages.running.checks.preflight import VARIABLE, Mode
 from stages.running.inputs import Begun
 from stages.running.tracking import links
@@ -168,20 +169,27 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     """
     order, begun = stages_in_order(tree), Begun.of(tree)
     # The files of the comparison exist until the end of the MLflow run has published them.
-    with contextlib.ExitStack() as stack, mlflow_run(root, tree, prefect_tags(), begun) as run:
-        page = links.page(run.id, servers_file.mlflow_address())
-        run_page.link(page)
-        variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
-        if isolated:
-            variables[paths.ROOT_VARIABLE] = str(root)
-        for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
-            done.append(result)
-            run.ran.update({result.stage} if result.outcome == "ran" else ())
-        compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
-        run.files.extend(file for one in compared for file in one.files)
-        run.compared.extend(one.verdict for one in compared if one.verdict)
-        # Before the MLflow run ends, which gets it.
-        reported = report.make(tree, in_report(compared))
+    with contextlib.ExitStack() as stack:
+        with mlflow_run(root, tree, prefect_tags(), begun) as run:
+            page = links.page(run.id, servers_file.mlflow_address())
+            run_page.link(page)
+            variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
+            if isolated:
+                variables[paths.ROOT_VARIABLE] = str(root)
+            ready = None
+            for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
+                done.append(result)
+                run.ran.update({result.stage} if result.outcome == "ran" else ())
+                if len(done) == len(order) - 1:
+                    ready = stack.enter_context(made_ready(tree))
+            ready = ready or stack.enter_context(made_ready(tree))
+            ready.wait()
+            compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
+            run.files.extend(file for one in compared for file in one.files)
+            run.compared.extend(one.verdict for one in compared if one.verdict)
+            ready.report.go(in_report(compared))
+            run.reports.append(ready.report.made)
+        reported = ready.report.made()
     return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)
 
 

@@ -10,6 +10,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from stages.common import paths
@@ -29,7 +32,8 @@ OTHERS = paths.ARTIFACTS / "reports"
 PROGRAM = "stages.judge.report"
 #: The process that the program ends with; it is in this variable of its environment.
 OWNER = "PIPELINE_REPORT_OWNER"
-#: The file with the comparisons with further runs, where the process that starts the program has made them.
+#: The file that gets the comparisons with further runs, where the process that starts the program makes them. With this
+#: variable the program waits for a byte of its standard input, and without one it has nothing to do.
 FURTHER = "PIPELINE_REPORT_COMPARED"
 #: Seconds that the program may take at most: it compares the run with another one, which reads files of both.
 _SECONDS = 60.0
@@ -56,44 +60,120 @@ def is_current(root: Path) -> bool:
     return False
 
 
-def make(root: Path, further: Further | None = None) -> bool:
-    """Make the report of the results under a folder; a failure is told in one line.
+class Making:
+    """The program that makes the report of the results under a folder, begun before there are any: it takes a second to
+    start. It waits to be told `go`. A failure is told in one line.
 
     Args:
-        root: folder with params.yaml, dvc.lock and artifacts/.
-        further: the comparisons with further runs, where they have been made. None: the program makes them, which
-            takes it seconds.
-
-    Returns:
-        Whether it is there. Without scores there is none.
+        root: folder with params.yaml and dvc.lock.
+        compared: file for the comparisons with further runs.
     """
-    if not (root / VERDICTS).exists():
-        return False
-    environment = os.environ | {OWNER: str(os.getpid())}
-    try:
-        with temporary.folder() as folder:
-            if further is not None:
-                environment[FURTHER] = str(folder / "compared.json")
-                write_metrics(folder / "compared.json", further)
-            done = subprocess.run(
+
+    def __init__(self, root: Path, compared: Path) -> None:
+        self._root, self._compared = root, compared
+        self._until = 0.0
+        self._waiting = threading.Lock()
+        self._made: bool | None = None
+        self._wrong = ""
+        self._process: subprocess.Popen[str] | None = None
+        environment = os.environ | {OWNER: str(os.getpid()), FURTHER: str(compared.resolve())}
+        try:
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM],
                 cwd=root,
                 env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                check=False,
-                timeout=_SECONDS,
             )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = f"not ready after {_SECONDS:g} s" if isinstance(error, subprocess.TimeoutExpired) else str(error)
-        return _not_made(why)
-    if done.returncode != 0:
-        # After a traceback, where there is one.
-        told = done.stderr.rpartition("\nreport: ")[2] or done.stderr
-        return _not_made(" ".join(told.removeprefix("report: ").split())[-_MOST:])
-    return True
+        except OSError as error:
+            self._wrong = str(error)
+
+    def go(self, further: Further | None = None) -> None:
+        """Let it begin.
+
+        Args:
+            further: the comparisons with further runs, where they have been made. None: the program makes them, which
+                takes it seconds.
+        """
+        self._until = time.monotonic() + _SECONDS
+        if self._process is None or not (self._root / VERDICTS).exists():
+            return
+        try:
+            if further is not None:
+                write_metrics(self._compared, further)
+            self._close(b"1")
+        except OSError as error:
+            self._wrong = str(error)
+
+    def made(self) -> bool:
+        """Wait for it; several threads may.
+
+        Returns:
+            Whether the report is there. Without scores there is none.
+        """
+        with self._waiting:
+            if self._made is None:
+                self._made = (self._root / VERDICTS).exists() and self._ended_well()
+            return self._made
+
+    def _ended_well(self) -> bool:
+        if self._process is None or self._wrong:
+            return _not_made(self._wrong)
+        try:
+            _, said = self._process.communicate(timeout=max(0.0, self._until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return _not_made(f"not ready after {_SECONDS:g} s")
+        if self._process.returncode != 0:
+            # After a traceback, where there is one.
+            told = said.rpartition("\nreport: ")[2] or said
+            return _not_made(" ".join(told.removeprefix("report: ").split())[-_MOST:])
+        return True
+
+    def end(self) -> None:
+        """End it, if it still waits or works."""
+        if self._process is None:
+            return
+        self._close(b"")
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stderr
+        self._process.stderr.close()
+
+    def _close(self, last: bytes) -> None:
+        assert self._process
+        stream, self._process.stdin = self._process.stdin, None
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has ended, and `made` says why
+                if last:
+                    os.write(stream.fileno(), last)
+            stream.close()
+
+
+@contextlib.contextmanager
+def begun(root: Path) -> Iterator[Making]:
+    """Begin the program that makes the report of the results under a folder; it ends with the block.
+
+    Args:
+        root: folder with params.yaml, dvc.lock and, when it is told to go, artifacts/.
+    """
+    with temporary.folder() as folder:
+        making = Making(root, folder / "compared.json")
+        try:
+            yield making
+        finally:
+            making.end()
+
+
+def make(root: Path, further: Further | None = None) -> bool:
+    """Make the report of the results under a folder; arguments and result as of `Making`."""
+    if not (root / VERDICTS).exists():
+        return False
+    with begun(root) as making:
+        making.go(further)
+        return making.made()
 
 
 def _not_made(why: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
 
 from stages.common import paths
@@ -37,6 +38,9 @@ def main() -> None:
     if owner := os.environ.get(report.OWNER):
         signals.end_with_parent(int(owner))
     options = _arguments()
+    compared = os.environ.get(report.FURTHER)
+    if compared and not os.read(sys.stdin.fileno(), 1):
+        return  # who has begun it early does not want it
     if not paths.PARAMS.exists():
         raise ConfigError(f"{Path().resolve()}: no {paths.PARAMS} here", "run the command in the project's folder")
     target = Path(options.to) if options.to else _place(options.run)
@@ -44,7 +48,7 @@ def main() -> None:
         raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
     if options.to and not target.parent.is_dir():
         raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
-    text = _own(os.environ.get(report.FURTHER)) if options.run == "." else others.text_of(options.run)
+    text = _own(compared) if options.run == "." else others.text_of(options.run)
     with atomic_file(target) as stream:
         stream.write(text)
     say(f"report: {target} ({size(len(text.encode()))}); in a browser: {target.resolve().as_uri()}")
@@ -54,9 +58,10 @@ def _own(further: str | None) -> str:
     """The page of the results in this folder, with the comparisons in a file where they have been made."""
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
-    compared = read_metrics(Path(further), Further, made_by="make report") if further else None
+    there = further is not None and Path(further).exists()
+    compared = read_metrics(Path(further), Further, made_by="make report") if further and there else None
     # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
-    champion = "" if further else _champion()
+    champion = "" if there else _champion()
     return page(facts.read(further=compared), report.mark(Path()), champion)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
 from stages.params import whole
-from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, store
+from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, published, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -204,12 +204,16 @@ def children(root: Path, name: str) -> list[tuple[str, str]]:
         return [] if run_id is None else search(root, f"tags.`{store.PARENT}` = '{run_id}'", most=_MOST_CHILDREN)
 
 
-def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
-    """The ids and names of the runs of the profile under ``root`` that have finished, the newest first.
+def finished(root: Path, *, most: int) -> list[tuple[str, str, str]]:
+    """The runs of the profile under ``root`` that have finished, the newest first.
 
     Args:
         root: folder with params.yaml, and with mlflow.db unless MLFLOW_TRACKING_URI is set.
         most: the largest number of runs.
+
+    Returns:
+        Of each its id, its name, and the digest of its results (`published.digest`), which is empty where it is not
+        known.
 
     Raises:
         ServiceUnavailable: MLflow cannot be asked.
@@ -223,7 +227,7 @@ def finished(root: Path, *, most: int) -> list[tuple[str, str]]:
             return []
         query, order = "attributes.status = 'FINISHED'", ["attributes.start_time DESC"]
         found = mlflow.search_runs([named.experiment_id], query, max_results=most, order_by=order)
-        return [(str(run.info.run_id), str(run.info.run_name)) for run in found]
+        return [(str(run.info.run_id), str(run.info.run_name), run.data.tags.get(published.TAG, "")) for run in found]
 
 
 def _exists(root: Path) -> bool:

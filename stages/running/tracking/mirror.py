@@ -78,6 +78,7 @@ def publish(
     *,
     lock_is_final: bool,
     compared: Sequence[str] = (),
+    reports: Sequence[Callable[[], object]] = (),
 ) -> None:
     """Mirror the files under ``root``. A file that is not what it should be is told in one line, and left out.
 
@@ -89,6 +90,7 @@ def publish(
         lock_is_final: whether DVC has written the last stage's entry in dvc.lock. Under plain `dvc repro` it does so
             only after that stage, which publishes, has ended.
         compared: what comparisons with other runs have found, a line each, for the description.
+        reports: functions that wait until a report is made. They are called late: meanwhile all else is sent.
     """
     mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
@@ -119,6 +121,8 @@ def publish(
     _log_costs(mlflow, run_id, root)
     if history:
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
+    for made in reports:
+        made()
     if report.is_current(root):
         mlflow.log_artifact(run_id, str(root / report.REPORT))
     if judged and judged.pairwise and (root / PAIRWISE).exists():

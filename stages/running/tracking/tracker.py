@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -154,6 +154,7 @@ def publish(
     ran: Collection[str],
     files: Sequence[Path] = (),
     compared: Sequence[str] = (),
+    reports: Sequence[Callable[[], object]] = (),
 ) -> bool:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
@@ -163,6 +164,7 @@ def publish(
         ran: stages that ran in this execution. The others were up to date or restored by DVC, and are tagged as cached.
         files: further files for the run's folder judge.
         compared: what comparisons with other runs have found, a line each, for its description.
+        reports: functions that wait until a report is made.
 
     Returns:
         Whether the run has all of them; where it has not, a line says why.
@@ -172,7 +174,7 @@ def publish(
 
     def mirrored() -> bool:
         client = mlflow_access.client(root)
-        mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared)
+        mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared, reports=reports)
         for file in files:
             client.log_artifact(run_id, str(file), "judge")
         if not all(name.endswith(".dvc") for name in ran):  # what brings data in makes no result
