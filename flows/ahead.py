@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows import profiles
 from flows.command_line import Request
@@ -22,22 +24,46 @@ _OTHERWISE = "nothing was run; to run what can be run: preflight=warn, in the fo
 _FIX = "git status says what is wrong with the repository"
 
 
-def look(root: Path, asked: Request) -> bool:
-    """Look at what the run of a command line needs, and print it.
+@dataclass(frozen=True)
+class Planned:
+    """The run that a command line asks for.
 
-    Returns:
-        Whether any stage runs or takes its result from the cache, as far as the files tell.
+    Args:
+        root: the user's repository.
+        asked: what it asks for.
+        values: the values of params.yaml with those that it gives.
+        fates: what becomes of each stage, as far as the files tell.
+    """
+
+    root: Path
+    asked: Request
+    values: Mapping[str, Any]
+    fates: Mapping[str, plan.Fate]
+
+    @property
+    def changes(self) -> bool:
+        """Whether any stage runs or takes its result from the cache."""
+        return set(self.fates.values()) != {"up to date"}
+
+    def look(self) -> None:
+        """Look at what the run needs, and print it.
+
+        Raises:
+            NotReady: something is missing, and the run is not to begin then.
+        """
+        if self.asked.preflight != "off":
+            preflight.look(self.root, self.values, self.fates, tell=_print, refuse=self.asked.preflight == "fail")
+
+
+def planned(root: Path, asked: Request) -> Planned:
+    """Find out which stages the run of a command line will run.
 
     Raises:
-        NotReady: something is missing, and the run is not to begin then.
         ConfigError: the values are wrong.
     """
     with files_of(root, in_place=asked.in_place) as tree:
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
-        fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
-    if asked.preflight != "off":
-        preflight.look(root, values, fates, tell=_print, refuse=asked.preflight == "fail")
-    return set(fates.values()) != {"up to date"}
+        return Planned(root, asked, values, plan.fates(tree, values, in_place=asked.in_place, force=asked.force))
 
 
 def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -48,18 +49,26 @@ def main() -> None:
     if not asked.in_place:
         workspace.check_commit(root)
     misrecorded.look_back(root)
-    changed = ahead.look(root, asked)
-    # What the look has found to be unchanged, DVC itself is to see: it takes a second more.
-    if asked.in_place and not changed and dvc_cli.up_to_date(root):
-        command_line.succeed(
-            "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
-        )
-        return
-    sys.exit(supervised())
+    planned = ahead.planned(root, asked)
+    look = planned.look
+    if asked.in_place and not planned.changes:
+        look()
+        # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
+        if dvc_cli.up_to_date(root):
+            command_line.succeed(
+                "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
+            )
+            return
+        look = _nothing
+    sys.exit(supervised(look))
 
 
-def supervised() -> int:
+def supervised(look: Callable[[], None]) -> int:
     """Run the flow that the command line asks for in a process of its own, and return its exit code.
+
+    Args:
+        look: look at what the run needs, done while the flow's process and its Prefect server start. What it raises
+            ends both.
 
     Raises:
         ConfigError: a duration in an environment variable is wrong, or Prefect's secret would go unencrypted.
@@ -67,10 +76,12 @@ def supervised() -> int:
     """
     waits.check()
     prefect_server.check()
-    if address := servers_file.prefect_address():
-        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     with _prefect_server() as server:
-        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
+        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server, look)
+
+
+def _nothing() -> None:
+    return None
 
 
 def end_with_make() -> None:
@@ -88,16 +99,25 @@ def _prefect_server() -> contextlib.AbstractContextManager[temporary_server.Serv
     return contextlib.nullcontext(temporary_server.Server({"PREFECT_API_URL": there}))
 
 
-def _supervise(command: list[str], server: temporary_server.Server) -> int:
+def _supervise(command: list[str], server: temporary_server.Server, look: Callable[[], None]) -> int:
     """Run the flow in a session of its own, and return its exit code.
 
     Ctrl-C goes to every process of a terminal's session. Here it reaches this process alone, which passes a SIGTERM to
-    the flow alone. A pipe tells the flow if this process is killed.
+    the flow alone. A pipe tells the flow to begin, and if this process is killed.
     """
     environment = {**os.environ, **server.variables, preflight.VARIABLE: "off"}
     flow = subprocess.Popen(
         command, stdin=subprocess.PIPE, start_new_session=True, env=environment, pass_fds=server.lifelines
     )
+    assert flow.stdin
+    try:
+        look()
+        if address := servers_file.prefect_address():
+            print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
+    except BaseException:
+        flow.kill()  # it has not begun
+        flow.wait()
+        raise
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if not stopping:
@@ -109,6 +129,8 @@ def _supervise(command: list[str], server: temporary_server.Server) -> int:
     stopping: list[bool] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    with contextlib.suppress(BrokenPipeError):  # it has ended, and has said why
+        os.write(flow.stdin.fileno(), b"1")
     code = flow.wait()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(flow.pid, signal.SIGKILL)  # what the flow has started, if it was killed

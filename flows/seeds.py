@@ -27,8 +27,7 @@ def main() -> None:
     folder.check(root, copied=True)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     workspace.check_commit(root)
-    ahead.look(root, asked)
-    sys.exit(run.supervised())
+    sys.exit(run.supervised(ahead.planned(root, asked).look))
 
 
 if __name__ == "__main__":

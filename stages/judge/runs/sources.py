@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -300,7 +300,7 @@ def trainings_of(run: Run) -> list[Run]:
     if wanted is None:
         return []
     found: dict[int | None, Run] = {run.seed: run}
-    for other in _others(run):
+    for other in _others(run, found):
         if other.judge.is_same(run.judge) and other.recipe == wanted:
             found.setdefault(other.seed, other)
         if len(found) > _MOST_TRAININGS:
@@ -308,11 +308,16 @@ def trainings_of(run: Run) -> list[Run]:
     return [other for seed, other in found.items() if seed not in (None, run.seed)]
 
 
-def _others(run: Run) -> Iterator[Run]:
-    """Runs that may be trainings of a recipe: cheap ones first, and of those that take time only the newest."""
+def _others(run: Run, seeds: Container[int | None]) -> Iterator[Run]:
+    """Runs that may be trainings of a recipe: cheap ones first, and of those that take time only the newest.
+
+    Args:
+        run: the run.
+        seeds: the seeds of trainings that are found already, whose files are not fetched again; they become more.
+    """
     values_wanted = recipe.recipe_of(run.values)
     for one in judged_runs.known(Path(), run.judge.fingerprint):
-        if recipe.recipe_of(one.values) != values_wanted:
+        if recipe.recipe_of(one.values) != values_wanted or recipe.seed_of(one.values) in seeds:
             continue
         with contextlib.suppress(PipelineError), temporary.folder() as folder:
             # Without its dvc.lock nobody knows its code and data.

@@ -198,8 +198,7 @@ class StageRun:
 
     def _finish(self, client: MlflowClient) -> None:
         try:
-            for name, value in self._tags().items():
-                client.set_tag(self._run_id, name, value)
+            store.set_tags(client, self._run_id, self._tags())
             # What was made with other values than this run has is refused when the stage ends.
             if self._publishing and self._how == "ran" and not held.changed():
                 report.make(Path())

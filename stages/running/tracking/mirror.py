@@ -114,8 +114,7 @@ def publish(
         # By this tag MLflow's page finds tables; its own log_table would append the rows a second time.
         tags["mlflow.loggedArtifacts"] = json.dumps([{"path": ANSWERS, "type": "table"}])
     datasets.log(mlflow, run_id, root)
-    for name, value in tags.items():
-        mlflow.set_tag(run_id, name, value)
+    store.set_tags(mlflow, run_id, tags)
     # A params.yaml that was edited after the stages had read it is not this run's.
     _log_files(mlflow, run_id, root, FILES if same else FILES[1:])
     _log_costs(mlflow, run_id, root)

@@ -81,9 +81,8 @@ class Reader:
         while batch := self.points[: store.METRICS_BATCH]:
             store.log_metrics(client, run_id, batch)
             del self.points[: len(batch)]
-        for name in list(self.tags):
-            client.set_tag(run_id, name, self.tags[name])
-            del self.tags[name]
+        store.set_tags(client, run_id, self.tags)
+        self.tags.clear()
 
 
 @contextlib.contextmanager

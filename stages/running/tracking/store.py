@@ -341,6 +341,14 @@ def log_metrics(mlflow: MlflowClient, run_id: str, points: Sequence[tuple[str, f
         mlflow.log_batch(run_id, metrics=entries)
 
 
+def set_tags(mlflow: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run in one request."""
+    from mlflow.entities import RunTag
+
+    if tags:
+        mlflow.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
 def _find(mlflow: MlflowClient, own: Execution, profile: str) -> Any:
     named = mlflow.get_experiment_by_name(mlflow_experiment.name_of(profile))
     if named is None:
