@@ -66,14 +66,19 @@ def tree_of(text: str) -> dict[str, Any]:
     return copy.deepcopy(_parsed(text))
 
 
-@functools.lru_cache(maxsize=128)  # each takes some 30 ms, and a comparison looks at those of all runs of a recipe
 def _parsed(text: str) -> dict[str, Any]:
     """As `tree_of`; nobody may change it."""
     try:
-        tree = YAML(typ="safe").load(text)
+        tree = _loaded(text)
     except (YAMLError, ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+@functools.lru_cache(maxsize=128)  # each takes some 30 ms, and a comparison looks at those of all runs of a recipe
+def _loaded(text: str) -> Any:
+    """What YAML says, whatever it is; nobody may change it."""
+    return YAML(typ="safe").load(text)
 
 
 def outputs_in(tree: Any, stage: str, *, name: str, fix: str) -> list[Output]:
@@ -156,7 +161,7 @@ def read(root: Path) -> dict[str, Any]:
         DataError: it is not what DVC writes.
     """
     try:
-        tree = YAML(typ="safe").load(root / LOCK)
+        tree = copy.deepcopy(_loaded((root / LOCK).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (YAMLError, ValueError, RecursionError) as error:
