@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.running import report
+from stages.running import made_on, report
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Ready:
 
     Args:
         report: the program that makes the report, which waits to be told to go.
-        _drawing: loads what draws pictures.
+        _loading: loads what is needed here.
     """
 
     report: report.Making
-    _drawing: threading.Thread
+    _loading: threading.Thread
 
     def wait(self) -> None:
-        """Wait until what draws pictures is loaded: two threads are not to import it at a time."""
-        self._drawing.join()
+        """Wait until all is loaded: two threads are not to import a module at a time."""
+        self._loading.join()
 
 
 @contextlib.contextmanager
@@ -36,15 +36,16 @@ def made_ready(tree: Path) -> Iterator[Ready]:
     Args:
         tree: folder that the stages run in.
     """
-    drawing = threading.Thread(target=_load_drawing, name="drawing", daemon=True)
-    drawing.start()
+    loading = threading.Thread(target=_load, name="loading", daemon=True)
+    loading.start()
     with report.begun(tree) as making:
-        yield Ready(making, drawing)
+        yield Ready(making, loading)
 
 
-def _load_drawing() -> None:
-    """Load what draws pictures, its fonts too, which takes a second. What is wrong is told by whoever draws."""
+def _load() -> None:
+    """Load what draws pictures, its fonts too, and the packages' versions. What is wrong is told by whoever uses it."""
     with contextlib.suppress(Exception):
+        made_on.packages()
         from matplotlib.figure import Figure
 
         drawn = Figure()
