@@ -50,17 +50,13 @@ def main() -> None:
         workspace.check_commit(root)
     misrecorded.look_back(root)
     planned = ahead.planned(root, asked)
-    look = planned.look
-    if asked.in_place and not planned.changes:
-        look()
-        # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
-        if dvc_cli.up_to_date(root):
-            command_line.succeed(
-                "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
-            )
-            return
-        look = _nothing
-    sys.exit(supervised(look))
+    # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
+    if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
+        command_line.succeed(
+            "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
+        )
+        return
+    sys.exit(supervised(planned.look))
 
 
 def supervised(look: Callable[[], None]) -> int:
@@ -78,10 +74,6 @@ def supervised(look: Callable[[], None]) -> int:
     prefect_server.check()
     with _prefect_server() as server:
         return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server, look)
-
-
-def _nothing() -> None:
-    return None
 
 
 def end_with_make() -> None:

@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from flows.after_stages import made_ready
 from stages.common.files import write_json
 from stages.common.metrics.beside import Further
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
@@ -112,3 +114,38 @@ def test_where_no_program_can_be_started_it_is_said(
 
     assert not report.make(root)
     assert "make report tries again" in capsys.readouterr().out
+
+
+@pytest.mark.thorough
+def test_a_program_that_began_before_the_scores_makes_the_page_of_those_that_came(root: Path, tmp_path: Path):
+    verdicts = (root / VERDICTS).rename(tmp_path / "later.jsonl")
+    with made_ready(root) as ready:
+        assert not report.is_current(root)
+        verdicts.rename(root / VERDICTS)
+        ready.wait()
+        ready.report.go(Further(missing=["not compared with the champion, quick 3: its files are gone"]))
+        assert ready.report.made()
+        assert ready.report.made(), "whoever asks again hears the same"
+    assert report.is_current(root)
+    assert "Not compared with the champion, quick 3: its files are gone." in (root / REPORT).read_text()
+
+
+def test_a_program_that_is_not_told_to_go_ends_with_the_block_and_makes_nothing(root: Path):
+    with pytest.raises(KeyboardInterrupt), made_ready(root) as ready:  # noqa: PT012
+        pids = [one.pid for one in psutil.Process().children() if report.PROGRAM in one.cmdline()]
+        assert len(pids) == 1
+        raise KeyboardInterrupt
+    assert ready.report
+    assert not psutil.pid_exists(pids[0])
+    assert not (root / REPORT).exists()
+
+
+@pytest.mark.thorough
+def test_a_program_that_was_killed_is_told_in_a_line(root: Path, capsys: pytest.CaptureFixture[str]):
+    with report.begun(root) as making:
+        [program] = [one for one in psutil.Process().children() if report.PROGRAM in one.cmdline()]
+        program.kill()
+        making.go()
+        assert not making.made()
+    told = capsys.readouterr().out
+    assert told == "report: not made, and no result depends on it; make report tries again: it ended with -9\n"
