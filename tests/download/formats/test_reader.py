@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +206,18 @@ def test_texts_that_look_hard_and_are_not() -> None:
     assert read(json.dumps(rows)).rows == rows
 
 
-def test_leaving_rows_out_is_proposed_where_it_is_a_way_to_go_on() -> None:
-    proposed = (
-        "the fix; or set download.data.on_invalid: drop in params.yaml, which leaves such rows out and says which"
+def test_leaving_rows_out_is_proposed_where_most_rows_are_right() -> None:
+    way = "on_invalid: drop in the section download.data of params.yaml, or --set download.data.on_invalid=drop"
+    for wrong in (row("a", "N/A"), row("a", ""), {"instruction": "a"}, "no object"):
+        error = refused(lines(*GOOD, wrong))
+        assert "1 problem in 4 rows:\n  - row 4 (line 4): " in error.what
+        assert error.fix == f"the fix; or leave this row out: set {way}"
+    assert refused(lines(*GOOD, *[row("a", "")] * 2, row("", ""), row("a", "b"))).fix == (
+        f"the fix; or leave these 3 rows out: set {way}"
     )
-    assert refused(lines(*GOOD, row("a", "N/A"))).fix == proposed
-    assert refused(lines(*GOOD, row("a", "")), on_invalid="refuse").fix == "the fix"
+    # Too few are right, or most are wrong.
+    assert refused(lines(*GOOD[:2], row("a", ""))).fix == "the fix"
+    assert refused(lines(*GOOD, *[row("a", "")] * 4)).fix == "the fix"
 
 
 def test_when_all_rows_are_of_another_kind_none_is_left_out() -> None:
@@ -263,15 +270,73 @@ def test_the_nearest_mapping_is_proposed(keys: tuple[str, ...], proposed: str | 
         assert "did you mean" not in error.what
         assert error.fix.startswith("set download.data.fields to the keys of the instruction and of the output, ")
     else:
-        assert error.what.endswith(f"\n  did you mean download.data.fields: {proposed}")
-        assert error.fix == f"set download.data.fields: {proposed} in params.yaml"
+        assert "\n  did you mean " in error.what
+        assert error.fix.endswith(f"--set 'download.data.fields={proposed}'")
+
+
+def test_a_mapping_is_proposed_as_it_stands_in_params_yaml() -> None:
+    rows = [{"question": str(number), "answer": "b", "topic": "cd"[number % 2]} for number in range(6)]
+    error = refused(lines(*rows))
+    assert error.what == (
+        "rows.csv: no row has instruction or output; the rows have 'question', 'answer', 'topic'\n"
+        "  did you mean 'question' for instruction, 'answer' for output, 'topic' for category?"
+    )
+    assert error.fix == (
+        "put these lines into params.yaml, in place of download.data.fields:\n"
+        "    fields:\n"
+        "      instruction: question\n"
+        "      output: answer\n"
+        "      category: topic\n"
+        "  or add to python -m flows.run: --set "
+        "'download.data.fields={instruction: question, output: answer, category: topic}'"
+    )
+    assert refused("Frage,Antwort\na,b\n", "rows.csv").fix == (
+        "set download.data.fields to the keys of the instruction and of the output, such as "
+        "--set 'download.data.fields={instruction: Frage, output: Antwort}'; or the fix"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "is_one"),
+    [
+        ("topic", ["a", "b"] * 3, True),
+        ("Task Type", ["a", "b"] * 3, True),
+        ("label", ["a", "a", "b", "b", "c", "c"], False),  # three values for six rows
+        ("topic", ["a"] * 6, False),
+        ("topic", ["a", "b", None] * 3, True),
+        ("topic", [1, 2] * 3, False),
+        ("topic", ["a" * 61, "b"] * 3, False),
+        ("author", ["a", "b"] * 3, False),
+    ],
+)
+def test_a_category_is_a_key_of_that_name_with_few_values_for_many_rows(
+    key: str, values: list[Any], is_one: bool
+) -> None:
+    rows = [{"instruction": "a", "output": "b", key: value} for value in values]
+    found = read(lines(*rows))
+    assert found.category == (key if is_one else None)
+    said = [line for line in source.described(found) if "looks like a category" in line]
+    named = key if key.isalpha() else f'"{key}"'
+    assert said == is_one * [
+        f"{key!r} looks like a category: for results by it, set category: {named} in the section "
+        f"download.data.fields of params.yaml, or --set {shlex.quote(f'download.data.fields.category={named}')}"
+    ]
+
+
+def test_a_category_that_is_read_has_no_other() -> None:
+    row_of = {"instruction": "a", "output": "b", "kind": "c"}
+    rows = [row_of | {"topic": topic} for topic in "de"] * 3
+    assert read(lines(*rows), fields={"category": "kind"}).category is None
+    assert read(lines(*[one | {"category": "f"} for one in rows])).category is None
+    assert read(lines(*rows), fields={"split": "topic"}).category is None
 
 
 def test_a_key_that_yaml_would_not_take_for_a_text_is_in_quotation_marks() -> None:
     rows = [{"instruction": "a", "yes": "b", "No: 1": "c"}] * 3
     assert read(lines(*rows), fields={"output": "yes"}).rows == [row("a", "b")] * 3
     error = refused(lines(*rows), fields={"output": "No: 2"})
-    assert error.fix == 'set download.data.fields: {output: "No: 1"} in params.yaml'
+    assert error.fix is not None
+    assert '\n    fields:\n      output: "No: 1"\n' in error.fix
 
 
 def test_a_mapping_goes_before_what_is_known() -> None:
@@ -291,7 +356,8 @@ def test_a_mapping_to_a_key_that_is_not_there_is_a_mistake_of_the_configuration(
     assert error.what == (
         "download.data.fields: output: 'response': no row of rows.csv has that key; the rows have 'question', 'answer'"
     )
-    assert error.fix == "set download.data.fields: {instruction: question, output: answer} in params.yaml"
+    assert error.fix is not None
+    assert error.fix.endswith(" --set 'download.data.fields={instruction: question, output: answer}'")
 
 
 def test_the_problems_of_a_mapped_field_are_told_by_the_user_s_key() -> None:
