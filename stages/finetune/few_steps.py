@@ -7,7 +7,7 @@ import math
 from stages.common import proposals
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
-from stages.finetune.schedule import planned_steps
+from stages.finetune.schedule import planned_steps, rows_left_out
 from stages.params.finetune import Finetune
 from stages.running.checks.row import Row, ok, problem, warning
 
@@ -38,11 +38,6 @@ def row_of(train: int, recipe: Finetune) -> Row:
     if steps < LEAST:
         return warning(name, f"{told}: so few change a model little", more_steps(train, recipe))
     return ok(name, told)
-
-
-def rows_left_out(train: int, recipe: Finetune) -> int:
-    """Rows that an epoch leaves out since they do not fill a batch; other ones in each epoch."""
-    return train % recipe.batch_size if recipe.drop_last else 0
 
 
 def more_steps(train: int, recipe: Finetune) -> str:
