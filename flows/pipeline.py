@@ -181,7 +181,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
         run.files.extend(file for one in compared for file in one.files)
         run.compared.extend(one.verdict for one in compared if one.verdict)
         # Before the MLflow run ends, which gets it.
-        reported = report.make(tree, in_report(compared))
+        reported = report.make(tree, in_report(compared), made_here=run.has_made)
     return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)
 
 

@@ -31,6 +31,8 @@ PROGRAM = "stages.judge.report"
 OWNER = "PIPELINE_REPORT_OWNER"
 #: The file with the comparisons with further runs, where the process that starts the program has made them.
 FURTHER = "PIPELINE_REPORT_COMPARED"
+#: It is there where a stage has made these results in the run that is at work.
+MADE_HERE = "PIPELINE_REPORT_MADE_HERE"
 #: Seconds that the program may take at most: it compares the run with another one, which reads files of both.
 _SECONDS = 60.0
 #: Characters of its message that are told at most.
@@ -56,20 +58,21 @@ def is_current(root: Path) -> bool:
     return False
 
 
-def make(root: Path, further: Further | None = None) -> bool:
+def make(root: Path, further: Further | None = None, *, made_here: bool = False) -> bool:
     """Make the report of the results under a folder; a failure is told in one line.
 
     Args:
         root: folder with params.yaml, dvc.lock and artifacts/.
         further: the comparisons with further runs, where they have been made. None: the program makes them, which
             takes it seconds.
+        made_here: whether a stage of the run that is at work has made results, so that they are this machine's.
 
     Returns:
         Whether it is there. Without scores there is none.
     """
     if not (root / VERDICTS).exists():
         return False
-    environment = os.environ | {OWNER: str(os.getpid())}
+    environment = os.environ | {OWNER: str(os.getpid()), MADE_HERE: "1" if made_here else ""}
     try:
         with temporary.folder() as folder:
             if further is not None:

@@ -18,7 +18,7 @@ from stages.common.files import atomic_file
 from stages.common.metrics.beside import Further
 from stages.common.records import read_metrics
 from stages.common.results.judge import VERDICTS
-from stages.judge.report import facts, others
+from stages.judge.report import facts, machine, others
 from stages.judge.report.page import page
 from stages.running import program, report, signals
 from stages.running.arguments import Parser
@@ -57,7 +57,8 @@ def _own(further: str | None) -> str:
     compared = read_metrics(Path(further), Further, made_by="make report") if further else None
     # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
     champion = "" if further else _champion()
-    return page(facts.read(further=compared), report.mark(Path()), champion)
+    found = facts.read(further=compared, environment=machine.of_these_results())
+    return page(found, report.mark(Path()), champion)
 
 
 def _champion() -> str:
