@@ -80,13 +80,17 @@ def test_parquet(tmp_path: Path) -> None:
     ("content", "what", "fix"),
     [
         ("", "expected rows, found an empty file", "the fix"),
-        (CSV.encode("utf-16"), "expected UTF-8; found UTF-16", "iconv -f UTF-16 -t UTF-8 rows.csv > NEW; the fix"),
+        (
+            CSV.encode("utf-16"),
+            "expected UTF-8; found UTF-16",
+            "iconv -f UTF-16 -t UTF-8 rows.csv > rows.utf-8.csv; the fix",
+        ),
         (CSV.encode("utf-16le"), "expected UTF-8; found UTF-16LE", "iconv -f UTF-16LE "),
         (CSV.encode("utf-16be"), "expected UTF-8; found UTF-16BE", "iconv -f UTF-16BE "),
         (
             CSV.encode() + "été,x\n".encode("cp1252"),
-            "not UTF-8 (invalid continuation byte at byte 31)",
-            "if it is Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 rows.csv > NEW; the fix",
+            "not UTF-8 (invalid continuation byte at byte 31, in line 5)",
+            "if it is Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 rows.csv > rows.utf-8.csv; the fix",
         ),
         (b"PK\x03\x04", "found a ZIP file, such as an Excel workbook", "unpack it, or save the sheet as CSV in UTF-8"),
         (gzip.compress(CSV.encode(), mtime=0)[:-9], "not a whole gzip file: ", "gzip -t "),

@@ -54,6 +54,7 @@ def test_what_is_made_now_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.of_these_results()["python"] == platform.python_version()
 
 
+@pytest.mark.thorough
 def test_a_tracker_that_does_not_answer_is_in_the_way_of_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "kept", lambda root: published.Note("x", "1f"))
     monkeypatch.setattr(lookup, "_exists", lambda root: True)
