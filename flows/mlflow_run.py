@@ -39,6 +39,11 @@ class MlflowRun:
     compared: list[str] = field(default_factory=list)
     reports: list[Callable[[], object]] = field(default_factory=list)
 
+    @property
+    def has_made(self) -> bool:
+        """Whether a stage ran: what brings data in makes no result."""
+        return not all(stage.endswith(".dvc") for stage in self.ran)
+
 
 @contextlib.contextmanager
 def mlflow_run(
@@ -82,7 +87,7 @@ def mlflow_run(
     finally:
         tracker.end(run_id, status, why)
         # In a copy of the repository the data is always imported.
-        if status == "FINISHED" and not stays and all(stage.endswith(".dvc") for stage in run.ran):
+        if status == "FINISHED" and not stays and not run.has_made:
             additions.set_aside(tree, run_id)
 
 

@@ -187,7 +187,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
             run.files.extend(file for one in compared for file in one.files)
             run.compared.extend(one.verdict for one in compared if one.verdict)
-            ready.report.go(in_report(compared))
+            ready.report.go(in_report(compared), made_here=run.has_made)
             run.reports.append(ready.report.made)
         reported = ready.report.made()
     return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)

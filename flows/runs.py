@@ -21,6 +21,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
 from stages.common.printable import printable
+from stages.common.secrecy import hidden
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, program, report
 from stages.running.arguments import Parser, whole_number
@@ -43,6 +44,7 @@ _LEFT_OUT_FIRST = ("door", "commit", "val. loss", "judge")
 _MOST_OF = {"run": 32, "judge": 14}
 #: Characters that are left of a run's name, of which columns are left out only where that is not enough.
 _LEAST_NAME = 12
+_LINES_OF_A_REASON = 2
 
 
 def main() -> None:
@@ -124,11 +126,12 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
             heads.remove(head)
     excess = max(0, _width_of(heads, rows) - width)
     name = max(_LEAST_NAME, max(len(row["run"]) for row in rows) - excess)
-    rows = [row | {"run": _cut(row["run"], name)} for row in rows]
+    rows = [row | {"run": _cut_within(row["run"], name)} for row in rows]
     widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}
     yield "  ".join(f"{head:<{widths[head]}}" for head in heads).rstrip()
     for run, row in zip(runs, rows, strict=True):
         yield "  ".join(f"{row[head]:<{widths[head]}}" for head in heads).rstrip()
+        yield from _reason(run, width)
         if run.champion:
             yield printable(f"{_INDENT}the champion: {run.champion}")
         if run.judge_mark:
@@ -160,9 +163,9 @@ def _cells(run: Run) -> dict[str, str]:
         "judge": run.judge,
         "commit": commit,
     }
-    return {
-        head: _cut(" ".join(printable(text).split()) or "-", _MOST_OF.get(head, 99)) for head, text in cells.items()
-    }
+    plain = {head: " ".join(printable(text).split()) or "-" for head, text in cells.items()}
+    cut = {head: _cut_within if head == "run" else _cut for head in plain}
+    return {head: cut[head](text, _MOST_OF.get(head, 99)) for head, text in plain.items()}
 
 
 def _score(metrics: Mapping[str, float]) -> str:
@@ -211,8 +214,34 @@ def _width_of(heads: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:
     return sum(max(len(head), *(len(row[head]) for row in rows)) + 2 for head in heads) - 2
 
 
+def _reason(run: Run, width: int) -> list[str]:
+    """The lines that say why a run was broken off, as far as MLflow knows."""
+    if not run.ended or run.state not in ("failed", "killed"):
+        return []
+    said = " ".join(printable(hidden(run.ended)).split())
+    return textwrap.wrap(
+        f"{run.state}: {said}",
+        width,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        max_lines=_LINES_OF_A_REASON,
+        placeholder=" …",
+        break_on_hyphens=False,
+    )
+
+
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _cut_within(text: str, most: int) -> str:
+    """A text cut in its middle: the end of a run's name tells it from its neighbours, as -seed-124 does.
+
+    >>> _cut_within("arboreal-barnacle-seed-124", 16)
+    'arborea…seed-124'
+    """
+    last = most // 2
+    return text if len(text) <= most else f"{text[: most - 1 - last]}…{text[-last:]}"
 
 
 def as_json(found: Listing, changed: Differences) -> dict[str, object]:
@@ -229,6 +258,7 @@ def as_json(found: Listing, changed: Differences) -> dict[str, object]:
                 "started": datetime.fromtimestamp(run.started / 1000).astimezone().isoformat(timespec="seconds"),
                 "door": run.door,
                 "state": run.state,
+                "ended": hidden(run.ended) or None,
                 "commit": run.commit or None,
                 "dirty": {"true": True, "params": False, "false": False}.get(run.tags.get("git.dirty", "")),
                 "differs": changed.of(run),

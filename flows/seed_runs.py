@@ -235,7 +235,7 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
         for result in run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label):
             done.append(result)
             run.ran.update({result.stage} if result.outcome == "ran" else ())
-        report.make(tree)
+        report.make(tree, made_here=run.has_made)
 
 
 def _told(group: _Group) -> str:

@@ -236,10 +236,10 @@ def likely_names(keys: Collection[str]) -> str:
 
 
 class Problems:
-    """What is wrong with the rows of a file: the first ten, and the number of all."""
+    """What is wrong with the rows of a file: the first ten, the number of all, and that of the rows that have any."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.rows = 0
         self._first: list[str] = []
 
     def add(self, where: str, wrong: Sequence[str]) -> None:
@@ -250,6 +250,7 @@ class Problems:
             wrong: what is wrong, if anything is.
         """
         self.count += len(wrong)
+        self.rows += bool(wrong)
         self._first += [f"{where}: {problem}" for problem in wrong[: max(_SHOWN - len(self._first), 0)]]
 
     def listing(self, name: str, total: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.common import proposals
 from stages.common.errors import ConfigError
 from stages.common.paths import DATA, local_path
 from stages.download.model_files import CONFIG, KEY, bring, found, names_of_weights
@@ -69,5 +70,5 @@ def _require_sha256(origin: LocalFolder, source: ModelSource) -> None:
     raise ConfigError(
         f"{KEY}.sha256 and {KEY}.config_sha256: needed for {origin.name}, which is not under {DATA}/, since DVC cannot "
         "see when it changes; found null",
-        f"set {KEY}.sha256: {weights} and {KEY}.config_sha256: {config} in params.yaml",
+        proposals.fix({f"{KEY}.sha256": weights, f"{KEY}.config_sha256": config}),
     )

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.common import files, paths
+from stages.common import files, paths, proposals
 from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.plurals import counted
 from stages.download import dataset, hub_dataset, mixing
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url, wrong_sha256
-from stages.download.formats import reader, shapes
+from stages.download.formats import mappings, reader
 from stages.download.formats.reader import Read
 from stages.download.rows_file import RowSink
 from stages.download.watched import is_watched
@@ -78,7 +78,7 @@ def _mixed(settings: DataSource, rows: RowSink) -> Fetched:
             own = folder / f"source-{number}"
             own.mkdir()
             with keyed(number):
-                return _fetched(settings.alone(settings.sources[number]), own, rows, fewest=1)
+                return _fetched(settings.alone(settings.sources[number]), own, rows)
 
         parts = mixing.mix(settings.sources, read, folder, settings.mix_seed, rows)
     for part in parts:
@@ -125,7 +125,7 @@ def keyed(number: int) -> Iterator[None]:
         raise type(error)(what or "", fix) from error
 
 
-def _fetched(settings: DataSource, folder: Path, rows: RowSink, *, fewest: int = dataset.FEWEST_ROWS) -> Read:
+def _fetched(settings: DataSource, folder: Path, rows: RowSink) -> Read:
     """Fetch one source and read it, and print what there is to say of it."""
     local = folder / "dataset"
     fix = OTHER_SHA256
@@ -135,14 +135,19 @@ def _fetched(settings: DataSource, folder: Path, rows: RowSink, *, fewest: int =
     else:
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
     wrong = f"correct the file, or {SOURCE} in params.yaml"
-    found = reader.read(files, settings, fix=wrong, rows=rows, fewest=fewest)
-    for line in described(found):
+    found = reader.read(files, settings, fix=wrong, rows=rows)
+    for line in described(found, in_a_mix=settings.in_a_mix):
         say(f"{settings.source}: {line}")
     return found
 
 
-def described(found: Read) -> Iterator[str]:
-    """What there is to say of a dataset that was read: its format unless it is plain JSON, and what was left out."""
+def described(found: Read, *, in_a_mix: bool = False) -> Iterator[str]:
+    """What there is to say of a dataset that was read: its format unless it is plain JSON, and what was left out.
+
+    Args:
+        found: the dataset.
+        in_a_mix: whether it is one of several sources.
+    """
     if found.said or found.kind not in _PLAIN:
         named = _listed([repr(key) for key in found.named])
         yield f"{found.kind}, {counted(found.total, 'row')}, {found.keys} {named}" + (
@@ -154,8 +159,11 @@ def described(found: Read) -> Iterator[str]:
         used = [ours for ours in dataset.FIELDS if ours != "input" or found.with_input]
         if found.by_fields and (rename := dataset.likely_names({*found.unknown, *used})):
             yield f"no row has an input: {rename}, if the model is to see it"
-            near = shapes.likely(list(found.unknown))
-            yield f"the same without a change of the file: {shapes.proposal({'input': near['input']})} in params.yaml"
+            near = mappings.likely(list(found.unknown))
+            yield f"the same without a change of the file: set {_field('input', near['input'], in_a_mix=in_a_mix)}"
+    if found.category is not None:
+        way = _field("category", found.category, in_a_mix=in_a_mix)
+        yield f"{found.category!r} looks like a category: for results by it, set {way}"
     if found.left_out:
         rows = _listed([f"row {one.row}" for one in found.left_out])
         yield f"left out {len(found.left_out):,} of {counted(found.total, 'row')}, which cannot be used: {rows}"
@@ -164,6 +172,18 @@ def described(found: Read) -> Iterator[str]:
         yield f"made the placeholder of {counted(len(found.cleaned), 'input')} empty: {rows}"
     if found.unanswered:
         yield f"left out {counted(found.unanswered, 'question')} at the end of a conversation, which has no answer"
+
+
+def _pin(digest: str, settings: DataSource) -> str:
+    """How to set the SHA-256 of a file that has none."""
+    return f"set {SHA256} to {digest} in params.yaml" if settings.in_a_mix else proposals.fix({SHA256: digest})
+
+
+def _field(ours: str, key: str, *, in_a_mix: bool) -> str:
+    """How to say which key holds a field."""
+    if in_a_mix:
+        return f"its fields to {proposals.flow({ours: key})} in {mixing.KEY}"
+    return proposals.inline(f"{mappings.KEY}.{ours}", key)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -217,5 +237,5 @@ def require_sha256(settings: DataSource) -> None:
     raise ConfigError(
         f"{SHA256}: needed for {settings.source}, which is not under {paths.DATA}/, since DVC cannot see when it "
         "changes; found null",
-        f"set {SHA256}: {files.sha256(path)} in params.yaml",
+        _pin(files.sha256(path), settings),
     )

@@ -14,6 +14,7 @@ from stages.common.metrics.tokenize import TokenizeMetrics
 from stages.common.records import read_metrics
 from stages.common.results.finetune import TUNED_MODEL
 from stages.common.results.tokenize import TOKENS_METRICS
+from stages.finetune import few_steps
 from stages.finetune.costs import disk
 from stages.finetune.costs.weights import Weights
 from stages.gpt2.tokenizer import VOCABULARY_SIZE
@@ -22,6 +23,7 @@ from stages.running import devices, machine
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import duration, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
+from stages.split.expected import division
 
 #: Bytes a weight at least: in fp32 the weight, its gradient and AdamW's two moments; in bf16 two of each of the first
 #: two, the fp32 weight and the moments. A weight that is not trained takes 4, or 6 in bf16.
@@ -29,11 +31,13 @@ TRAINED, FROZEN = 16, 4
 
 
 def rows(params: Params) -> Iterator[Row]:
-    """Memory, disk and time, as far as sizes alone say them."""
+    """Memory, disk and time, as far as sizes alone say them; and the steps, where the train rows can be counted."""
     weights = Weights.of(params.download.model, params.finetune, vocab_size=VOCABULARY_SIZE)
     yield _memory(params, weights)
     yield _disk(params, weights)
     yield _time(params, weights)
+    if (found := division(params.download.data, params.split)) is not None:
+        yield few_steps.row_of(len(found["train"]), params.finetune)
 
 
 def _memory(params: Params, weights: Weights) -> Row:

@@ -55,6 +55,11 @@ def planned_steps(rows: int, settings: Finetune) -> int:
     return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
+def rows_left_out(rows: int, settings: Finetune) -> int:
+    """Train rows that drop_last leaves out of each epoch, since they do not fill a batch; other ones each time."""
+    return rows % settings.batch_size if settings.drop_last else 0
+
+
 def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: int = 0) -> Iterator[Step]:
     """The steps of a run, but for those done already.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -122,6 +122,9 @@ class DataSource(Section):
         sources: the sources of a mix, each with source, sha256 and fields of its own. Empty: there is one source.
     """
 
+    #: Whether it is one of several sources, so that its keys in params.yaml are those of a list's item.
+    in_a_mix: ClassVar[bool] = False
+
     source: Source
     sha256: Sha256 | None
     fields: DataFields = DataFields()
@@ -131,10 +134,15 @@ class DataSource(Section):
     mix_seed: Seed = 123
     sources: list[MixedSource] = Field(default_factory=list)
 
-    def alone(self, source: MixedSource) -> DataSource:
+    def alone(self, source: MixedSource) -> OneOfSeveral:
         """One source of the mix, as if there were no other."""
-        of_its_own = {"source": source.source, "sha256": source.sha256, "fields": source.fields}
-        return self.model_copy(update=of_its_own | {"sources": []})
+        of_its_own: dict[str, Any] = {
+            "source": source.source,
+            "sha256": source.sha256,
+            "fields": source.fields,
+            "sources": [],
+        }
+        return OneOfSeveral.model_construct(**{**dict(self), **of_its_own})
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -147,6 +155,12 @@ class DataSource(Section):
         if sum(shares) >= 1:
             raise ValueError(f"sources: expected shares below 1 together; found {sum(shares):g}")
         return self
+
+
+class OneOfSeveral(DataSource):
+    """A source of a mix with how its rows are read."""
+
+    in_a_mix: ClassVar[bool] = True
 
 
 class ModelSource(Section):

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from stages.common import mistakes
+from stages.common import mistakes, proposals
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.params.section import Section
@@ -129,7 +129,8 @@ def describe(problem: Any, known: list[str]) -> str:
         if "." in str(problem["loc"][-1]) and any(f"{name}.".startswith(f"{key}.") for name in known):
             *above, last = key.split(".")
             where = f"expected {last} in the section {'.'.join(above)}"
-            return f"{key}: {where}, found one key with dots, as --set takes them"
+            right = proposals.lines(key, plain(problem["input"]))
+            return f"{key}: {where}, found one key with dots, as --set takes them; in its place it is\n{right}"
         return f"{key}: unknown key{_did_you_mean(key, known)}"
     inner = [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]
     keys = ", ".join(name for name in inner if "." not in name)

@@ -21,6 +21,7 @@ class Checks(Section):
     near_duplicates: Limit
     leaks: Limit
     near_leaks: Limit
+    few_test_rows: Limit
     empty_answers: Limit
     placeholders: Limit
     unfinished_answers: Limit

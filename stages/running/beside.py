@@ -138,12 +138,12 @@ def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
 
 def in_a_line(found: Beside) -> str:
     """A comparison in a line: with whom, the difference with its interval, what may be said, and what that rests on."""
+    rests_on = f"; {found.rests_on}" if found.rests_on else ""
     if found.difference is None or not found.same_judge:
-        return f"Compared with {found.other}: {found.verdict}"
+        return f"Compared with {found.other}: {found.verdict}{rests_on}"
     points, rows = f"{found.difference:+z.1f} points", counted(found.n, "row")
     if found.low is not None and found.high is not None:
         points += f", 95 % interval {found.low:+z.1f} to {found.high:+z.1f}"
-    rests_on = f"; {found.rests_on}" if found.rests_on else ""
     return f"Compared with {found.other}: {found.verdict} ({points}, {rows}){rests_on}"
 
 

@@ -35,6 +35,8 @@ OWNER = "PIPELINE_REPORT_OWNER"
 #: The file that gets the comparisons with further runs, where the process that starts the program makes them. With this
 #: variable the program waits for a byte of its standard input, and without one it has nothing to do.
 FURTHER = "PIPELINE_REPORT_COMPARED"
+#: The byte that lets it go, and the one that says besides that a stage of the run at work has made these results here.
+GO, MADE_HERE = b"1", b"2"
 #: Seconds that the program may take at most: it compares the run with another one, which reads files of both.
 _SECONDS = 60.0
 #: Characters of its message that are told at most.
@@ -91,12 +93,13 @@ class Making:
         except OSError as error:
             self._wrong = str(error)
 
-    def go(self, further: Further | None = None) -> None:
+    def go(self, further: Further | None = None, *, made_here: bool = False) -> None:
         """Let it begin.
 
         Args:
             further: the comparisons with further runs, where they have been made. None: the program makes them, which
                 takes it seconds.
+            made_here: whether a stage of the run that is at work has made results, so that they are this machine's.
         """
         self._until = time.monotonic() + _SECONDS
         if self._process is None or not (self._root / VERDICTS).exists():
@@ -104,7 +107,7 @@ class Making:
         try:
             if further is not None:
                 write_metrics(self._compared, further)
-            self._close(b"1")
+            self._close(MADE_HERE if made_here else GO)
         except OSError as error:
             self._wrong = str(error)
 
@@ -168,12 +171,12 @@ def begun(root: Path) -> Iterator[Making]:
             making.end()
 
 
-def make(root: Path, further: Further | None = None) -> bool:
+def make(root: Path, further: Further | None = None, *, made_here: bool = False) -> bool:
     """Make the report of the results under a folder; arguments and result as of `Making`."""
     if not (root / VERDICTS).exists():
         return False
     with begun(root) as making:
-        making.go(further)
+        making.go(further, made_here=made_here)
         return making.made()
 
 

@@ -17,7 +17,7 @@ from stages.params.split import Split
 from stages.params.tokenize import Tokenize
 from stages.running import program, temporary
 from stages.running.console import say
-from stages.split import stored
+from stages.split import few, stored
 from stages.split.census import describe, take_census
 from stages.split.checks import gate, near
 from stages.split.checks.context import Context
@@ -44,7 +44,7 @@ def main() -> None:
             stored.write(split_file(name), part)
     write_metrics(SPLIT_METRICS, census)
     gate.write(report)
-    for line in (*describe(census), *gate.describe(report)):
+    for line in (*describe(census), *gate.describe(report), *few.told(division, settings)):
         say(line)
 
 

@@ -181,9 +181,11 @@ def test_a_mix_has_the_rows_of_its_sources_each_with_its_name(project: Project) 
     ("change", "said"),
     [
         ({"sha256": None}, "download.data.sources.2.sha256: needed for off.jsonl"),
+        ({"sha256": None}, "to fix it: set download.data.sources.2.sha256 to "),
         ({"sha256": "0" * 64}, "set download.data.sources.2.sha256 in params.yaml to what was found"),
         ({"source": "nowhere.json"}, "set download.data.sources.2.source in params.yaml to a file that exists"),
         ({"fields": {"output": "completon"}}, "download.data.sources.2.fields: output: 'completon'"),
+        ({"fields": {"output": "completon"}}, "to fix it: set download.data.sources.2.fields to {"),
     ],
 )
 def test_a_mistake_in_a_source_names_its_own_key(project: Project, change: dict[str, Any], said: str) -> None:

@@ -37,7 +37,10 @@ def test_other_paths_need_one_and_are_told_it(in_project: Path, path: str) -> No
     with pytest.raises(ConfigError, match=r"^download\.data\.sha256: needed for ") as raised:
         check(path)
     found = hashlib.sha256(b"[]").hexdigest()
-    assert raised.value.fix == f"set download.data.sha256: {found} in params.yaml"
+    assert raised.value.fix == (
+        f"put this line into params.yaml, in place of download.data.sha256:\n    sha256: {found}\n"
+        f"  or add to python -m flows.run: --set download.data.sha256={found}"
+    )
 
 
 def test_sources_without_a_hash_that_have_none(in_project: Path) -> None:

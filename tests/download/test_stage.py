@@ -154,7 +154,8 @@ def test_scratch(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert told == (
         "download: data/rows.json: 1 problem in 6 rows:\n"
         "  - row 6: output: expected a text that is not empty; the field is missing\n"
-        "  to fix it: correct the file, or download.data.source in params.yaml\n"
+        "  to fix it: correct the file, or download.data.source in params.yaml; or leave this row out: set on_invalid: "
+        "drop in the section download.data of params.yaml, or --set download.data.on_invalid=drop\n"
     )
     assert project.outputs() == first
 
@@ -214,7 +215,7 @@ def test_rows_that_are_left_out_are_named_in_a_report(project: Project, capsys: 
         "  - row 2 (line 3): output: expected a text that is not empty; found an empty text\n"
         "  - row 3 (line 4): output: expected a text; found the placeholder 'N/A'; "
         "download.data.placeholder_answers: true takes it as an answer\n"
-        "  to fix it: correct the file, or download.data.source in params.yaml; or set download.data.on_invalid: drop"
+        "  to fix it: correct the file, or download.data.source in params.yaml; or leave these 3 rows out: "
     )
     assert project.outputs() == {}
 
@@ -301,8 +302,10 @@ def test_a_model_in_a_folder(project: Project, tmp_path: Path, capsys: pytest.Ca
     found = pins(mine)
     assert told.startswith("download.model.sha256 and download.model.config_sha256: needed for mine, ")
     assert told.endswith(
-        f"to fix it: set download.model.sha256: {found['sha256']} and "
-        f"download.model.config_sha256: {found['config_sha256']} in params.yaml"
+        "to fix it: put these lines into params.yaml, in place of download.model.sha256 and "
+        f"download.model.config_sha256:\n    sha256: {found['sha256']}\n    config_sha256: {found['config_sha256']}\n"
+        f"  or add to python -m flows.run: --set download.model.sha256={found['sha256']} "
+        f"--set download.model.config_sha256={found['config_sha256']}"
     )
 
     project.model(**found)

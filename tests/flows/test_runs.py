@@ -111,8 +111,10 @@ def test_120_characters_have_score_interval_and_judge_whatever_else_there_is(
 
     assert max(map(len, found)) <= 120
     assert "100.0 [100.0, 100.0]  a-model-of-se…" in found[1]
-    assert found[1].split("  ")[1] == (name if len(name) < 12 else f"{found[1].split('  ')[1][:-1]}…")
-    assert found[1].split("  ")[1].startswith(name[:11])
+    shown = found[1].split("  ")[1]
+    first, cut, last = shown.partition("…")
+    assert (shown == name) if len(name) < 12 else (cut and name.startswith(first) and name.endswith(last))
+    assert len(shown) >= min(len(name), 12)
 
 
 def test_a_hostile_name_or_value_commands_no_terminal() -> None:
@@ -208,3 +210,20 @@ def test_real_stages_leave_their_runs_by_each_door_of_dvc(tmp_path: Path) -> Non
     table = program(folder).stdout
     assert max(map(len, table.splitlines())) <= 120
     assert "    finetune.learning_rate=0.002 judge.seed=7\n" in table
+
+
+def test_a_name_is_cut_in_its_middle_so_that_trainings_are_told_apart() -> None:
+    names = [f"arboreal-barnacle-of-the-north-sea-seed-{seed}" for seed in (123, 124)]
+    found = [line.split("  ")[1] for line in lines(*map(made, names), width=200)[1:]]
+    assert found == ["arboreal-barnac…rth-sea-seed-123", "arboreal-barnac…rth-sea-seed-124"]
+
+
+def test_the_reason_of_a_run_that_was_broken_off_stands_below_it() -> None:
+    failed = made("moth", state="failed", metrics={}, tags={"ended": "finetune: rows do not fill a batch"})
+    killed = made("ox", state="killed", metrics={}, tags={"ended": f"judge: {'no answer ' * 40}"})
+    found = lines(failed, killed, made("calm-otter", tags={"ended": "left from an earlier try"}), width=80)
+    assert found[2] == "    failed: finetune: rows do not fill a batch"
+    assert found[4].startswith("    killed: judge: no answer no answer")
+    assert (len(found), found[5].endswith(" …"), max(map(len, found)) <= 80) == (7, True, True)
+    (entry,) = runs.as_json(Listing("x", [failed]), runs.Differences(Path(), committed))["runs"]  # type: ignore[misc, attr-defined]
+    assert entry["ended"] == "finetune: rows do not fill a batch"

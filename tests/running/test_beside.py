@@ -183,3 +183,7 @@ def test_an_undetected_difference_says_what_would_be_found_and_what_it_rests_on(
     ]
     judges = found.model_copy(update={"verdict": "not comparable: two judges", "rests_on": "", "same_judge": False})
     assert compared_lines(judges) == ["with the best other run, moth: not comparable: two judges"]
+    rows = judges.model_copy(update={"verdict": "not comparable: other test rows", "rests_on": "0 rows are in both"})
+    assert compared_lines(rows) == [
+        "with the best other run, moth: not comparable: other test rows; 0 rows are in both"
+    ]

@@ -45,6 +45,13 @@ def test_the_program(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "40 rows: 36 train, 2 test, 2 val; categories: 1" in done.stdout
     assert "warning: 2 val rows also occur in train" in done.stdout
+    assert done.stdout.splitlines()[-2:] == [
+        "22 checks; rows to look at: 1 repeated_rows, 2 repeated_prompts, 2 conflicting_answers, 2 leaks, "
+        "2 few_test_rows (artifacts/split/report.html)",
+        "2 test rows of 2 instructions: a score of fewer than 10 instructions has no interval; set split.train: 0.7 "
+        "and split.test: 0.25 in params.yaml, or --set split.train=0.7 --set split.test=0.25; or add rows: with 200 "
+        "there are 10 test rows",
+    ]
     first = {path.name: path.read_bytes() for path in outputs.iterdir()}
     assert set(first) == {"train.jsonl", "test.jsonl", "val.jsonl", "metrics.json", "report.json", "report.html"}
     assert [len(first[f"{name}.jsonl"].splitlines()) for name in ("train", "test", "val")] == [36, 2, 2]
@@ -64,11 +71,11 @@ def test_the_program(project: Path) -> None:
 
 def test_more_rows_than_a_threshold_allows_end_the_stage_before_it_writes(project: Path) -> None:
     source = project / "artifacts/download/dataset.json"
-    source.write_text(json.dumps([*rows(38), row("i0", "other"), row("I1.", "o")]))
+    source.write_text(json.dumps([*rows(198), row("i0", "other"), row("I1.", "o")]))
     told = run(project)
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[-1] == (
-        "21 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+        "22 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
         "near_leaks (artifacts/split/report.html)"
     )
     outputs = project / "artifacts/split"
@@ -82,8 +89,8 @@ def test_more_rows_than_a_threshold_allows_end_the_stage_before_it_writes(projec
     assert failed.stderr == (
         "split: the dataset: 2 checks find more rows than params.yaml allows:\n"
         f"  - near_duplicates: expected 0 at most, found 1: rows that ask the same as an earlier row, written "
-        f"differently: {last[1]}\n"
-        f"  - leaks: expected 0 at most, found 1: rows of test and val whose prompt is in train: {last[0]}\n"
+        f"differently: {last[-1]}\n"
+        f"  - leaks: expected 0 at most, found 1: rows of test and val whose prompt is in train: {last[-2]}\n"
         "  to fix it: correct these rows (examples are in .cache/split/report.html), or raise "
         "split.checks.near_duplicates, split.checks.leaks in params.yaml; null allows any number\n"
     )
@@ -113,7 +120,7 @@ def test_the_bundled_dataset_is_split_as_before_and_has_nothing_to_look_at(proje
 
     assert done.stdout.splitlines()[-2:] == [  # a slow machine tells before how long the rest will take
         "4,036 rows: 3,713 train, 201 test, 122 val; categories: 36",
-        "21 checks; no row to look at (artifacts/split/report.html)",
+        "22 checks; no row to look at (artifacts/split/report.html)",
     ]
     given = json.loads(bundled.read_text())
     made = [

@@ -204,6 +204,13 @@ class JudgeIdentity(Metrics):
         """Whether two judges are one, whatever bar their self-tests had to reach."""
         return self._unmarked() == other._unmarked()
 
+    def differs_by_data_alone(self, other: JudgeIdentity) -> bool:
+        """Whether two judges are one but for the train rows that they have read, which follow from the data."""
+        a, b = self._unmarked(), other._unmarked()
+        of_data = {"fingerprint", "train_rows"}
+        alike = {key for key in a.keys() | b.keys() if a.get(key) == b.get(key)}
+        return "train_rows" not in alike and a.keys() | b.keys() <= alike | of_data
+
     def _unmarked(self) -> dict[str, str]:
         return {name: value for name, value in self.model_dump().items() if name != "self_test"}
 

@@ -6,7 +6,7 @@ import codecs
 import gzip
 import shlex
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stages.common.errors import DataError
 from stages.download.contents import refuse_other_contents
@@ -70,7 +70,7 @@ def refuse_other_encodings(path: Path, *, name: str, fix: str) -> None:
     if encoding := _UTF16.get(head[:2]) or _utf16_by_zeros(head):
         raise DataError(f"{name}: expected UTF-8; found {encoding}", f"{_iconv(encoding, name)}; {fix}")
     decoder = codecs.getincrementaldecoder("utf-8")()
-    before = 0
+    before, lines = 0, 1
     with open(path, "rb") as stream:
         while True:
             chunk = stream.read(_CHUNK)
@@ -79,9 +79,11 @@ def refuse_other_encodings(path: Path, *, name: str, fix: str) -> None:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 at = before - pending + error.start
+                line = lines + chunk.count(b"\n", 0, max(error.start - pending, 0))
                 how = f"if it is Windows-1252: {_iconv('WINDOWS-1252', name)}; {fix}"
-                raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {at})", how) from None
+                raise DataError(f"{name}: not UTF-8 ({error.reason} at byte {at}, in line {line})", how) from None
             before += len(chunk)
+            lines += chunk.count(b"\n")
             if not chunk:
                 return
 
@@ -110,6 +112,9 @@ def _utf16_by_zeros(head: bytes) -> str | None:
 
 
 def _iconv(encoding: str, name: str) -> str:
-    """The command that converts a file to UTF-8, into a new one."""
-    file = "FILE" if "://" in name else shlex.quote(name)
-    return f"iconv -f {encoding} -t UTF-8 {file} > NEW"
+    """The command that converts a file to UTF-8, into a new one beside it."""
+    if "://" in name:
+        return f"iconv -f {encoding} -t UTF-8 FILE > NEW"
+    path = PurePosixPath(name)
+    new = path.with_name(f"{path.stem}.utf-8{path.suffix}")
+    return f"iconv -f {encoding} -t UTF-8 {shlex.quote(name)} > {shlex.quote(str(new))}"

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stages.common import proposals
 from stages.common.errors import DataError
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.download.dataset import FEWEST_ROWS, Problems
-from stages.download.formats import json_rows, packing, shapes, tables
+from stages.download.formats import json_rows, mappings, packing, shapes, tables
+from stages.download.formats.mappings import LOOKED_AT
 from stages.download.formats.shapes import Made, Shape
 from stages.download.formats.values import Contents, Value
 from stages.download.rows_file import RowSink
 from stages.params.download import DataSource
 
 _FORMATS = "JSON, JSON lines, CSV, TSV or Parquet, also in gzip"
-_DROP = "or set download.data.on_invalid: drop in params.yaml, which leaves such rows out and says which"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Read:
         with_input: number of rows that have an input.
         cleaned: numbers of the rows of whose input a placeholder was taken.
         unanswered: number of questions without an answer, at the ends of conversations.
+        category: a key that is not read and is likely a category; None where there is none.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class Read:
     with_input: int = 0
     cleaned: list[int] = field(default_factory=list)
     unanswered: int = 0
+    category: str | None = None
 
 
 def read(
@@ -81,17 +84,16 @@ def read(
     *,
     fix: str,
     rows: RowSink | None = None,
-    fewest: int = FEWEST_ROWS,
 ) -> Read:
     """Read a dataset in any format, and check every row of it.
 
     Args:
         path: path of the file; beside it one more may be written, with what a gzip file holds. Or several files of one
             dataset, each with its name.
-        settings: the section download.data, whose source is the name in messages.
+        settings: the section download.data, whose source is the name in messages. A source of a mix may have a single
+            row.
         fix: what the user can do about a mistake in the file.
         rows: what takes the rows; None: a list.
-        fewest: the least number of rows.
 
     Raises:
         DataError: the file is in no known format, a row is wrong and they are not left out, or too few are left.
@@ -99,24 +101,34 @@ def read(
     """
     name = settings.source
     contents = _contents(path, name, fix) if isinstance(path, Path) else _several(path, fix)
-    first = list(itertools.islice(contents.values, shapes.LOOKED_AT))
+    first = list(itertools.islice(contents.values, LOOKED_AT))
     shape = shapes.recognise(first, settings, name=name, fix=fix)
     keys: Counter[str] = Counter()
-    found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields, [] if rows is None else rows)
+    sink = [] if rows is None else rows
+    found = Read(contents.kind, contents.keys, [], shape.said, shape.by_fields, sink, category=shape.category)
     all_values = itertools.chain(first, contents.values)
     read_so_far = contents.file.told(all_values, what=f"read {name}") if contents.file else all_values
     values = shape.arrange(_counting(read_so_far, found, keys))
-    problems, hard = _make_rows(found, shape, values, drop=settings.on_invalid == "drop")
+    problems = _make_rows(found, shape, values, drop=settings.on_invalid == "drop")
+    fewest = 1 if settings.in_a_mix else FEWEST_ROWS
     if problems.count and settings.on_invalid == "refuse":
-        raise DataError(problems.listing(name, found.total), f"{fix}; {_DROP}" if hard else fix)
+        # Where most rows are wrong, they are rather of another kind.
+        enough = len(found.rows) >= fewest and 2 * problems.rows <= found.total
+        raise DataError(problems.listing(name, found.total), f"{fix}; {_leave_out(problems.rows)}" if enough else fix)
     if len(found.rows) < fewest:
-        one_each = ", one for each split" if fewest == FEWEST_ROWS else ""
+        one_each = "" if settings.in_a_mix else ", one for each split"
         left = f" after {counted(len(found.left_out), 'row')} had been left out" if found.left_out else ""
         what = f"{name}: expected at least {counted(fewest, 'row')}{one_each}, found {len(found.rows)}{left}"
         raise DataError(what, fix)
     found.named = list(keys)
     found.unknown = {key: keys[key] for key in sorted(keys.keys() - shape.used)}
     return found
+
+
+def _leave_out(count: int) -> str:
+    """How to go on without the rows that are wrong."""
+    which = "this row" if count == 1 else f"these {counted(count, 'row')}"
+    return f"or leave {which} out: set {proposals.inline('download.data.on_invalid', 'drop')}"
 
 
 def _contents(path: Path, name: str, fix: str) -> Contents:
@@ -153,7 +165,7 @@ def _of_text(path: Path, name: str, fix: str) -> Contents:
         return json_rows.read(path, name=name, fix=fix)
     _, columns = tables.header(path)
     suffixes = PurePosixPath(name.partition("?")[0].lower()).suffixes[-2:]
-    if (columns and {".csv", ".tsv"} & set(suffixes)) or (len(columns) > 1 and shapes.are_known(columns)):
+    if (columns and {".csv", ".tsv"} & set(suffixes)) or (len(columns) > 1 and mappings.are_known(columns)):
         return tables.read_text(path, name=name, fix=fix)
     shown = beginning[:40].splitlines()[0]
     raise DataError(
@@ -178,10 +190,9 @@ def _counting(values: Iterable[Value], found: Read, keys: Counter[str]) -> Itera
         yield value
 
 
-def _make_rows(found: Read, shape: Shape, values: Iterable[Value], *, drop: bool) -> tuple[Problems, bool]:
-    """Make rows of all values, and return what is wrong with some, and whether leaving rows out is a way to go on."""
+def _make_rows(found: Read, shape: Shape, values: Iterable[Value], *, drop: bool) -> Problems:
+    """Make rows of all values, and return what is wrong with some."""
     problems = Problems()
-    hard = False
     for value in values:
         made = Made([], [value.broken]) if value.broken else shape.make(value.value)
         if made.problems:
@@ -195,8 +206,7 @@ def _make_rows(found: Read, shape: Shape, values: Iterable[Value], *, drop: bool
             found.with_input += row["input"] != ""
         found.cleaned += [value.number] if made.cleaned else []
         found.unanswered += made.unanswered
-        hard |= made.hard
-    return problems, hard
+    return problems
 
 
 def _own_id(value: Any) -> str | None:

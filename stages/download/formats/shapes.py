@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
-from stages.common.errors import ConfigError, DataError
-from stages.common.plurals import word
 from stages.download import dataset
 from stages.download.dataset import FIELDS, Row
-from stages.download.formats import chats, hard, message_trees
+from stages.download.formats import chats, hard, mappings, message_trees
+from stages.download.formats.mappings import REQUIRED
 from stages.download.formats.values import Value
 from stages.download.json_values import repeated_keys
 from stages.params.download import DataSource
-
-KEY = "download.data.fields"
 
 #: Keys that name our fields without a setting. Each set is whole: `response` alone might be anything.
 _KNOWN: tuple[dict[str, str], ...] = (
@@ -27,29 +20,6 @@ _KNOWN: tuple[dict[str, str], ...] = (
     {"instruction": "instruction", "input": "context", "output": "response"},  # Dolly 15k
     {"instruction": "prompt", "output": "completion"},  # OpenAI's completions, Self-Instruct
 )
-#: What other datasets call our fields, in small letters, the commonest first: to propose a mapping.
-_SYNONYMS = {
-    "instruction": ("question", "prompt", "query", "inputs", "problem", "task", "user", "human", "q", "input"),
-    "input": ("context", "passage", "document", "article"),
-    "output": (
-        "response",
-        "answer",
-        "completion",
-        "target",
-        "targets",
-        "reply",
-        "solution",
-        "chosen",
-        "assistant",
-        "a",
-        "text",
-    ),
-    "category": (),
-}
-_REQUIRED = ("instruction", "output")
-#: The number of rows by whose keys a dataset is recognised.
-LOOKED_AT = 1000
-_SHOWN = 12
 
 
 #: What to do about a word for "nothing".
@@ -66,14 +36,12 @@ class Made:
     Args:
         rows: the rows; empty where something is wrong.
         problems: what is wrong.
-        hard: whether rows of this kind are better left out than corrected, such as those with a prompt's markers.
         cleaned: whether a placeholder was taken out of the input.
         unanswered: number of questions at the end of a conversation.
     """
 
     rows: list[Row]
     problems: list[str] = field(default_factory=list)
-    hard: bool = False
     cleaned: bool = False
     unanswered: int = 0
 
@@ -88,6 +56,7 @@ class Shape:
         make: the function from one value to its rows.
         arrange: the function that first puts the values of a whole file together.
         by_fields: whether each field has a key of its own.
+        category: a key that is not read and is likely a category; None where there is none.
     """
 
     said: str
@@ -95,6 +64,7 @@ class Shape:
     make: Callable[[Any], Made]
     arrange: Callable[[Iterable[Value]], Iterator[Value]] = iter
     by_fields: bool = False
+    category: str | None = None
 
 
 def recognise(values: Sequence[Value], settings: DataSource, *, name: str, fix: str) -> Shape:
@@ -114,11 +84,15 @@ def recognise(values: Sequence[Value], settings: DataSource, *, name: str, fix: 
     keys = list(dict.fromkeys(key for row in rows for key in row))
     mapped = {ours: key for ours, key in settings.fields.model_dump().items() if key is not None}
     if absent := {ours: key for ours, key in mapped.items() if rows and key not in keys}:
-        raise _of_absent(absent, mapped, keys, name)
+        raise mappings.of_absent(absent, mapped, keys, name=name, in_a_mix=settings.in_a_mix)
     split = mapped.pop("split", None)
     shape = _kind(rows, keys, mapped, settings)
     if shape is None:
-        raise _unknown(keys, mapped, name, len(values), fix)
+        names = _with(_KNOWN[0], mapped)
+        missing = [ours for ours in REQUIRED if names[ours] not in keys]
+        raise mappings.unknown(rows, keys, mapped, missing=missing, name=name, fix=fix, in_a_mix=settings.in_a_mix)
+    if "category" not in keys and "category" not in mapped:
+        shape = replace(shape, category=mappings.category(rows, [*shape.used, *([split] if split else [])]))
     return shape if split is None else _with_split(shape, split)
 
 
@@ -166,7 +140,7 @@ def _with_split(shape: Shape, key: str) -> Shape:
         made = shape.make(value)
         found = value.get(key) if isinstance(value, dict) else None
         if wrong := dataset.mistake(found, required=True, present=isinstance(value, dict) and key in value):
-            return Made([], [*made.problems, f"{key}: {wrong}"], made.hard)
+            return Made([], [*made.problems, f"{key}: {wrong}"])
         made.rows = [row | {"split": str(found)} for row in made.rows]
         return made
 
@@ -189,7 +163,7 @@ def _checked(value: Any, names: Mapping[str, str | None], settings: DataSource) 
         if problem := hard.mistake(row[ours], may_be_placeholder=may_be):
             how = _PLACEHOLDERS[ours] if "placeholder" in problem else ""
             problems.append(f"{names[ours]}: {problem}{how}")
-    return Made([] if problems else [row], problems, bool(problems), cleaned and not problems)
+    return Made([] if problems else [row], problems, cleaned and not problems)
 
 
 def _chat(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -212,7 +186,7 @@ def _conversations(key: str, category: str, settings: DataSource) -> Callable[[A
             value.get(key), shown, value.get(category), placeholder_answers=settings.placeholder_answers
         )
         problems += of_turns
-        return Made([] if problems else rows, problems, hard=bool(problems), unanswered=unanswered)
+        return Made([] if problems else rows, problems, unanswered=unanswered)
 
     return make
 
@@ -230,80 +204,7 @@ def _instances(category: str, settings: DataSource) -> Callable[[Any], Made]:
             part = _checked({**one, **shared}, _with(_KNOWN[0], {}), settings)
             made.rows += part.rows
             made.problems += [f"instances.{number}.{problem}" for problem in part.problems]
-            made.hard |= part.hard
             made.cleaned |= part.cleaned
-        return Made([], made.problems, made.hard) if made.problems else made
+        return Made([], made.problems) if made.problems else made
 
     return make
-
-
-def _of_absent(absent: Mapping[str, str], mapped: Mapping[str, str], keys: Sequence[str], name: str) -> ConfigError:
-    """The error for a mapping to keys that no row has."""
-    rest = {ours: key for ours, key in mapped.items() if ours not in absent}
-    right = {**likely(keys, rest), **rest}
-    for ours, key in absent.items():
-        if alike := difflib.get_close_matches(key, [one for one in keys if one not in rest.values()], n=1):
-            right[ours] = alike[0]
-    named = ", ".join(f"{ours}: {key!r}" for ours, key in absent.items())
-    what = f"{KEY}: {named}: no row of {name} has {word(len(absent), 'that key', 'these keys')}; {_there(keys)}"
-    wanted = proposal(right) if absent.keys() <= right.keys() else f"{KEY} to keys that are there"
-    return ConfigError(what, f"set {wanted} in params.yaml")
-
-
-def _unknown(keys: Sequence[str], mapped: Mapping[str, str], name: str, looked: int, fix: str) -> DataError:
-    """The error for rows of no kind that is known, with the nearest mapping where there is one."""
-    names = _with(_KNOWN[0], mapped)
-    missing = [ours for ours in _REQUIRED if names[ours] not in keys]
-    which = f"none of the first {LOOKED_AT:,} rows" if looked >= LOOKED_AT else "no row"
-    what = f"{name}: {which} has {' or '.join(missing)}; {_there(keys)}"
-    nearest = likely(keys, mapped)
-    if all(ours in nearest or ours in keys for ours in _REQUIRED):
-        return DataError(f"{what}\n  did you mean {proposal(nearest)}", f"set {proposal(nearest)} in params.yaml")
-    how = f"set {KEY} to the keys of the instruction and of the output, such as {KEY}: {{output: response}}"
-    return DataError(what, f"{how}; or {fix}")
-
-
-def are_known(keys: Sequence[str]) -> bool:
-    """Whether a key among these is one of our fields, or is known to stand for one."""
-    known = {*FIELDS, *chats.KEYS, *(one for words in _SYNONYMS.values() for one in words)}
-    return any(key.lower() in known for key in keys)
-
-
-def _there(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
-    return f"the rows have {', '.join(map(repr, keys[:_SHOWN]))}{more}"
-
-
-def likely(keys: Sequence[str], mapped: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """The key that most likely stands for each field that no key names: a known word for it, or one spelt alike.
-
-    Args:
-        keys: keys of the rows.
-        mapped: keys that are given already, by field.
-    """
-    found = dict(mapped)
-    plain = {re.sub(r"[\W_]+", "", key).lower(): key for key in reversed(keys)}
-    for ours in FIELDS:
-        if ours in found or (ours in keys and not (ours == "input" and "instruction" not in keys)):
-            continue
-        words = (ours, *_SYNONYMS[ours])
-        if near := next((plain[one] for one in words if one in plain and plain[one] not in found.values()), None):
-            found[ours] = near
-        elif ours in _REQUIRED and (alike := difflib.get_close_matches(ours, plain, n=1, cutoff=0.7)):
-            found[ours] = plain[alike[0]]
-    if found.get("instruction") == "input":
-        found.pop("input", None)
-    return found
-
-
-def proposal(mapping: Mapping[str, str]) -> str:
-    """A mapping as it can be pasted: ``download.data.fields: {output: response}``."""
-    return f"{KEY}: {{{', '.join(f'{ours}: {_yaml(key)}' for ours, key in mapping.items())}}}"
-
-
-def _yaml(key: str) -> str:
-    """A text as YAML has it within braces; in quotation marks unless it is plainly a name."""
-    plain = re.fullmatch(r"[A-Za-z_][\w-]*", key, flags=re.ASCII) and key.lower() not in (
-        *("null", "true", "false", "yes", "no", "on", "off", "y", "n"),
-    )
-    return key if plain else json.dumps(key)

@@ -19,7 +19,7 @@ from stages.common.files import atomic_file
 from stages.common.metrics.beside import Further
 from stages.common.records import read_metrics
 from stages.common.results.judge import VERDICTS
-from stages.judge.report import facts, others
+from stages.judge.report import facts, machine, others
 from stages.judge.report.page import page
 from stages.running import program, report, signals
 from stages.running.arguments import Parser
@@ -39,7 +39,8 @@ def main() -> None:
         signals.end_with_parent(int(owner))
     options = _arguments()
     compared = os.environ.get(report.FURTHER)
-    if compared and not os.read(sys.stdin.fileno(), 1):
+    told = os.read(sys.stdin.fileno(), 1) if compared else report.GO
+    if not told:
         return  # who has begun it early does not want it
     if not paths.PARAMS.exists():
         raise ConfigError(f"{Path().resolve()}: no {paths.PARAMS} here", "run the command in the project's folder")
@@ -48,21 +49,27 @@ def main() -> None:
         raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
     if options.to and not target.parent.is_dir():
         raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
-    text = _own(compared) if options.run == "." else others.text_of(options.run)
+    text = _own(compared, made_here=told == report.MADE_HERE) if options.run == "." else others.text_of(options.run)
     with atomic_file(target) as stream:
         stream.write(text)
     say(f"report: {target} ({size(len(text.encode()))}); in a browser: {target.resolve().as_uri()}")
 
 
-def _own(further: str | None) -> str:
-    """The page of the results in this folder, with the comparisons in a file where they have been made."""
+def _own(further: str | None, *, made_here: bool) -> str:
+    """The page of the results in this folder.
+
+    Args:
+        further: file with the comparisons, where they have been made.
+        made_here: whether a stage of the run that is at work has made them.
+    """
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
     there = further is not None and Path(further).exists()
     compared = read_metrics(Path(further), Further, made_by="make report") if further and there else None
     # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
     champion = "" if there else _champion()
-    return page(facts.read(further=compared), report.mark(Path()), champion)
+    found = facts.read(further=compared, environment=machine.of_these_results(made_here=made_here))
+    return page(found, report.mark(Path()), champion)
 
 
 def _champion() -> str:

@@ -48,6 +48,8 @@ def beside_another(found: Beside) -> Iterator[Html]:
         found: the scores beside another run's.
     """
     yield element("p", element("b", _sentence(found.verdict)), f" Compared with {found.other}.")
+    if found.mean is None and found.rests_on:
+        yield paragraph(_sentence(found.rests_on))
     if not found.same_judge or found.mean is None or found.mean_there is None or found.verdict == IDENTICAL:
         return
     around = Interval(level=LEVEL, low=found.low, high=found.high)

@@ -10,15 +10,15 @@ from typing import Any
 
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
-from stages.common.files import atomic_file, read_json
+from stages.common.files import atomic_file
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, split_file
-from stages.judge.report import facts
+from stages.judge.report import facts, machine
 from stages.judge.report.page import page
 from stages.judge.runs.sources import Run, find_run
-from stages.running import lock, made_on, report, temporary
+from stages.running import lock, report, temporary
 from stages.running.tracking import lookup
 
 #: What a report is made of, and the stage that has made each.
@@ -62,12 +62,8 @@ def _kept(run: Run) -> str | None:
 
 def _environment(run: Run) -> Mapping[str, Any]:
     """What a run was made on, as MLflow keeps it; empty where nothing does."""
-    if not run.place.mlflow:
-        return {}
-    with temporary.folder() as folder, contextlib.suppress(DataError):
-        found = lookup.download(Path(), run.place.mlflow, [], folder, optional=[made_on.FILE])
-        kept = read_json(found[0], made_by="make runs lists the runs") if found else {}
-        return kept if isinstance(kept, Mapping) else {}
+    with contextlib.suppress(DataError):
+        return machine.of_run(run.place.mlflow) if run.place.mlflow else {}
     return {}
 
 

@@ -105,13 +105,10 @@ def _figures(facts: Facts) -> Iterator[tuple[str, Content]]:
         losses = f"{number(training.val_loss_before, 3)} → {number(training.val_loss, 3)}"
         yield "validation loss, nats a token", joined([element("b", losses), f"kept: step {training.kept_step:,}"], " ")
     if isinstance(facts.compared, Beside):
-        difference = number(facts.compared.difference, 1, "+")
-        yield (
-            f"beside {facts.compared.other}",
-            joined(
-                [element("b", facts.compared.verdict), f"{difference} points" if facts.compared.same_judge else ""], " "
-            ),
-        )
+        there = facts.compared
+        known = there.same_judge and there.difference is not None
+        points = f"{number(there.difference, 1, '+')} points" if known else ""
+        yield f"beside {there.other}", joined([element("b", there.verdict), points], " ")
 
 
 def _scores(judged: JudgeMetrics) -> Iterator[tuple[str, Content]]:

@@ -42,6 +42,7 @@ MOST_EXACT = 14
 #:   seeds unknown: training seeds are not allowed for.
 #:   one recipe: the runs differ in their seeds alone.
 #:   two judges: the scores cannot be compared.
+#:   other test rows: nor can those of rows of which too few are in both; the last is both.
 Basis = Literal[
     "rows",
     "no training",
@@ -52,6 +53,8 @@ Basis = Literal[
     "seeds unknown",
     "one recipe",
     "two judges",
+    "other test rows",
+    "other test rows, two judges",
 ]
 #: On these, a difference of two models is none of two recipes.
 _NOT_OF_RECIPES = frozenset({"seeds of one recipe", "seeds unknown", "one recipe"})
@@ -65,6 +68,14 @@ IN_WORDS: dict[Basis, str] = {
     "one recipe": "both are of one recipe: only training seeds differ",
     "two judges": "",
 }
+#: What is said where there is no winner, whatever the scores.
+NOT_COMPARABLE: dict[Basis, str] = {
+    "two judges": "not comparable: two judges",
+    "other test rows": "not comparable: other test rows",
+    "other test rows, two judges": "not comparable: other test rows, and two judges",
+}
+#: The least share of the rows of the run that has fewer, which both have to have.
+SHARED = 0.5
 
 #: The two tests.
 TEST_OF_ROWS = "permutation test"
@@ -73,7 +84,6 @@ TEST_OF_SEEDS = "Student's t over seeds and instructions"
 TOO_FEW = "too few rows to compare"
 IDENTICAL = "identical scores"
 NO_DIFFERENCE = "no detectable difference"
-TWO_JUDGES = "not comparable: two judges"
 
 
 class SeedNoise(Metrics):
@@ -179,10 +189,21 @@ class Comparison(Metrics):
     right_b: float | None = None
 
     @property
+    def shared(self) -> int:
+        """Rows that all runs have, with a score or without one."""
+        return self.n + self.left_out
+
+    @property
+    def of_other_rows(self) -> bool:
+        """Whether too few rows are in all runs for their scores to be compared."""
+        fewer = self.shared + len(self.another_row) + min(self.only_in_a, self.only_in_b)
+        return self.shared < SHARED * fewer
+
+    @property
     def verdict(self) -> str:
         """What may be said: by Holm's p-value, so that many comparisons do not find something by chance."""
-        if self.basis == "two judges":
-            return TWO_JUDGES
+        if self.basis in NOT_COMPARABLE:
+            return NOT_COMPARABLE[self.basis]
         if self.p_holm is None or self.difference is None:
             return TOO_FEW
         if self.ties == self.n:
@@ -195,6 +216,10 @@ class Comparison(Metrics):
     @property
     def rests_on(self) -> str:
         """What the verdict rests on, in words; an empty text where the rows are all."""
+        if self.basis in NOT_COMPARABLE and self.basis != "two judges":
+            each = f"{self.only_in_a:,} in A alone, {self.only_in_b:,} in B alone"
+            another = f", {len(self.another_row):,} of another instruction" if self.another_row else ""
+            return f"{counted(self.shared, 'row is', 'rows are')} in both, {each}{another}"
         of_both = f"{self.trainings_a} and {counted(self.trainings_b, 'training')}"
         known = self.seeds.trainings if self.seeds else 0
         with_numbers: dict[Basis, str] = {

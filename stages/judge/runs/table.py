@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stages.common.plurals import counted, word
-from stages.judge.runs.comparison import TEST_OF_SEEDS, Comparison
+from stages.judge.runs.comparison import NOT_COMPARABLE, TEST_OF_SEEDS, Comparison
 from stages.judge.runs.recipe import between
 from stages.judge.runs.results import FaultCosts, RunsCompared
 from stages.running.console import WIDTH, fitted
@@ -38,7 +38,7 @@ def _block(one: RunsCompared, comparisons: int) -> list[str]:
         *_members(one),
         *_figures(one.comparison, comparisons),
         _result(one),
-        *_fault_lines(one.faults),
+        *([] if one.comparison.basis in NOT_COMPARABLE else _fault_lines(one.faults)),
         *_warning(one),
     ]
 
@@ -164,7 +164,7 @@ def _fault_lines(found: Mapping[str, FaultCosts]) -> list[str]:
 
 def _warning(one: RunsCompared) -> list[str]:
     """What to say where the scores come from two judges."""
-    if one.same_judge:
+    if one.same_judge or one.comparison.basis == "other test rows":
         return []
     a, b = one.a.runs[0].judge.model_dump(), one.b.runs[0].judge.model_dump()
     keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))

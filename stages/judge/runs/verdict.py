@@ -26,6 +26,7 @@ from stages.common.records import ModelName
 from stages.common.results.judge import Verdict
 from stages.judge.runs.comparison import (
     BOUNDS,
+    NOT_COMPARABLE,
     POWER,
     TEST_OF_SEEDS,
     Basis,
@@ -58,9 +59,14 @@ def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, t
     of_a, of_b = ([run.of(model) for run in group.runs] for group in (a, b))
     rows = compare_all(of_a, of_b, resamples=resamples, seed=seed, together=together)
     basis = _without_seeds(a, b, model)
-    if basis == "two judges":
-        nothing = {"low": None, "high": None, "p": None, "p_holm": None, "detectable": None}
-        return rows.model_copy(update={"basis": basis, "method": "none: two judges", **nothing})
+    nothing: dict[str, object] = {"low": None, "high": None, "p": None, "p_holm": None, "detectable": None}
+    if rows.of_other_rows:
+        # The built-in judge reads the train rows: that it has read others is no other judge.
+        by_data = all(run.judge.differs_by_data_alone(a.runs[0].judge) for run in b.runs)
+        basis = "other test rows, two judges" if basis == "two judges" and not by_data else "other test rows"
+        nothing |= dict.fromkeys(("mean_a", "mean_b", "difference", "right_of", "right_a", "right_b"))
+    if basis in NOT_COMPARABLE:
+        return rows.model_copy(update={"basis": basis, "method": f"none: {basis}", **nothing})
     if basis is not None:
         return rows.model_copy(update={"basis": basis})
     seeds = _seeds(a, b, model)

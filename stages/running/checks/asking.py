@@ -31,7 +31,7 @@ from stages.running import proxies, streams
 from stages.running.checks.row import Row, guarded, warning
 
 #: The stages that have a check.
-CHECKED = ("judge", "download", "finetune", "generate")
+CHECKED = ("judge", "download", "split", "finetune", "generate")
 #: The longest time for the checks, in seconds, and before that for the process to start: a busy machine is no fault.
 SECONDS = 8.0
 _START_SECONDS = 60.0

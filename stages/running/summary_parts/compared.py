@@ -14,7 +14,7 @@ def compared_lines(found: Beside | str) -> list[str]:
     if isinstance(found, str):
         return [found] if found else []
     if found.mean is None or found.mean_there is None or not found.same_judge:
-        return [f"with {found.other}: {found.verdict}"]
+        return [f"with {found.other}: {'; '.join(filter(None, [found.verdict, found.rests_on]))}"]
     rows = counted(found.n, "row")
     means = f"{found.mean_there:z.1f} of 100 points there, {found.mean:z.1f} here"
     lines = [f"with {found.other}, on {rows}: {means}"]

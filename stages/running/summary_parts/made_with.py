@@ -58,6 +58,8 @@ def recipe_lines(section: Mapping[str, Any], found: FinetuneMetrics) -> list[str
     lines = [f"learning rate    {section.get('learning_rate')}, {schedule}"]
     if lora := section.get("lora"):
         lines.append(f"LoRA             {_lora(lora, found)}")
+    if left := _left_out(section, found):
+        lines.append(f"left out         {counted(left, 'row')} of each epoch (drop_last), other ones each time")
     planned = _planned_steps(section, found)
     if planned is not None and found.steps < planned:
         evaluations = counted(section.get("patience", 0), "evaluation")
@@ -75,6 +77,14 @@ def _lora(lora: Mapping[str, Any], found: FinetuneMetrics) -> str:
     share = 100 * found.trained_parameters / found.parameters
     trained = f"{found.trained_parameters:,} of {found.parameters:,} parameters trained ({share:.2g} %)"
     return f"{where}; {trained}"
+
+
+def _left_out(section: Mapping[str, Any], found: FinetuneMetrics) -> int:
+    """The train rows that do not fill a batch of an epoch; 0 where the section is not of this version."""
+    try:
+        return int(found.rows_train % section["batch_size"]) if section["drop_last"] else 0
+    except (KeyError, TypeError):
+        return 0
 
 
 def _planned_steps(section: Mapping[str, Any], found: FinetuneMetrics) -> int | None:

@@ -30,6 +30,7 @@ from stages.running.tracking import (
     mlflow_experiment,
     names,
     published,
+    store,
 )
 
 #: Seconds that a server may take to answer.
@@ -80,6 +81,11 @@ class Run:
     def commit(self) -> str:
         """The git commit; empty where it is not known."""
         return self.tags.get("git.commit", "")
+
+    @property
+    def ended(self) -> str:
+        """Why it was broken off, in a line; empty for any other run, or where nobody knows."""
+        return self.tags.get(store.ENDED, "")
 
     @property
     def judge(self) -> str:

@@ -201,7 +201,7 @@ class StageRun:
             store.set_tags(client, self._run_id, self._tags())
             # What was made with other values than this run has is refused when the stage ends.
             if self._publishing and self._how == "ran" and not held.changed():
-                report.make(Path())
+                report.make(Path(), made_here=True)
                 ran = {self._stage} | execution.marked(execution.current())
                 mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
                 store.log_machine(client, self._run_id)

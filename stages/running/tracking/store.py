@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stages.common import paths
+from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.running import git, made_on, proxies
 from stages.running.console import say
@@ -287,8 +288,18 @@ def terminate(mlflow: MlflowClient, run_id: str, status: str, why: str = "") -> 
         if not tags.get(ENDED):
             note = description.of_end("KILLED" if status == "KILLED" else "FAILED", why, tags)
             mlflow.set_tag(run_id, description.NOTE, note)
-            mlflow.set_tag(run_id, ENDED, (why or status).splitlines()[0][:_TAG_LENGTH])
+            mlflow.set_tag(run_id, ENDED, in_a_line(hidden(why) or status)[:_TAG_LENGTH])
     mlflow.set_terminated(run_id, status)
+
+
+def in_a_line(why: str) -> str:
+    r"""The first line of a message, with the first problem behind it where a list of them follows.
+
+    >>> in_a_line("download: rows.csv: 2 problems in 60 rows:\n  - row 8: answer: missing\n  - row 9: no object")
+    'download: rows.csv: 2 problems in 60 rows: row 8: answer: missing'
+    """
+    first, *rest = why.splitlines() or [""]
+    return f"{first} {rest[0].strip().removeprefix('- ')}" if first.endswith(":") and rest else first
 
 
 def break_off(own: Execution, stage: str, how: StageEnd, why: str = "") -> None:

@@ -11,6 +11,7 @@ from stages.common.metrics.gate import Finding, Sample, Severity
 from stages.common.plurals import counted
 from stages.common.results.split import Example
 from stages.params.split import Checks
+from stages.split import few
 from stages.split.checks.languages import SHORT, UNSURE
 from stages.split.checks.offensive import offensive_words
 from stages.split.checks.personal import KINDS, masked, scrubbed
@@ -163,6 +164,11 @@ def _in_train(rows: Rows, groups: Sequence[int]) -> dict[int, int]:
     return {place: first[of_place[place]] for place in others if first[of_place[place]] >= 0}
 
 
+def _few_test_rows(rows: Rows) -> Found:
+    test = [place for place in range(len(rows)) if rows.split(place) == "test"]
+    return Found([] if few.instructions(map(rows.row, test)) >= few.LEAST else test, _text, {})
+
+
 def _those(name: str, text: Callable[[Example, str], str]) -> Callable[[Rows], Found]:
     """The rows that a look at their own texts finds."""
     return lambda rows: Found(rows.found[name], text, {})
@@ -230,6 +236,7 @@ _CHECKS: dict[str, tuple[Severity, str, Callable[[Rows], Found]]] = {
     ),
     "leaks": ("warning", "rows of test and val whose prompt is in train", _leaks),
     "near_leaks": ("warning", "rows of test and val whose prompt is in train, written differently", _near_leaks),
+    "few_test_rows": ("warning", f"test rows, of fewer than {few.LEAST} different instructions", _few_test_rows),
     "empty_answers": ("warning", "rows whose answer has no letter, digit or sign", _those("empty_answers", _text)),
     "placeholders": ("warning", "rows with a word for nothing, such as N/A", _those("placeholders", _text)),
     "unfinished_answers": (

@@ -96,10 +96,12 @@ def refuse(report: GateReport) -> None:
     keys = ", ".join(f"split.checks.{one.name}" for one in errors)
     problems = [f"  - {_problem(one)}" for one in errors]
     found = counted(len(errors), "check finds", "checks find")
-    longer = "raise tokenize.context_length, " if any(one.name in ("over_context", "dropped") for one in errors) else ""
+    names = {one.name for one in errors}
+    others = "raise tokenize.context_length, " if names & {"over_context", "dropped"} else ""
+    others += "add rows, raise split.test, " if "few_test_rows" in names else ""
     raise DataError(
         "\n".join([f"the dataset: {found} more rows than {PARAMS} allows:", *problems]),
-        f"correct these rows (examples are in {path}), {longer}or raise {keys} in {PARAMS}; null allows any number",
+        f"correct these rows (examples are in {path}), {others}or raise {keys} in {PARAMS}; null allows any number",
     )
 
 

@@ -2,13 +2,14 @@
 
 Two prompts are near duplicates if what differs between them does not matter:
 
-1. they are the same but for case, punctuation, white space, articles and words such as "please"; or
+1. they are the same but for case, punctuation, white space, articles, contractions and words such as "please"; or
 2. their rows have the same answer, a rare one, and one word differs by a single character, as a typing error does; or
 3. their rows have the same answer, a rare one, and four fifths of the words beyond their templates are the same, in the
    same order, and no number, name, negation or sign differs.
 
-A prompt about capitals, punctuation or spelling is compared as it is. The search compares no row with every other one:
-rows meet by equal keys, so that its time grows with the number of words (docs/decisions.md).
+A prompt about capitals, punctuation, spelling or politeness is compared as it is, and one about contractions with its
+contractions. The search compares no row with every other one: rows meet by equal keys, so that its time grows with the
+number of words (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from stages.common.results.split import Example
 from stages.running import counting
 from stages.split.checks.templates import Prompts, Templates
-from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, prompt_text, words
+from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, words_asked
 from stages.split.digests import digest, equal, first_of
 from stages.split.groups import Groups
 
@@ -66,7 +67,7 @@ class _Asked:
         self.prompts = Prompts()
         whole, folded, answers, forms = array("Q"), array("Q"), array("Q"), bytearray()
         for row in counting.told(rows, total=len(rows), what="compare rows"):
-            words_of = fold(words(prompt_text(row)))
+            words_of = fold(words_asked(row))
             self.prompts.append(words_of)
             whole.append(digest(row.instruction, row.input))
             folded.append(digest(" ".join(words_of)) if words_of else 0)
@@ -169,5 +170,5 @@ def _alike(one: int, other: int, templates: Templates, rows: Sequence[Example]) 
     in_order = [[word for word in rest if word in both] for rest in rests]
     if in_order[0] != in_order[1]:
         return False
-    named = names(words(prompt_text(rows[one]))) | names(words(prompt_text(rows[other])))
+    named = names(words_asked(rows[one])) | names(words_asked(rows[other]))
     return not any(word in named or matters(word) for word in different)

@@ -72,7 +72,7 @@ def test_a_public_format_is_read_at_once_or_with_what_the_message_proposes(name:
     if mapping is not None:
         fix = refused(content, name).fix
         assert fix is not None
-        found = re.fullmatch(r"set download\.data\.fields: (\{.*\}) in params\.yaml", fix)
+        found = re.search(r" --set 'download\.data\.fields=(\{.*\})'$", fix)
         assert found
         settings = {"fields": dict(YAML(typ="safe").load(found[1]))}
         assert settings["fields"] == mapping

@@ -212,7 +212,7 @@ def test_rows_of_one_id_and_two_instructions_are_left_out_and_named():
     many = [verdicts(*range(9), clusters=[f"{run}{index}" for index in range(9)]) for run in "ab"]
     text = told(a=many[0], b=many[1])
     assert "rows        0 scored in both, of 0 instructions; left out: 9 with another" in text
-    assert "(r0, r1, r2, r3, r4, ...)\nresult      too few rows to compare; one training each: training" in text
+    assert "(r0, r1, r2, r3, r4, ...)\nresult      not comparable: other test rows; 0 rows are in both" in text
 
 
 def test_a_difference_of_less_than_a_tenth_has_no_sign_of_its_own():

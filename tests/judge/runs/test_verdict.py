@@ -213,6 +213,52 @@ def test_scores_of_two_judges_have_no_winner():
     assert "judges      they differ in their version; score both runs by one judge" in shown(a, b)
 
 
+def on(rows, judge=JUDGE):
+    """A run with a score of 50 on rows with these numbers."""
+    verdicts = [
+        Verdict(id=f"r{index}", model="tuned", status="scored", score=50.0, detail="", cluster=f"c{index}", faults=[])
+        for index in rows
+    ]
+    return Group("x", (Run("x", judge, verdicts, values(1, 6)),))
+
+
+def judge_of(train_rows, **fields):
+    """The built-in judge, which reads the train rows."""
+    identity = {"backend": "reference", "measure_version": "1", "train_rows": train_rows} | fields
+    return JudgeIdentity(fingerprint=f"{hash(str(identity)) % 16**32:032x}", **identity)
+
+
+def test_runs_of_other_test_rows_are_not_comparable():
+    """Eleven rows each, of which five are in both: fewer than half."""
+    a, b = on(range(11)), on(range(6, 17))
+    found = compared(a, b)
+    assert (found.basis, found.verdict) == ("other test rows", "not comparable: other test rows")
+    assert found.rests_on == "5 rows are in both, 6 in A alone, 6 in B alone"
+    assert (found.mean_a, found.mean_b, found.difference, found.p, found.right_of) == (None,) * 5
+    assert shown(a, b).splitlines()[2:] == [
+        "rows        5 scored in both, of 5 instructions; left out: 6 in A alone, 6 in B alone",
+        "result      not comparable: other test rows; 5 rows are in both, 6 in A alone, 6 in B alone",
+    ]
+    # With one more in both it is half of them; of a part of the other's rows all are in both.
+    assert compared(on(range(12)), on(range(6, 18))).verdict == "identical scores"
+    assert compared(on(range(100)), on(range(20))).verdict == "identical scores"
+
+
+def test_a_judge_that_has_read_other_train_rows_is_another_one_on_the_same_test_rows_alone():
+    first, second = judge_of("1"), judge_of("2")
+    other, newer = judge_of("2", backend="ollama"), judge_of("2", measure_version="2")
+    rows, others = range(20), range(20, 40)
+    assert compared(on(rows, first), on(others, second)).verdict == "not comparable: other test rows"
+    assert compared(on(rows, first), on(rows, second)).verdict == "not comparable: two judges"
+    for judge in (other, newer):
+        said = "not comparable: other test rows, and two judges"
+        assert compared(on(rows, first), on(others, judge)).verdict == said
+    assert "judges " not in shown(on(rows, first), on(others, second))
+    assert "judges      backend reference / ollama; train_rows 1 / 2; score both" in shown(
+        on(rows, first), on(others, other)
+    )
+
+
 @pytest.mark.parametrize("rows", [1, 2, 9])
 def test_too_few_instructions_give_no_verdict_over_seeds(rows):
     a = Group("a", (training(1, range(rows)), training(2, range(rows))))

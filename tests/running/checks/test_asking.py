@@ -54,7 +54,7 @@ def test_values_that_no_stage_takes_are_a_warning(tmp_path):
 
 
 def test_stages_without_a_check_start_no_process(tmp_path):
-    assert list(ask(tmp_path / "missing", {}, ["split", "zeta"])) == []
+    assert list(ask(tmp_path / "missing", {}, ["tokenize", "zeta"])) == []
 
 
 def test_rows_come_in_the_order_of_the_stages():

@@ -51,6 +51,13 @@ def test_a_run_that_was_broken_off_says_how_and_why() -> None:
     assert description.of_end("KILLED", "", {}) == "Stopped before its end"
 
 
+def test_the_line_of_a_message_has_its_first_problem() -> None:
+    message = "download: rows.csv: 2 problems in 60 rows:\n  - row 8: answer: missing\n  - row 9: no object"
+    assert store.in_a_line(message) == "download: rows.csv: 2 problems in 60 rows: row 8: answer: missing"
+    assert store.in_a_line("judge: no answer\n  to fix it: wait") == "judge: no answer"
+    assert (store.in_a_line("a:"), store.in_a_line("")) == ("a:", "")
+
+
 def test_a_failed_stage_is_told_in_its_run(project: Path, client: MlflowClient) -> None:
     with pytest.raises(DataError), tracker.stage("judge"):
         raise DataError("artifacts/x.jsonl: missing", "dvc repro generate")

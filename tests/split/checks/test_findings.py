@@ -42,7 +42,7 @@ def found(
 def test_there_is_a_check_for_every_threshold_and_plain_rows_have_no_finding() -> None:
     checks, _ = found(PLAIN[:1], PLAIN[1:2], PLAIN[2:])
     assert list(checks) == list(Checks.model_fields)
-    assert {name for name, one in checks.items() if one.count} == set()
+    assert {name for name, one in checks.items() if one.count} == {"few_test_rows"}
 
 
 def test_duplicates_conflicts_and_leaks() -> None:
@@ -60,6 +60,7 @@ def test_duplicates_conflicts_and_leaks() -> None:
         "near_duplicates": (1, 1, [row_ids[4]]),
         "leaks": (2, None, [row_ids[3], row_ids[6]]),
         "near_leaks": (1, None, [row_ids[4]]),
+        "few_test_rows": (3, None, row_ids[3:6]),
         "unseen_categories": (1, 1, [row_ids[6]]),
     }
     (leak, _) = checks["leaks"].examples
@@ -93,7 +94,10 @@ def test_a_row_that_is_told(name: str, bad: dataset.Row, text: str) -> None:
     answer = "I am as old as my brother, who was born ten years before our sister, and she is younger than you."
     english = [row("How old are you?", answer), row("How old is he?", f"Well, {answer}")]
     checks, row_ids = found([*PLAIN, *english], [bad])
-    assert {key: one.ids for key, one in checks.items() if one.count} == {name: row_ids[5:]}
+    assert {key: one.ids for key, one in checks.items() if one.count} == {
+        "few_test_rows": row_ids[5:6],
+        name: row_ids[5:],
+    }
     assert [(one.split, one.text, one.other) for one in checks[name].examples] == [("test", text, None)]
     assert checks[name].severity == ("info" if name in ("other_scripts", "other_languages") else "warning")
 

@@ -45,10 +45,11 @@ def test_a_report_by_hand() -> None:
         ("error", "repeated_prompts", 3),
         ("warning", "conflicting_answers", 6),
         ("warning", "leaks", 3),
+        ("warning", "few_test_rows", 4),
         ("info", "other_scripts", 1),
         ("info", "unseen_categories", 1),
     ]
-    assert len(report.findings) + len(report.passed) == 21
+    assert len(report.findings) + len(report.passed) == 22
     assert report.scripts == {"LATIN": 39, "CYRILLIC": 1}
     assert report.languages == {"short": 40}
     assert next(iter(report.longest.values())) == len("i2\n\n" + "long " * 9)
@@ -100,10 +101,22 @@ def test_a_refusal_of_long_rows_names_the_length_of_the_context_too() -> None:
     )
 
 
+def test_a_refusal_of_few_test_rows_names_the_share_of_the_test_rows_too() -> None:
+    gate.refuse(report_of(rows(100), few_test_rows=0))
+    with pytest.raises(DataError) as raised:
+        gate.refuse(report_of(rows(90), few_test_rows=0))
+
+    assert "expected 0 at most, found 9: test rows, of fewer than 10 different instructions: " in raised.value.what
+    assert raised.value.fix == (
+        "correct these rows (examples are in .cache/split/report.html), add rows, raise split.test, or raise "
+        "split.checks.few_test_rows in params.yaml; null allows any number"
+    )
+
+
 def test_the_line_that_is_told() -> None:
-    assert list(gate.describe(report_of(rows(40)))) == ["21 checks; no row to look at (artifacts/split/report.html)"]
-    assert list(gate.describe(report_of([*rows(38), row("i0", "x"), row("i9 ")]))) == [
-        "21 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
+    assert list(gate.describe(report_of(rows(100)))) == ["22 checks; no row to look at (artifacts/split/report.html)"]
+    assert list(gate.describe(report_of([*rows(98), row("i0", "x"), row("i9 ")]))) == [
+        "22 checks; rows to look at: 1 repeated_prompts, 2 conflicting_answers, 1 near_duplicates, 1 leaks, 1 "
         "near_leaks (artifacts/split/report.html)"
     ]
 

@@ -40,6 +40,15 @@ def near_each_other(*rows: dataset.Row) -> bool:
         (row("Name the capital of France."), row("name the capital of France", "p")),
         (row("Please classify the following words:", input="saw, axe"), row("Classify these words: saw, axe", "p")),
         (row("Use the word 'old.'"), row('Use the word "old".', "p")),
+        # Contractions, with the apostrophes that people type.
+        (row("What's the capital of France?"), row("What is the capital of France?", "p")),
+        (row("Why can’t fish fly?"), row("why cannot fish fly", "p")),
+        (row("Don't use the word 'old'."), row("Do not use the word “old”.", "p")),
+        (row("I'm cold, and it doesnt stop. Why?"), row("I am cold and it does not stop. Why?", "p")),
+        # Quotation marks, runs of spaces, politeness.
+        (row("Use  the word «old»."), row('Use the\n word "old".', "p")),
+        (row("Could you please name a colour?"), row("Name a colour.", "p")),
+        (row("Hello, can you name a colour? Thank you very much!"), row("Name a colour.", "p")),
         # A typing error; the answers are the same.
         (row("What is the oposite of warm?", "It is cold."), row("What is the opposite of warm?", "it is cold")),
         (row("Name a colour of the sky.", "Blue is one."), row("Name a color of the sky.", "Blue is one.")),
@@ -70,6 +79,15 @@ def test_what_differs_does_not_matter(one: dataset.Row, other: dataset.Row) -> N
         # It is asked about what differs.
         (row("Count the capital letters.", "None.", "anna"), row("Count the capital letters.", "One.", "Anna")),
         (row("Add the missing article.", "A dog.", "dog"), row("Add the missing article.", "A dog.", "the dog")),
+        # Contractions or politeness are what is asked about.
+        (row("Expand the contraction: can't", "cannot"), row("Expand the contraction: don't", "do not")),
+        (row("Write 'do not' as a contraction.", "don't"), row("Write 'don't' as a contraction.", "don't")),
+        (row("Write don't as do not: I don't go.", "x"), row("Write do not as don't: I do not go.", "y")),
+        (row("Rewrite: I don't know.", "I do not know."), row("Rewrite: I do not know.", "I don't know.")),
+        (row("Fix: I dont know.", "I don't know."), row("Fix: I don't know.", "It is right.")),
+        (row("Say it politely: Give me tea.", "x"), row("Say it politely: Please give me tea.", "y")),
+        (row("Translate: Good day. Thank you.", "x"), row("Translate: Good day.", "y")),
+        (row("Whose toy is it, the cats?"), row("Whose toy is it, the cat's?", "p")),
         # Other inputs, which the answers show.
         (row("Which tense is it?", "past", "we walked home"), row("Which tense is it?", "present", "we walk home")),
         # Signs alone are no words.

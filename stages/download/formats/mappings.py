@@ -1,0 +1,193 @@
+"""Which keys of a file hold which field: what is proposed where nothing is recognised, and how that is said."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from stages.common import proposals
+from stages.common.errors import ConfigError, DataError
+from stages.common.plurals import word
+from stages.download.dataset import FIELDS
+from stages.download.formats import chats
+
+KEY = "download.data.fields"
+REQUIRED = ("instruction", "output")
+#: The number of rows by whose keys a dataset is recognised.
+LOOKED_AT = 1000
+
+#: What other datasets call our fields, in small letters, the commonest first.
+_SYNONYMS = {
+    "instruction": ("question", "prompt", "query", "inputs", "problem", "task", "user", "human", "q", "input"),
+    "input": ("context", "passage", "document", "article"),
+    "output": (
+        "response",
+        "answer",
+        "completion",
+        "target",
+        "targets",
+        "reply",
+        "solution",
+        "chosen",
+        "assistant",
+        "a",
+        "text",
+    ),
+    "category": (),
+}
+#: What they call the category, which may be other things too, so that the values are looked at.
+_CATEGORIES = (
+    *("category", "categories", "categoryname", "topic", "topics", "subject", "subjects", "theme", "domain", "field"),
+    *("area", "skill", "capability", "tasktype", "taskname", "task", "questiontype", "type", "kind", "genre", "class"),
+    *("classification", "label", "labels", "tag", "tags", "group", "section", "chapter", "unit", "intent"),
+    *("difficulty", "level", "language", "lang"),
+)
+#: The fewest rows that a value of a category has on average, and the longest such value, in characters.
+_ROWS_OF_ONE = 3
+_LONGEST = 60
+_SHOWN = 12
+
+
+def are_known(keys: Sequence[str]) -> bool:
+    """Whether a key among these is one of our fields, or is known to stand for one."""
+    known = {*FIELDS, *chats.KEYS, *(one for words in _SYNONYMS.values() for one in words)}
+    return any(key.lower() in known for key in keys)
+
+
+def likely(keys: Sequence[str], mapped: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The key that most likely stands for each field that no key names: a known word for it, or one spelt alike.
+
+    Args:
+        keys: keys of the rows.
+        mapped: keys that are given already, by field.
+    """
+    found = dict(mapped)
+    plain = _plain(keys)
+    for ours, synonyms in _SYNONYMS.items():
+        if ours in found or (ours in keys and not (ours == "input" and "instruction" not in keys)):
+            continue
+        if near := next((plain[one] for one in (ours, *synonyms) if one in plain.keys() - found.values()), None):
+            found[ours] = near
+        elif ours in REQUIRED and (alike := difflib.get_close_matches(ours, plain, n=1, cutoff=0.7)):
+            found[ours] = plain[alike[0]]
+    if found.get("instruction") == "input":
+        found.pop("input", None)
+    return found
+
+
+def category(rows: Sequence[Mapping[str, Any]], used: Sequence[str]) -> str | None:
+    """The key that is likely a category: named so, and with few short values for many rows; None if there is none.
+
+    Args:
+        rows: the first rows.
+        used: keys that stand for another field.
+    """
+    plain = _plain(list(dict.fromkeys(key for row in rows for key in row)))
+    candidates = [plain[one] for one in _CATEGORIES if one in plain]
+    return next((key for key in candidates if key not in used and _has_few_values(rows, key)), None)
+
+
+def _has_few_values(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    values = [value for row in rows if (value := row.get(key)) not in (None, "")]
+    if not all(isinstance(value, str) and len(value) <= _LONGEST for value in values):
+        return False
+    return 1 < len(set(values)) <= len(values) / _ROWS_OF_ONE
+
+
+def _plain(keys: Sequence[str]) -> dict[str, str]:
+    """Each key by its letters and digits alone, in small letters."""
+    return {re.sub(r"[\W_]+", "", key).lower(): key for key in reversed(keys)}
+
+
+def _nearest(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
+    """The nearest mapping, in the order of our fields."""
+    found = likely(keys, mapped)
+    if "category" not in found and "category" not in keys and (key := category(rows, list(found.values()))):
+        found["category"] = key
+    return {ours: found[ours] for ours in FIELDS if ours in found}
+
+
+def of_absent(
+    absent: Mapping[str, str],
+    mapped: Mapping[str, str],
+    keys: Sequence[str],
+    *,
+    name: str,
+    in_a_mix: bool,
+) -> ConfigError:
+    """The error for a mapping to keys that no row has.
+
+    Args:
+        absent: those keys, by field.
+        mapped: all keys that are given, by field.
+        keys: all keys of the first rows.
+        name: the user's name for the file.
+        in_a_mix: whether it is one of several sources.
+    """
+    rest = {ours: key for ours, key in mapped.items() if ours not in absent}
+    right = {**likely(keys, rest), **rest}
+    for ours, key in absent.items():
+        if alike := difflib.get_close_matches(key, [one for one in keys if one not in rest.values()], n=1):
+            right[ours] = alike[0]
+    named = ", ".join(f"{ours}: {key!r}" for ours, key in absent.items())
+    what = f"{KEY}: {named}: no row of {name} has {word(len(absent), 'that key', 'these keys')}; {_there(keys)}"
+    if absent.keys() <= right.keys():
+        return ConfigError(what, proposal(right, in_a_mix=in_a_mix))
+    return ConfigError(what, f"set {KEY} to keys that are there, in params.yaml")
+
+
+def unknown(
+    rows: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    mapped: Mapping[str, str],
+    *,
+    missing: Sequence[str],
+    name: str,
+    fix: str,
+    in_a_mix: bool,
+) -> DataError:
+    """The error for rows of no kind that is known, with the nearest mapping where there is one.
+
+    Args:
+        rows: the first rows.
+        keys: all keys of these rows.
+        mapped: the keys that are given, by field.
+        missing: the fields that no key holds.
+        name: the user's name for the file.
+        fix: what the user can do about a mistake in the file.
+        in_a_mix: whether it is one of several sources.
+    """
+    which = f"none of the first {LOOKED_AT:,} rows" if len(rows) >= LOOKED_AT else "no row"
+    what = f"{name}: {which} has {' or '.join(missing)}; {_there(keys)}"
+    nearest = _nearest(rows, keys, mapped)
+    if all(ours in nearest or ours in keys for ours in REQUIRED):
+        said = ", ".join(f"{key!r} for {ours}" for ours, key in nearest.items())
+        return DataError(f"{what}\n  did you mean {said}?", proposal(nearest, in_a_mix=in_a_mix))
+    how = f"set {KEY} to the keys of the instruction and of the output, {_example(keys)}"
+    return DataError(what, f"{how}; or {fix}")
+
+
+def _example(keys: Sequence[str]) -> str:
+    """An option with keys of the file: of two keys, the first is as likely as not what is asked."""
+    first, *others = [*keys, "ANOTHER"] if keys else ["KEY", "ANOTHER"]
+    return f"such as {proposals.option(KEY, {'instruction': first, 'output': others[0]})}"
+
+
+def _there(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
+    return f"the rows have {', '.join(map(repr, keys[:_SHOWN]))}{more}"
+
+
+def proposal(mapping: Mapping[str, str], *, in_a_mix: bool = False) -> str:
+    """How to set a mapping, in forms that can be pasted.
+
+    Args:
+        mapping: the key of each field.
+        in_a_mix: whether it is that of one of several sources, which are a list.
+    """
+    if in_a_mix:
+        return f"set {KEY} to {proposals.flow(mapping)} in params.yaml"
+    return proposals.fix({KEY: mapping})

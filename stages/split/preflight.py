@@ -1,0 +1,26 @@
+"""Whether the rows make enough test rows, as far as that is known before a run (`stages.running.checks.asking`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stages.common.plurals import counted
+from stages.params.whole import Params
+from stages.running.checks.row import Row, ok, warning
+from stages.split import few
+from stages.split.expected import division
+
+
+def rows(params: Params) -> Iterator[Row]:
+    """The sizes of the splits; nothing where they are not known beforehand."""
+    name = "split rows"
+    found = division(params.download.data, params.split)
+    if found is None:
+        return
+    total = sum(map(len, found.values()))
+    sizes = ", ".join(f"{len(part):,} {split}" for split, part in found.items())
+    if few.instructions(found["test"]) >= few.LEAST:
+        yield ok(name, f"{counted(total, 'row')} make {sizes}")
+        return
+    what = f"the score of fewer than {few.LEAST} different instructions has no interval"
+    yield warning(name, f"{counted(total, 'row')} make {sizes}; {what}", few.more_test_rows(total, params.split))
