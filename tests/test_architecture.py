@@ -58,7 +58,11 @@ RESTRICTED = {
     "pyarrow": ("stages/download/formats/tables.py", "stages/common/token_files.py"),
     "py3langid": ("stages/split/checks/languages.py",),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
-    "huggingface_hub": ("stages/download/hub.py", "stages/judge/export/hub_repository.py"),
+    "huggingface_hub": (
+        "stages/download/hub.py",
+        "stages/judge/export/hub_repository.py",
+        "stages/running/hub_client.py",
+    ),
     "requests": ("stages/download", "stages/judge/judges"),
     "dvc": (),
     "transformers": (),

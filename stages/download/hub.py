@@ -12,18 +12,18 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stages.common import secrecy
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
 from stages.common.files import sha256
 from stages.common.reasons import reason
 from stages.download.model_files import KEY, bring
 from stages.download.pace import VARIABLE, Pace, TooSlow, measured
 from stages.params.download import ModelSource
+from stages.running import hub_client
 from stages.running.proxies import Proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -263,14 +263,6 @@ def _client(pace: Pace, url: str, proxy: Proxy | None) -> httpx2.Client:
         ConfigError: the proxy is of a kind that cannot be used. Requests raise it that would show the token to others.
     """
     import httpx2
-    from huggingface_hub.utils._http import hf_request_event_hook
-
-    def asked(request: httpx2.Request) -> None:
-        if "Authorization" in request.headers:
-            fix = "set HF_ENDPOINT to an https:// address; or HF_HUB_DISABLE_IMPLICIT_TOKEN=1, if that hub needs none"
-            secrecy.require(str(request.url), "the Hugging Face token", named_by="HF_ENDPOINT", fix=fix)
-        hf_request_event_hook(request)
-        pace.asked()
 
     def answered(response: httpx2.Response) -> None:
         length = response.headers.get("Content-Length", "")
@@ -278,14 +270,8 @@ def _client(pace: Pace, url: str, proxy: Proxy | None) -> httpx2.Client:
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _counted(response.stream, pace)
 
-    hooks: dict[str, list[Callable[..., object]]] = {"request": [asked], "response": [answered]}
-    client = functools.partial(httpx2.Client, event_hooks=hooks, follow_redirects=True, timeout=None)
-    try:
-        return client()
-    except (ImportError, ValueError) as error:  # it makes a connection for every proxy, also for those not asked here
-        if proxy is not None:
-            raise proxy.unusable(url, "socksio") from error
-        return client(trust_env=False)
+    without = "; or HF_HUB_DISABLE_IMPLICIT_TOKEN=1, if that hub needs none"
+    return hub_client.client(url, proxy, without_token=without, asked=pace.asked, answered=answered)
 
 
 def _counted(stream: httpx2.SyncByteStream, pace: Pace) -> httpx2.SyncByteStream:

@@ -17,12 +17,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import secrecy
 from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable, TemporaryFailure
 from stages.common.files import sha256
 from stages.common.reasons import causes, reason
 from stages.download import hub
 from stages.judge.export import token_scopes
+from stages.running import hub_client
 from stages.running.proxies import Proxy, proxy_for
 
 if TYPE_CHECKING:
@@ -240,29 +240,11 @@ def _digest_of(found: Any) -> str:
 
 
 def _client(url: str, proxy: Proxy | None) -> httpx2.Client:
-    """huggingface_hub's own HTTP client, with time limits.
-
-    Raises:
-        ConfigError: the proxy is of a kind that cannot be used. Requests raise it that would show the token to others.
-    """
+    """huggingface_hub's own HTTP client, with time limits; errors as of `hub_client.client`."""
     import httpx2
-    from huggingface_hub.utils._http import hf_request_event_hook
-
-    def asked(request: httpx2.Request) -> None:
-        if "Authorization" in request.headers:
-            fix = "set HF_ENDPOINT to an https:// address"
-            secrecy.require(str(request.url), "the Hugging Face token", named_by="HF_ENDPOINT", fix=fix)
-        hf_request_event_hook(request)
 
     limits = httpx2.Timeout(connect=_CONNECT, write=_WRITE, read=_READ, pool=None)
-    hooks: dict[str, list[Any]] = {"request": [asked]}
-    client = functools.partial(httpx2.Client, event_hooks=hooks, follow_redirects=True, timeout=limits)
-    try:
-        return client()
-    except (ImportError, ValueError) as error:  # it makes a connection for every proxy, also for those not asked here
-        if proxy is not None:
-            raise proxy.unusable(url, "socksio") from error
-        return client(trust_env=False)
+    return hub_client.client(url, proxy, timeout=limits)
 
 
 @contextlib.contextmanager
