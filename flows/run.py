@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -56,15 +55,12 @@ def main() -> None:
             "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
         )
         return
-    sys.exit(supervised(planned.look))
+    planned.look()
+    sys.exit(supervised())
 
 
-def supervised(look: Callable[[], None]) -> int:
+def supervised() -> int:
     """Run the flow that the command line asks for in a process of its own, and return its exit code.
-
-    Args:
-        look: look at what the run needs, done while the flow's process and its Prefect server start. What it raises
-            ends both.
 
     Raises:
         ConfigError: a duration in an environment variable is wrong, or Prefect's secret would go unencrypted.
@@ -72,8 +68,10 @@ def supervised(look: Callable[[], None]) -> int:
     """
     waits.check()
     prefect_server.check()
+    if address := servers_file.prefect_address():
+        print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
     with _prefect_server() as server:
-        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server, look)
+        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
 
 
 def end_with_make() -> None:
@@ -91,25 +89,16 @@ def _prefect_server() -> contextlib.AbstractContextManager[temporary_server.Serv
     return contextlib.nullcontext(temporary_server.Server({"PREFECT_API_URL": there}))
 
 
-def _supervise(command: list[str], server: temporary_server.Server, look: Callable[[], None]) -> int:
+def _supervise(command: list[str], server: temporary_server.Server) -> int:
     """Run the flow in a session of its own, and return its exit code.
 
     Ctrl-C goes to every process of a terminal's session. Here it reaches this process alone, which passes a SIGTERM to
-    the flow alone. A pipe tells the flow to begin, and if this process is killed.
+    the flow alone. A pipe tells the flow if this process is killed.
     """
     environment = {**os.environ, **server.variables, preflight.VARIABLE: "off"}
     flow = subprocess.Popen(
         command, stdin=subprocess.PIPE, start_new_session=True, env=environment, pass_fds=server.lifelines
     )
-    assert flow.stdin
-    try:
-        look()
-        if address := servers_file.prefect_address():
-            print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
-    except BaseException:
-        flow.kill()  # it has not begun
-        flow.wait()
-        raise
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if not stopping:
@@ -121,8 +110,6 @@ def _supervise(command: list[str], server: temporary_server.Server, look: Callab
     stopping: list[bool] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    with contextlib.suppress(BrokenPipeError):  # it has ended, and has said why
-        os.write(flow.stdin.fileno(), b"1")
     code = flow.wait()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(flow.pid, signal.SIGKILL)  # what the flow has started, if it was killed

@@ -27,7 +27,8 @@ def main() -> None:
     folder.check(root, copied=True)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     workspace.check_commit(root)
-    sys.exit(run.supervised(ahead.planned(root, asked).look))
+    ahead.planned(root, asked).look()
+    sys.exit(run.supervised())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A flow in a process of its own, which `flows.run` and `flows.seeds` start: a module apart, as it imports Prefect.
 
-`python -m flows.supervised` takes the options of both. The flow begins with the first byte of its standard input, and
-ends when that closes.
+`python -m flows.supervised` takes the options of both, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ def main() -> None:
     """
     described = "Run a flow under `python -m flows.run` or `python -m flows.seeds`."
     asked = command_line.parse("python -m flows.supervised", described, trainings="may be")
+    _end_with_owner()
     # Prefect takes SIGTERM while the flow runs, ends the flow, and then sends it once more to the handler before.
     signal.signal(signal.SIGTERM, _stop)
     quieten()
@@ -52,9 +52,6 @@ def main() -> None:
         log_lines.without_pages()
     OUTCOME.without_prefect = _end_without_prefect
     _load_beside_server()
-    if not os.read(0, 1):
-        return  # its owner has ended, or does not want it
-    _end_with_owner()
     try:
         overrides = Overrides(**asked.overrides)
         if asked.trainings:
