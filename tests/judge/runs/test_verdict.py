@@ -250,6 +250,8 @@ def test_a_judge_that_has_read_other_train_rows_is_another_one_on_the_same_test_
     rows, others = range(20), range(20, 40)
     assert compared(on(rows, first), on(others, second)).verdict == "not comparable: other test rows"
     assert compared(on(rows, first), on(rows, second)).verdict == "not comparable: two judges"
+    assert compared(on(rows, first), on(range(1, 21), second)).verdict == "not comparable: other test rows"
+    assert compared(on(rows, first), on(range(1, 21), other)).verdict == "not comparable: two judges"
     for judge in (other, newer):
         said = "not comparable: other test rows, and two judges"
         assert compared(on(rows, first), on(others, judge)).verdict == said
