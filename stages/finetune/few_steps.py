@@ -52,10 +52,11 @@ def more_steps(train: int, recipe: Finetune) -> str:
     epochs = max(recipe.epochs, min(_EPOCHS, math.ceil(_WANTED / an_epoch)))
     steps = an_epoch * epochs
     values: dict[str, object] = {"finetune.batch_size": size, "finetune.epochs": epochs}
-    if recipe.max_steps is not None and recipe.max_steps < min(steps, _WANTED):
+    ended = recipe.max_steps is not None and recipe.max_steps < min(steps, _WANTED)
+    if ended:
         values["finetune.max_steps"] = None
     values["finetune.warmup_steps"] = min(recipe.warmup_steps, steps // _WARMUP)
     changed = {key: value for key, value in values.items() if value != getattr(recipe, key.partition(".")[2])}
     listed = ", ".join(f"{key}: {proposals.scalar(value)}" for key, value in changed.items())
     options = " ".join(proposals.option(key, value) for key, value in changed.items())
-    return f"add rows, or set {listed} in params.yaml, or {options}"
+    return f"{'' if ended else 'add rows, or '}set {listed} in params.yaml, or {options}"

@@ -49,6 +49,11 @@ def test_a_short_training_is_a_warning_and_an_empty_one_a_problem() -> None:
     )
 
 
+def test_where_max_steps_ends_the_training_no_rows_are_asked_for() -> None:
+    fix = few_steps.row_of(3713, quick(max_steps=3, warmup_steps=5)).fix
+    assert fix == "set finetune.max_steps: null in params.yaml, or --set finetune.max_steps=null"
+
+
 @pytest.mark.parametrize(
     ("rows", "recipe"),
     [
@@ -63,6 +68,6 @@ def test_a_short_training_is_a_warning_and_an_empty_one_a_problem() -> None:
 def test_what_is_proposed_helps(rows: int, recipe: Finetune) -> None:
     fix = few_steps.row_of(rows, recipe).fix
     assert fix is not None
-    words = fix.partition(", or --set ")[2].split(" --set ")
+    words = fix.partition(" or --set ")[2].split(" --set ")
     values = {key.partition(".")[2]: value for key, value in map(parse_override, words)}
     assert few_steps.row_of(rows, Finetune.model_validate(recipe.model_dump() | values)).state == "ok"
