@@ -15,7 +15,7 @@ from stages.common.errors import ConfigError, NoSpace, PipelineError, ServiceUna
 from stages.common.files import read_json
 from stages.common.plurals import counted
 from stages.common.reasons import reason
-from stages.download import bpe, hub, hub_dataset, shards, source
+from stages.download import bpe, expected, hub, hub_dataset, shards, source
 from stages.download.fetch import check_file, guarded_session, is_url
 from stages.download.local_model import LocalFolder
 from stages.download.model_files import CONFIG, KEY
@@ -44,11 +44,22 @@ def rows(params: Params) -> Iterator[Row]:
     """Whether dataset, tokenizer and weights are there, or can be fetched."""
     data = params.download.data
     if not data.sources:
-        yield from _told("dataset", lambda: dataset(data))
+        found = list(_told("dataset", lambda: dataset(data)))
+        yield from found
+        if all(row.state == "ok" for row in found):
+            yield from _rows(data)
     for number, one in enumerate(data.sources):
         yield from _told(f"dataset {one.label}", functools.partial(_of_a_mix, data, number))
     yield from _told("tokenizer", lambda: tokenizer(params.download.tokenizer.source))
     yield from _told("weights", lambda: weights(params.download.model))
+
+
+def _rows(data: DataSource) -> Iterator[Row]:
+    """Why the rows cannot be used, where that is known beforehand."""
+    try:
+        expected.rows_of(data)
+    except PipelineError as error:
+        yield problem("dataset rows", error)
 
 
 def _told(name: str, look: Callable[[], str]) -> Iterator[Row]:

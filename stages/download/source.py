@@ -26,6 +26,8 @@ SOURCE = "download.data.source"
 SHA256 = "download.data.sha256"
 #: What can be done about a file with another SHA-256.
 OTHER_SHA256 = f"if this is the file that you want, set {SHA256} in params.yaml to what was found"
+#: What can be done about rows that cannot be used.
+WRONG_ROWS = f"correct the file, or {SOURCE} in params.yaml"
 
 #: The largest file that is hashed before anything is read, in bytes: that takes a tenth of a second.
 _HASHED = 1 << 26
@@ -134,8 +136,7 @@ def _fetched(settings: DataSource, folder: Path, rows: RowSink) -> Read:
         files = hub_dataset.fetch(settings.source, local, settings.sha256, fix=fix)
     else:
         fetch(settings.source, local, settings.sha256, key=SOURCE, fix=fix)
-    wrong = f"correct the file, or {SOURCE} in params.yaml"
-    found = reader.read(files, settings, fix=wrong, rows=rows)
+    found = reader.read(files, settings, fix=WRONG_ROWS, rows=rows)
     for line in described(found, in_a_mix=settings.in_a_mix):
         say(f"{settings.source}: {line}")
     return found

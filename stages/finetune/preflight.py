@@ -23,7 +23,7 @@ from stages.running import devices, machine
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.running.console import duration, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
-from stages.split.expected import division
+from stages.split.expected import division_if_sound
 
 #: Bytes a weight at least: in fp32 the weight, its gradient and AdamW's two moments; in bf16 two of each of the first
 #: two, the fp32 weight and the moments. A weight that is not trained takes 4, or 6 in bf16.
@@ -36,7 +36,7 @@ def rows(params: Params) -> Iterator[Row]:
     yield _memory(params, weights)
     yield _disk(params, weights)
     yield _time(params, weights)
-    if (found := division(params.download.data, params.split)) is not None:
+    if (found := division_if_sound(params.download.data, params.split)) is not None:
         yield few_steps.row_of(len(found["train"]), params.finetune)
 
 

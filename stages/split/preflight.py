@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stages.common.errors import PipelineError
 from stages.common.plurals import counted
 from stages.params.whole import Params
-from stages.running.checks.row import Row, ok, warning
+from stages.running.checks.row import Row, ok, problem, warning
 from stages.split import few
 from stages.split.expected import division
 
 
 def rows(params: Params) -> Iterator[Row]:
-    """The sizes of the splits; nothing where they are not known beforehand."""
+    """The sizes of the splits, or why there are none; nothing where the rows are not known beforehand."""
     name = "split rows"
-    found = division(params.download.data, params.split)
+    try:
+        found = division(params.download.data, params.split)
+    except PipelineError as error:
+        yield problem(name, error)
+        return
     if found is None:
         return
     total = sum(map(len, found.values()))

@@ -193,3 +193,20 @@ def test_a_file_that_dvc_has_nowhere_to_copy_from_is_missed_beforehand(tmp_path,
 
     assert missing.state == "problem"
     assert "data/nope.json: no such file; DVC copies assets/data to data" in missing.found
+
+
+def test_rows_that_the_stage_would_refuse_are_told_by_the_same_error(tmp_path):
+    good = [{"instruction": f"i{number}", "output": "o"} for number in range(60)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*good, {"instruction": "a", "output": ""}]))
+    pinned = {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    row = look(data=pinned)["dataset rows"]
+
+    assert (row.state, row.exit_code) == ("problem", 65)
+    assert row.found.endswith(
+        "rows.json: 1 problem in 61 rows:\n  - row 61: output: expected a text that is not empty; found an empty text"
+    )
+    assert "; or leave this row out: set on_invalid: drop " in str(row.fix)
+    assert "dataset rows" not in look(data=pinned | {"on_invalid": "drop"})
+    # Another file than the one that is meant is told of once.
+    assert "dataset rows" not in look(data=pinned | {"sha256": "0" * 64})

@@ -12,6 +12,7 @@ from stages.params import reading, whole
 from stages.running.checks.row import Row
 from stages.split import preflight
 from tests.root import ROOT
+from tests.split.test_splits import row as made
 from tests.split.test_splits import rows
 
 
@@ -34,3 +35,15 @@ def test_few_test_rows_are_told_with_the_shares_that_make_more(tmp_path: Path, m
     assert row.state == "warning"
     (row,) = look(train=0.75, test=0.2)
     assert (row.state, str(row)) == ("ok", "split rows: 60 rows make 45 train, 12 test, 3 val")
+
+
+def test_rows_that_cannot_be_divided_are_told_by_the_error_of_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.json").write_text(json.dumps(rows(4)))
+    (row,) = look()
+    assert (row.state, row.exit_code) == ("problem", 78)
+    assert "would be empty" in row.found
+    Path("rows.json").write_text(json.dumps([*rows(60), made("a", "")]))
+    assert look() == [], "the check of download says it"

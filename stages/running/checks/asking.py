@@ -94,7 +94,8 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
     """Rows in the order in which the stages run."""
     order = list(Params.model_fields)
     names = {"dataset": "download", "tokenizer": "download", "weights": "download", "checks": "download"}
-    return sorted(rows, key=lambda row: order.index(names.get(row.name, row.name.split()[0])))
+    first = ((row.name.split()[0], row) for row in rows)
+    return [row for _, row in sorted(first, key=lambda one: order.index(names.get(one[0], one[0])))]
 
 
 @contextlib.contextmanager

@@ -58,11 +58,12 @@ def test_stages_without_a_check_start_no_process(tmp_path):
 
 
 def test_rows_come_in_the_order_of_the_stages():
-    names = ["judge self-test", "finetune disk", "weights", "generate memory", "dataset"]
+    names = ["judge self-test", "finetune disk", "weights", "generate memory", "dataset", "dataset of a mix"]
 
     assert [row.name for row in in_order(ok(name, "") for name in names)] == [
         "weights",
         "dataset",
+        "dataset of a mix",
         "finetune disk",
         "generate memory",
         "judge self-test",
