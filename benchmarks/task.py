@@ -22,7 +22,7 @@ from stages.common.results.tokenize import Encoded
 from stages.download import bpe, dataset
 from stages.finetune.batches import epoch_order
 from stages.finetune.costs.work import FlopCounter
-from stages.finetune.schedule import planned_steps
+from stages.finetune.steps import planned_steps
 from stages.gpt2 import products, runtime, weights
 from stages.gpt2.model import GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer

@@ -7,7 +7,7 @@ import math
 from stages.common import proposals
 from stages.common.errors import ConfigError
 from stages.common.plurals import counted
-from stages.finetune.schedule import planned_steps, rows_left_out
+from stages.finetune.steps import planned_steps, rows_left_out
 from stages.params.finetune import Finetune
 from stages.running.checks.row import Row, ok, problem, warning
 

@@ -17,7 +17,7 @@ from stages.common.results.download import BASE_MODEL, TOKENIZER
 from stages.common.results.finetune import HISTORY, TUNED_MODEL, StepRecord
 from stages.common.results.tokenize import TOKENS_FOLDER, TOKENS_FORMAT, tokens_file
 from stages.common.token_files import TokenRows, lengths_of
-from stages.finetune import checkpoint, launch, lora, outputs, schedule, trainer
+from stages.finetune import checkpoint, launch, lora, outputs, steps, trainer
 from stages.finetune import team as teams
 from stages.finetune.checkpoint import Checkpoints
 from stages.finetune.costs import disk, memory, work
@@ -209,7 +209,7 @@ def _prepare(run: Run, model: GPT2) -> None:
         f"{runtime.name_of(compute.dtype)} on {compute.device.type}"
         + (f", {team.size} processes ({run.recipe.parallel})" if team.size > 1 else "")
     )
-    if left := schedule.rows_left_out(len(run.train), run.recipe):
+    if left := steps.rows_left_out(len(run.train), run.recipe):
         which = "other ones each time, since they do not fill a batch (finetune.drop_last)"
         say(f"{counted(left, 'row is', 'rows are')} left out of each epoch, {which}")
     if run.recipe.lora:

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stages.common.errors import ConfigError
-from stages.common.plurals import counted
 from stages.common.results.tokenize import Encoded
 from stages.common.token_files import lengths_of
 from stages.finetune.batches import batches_of, epoch_order
+from stages.finetune.steps import batches_of_an_epoch
 from stages.params.finetune import Finetune
 
 Item = TypeVar("Item")
@@ -38,40 +37,18 @@ class Step:
     evaluated: bool
 
 
-def planned_steps(rows: int, settings: Finetune) -> int:
-    """Optimiser steps that the recipe makes from so many train rows.
-
-    Raises:
-        ConfigError: the rows do not fill one batch.
-    """
-    an_epoch = _batches_of_an_epoch(rows, settings)
-    if an_epoch == 0:
-        raise ConfigError(
-            f"{counted(rows, 'train row does', 'train rows do')} not fill one batch of finetune.batch_size "
-            f"{settings.batch_size}",
-            "lower finetune.batch_size or set finetune.drop_last: false in params.yaml",
-        )
-    steps = an_epoch * settings.epochs
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)
-
-
-def rows_left_out(rows: int, settings: Finetune) -> int:
-    """Train rows that drop_last leaves out of each epoch, since they do not fill a batch; other ones each time."""
-    return rows % settings.batch_size if settings.drop_last else 0
-
-
 def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: int = 0) -> Iterator[Step]:
     """The steps of a run, but for those done already.
 
     Args:
         train: the train rows.
         settings: the recipe. How often the rows are gone through follows from ``steps`` alone.
-        steps: the number of all steps, as `planned_steps` gives it.
+        steps: the number of all steps, as `stages.finetune.steps.planned_steps` gives it.
         done: how many of the first steps are left out.
     """
     number = 0
     for epoch in itertools.count(1):
-        if not (batches := _batches_of_an_epoch(len(train), settings)):  # as `planned_steps` says in words
+        if not (batches := batches_of_an_epoch(len(train), settings)):  # as `planned_steps` says in words
             return
         order = epoch_order(len(train), settings.seed, epoch)
         for start in range(0, batches * settings.batch_size, settings.batch_size):
@@ -81,10 +58,6 @@ def steps_of(train: Sequence[Encoded], settings: Finetune, steps: int, *, done: 
             if number > done:
                 rows = [train[index] for index in order[start : start + settings.batch_size]]
                 yield Step(number, epoch, rows, evaluated(number, steps, settings.eval_every))
-
-
-def _batches_of_an_epoch(rows: int, settings: Finetune) -> int:
-    return rows // settings.batch_size if settings.drop_last else -(-rows // settings.batch_size)
 
 
 def evaluation_batches(rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:

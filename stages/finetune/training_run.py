@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stages.common.records import LossOn
 from stages.common.results.tokenize import Encoded
-from stages.finetune import schedule
+from stages.finetune import steps
 from stages.finetune.team import ALONE, Team
 from stages.gpt2.runtime import Compute
 from stages.params.finetune import Finetune
@@ -41,4 +41,4 @@ class Run:
         Raises:
             ConfigError: the rows do not fill one batch.
         """
-        return schedule.planned_steps(len(self.train), self.recipe)
+        return steps.planned_steps(len(self.train), self.recipe)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.finetune.progress import StepRecord
-from stages.finetune.schedule import micro_batches_of, rows_left_out, steps_of
+from stages.finetune.schedule import micro_batches_of, steps_of
 from stages.finetune.soundness import Soundness
 from tests.finetune.test_trainer import TRAIN, changed
 
@@ -112,9 +112,3 @@ def test_the_device_judges_as_the_numbers_do(steps, known):
         soundness = Soundness(50257, history[:begun], CPU)
         found = [lost(soundness, one.train_loss, one.grad_norm, one.step - 1) for one in history[begun:]]
         assert found == [False] * (len(found) - 1) + [told.fault(history[-1]) is not None]
-
-
-def test_drop_last_leaves_out_the_rows_that_do_not_fill_a_batch():
-    assert rows_left_out(55, changed(batch_size=24, drop_last=True)) == 7
-    assert rows_left_out(48, changed(batch_size=24, drop_last=True)) == 0
-    assert rows_left_out(55, changed(batch_size=24, drop_last=False)) == 0
