@@ -45,6 +45,7 @@ USES = {
     "stages.running.console.duration": "a duration in a message",
     "stages.running.console.size": "a size in a message",
     "stages.running.console.time_left": "a time in a line of progress",
+    "stages.running.hub_client.client": "how files are fetched, whose digests are compared",
     "stages.running.proxies.proxy_for": "the proxy that a message names",
     "stages.running.summary.tell": "called at the end, and gives nothing back",
     "stages.running.summary_parts.training.cost_lines": "what is printed at the end",

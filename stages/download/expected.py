@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import threading
 from pathlib import Path
 
 from stages.common import paths
@@ -29,11 +31,20 @@ def rows_of(data: DataSource) -> list[Row] | None:
         OSError: the file cannot be read.
     """
     path = None if data.sources else _path(data.source)
-    if path is None or path.stat().st_size > _LARGEST:
+    if path is None or (status := path.stat()).st_size > _LARGEST:
         return None
+    with _reading:  # the checks of several stages ask at the same time
+        return _read(path, status.st_mtime_ns, data.model_dump_json())
+
+
+_reading = threading.Lock()
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, _changed: int, data: str) -> list[Row]:
     with temporary.folder() as folder:
         copy = Path(shutil.copyfile(path, folder / "dataset"))  # beside it, what a gzip file holds is written
-        return list(reader.read(copy, data, fix=WRONG_ROWS).rows)
+        return list(reader.read(copy, DataSource.model_validate_json(data), fix=WRONG_ROWS).rows)
 
 
 def _path(source: str) -> Path | None:
