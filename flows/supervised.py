@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
 
-from flows import command_line, log_lines, prefect_server, temporary_server
+from flows import command_line, dvc_cli, log_lines, prefect_server, temporary_server
 from flows.outcome import OUTCOME, quieten, server_address
 from flows.overrides import Overrides
 from flows.pipeline import pipeline
@@ -52,6 +52,8 @@ def main() -> None:
         log_lines.without_pages()
     OUTCOME.without_prefect = _end_without_prefect
     _load_beside_server()
+    if asked.in_place and not asked.trainings:
+        dvc_cli.ask_order_ahead(Path.cwd())  # Prefect takes as long until the flow begins
     try:
         overrides = Overrides(**asked.overrides)
         if asked.trainings:

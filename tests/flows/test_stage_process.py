@@ -272,6 +272,22 @@ def test_order_and_freshness_are_dvcs(project: Project) -> None:
     assert dvc_cli.up_to_date(project.root)
 
 
+def test_an_order_that_was_asked_ahead_is_taken_as_long_as_no_file_of_the_pipeline_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    ask = dvc_cli.ask
+    monkeypatch.setattr(dvc_cli, "ask", lambda root, *words: asked.append(words) or ask(root, *words))
+    dvc_cli.ask_order_ahead(project.root)
+    assert dvc_cli.stages_in_order(project.root) == ["data.dvc", "zeta", "alpha"]
+    assert asked == []
+    dvc_cli.ask_order_ahead(project.root)
+    text = (project.root / "dvc.yaml").read_text()
+    (project.root / "dvc.yaml").write_text(text.replace("alpha", "omega"))
+    assert dvc_cli.stages_in_order(project.root) == ["data.dvc", "zeta", "omega"]
+    assert asked == [("dag", "--dot")]
+
+
 def test_order_of_a_graph_with_branches() -> None:
     dot = 'strict digraph {\n"c";\n"b";\n"d";\n"a";\n"a" -> "c";\n"a" -> "b";\n"b" -> "d";\n"c" -> "d";\n}\n'
     assert dvc_cli.parse_dot(dot) == ["a", "b", "c", "d"]
