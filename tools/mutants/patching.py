@@ -13,7 +13,7 @@ from typing import Any
 from tools.mutants.operators import Mutant
 
 #: Values of constants; whatever else a module makes at import is left as it is.
-_PLAIN = (int, float, str, bool, tuple, frozenset, set, dict, list, re.Pattern, type(None))
+_PLAIN = (int, float, str, bool, tuple, range, frozenset, set, dict, list, re.Pattern, type(None))
 #: The file of the methods that `dataclasses` writes.
 _WRITTEN = "<string>"
 
