@@ -114,7 +114,7 @@ def _skeletons(templates: Templates, rows: int) -> array[int]:
 
 
 def _join(groups: Groups, numbers: Sequence[int]) -> None:
-    for other in numbers[1:]:
+    for other in numbers:
         groups.join(numbers[0], other)
 
 
@@ -122,7 +122,7 @@ def _with_one_answer(asked: _Asked) -> Iterator[tuple[int, int]]:
     """Pairs of rows with the same answer, which few prompts share."""
     for numbers in equal(asked.answers):
         first = list({asked.folded[number]: number for number in reversed(numbers)}.values())
-        if 1 < len(first) <= _RARE:
+        if len(first) <= _RARE:
             yield from combinations(sorted(first), 2)
 
 
@@ -143,9 +143,9 @@ def one_apart(a: str, b: str) -> bool:
     >>> one_apart("oposite", "opposite"), one_apart("wrod", "word"), one_apart("word", "ward"), one_apart("word", "rod")
     (True, True, True, False)
     """
-    short, long = sorted((a, b), key=len)
-    if len(long) - len(short) > 1 or a == b:
+    if a == b:
         return False
+    short, long = sorted((a, b), key=len)
     start = next((at for at, (one, other) in enumerate(zip(short, long, strict=False)) if one != other), len(short))
     if len(short) < len(long):
         return short[start:] == long[start + 1 :]
