@@ -17,7 +17,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -108,14 +108,14 @@ def find(rows: Sequence[Example]) -> Duplicates:
 
 def _skeletons(templates: Templates, rows: int) -> array[int]:
     """For each row, the number of the first row with the same template; -1 where it has none."""
-    found = array("Q", (digest(text) if (text := templates.skeleton(number)) else 0 for number in range(rows)))
-    digests = np.frombuffer(found, dtype=np.uint64)
+    texts = map(templates.skeleton, range(rows))
+    digests = np.asarray(array("Q", (digest(text) if text else 0 for text in texts)))
     return array("q", np.where(digests == 0, -1, first_of(digests)).astype(np.int64).tobytes())
 
 
 def _join(groups: Groups, numbers: Sequence[int]) -> None:
-    for other in numbers:
-        groups.join(numbers[0], other)
+    for one, other in pairwise(numbers):
+        groups.join(one, other)
 
 
 def _with_one_answer(asked: _Asked) -> Iterator[tuple[int, int]]:
