@@ -99,9 +99,11 @@ def test_a_mutant_makes_its_change_and_no_other():
 
 MODULE = """\
 import dataclasses
+import fractions
 import typing
 
 LIMIT = 10
+SHARE = fractions.Fraction(1, 3)
 SIZES = range(1, 3)
 UNSEEN = 1
 
@@ -147,7 +149,7 @@ TESTS = """\
 import subprocess
 import sys
 
-from code_under_test import C, LIMIT, SIZES, either, far, forever, larger
+from code_under_test import C, LIMIT, SHARE, SIZES, either, far, forever, larger
 
 
 def test_larger():
@@ -159,7 +161,7 @@ def test_far():
 
 
 def test_sizes():
-    assert list(SIZES) == [1, 2]
+    assert list(SIZES) == [1, 2] and str(SHARE) == "1/3"
 
 
 def test_forever():
