@@ -45,6 +45,11 @@ def test_there_is_a_check_for_every_threshold_and_plain_rows_have_no_finding() -
     assert {name for name, one in checks.items() if one.count} == {"few_test_rows"}
 
 
+def test_ten_test_rows_with_instructions_of_their_own_are_enough() -> None:
+    assert found(PLAIN, rows(10))[0]["few_test_rows"].count == 0
+    assert found(PLAIN, [*rows(9), row("i0", "x")])[0]["few_test_rows"].count == 10
+
+
 def test_duplicates_conflicts_and_leaks() -> None:
     train = [row("a b", "x"), row("a b", "x"), row("c d", "x")]
     test = [row("a b", "y"), row("C, D!", "z"), row("e f")]
