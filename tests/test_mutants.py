@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from tools.mutants import targets
 from tools.mutants.__main__ import Tried
 from tools.mutants.operators import mutants
 from tools.mutants.results import Results, read
+from tools.mutants.session import _forked
 from tools.mutants.targets import TARGETS, modules, mutants_of, target_of
 
 
@@ -240,6 +242,26 @@ def test_where_putting_the_same_code_in_fails_a_test_no_mutant_is_tried(tmp_path
     assert done.returncode != 0
     assert done.stdout == ""
     assert "code_under_test.py: test_it.py::test_it fails where nothing was changed" in done.stderr
+
+
+@pytest.mark.thorough
+def test_a_test_is_too_slow_by_what_it_computes_unless_it_waits_for_ever():
+    """With 0.5 seconds, and four times as many to wait."""
+
+    def compute():
+        while True:
+            pass
+
+    def tried(work):
+        began = time.monotonic()
+        code, _ = _forked(work, lambda _: None, [0.5])
+        return code, time.monotonic() - began
+
+    assert tried(lambda: time.sleep(1.1) or 0)[0] == 0
+    assert tried(compute)[0] is None
+    code, seconds = tried(lambda: time.sleep(60))
+    assert code is None
+    assert 2 <= seconds < 30
 
 
 def outcome(name: str, killer: str | None) -> dict[str, object]:
