@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from tools.mutants import targets
 from tools.mutants.__main__ import Tried
 from tools.mutants.operators import mutants
 from tools.mutants.results import Results, read
+from tools.mutants.session import _forked
 from tools.mutants.targets import TARGETS, modules, mutants_of, target_of
 
 
@@ -99,9 +101,12 @@ def test_a_mutant_makes_its_change_and_no_other():
 
 MODULE = """\
 import dataclasses
+import fractions
 import typing
 
 LIMIT = 10
+SHARE = fractions.Fraction(1, 3)
+SIZES = range(1, 3)
 UNSEEN = 1
 
 
@@ -146,7 +151,7 @@ TESTS = """\
 import subprocess
 import sys
 
-from code_under_test import C, LIMIT, either, far, forever, larger
+from code_under_test import C, LIMIT, SHARE, SIZES, either, far, forever, larger
 
 
 def test_larger():
@@ -155,6 +160,10 @@ def test_larger():
 
 def test_far():
     assert far(10) and not far(9) and LIMIT == 10
+
+
+def test_sizes():
+    assert list(SIZES) == [1, 2] and str(SHARE) == "1/3"
 
 
 def test_forever():
@@ -235,6 +244,26 @@ def test_where_putting_the_same_code_in_fails_a_test_no_mutant_is_tried(tmp_path
     assert "code_under_test.py: test_it.py::test_it fails where nothing was changed" in done.stderr
 
 
+@pytest.mark.thorough
+def test_a_test_is_too_slow_by_what_it_computes_unless_it_waits_for_ever():
+    """With 0.5 seconds, and four times as many to wait."""
+
+    def compute():
+        while True:
+            pass
+
+    def tried(work):
+        began = time.monotonic()
+        code, _ = _forked(work, lambda _: None, [0.5])
+        return code, time.monotonic() - began
+
+    assert tried(lambda: time.sleep(1.1) or 0)[0] == 0
+    assert tried(compute)[0] is None
+    code, seconds = tried(lambda: time.sleep(60))
+    assert code is None
+    assert 2 <= seconds < 30
+
+
 def outcome(name: str, killer: str | None) -> dict[str, object]:
     return {"name": name, "line": 1, "killer": killer, "tests": 1, "timed_out": False}
 
@@ -276,6 +305,21 @@ def test_a_line_that_was_cut_off_loses_only_itself(repository):
     assert Results(kept, root=repository).of("m.py", [], "one") is not None
 
 
+def test_the_outcomes_of_some_modules_can_be_forgotten_and_the_others_stay(repository):
+    kept = repository / "kept.jsonl"
+    results = Results(kept, root=repository)
+    for module in ("m.py", "test_a.py"):
+        results.add(module, outcome("one", None), read([module], repository))
+
+    results.forget(["m.py", "unknown.py"])
+
+    for known in (results, Results(kept, root=repository)):
+        assert known.of("m.py", [], "one") is None
+        assert known.of("test_a.py", [], "one") is not None
+    Results(repository / "none.jsonl", root=repository).forget(["m.py"])
+    assert not (repository / "none.jsonl").exists()
+
+
 LOSS = "stages/finetune/loss.py"
 
 
@@ -287,6 +331,24 @@ def test_the_report_has_the_score_of_all_and_names_the_survivors_that_nobody_exp
 
     assert lines[1].split() == [LOSS, "10", "7", "70.0%", "1"]
     assert lines[2:] == ["3 survivors", f"  {LOSS}:9 new", f"  {LOSS}:10 also"]
+
+
+def test_the_report_has_a_line_for_each_module_of_a_folder_and_one_for_all():
+    splits, stored = "stages/split/splits.py", "stages/split/stored.py"
+    tried = [Tried(splits, "a", 1, "test"), Tried(splits, "b", 1, None), Tried(stored, "c", 1, "test")]
+    tried.append(Tried(LOSS, "d", 1, "test"))
+
+    lines = [line.split() for line in program.report(tried, {(splits, "b"): "it is the same"})]
+
+    assert lines == [
+        ["code", "mutants", "killed", "score", "explained"],
+        [LOSS, "1", "1", "100.0%", "0"],
+        [splits, "2", "1", "50.0%", "1"],
+        [stored, "1", "1", "100.0%", "0"],
+        ["stages/split/", "3", "2", "66.7%", "1"],
+        ["together", "4", "3", "75.0%", "1"],
+        ["1", "survivors"],
+    ]
 
 
 def test_what_is_wrong_is_a_survivor_that_nobody_explains_an_explanation_of_none_and_a_low_score():

@@ -47,10 +47,20 @@ def test_what_dvc_brings_in_is_read_where_it_comes_from(folder: Path) -> None:
     assert rows_of("data/own.json") == ROWS
 
 
-def test_what_is_far_large_or_mixed_is_not_known(folder: Path) -> None:
+def test_what_dvc_brings_in_elsewhere_does_not_matter(folder: Path) -> None:
+    (folder / "assets").mkdir()
+    (folder / "data.dvc").write_text("deps:\n- path: assets\nouts:\n- path: data\n")
+    assert rows_of() == ROWS
+
+
+def test_a_file_of_up_to_four_mebibytes_is_read(folder: Path) -> None:
+    for more, known in ((0, ROWS), (1, None)):
+        (folder / "rows.json").write_text(json.dumps(ROWS).ljust((1 << 22) + more))
+        assert rows_of() == known
+
+
+def test_what_is_far_or_mixed_is_not_known(folder: Path) -> None:
     assert rows_of("https://example.org/rows.json") is None
     assert rows_of(f"hf://datasets/a/b@{'0' * 40}/rows.json") is None
     assert rows_of("none.json") is None
     assert rows_of(sources=[{"source": "rows.json"}, {"source": "rows.json", "name": "b"}]) is None
-    (folder / "rows.json").write_text(json.dumps(ROWS) + " " * (1 << 22))
-    assert rows_of() is None

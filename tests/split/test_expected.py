@@ -26,6 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_division_is_that_of_the_stage(method: str) -> None:
     made = splits.divide(splits.with_ids(rows(40)), choose(method), groups=list(range(40)))
     assert expected.division(DATA, choose(method)) == made
+    assert expected.division_if_sound(DATA, choose(method)) == made
 
 
 def test_rows_say_their_split(folder: Path) -> None:

@@ -43,7 +43,13 @@ def test_the_shares_that_are_proposed_make_ten_test_rows(total: int, train: floa
     assert len(division["val"]) >= 1
 
 
+def test_the_train_share_may_be_no_smaller_than_the_test_share() -> None:
+    assert few.more_test_rows(34, quick(train=0.5, test=0.1)).startswith("set split.train: 0.3 and split.test: 0.3 in ")
+    assert few.more_test_rows(34, quick(train=0.45, test=0.1)) == "add rows: with 100 there are 10 test rows"
+
+
 def test_where_no_share_helps_rows_are_to_be_added() -> None:
+    assert few.more_test_rows(0, quick()) == "add rows: with 200 there are 10 test rows"
     assert few.more_test_rows(33, quick()) == "add rows: with 200 there are 10 test rows"
     assert few.more_test_rows(60, quick(train=0.5, test=0.2)) == "add test rows with other instructions"
     assert few.more_test_rows(60, quick(method="predefined")) == "name 10 test rows or more in the file"

@@ -69,6 +69,23 @@ def test_the_program(project: Path) -> None:
     assert failed.stderr == ("split: artifacts/download/dataset.json: no such file\n  to fix it: dvc repro download\n")
 
 
+def test_rows_of_a_mix_keep_their_source_and_the_split_that_their_source_gives_them(project: Path) -> None:
+    given = [("train", "a"), ("val", "a"), ("test", "b"), ("train", "b")]
+    data = [one | {"split": split, "source": source} for one, (split, source) in zip(rows(4), given, strict=True)]
+    (project / "artifacts/download/dataset.json").write_text(json.dumps(data))
+    small_pipeline.write_params(project, {"split": {"method": "predefined"}})
+
+    done = run(project)
+
+    assert done.returncode == 0, done.stderr
+    made = [
+        (name, row["instruction"], row["source"])
+        for name in ("train", "test", "val")
+        for row in map(json.loads, (project / f"artifacts/split/{name}.jsonl").read_text().splitlines())
+    ]
+    assert made == [("train", "i0", "a"), ("train", "i3", "b"), ("test", "i2", "b"), ("val", "i1", "a")]
+
+
 def test_more_rows_than_a_threshold_allows_end_the_stage_before_it_writes(project: Path) -> None:
     source = project / "artifacts/download/dataset.json"
     source.write_text(json.dumps([*rows(198), row("i0", "other"), row("I1.", "o")]))

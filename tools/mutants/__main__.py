@@ -4,7 +4,7 @@
     python -m tools.mutants --only split        only modules whose path has this in it
     python -m tools.mutants --sample 100        100 mutants, drawn with a fixed seed
     python -m tools.mutants --believe           count what survivors.yaml explains as survivors, without another trial
-    python -m tools.mutants --fresh             forget what is known
+    python -m tools.mutants --fresh             forget what is known, with --only that of these modules
 
 The exit code is 1 where a target has less than 90 % killed, or where a survivor is not explained in survivors.yaml.
 """
@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 
 from stages.running import program
 from stages.running.arguments import Parser, whole_number
-from tools.mutants.results import KEPT, Results, read
+from tools.mutants.results import Results, read
 from tools.mutants.targets import LEAST_KILLED, ROOT, TARGETS, modules, mutants_of, target_of, tests_of
 
 EXPLAINED = Path(__file__).with_name("survivors.yaml")
@@ -46,8 +46,6 @@ class Tried:
 def main() -> None:
     """Try what is not known, and print the score."""
     options = _options()
-    if options.fresh:
-        KEPT.unlink(missing_ok=True)
     everything = {
         module: [found.name for found in mutants_of(target, module)]
         for target in TARGETS
@@ -58,6 +56,8 @@ def main() -> None:
     explained = explanations()
     believed = {key for key in explained if options.believe}
     results = Results()
+    if options.fresh:
+        results.forget(everything)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         _try_unknown(_without(chosen, believed), results, Path(folder))
     tried = [
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", type=whole_number(1), metavar="N", help="only N mutants, drawn at random")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the sample (default: 0)")
     parser.add_argument("--believe", action="store_true", help="do not try what survivors.yaml explains")
-    parser.add_argument("--fresh", action="store_true", help="forget what is known of earlier runs")
+    parser.add_argument("--fresh", action="store_true", help="forget what is known of these modules")
     return parser.parse_args()
 
 
@@ -147,16 +147,24 @@ def explanations() -> dict[tuple[str, str], str]:
 
 
 def report(tried: Sequence[Tried], explained: Mapping[tuple[str, str], str]) -> Iterator[str]:
-    """The lines of the table of targets, and of the survivors."""
-    width = max(map(len, TARGETS))
-    yield f"{'code':{width}} {'mutants':>8} {'killed':>7} {'score':>7} {'explained':>10}"
+    """The lines of the table of targets, with the modules of each that has several, and of the survivors."""
+    parts: dict[str, list[Tried]] = {}
     for target in TARGETS:
         inside = [one for one in tried if target_of(one.module) == target]
-        alive = [one for one in inside if one.killer is None]
+        names = sorted({one.module for one in inside})
+        if len(names) > 1:
+            parts |= {name: [one for one in inside if one.module == name] for name in names}
         if inside:
-            killed = len(inside) - len(alive)
-            known = sum((one.module, one.name) in explained for one in alive)
-            yield f"{target:{width}} {len(inside):8,} {killed:7,} {killed / len(inside):7.1%} {known:10,}"
+            parts[target] = inside
+    if len(parts) > 1:
+        parts["together"] = list(tried)
+    width = max(map(len, parts), default=0)
+    yield f"{'code':{width}} {'mutants':>8} {'killed':>7} {'score':>7} {'explained':>10}"
+    for name, inside in parts.items():
+        alive = [one for one in inside if one.killer is None]
+        killed = len(inside) - len(alive)
+        known = sum((one.module, one.name) in explained for one in alive)
+        yield f"{name:{width}} {len(inside):8,} {killed:7,} {killed / len(inside):7.1%} {known:10,}"
     alive = [one for one in tried if one.killer is None]
     yield f"{len(alive):,} survivors"
     for one in alive:

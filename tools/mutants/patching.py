@@ -7,13 +7,14 @@ import gc
 import re
 import sys
 from collections.abc import Iterator
+from numbers import Number
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from tools.mutants.operators import Mutant
 
-#: Values of constants; whatever else a module makes at import is left as it is.
-_PLAIN = (int, float, str, bool, tuple, frozenset, set, dict, list, re.Pattern, type(None))
+#: Values of constants, fractions among them; whatever else a module makes at import is left as it is.
+_PLAIN = (Number, str, tuple, range, frozenset, set, dict, list, re.Pattern, type(None))
 #: The file of the methods that `dataclasses` writes.
 _WRITTEN = "<string>"
 

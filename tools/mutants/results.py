@@ -10,10 +10,11 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.common.files import atomic_file
 from tools.mutants.targets import ROOT
 
 KEPT = ROOT / ".cache" / "mutants.jsonl"
@@ -31,6 +32,13 @@ class Results:
             except ValueError:  # of a run that was killed while it wrote
                 continue
             self._found[entry["module"], entry["name"]] = entry
+
+    def forget(self, modules: Collection[str]) -> None:
+        """Forget all outcomes of some modules."""
+        self._found = {key: entry for key, entry in self._found.items() if key[0] not in modules}
+        if self._path.is_file():
+            with atomic_file(self._path) as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in self._found.values())
 
     def of(self, module: str, tests: Sequence[str], name: str) -> dict[str, Any] | None:
         """The outcome of a mutant; None if it is not known or does not hold any longer."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType, FunctionType
 from typing import Any
 
+import psutil
 import pytest
 
 from stages.running import streams
@@ -34,6 +35,8 @@ from tools.mutants.patching import CannotBeImported, functions_of, module_of, pu
 
 #: A test may take so many times as long with a mutant as without it, and some seconds more.
 SLOWER = 5.0
+#: It may wait so many times as long for its turn: on a busy machine every test would be too slow.
+BUSY = 4
 #: The exit code of a forked process in which a test failed.
 KILLED = 1
 #: That of one that could not put the mutant into the module.
@@ -54,7 +57,7 @@ class Plan:
         module: file of the module, relative to the repository.
         tests: test files that reach it, relative to the repository.
         names: names of the mutants to try.
-        seconds: seconds that a test may take with a mutant beyond `SLOWER` times its own.
+        seconds: seconds that a test may compute with a mutant beyond `SLOWER` times what it takes without.
     """
 
     module: str
@@ -240,7 +243,7 @@ def _forked(
     Args:
         work: what to do; gives the exit code.
         tell: function that is given the descriptor to which the process writes the number of each test it begins.
-        allowed: seconds that each test may take; None for any.
+        allowed: seconds that each test may compute; None for any.
 
     Returns:
         Its exit code, None if it took too long; and the number of its last test.
@@ -261,7 +264,7 @@ def _forked(
             code = KILLED
         os._exit(code)
     os.close(writing)
-    at, in_time = _followed(reading, allowed)
+    at, in_time = _followed(child, reading, allowed)
     os.close(reading)
     if not in_time:
         _kill(child)
@@ -279,17 +282,37 @@ def _import(names: Sequence[str]) -> None:
                 importlib.import_module(name)
 
 
-def _followed(reading: int, allowed: Sequence[float] | None) -> tuple[int, bool]:
+def _followed(child: int, reading: int, allowed: Sequence[float] | None) -> tuple[int, bool]:
     """The number of the last test that was told, and whether each was done in time."""
     at = 0
     while True:
-        limit = None if allowed is None else allowed[at]
-        if not select.select([reading], [], [], limit)[0]:
+        if not _told(child, reading, None if allowed is None else allowed[at]):
             return at, False
         told = os.read(reading, 4)
         if not told:
             return at, True
         at = int.from_bytes(told, "big")
+
+
+def _told(child: int, reading: int, limit: float | None) -> bool:
+    """Wait until a process tells something or ends; False where it computes for too long before, or waits for ever."""
+    before = 0.0 if limit is None else _computed(child)
+    for _ in range(BUSY):
+        if select.select([reading], [], [], limit)[0]:
+            return True
+        if limit is not None and _computed(child) - before >= limit:
+            return False
+    return False
+
+
+def _computed(child: int) -> float:
+    """Seconds that a process and those which it has started have computed."""
+    seconds = 0.0
+    with contextlib.suppress(psutil.Error):  # it ends meanwhile
+        parent = psutil.Process(child)
+        for process in (parent, *parent.children(recursive=True)):
+            seconds += sum(process.cpu_times()[:4])  # user and system, its own and of children that have ended
+    return seconds
 
 
 def _kill(group: int) -> None:

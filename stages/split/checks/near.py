@@ -17,7 +17,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -108,21 +108,21 @@ def find(rows: Sequence[Example]) -> Duplicates:
 
 def _skeletons(templates: Templates, rows: int) -> array[int]:
     """For each row, the number of the first row with the same template; -1 where it has none."""
-    found = array("Q", (digest(text) if (text := templates.skeleton(number)) else 0 for number in range(rows)))
-    digests = np.frombuffer(found, dtype=np.uint64)
+    texts = map(templates.skeleton, range(rows))
+    digests = np.asarray(array("Q", (digest(text) if text else 0 for text in texts)))
     return array("q", np.where(digests == 0, -1, first_of(digests)).astype(np.int64).tobytes())
 
 
 def _join(groups: Groups, numbers: Sequence[int]) -> None:
-    for other in numbers[1:]:
-        groups.join(numbers[0], other)
+    for one, other in pairwise(numbers):
+        groups.join(one, other)
 
 
 def _with_one_answer(asked: _Asked) -> Iterator[tuple[int, int]]:
     """Pairs of rows with the same answer, which few prompts share."""
     for numbers in equal(asked.answers):
         first = list({asked.folded[number]: number for number in reversed(numbers)}.values())
-        if 1 < len(first) <= _RARE:
+        if len(first) <= _RARE:
             yield from combinations(sorted(first), 2)
 
 
@@ -143,9 +143,9 @@ def one_apart(a: str, b: str) -> bool:
     >>> one_apart("oposite", "opposite"), one_apart("wrod", "word"), one_apart("word", "ward"), one_apart("word", "rod")
     (True, True, True, False)
     """
-    short, long = sorted((a, b), key=len)
-    if len(long) - len(short) > 1 or a == b:
+    if a == b:
         return False
+    short, long = sorted((a, b), key=len)
     start = next((at for at, (one, other) in enumerate(zip(short, long, strict=False)) if one != other), len(short))
     if len(short) < len(long):
         return short[start:] == long[start + 1 :]

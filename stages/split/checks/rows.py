@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from stages.common.results.split import Example
 from stages.running import counting
@@ -18,7 +16,7 @@ from stages.split.checks.offensive import offensive_words
 from stages.split.checks.personal import KINDS
 from stages.split.checks.scripts import script_of
 from stages.split.checks.unfinished import unfinished
-from stages.split.digests import digest, equal
+from stages.split.digests import digest, equal_in_order
 from stages.split.stored import numbers_of
 
 
@@ -103,11 +101,10 @@ class Rows:
         Args:
             numbers: the group of each row, from 0, by its number in the file.
         """
-        of_place = np.asarray(self.of(numbers), dtype=np.uint64) + np.uint64(1)  # `equal` leaves out 0
-        yield from sorted(equal(of_place))
+        yield from equal_in_order(group + 1 for group in self.of(numbers))  # which leaves out 0
 
 
-class _Labels(Sequence[str]):
+class _Labels(Iterable[str]):
     """Texts of which there are few different ones."""
 
     def __init__(self) -> None:
@@ -116,12 +113,6 @@ class _Labels(Sequence[str]):
 
     def append(self, label: str) -> None:
         self._of.append(self._codes.setdefault(label, len(self._codes)))
-
-    def __len__(self) -> int:
-        return len(self._of)
-
-    def __getitem__(self, place: int) -> str:  # type: ignore[override]
-        return list(self._codes)[self._of[place]]
 
     def __iter__(self) -> Iterator[str]:
         names = list(self._codes)

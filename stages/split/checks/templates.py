@@ -6,6 +6,7 @@ different things. So rows are compared after their template has been taken away.
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
@@ -21,10 +22,10 @@ _SHARED_BY = 5
 _GAP = "…"
 #: Bits of a word's number in that of a window, and the windows that are sorted at a time.
 _BITS = 21
-_AT_A_TIME = 1 << 22
+_AT_A_TIME = 4_000_000
 
 
-class Prompts(Sequence[tuple[str, ...]]):
+class Prompts:
     """The words of each prompt, 4 bytes a word: a word is kept once, and is a number elsewhere.
 
     Args:
@@ -48,11 +49,7 @@ class Prompts(Sequence[tuple[str, ...]]):
             self._flat.append(number)
         self._ends.append(len(self._flat))
 
-    def __len__(self) -> int:
-        """The number of prompts."""
-        return len(self._ends) - 1
-
-    def __getitem__(self, number: int) -> tuple[str, ...]:  # type: ignore[override]
+    def __getitem__(self, number: int) -> tuple[str, ...]:
         """The words of a prompt."""
         start, end = self.span(number)
         return tuple(self._vocabulary[word] for word in self._flat[start:end])
@@ -81,7 +78,7 @@ class Templates:
 
     def __init__(self, prompts: Prompts) -> None:
         self._prompts = prompts
-        self._covered = np.zeros(len(prompts.flat), dtype=np.bool_)
+        self._covered = np.full(len(prompts.flat), False)
         if len(prompts.flat):
             for places in _shared(prompts):
                 for word in range(_LENGTH):
@@ -121,10 +118,10 @@ def _shared(prompts: Prompts) -> Iterable[npt.NDArray[np.int64]]:
     counts = np.bincount(flat)
     frequent = np.flatnonzero(counts >= _SHARED_BY)
     frequent = frequent[np.argsort(-counts[frequent], kind="stable")][: 1 << _BITS]
-    dense = np.full(len(counts), -1, dtype=np.int64)
+    dense = np.full(len(counts), -1)
     dense[frequent] = np.arange(len(frequent))
-    whole = np.ones(len(flat), dtype=np.bool_)
-    beyond = np.concatenate([ends[1:] - back for back in range(1, _LENGTH)])  # windows that leave their prompt
+    whole = np.full(len(flat), True)
+    beyond = np.concatenate([ends - back for back in range(1, _LENGTH)])  # windows that leave their prompt
     whole[beyond[beyond >= 0]] = False
     places = np.flatnonzero(whole)
     for word in range(_LENGTH):
@@ -135,22 +132,22 @@ def _shared(prompts: Prompts) -> Iterable[npt.NDArray[np.int64]]:
     parts = len(places) // _AT_A_TIME + 1
     for part in range(parts):
         some = np.flatnonzero(keys % parts == part)
-        yield places[some[_frequent(keys[some], np.searchsorted(ends, places[some], side="right"))]]
+        if len(some):
+            yield places[some[_frequent(keys[some], np.searchsorted(ends, places[some], side="right"))]]
 
 
 def _frequent(keys: npt.NDArray[np.int64], prompts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The places of the keys that five prompts or more have.
 
     Args:
-        keys: numbers of windows.
+        keys: numbers of windows, one or more.
         prompts: the prompt of each, in rising order.
     """
     order = np.argsort(keys, kind="stable")
-    if not len(order):
-        return order
     sorted_keys, sorted_prompts = keys[order], prompts[order]
     new_key = np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]])
-    new_prompt = new_key | np.concatenate([[True], sorted_prompts[1:] != sorted_prompts[:-1]])
+    new_prompt = new_key.copy()
+    new_prompt[1:] |= sorted_prompts[1:] != sorted_prompts[:-1]
     starts = np.flatnonzero(new_key)
     having = np.add.reduceat(new_prompt.astype(np.int64), starts)
     return order[np.repeat(having >= _SHARED_BY, np.diff(np.append(starts, len(order))))]
@@ -164,10 +161,9 @@ def most_frequent(skeletons: Sequence[int], text_of: Callable[[int], str], shown
         text_of: function from the number of a row to the text of its template.
         shown: the largest number of templates.
     """
-    first, counts = np.unique(np.asarray(skeletons, dtype=np.int64), return_counts=True)
+    first, counts = np.unique(skeletons, return_counts=True)
     frequent = (first >= 0) & (counts >= _SHARED_BY)
-    least = np.sort(counts[frequent])[::-1][:shown][-1:]
-    chosen = frequent & (counts >= (least[0] if len(least) else 0))
+    chosen = frequent & (counts >= min(heapq.nlargest(shown, counts[frequent]), default=0))
     found = [
         Template(text=text_of(int(row)), rows=int(rows))
         for row, rows in zip(first[chosen], counts[chosen], strict=True)

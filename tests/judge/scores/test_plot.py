@@ -300,6 +300,12 @@ def test_the_legend_is_below_the_panels_with_a_column_for_each(
     assert isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
 
 
+def test_the_second_panel_has_a_line_for_each_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _, right = drawn(tmp_path / "a.png", monkeypatch, "a", "b").axes
+
+    assert sorted(label.get_text() for label in right.get_yticklabels()) == ["a (1)", "b (1)"]
+
+
 def test_the_title_names_the_judge_in_bold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     title = drawn(tmp_path / "a.png", monkeypatch)._suptitle
 

@@ -131,6 +131,12 @@ def test_the_p_value_and_the_interval_are_of_one_test(value, a, b, freedom):
         assert (low > 0) == (found.p() < 0.05)
 
 
+def test_the_p_value_of_one_variance_is_that_of_students_t():
+    """Student's quantile of 97.5 % is 3.18245 with 3 degrees of freedom, and that of 99.5 % 5.84091."""
+    found = [two_level.Apart(value, 2.0, 3.0, ((4.0, 3.0),)).p() for value in (2 * 3.18245, -2 * 5.84091)]
+    assert found == pytest.approx([0.05, 0.01], rel=1e-5)
+
+
 def test_two_noises_as_one_are_weighted_by_their_degrees_of_freedom():
     assert noise(9.0, 1.0, 1, 2).together(noise(5.0, 3.0, 3, 4)) == Seeds(6.0, 2.5, 4, 6)
 

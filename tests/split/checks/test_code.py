@@ -55,3 +55,8 @@ def test_a_statement_of_sql_ends_at_an_empty_line() -> None:
 
 def test_a_span_is_left_out() -> None:
     assert prose("Call `go` here.") == "Call  here."
+
+
+def test_a_fence_may_be_indented_unlike_the_one_that_it_closes() -> None:
+    assert prose("  ```\na [b]\n```\nAfter.") == "After."
+    assert prose("```\na [b]\n  ```\nAfter.") == "After."

@@ -29,6 +29,7 @@ def test_contractions_are_written_out_and_possessives_are_not(text: str, long: s
 
 def test_every_apostrophe_is_the_same() -> None:
     assert straight("a’b‘cʼd′e´f`g＇h") == "a'b'c'd'e'f'g'h"
+    assert straight("don`t") == "don't"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_every_apostrophe_is_the_same() -> None:
         (row("Expand the contraction: can't", "cannot"), True),
         (row("Make it less formal.", "I don't go.", "I do not go."), True),
         (row("Write don't as do not: I don't go.", "So be it."), True),
+        (row("Write don't as do not: I can't go.", "So be it."), True),
         (row("Rewrite: I can't go.", "I cannot go."), True),
         (row("Fix this: I dont know.", "I don't know."), True),
         (row("Translate: I don't know.", "Je ne sais pas."), False),

@@ -11,7 +11,7 @@ from stages.common.results.split import Example
 from stages.download import dataset
 from stages.params.split import Checks
 from stages.split import splits
-from stages.split.checks import near
+from stages.split.checks import languages, near
 from stages.split.checks.findings import every_finding
 from stages.split.checks.rows import Rows
 from tests.split.checks.test_context import TEMPLATE, context
@@ -45,6 +45,11 @@ def test_there_is_a_check_for_every_threshold_and_plain_rows_have_no_finding() -
     assert {name for name, one in checks.items() if one.count} == {"few_test_rows"}
 
 
+def test_ten_test_rows_with_instructions_of_their_own_are_enough() -> None:
+    assert found(PLAIN, rows(10))[0]["few_test_rows"].count == 0
+    assert found(PLAIN, [*rows(9), row("i0", "x")])[0]["few_test_rows"].count == 10
+
+
 def test_duplicates_conflicts_and_leaks() -> None:
     train = [row("a b", "x"), row("a b", "x"), row("c d", "x")]
     test = [row("a b", "y"), row("C, D!", "z"), row("e f")]
@@ -72,6 +77,36 @@ def test_duplicates_conflicts_and_leaks() -> None:
         "other_text": "a b\n→ x",
     }
     assert [one.other for one in checks["conflicting_answers"].examples] == [row_ids[3], row_ids[3], row_ids[0]]
+
+
+def test_a_row_is_shown_with_the_first_that_it_repeats_or_is_near_to() -> None:
+    data = [row("Say a"), row("say a!"), row("Say a"), row("Say a"), row("SAY A")]
+
+    checks, row_ids = found(data)
+
+    assert {
+        name: [(one.id, one.other) for one in checks[name].examples] for name, one in checks.items() if one.count
+    } == {
+        "repeated_rows": [(row_ids[2], row_ids[0]), (row_ids[3], row_ids[0])],
+        "repeated_prompts": [(row_ids[2], row_ids[0]), (row_ids[3], row_ids[0])],
+        "near_duplicates": [(row_ids[1], row_ids[0]), (row_ids[4], row_ids[0])],
+    }
+
+
+def test_scripts_are_counted_without_that_of_most_rows() -> None:
+    checks, row_ids = found([row("λέξη", "λ"), *PLAIN, row("слово", "с"), row("12", "3")])
+    assert (checks["other_scripts"].ids, checks["other_scripts"].groups) == ([row_ids[0], row_ids[4]], 2)
+
+    without_letters = found([row("12", "3")])[0]["other_scripts"]
+    assert (without_letters.count, without_letters.groups) == (0, 0)
+
+
+def test_short_rows_need_no_model_of_languages() -> None:
+    languages.model.cache_clear()
+
+    found(PLAIN)
+
+    assert languages.model.cache_info().currsize == 0
 
 
 @pytest.mark.parametrize(
@@ -142,6 +177,8 @@ def test_siblings_of_a_template() -> None:
     checks, row_ids = found(siblings, PLAIN)
     assert (checks["template_siblings"].ids, checks["template_siblings"].groups) == (row_ids[:5], 1)
     assert found(siblings[:4], PLAIN)[0]["template_siblings"].count == 0
+    # Five rows make "is it true that" a template, and four of them have nothing before it.
+    assert found([*siblings[:4], row("Well, is it true that")])[0]["template_siblings"].count == 0
 
 
 def test_a_count_above_its_threshold_is_an_error_and_one_at_it_is_not() -> None:
@@ -155,3 +192,5 @@ def test_examples_are_five_and_short() -> None:
     one = found([row("same " * 200, str(number)) for number in range(9)])[0]["conflicting_answers"]
     assert (len(one.examples), len(one.ids)) == (5, 9)
     assert len(one.examples[0].text) == 301  # 300 characters and an ellipsis
+    whole = found([row("a" * 295, "xy"), row("a" * 295, "z")])[0]["repeated_prompts"].examples[0]
+    assert (whole.text, whole.other_text) == ("a" * 295 + "\n→ z", "a" * 295 + "\n→ xy")  # 299 and 300 characters

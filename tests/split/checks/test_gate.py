@@ -56,6 +56,33 @@ def test_a_report_by_hand() -> None:
     assert report.categories["d"] == {"train": 0, "test": 0, "val": 1}
 
 
+def test_what_is_above_a_threshold_comes_first_and_what_is_only_told_last() -> None:
+    report = report_of([*rows(107), row("i0", "other"), row("i1", "слово"), row("i2", "x", category="d")], leaks=0)
+
+    assert [(one.severity, one.name) for one in report.findings] == [
+        ("error", "leaks"),
+        ("warning", "repeated_prompts"),
+        ("warning", "conflicting_answers"),
+        ("info", "other_scripts"),
+        ("info", "unseen_categories"),
+    ]
+
+
+def test_scripts_and_languages_are_in_the_order_of_their_rows_then_of_their_names() -> None:
+    german = "Nenne drei Tipps, wie man gesund bleibt: Iss jeden Tag Obst, bewege dich und schlafe genug."
+    french = "Donne trois conseils pour rester en bonne santé. Mange des fruits et dors assez longtemps."
+    report = report_of([row("λέξη"), row("слово"), row(french), row(german), row("i0"), *rows(35)])
+
+    assert list(report.scripts.items()) == [("LATIN", 38), ("CYRILLIC", 1), ("GREEK", 1)]
+    assert list(report.languages.items()) == [("short", 38), ("de", 1), ("fr", 1)]
+
+
+def test_the_ten_longest_rows_are_shown_the_longest_first() -> None:
+    report = report_of([row("i" * length) for length in range(1, 41)])
+
+    assert list(report.longest.values()) == [43, 42, 41, 40, 39, 38, 37, 36, 35, 34]  # with two line breaks and "o"
+
+
 def test_the_report_is_written_the_same_each_time(tmp_path: Path) -> None:
     report = report_of([*rows(38), row("i0", "x"), row("i1", "y")])
     first, second = gate.write(report, tmp_path / "a"), gate.write(report, tmp_path / "b")
@@ -89,6 +116,21 @@ def test_a_refusal_names_the_finding_its_rows_and_the_key() -> None:
     assert not Path("artifacts").exists()
 
 
+def test_a_refusal_takes_the_place_of_an_earlier_one_and_names_up_to_ten_rows() -> None:
+    with pytest.raises(DataError):
+        gate.refuse(report_of([*rows(30), row("i0", "other")], repeated_prompts=0))
+    report = report_of([*rows(30), *(row(f"i{number}", "other") for number in range(10))], repeated_prompts=0)
+
+    with pytest.raises(DataError) as raised:
+        gate.refuse(report)
+
+    assert raised.value.what.endswith(
+        "expected 0 at most, found 10: rows that repeat the prompt of an earlier row: "
+        f"{', '.join(report.findings[0].ids)}"
+    )
+    assert read_metrics(Path(".cache/split/report.json"), GateReport, made_by="") == report
+
+
 def test_a_refusal_of_long_rows_names_the_length_of_the_context_too() -> None:
     report = report_of([*rows(30), row("long", "x" * 100_000)], over_context=0)
 
@@ -110,6 +152,18 @@ def test_a_refusal_of_few_test_rows_names_the_share_of_the_test_rows_too() -> No
     assert raised.value.fix == (
         "correct these rows (examples are in .cache/split/report.html), add rows, raise split.test, or raise "
         "split.checks.few_test_rows in params.yaml; null allows any number"
+    )
+
+
+def test_the_length_of_the_context_is_named_beside_other_findings_too() -> None:
+    report = report_of([*rows(30), row("i0", "other"), row("long", "x" * 100_000)], over_context=0, repeated_prompts=0)
+
+    with pytest.raises(DataError) as raised:
+        gate.refuse(report)
+
+    assert raised.value.fix == (
+        "correct these rows (examples are in .cache/split/report.html), raise tokenize.context_length, or raise "
+        "split.checks.repeated_prompts, split.checks.over_context in params.yaml; null allows any number"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.split.checks import languages
 from stages.split.checks.languages import SHORT, UNSURE, language_of
 from tests.root import ROOT
 
@@ -33,10 +34,37 @@ def test_a_language_that_is_told(text: str, language: str) -> None:
 
 
 def test_a_text_of_fewer_than_60_bytes_is_too_short() -> None:
-    text = "It is what it is, and that is all that there is to know ab"
-    assert (len(text), language_of(text), language_of(text + "out")) == (58, SHORT, "en")
-    assert language_of("ж" * 29) == SHORT
+    text = "It is what it is, and that is all that there is to know abo"
+    assert (len(text), language_of(text), language_of(text + "u")) == (59, SHORT, "en")
+    assert [language_of("ж" * count) for count in (29, 30)] == [SHORT, UNSURE]
     assert language_of("Это всё, что нужно знать об этом деле") != SHORT  # 37 characters, and 67 bytes
+
+
+class Looking:
+    """A model that keeps what it looks at."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def classify(self, text: str) -> tuple[str, float]:
+        self.seen.append(text)
+        return "en", 1.0
+
+
+def test_of_up_to_300_bytes_all_are_looked_at_and_of_more_150_at_each_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Looking()
+    monkeypatch.setattr(languages, "model", lambda: looking)
+
+    for text in ("a" * 61, "a" * 160, "a" * 150 + "b" * 150, "a" * 150 + "bc" + "d" * 149, "ж" * 200):
+        language_of(text)
+
+    assert looking.seen == [
+        "a" * 61,
+        "a" * 160,
+        "a" * 150 + "b" * 150,
+        "a" * 150 + "\nc" + "d" * 149,
+        "ж" * 75 + "\n" + "ж" * 75,
+    ]
 
 
 @pytest.mark.parametrize(

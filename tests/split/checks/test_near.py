@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -52,7 +53,13 @@ def near_each_other(*rows: dataset.Row) -> bool:
         # A typing error; the answers are the same.
         (row("What is the oposite of warm?", "It is cold."), row("What is the opposite of warm?", "it is cold")),
         (row("Name a colour of the sky.", "Blue is one."), row("Name a color of the sky.", "Blue is one.")),
-        # Most words are the same, and so are the answers.
+        (row("Draw a tree wiht roots.", "Done so."), row("Draw a tree with roots.", "Done so.")),
+        # Four fifths of the words are the same, and so are the answers: four of five, and eight of ten.
+        (row("Mills stand near rivers.", "Yes, they do."), row("Mills often stand near rivers.", "Yes, they do.")),
+        (
+            row("Quiet old rivers run past many mills every day.", "So they do."),
+            row("Quiet old rivers run past many mills each day.", "So they do."),
+        ),
         (
             row("Summarise: The quiet river runs past many old mills every day.", "A river passes old mills."),
             row("Summarise: The quiet river runs past many old mills each day.", "A river passes old mills."),
@@ -73,6 +80,28 @@ def test_what_differs_does_not_matter(one: dataset.Row, other: dataset.Row) -> N
         (row("What is 3 + 4?", "7"), row("What is 3 - 4?", "7")),
         (row("What is 5?", "5"), row("What is 5!?", "5")),
         (row("Which element is Co?", "x"), row("Which element is CO?", "x")),
+        # A name or a number in one of them.
+        (
+            row("In our old town Rose sells fresh flowers every day.", "So it is."),
+            row("In our old town somebody sells fresh flowers every day.", "So it is."),
+        ),
+        (
+            row("In our old town 12 people sell fresh flowers.", "So it is."),
+            row("In our old town quiet people sell fresh flowers.", "So it is."),
+        ),
+        # Seven words of nine, and four of six.
+        (
+            row("Old rivers run past many mills every day.", "So they do."),
+            row("Old rivers run past many mills each day.", "So they do."),
+        ),
+        (row("Mills stand near rivers.", "Yes."), row("Mills quite often stand near rivers.", "Yes.")),
+        (row("Mills quite often stand near rivers.", "Yes."), row("Mills stand near rivers.", "Yes.")),
+        # Another short word.
+        (row("Draw a hut there.", "Done so."), row("Draw a hat there.", "Done so.")),
+        (row("Draw a cat there.", "Done so."), row("Draw a cart there.", "Done so.")),
+        # A typing error, which is what is asked about, or whose answers say nothing.
+        (row("Correct the spelling: oposite", "opposite"), row("Correct the spelling: opposite", "opposite")),
+        (row("What is the oposite of warm?", "..."), row("What is the opposite of warm?", "!")),
         # One word of a few, or the order of the words.
         (row("What rhymes with mice?", "Rice does."), row("What rhymes with dice?", "Lice does.")),
         (row("The dog bites the man in our street."), row("The man bites the dog in our street.")),
@@ -101,8 +130,10 @@ def test_what_differs_matters(one: dataset.Row, other: dataset.Row) -> None:
 def test_an_answer_that_many_rows_share_does_not_show_that_prompts_ask_the_same() -> None:
     texts = ["a quiet film about two old friends", "a quiet play about two old friends"]
     two = [row(f"Is this review good or bad? It is {text}.", "good") for text in texts]
+    others = [row(f"Something else, number {number}", "good") for number in range(4)]
     assert near_each_other(*two)
-    assert not near_each_other(*two, *(row(f"Something else, number {number}", "good") for number in range(4)))
+    assert near_each_other(*two, *others[:3])
+    assert not near_each_other(*two, *others)
 
 
 def test_the_bundled_dataset_has_no_near_duplicates() -> None:
@@ -143,13 +174,31 @@ def test_copies_with_other_punctuation_are_found_among_the_bundled_rows(
     assert found == [(number, 400 + at) for at, number in enumerate(chosen) if not about_form[number]]
 
 
-@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
-def test_one_apart_is_the_same_both_ways_and_means_one_change(a: str, b: str) -> None:
-    changed = {a[:at] + a[at + 1 :] for at in range(len(a))}
-    changed |= {a[:at] + one + a[at:] for at in range(len(a) + 1) for one in "abc"}
-    changed |= {a[:at] + one + a[at + 1 :] for at in range(len(a)) for one in "abc"}
-    changed |= {a[:at] + a[at + 1] + a[at] + a[at + 2 :] for at in range(len(a) - 1)}
-    assert near.one_apart(a, b) == near.one_apart(b, a) == (b in changed - {a})
+def test_one_apart_is_the_same_both_ways_and_means_one_change() -> None:
+    """Of all words of up to four letters of three."""
+    every = ["".join(letters) for length in range(5) for letters in itertools.product("abc", repeat=length)]
+    for a in every:
+        changed = {a[:at] + a[at + 1 :] for at in range(len(a))}
+        changed |= {a[:at] + one + a[at:] for at in range(len(a) + 1) for one in "abc"}
+        changed |= {a[:at] + one + a[at + 1 :] for at in range(len(a)) for one in "abc"}
+        changed |= {a[:at] + a[at + 1] + a[at] + a[at + 2 :] for at in range(len(a) - 1)}
+        assert [near.one_apart(a, b) for b in every] == [b in changed - {a} for b in every]
+
+
+def test_a_typing_error_is_looked_for_in_prompts_of_up_to_100_words() -> None:
+    """Too few different words for the other comparison."""
+    for others, is_near in ((99, True), (100, False)):
+        two = [row("la " * others + last, "A sign.") for last in ("oposite", "opposite")]
+        assert near_each_other(*two) is is_near
+
+
+def test_the_number_of_the_first_row_of_each_template() -> None:
+    numbered = [row(f"Is it true that {number} is an even number?") for number in (11, 22, 33, 44, 55)]
+    named = [row(f"Name a tree that grows in {place}.") for place in ("Rome", "Oslo", "Bonn", "Kiel", "Bath")]
+
+    found = near.find(splits.with_ids([row("Go."), *numbered, row("Say hello."), *named]))
+
+    assert found.skeletons.tolist() == [-1, 1, 1, 1, 1, 1, -1, 7, 7, 7, 7, 7]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,17 +26,48 @@ def test_three_words_that_five_prompts_share_are_a_template() -> None:
     assert Templates(Prompts(NUMBERS[:4])).rest(0) == list(NUMBERS[0])
 
 
+def test_a_template_may_have_three_words_alone() -> None:
+    found = Templates(Prompts([("name", "a", "tree", number) for number in "12345"]))
+
+    assert (found.rest(0), found.skeleton(0)) == (["1"], "name a tree …")
+
+
+def test_a_run_of_other_words_is_one_gap() -> None:
+    found = Templates(Prompts([*NUMBERS, ("so", "so", "greater", "than", "it", "is", "so", "so", "so")]))
+
+    assert found.skeleton(5) == "… greater than it is …"
+
+
 def test_words_that_a_prompt_repeats_count_once() -> None:
     assert Templates(Prompts([("a", "b", "c") * 9])).rest(0) == ["a", "b", "c"] * 9
+    assert Templates(Prompts([("a", "b", "c") * 99] * 4)).rest(0) == ["a", "b", "c"] * 99
+
+
+def test_a_prompt_that_begins_with_a_template_counts_beside_the_one_before_it() -> None:
+    one, other = ("x", "a", "b", "c"), ("a", "b", "c")
+    assert Templates(Prompts([one, other, ("y",), other, ("y",), other, ("y",), other])).rest(0) == ["x"]
+
+
+def test_of_too_many_words_the_most_frequent_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "_BITS", 2)  # so that four words are
+    fewer, more = ("a", "b", "c"), ("d", "d", "d", "e", "e", "e", "f", "f")
+
+    found = Templates(Prompts([*[fewer] * 5, *[more] * 6]))
+
+    assert found.skeleton(5) == "d d d e e e f f"
+    assert found.skeleton(0) == ""  # of its words "a" alone is among the four
 
 
 def test_words_of_two_prompts_make_no_window() -> None:
     """The second words of one prompt and the first of the next are neighbours in memory alone."""
     assert Templates(Prompts([("a", "b"), ("c",), ()] * 9)).rest(0) == ["a", "b"]
+    assert Templates(Prompts([("a",), ("b", "c"), *[("a", "b", "c")] * 4])).rest(2) == ["a", "b", "c"]
     assert Templates(Prompts([])) is not None
 
 
-@given(prompts=st.lists(st.lists(st.sampled_from("abcd"), max_size=7).map(tuple), max_size=40), parts=st.integers(1, 9))
+@given(
+    prompts=st.lists(st.lists(st.sampled_from("aaabbc"), max_size=7).map(tuple), max_size=40), parts=st.integers(1, 9)
+)
 def test_the_template_is_that_of_a_count_of_all_windows(prompts: list[tuple[str, ...]], parts: int) -> None:
     """However few windows are sorted at a time."""
 

@@ -136,6 +136,11 @@ def test_an_answer_that_is_one(answer: str) -> None:
     assert found(answer) == []
 
 
+def test_a_mark_is_the_whole_answer_in_up_to_60_characters() -> None:
+    assert found(f"TODO{'!' * 56}\n") == [f"TODO{'!' * 56}"]
+    assert found(f"TODO{'!' * 57}\n") == []
+
+
 def test_what_is_left_to_fill_in_is_found_beside_code() -> None:
     assert found("```\nx = [name]\n```\nBest, [Your Name]") == ["[your name]"]
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from stages.split import splits
-from stages.split.checks.words import answer_words, fold, is_about_form, matters, names, prompt_text, words
+from stages.split.checks.words import (
+    answer_words,
+    fold,
+    is_about_form,
+    matters,
+    names,
+    prompt_text,
+    words,
+    words_asked,
+)
 from tests.split.test_splits import row
 
 
@@ -57,3 +66,21 @@ def test_the_capital_of_a_country_is_no_capital_letter() -> None:
 def test_a_prompt_is_its_instruction_and_the_input_in_a_line_of_its_own() -> None:
     with_input, alone = splits.with_ids([row("Sort it.", input="b, a"), row("Say hello.")])
     assert (prompt_text(with_input), prompt_text(alone)) == ("Sort it.\nb, a", "Say hello.")
+
+
+@pytest.mark.parametrize(
+    ("instruction", "input", "found"),
+    [
+        ("Could you please name a colour? Thank you very much!", "", ["name", "colour"]),
+        ("Can you say 'Thanks.'?", "", ["say", "Thanks"]),
+        ("Say it in French: Good day. Thank you.", "", ["Say", "it", "in", "French", "Good", "day", "Thank", "you"]),
+        ("What’s new?", "", ["What", "is", "new"]),
+        ("Expand the contraction.", "I can’t", ["Expand", "contraction", "I", "can't"]),
+        ("Name it.", "a cat", ["Name", "it", "cat"]),
+    ],
+)
+def test_what_is_asked_is_without_politeness_and_with_contractions_written_out(
+    instruction: str, input: str, found: list[str]
+) -> None:
+    (one,) = splits.with_ids([row(instruction, input=input)])
+    assert words_asked(one) == found
