@@ -72,8 +72,9 @@ def bring_up_to_date(
 
     try:
         _refuse_changes(begun, stage, tree)
-        run_id = variables.get(live.RUN_ID_VARIABLE, live.NO_RUN)
-        with run_page.progress_of(stage) as told, relay.relayed(None if run_id == live.NO_RUN else run_id) as file:
+        run_id = variables.get(live.RUN_ID_VARIABLE)
+        run_id = None if run_id == live.NO_RUN else run_id
+        with run_page.progress_of(stage) as told, relay.relayed(run_id, logger.warning) as file:
             done = run_stage(
                 stage,
                 Path(tree),

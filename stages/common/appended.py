@@ -140,7 +140,7 @@ class AppendedFile(Generic[V]):
             if not leads_to(self.path, self._descriptor):
                 self._put_back()
             with naming(self.path):
-                self._offsets[_short(key)] = _append(self._descriptor, line)
+                self._offsets[_short(key)] = whole(self._descriptor, line)
 
     def _put_back(self) -> None:
         """Put a copy of this file at ``path``, from where somebody has removed it, and go on with the copy.
@@ -191,7 +191,7 @@ def remove_unless_open(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _append(descriptor: int, data: bytes) -> int:
+def whole(descriptor: int, data: bytes) -> int:
     """Write all of ``data`` to the end of a file, or nothing of it; returns the offset at which it begins."""
     offset = os.fstat(descriptor).st_size
     try:
@@ -209,7 +209,7 @@ def _copy(source: int, target: int) -> None:
     try:
         offset = 0
         while block := os.pread(source, _BLOCK, offset):
-            _append(target, block)
+            whole(target, block)
             offset += len(block)
     except BaseException:
         os.ftruncate(target, 0)

@@ -107,7 +107,8 @@ def _figures(facts: Facts) -> Iterator[tuple[str, Content]]:
     if isinstance(facts.compared, Beside):
         there = facts.compared
         known = there.same_judge and there.difference is not None
-        points = f"{number(there.difference, 1, '+')} points" if known else ""
+        difference = number(there.difference, 1, "+")
+        points = f"{difference} points" if known else ""
         yield f"beside {there.other}", joined([element("b", there.verdict), points], " ")
 
 

@@ -160,9 +160,14 @@ def why(error: Exception) -> str:
     return secrecy.hidden(said)
 
 
-def warn(error: Exception) -> None:
-    """Say in one line that tracking does not work."""
-    say(f"tracking: MLflow at {shown_uri()}{_through()} does not work, going on without it: {why(error)}")
+def warn(error: Exception, tell: Callable[[str], object] = say) -> None:
+    """Say in one line that tracking does not work.
+
+    Args:
+        error: why.
+        tell: function that is given the line.
+    """
+    tell(f"tracking: MLflow at {shown_uri()}{_through()} does not work, going on without it: {why(error)}")
 
 
 def _through() -> str:

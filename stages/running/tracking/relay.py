@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.common import appended
 from stages.common.locks import locked_if_possible, open_locked
 from stages.running import temporary
 from stages.running.tracking import mlflow_access, mlflow_experiment, store
@@ -38,11 +39,11 @@ def append(path: Path, points: Sequence[Point] = (), tags: Mapping[str, str] | N
         tags: tags of the run.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written. No part of the line stays in the file.
     """
-    line = json.dumps({"points": points, "tags": tags or {}})
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(f"{line}\n")
+    line = json.dumps({"points": points, "tags": tags or {}}) + "\n"
+    with open(path, "ab", buffering=0) as stream:
+        appended.whole(stream.fileno(), line.encode())
 
 
 def is_read(path: Path) -> bool:
@@ -86,24 +87,25 @@ class Reader:
 
 
 @contextlib.contextmanager
-def relayed(run_id: str | None) -> Iterator[dict[str, str]]:
+def relayed(run_id: str | None, tell: Callable[[str], object]) -> Iterator[dict[str, str]]:
     """Send to a run what the stage that is at work in the block tells of itself.
 
     Args:
         run_id: id of the flow's run; None: it has none.
+        tell: function that is given lines, such as that MLflow does not answer.
 
     Yields:
-        The environment variable by which the stage finds the file.
+        The environment variable by which the stage finds the file; nothing where its folder has no locks, so that the
+        stage sends by itself.
     """
-    if run_id is None:
-        yield {}
-        return
-    with temporary.folder() as folder:
-        file = folder / "tracked.jsonl"
-        # The lock says that it is read, until this process ends.
-        descriptor = open_locked(file)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(temporary.folder()) / "tracked.jsonl"
+        descriptor = _locked(file) if run_id is not None else None
+        if run_id is None or descriptor is None:
+            yield {}
+            return
         try:
-            sending = Sending(_Relay(run_id, file).send)
+            sending = Sending(_Relay(run_id, file).send, tell)
             seconds = _FAILURE_SECONDS
             try:
                 yield {VARIABLE: str(file)}
@@ -112,6 +114,14 @@ def relayed(run_id: str | None) -> Iterator[dict[str, str]]:
                 sending.close(seconds)
         finally:
             os.close(descriptor)
+
+
+def _locked(file: Path) -> int | None:
+    """A descriptor of the file, whose lock says that it is read until this process ends."""
+    try:
+        return open_locked(file)
+    except OSError:
+        return None
 
 
 class _Relay:

@@ -20,10 +20,12 @@ class Sending:
     Args:
         send: function that sends what there is, and raises what it likes; it keeps what has not arrived. It is given
             whether it is asked for the last time.
+        tell: function that is given these lines.
     """
 
-    def __init__(self, send: Callable[[bool], None]) -> None:
+    def __init__(self, send: Callable[[bool], None], tell: Callable[[str], object] | None = None) -> None:
         self._send = send
+        self._tell = tell or say
         self._closing = threading.Event()
         #: Whether the last attempt failed.
         self.warned = False
@@ -45,7 +47,7 @@ class Sending:
             try:
                 self._send(closing)
                 if self.warned:
-                    say("tracking: MLflow answers again; nothing was lost")
+                    self._tell("tracking: MLflow answers again; nothing was lost")
                     self.warned = False
             except Exception as error:
                 self._warn(error)
@@ -56,4 +58,4 @@ class Sending:
     def _warn(self, error: Exception) -> None:
         if not self.warned:
             self.warned = True
-            mlflow_access.warn(error)
+            mlflow_access.warn(error, self._tell)

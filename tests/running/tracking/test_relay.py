@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stages.running.tracking import relay, sending, tracker
+from stages.running.tracking import database, relay, sending, tracker
 from tests.root import ROOT
 from tests.running.tracking.made import points, wait_until
 
@@ -41,7 +44,7 @@ atexit.register(lambda: print("mlflow" in sys.modules))
 FLOW = """
 import sys, time
 from stages.running.tracking import relay
-with relay.relayed(sys.argv[1]) as variables:
+with relay.relayed(sys.argv[1], print) as variables:
     print(variables[relay.VARIABLE], flush=True)
     time.sleep(600)
 """
@@ -57,7 +60,7 @@ def begin(run_id: str, variables: dict[str, str]) -> subprocess.Popen[str]:
 def test_the_run_has_what_a_stage_tells_that_does_not_load_mlflow(project: Path, client: MlflowClient) -> None:
     run_id = tracker.create_run(project)
     assert run_id is not None
-    with relay.relayed(run_id) as variables:
+    with relay.relayed(run_id, print) as variables:
         stage = begin(run_id, variables)
         printed, said = stage.communicate(timeout=120)
     assert (stage.returncode, printed, said) == (0, "False\n", "")
@@ -74,7 +77,7 @@ def test_the_metrics_of_a_training_arrive_while_it_is_at_work(
     run_id = tracker.create_run(project)
     assert run_id is not None
     Path("hold").touch()
-    with relay.relayed(run_id) as variables:
+    with relay.relayed(run_id, print) as variables:
         stage = begin(run_id, variables)
         wait_until(lambda: points(client, run_id, "loss/train") == LOGGED[:-1])
         assert stage.poll() is None
@@ -87,7 +90,7 @@ def test_a_stage_that_is_stopped_is_tagged_as_cancelled(project: Path, client: M
     run_id = tracker.create_run(project)
     assert run_id is not None
     Path("stop").touch()
-    with relay.relayed(run_id) as variables:
+    with relay.relayed(run_id, print) as variables:
         stage = begin(run_id, variables)
         printed, _ = stage.communicate(timeout=120)
     assert printed == "False\n"
@@ -128,5 +131,35 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_without_a_run_a_stage_gets_no_file() -> None:
-    with relay.relayed(None) as variables:
+    with relay.relayed(None, print) as variables:
         assert variables == {}
+
+
+def test_where_a_folder_has_no_locks_the_stage_sends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with relay.relayed("a" * 32, print) as variables:
+        assert variables == {}
+
+
+def test_a_database_that_is_locked_for_a_while_is_told_in_the_flows_log_and_nothing_is_lost(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "RETRY_SECONDS", 0.05)
+    run_id = tracker.create_run(project)
+    assert run_id is not None
+    said: list[str] = []
+    with relay.relayed(run_id, said.append) as variables:
+        lock = sqlite3.connect("mlflow.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        relay.append(Path(variables[relay.VARIABLE]), [("loss/train", 1.5, 1000, 7)])
+        wait_until(lambda: said)
+        lock.close()
+        wait_until(lambda: len(said) > 1)
+    assert "database is locked" in said[0]
+    assert said[1:] == ["tracking: MLflow answers again; nothing was lost"]
+    assert points(client, run_id, "loss/train") == [(7, 1.5)]
