@@ -20,7 +20,7 @@ import numpy as np
 from stages.common.plurals import counted
 from stages.common.records import Metrics
 from stages.common.results.judge import Verdict
-from stages.judge.scores.bootstrap import EQUAL, LEVEL, blocks, by_cluster, mean_interval, standard_error, z
+from stages.judge.scores.bootstrap import EQUAL, LEAST, LEVEL, blocks, by_cluster, mean_interval, standard_error, z
 from stages.judge.scores.figures import cluster_of
 from stages.judge.scores.two_level import Seeds
 
@@ -74,7 +74,8 @@ NOT_COMPARABLE: dict[Basis, str] = {
     "other test rows": "not comparable: other test rows",
     "other test rows, two judges": "not comparable: other test rows, and two judges",
 }
-#: The least share of the rows of the run that has fewer, which both have to have.
+#: Runs that share less than this part of the rows of the one with fewer are of other rows, unless they share enough
+#: instructions for an interval.
 SHARED = 0.5
 
 #: The two tests.
@@ -197,7 +198,7 @@ class Comparison(Metrics):
     def of_other_rows(self) -> bool:
         """Whether too few rows are in all runs for their scores to be compared."""
         fewer = self.shared + len(self.another_row) + min(self.only_in_a, self.only_in_b)
-        return self.shared < SHARED * fewer
+        return self.shared < SHARED * fewer and self.clusters < LEAST
 
     @property
     def verdict(self) -> str:

@@ -364,9 +364,9 @@ def _last_runs() -> Iterator[Run]:
             yield folder
     with contextlib.suppress(PipelineError):
         for run_id, name, results in lookup.finished(Path(), most=_MOST):
-            if results and results in seen:
+            if results in seen:
                 continue
-            seen.add(results)
             with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
                 if files := lookup.download(Path(), run_id, _IN_MLFLOW, at):
                     yield _read(f"{short_of(name)} of MLflow", files[0], files[1])
+                    seen |= {results} if results else set()  # not of one whose files are gone

@@ -60,9 +60,9 @@ def decide(a: Group, b: Group, *, model: ModelName, resamples: int, seed: int, t
     rows = compare_all(of_a, of_b, resamples=resamples, seed=seed, together=together)
     basis = _without_seeds(a, b, model)
     nothing: dict[str, object] = {"low": None, "high": None, "p": None, "p_holm": None, "detectable": None}
-    # The built-in judge reads the train rows: that it has read others is no other judge where the test rows differ too.
-    by_data = basis == "two judges" and all(run.judge.differs_by_data_alone(a.runs[0].judge) for run in b.runs)
-    if rows.of_other_rows or (by_data and (rows.only_in_a or rows.only_in_b)):
+    if rows.of_other_rows:
+        # The built-in judge reads the train rows: with other data it has read others, and is no other judge for that.
+        by_data = all(run.judge.differs_by_data_alone(a.runs[0].judge) for run in b.runs)
         basis = "other test rows, two judges" if basis == "two judges" and not by_data else "other test rows"
         nothing |= dict.fromkeys(("mean_a", "mean_b", "difference", "right_of", "right_a", "right_b"))
     if basis in NOT_COMPARABLE:

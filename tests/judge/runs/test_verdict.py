@@ -242,6 +242,9 @@ def test_runs_of_other_test_rows_are_not_comparable():
     # With one more in both it is half of them; of a part of the other's rows all are in both.
     assert compared(on(range(12)), on(range(6, 18))).verdict == "identical scores"
     assert compared(on(range(100)), on(range(20))).verdict == "identical scores"
+    # Ten instructions in both are enough, however many others there are; nine are not.
+    assert compared(on(range(100)), on(range(90, 200))).verdict == "identical scores"
+    assert compared(on(range(100)), on(range(91, 200))).verdict == "not comparable: other test rows"
 
 
 def test_a_judge_that_has_read_other_train_rows_is_another_one_on_the_same_test_rows_alone():
@@ -250,7 +253,7 @@ def test_a_judge_that_has_read_other_train_rows_is_another_one_on_the_same_test_
     rows, others = range(20), range(20, 40)
     assert compared(on(rows, first), on(others, second)).verdict == "not comparable: other test rows"
     assert compared(on(rows, first), on(rows, second)).verdict == "not comparable: two judges"
-    assert compared(on(rows, first), on(range(1, 21), second)).verdict == "not comparable: other test rows"
+    assert compared(on(rows, first), on(range(1, 21), second)).verdict == "not comparable: two judges"
     assert compared(on(rows, first), on(range(1, 21), other)).verdict == "not comparable: two judges"
     for judge in (other, newer):
         said = "not comparable: other test rows, and two judges"
