@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.common import paths
+from stages.params import whole
 from stages.running import made_on, report
 
 
@@ -27,6 +29,15 @@ class Ready:
     def wait(self) -> None:
         """Wait until all is loaded: two threads are not to import a module at a time."""
         self._loading.join()
+
+
+def is_soon_judged(tree: Path) -> bool:
+    """Whether the last stage takes seconds: a language model may judge for hours, in which what waits takes 100 MB.
+
+    Args:
+        tree: folder with params.yaml.
+    """
+    return whole.load(tree / paths.PARAMS).judge.backend == "reference"
 
 
 @contextlib.contextmanager

@@ -68,17 +68,21 @@ class Making:
 
     Args:
         root: folder with params.yaml and dvc.lock.
-        compared: file for the comparisons with further runs.
+        folder: folder for the comparisons with further runs; None: there is none, and so no report.
+        wrong: why there is none.
     """
 
-    def __init__(self, root: Path, compared: Path) -> None:
-        self._root, self._compared = root, compared
+    def __init__(self, root: Path, folder: Path | None, wrong: str = "") -> None:
+        self._root = root
         self._until = 0.0
         self._waiting = threading.Lock()
         self._made: bool | None = None
-        self._wrong = ""
+        self._wrong = wrong
         self._process: subprocess.Popen[str] | None = None
-        environment = os.environ | {OWNER: str(os.getpid()), FURTHER: str(compared.resolve())}
+        if folder is None:
+            return
+        self._compared = folder.resolve() / "compared.json"
+        environment = os.environ | {OWNER: str(os.getpid()), FURTHER: str(self._compared)}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM],
@@ -163,12 +167,13 @@ def begun(root: Path) -> Iterator[Making]:
     Args:
         root: folder with params.yaml, dvc.lock and, when it is told to go, artifacts/.
     """
-    with temporary.folder() as folder:
-        making = Making(root, folder / "compared.json")
+    with contextlib.ExitStack() as stack:
         try:
-            yield making
-        finally:
-            making.end()
+            making = Making(root, stack.enter_context(temporary.folder()))
+        except OSError as error:
+            making = Making(root, None, str(error))
+        stack.callback(making.end)
+        yield making
 
 
 def make(root: Path, further: Further | None = None, *, made_here: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark of what a flow adds to its stages, and one repeat of it."""
+"""The arithmetic of the benchmark of what a flow adds to its stages."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -149,3 +150,14 @@ def test_a_program_that_was_killed_is_told_in_a_line(root: Path, capsys: pytest.
         assert not making.made()
     told = capsys.readouterr().out
     assert told == "report: not made, and no result depends on it; make report tries again: it ended with -9\n"
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_told_in_a_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(root / "gone"))
+
+    assert not report.make(root)
+    told = capsys.readouterr().out
+    assert told.startswith("report: not made, and no result depends on it; make report tries again: [Errno 2] No such")
+    assert told.count("\n") == 1

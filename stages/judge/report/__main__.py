@@ -35,10 +35,11 @@ def main() -> None:
         ConfigError: the working directory is no project's, or the run has no scores.
         PipelineError: the run cannot be had.
     """
-    if owner := os.environ.get(report.OWNER):
+    owner = os.environ.get(report.OWNER)
+    if owner is not None:
         signals.end_with_parent(int(owner))
     options = _arguments()
-    compared = os.environ.get(report.FURTHER)
+    compared = os.environ.get(report.FURTHER) if owner is not None else None
     told = os.read(sys.stdin.fileno(), 1) if compared else report.GO
     if not told:
         return  # who has begun it early does not want it

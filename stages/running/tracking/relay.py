@@ -65,6 +65,10 @@ class Reader:
         self.points: list[Point] = []
         self.tags: dict[str, str] = {}
 
+    def go_on(self, path: Path) -> None:
+        """Read from another file, and keep what is not sent."""
+        self._path, self._at = path, 0
+
     def read(self) -> None:
         """Add what is new in the file to ``points`` and ``tags``; half a line is left for the next time."""
         with open(self._path, "rb") as stream:
@@ -104,8 +108,9 @@ def relayed(run_id: str | None, tell: Callable[[str], object]) -> Iterator[dict[
         if run_id is None or descriptor is None:
             yield {}
             return
+        relay = _Relay(run_id, file)
         try:
-            sending = Sending(_Relay(run_id, file).send, tell)
+            sending = Sending(relay.send, tell)
             seconds = _FAILURE_SECONDS
             try:
                 yield {VARIABLE: str(file)}
@@ -113,6 +118,7 @@ def relayed(run_id: str | None, tell: Callable[[str], object]) -> Iterator[dict[
             finally:
                 sending.close(seconds)
         finally:
+            relay.leave()
             os.close(descriptor)
 
 
@@ -124,10 +130,15 @@ def _locked(file: Path) -> int | None:
         return None
 
 
+#: What an earlier stage has told and MLflow has not taken, by the id of its run.
+_left: dict[str, Reader] = {}
+
+
 class _Relay:
     def __init__(self, run_id: str, file: Path) -> None:
         self._run_id = run_id
-        self._told = Reader(file)
+        self._told = _left.pop(run_id, Reader(file))
+        self._told.go_on(file)
         self._client: MlflowClient | None = None
         self._failing = False
 
@@ -142,3 +153,8 @@ class _Relay:
             mlflow_experiment.restore(client, self._run_id)
         self._told.send(client, self._run_id)
         self._client, self._failing = client, False
+
+    def leave(self) -> None:
+        """Leave what MLflow has not taken to the relay of the run's next stage."""
+        if self._told.points or self._told.tags:
+            _left[self._run_id] = self._told

@@ -163,3 +163,23 @@ def test_a_database_that_is_locked_for_a_while_is_told_in_the_flows_log_and_noth
     assert "database is locked" in said[0]
     assert said[1:] == ["tracking: MLflow answers again; nothing was lost"]
     assert points(client, run_id, "loss/train") == [(7, 1.5)]
+
+
+def test_what_mlflow_has_not_taken_at_the_end_of_a_stage_it_gets_with_the_next(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "RETRY_SECONDS", 60)
+    run_id = tracker.create_run(project)
+    assert run_id is not None
+    lock = sqlite3.connect("mlflow.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    said: list[str] = []
+    with relay.relayed(run_id, said.append) as variables:
+        relay.append(Path(variables[relay.VARIABLE]), [("loss/train", 1.5, 1000, 7)])
+    assert "database is locked" in said[0]
+    lock.close()
+    with relay.relayed(run_id, said.append) as variables:
+        relay.append(Path(variables[relay.VARIABLE]), [("loss/train", 1.0, 2000, 8)], {"gpu.uuid": "GPU-a"})
+    assert points(client, run_id, "loss/train") == [(7, 1.5), (8, 1.0)]
+    assert client.get_run(run_id).data.tags["gpu.uuid"] == "GPU-a"
