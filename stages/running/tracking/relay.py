@@ -65,10 +65,6 @@ class Reader:
         self.points: list[Point] = []
         self.tags: dict[str, str] = {}
 
-    def go_on(self, path: Path) -> None:
-        """Read from another file, and keep what is not sent."""
-        self._path, self._at = path, 0
-
     def read(self) -> None:
         """Add what is new in the file to ``points`` and ``tags``; half a line is left for the next time."""
         with open(self._path, "rb") as stream:
@@ -130,15 +126,15 @@ def _locked(file: Path) -> int | None:
         return None
 
 
-#: What an earlier stage has told and MLflow has not taken, by the id of its run.
-_left: dict[str, Reader] = {}
+#: The metrics and tags that an earlier stage has told and MLflow has not taken, by the id of their run.
+_left: dict[str, tuple[list[Point], dict[str, str]]] = {}
 
 
 class _Relay:
     def __init__(self, run_id: str, file: Path) -> None:
         self._run_id = run_id
-        self._told = _left.pop(run_id, Reader(file))
-        self._told.go_on(file)
+        self._told = Reader(file)
+        self._told.points, self._told.tags = _left.pop(run_id, ([], {}))
         self._client: MlflowClient | None = None
         self._failing = False
 
@@ -157,4 +153,4 @@ class _Relay:
     def leave(self) -> None:
         """Leave what MLflow has not taken to the relay of the run's next stage."""
         if self._told.points or self._told.tags:
-            _left[self._run_id] = self._told
+            _left[self._run_id] = (list(self._told.points), dict(self._told.tags))
