@@ -70,6 +70,8 @@ def main() -> None:
     width = max(LEAST_WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
     for line in table(found.runs, changed, width):
         print(printable(line))
+    for line in of_data(found.runs):
+        say(line)
     if found.more:
         say(f"the newest {len(found.runs)}; -n N shows N, and --all shows all")
     for line in reports(root):
@@ -137,6 +139,13 @@ def table(runs: Sequence[Run], changed: Differences, width: int) -> Iterator[str
         if run.judge_mark:
             yield printable(f"{_INDENT}WARNING: the judge: {run.judge_mark.upper()}")
         yield from _values(changed.of(run), width)
+
+
+def of_data(runs: Sequence[Run]) -> Iterator[str]:
+    """That the scores are of several datasets, where they are."""
+    known = [run.values["download"].get("data") for run in runs if _score(run.metrics) and "download" in run.values]
+    if (count := len({json.dumps(data, sort_keys=True, default=str) for data in known})) > 1:
+        yield f"these scores are of {count} datasets (download.data): those of other test rows are not comparable"
 
 
 def reports(root: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ has found is kept in .cache/beside, so that the summary of the same scores asks 
 from __future__ import annotations
 
 import contextlib
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ _SECONDS_OF_ALL = 180.0
 
 
 #: What is taken as the comparison has it.
-_AS_THEY_ARE = ("n", "difference", "low", "high", "detectable", "rests_on", "same_judge")
+_AS_THEY_ARE = ("n", "difference", "low", "high", "detectable", "same_judge")
 #: What the comparison says of the runs A and B, in words for the run beside which another one stands.
 IDENTICAL = "identical scores"
 IN_WORDS = {
@@ -44,6 +45,8 @@ IN_WORDS = {
     "B scores higher": "higher than there",
     "A scores higher": "lower than there",
 }
+#: The same within the sentence that says what it rests on.
+_WITHIN = {" in A alone": " there alone", " in B alone": " here alone"}
 
 
 def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
@@ -130,6 +133,7 @@ def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
             mean=entry["mean_b"],
             mean_there=entry["mean_a"],
             verdict=IN_WORDS.get(entry["verdict"], entry["verdict"]),
+            rests_on=functools.reduce(lambda text, one: text.replace(*one), _WITHIN.items(), str(entry["rests_on"])),
             **{name: entry[name] for name in _AS_THEY_ARE},
         )
     except (DataError, LookupError, TypeError, ValueError, AttributeError):

@@ -227,3 +227,13 @@ def test_the_reason_of_a_run_that_was_broken_off_stands_below_it() -> None:
     assert (len(found), found[5].endswith(" …"), max(map(len, found)) <= 80) == (7, True, True)
     (entry,) = runs.as_json(Listing("x", [failed]), runs.Differences(Path(), committed))["runs"]  # type: ignore[misc, attr-defined]
     assert entry["ended"] == "finetune: rows do not fill a batch"
+
+
+def test_scores_of_several_datasets_are_said_not_to_be_comparable() -> None:
+    first, second = ({"download": {"data": {"source": source}}} for source in ("data/a.json", "../b.csv"))
+    one = [made("a", values=first), made("b", values=first)]
+    assert list(runs.of_data(one)) == []
+    assert list(runs.of_data([*one, made("c", values=second, metrics={})])) == [], "it has no score"
+    assert list(runs.of_data([*one, made("d", values=second)])) == [
+        "these scores are of 2 datasets (download.data): those of other test rows are not comparable"
+    ]
