@@ -28,6 +28,7 @@ from stages.judge.report.page import MOST, page
 from stages.params.tokenize import Tokenize
 from stages.running import digests, git
 from stages.running.costs import STAGE_COSTS
+from stages.running.summary_parts.scores import score_lines
 from stages.tokenize.shown import explained
 from tests import results
 from tests.judge.report import a_run
@@ -349,6 +350,20 @@ def test_a_judge_that_cannot_be_believed_is_a_warning_at_the_head(root: Path):
 
     assert "Warning. The judge did not pass its self-test: it gives every answer 50 points" in words
     assert "Warning. This judge cannot tell right from wrong: of pairs with a near miss 50 % are in order." in words
+
+
+def test_a_score_of_few_rows_is_a_warning_at_the_head_and_in_the_summary(root: Path):
+    said = "score of so few test rows says little: it has no interval, and of other rows it could be any other"
+    tuned = results.model_scores(50.0, scored=5, n=5)
+    assert not [line for line in score_lines(results.judge_metrics(results.identity(), tuned), []) if said in line]
+    found = results.judge_metrics(
+        results.identity(), tuned.model_copy(update={"interval": results.interval(None, None)})
+    )
+    write_metrics(root / JUDGE_METRICS, found)
+    a_run.lock(root)
+
+    assert f"Warning. A {said}." in shown(root).words
+    assert score_lines(found, [])[1] == f"WARNING    a {said}"
 
 
 def test_the_card_of_this_judge_says_how_far_it_agrees_with_grades_by_hand(root: Path, monkeypatch: pytest.MonkeyPatch):

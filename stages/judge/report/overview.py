@@ -10,6 +10,7 @@ from stages.common.metrics.judge import Interval, JudgeMetrics
 from stages.common.plurals import counted, word
 from stages.judge.report.facts import Facts, Missing
 from stages.judge.report.parts import definitions, ends, figure, number, paragraph, warning
+from stages.running.summary_parts.scores import FEW_ROWS
 
 #: The profile whose score says nothing of a model's use.
 _QUICK = "quick"
@@ -87,6 +88,8 @@ def warnings(facts: Facts) -> Iterator[Html]:
     test = judged.self_test
     if test.refused:
         yield warning(f"The judge did not pass its self-test: {test.refused}")
+    if judged.tuned.mean is not None and judged.tuned.interval.low is None:
+        yield warning(f"{FEW_ROWS[0].upper()}{FEW_ROWS[1:]}.")
     if test.cannot_tell:
         share = f"{100 * test.right_above_near:.0f} %"
         yield warning(f"This judge cannot tell right from wrong: of pairs with a near miss {share} are in order.")

@@ -28,6 +28,10 @@ REFERENCE_JUDGE = (
 )
 
 
+#: What is said of a mean without an interval, here and in the report.
+FEW_ROWS = "a score of so few test rows says little: it has no interval, and of other rows it could be any other"
+
+
 def score_lines(found: JudgeMetrics, costs: list[str]) -> list[str]:
     """The scores of both models and all that belongs to them.
 
@@ -65,6 +69,8 @@ def _doubts(found: JudgeMetrics) -> list[str]:
     lines = []
     if test.refused:
         lines.append(f"WARNING    {test.refused}")
+    if found.tuned.mean is not None and found.tuned.interval.low is None:
+        lines.append(f"WARNING    {FEW_ROWS}")
     if test.cannot_tell:
         above = f"{100 * test.right_above_near:.0f} %"
         lines.append(f"WARNING    this judge cannot tell right from wrong: of pairs with a near miss {above} are right")
