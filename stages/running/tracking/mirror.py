@@ -120,16 +120,21 @@ def publish(
     _log_costs(mlflow, run_id, root)
     if history:
         mlflow.log_figure(run_id, curves.figure(history), LOSS_PLOT)
-    for made in reports:
-        made()
-    if report.is_current(root):
-        mlflow.log_artifact(run_id, str(root / report.REPORT))
     if judged and judged.pairwise and (root / PAIRWISE).exists():
         mlflow.log_artifact(run_id, str(root / PAIRWISE), "judge")
+    _log_report(mlflow, run_id, root, reports)
     # Last: a run with this tag holds all of it.
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
         published.keep(root, run_id, str(run.info.run_name or ""), str(run.info.experiment_id))
+
+
+def _log_report(mlflow: MlflowClient, run_id: str, root: Path, reports: Sequence[Callable[[], object]]) -> None:
+    """Wait until the report is made, and keep it, if it is that of these results."""
+    for made in reports:
+        made()
+    if report.is_current(root):
+        mlflow.log_artifact(run_id, str(root / report.REPORT))
 
 
 def every_result() -> list[Path]:
