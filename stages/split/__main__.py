@@ -40,11 +40,13 @@ def main() -> None:
         census = take_census(division)
         report = gate.inspect(division, examples, duplicates, census, settings.checks, context)
         gate.refuse(report)
+        others = few.told(division, settings, lambda one: divide(examples, one, duplicates.near, places)["test"])
+        told = [*describe(census), *gate.describe(report), *others]
         for name, part in division.items():
             stored.write(split_file(name), part)
     write_metrics(SPLIT_METRICS, census)
     gate.write(report)
-    for line in (*describe(census), *gate.describe(report), *few.told(division, settings)):
+    for line in told:
         say(line)
 
 

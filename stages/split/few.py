@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from stages.common import proposals
@@ -27,38 +27,53 @@ def instructions(rows: Iterable[Example]) -> int:
     return len(found)
 
 
-def told(division: Mapping[str, Sequence[Example]], settings: Split) -> Iterator[str]:
+def told(
+    division: Mapping[str, Sequence[Example]], settings: Split, made: Callable[[Split], Sequence[Example]]
+) -> Iterator[str]:
     """Yield what there is to say of too few test rows; nothing where there are enough.
 
     Args:
         division: rows of each split, by its name.
         settings: section split of params.yaml.
+        made: function that returns the test rows that other settings would make of the same rows.
     """
     test = division["test"]
     if (count := instructions(test)) < LEAST:
         total = sum(map(len, division.values()))
         yield (
             f"{counted(len(test), 'test row')} of {counted(count, 'instruction')}: a score of fewer than {LEAST} "
-            f"instructions has no interval; {more_test_rows(total, settings)}"
+            f"instructions has no interval; {more_test_rows(total, settings, made)}"
         )
 
 
-def more_test_rows(total: int, settings: Split) -> str:
-    """What makes at least `LEAST` test rows of so many rows; validation keeps its share.
+def more_test_rows(total: int, settings: Split, made: Callable[[Split], Sequence[Example]]) -> str:
+    """What makes test rows of at least `LEAST` instructions, tried on the rows; validation keeps its share.
 
     Args:
         total: number of all rows.
         settings: section split of params.yaml.
+        made: function that returns the test rows that other settings would make of the same rows.
     """
-    train, test = Fraction(str(settings.train)), Fraction(str(settings.test))
-    wanted = math.ceil(Fraction(LEAST, max(total, 1)) / _STEP) * _STEP
-    rest = math.floor((train + test - wanted) / _STEP) * _STEP
-    more = f"add rows: with {math.ceil(LEAST / test):,} there are {LEAST} test rows"
     if settings.method == "predefined":
-        return f"name {LEAST} test rows or more in the file"
-    if wanted <= test or wanted > _LARGEST or rest < wanted:
-        return more if wanted > test else "add test rows with other instructions"
-    values = {"split.train": float(rest), "split.test": float(wanted)}
-    listed = " and ".join(f"{key}: {value:g}" for key, value in values.items())
-    options = " ".join(proposals.option(key, value) for key, value in values.items())
-    return f"set {listed} in params.yaml, or {options}; or {more}"
+        return f"name test rows of {LEAST} instructions or more in the file"
+    test = Fraction(str(settings.test))
+    more = f"add rows with other instructions: of {math.ceil(LEAST / test):,} in all, {LEAST} are test rows"
+    for values in _shares(total, settings):
+        if instructions(made(settings.model_copy(update=values))) >= LEAST:
+            keyed = {f"split.{name}": value for name, value in values.items()}
+            listed = " and ".join(f"{key}: {value:g}" for key, value in keyed.items())
+            options = " ".join(proposals.option(key, value) for key, value in keyed.items())
+            return f"set {listed} in params.yaml, or {options}; or {more}"
+    return more
+
+
+def _shares(total: int, settings: Split) -> Iterator[dict[str, float]]:
+    """Larger test shares, with what is then left for train, the smallest first."""
+    train, test = Fraction(str(settings.train)), Fraction(str(settings.test))
+    wanted = max(math.ceil(Fraction(LEAST, max(total, 1)) / _STEP), math.floor(test / _STEP) + 1) * _STEP
+    while wanted <= _LARGEST:
+        rest = math.floor((train + test - wanted) / _STEP) * _STEP
+        if rest < wanted:
+            return
+        yield {"train": float(rest), "test": float(wanted)}
+        wanted += _STEP

@@ -28,4 +28,5 @@ def rows(params: Params) -> Iterator[Row]:
         yield ok(name, f"{counted(total, 'row')} make {sizes}")
         return
     what = f"the score of fewer than {few.LEAST} different instructions has no interval"
-    yield warning(name, f"{counted(total, 'row')} make {sizes}; {what}", few.more_test_rows(total, params.split))
+    fix = few.more_test_rows(total, params.split, lambda one: (division(params.download.data, one) or found)["test"])
+    yield warning(name, f"{counted(total, 'row')} make {sizes}; {what}", fix)
