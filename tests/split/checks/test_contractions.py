@@ -13,10 +13,10 @@ from tests.split.test_splits import row
     ("text", "long"),
     [
         ("What's new? Who’s there? It`s me.", "What is new? Who is there? It is me."),
-        ("I'm, you're, they've, we'll, she'd", "I am, you are, they have, we will, she would"),
+        ("I'm, you're, they've, we'll, she'd go", "I am, you are, they have, we will, she would go"),
         ("can't, cannot, won't, shan't, mustn't", "can not, can not, will not, shall not, must not"),
         ("Whats that? I dont know, they werent told.", "What is that? I do not know, they were not told."),
-        ("Let's go. DON'T! I'M OFF.", "Let us go. DO NOT! I AM OFF."),
+        ("Let's go. DON'T! I'M OFF.", "Let's go. DO NOT! I AM OFF."),
         # A possessive, other words, and words that are whole without an apostrophe.
         ("the man's hat, the dogs' bed", "the man's hat, the dogs' bed"),
         ("its paint, were, well, cant, wont, lets", "its paint, were, well, cant, wont, lets"),
