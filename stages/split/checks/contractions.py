@@ -58,7 +58,7 @@ _ABOUT_THEM = re.compile(
 #: An instruction about the words, the signs, the grammar or the style of a text, in which a contraction is one word.
 _ABOUT_WORDING = re.compile(
     r"\bcount\b|(?:how many|number of)(?: \w+)? (?:words?|syllables?|letters?|characters?|tokens?|signs?|bytes)\b|"
-    r"tokeni[sz]|\bsplit\b|syllab|\blength\b|\blong (?:is|are)\b.*\b(?:string|sentence|text|word|phrase|line)s?\b|"
+    r"tokeni[sz]|\bsplit\b|syllab|\blength\b|\blong (?:is|are)\b.{0,80}\b(?:string|sentence|text|word|phrase|line)s?\b|"
     r"(?:longest|shortest) (?:word|sentence)|\bstrings?\b|\blen\b|\bregex|\breverse|\bbackwards?\b|alphabet|"
     r"\bregister\b|\btone\b|\bstyle\b|\btenses?\b|\bpars(?:e|ing)\b|\bdialect|\bvariety\b|\busage\b|"
     r"\bbritish or american\b|\bamerican or british\b|\bsuggestion\b|\bpermission\b|"
@@ -68,9 +68,11 @@ _ABOUT_WORDING = re.compile(
 )
 #: The word that opens an instruction asks, and is not what is asked about: "What's the length of ...?"
 _OPENING = re.compile(r"\W*(?:what|who|where|when|why|how|that|there|here|it)'?(?:s|re)\b", re.IGNORECASE)
-#: A text in quotation marks, and code: that in backticks, which `straight` makes apostrophes, and a call.
+#: A text in quotation marks, and code: that in backticks, which `straight` makes apostrophes, and a call. No mark opens
+#: another text, so that the search takes time by the length of the text.
 _AS_IT_IS = re.compile(
-    r"""\"[^"]*\"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|(?<!\w)'(?=\S).*?(?<=\S)'(?!\w)|\b[A-Za-z_]\w*\([^()]*\)""", re.DOTALL
+    r"""\"[^"]*\"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|\b[A-Za-z_]\w*\([^()]*\)|"""
+    r"""(?<![\w'])'{1,3}(?!')[^']*(?:(?<=\w)'(?=\w)[^']*)*'{1,3}(?![\w'])"""
 )
 _WORD = re.compile(r"[\w']+")
 
@@ -108,9 +110,10 @@ def opening_written_out(text: str) -> str:
     """
     text = straight(text)
     opening = _OPENING.match(text)
-    if opening is None or not (written := _replaced(text)).startswith(long := _replaced(opening.group())):
+    # Of the whole text, since what follows says whether it stands for "has".
+    if opening is None or not _replaced(text).startswith(long := _replaced(opening.group())):
         return text
-    return long + text[opening.end() :] if written != text else text
+    return long + text[opening.end() :]
 
 
 def _replaced(text: str) -> str:

@@ -26,8 +26,7 @@ _FILLERS = frozenset(["a", "an", "the", "following", "given", "below", "this", "
 _ABOUT_FORM = re.compile(
     r"capital letters?|capitali[sz]|in capitals|upper[ -]?case|lower[ -]?case|punctuat|comma\b|quotation|apostrophe|"
     r"\bmarks?\b|full stop|spell|misspel|typo\b|grammar|\barticles?\b|proofread|(?:^|please |kindly |you )correct\b|"
-    r"characters?\b|letters\b|"
-    r"polite|courteous|rude\b",
+    r"characters?\b|letters\b|polite|courteous|rude\b",
     re.IGNORECASE,
 )
 #: What is asked is how a text speaks to a person, so that "please" is no filler.
@@ -62,7 +61,7 @@ _PLEASE_BEGINNING = re.compile(r"^\W*(?:please|kindly)\b(?=\W+\w)", re.IGNORECAS
 #: The word "please" where it is no part of what is asked about: before a request, after a comma, or at the end.
 _PLEASE = re.compile(
     rf"(?<=[.?!] )(?:please|kindly)(?= {_REQUEST}\b)|,\s*please\b|"
-    r"(?<!\bsay)(?<!\bword)(?<!\bof)(?<!\bwith)(?<!\bwithout)(?<!\bfor)(?<!\bdoes)(?<!\buse)\s+please(?=\W*$)",
+    r"(?<!\bsay)(?<!\bword)(?<!\bof)(?<!\bwith)(?<!\bwithout)(?<!\bfor)(?<!\bdoes)(?<!\buse)\splease(?=\W*$)",
     re.IGNORECASE,
 )
 #: Thanks in a sentence of their own. After a colon or in quotation marks they can be what the instruction is about.
@@ -73,8 +72,8 @@ _QUOTES = re.compile(r"[:\"“”«»]")
 _SINGLE_QUOTES = re.compile(r"(?<!\w)['‘`]")
 #: What is left out around a word of an answer.
 _PUNCTUATION = ".,;:!?\"'()[]“”‘’"
-#: Words for numbers, negations, and verbs that say whether something can, will, may or must be;
-#: and "please" where it is left.
+#: Words for numbers, negations, and verbs that say whether something can, will, may or must be; and
+#: "please" where it is no filler.
 _MATTERS = re.compile(
     r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|[mb]illion|first|second|third|"
     r"half|not|no|never|none|nobody|nothing|without|n?either|nor|cannot|except|unless|\w+n't|"
