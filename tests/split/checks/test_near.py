@@ -127,6 +127,151 @@ def test_what_differs_matters(one: dataset.Row, other: dataset.Row) -> None:
     assert not near_each_other(one, other)
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "breathe under water",
+        "be happy if you won a million",
+        "be fired for being sick",
+        "eat insects",
+        "legally own a tiger in Texas",
+        "make soap at home",
+        "help a stranger",
+        "rather fly or swim",
+        # A request but for what follows.
+        "name your son after a king",
+        "describe yourself as shy",
+        "write a poem if you were sad",
+    ],
+)
+def test_a_question_about_a_person_is_no_request(question: str) -> None:
+    """None of its verbs is another: one answer to all is not enough to make them the same."""
+    asked = [f"{verb} you {question}?" for verb in ("Can", "Could", "Will", "Would")]
+    rows = splits.with_ids([row(text, "So I think.") for text in (*asked, f"{question.capitalize()}.")])
+    assert pairs(rows) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Could you explain why the sky is blue?", "Explain why the sky is blue."),
+        ("Hi, would you please sing?", "Sing."),
+        ("Please, will you list three fruits?", "List three fruits."),
+        ("Could you tell me the capital of France?", "Tell me the capital of France."),
+        ("Can you give an example of a mammal?", "Give an example of a mammal."),
+        ("Can you convert 5 km to miles?", "Convert 5 km to miles."),
+        ("Can you write a poem?", "Could you write a poem?"),
+        ("Please list three fruits.", "List three fruits."),
+        ("List three fruits, please.", "List three fruits."),
+        ("List three fruits please", "List three fruits."),
+        ("I have a cold. Please suggest a tea.", "I have a cold. Suggest a tea."),
+        ("Please say it in French: Good day.", "Say it in French: Good day."),
+        # Only the text that an instruction is about is left as it is.
+        ("What's the length of the Nile?", "What is the length of the Nile?"),
+        ("What's the past tense of 'go'?", "What is the past tense of 'go'?"),
+        ("How many people don't eat meat?", "How many people do not eat meat?"),
+        ("I'd like tea. What does it cost?", "I would like tea. What does it cost?"),
+        ("What's the name of the United States' capital?", "What is the name of the United States' capital?"),
+    ],
+)
+def test_a_request_and_a_contraction_are_the_same_in_other_words(one: str, other: str) -> None:
+    assert near_each_other(row(one, "x"), row(other, "y"))
+
+
+def test_politeness_before_an_instruction_about_the_style_of_its_input_is_left_out() -> None:
+    one, other = (row(text, "x", "Pass the salt.") for text in ("Please make it formal.", "Make it formal."))
+    assert near_each_other(one, other)
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "How many words are in the sentence?",
+        "How many syllables are in the sentence?",
+        "What's the number of letters?",
+        "Count the words.",
+        "Tokenize the sentence.",
+        "Split into words.",
+        "Name the longest word.",
+        "Rate the register from 1 to 5.",
+        "Describe the tone.",
+        "Which dialect is it?",
+        "Is this British or American usage?",
+        "Is this British or American?",
+        "Suggestion or permission?",
+        "How long is this string in Python?",
+        "What's its length?",
+        "Name the tense.",
+        "Parse.",
+        "Find the auxiliary verb.",
+        "Reverse it.",
+        "Transcribe it in phonetic signs.",
+    ],
+)
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [("I don't know", "I do not know"), ("We'll go", "We will go"), ("What's new", "What is new")],
+)
+def test_a_contraction_is_another_text_where_the_wording_is_asked_about(
+    instruction: str, short: str, long: str
+) -> None:
+    for place in ("{0}\n{1}", "{0} {1}", "{0} '{1}'"):
+        assert not near_each_other(*(row(place.format(instruction, text)) for text in (short, long)))
+    assert not near_each_other(*(row(instruction, input=text) for text in (short, long)))
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        # Which of two words a contraction stands for.
+        ("I'd gone", "I would gone"),
+        ("Who's left", "Who is left"),
+        ("He's already finished", "He is already finished"),
+        ("What's he got?", "What is he got?"),
+        ("What's the man done?", "What is the man done?"),
+        ("Let's go", "Let us go"),
+        # In quotation marks and code.
+        ('Say "don\'t".', 'Say "do not".'),
+        ("Say “don’t”.", "Say “do not”."),
+        ("Say «I'm».", "Say «I am»."),
+        ("Say „I'm“.", "Say „I am“."),
+        ("Say 'I'm'.", "Say 'I am'."),
+        ("Say ‘I’m’.", "Say ‘I am’."),
+        ("Run `I'm`.", "Run `I am`."),
+        ("What is len('I'm')?", "What is len('I am')?"),
+        ("What is say(I'm)?", "What is say(I am)?"),
+    ],
+)
+def test_what_can_be_two_things_or_is_quoted_is_not_written_out(short: str, long: str) -> None:
+    assert not near_each_other(row("Go on.", input=short), row("Go on.", input=long))
+    assert not near_each_other(row(short), row(long))
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["Make the request more respectful.", "Make it formal.", "What is the tone?", "Is it rude?", "Translate."],
+)
+def test_please_in_a_text_that_is_asked_about_is_no_filler(instruction: str) -> None:
+    for text in ("Please pass the salt.", "Pass the salt, please."):
+        plain = "Pass the salt."
+        assert not near_each_other(row(instruction, input=plain), row(instruction, input=text))
+        assert not near_each_other(row(f"{instruction[:-1]}: {plain}"), row(f"{instruction[:-1]}: {text}"))
+        assert not near_each_other(row(f"{instruction[:-1]} '{plain}'"), row(f"{instruction[:-1]} '{text}'"))
+    assert not near_each_other(row(f"{instruction} Pass the salt."), row(f"{instruction} Please pass the salt."))
+
+
+@pytest.mark.parametrize(
+    "instruction", ["Make the request more respectful.", "Rate the tone.", "Is it good etiquette?"]
+)
+def test_please_before_a_text_that_is_rated_is_no_filler(instruction: str) -> None:
+    assert not near_each_other(row(f"Please pass the salt. {instruction}"), row(f"Pass the salt. {instruction}"))
+
+
+def test_a_polite_request_to_correct_is_about_form() -> None:
+    for instruction in ("Please correct it.", "Could you correct it?"):
+        assert not near_each_other(row(instruction, "x", "anna"), row(instruction, "y", "Anna"))
+
+
 def test_an_answer_that_many_rows_share_does_not_show_that_prompts_ask_the_same() -> None:
     texts = ["a quiet film about two old friends", "a quiet play about two old friends"]
     two = [row(f"Is this review good or bad? It is {text}.", "good") for text in texts]

@@ -21,7 +21,7 @@ from tests.split.test_splits import row
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("Please name the man's e-mail!", ["name", "man's", "e-mail"]),
+        ("Name the man's e-mail, please!", ["Name", "man's", "e-mail", "please"]),
         ("Is 3.50 + .5 > 4?", ["Is", "3.50", "+", ".5", ">", "4"]),
         ("What is 5!?", ["What", "is", "5", "!"]),
         ("C++ and C#.", ["C", "+", "+", "and", "C", "#"]),
@@ -45,7 +45,7 @@ def test_answers_are_compared_without_punctuation() -> None:
 
 
 def test_what_always_matters() -> None:
-    assert all(map(matters, ["3.5", "four", "not", "don't", "+", "1st", "neither"]))
+    assert all(map(matters, ["3.5", "four", "not", "don't", "+", "1st", "neither", "would"]))
     assert not any(map(matters, ["noon", "often", "nothingness", "house", "house_"]))
     assert names(["Is", "Anna", "at", "home"]) == {"anna"}
 
@@ -72,9 +72,21 @@ def test_a_prompt_is_its_instruction_and_the_input_in_a_line_of_its_own() -> Non
     ("instruction", "input", "found"),
     [
         ("Could you please name a colour? Thank you very much!", "", ["name", "colour"]),
-        ("Can you say 'Thanks.'?", "", ["say", "Thanks"]),
+        ("Could you translate 'Thanks.'?", "", ["translate", "Thanks"]),
+        ("Can you say 'Thanks.'?", "", ["Can", "you", "say", "Thanks"]),
         ("Say it in French: Good day. Thank you.", "", ["Say", "it", "in", "French", "Good", "day", "Thank", "you"]),
         ("What’s new?", "", ["What", "is", "new"]),
+        ("Name it.", "I can't", ["Name", "it", "I", "can", "not"]),
+        ("How many words?", "I can't", ["How", "many", "words", "I", "can't"]),
+        ("What's its tone?", "I can't", ["What", "is", "its", "tone", "I", "can't"]),
+        # Politeness is what is asked about, but where the text is elsewhere.
+        ("Please go. Is it formal?", "", ["Please", "go", "Is", "it", "formal"]),
+        ("Please say if it is formal: Go.", "", ["say", "if", "it", "is", "formal", "Go"]),
+        ("Please say if it is formal.", "Please go.", ["say", "if", "it", "is", "formal", "Please", "go"]),
+        ("Say tea, please.", "", ["Say", "tea"]),
+        ("Say 'tea, please'.", "", ["Say", "tea", "please"]),
+        ("Say please", "", ["Say", "please"]),
+        ("Can you swim?", "", ["Can", "you", "swim"]),
         ("Expand the contraction.", "I can’t", ["Expand", "contraction", "I", "can't"]),
         ("Name it.", "a cat", ["Name", "it", "cat"]),
     ],
