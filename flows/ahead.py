@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class Planned:
 
     Args:
         root: the user's repository.
+        tree: the folder itself, or the files of its last commit, which the run will read.
         asked: what it asks for.
         values: the values of params.yaml with those that it gives.
         fates: what becomes of each stage, as far as the files tell.
     """
 
     root: Path
+    tree: Path
     asked: Request
     values: Mapping[str, Any]
     fates: Mapping[str, plan.Fate]
@@ -52,18 +55,23 @@ class Planned:
             NotReady: something is missing, and the run is not to begin then.
         """
         if self.asked.preflight != "off":
-            preflight.look(self.root, self.values, self.fates, tell=_print, refuse=self.asked.preflight == "fail")
+            refuse = self.asked.preflight == "fail"
+            preflight.look(self.root, self.values, self.fates, tell=_print, refuse=refuse, tree=self.tree)
 
 
-def planned(root: Path, asked: Request) -> Planned:
-    """Find out which stages the run of a command line will run.
+@contextlib.contextmanager
+def planned(root: Path, asked: Request) -> Iterator[Planned]:
+    """Find out which stages the run of a command line will run; the files that it will read are there for the block.
 
     Raises:
         ConfigError: the values are wrong.
     """
     with files_of(root, in_place=asked.in_place) as tree:
+        if not asked.in_place and not os.path.lexists(tree / paths.CACHE):
+            (tree / paths.CACHE).symlink_to(root.resolve() / paths.CACHE)  # as in a run's own copy
         values = profiles.overlaid(tree, asked.profile, asked.overrides)
-        return Planned(root, asked, values, plan.fates(tree, values, in_place=asked.in_place, force=asked.force))
+        fates = plan.fates(tree, values, in_place=asked.in_place, force=asked.force)
+        yield Planned(root, tree, asked, values, fates)
 
 
 def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Callable[[str], None]) -> None:
@@ -86,7 +94,7 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
     asked = "warn" if "warn" in (asked, named) else "fail"
     values = reading.read_yaml(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
-    preflight.look(root, values, fates, tell=log, refuse=asked == "fail", otherwise=_OTHERWISE)
+    preflight.look(root, values, fates, tell=log, refuse=asked == "fail", otherwise=_OTHERWISE, tree=tree)
 
 
 def _print(line: str) -> None:

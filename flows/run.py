@@ -48,14 +48,14 @@ def main() -> None:
     if not asked.in_place:
         workspace.check_commit(root)
     misrecorded.look_back(root)
-    planned = ahead.planned(root, asked)
-    # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
-    if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
-        command_line.succeed(
-            "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
-        )
-        return
-    planned.look()
+    with ahead.planned(root, asked) as planned:
+        # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
+        if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
+            command_line.succeed(
+                "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
+            )
+            return
+        planned.look()
     sys.exit(supervised())
 
 

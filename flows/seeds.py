@@ -27,7 +27,8 @@ def main() -> None:
     folder.check(root, copied=True)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     workspace.check_commit(root)
-    ahead.planned(root, asked).look()
+    with ahead.planned(root, asked) as planned:
+        planned.look()
     sys.exit(run.supervised())
 
 

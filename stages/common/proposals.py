@@ -11,8 +11,11 @@ from typing import Any
 #: Words that YAML 1.1 or 1.2 reads as another value than a text.
 _NO_TEXT = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 #: What a text may be made of that needs no quotation marks in YAML, in JSON's braces too: a word, or digits of a digest
-#: among which is one that no number has.
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*|(?=.*[a-df])[0-9a-f]+", flags=re.ASCII)
+#: among which is one that no number has; 0b10 is a number.
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*|(?!0b)(?=.*[a-df])[0-9a-f]+", flags=re.ASCII)
+#: What json leaves as it is and YAML does not take or changes: control characters, line separators, a byte order mark,
+#: lone surrogates, which cannot be printed either, and what is no character (YAML 1.2.2, 5.1 and 5.4).
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 
 
 def fix(values: Mapping[str, Any]) -> str:
@@ -72,4 +75,4 @@ def scalar(value: Any) -> str:
     """A text, number or truth value as YAML; a text is in quotation marks unless it is plainly one."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_TEXT:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))

@@ -44,22 +44,24 @@ def rows(params: Params) -> Iterator[Row]:
     """Whether dataset, tokenizer and weights are there, or can be fetched."""
     data = params.download.data
     if not data.sources:
-        found = list(_told("dataset", lambda: dataset(data)))
-        yield from found
-        if all(row.state == "ok" for row in found):
-            yield from _rows(data)
+        yield from _told("dataset", lambda: dataset(data))
     for number, one in enumerate(data.sources):
         yield from _told(f"dataset {one.label}", functools.partial(_of_a_mix, data, number))
     yield from _told("tokenizer", lambda: tokenizer(params.download.tokenizer.source))
     yield from _told("weights", lambda: weights(params.download.model))
 
 
-def _rows(data: DataSource) -> Iterator[Row]:
-    """Why the rows cannot be used, where that is known beforehand."""
+def further(params: Params) -> Iterator[Row]:
+    """Why the rows cannot be used, where that is known beforehand; nothing of a file that is refused by itself."""
+    data = params.download.data
     try:
-        expected.rows_of(data)
-    except PipelineError as error:
-        yield problem("dataset rows", error)
+        outcome = expected.outcome_of(data)
+        if outcome is None or outcome.error is None:
+            return
+        dataset(data)
+    except (PipelineError, TimeoutError):
+        return  # the first rows say it
+    yield problem("dataset rows", outcome.error)
 
 
 def _told(name: str, look: Callable[[], str]) -> Iterator[Row]:

@@ -21,6 +21,7 @@ from stages.gpt2.tokenizer import VOCABULARY_SIZE
 from stages.params.whole import Params
 from stages.running import devices, machine
 from stages.running.checks.row import Row, ok, problem, warning
+from stages.running.checks.users_folder import there
 from stages.running.console import duration, size
 from stages.running.costs import TRAINING_COSTS, TrainingCosts
 from stages.split.expected import division_if_sound
@@ -31,11 +32,15 @@ TRAINED, FROZEN = 16, 4
 
 
 def rows(params: Params) -> Iterator[Row]:
-    """Memory, disk and time, as far as sizes alone say them; and the steps, where the train rows can be counted."""
+    """Memory, disk and time, as far as sizes alone say them."""
     weights = Weights.of(params.download.model, params.finetune, vocab_size=VOCABULARY_SIZE)
     yield _memory(params, weights)
     yield _disk(params, weights)
     yield _time(params, weights)
+
+
+def further(params: Params) -> Iterator[Row]:
+    """The steps, where the train rows can be counted."""
     if (found := division_if_sound(params.download.data, params.split)) is not None:
         yield few_steps.row_of(len(found["train"]), params.finetune)
 
@@ -59,7 +64,7 @@ def _disk(params: Params, weights: Weights) -> Row:
     name, folder = "finetune disk", paths.CACHE / "finetune"
     checkpoint = disk.state_bytes(weights.trained, params.finetune)
     model = 4 * weights.all
-    room = disk.Room.of(folder, TUNED_MODEL, checkpoint=checkpoint, at_once=disk.AT_ONCE, model=model)
+    room = disk.Room.of(folder, there(TUNED_MODEL), checkpoint=checkpoint, at_once=disk.AT_ONCE, model=model)
     if lacking := room.lacking():
         return problem(name, NoSpace(lacking, "free some space, for instance by `dvc gc -w`"))
     told = room.told()
@@ -70,8 +75,8 @@ def _time(params: Params, weights: Weights) -> Row:
     """By the rate of the last training here and the tokens of the last tokenisation, if there were any."""
     name, recipe = "finetune time", params.finetune
     try:
-        last = read_metrics(TRAINING_COSTS, TrainingCosts, made_by="dvc repro finetune")
-        counts = read_metrics(TOKENS_METRICS, TokenizeMetrics, made_by="dvc repro tokenize").train
+        last = read_metrics(there(TRAINING_COSTS), TrainingCosts, made_by="dvc repro finetune")
+        counts = read_metrics(there(TOKENS_METRICS), TokenizeMetrics, made_by="dvc repro tokenize").train
     except DataError:
         return ok(name, "not known beforehand: nothing was trained here yet; it is told after six steps")
     if not last.plain_training_tflop or not counts.rows:

@@ -19,8 +19,9 @@ from stages.judge.scores import labels
 from stages.judge.self_test import SELF_TESTS, kept_result
 from stages.params.judge import Judge
 from stages.params.whole import Params
-from stages.running import machine
+from stages.running import dvc_yaml, machine
 from stages.running.checks.row import Row, ok, problem, warning
+from stages.running.checks.users_folder import there
 from stages.running.console import duration, size
 from stages.running.costs import JUDGING_COSTS, JudgingCosts
 
@@ -64,12 +65,13 @@ def _labels(settings: Judge) -> Iterator[Row]:
     """The human labels, where params.yaml names a file; one under data/ may be yet to come."""
     if settings.calibration is None:
         return
-    path = local_path(settings.calibration.source)
+    path = dvc_yaml.origin(local_path(settings.calibration.source))
     if path.is_relative_to(DATA) and not path.exists():
         return
     name = "judge labels"
     try:
-        yield ok(name, f"{len(labels.read(settings.calibration)):,} in {settings.calibration.source}")
+        found = labels.read(settings.calibration.model_copy(update={"source": str(path)}))
+        yield ok(name, f"{len(found):,} in {settings.calibration.source}")
     except PipelineError as error:
         yield problem(name, error)
 
@@ -114,8 +116,8 @@ def _time(params: Params) -> Row:
     """How long judging takes, by the last judging on this machine and the rows of the last split."""
     name, settings = "judge time", params.judge
     try:
-        costs = read_metrics(JUDGING_COSTS, JudgingCosts, made_by="dvc repro judge")
-        tests = read_metrics(SPLIT_METRICS, SplitMetrics, made_by="dvc repro split").rows["test"]
+        costs = read_metrics(there(JUDGING_COSTS), JudgingCosts, made_by="dvc repro judge")
+        tests = read_metrics(there(SPLIT_METRICS), SplitMetrics, made_by="dvc repro split").rows["test"]
     except (DataError, KeyError):
         return ok(name, "not known beforehand: no language model has judged here yet; it is told after five verdicts")
     judges = len(settings.panel) + (settings.backend != "reference")

@@ -75,6 +75,17 @@ def imports(root: Path) -> Iterator[Import]:
         yield from imports_of(file)
 
 
+def origin(path: Path) -> Path:
+    """The file or folder that DVC brings a path in from, where it is one and there; else the path itself.
+
+    Args:
+        path: the path, relative to the root of the repository.
+    """
+    imported = [one for one in imports(Path()) if one.source is not None and path.is_relative_to(one.path)]
+    sources = (one.source / path.relative_to(one.path) for one in imported if one.source is not None)
+    return next((source for source in sources if source.exists()), path)
+
+
 def imports_of(file: Path) -> Iterator[Import]:
     """What a .dvc file brings in; nothing where it cannot be read."""
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from flows import profiles
@@ -30,6 +32,12 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("4f53cda18c2b", "4f53cda18c2b"),
         ("120", '"120"'),
         ("12e4", '"12e4"'),
+        ("0b1", '"0b1"'),
+        ("0b10", '"0b10"'),
+        ("0x1f", '"0x1f"'),
+        ("0o17", '"0o17"'),
+        ("a\x7fb\x85c\u2028", '"a\\u007fb\\u0085c\\u2028"'),
+        ("\ud800", '"\\ud800"'),
         ("No", '"No"'),
         ("null", '"null"'),
         ("The question: (text)", '"The question: (text)"'),
@@ -45,6 +53,21 @@ def test_a_value_comes_back_from_what_is_written(value: object, written: str) ->
     assert proposals.scalar(value) == written
     assert YAML().load(f"key: {written}") == {"key": value}
     assert YAML().load(f"{{key: {written}, other: 1}}") == {"key": value, "other": 1}
+
+
+@given(
+    st.text(st.characters())
+    | st.text(alphabet="01b2oxe_.-+ fnul~\x85\x7f\ufeff", max_size=6)
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+@settings(deadline=None, max_examples=300)
+def test_any_value_comes_back_and_can_be_printed(value: object) -> None:
+    written = proposals.scalar(value)
+    written.encode("utf-8")
+    found = YAML(typ="safe", pure=True).load(f"{{key: {written}, other: 1}}")
+    assert found == {"key": value, "other": 1}
+    assert type(found["key"]) is type(value)
 
 
 def in_params(values: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stages.common.errors import DataError
@@ -24,7 +26,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows_of(path: str = "rows.json", **data: Any) -> list[dict[str, str]] | None:
-    return expected.rows_of(DataSource.model_validate({"source": path, "sha256": "0" * 64, **data}))
+    outcome = expected.outcome_of(DataSource.model_validate({"source": path, "sha256": "0" * 64, **data}))
+    if outcome is not None and outcome.error is not None:
+        raise outcome.error
+    return None if outcome is None else outcome.rows
 
 
 def test_the_rows_are_those_that_the_stage_makes(folder: Path) -> None:
@@ -53,10 +58,50 @@ def test_what_dvc_brings_in_elsewhere_does_not_matter(folder: Path) -> None:
     assert rows_of() == ROWS
 
 
-def test_a_file_of_up_to_four_mebibytes_is_read(folder: Path) -> None:
+def test_a_file_of_up_to_a_mebibyte_is_read_counted_when_it_is_unpacked(folder: Path) -> None:
     for more, known in ((0, ROWS), (1, None)):
-        (folder / "rows.json").write_text(json.dumps(ROWS).ljust((1 << 22) + more))
+        text = json.dumps(ROWS).ljust((1 << 20) + more)
+        (folder / "rows.json").write_text(text)
+        (folder / "rows.json.gz").write_bytes(gzip.compress(text.encode()))
+        assert (folder / "rows.json.gz").stat().st_size < 2000
         assert rows_of() == known
+        assert rows_of("rows.json.gz") == known
+
+
+def test_of_parquet_the_bytes_count_that_it_has_when_it_is_decoded(folder: Path) -> None:
+    for length, known in ((100, True), (20_000, False)):
+        rows = [{"instruction": f"i{number}", "input": "", "output": "o" * length} for number in range(60)]
+        pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+        # The same text 60 times is one entry of a dictionary.
+        assert (folder / "rows.parquet").stat().st_size < 10_000
+        assert (rows_of("rows.parquet") is not None) is known
+
+
+def test_at_most_ten_thousand_rows_are_read(folder: Path) -> None:
+    for count, known in ((10_000, True), (10_001, False)):
+        rows = [{"instruction": f"i{number}", "output": "o"} for number in range(count)]
+        (folder / "rows.json").write_text(json.dumps(rows))
+        pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+        assert (rows_of() is not None) is known
+        assert (rows_of("rows.parquet") is not None) is known
+
+
+@pytest.mark.parametrize("contents", [b"\x1f\x8bno gzip", b"PAR1 no Parquet"])
+def test_a_damaged_file_is_refused_as_the_stage_refuses_it(folder: Path, contents: bytes) -> None:
+    (folder / "rows.json").write_bytes(contents)
+    with pytest.raises(DataError, match=r"^rows\.json: not a "):
+        rows_of()
+
+
+def test_all_that_ask_share_one_reading(folder: Path) -> None:
+    data = DataSource.model_validate({"source": "rows.json", "sha256": "0" * 64})
+    first = expected.outcome_of(data)
+    assert expected.outcome_of(data) is first
+    (folder / "rows.json").write_text("[1]")
+    second = expected.outcome_of(data)
+    assert second is not None
+    assert second.error is not None
+    assert expected.outcome_of(data) is second
 
 
 def test_what_is_far_or_mixed_is_not_known(folder: Path) -> None:

@@ -37,7 +37,8 @@ def params(**download: Any) -> Any:
 
 
 def look(**download: Any) -> dict[str, Row]:
-    return {row.name: row for row in preflight.rows(whole.check(params(**download)))}
+    asked = whole.check(params(**download))
+    return {row.name: row for row in [*preflight.rows(asked), *preflight.further(asked)]}
 
 
 def ask(folder: Path, variables: Mapping[str, str], **download: Any) -> dict[str, Row]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from flows.profiles import parse_override
 from stages.finetune import few_steps
@@ -55,19 +60,65 @@ def test_where_max_steps_ends_the_training_no_rows_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "recipe"),
+    ("rows", "recipe", "fix"),
     [
-        (55, quick()),
-        (20, quick()),
-        (3, quick()),
-        (200, quick(max_steps=5, warmup_steps=20)),
-        (60, quick(accumulate=12)),
-        (55, quick(drop_last=False)),
+        # 50 steps of 30 epochs: two batches of one.
+        (1, quick(epochs=30, batch_size=1, warmup_steps=0), "add rows: 2 train rows make 60 steps"),
+        # 51 steps, one more than the warm-up, of three epochs: 17 batches of 24.
+        (0, quick(), "add rows: 408 train rows make 51 steps"),
+        # 17 batches of 4; an accumulation of 3 takes no batch of 1.
+        (1, quick(batch_size=4, accumulate=3), "add rows: 68 train rows make 51 steps"),
+        # 16 whole batches and a row.
+        (0, quick(drop_last=False), "add rows: 385 train rows make 51 steps"),
+        (
+            0,
+            quick(max_steps=9, warmup_steps=0),
+            "add rows: 408 train rows make 51 steps; and set finetune.max_steps: null in params.yaml, or --set "
+            "finetune.max_steps=null",
+        ),
     ],
 )
-def test_what_is_proposed_helps(rows: int, recipe: Finetune) -> None:
+def test_where_no_values_help_the_rows_are_counted(rows: int, recipe: Finetune, fix: str) -> None:
+    assert few_steps.row_of(rows, recipe).fix == fix
+
+
+RECIPES = st.builds(
+    lambda values, accumulate, devices: quick(
+        **values,
+        accumulate=min(accumulate, values["batch_size"]),
+        devices=min(devices, values["batch_size"]),
+    ),
+    st.fixed_dictionaries(
+        {
+            "batch_size": st.integers(1, 64),
+            "epochs": st.integers(1, 60),
+            "warmup_steps": st.integers(0, 200),
+            "max_steps": st.none() | st.integers(1, 200),
+            "drop_last": st.booleans(),
+        }
+    ),
+    st.integers(1, 8),
+    st.integers(1, 4),
+)
+
+
+@given(st.integers(0, 300), RECIPES)
+@example(1, quick(epochs=30, batch_size=1, warmup_steps=0))
+@example(0, quick())
+@example(1, quick(batch_size=4, accumulate=3))
+@example(200, quick(max_steps=5, warmup_steps=20))
+@example(60, quick(accumulate=12))
+@example(55, quick(drop_last=False))
+@settings(deadline=None, max_examples=300)
+def test_what_is_proposed_passes(rows: int, recipe: Finetune) -> None:
+    """The options of a proposal, behind a command; where rows are counted, with so many rows."""
     fix = few_steps.row_of(rows, recipe).fix
-    assert fix is not None
-    words = fix.partition(" or --set ")[2].split(" --set ")
+    if fix is None:
+        return
+    words = shlex.split(fix.partition(" or --set ")[2].replace("--set ", ""))
     values = {key.partition(".")[2]: value for key, value in map(parse_override, words)}
-    assert few_steps.row_of(rows, Finetune.model_validate(recipe.model_dump() | values)).state == "ok"
+    counted = re.match(r"add rows: ([\d,]+) train row", fix)
+    assert values or counted
+    more = int(counted[1].replace(",", "")) if counted else rows
+    assert more > rows or not counted
+    assert few_steps.row_of(more, Finetune.model_validate(recipe.model_dump() | values)).state == "ok"

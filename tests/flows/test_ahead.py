@@ -95,6 +95,26 @@ def test_the_command_tells_it_and_begins_nothing(door: Door, options: tuple[str,
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < MOST
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("edited", ["folder", "commit"])
+def test_a_run_in_a_copy_is_looked_at_by_its_commit(tmp_path: Path, edited: str) -> None:
+    """Half an edit of the dataset in the folder, which the run does not read; then one in the commit alone."""
+    door = Door(clone.make(tmp_path / "project"))
+    dataset = door.folder / "assets" / "data" / "instructions.json"
+    whole = dataset.read_bytes()
+    if edited == "commit":
+        dataset.write_bytes(whole[:1000])
+    door.values(judge={"backend": "ollama"})
+    door.commit()
+    dataset.write_bytes(whole[:1000] if edited == "folder" else whole)
+
+    done = door.run("-m", "flows.run", "--set", "finetune.epochs=2")
+
+    assert ("not valid JSON" in done.stderr) is (edited == "commit"), done.stdout + done.stderr
+    assert ("split rows: " in done.stdout) is (edited == "folder")
+    assert done.returncode == {"folder": 69, "commit": 65}[edited]
+
+
 @pytest.mark.slow
 def test_a_deployed_flow_fails_before_its_first_stage(door: Door) -> None:
     done = door.run("-c", _FLOW)

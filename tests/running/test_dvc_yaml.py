@@ -45,6 +45,16 @@ def test_what_cannot_be_read_has_no_stages(tmp_path: Path, text: str | None) -> 
     assert dvc_yaml.entries(tmp_path) == {}
 
 
+def test_a_path_comes_from_where_dvc_brings_it_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "rows.json").touch()
+    (tmp_path / "data.dvc").write_text("deps: [{path: assets}]\nouts: [{path: data}]\n")
+    assert dvc_yaml.origin(Path("data/rows.json")) == Path("assets/rows.json")
+    assert dvc_yaml.origin(Path("data/none.json")) == Path("data/none.json")
+    assert dvc_yaml.origin(Path("rows.json")) == Path("rows.json")
+
+
 def test_the_sources_of_what_is_imported_are_named_where_they_are_here(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "assets").mkdir()

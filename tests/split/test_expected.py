@@ -29,6 +29,11 @@ def test_the_division_is_that_of_the_stage(method: str) -> None:
     assert expected.division_if_sound(DATA, choose(method)) == made
 
 
+def test_all_that_ask_share_one_division() -> None:
+    assert expected.division(DATA, choose()) is expected.division_if_sound(DATA, choose())
+    assert expected.division(DATA, choose()) != expected.division(DATA, choose("shuffle"))
+
+
 def test_rows_say_their_split(folder: Path) -> None:
     parts = [{**one, "part": part} for one, part in zip(rows(4), ["train", "train", "test", "val"], strict=True)]
     (folder / "rows.json").write_text(json.dumps(parts))

@@ -19,7 +19,8 @@ from tests.split.test_splits import rows
 def look(**split: Any) -> list[Row]:
     tree = reading.plain(reading.read_yaml(ROOT / "params.yaml"))
     reading.merge(tree, {"download": {"data": {"source": "rows.json", "sha256": "0" * 64}}, "split": split})
-    return list(preflight.rows(whole.check(tree)))
+    params = whole.check(tree)
+    return [*preflight.rows(params), *preflight.further(params)]
 
 
 def test_few_test_rows_are_told_with_the_shares_that_make_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

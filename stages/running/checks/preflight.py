@@ -53,22 +53,24 @@ def look(
     tell: Callable[[str], None],
     refuse: bool,
     otherwise: str = OTHERWISE,
+    tree: Path | None = None,
 ) -> None:
     """Look at what the stages that will run need, and tell it.
 
     Args:
-        root: folder that the checks run in.
+        root: the user's folder.
         values: params.yaml, as a tree.
         fates: what becomes of each stage (`plan.fates`).
         tell: function that is called with each line.
         refuse: whether a problem is an error; otherwise it is told.
         otherwise: the last line of that error, which says how to run all the same.
+        tree: folder whose files the stages read: that of a copy; None: the user's own.
 
     Raises:
         NotReady: something that the run needs is missing.
     """
     needed = [stage for stage, fate in fates.items() if fate == "to run"]
-    rows = in_order(ask(root, values, needed, after_problem=_HURRY if refuse else None))
+    rows = in_order(ask(root, values, needed, tree=tree, after_problem=_HURRY if refuse else None))
     problems = [row for row in rows if row.state == "problem"]
     if rows:
         tell(f"before the run ({_counted(fates)})")
@@ -118,7 +120,7 @@ def is_absent(stage: str, tree: Path) -> bool:
         values = reading.read_yaml(tree / paths.PARAMS)
     except ConfigError:
         return False  # removed at this moment, or half written
-    return any(row.absent for row in ask(Path(), values, [stage]))
+    return any(row.absent for row in ask(Path(), values, [stage], tree=tree))
 
 
 def _after(stage: str, order: list[str]) -> set[str]:
