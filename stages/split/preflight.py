@@ -9,7 +9,7 @@ from stages.common.plurals import counted
 from stages.params.whole import Params
 from stages.running.checks.row import Row, ok, problem, warning
 from stages.split import few
-from stages.split.expected import division
+from stages.split.expected import division, division_if_sound
 
 
 def rows(_: Params) -> Iterator[Row]:
@@ -33,5 +33,6 @@ def further(params: Params) -> Iterator[Row]:
         yield ok(name, f"{counted(total, 'row')} make {sizes}")
         return
     what = f"the score of fewer than {few.LEAST} different instructions has no interval"
-    fix = few.more_test_rows(total, params.split, lambda one: (division(params.download.data, one) or found)["test"])
+    data = params.download.data
+    fix = few.more_test_rows(total, params.split, lambda one: (division_if_sound(data, one) or found)["test"])
     yield warning(name, f"{counted(total, 'row')} make {sizes}; {what}", fix)
