@@ -55,7 +55,11 @@ RESTRICTED = {
     ),
     "safetensors": ("stages/gpt2/weights.py", "stages/finetune/checkpoint.py", "stages/finetune/lora.py"),
     "pandas": ("stages/split",),
-    "pyarrow": ("stages/download/formats/tables.py", "stages/common/token_files.py"),
+    "pyarrow": (
+        "stages/download/formats/decoded.py",
+        "stages/download/formats/tables.py",
+        "stages/common/token_files.py",
+    ),
     "py3langid": ("stages/split/checks/languages.py",),
     "tiktoken": ("stages/gpt2/tokenizer.py",),
     "huggingface_hub": (

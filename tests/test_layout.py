@@ -85,6 +85,7 @@ TESTED_ELSEWHERE = {
     "stages/common/results/tokenize.py": "tokenize/test_counts.py",
     "stages/download/base_model.py": "download/test_stage.py",
     "stages/download/contents.py": "download/test_fetch.py",
+    "stages/download/formats/decoded.py": "download/test_expected.py",
     "stages/download/formats/hard.py": "download/formats/test_reader.py",
     "stages/download/formats/json_rows.py": "download/formats/test_reader.py",
     "stages/download/formats/packing.py": "download/formats/test_reader.py",

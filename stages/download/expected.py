@@ -16,15 +16,13 @@ from stages.common.errors import PipelineError
 from stages.download import hub_dataset
 from stages.download.dataset import Row
 from stages.download.fetch import is_url
-from stages.download.formats import reader
+from stages.download.formats import decoded, reader
 from stages.download.source import SOURCE, WRONG_ROWS
 from stages.params.download import DataSource
 from stages.running import dvc_yaml, temporary
 
 #: The largest dataset that is read beforehand: bytes when unpacked, and rows. It takes a second at most.
 LARGEST, MOST = 1 << 20, 10_000
-#: Rows of Parquet that are in memory while their bytes are counted.
-_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ def _read(path: Path, _version: tuple[int, int], data: str) -> Outcome | None:
     settings, rows = DataSource.model_validate_json(data), _Rows()
     packed = path.read_bytes()
     contents = _unpacked(packed)
-    if contents is None or (contents.startswith(b"PAR1") and not _is_small_table(contents)):
+    if contents is None or (contents.startswith(b"PAR1") and not decoded.is_within(contents, LARGEST, MOST)):
         return None
     try:
         if contents is packed:
@@ -103,24 +101,6 @@ def _unpacked(packed: bytes) -> bytes | None:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return packed
     return contents if len(contents) <= LARGEST else None
-
-
-def _is_small_table(contents: bytes) -> bool:
-    """Whether a Parquet file is within the bounds once it is decoded; one that is damaged is, as the reader says it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table, seen = pq.ParquetFile(io.BytesIO(contents)), 0
-        if table.metadata.num_rows > MOST:
-            return False
-        for batch in table.iter_batches(batch_size=_BATCH):
-            seen += batch.nbytes
-            if seen > LARGEST:
-                return False
-    except (pa.ArrowException, OSError):
-        return True
-    return True
 
 
 def _path(source: str) -> Path | None:
