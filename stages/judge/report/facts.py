@@ -111,7 +111,9 @@ class Facts:
 
     def made(self, stage: str) -> Mapping[str, Any]:
         """The section of params.yaml that a stage's results were made with; empty where that is not known."""
-        section = self.origin.made.get(stage, {})
+        # Of another run the files of download, which are large, are not brought here: dvc.lock has their values.
+        known = {"download": self.recorded.values.get("download", {}), **self.origin.made}
+        section = known.get(stage, {})
         return section if isinstance(section, Mapping) and stage not in self.origin.outdated else {}
 
 
