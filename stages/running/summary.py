@@ -26,7 +26,7 @@ from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, 
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES, Response
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS, Verdict
 from stages.common.results.split import SPLIT_METRICS, Example, split_file
-from stages.running import beside, costs, experiments, program, report
+from stages.running import beside, costs, dropped_rows, experiments, program, report
 from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.environment import dvc_runs
@@ -178,7 +178,8 @@ class _Summary:
         rows = found.rows
         source = self._origin.made.get("download", {}).get("data", {}).get("source")
         counts = f"{rows['train']:,} train, {rows['test']:,} test and {counted(rows['val'], 'validation row')}"
-        return [f"{source}: {counts}" if source else counts]
+        told = f"{source}: {counts}" if source else counts
+        return list(filter(None, [told, dropped_rows.line(self._root)]))
 
     def _prompt(self) -> list[str]:
         """How the rows become tokens."""

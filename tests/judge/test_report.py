@@ -18,6 +18,7 @@ from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.beside import Beside, Further
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
 from stages.common.records import write_metrics
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
@@ -296,7 +297,39 @@ def test_the_digests_of_the_results_and_of_the_data_are_told(root: Path):
     recorded = json.loads(json.dumps(facts.read(root, repository=root).recorded.digests[VERDICTS]))
 
     assert f"judge {VERDICTS} {recorded}" in words
-    assert "data, MD5 of DVC 0123456789abcdef0123456789abcdef.dir" in words
+    assert "data/, MD5 of DVC 0123456789abcdef0123456789abcdef.dir" in words
+
+
+def test_data_that_is_not_under_the_folder_of_dvc_is_told_by_its_own_digest(root: Path):
+    mine = {"source": "../mine.csv", "sha256": "5" * 64, "sources": []}
+    a_run.lock(root, download={"data": mine})
+    words = shown(root).words
+
+    assert f"data, SHA-256 ../mine.csv {'5' * 64}" in words
+    assert "MD5 of DVC" not in words, "that of data/, which the run has not read"
+
+
+def test_rows_that_were_left_out_are_counted_in_the_section_of_the_data(root: Path):
+    assert "left out, which cannot be used" not in shown(root).words
+    left = {"count": 12, "rows": []}
+    write_json(root / LEFT_OUT, {"rows_of_the_file": 1071, "rows_of_the_dataset": 1059, "left_out": left})
+
+    assert "12 of 1,071 rows were left out, which cannot be used: left_out.json names them." in shown(root).words
+
+
+def test_each_source_of_a_mix_is_told_by_what_fixes_its_rows(root: Path):
+    address = f"hf://datasets/a/b@{'c' * 40}/rows.json"
+    sources = [
+        {"source": "data/instructions.json", "sha256": None},
+        {"source": "/there/mine.csv", "sha256": "6" * 64},
+        {"source": address, "sha256": None},
+    ]
+    a_run.lock(root, download={"data": {"source": "../unused.json", "sha256": "7" * 64, "sources": sources}})
+    words = shown(root).words
+
+    assert "data/, MD5 of DVC 0123456789abcdef0123456789abcdef.dir" in words
+    assert f"data, SHA-256 /there/mine.csv {'6' * 64} data {address}" in words
+    assert f"SHA-256 ../unused.json {'7' * 64}" not in words
 
 
 def test_the_costs_are_those_of_these_results_and_of_no_others(root: Path):

@@ -27,6 +27,7 @@ from stages.common.metrics.judge import (
     RightDifference,
 )
 from stages.common.records import write_metrics
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, LOSS_CSV, TUNED_MODEL
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, SCORES_PLOT, VERDICTS
@@ -616,6 +617,16 @@ def test_values_as_committed_are_said_to_be_those(committed: Path) -> None:
         "prompt      style alpaca, 256 tokens at most; loss on the tokens of the response",
     ]
     assert "warning" not in summary.text(committed)
+
+
+def test_rows_that_were_left_out_are_counted_beside_the_data(committed: Path) -> None:
+    left = {"count": 12, "rows": []}
+    write_json(committed / LEFT_OUT, {"rows_of_the_file": 1071, "rows_of_the_dataset": 1059, "left_out": left})
+
+    assert part(committed, "data") == [
+        "data        data/instructions.json: 1,000 train, 4 test and 55 validation rows",
+        "            12 of 1,071 rows were left out, which cannot be used: left_out.json names them",
+    ]
 
 
 def test_figures_stand_beside_the_values_that_made_them_whatever_params_yaml_says(committed: Path) -> None:

@@ -12,8 +12,10 @@ from stages.judge.report.drawings import strip
 from stages.judge.report.facts import Facts
 from stages.judge.report.parts import code, definitions, figure, note, number, paragraph, section
 from stages.judge.scores.bootstrap import LEVEL
-from stages.running.beside import IDENTICAL
+from stages.running.beside import IDENTICAL, PROGRAM
 
+#: The command that compares any run, before the name of that of the page.
+COMPARE = f"python -m {PROGRAM} RUN"
 #: The narrowest scale of a difference, in points to either side of 0.
 _SCALE = 10.0
 
@@ -34,7 +36,7 @@ def _compared(facts: Facts) -> Iterator[Html]:
     for why in facts.further.missing:
         yield paragraph(_sentence(why))
     yield note("To compare with any other run, which make runs lists:")
-    yield code("python -m stages.judge.runs.compare RUN artifacts")
+    yield code(f"{COMPARE} artifacts")
 
 
 def _sentence(why: str) -> str:

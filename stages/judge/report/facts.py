@@ -30,7 +30,7 @@ from stages.judge.report.rows import Row
 from stages.judge.runs import references
 from stages.params.tokenize import Tokenize
 from stages.prompts.styles import STYLES
-from stages.running import beside, costs, digests, dvc_yaml, git, history, lock
+from stages.running import beside, costs, digests, dropped_rows, dvc_yaml, git, history, lock
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
@@ -70,6 +70,7 @@ class Facts:
         origin: the values that its results were made with.
         recorded: what dvc.lock holds of it.
         rows_split: the census of the rows.
+        dropped: what to say of rows of the user's file that were left out; empty where none was.
         gate: what the checks of the rows found.
         labels: some train rows with what the loss is over.
         training: the figures of the training.
@@ -95,6 +96,7 @@ class Facts:
     origin: Origin
     recorded: Recorded
     rows_split: SplitMetrics | Missing
+    dropped: str | Missing
     gate: GateReport | Missing
     labels: list[Html] | Missing
     training: FinetuneMetrics | Missing
@@ -111,7 +113,9 @@ class Facts:
 
     def made(self, stage: str) -> Mapping[str, Any]:
         """The section of params.yaml that a stage's results were made with; empty where that is not known."""
-        section = self.origin.made.get(stage, {})
+        # Of another run the files of download, which are large, are not brought here: dvc.lock has their values.
+        known = {"download": self.recorded.values.get("download", {}), **self.origin.made}
+        section = known.get(stage, {})
         return section if isinstance(section, Mapping) and stage not in self.origin.outdated else {}
 
 
@@ -172,6 +176,7 @@ def read(
         origin=origin,
         recorded=Recorded.of(root, making=making),
         rows_split=metrics("split", SPLIT_METRICS, SplitMetrics),
+        dropped=told("download", lambda: dropped_rows.line(root)),
         gate=metrics("split", GATE_REPORT, GateReport),
         labels=told("tokenize", lambda: _labels(root, origin), split_file("train"), TOKENIZER),
         training=metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),

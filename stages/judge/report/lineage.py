@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import paths
-from stages.common.html_page import Content, Html, element, table
+from stages.common.html_page import Content, Html, element, joined, table
+from stages.download.watched import is_watched
 from stages.judge.report.facts import STAGES, Facts
 from stages.judge.report.parts import CELL, code, cut, definitions, note, number, paragraph, section, wide
 from stages.params.differences import shown
@@ -75,7 +76,7 @@ def _again(facts: Facts) -> Iterator[Html]:
     made = {stage: values for stage in STAGES if (values := facts.made(stage))}
     sets = [f"--set {shlex.quote(f'{key}={shown(here)}')}" for key, _, here in changed(there, made)]
     run = f"python -m flows.run {' '.join(sets)}" if sets else "make run"
-    yield paragraph("In a clone of the repository, with the data of the digest below:")
+    yield paragraph("In a clone of the repository, with the data below:")
     yield code(f"git checkout {facts.commit}\n{run}")
     if facts.wrong:
         yield _alert(
@@ -122,10 +123,30 @@ def _uncommitted(facts: Facts) -> list[str]:
 
 def _sources(facts: Facts) -> Iterator[tuple[str, Content]]:
     yield "commit", element("code", facts.commit or "not known")
-    data = facts.recorded.inputs.get("download", {}).get(paths.DATA)
-    if data is not None:
-        yield "data, MD5 of DVC", element("code", data)
+    yield from _data(facts)
     yield from _environment(facts.environment)
+
+
+def _data(facts: Facts) -> Iterator[tuple[str, Content]]:
+    """What fixes the rows of the run: of a file under data/ the MD5 in dvc.lock, of any other its own SHA-256.
+
+    dvc.lock has the MD5 of data/ of every run, of those that have read nothing there too.
+    """
+    values = facts.made("download").get("data")
+    if not isinstance(values, Mapping):
+        return
+    used = list(values.get("sources") or [values])
+    if any(is_watched(str(one.get("source"))) for one in used):
+        md5 = facts.recorded.inputs.get("download", {}).get(paths.DATA)
+        yield f"{paths.DATA}/, MD5 of DVC", element("code", md5 or "not known")
+    for one in used[:_FILES]:
+        source, sha256 = str(one.get("source")), one.get("sha256")
+        if sha256:
+            yield "data, SHA-256", joined([cut(source, CELL), element("code", str(sha256))], " ")
+        elif not is_watched(source):
+            yield "data", cut(source, CELL)  # on the hub, whose commit is in the address
+    if len(used) > _FILES:
+        yield "more data", f"{len(used) - _FILES} more sources, in params.yaml"
 
 
 def _environment(kept: Mapping[str, Any]) -> Iterator[tuple[str, Content]]:

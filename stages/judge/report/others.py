@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import atomic_file
+from stages.common.html_page import element
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import GATE_REPORT, SPLIT_METRICS, split_file
 from stages.judge.report import facts, machine
+from stages.judge.report.compared import COMPARE
 from stages.judge.report.page import page
 from stages.judge.runs.sources import Run, find_run
 from stages.running import lock, report, temporary
@@ -23,6 +27,7 @@ from stages.running.tracking import lookup
 
 #: What a report is made of, and the stage that has made each.
 _FILES = (
+    (LEFT_OUT, "download"),
     (SPLIT_METRICS, "split"),
     (GATE_REPORT, "split"),
     (split_file("test"), "split"),
@@ -33,6 +38,8 @@ _FILES = (
     (JUDGE_METRICS, "judge"),
     (VERDICTS, "judge"),
 )
+#: What `stages.tokenize.shown` says of the rows in the folder.
+_ANY_ROW = f" Any row: {element('code', 'python -m stages.tokenize --show ROW')}."
 
 
 def text_of(name: str) -> str:
@@ -46,11 +53,27 @@ def text_of(name: str) -> str:
         ConfigError: nothing is known of its values.
     """
     run = find_run(name)
+    called = run.place.commit[:7] or name
     if run.place.mlflow and (kept := _kept(run)) is not None:
-        return kept
+        return elsewhere(kept, called)
     with _folder_of(run) as folder:
         made_where = _environment(run)
-        return page(facts.read(folder, repository=Path(), commit=run.place.commit, own=False, environment=made_where))
+        found = facts.read(folder, repository=Path(), commit=run.place.commit, own=False, environment=made_where)
+        return elsewhere(page(found), called)
+
+
+def elsewhere(made: str, name: str) -> str:
+    """A page for a folder that has other results: its commands name the run, or are left out.
+
+    The page that MLflow keeps with a run was made in the folder of its results. A text of a row cannot be one of these
+    elements: it is escaped.
+
+    Args:
+        made: the page.
+        name: the run, as `stages.judge.runs.compare` takes it here.
+    """
+    named = element("code", f"{COMPARE} {shlex.quote(name)}")
+    return made.replace(element("code", f"{COMPARE} artifacts"), named).replace(_ANY_ROW, "")
 
 
 def _kept(run: Run) -> str | None:

@@ -109,6 +109,8 @@ def _data(facts: Facts) -> Iterator[Html]:
         f"{sum(rows.values()):,} rows: {rows['train']:,} to train, {rows['test']:,} to test, and {rows['val']:,} to "
         "validate."
     )
+    if dropped := facts.dropped.why if isinstance(facts.dropped, Missing) else facts.dropped:
+        yield paragraph(f"{dropped}.")
     if isinstance(gate, Missing):
         yield paragraph(gate.why)
     else:

@@ -64,9 +64,9 @@ def told(arguments: Sequence[str] | None = None) -> str:
         missing = error
     others = [_found(words) for words in rest]
     if missing:
-        run = in_place_of(missing, [run for one in others for run in one.runs])
-        a = group.of_runs(run.name, [run])
-        note = f"note: {missing.what}\n  compared with {run.name}\n  to fix it: {missing.fix}\n\n"
+        run, called = in_place_of(missing, [run for one in others for run in one.runs])
+        a = dataclasses.replace(group.of_runs(run.name, [run]), name=called)
+        note = f"note: {missing.what}\n  compared with {called}\n  to fix it: {missing.fix}\n\n"
     if options.last:
         others[-1] = _called(others[-1], options.last)
     groups = [a, *others]

@@ -11,12 +11,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.common.errors import ConfigError, DataError, PipelineError, ServiceUnavailable
+from stages.common.files import read_json
 from stages.common.metrics.beside import Beside, Further
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.printable import printable
@@ -25,6 +27,8 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
 from stages.judge.runs import compare
 from stages.judge.runs.recipe import recipe_of
+from stages.judge.runs.results import ComparedRun
+from stages.judge.runs.sources import IN_FOLDER
 from stages.params import reading, whole
 from stages.running import beside, git, lock, program, temporary
 from stages.running.arguments import Parser
@@ -273,8 +277,8 @@ def compared(
         return _nothing(reference, str(error))
     except Exception as error:  # the run has succeeded by now, whatever is wrong here
         return _nothing(reference, f"{type(error).__name__}: {error}")
-    again = f"python -m {beside.PROGRAM} {reference.again or reference.run} {short_name or 'RUN'}"
-    text.write_text(f"{told}\n\nagain       {again}\n", encoding="utf-8")
+    again = _again(reference, table, short_name)
+    text.write_text(f"{told}\n\nagain       {again}\n" if again else f"{told}\n", encoding="utf-8")
     picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
     if reference.run == REVISION:
         found = beside.keep(tree, table, reference.run, reference.words)
@@ -285,10 +289,24 @@ def compared(
         told,
         (table, figure, text) if drawn else (table, text),
         f"\n![differences](data:image/png;base64,{picture})\n" if drawn else "",
-        f"{beside.in_a_line(found)}. Again: `{again}`" if found else "",
+        f"{beside.in_a_line(found)}.{f' Again: `{again}`' if again else ''}" if found else "",
         found,
         of_commit=reference.run == REVISION,
     )
+
+
+def _again(reference: Reference, table: Path, short_name: str) -> str:
+    """The command that compares the two runs again, whatever has run since; empty where A has no name that stays.
+
+    Args:
+        reference: the run that was asked for. Another one may have stood in its place, which has its own name.
+        table: file that the comparison has written as JSON.
+        short_name: short name of this run in MLflow.
+    """
+    a = ComparedRun.model_validate(read_json(table, made_by=beside.PROGRAM)["a"])
+    stands_in = a.name not in a.runs
+    name = a.runs[0] if stands_in else reference.again or reference.run
+    return "" if name == IN_FOLDER else f"python -m {beside.PROGRAM} {shlex.quote(name)} {short_name or 'RUN'}"
 
 
 def _nothing(reference: Reference, why: str) -> Compared:

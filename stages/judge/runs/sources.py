@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import shlex
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,8 @@ _MOST_IN_GROUP, _MOST_LISTED = 100, 1000
 _MOST_TRAININGS = 20
 #: What a filter of MLflow begins with.
 FILTER = "mlflow:"
+#: What the results in the project's folder are called where MLflow has no name for them.
+IN_FOLDER = "the results in the folder"
 #: The place of a run that is known by its verdicts alone.
 _NOWHERE = Place()
 
@@ -241,12 +244,19 @@ def _in_git(name: str) -> Run | None:
     except (lock.NoOutputs, LookupError):
         raise DataError(f"{name}: no results of the stage judge in its {lock.LOCK}", MADE_BY) from None
     shown = name if commit.startswith(name) else f"{name} ({commit[:7]})"
-    if missing := [str(path) for path in (verdicts, metrics) if not path.is_file()]:
-        what = f"{shown}: its results are not in DVC's cache, such as those of another machine: {', '.join(missing)}"
-        raise NotHere(shown, what, committed.BASELINE)
+    if not (verdicts.is_file() and metrics.is_file()):
+        what = f"{shown}: its results are not in DVC's cache, such as those of another machine"
+        raise NotHere(shown, what, _fix_of(name, commit))
     params = git.ask(Path(), "show", f"{commit}:./{paths.PARAMS}")
     place = Place(lock=committed.lock_of(Path(), commit), params=params, commit=commit)
     return _read(shown, verdicts, metrics, committed.recorded(Path(), commit), place)
+
+
+def _fix_of(name: str, commit: str) -> str:
+    """What helps where the results of a commit are not in DVC's cache: those of the last one can be made anew."""
+    if commit == git.ask(Path(), "rev-parse", "HEAD"):
+        return committed.BASELINE
+    return f"python -m flows.publish {shlex.quote(name)}, where a remote has them; or name a run: make runs lists them"
 
 
 def commit_of(name: str) -> str:
@@ -333,7 +343,7 @@ def _others(run: Run, seeds: Container[int | None]) -> Iterator[Run]:
             yield here
 
 
-def in_place_of(missing: NotHere, others: Sequence[Run]) -> Run:
+def in_place_of(missing: NotHere, others: Sequence[Run]) -> tuple[Run, str]:
     """The run to compare with where the results of a commit are another machine's.
 
     That is the last one of the project's folder or of MLflow whose scores are not those of ``others``, which may be
@@ -343,30 +353,36 @@ def in_place_of(missing: NotHere, others: Sequence[Run]) -> Run:
         missing: the error of the commit.
         others: the runs that are to be compared with it.
 
+    Returns:
+        The run, under its name in MLflow or `IN_FOLDER`, and what to call it here.
+
     Raises:
         NotHere: there is none.
     """
     for found in _last_runs():
         if all(list(found.verdicts) != list(other.verdicts) for other in others):
-            return replace(found, name=f"{found.name}, in place of {missing.name}")
+            where = found.name if found.name == IN_FOLDER else f"{found.name} of MLflow"
+            return found, f"{where}, in place of {missing.name}"
     raise missing
 
 
 def _last_runs() -> Iterator[Run]:
     """The results in the folder, and then those of the last runs in MLflow; what cannot be read is left out.
 
-    Of runs with the same results the first one is enough: to fetch files takes 0.1 s a run.
+    Of runs with the same results the first one is enough: to fetch files takes 0.1 s a run. The folder has another
+    run's results later, so that those here have their name in MLflow, where they are there.
     """
     seen: set[str] = set()
     with contextlib.suppress(DataError, TemporaryFailure):
         if (folder := _in_folder(str(paths.ARTIFACTS))) is not None:
             seen.add(published.digest(Path()))
-            yield folder
+            note = published.kept(Path())
+            yield replace(folder, name=short_of(note.name) if note and note.name else IN_FOLDER)
     with contextlib.suppress(PipelineError):
         for run_id, name, results in lookup.finished(Path(), most=_MOST):
             if results in seen:
                 continue
             with contextlib.suppress(DataError, ConfigError), temporary.folder() as at:
                 if files := lookup.download(Path(), run_id, _IN_MLFLOW, at):
-                    yield _read(f"{short_of(name)} of MLflow", files[0], files[1])
+                    yield _read(short_of(name), files[0], files[1])
                     seen |= {results} if results else set()  # not of one whose files are gone

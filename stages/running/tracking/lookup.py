@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from stages.common import paths
 from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.printable import printable
 from stages.params import whole
 from stages.running.tracking import listing, mlflow_access, mlflow_experiment, names, published, store
 
@@ -46,7 +47,7 @@ def download(
         run.
 
     Raises:
-        ConfigError: the run lacks one of them.
+        ConfigError: the run lacks one of them; of one that has not finished the message says why.
         ServiceUnavailable: MLflow cannot be asked.
     """
     if not _exists(root):
@@ -59,9 +60,20 @@ def download(
         folders = {str(Path(file).parent).removeprefix(".") for file in (*files, *optional)}
         there = {file.path for parent in sorted(folders) for file in mlflow.list_artifacts(run_id, parent or None)}
         if missing := [file for file in files if file not in there]:
-            raise ConfigError(f"MLflow run {name}: it does not hold {', '.join(missing)}", "name another run")
+            what = f"MLflow run {name}: {_unfinished(mlflow, run_id)}it does not hold {', '.join(missing)}"
+            raise ConfigError(what, "name another run: make runs lists them")
         wanted = [*files, *(file for file in optional if file in there)]
         return [Path(mlflow.download_artifacts(run_id, file, str(folder))) for file in wanted]
+
+
+def _unfinished(mlflow: MlflowClient, run_id: str) -> str:
+    """How a run ended, and why, before what it lacks; empty for one that has finished."""
+    found = mlflow.get_run(run_id)
+    if (state := found.info.status) == "FINISHED":
+        return ""
+    why = printable(found.data.tags.get(store.ENDED, ""))
+    told = {"FAILED": "it failed", "KILLED": "it was stopped before its end"}.get(state, "it has not ended yet")
+    return f"{told}{f' ({why})' if why and why != state else ''}, and "
 
 
 def require_name(name: str) -> None:

@@ -15,7 +15,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, read_records
-from stages.common.results.download import DATASET
+from stages.common.results.download import DATASET, LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
@@ -54,6 +54,7 @@ STAGES = {
 FILES: Sequence[tuple[Path, str | None]] = (
     (paths.PARAMS, None),  # the first
     (Path("dvc.yaml"), None),
+    (LEFT_OUT, "download"),
     (SPLIT_METRICS, "split"),
     (GATE_REPORT, "split"),
     (GATE_PAGE, "split"),

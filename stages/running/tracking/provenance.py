@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def maker(own: Execution) -> dict[str, str]:
 
 
 def _line(words: list[str]) -> str:
-    return printable(hidden(" ".join(words)))[:_MOST]
+    """A command as a shell takes it, without secrets: these are looked for before quotes are around them."""
+    return printable(shlex.join(hidden(word) for word in words))[:_MOST]
 
 
 def _dvc() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import shutil
 from collections.abc import Sequence
@@ -10,20 +11,30 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError
+from stages.common.files import write_json
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import HISTORY
-from stages.judge.report import others
+from stages.common.results.split import Example
+from stages.judge.report import facts, others
+from stages.judge.report.page import page
 from stages.judge.runs.places import Place
 from stages.judge.runs.sources import Run
+from stages.params.tokenize import Tokenize
+from stages.prompts.styles import STYLES
 from stages.running import digests, lock
 from stages.running.tracking import lookup
+from stages.tokenize.shown import chosen, explained
 from tests import results
 from tests.judge.report import a_run
+from tests.tokenize.test_shown import Tokens
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Where a run is whose files are in DVC's cache of the working directory alone."""
     made = a_run.write(tmp_path / "made")
+    left = {"count": 12, "rows": []}
+    write_json(made / LEFT_OUT, {"rows_of_the_file": 1071, "rows_of_the_dataset": 1059, "left_out": left})
     a_run.lock(made)
     here = tmp_path / "here"
     for path in (made / "artifacts").rglob("*"):
@@ -46,7 +57,10 @@ def test_of_a_commit_the_page_is_made_from_the_files_in_the_cache(monkeypatch: p
     made = others.text_of("HEAD")
 
     assert "2 of 4 answers are right" in made
+    assert "<code>python -m stages.judge.runs.compare RUN HEAD</code>" in made
+    assert "RUN artifacts" not in made
     assert "profile quick · no commit" in made
+    assert "12 of 1,071 rows were left out, which cannot be used: left_out.json names them." in made
     assert "Time and memory of the stages are not known here" in made
     assert "not known here; a run in MLflow keeps them as environment.json" in made
     assert platform.python_version() not in made, "this machine may be another one"
@@ -71,6 +85,32 @@ def test_of_a_run_in_mlflow_it_is_the_page_that_is_kept_with_it(monkeypatch: pyt
     assert others.text_of("calm-otter") == "kept"
     monkeypatch.setattr(lookup, "download", lambda *_, **__: [])
     assert "2 of 4 answers are right" in others.text_of("calm-otter"), "it is of before there were reports"
+
+
+def test_the_commands_of_a_page_that_is_kept_name_its_run_and_none_works_on_this_folder(
+    monkeypatch: pytest.MonkeyPatch, place: Place, tmp_path: Path
+):
+    """The page was made in the folder of its results, with train rows and the tokens of some."""
+    tokenizer, rows = Tokens(), [Example(id="a", category="b", instruction="c", input="", output="<code>")]
+    style = STYLES["alpaca"]
+    settings = Tokenize(prompt_style="alpaca", context_length=64, loss_on="response")
+    labels = list(explained(chosen(rows, tokenizer, style, 64), tokenizer, settings))
+    made = tmp_path / "made"
+    own = page(dataclasses.replace(facts.read(made, repository=made), labels=labels))
+    assert "compare RUN artifacts</code>" in own
+    assert "stages.tokenize --show ROW" in own
+
+    def download(root: Path, name: str, files: Sequence[str], folder: Path, *, optional: Sequence[str]) -> list[Path]:
+        (folder / "report.html").write_text(own)
+        return [folder / "report.html"]
+
+    found(monkeypatch, Place(mlflow="1f", lock=place.lock, params=place.params))
+    monkeypatch.setattr(lookup, "download", download)
+    given = others.text_of("calm-otter")
+    assert "<code>python -m stages.judge.runs.compare RUN calm-otter</code>" in given
+    assert "context of 64 tokens.</p>" in given
+    assert "RUN artifacts" not in given
+    assert "--show ROW" not in given
 
 
 def test_of_a_run_in_mlflow_without_a_page_the_environment_is_its_own(monkeypatch: pytest.MonkeyPatch, place: Place):

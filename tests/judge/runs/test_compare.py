@@ -291,11 +291,17 @@ def test_a_run_in_git_and_an_experiment(tmp_path, monkeypatch):
     assert (scores("HEAD"), scores("HEAD~1"), scores("tidy-moth")) == ([30, 40], [10, 20], [50, 60])
     shutil.rmtree(".dvc/cache")
     with pytest.raises(
-        NotHere, match=r"HEAD \(\w{7}\): its results are not in DVC's cache.*: .dvc/cache/files/md5/"
+        NotHere, match=r"HEAD \(\w{7}\): its results are not in DVC's cache.* another machine\n"
     ) as told:
         find_run("HEAD")
+    assert ".dvc/cache" not in str(told.value)
     assert "git checkout" not in str(told.value)
     assert "git commit -am 'My first run' makes the results here the baseline" in str(told.value)
+    with pytest.raises(NotHere) as older:
+        find_run("HEAD~1")
+    assert older.value.fix == (
+        "python -m flows.publish 'HEAD~1', where a remote has them; or name a run: make runs lists them"
+    )
     git("rm", "-q", "dvc.lock")
     git("commit", "-m", "nothing run")
     with pytest.raises(DataError, match="HEAD: no results of the stage judge"):
@@ -316,9 +322,9 @@ def test_the_results_in_the_folder_stand_in_for_a_commit_of_another_machine(tmp_
     out = run(monkeypatch, capsys, "HEAD", "copy", "--resamples", "100")
 
     head = f"HEAD ({git('rev-parse', 'HEAD')[:7]})"
-    assert out.startswith(f"note: {head}: its results are not in DVC's cache, such as those of another machine: ")
-    assert f"\n  compared with artifacts, in place of {head}\n" in out
-    assert f"\n\nA artifacts, in place of {head}\nB copy\n" in out
+    assert out.startswith(f"note: {head}: its results are not in DVC's cache, such as those of another machine\n")
+    assert f"\n  compared with the results in the folder, in place of {head}\n" in out
+    assert f"\n\nA the results in the folder, in place of {head}\nB copy\n" in out
     assert "B minus A   +10.0" in out
     with pytest.raises(NotHere, match="HEAD"):  # nothing but these results
         run(monkeypatch, capsys, "HEAD", "artifacts")

@@ -88,8 +88,29 @@ def test_where_the_last_commit_is_of_another_machine_the_folder_s_results_stand_
     write(repository / "tree" / JUDGE_FOLDER, [80, 70] * 5)
     with with_references(repository, repository / "tree", "calm-otter") as (found, *_):
         assert "git commit -am 'My first run' makes the results here the baseline" in found.text
-        assert f"A artifacts, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})\nB this run\n" in found.text
-        assert len(found.files) == 3
+        stands_in = f"the results in the folder, in place of HEAD ({git('rev-parse', 'HEAD')[:7]})"
+        assert f"A {stands_in}\nB this run\n" in found.text
+        _, _, text = found.files
+        assert "again" not in text.read_text(), "the folder has the results of another run later"
+        assert found.verdict.startswith(f"Compared with {stands_in}: higher than there (+25.0 points")
+        assert "Again" not in found.verdict
+
+
+def test_to_compare_again_names_the_run_that_stood_in_for_the_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(repository / ".dvc" / "cache")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # that it is there is known by a note
+    write(JUDGE_FOLDER, [50] * 10)
+    published.keep(repository, "1f", "epochs=3 (calm-moth)")
+    write(repository / "tree" / JUDGE_FOLDER, [80, 70] * 5)
+    with with_references(repository, repository / "tree", "calm-otter") as (found, *_):
+        assert "A calm-moth of MLflow, in place of HEAD (" in found.text
+        again = "python -m stages.judge.runs.compare calm-moth calm-otter"
+        assert found.verdict.endswith(f". Again: `{again}`")
+        assert found.files[2].read_text().endswith(f"\n\nagain       {again}\n")
+        written = json.loads(found.files[0].read_text())["a"]
+        assert written["runs"] == ["calm-moth"]
 
 
 @pytest.fixture

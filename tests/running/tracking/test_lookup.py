@@ -49,6 +49,29 @@ def test_a_run_is_known_by_the_beginning_that_only_its_name_has(
         assert lookup.full_name(project, given) == full
 
 
+@pytest.mark.parametrize(
+    ("status", "ended", "told"),
+    [
+        ("FINISHED", "", "it does not hold judge/verdicts.jsonl"),
+        ("KILLED", "judge: SIGTERM", "it was stopped before its end (judge: SIGTERM), and it does not hold "),
+        ("FAILED", "finetune: loss is nan", "it failed (finetune: loss is nan), and it does not hold "),
+        ("FAILED", "FAILED", "it failed, and it does not hold "),
+        (None, "", "it has not ended yet, and it does not hold "),
+    ],
+)
+def test_a_run_that_lacks_a_file_says_how_it_ended(
+    project: Path, client: MlflowClient, ids: dict[str, str], status: str | None, ended: str, told: str
+) -> None:
+    if ended:
+        client.set_tag(ids["calm-otter"], store.ENDED, ended)
+    if status:
+        client.set_terminated(ids["calm-otter"], status)
+    with pytest.raises(ConfigError) as caught:
+        lookup.download(project, "calm-otter", ["judge/verdicts.jsonl"], project)
+    assert caught.value.what.startswith(f"MLflow run calm-otter: {told}")
+    assert caught.value.fix == "name another run: make runs lists them"
+
+
 def test_a_run_is_known_by_the_first_digits_of_its_id(project: Path, ids: dict[str, str]) -> None:
     whole = ids["dizzy-moth"]
     assert (lookup.full_name(project, whole), lookup.full_name(project, whole[:12])) == (whole, whole)

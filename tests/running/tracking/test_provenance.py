@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,4 +74,12 @@ def test_the_command_of_dvc_is_as_it_was_typed_and_has_no_password(monkeypatch: 
 
     monkeypatch.setattr(execution, "up_to_dvc", lambda: [Process()])
     found = provenance.maker(Execution(execution.identity(), "dvc repro"))["mlflow.source.name"]
-    assert found == "dvc exp run -S download.data.source=https://***@host/x"
+    assert found == "dvc exp run -S 'download.data.source=https://***@host/x'"
+
+
+def test_the_command_of_a_run_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["-m", "--set", "download.data.fields={instruction: question}", "--set", "finetune.epochs=2"]
+    monkeypatch.setattr(sys, "argv", words)
+    found = provenance.maker(Execution(execution.identity(), "make run"))["mlflow.source.name"]
+    assert found.endswith(" --set 'download.data.fields={instruction: question}' --set finetune.epochs=2")
+    assert shlex.split(found)[-4:] == words[1:]
