@@ -56,6 +56,9 @@ def more_steps(train: int, recipe: Finetune) -> str:
         train: number of train rows.
         recipe: the section finetune.
     """
+    shorter: dict[str, object] = {"warmup_steps": _steps(train, recipe) // _WARMUP}
+    if _found(train, _with(recipe, shorter))[0] == "ok":
+        return f"add rows, or {_setting(recipe, shorter)}"
     size = max(1, recipe.accumulate, recipe.devices, min(recipe.batch_size, train // _BATCHES))
     an_epoch = max(train // size, 1)
     epochs = max(recipe.epochs, min(_EPOCHS, math.ceil(_WANTED / an_epoch)))
@@ -64,10 +67,19 @@ def more_steps(train: int, recipe: Finetune) -> str:
     ended = recipe.max_steps is not None and recipe.max_steps < min(steps, _WANTED)
     if ended:
         values["max_steps"] = None
-    values["warmup_steps"] = min(recipe.warmup_steps, steps // _WARMUP)
+    made = _steps(train, _with(recipe, values))
+    values["warmup_steps"] = min(recipe.warmup_steps, made // _WARMUP)
     if _found(train, _with(recipe, values))[0] != "ok":
         return _more_rows(recipe)
     return f"{'' if ended else 'add rows, or '}{_setting(recipe, values)}"
+
+
+def _steps(train: int, recipe: Finetune) -> int:
+    """The steps of a recipe; 0 where it makes none."""
+    try:
+        return planned_steps(train, recipe)
+    except ConfigError:
+        return 0
 
 
 def _more_rows(recipe: Finetune) -> str:

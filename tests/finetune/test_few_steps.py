@@ -82,6 +82,12 @@ def test_where_no_values_help_the_rows_are_counted(rows: int, recipe: Finetune, 
     assert few_steps.row_of(rows, recipe).fix == fix
 
 
+def test_where_the_steps_are_enough_only_a_shorter_warm_up_is_proposed() -> None:
+    assert few_steps.row_of(84, quick(batch_size=1, epochs=1, warmup_steps=84)).fix == (
+        "add rows, or set finetune.warmup_steps: 8 in params.yaml, or --set finetune.warmup_steps=8"
+    )
+
+
 RECIPES = st.builds(
     lambda values, accumulate, devices: quick(
         **values,
