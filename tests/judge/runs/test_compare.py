@@ -378,6 +378,7 @@ def test_a_run_in_mlflow(tmp_path, monkeypatch):
         client.log_artifact(runs[0], str(path), "judge")
     for name in (runs[0], "full"):
         assert [verdict.score for verdict in find_run(name).of("tuned")] == [10, 20]
+    client.set_terminated(runs[1], "FINISHED")
     with pytest.raises(ConfigError, match=r"MLflow run empty: it does not hold judge/verdicts.jsonl"):
         find_run("empty")
     with pytest.raises(ConfigError, match="no such folder"):

@@ -23,6 +23,7 @@ from flows.stage_process import Stopped
 from stages.common.files import write_json, write_jsonl
 from stages.common.metrics.judge import CalibratedMean
 from stages.common.records import ModelName
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
 from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
@@ -109,6 +110,14 @@ def test_the_report_of_these_results_is_an_artifact_and_that_of_others_is_none(
 
     assert "report.html" not in {file.path for file in client.list_artifacts(without)}
     assert "report.html" in {file.path for file in client.list_artifacts(run_id)}
+
+
+def test_the_rows_that_were_left_out_are_an_artifact(project: Path, client: MlflowClient) -> None:
+    """The copy of the repository in which a run with --set works is removed with the file."""
+    write_json(project / LEFT_OUT, {"left_out": {"count": 1, "rows": [{"row": 7}]}})
+    run_id = through_the_flow(project, {"download"})
+
+    assert [file.path for file in client.list_artifacts(run_id, "download")] == ["download/left_out.json"]
 
 
 def test_answers_side_by_side_are_metrics_and_a_file(project: Path, client: MlflowClient) -> None:
