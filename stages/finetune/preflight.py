@@ -76,9 +76,12 @@ def _time(params: Params, weights: Weights) -> Row:
     name, recipe = "finetune time", params.finetune
     try:
         last = read_metrics(there(TRAINING_COSTS), TrainingCosts, made_by="dvc repro finetune")
-        counts = read_metrics(there(TOKENS_METRICS), TokenizeMetrics, made_by="dvc repro tokenize").train
     except DataError:
         return ok(name, "not known beforehand: nothing was trained here yet; it is told after six steps")
+    try:
+        counts = read_metrics(there(TOKENS_METRICS), TokenizeMetrics, made_by="dvc repro tokenize").train
+    except DataError:
+        return ok(name, "not known beforehand: no rows are tokenised in this folder yet; it is told after six steps")
     if not last.plain_training_tflop or not counts.rows:
         return ok(name, "not known beforehand: the last training here was too short; it is told after six steps")
     seen = recipe.epochs * counts.rows

@@ -94,3 +94,7 @@ def test_the_time_is_that_of_the_last_training_by_its_rate():
     assert look(epochs=20)["finetune time"].found.startswith("about 22 s, ")
     # 10 steps of 24 rows, with 50 tokens each: 0.5227 TFLOP.
     assert look(epochs=20, max_steps=10, warmup_steps=0)["finetune time"].found.startswith("about 3 s, ")
+
+    TOKENS_METRICS.unlink()
+    told = look(epochs=2)["finetune time"].found
+    assert told == "not known beforehand: no rows are tokenised in this folder yet; it is told after six steps"
