@@ -253,7 +253,7 @@ def _in_git(name: str) -> Run | None:
 
 
 def _fix_of(name: str, commit: str) -> str:
-    """What helps where the results of a commit are not in DVC's cache: those of the last one can be made anew."""
+    """What helps where the results of a commit are not in DVC's cache: those of the last one can be made again."""
     if commit == git.ask(Path(), "rev-parse", "HEAD"):
         return committed.BASELINE
     return f"python -m flows.publish {shlex.quote(name)}, where a remote has them; or name a run: make runs lists them"

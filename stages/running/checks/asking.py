@@ -13,7 +13,6 @@ comes to: it is asked after the first, and nothing is told of it where its time 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import json
@@ -34,6 +33,7 @@ from stages.common.printable import printable
 from stages.params import reading, whole
 from stages.params.whole import Params
 from stages.running import proxies, streams, temporary
+from stages.running.arguments import Parser
 from stages.running.checks.row import Row, guarded, warning
 
 #: The stages that have a check.
@@ -176,7 +176,7 @@ def _last_words(process: subprocess.Popen[str]) -> str:
 
 def main() -> None:
     """Run the checks that the command line names, and print their rows, and a line at the end of each."""
-    parser = argparse.ArgumentParser()
+    parser = Parser(prog="python -m stages.running.checks.asking", description=main.__doc__)
     parser.add_argument("--tree", help="folder of a copy, whose files the stages read")
     parser.add_argument("stages", nargs="+")
     asked = parser.parse_args()
