@@ -127,6 +127,7 @@ def test_from_five_trainings_of_each_on_the_test_is_welchs():
     scores = [np.repeat(np.array(means)[:, None], 2, axis=1) for means in ([0.0, 1, 2, 3, 4], [10.0] * 5)]
     seeds = tuple(two_level.seeds_of([(each, ["a", "b"])]) for each in scores)
     found = two_level.difference(*scores, ["a", "b"], seeds)
+    assert not isinstance(found, two_level.Apart)
     assert (found.value, found.error, found.freedom) == (8.0, pytest.approx(math.sqrt(0.5)), pytest.approx(4.0))
     half = 2.776445 * math.sqrt(0.5)
     assert found.interval() == pytest.approx((8 - half, 8 + half), rel=1e-6)
@@ -134,6 +135,13 @@ def test_from_five_trainings_of_each_on_the_test_is_welchs():
     fewer = tuple(two_level.seeds_of([(each[:4], ["a", "b"])]) for each in scores)
     apart = two_level.difference(scores[0][:4], scores[1], ["a", "b"], (fewer[0], seeds[1]))
     assert apart.method.endswith("after Banerjee"), "four of A are too few"
+
+
+def test_the_best_that_five_trainings_of_each_would_find_is_by_welchs_t():
+    """The error is sqrt(2 / 5 x 4) with 8 degrees of freedom, whose quantiles are 2.306004 of 97.5 % and 0.888890 of
+    80 %; of four trainings it is by Banerjee's."""
+    found = two_level.least_detectable(noise(4.0, 1.0), 5, 0.8)
+    assert found == pytest.approx((2.306004 + 0.888890) * math.sqrt(1.6), rel=1e-6)
 
 
 @pytest.mark.slow
