@@ -72,8 +72,8 @@ def torch_settings(stage: str) -> dict[str, str]:
         stage: the stage's name.
     """
     # Threads wait for one another in busy loops. With the default, a step takes many times as long where another
-    # process wants the core too.
-    settings = {"GOMP_SPINCOUNT": "1000"}
+    # process wants the core too; with 1,000 they sleep between small operations, and a virtual machine wakes slowly.
+    settings = {"GOMP_SPINCOUNT": "3000"}
     # torch makes the folder of compiled kernels when it is loaded. Nothing here compiles any: the folder for temporary
     # files, which is there, stands in for a new one in it.
     with contextlib.suppress(FileNotFoundError):  # no folder takes temporary files, which the stage tells
