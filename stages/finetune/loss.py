@@ -2,8 +2,8 @@
 
 Plain PyTorch writes the [M, V] logits, their fp32 copy, their log-softmax and two gradients of the same size to memory
 and reads them back. With a vocabulary of 50,257 that traffic takes longer than the arithmetic. Here the logits are
-written once, in the model's dtype. They become losses and then, in place, gradients: a block at a time, in the cache,
-in fp32.
+written once, in the model's dtype. In place they become exponentials, a block at a time, in the cache, in fp32. These
+are the gradients but for a factor of each token, which goes into the products.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
             h = hidden[part]
             group = _Group(h, head, targets[part])
             total += group.losses @ weights[part]
-            gradient = group.gradient(weights[part])
-            torch.mm(gradient.t(), head, out=hidden_gradient[part])
+            gradient, factors = group.gradient(weights[part])
+            torch.mul(torch.mm(gradient.t(), head), factors, out=hidden_gradient[part])
             if ctx.needs_input_grad[1]:
-                product = _by_words(gradient, h)
+                product = _by_words(gradient, (h * factors).to(h.dtype))
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
                 head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
             del group, gradient  # before the next one is made: it is the largest tensor of all
@@ -97,6 +97,12 @@ def _by_words(words: Tensor, other: Tensor) -> Tensor:
     return product
 
 
+def _in_blocks(logits: Tensor) -> tuple[Tensor, ...]:
+    """Logits [V, m] by parts of the vocabulary that stay in a CPU's cache."""
+    on_cpu = logits.device.type == "cpu"
+    return logits.split(max(BLOCK // logits.shape[1], 1) if on_cpu else len(logits))
+
+
 class _Group:
     """The logits [V, m] of some tokens, each token a column, and what comes of them.
 
@@ -109,28 +115,32 @@ class _Group:
     """
 
     def __init__(self, h: Tensor, head: Tensor, targets: Tensor) -> None:
-        self._logits = _by_words(head, h.t())
-        self._blocks = self._logits.split(max(BLOCK // len(h), 1) if h.device.type == "cpu" else len(head))
+        logits = _by_words(head, h.t())
         self._targets = (targets, torch.arange(len(h), device=h.device))
-        # After Milakov and Gimelshein 2018 (arXiv 1805.02867): the sum is scaled again wherever a larger logit comes.
-        self._largest = torch.full((len(h),), -torch.inf, device=h.device)
+        at_target = logits[self._targets].float()
+        largest = torch.stack([block.amax(dim=0) for block in _in_blocks(logits)]).amax(dim=0).float()
         self._sums = torch.zeros(len(h), device=h.device)
-        for block in self._blocks:
-            logits = block.float()
-            largest = torch.maximum(self._largest, logits.amax(dim=0))
-            self._sums.mul_((self._largest - largest).exp_()).add_((logits - largest).exp_().sum(dim=0))
-            self._largest = largest
-        self._at_target = self._logits[self._targets].float() - self._largest
+        for block in _in_blocks(logits):
+            exponentials = (block if block.dtype == torch.float32 else block.float()).sub_(largest).exp_()
+            self._sums += exponentials.sum(dim=0)
+            block.copy_(exponentials)
+        self._exponentials = logits
+        self._at_target = at_target - largest
         #: [m] fp32, in nats.
         self.losses = self._sums.log() - self._at_target
 
-    def gradient(self, weights: Tensor) -> Tensor:
-        """Make the logits the weighted losses' gradient by them: weight * (softmax(logits) - one_hot(target))."""
-        factors = weights / self._sums
-        for block in self._blocks:
-            block.copy_((block.float() - self._largest).exp_().mul_(factors))
-        # Less one in fp32: of a softmax already rounded to bf16 nothing may be left.
-        at_target = (self._at_target.exp() * factors - weights).to(self._logits.dtype)
-        with runtime.distinct_indices(self._logits.device):
-            self._logits[self._targets] = at_target
-        return self._logits
+    def gradient(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the logits their weighted losses' gradient, but for a factor of each token.
+
+        The gradient is weight * (softmax(logits) - one_hot(target)). A softmax is exponentials over their sum, so that
+        it takes no pass over the logits: the factors go into what the products are multiplied with.
+
+        Returns:
+            [V, m] of the logits' dtype: the exponentials, less their sum at the target; and [m, 1] fp32: what each
+            column is to be multiplied with.
+        """
+        # The difference is made in fp32: of exponentials rounded to bf16 nothing may be left.
+        at_target = (self._at_target.exp() - self._sums).to(self._exponentials.dtype)
+        with runtime.distinct_indices(self._exponentials.device):
+            self._exponentials[self._targets] = at_target
+        return self._exponentials, (weights / self._sums).unsqueeze(1)

@@ -12,9 +12,9 @@ def test_the_memory_of_the_quick_profile(monkeypatch):
     params = whole.load(ROOT / "params.yaml")
 
     (row,) = preflight.rows(params)
-    monkeypatch.setattr(machine, "free_memory", lambda: 90 << 20)
+    monkeypatch.setattr(machine, "free_memory", lambda: 50 << 20)
     (short,) = preflight.rows(params)
 
-    # Keys and values: 4 layers, 2 * 64 rows of 256 tokens, width 128, 4 bytes.
-    assert row.found.startswith("the model takes 28 MiB, and keys and values of 64 rows at a time up to 64 MiB")
+    # Keys and values: 2 layers, 2 * 64 rows of 256 tokens, width 128, 4 bytes.
+    assert row.found.startswith("the model takes 26 MiB, and keys and values of 64 rows at a time up to 32 MiB")
     assert (row.state, short.state) == ("ok", "warning")
