@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 #: What `dvc repro` imports, in DVC 3.67. Where a version has them elsewhere, it imports them when it begins.
 _MODULES = (
@@ -21,6 +22,22 @@ _MODULES = (
     *("dvc.rwlock", "dvc.scm", "dvc.stage.cache", "dvc.utils.strictyaml", "dvc.repo.stage", "dvc.repo.params"),
     *("dvc.repo.metrics", "dvc.repo.plots", "dvc.repo.artifacts", "dvc.repo.datasets", "dvc_data.hashfile.status"),
 )
+
+
+def read_locks_quickly() -> None:
+    """Let DVC read a dvc.lock that it is about to write by its quick parser, which takes 0.03 s for 1,500 lines.
+
+    DVC 3.67 reads it as it does a file with comments, in 0.2 s, which each stage of a run would take. DVC writes no
+    comments to it; a file with some is left to DVC's own parser, and so is every other file.
+    """
+    files = importlib.import_module("dvc.utils.serialize._yaml")
+    slow, quick = files.parse_yaml_for_update, files.parse_yaml
+
+    def parse(text: str, path: str) -> object:
+        plain = Path(path).name == "dvc.lock" and "#" not in text
+        return (quick if plain else slow)(text, path)
+
+    files.parse_yaml_for_update = parse  # type: ignore[attr-defined]
 
 
 def main(descriptor: int, words: Sequence[str]) -> int:
@@ -37,6 +54,8 @@ def main(descriptor: int, words: Sequence[str]) -> int:
     for name in _MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    with contextlib.suppress(ImportError, AttributeError):  # where a version has it elsewhere
+        read_locks_quickly()
     with open(descriptor, encoding="utf-8") as stream:
         given = stream.read()
     if not given:
