@@ -1,4 +1,4 @@
-"""What a run does after its last stage, made ready while that stage is at work, which leaves a processor idle."""
+"""What a run does after its last stage, made ready while an early one is at work, which leaves a processor idle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ready:
 
 
 def is_soon_judged(tree: Path) -> bool:
-    """Whether the last stage takes seconds: a language model may judge for hours, in which what waits takes 100 MB.
+    """Whether nothing but this run's stages is waited for: what waits takes 100 MB, which a language model may need.
 
     Args:
         tree: folder with params.yaml.

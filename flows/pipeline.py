@@ -180,7 +180,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if len(done) == len(order) - 1 and is_soon_judged(tree):
+                if ready is None and is_soon_judged(tree):
                     ready = stack.enter_context(made_ready(tree))
             ready = ready or stack.enter_context(made_ready(tree))
             ready.wait()
