@@ -25,6 +25,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import ahead, folder, profiles, run_page, servers_file, workspace
+from flows.after_stages import is_soon_judged
 from flows.command_line import LEAST, MOST, STOPPED
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
@@ -41,6 +42,7 @@ from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
+from stages.judge.runs.references import in_report, with_references
 from stages.params import reading, whole
 from stages.running import gpu_users, lock, report, temporary
 from stages.running.checks import plan
@@ -225,17 +227,27 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
     begun = Begun.of(tree)
     tags = {**prefect_tags(), **({PARENT: group.run_id} if group.run_id else {})}
     name = f"{group.name}-seed-{seed}"
-    with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
-        variables = run.variables | {
-            VARIABLE: "off",
-            gpu_users.RUN_VARIABLE: str(this_flow_run.name),
-            paths.ROOT_VARIABLE: str(group.root),
-        }
-        label = f"seed {seed}: "
-        for result in run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label):
-            done.append(result)
-            run.ran.update({result.stage} if result.outcome == "ran" else ())
-        report.make(tree, made_here=run.has_made)
+    label = f"seed {seed}: "
+    page = None
+    # The page and the files of the comparisons exist until the end of the MLflow run has published them.
+    with contextlib.ExitStack() as stack:
+        with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
+            variables = run.variables | {
+                VARIABLE: "off",
+                gpu_users.RUN_VARIABLE: str(this_flow_run.name),
+                paths.ROOT_VARIABLE: str(group.root),
+            }
+            ended = run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label)
+            for number, result in enumerate(ended, start=1):
+                done.append(result)
+                run.ran.update({result.stage} if result.outcome == "ran" else ())
+                if number == len(order) - 1 and is_soon_judged(tree):
+                    page = stack.enter_context(report.begun(tree))  # it loads while the judge is at work
+            page = page or stack.enter_context(report.begun(tree))
+            compared = stack.enter_context(with_references(group.root, tree, name))
+            page.go(in_report(compared), made_here=run.has_made)
+            run.reports.append(page.made)
+        page.made()
 
 
 def _told(group: _Group) -> str:
