@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from stages.gpt2 import runtime
 
@@ -21,6 +22,9 @@ GROUP = 1024
 BLOCK = 1 << 18
 #: Tokens of the vocabulary that a CPU multiplies at a time: oneDNN's product of 50,257 takes a quarter longer.
 WORDS = 1 << 13
+#: The number of tokens is brought to a multiple of this by some of weight 0: a CPU's product writes rows of whole cache
+#: lines in 0.75 of the time.
+COLUMNS = 16
 
 
 def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -39,6 +43,8 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
     Returns:
         A scalar in fp32.
     """
+    more = -len(targets) % COLUMNS
+    hidden, targets, weights = pad(hidden, (0, 0, 0, more)), pad(targets, (0, more)), pad(weights, (0, more))
     if torch.is_grad_enabled() and (hidden.requires_grad or head.requires_grad):
         total: Tensor = _SummedCrossEntropy.apply(hidden, head, targets, weights)
         return total
