@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -49,52 +48,30 @@ def main() -> None:
     if not asked.in_place:
         workspace.check_commit(root)
     misrecorded.look_back(root)
-    with contextlib.ExitStack() as stack:
-        with ahead.planned(root, asked) as planned:
-            # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
-            if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
-                command_line.succeed(
-                    "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
-                )
-                return
-            server = stack.enter_context(server_of_run())
-            planned.look()
-        code = supervised(server)
-    sys.exit(code)
+    with ahead.planned(root, asked) as planned:
+        # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
+        if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
+            command_line.succeed(
+                "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
+            )
+            return
+        planned.look()
+    sys.exit(supervised())
 
 
-@contextlib.contextmanager
-def server_of_run() -> Iterator[temporary_server.Server]:
-    """The Prefect server of this run: the configured one, that of `make ui`, or else one that is started for the block.
-
-    One that is started takes seconds, in which the look before the run leaves a processor idle.
-
-    Raises:
-        ConfigError: a duration in an environment variable is wrong.
-    """
-    waits.check()
-    there = prefect_server.configured() or servers_file.environment().get("PREFECT_API_URL")
-    if there is not None:
-        yield temporary_server.Server({"PREFECT_API_URL": there})
-        return
-    with temporary_server.running() as server:
-        yield server
-
-
-def supervised(server: temporary_server.Server) -> int:
+def supervised() -> int:
     """Run the flow that the command line asks for in a process of its own, and return its exit code.
 
-    Args:
-        server: the Prefect server of the run.
-
     Raises:
-        ConfigError: Prefect's secret would go unencrypted.
+        ConfigError: a duration in an environment variable is wrong, or Prefect's secret would go unencrypted.
         ServiceUnavailable: the configured Prefect server does not answer.
     """
+    waits.check()
     prefect_server.check()
     if address := servers_file.prefect_address():
         print(printable(f"this run is on the Prefect server of make ui: {address}"), flush=True)
-    return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
+    with _prefect_server() as server:
+        return _supervise([sys.executable, "-m", "flows.supervised", *sys.argv[1:]], server)
 
 
 def end_with_make() -> None:
@@ -102,6 +79,14 @@ def end_with_make() -> None:
     above = psutil.Process().parent()
     if "MAKELEVEL" in os.environ and above is not None and above.name() in ("make", "gmake"):
         signals.end_with_parent(above.pid)
+
+
+def _prefect_server() -> contextlib.AbstractContextManager[temporary_server.Server]:
+    """The Prefect server of this run: the configured one, that of `make ui`, or else one that is started for it."""
+    there = prefect_server.configured() or servers_file.environment().get("PREFECT_API_URL")
+    if there is None:
+        return temporary_server.running()
+    return contextlib.nullcontext(temporary_server.Server({"PREFECT_API_URL": there}))
 
 
 def _supervise(command: list[str], server: temporary_server.Server) -> int:

@@ -8,7 +8,6 @@ takes its name for all of them.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 
@@ -28,12 +27,9 @@ def main() -> None:
     folder.check(root, copied=True)
     profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
     workspace.check_commit(root)
-    with contextlib.ExitStack() as stack:
-        with ahead.planned(root, asked) as planned:
-            server = stack.enter_context(run.server_of_run())
-            planned.look()
-        code = run.supervised(server)
-    sys.exit(code)
+    with ahead.planned(root, asked) as planned:
+        planned.look()
+    sys.exit(run.supervised())
 
 
 if __name__ == "__main__":

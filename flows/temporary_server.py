@@ -22,11 +22,9 @@ VARIABLE = "PIPELINE_PREFECT_TEMPORARY"
 _GUARD = Path(__file__).with_name("guard.py")
 #: Seconds that the server may take to write down what it has been told, once the run has ended.
 _END_SECONDS = "5"
-#: What `python -m uvicorn` does, without the teardown of the interpreter, and without a traceback for a SIGINT before
-#: uvicorn handles it.
+#: What `python -m uvicorn` does, without the teardown of the interpreter.
 _UVICORN = """
-import atexit, os, signal
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+import atexit, os
 codes = []
 atexit.register(lambda: os._exit(codes[0]) if codes else None)
 import uvicorn
