@@ -60,7 +60,6 @@ TESTED_ELSEWHERE = {
     "flows/report.py": "judge/test_report.py",
     "flows/run.py": "flows/test_pipeline.py",
     "flows/seed_runs.py": "flows/test_seeds.py",
-    "flows/waiting_dvc.py": "flows/test_dvc_process.py",
     "flows/servers.py": "flows/test_doors.py",
     "flows/servers_file.py": "flows/test_run_page.py",
     "flows/stage_task.py": "flows/test_pipeline.py",
