@@ -25,7 +25,7 @@ BATCH = 8
 POSITIONS = 1024
 #: Blocks, heads and width of the models: the smallest, that of the profile quick, and the published ones that
 #: benchmarks/task.py measures beside others.
-SIZES = {"tiny": (2, 2, 16), "quick": (4, 4, 128), "gpt2": (12, 12, 768), "gpt2-medium": (24, 16, 1024)}
+SIZES = {"tiny": (2, 2, 16), "quick": (2, 4, 128), "gpt2": (12, 12, 768), "gpt2-medium": (24, 16, 1024)}
 VOCABULARY = 50257
 #: Bytes a parameter that training takes at least: fp32 weights, AdamW's moments, gradients, bf16 weights, and logits.
 BYTES_A_PARAMETER = 22

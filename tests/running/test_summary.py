@@ -45,7 +45,7 @@ LONG = "Rewrite the sentence in the passive voice and keep its tense, its names 
 EXPECTED = """\
 profile     quick
 data        1,000 train, 4 test and 55 validation rows
-model       GPT-2, 4 layers, width 128, 7,265,792 parameters, from random weights
+model       GPT-2, 2 layers, width 128, 6,862,464 parameters, from random weights
 training    1 epoch, 660 steps, 1,234,567 tokens, fp32, on the CPU
             train loss       10.500 → 0.900 nats a token (of the last step's batch)
             validation loss  11.000 → 2.500 nats a token (best 2.250 at step 550)
@@ -118,7 +118,7 @@ def fill(root: Path) -> None:
     """What the six stages write, as far as the summary reads it."""
     write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
     losses = {"train_loss": 0.9, "val_loss_before": 11.0, "val_loss": 2.5, "best_val_loss": 2.25, "best_step": 550}
-    counts = {"parameters": 7265792, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
+    counts = {"parameters": 6862464, "precision": "fp32", "steps": 660, "epochs": 1, "tokens_seen": 1234567}
     write_metrics(root / FINETUNE_METRICS, results.finetune_metrics(**counts, **losses))
     write_history(root, first=10.5)
     times = {"seconds": 65.2, "estimated_seconds": 57.9, "seconds_to_first_step": 6.0}
@@ -187,7 +187,7 @@ def test_what_is_not_made_yet_is_named_with_its_command(root: Path) -> None:
     assert summary.text(root).splitlines() == [
         "profile     quick",
         "data        not made yet: dvc repro split",
-        "model       GPT-2, 4 layers, width 128, from random weights",
+        "model       GPT-2, 2 layers, width 128, from random weights",
         "training    not made yet: dvc repro finetune",
         "score       not made yet: dvc repro judge",
         "answers     not made yet: dvc repro generate",
@@ -210,7 +210,7 @@ def test_the_model_is_from_where_it_was_taken(root: Path) -> None:
         "    repo:\n", "    repo: ../mine\n"
     )
     (root / "params.yaml").write_text(params)
-    assert "model       GPT-2, 4 layers, width 128, from ../mine" in summary.text(root).splitlines()
+    assert "model       GPT-2, 2 layers, width 128, from ../mine" in summary.text(root).splitlines()
 
 
 def test_right_answers_are_told_before_and_after_with_the_rows_that_are_not_judged(root: Path) -> None:
@@ -434,7 +434,7 @@ stages:
         download:
           model:
             weights: scratch
-            n_layer: 4
+            n_layer: 2
             n_embd: 128
     outs:
     - path: artifacts/download/model
@@ -464,18 +464,18 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def test_values_changed_since_are_named_and_the_model_is_the_one_that_was_made(root: Path):
     write_metrics(root / SPLIT_METRICS, results.split_metrics(all=1059, train=1000, test=4, val=55))
-    write_json(root / "artifacts" / "download" / "model" / "config.json", {"n_layer": 4, "n_embd": 128})
+    write_json(root / "artifacts" / "download" / "model" / "config.json", {"n_layer": 2, "n_embd": 128})
     write_lock(root, root / SPLIT_METRICS)
     assert "changed" not in summary.text(root)
 
-    edit(root / "params.yaml", "n_layer: 4", "n_layer: 6")
+    edit(root / "params.yaml", "n_layer: 2", "n_layer: 6")
 
     assert summary.text(root).splitlines()[:5] == [
         "profile     quick (of params.yaml, which has changed since)",
         "changed     params.yaml has other values now; dvc repro makes results with them",
-        "            download.model.n_layer was 4 when these results were made, and is 6 now",
+        "            download.model.n_layer was 2 when these results were made, and is 6 now",
         "data        1,000 train, 4 test and 55 validation rows",
-        "model       GPT-2, 4 layers, width 128, from random weights",
+        "model       GPT-2, 2 layers, width 128, from random weights",
     ]
 
 
@@ -484,7 +484,7 @@ def test_values_of_results_that_are_not_there_have_not_changed(root: Path):
     write_metrics(root / SPLIT_METRICS, results.split_metrics(all=3, train=1, test=1, val=1))
     write_lock(root, root / SPLIT_METRICS)
     (root / SPLIT_METRICS).unlink()
-    edit(root / "params.yaml", "n_layer: 4", "n_layer: 6")
+    edit(root / "params.yaml", "n_layer: 2", "n_layer: 6")
 
     assert summary.text(root).splitlines()[:3] == [
         "profile     quick",
@@ -546,7 +546,7 @@ def committed(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     fill(root)
     write_json(root / TOKENS_METRICS, {})
-    write_json(root / "artifacts/download/model/config.json", {"n_layer": 4, "n_embd": 128})
+    write_json(root / "artifacts/download/model/config.json", {"n_layer": 2, "n_embd": 128})
     git(root, "init", "-q")
     git(root, "add", "params.yaml")
     git(root, "commit", "-q", "-m", "values")
@@ -576,7 +576,7 @@ values      other than in the last commit, COMMIT (its value in brackets): token
 prompt      style phi3, 256 tokens at most; loss on the tokens of the response
 training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU
             learning rate    0.002, cosine after 50 warmup steps
-            LoRA             rank 16, alpha 16, on c_attn; 65,536 of 7,265,792 parameters trained (0.9 %)
+            LoRA             rank 16, alpha 16, on c_attn; 65,536 of 6,862,464 parameters trained (0.95 %)
             left out         16 rows of each epoch (drop_last), other ones each time
             stopped early    at step 660 of 820: no lower validation loss in 1 evaluation
             kept weights     those of step 550
@@ -592,7 +592,7 @@ def test_what_made_the_run_is_told(committed: Path) -> None:
     recipe = {"learning_rate": 0.002, "patience": 1, "epochs": 20, "lora": lora}
     small_pipeline.write_params(committed, {"tokenize": {"prompt_style": "phi3"}, "finetune": recipe})
     found = results.finetune_metrics(
-        parameters=7265792,
+        parameters=6862464,
         trained_parameters=65536,
         precision="fp32",
         steps=660,
@@ -638,7 +638,7 @@ def test_figures_stand_beside_the_values_that_made_them_whatever_params_yaml_say
     assert part(committed, "profile", "changed") == [
         "profile     quick (of params.yaml, which has changed since)",
         "changed     params.yaml has other values now; dvc repro makes results with them",
-        "            download.model.n_layer was 4 when these results were made, and is 12 now",
+        "            download.model.n_layer was 2 when these results were made, and is 12 now",
         "            finetune.batch_size was 24 when these results were made, and is 2 now",
     ]
 

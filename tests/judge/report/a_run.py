@@ -50,7 +50,7 @@ def write(root: Path, rows: list[Given] | None = None, **parts: Any) -> Path:
     ]
     write_jsonl(root / HISTORY, history)
     losses = {"val_loss_before": 8.0, "val_loss": 2.5, "best_val_loss": 2.5, "best_step": 4, "kept_step": 4}
-    write_metrics(root / FINETUNE_METRICS, results.finetune_metrics(steps=4, parameters=7_265_792, **losses))
+    write_metrics(root / FINETUNE_METRICS, results.finetune_metrics(steps=4, parameters=6_862_464, **losses))
     costs = results.training_costs(history=sha256(root / HISTORY), seconds=65.0, peak_memory_bytes=3 << 29)
     write_metrics(root / TRAINING_COSTS, costs)
     _write_answers(root, rows)
