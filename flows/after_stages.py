@@ -31,8 +31,8 @@ class Ready:
         self._loading.join()
 
 
-def is_soon_judged(tree: Path) -> bool:
-    """Whether nothing but this run's stages is waited for: what waits takes 100 MB, which a language model may need.
+def needs_no_model(tree: Path) -> bool:
+    """Whether the judge is the built-in one. What waits takes 100 MB of memory, which a language model may need.
 
     Args:
         tree: folder with params.yaml.

@@ -19,7 +19,7 @@ from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
-from flows.after_stages import is_soon_judged, made_ready
+from flows.after_stages import made_ready, needs_no_model
 from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order, up_to_date
 from flows.log_lines import tell_failure
@@ -180,7 +180,9 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if ready is None and is_soon_judged(tree):
+                if ready is not None:
+                    ready.wait()
+                elif needs_no_model(tree):
                     ready = stack.enter_context(made_ready(tree))
             ready = ready or stack.enter_context(made_ready(tree))
             ready.wait()

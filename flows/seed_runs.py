@@ -25,7 +25,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import ahead, folder, profiles, run_page, servers_file, workspace
-from flows.after_stages import is_soon_judged
+from flows.after_stages import needs_no_model
 from flows.command_line import LEAST, MOST, STOPPED
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
@@ -229,7 +229,7 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
     name = f"{group.name}-seed-{seed}"
     label = f"seed {seed}: "
     page = None
-    # The page and the files of the comparisons exist until the end of the MLflow run has published them.
+    # The page is made until the end of the MLflow run has published it.
     with contextlib.ExitStack() as stack:
         with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
             variables = run.variables | {
@@ -241,10 +241,10 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
             for number, result in enumerate(ended, start=1):
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if number == len(order) - 1 and is_soon_judged(tree):
+                if number == len(order) - 1 and needs_no_model(tree):
                     page = stack.enter_context(report.begun(tree))  # it loads while the judge is at work
             page = page or stack.enter_context(report.begun(tree))
-            compared = stack.enter_context(with_references(group.root, tree, name))
+            compared = stack.enter_context(with_references(group.root, tree, name, drawn=False))
             page.go(in_report(compared), made_here=run.has_made)
             run.reports.append(page.made)
         page.made()

@@ -28,7 +28,8 @@ def read_locks_quickly() -> None:
     """Let DVC read a dvc.lock that it is about to write by its quick parser, which takes 0.03 s for 1,500 lines.
 
     DVC 3.67 reads it as it does a file with comments, in 0.2 s, which each stage of a run would take. DVC writes no
-    comments to it; a file with some is left to DVC's own parser, and so is every other file.
+    comments to it; a file with some is left to DVC's own parser, and so is every other file. Of a lock that DVC has
+    written, the bytes are the same either way.
     """
     files = importlib.import_module("dvc.utils.serialize._yaml")
     slow, quick = files.parse_yaml_for_update, files.parse_yaml

@@ -163,6 +163,9 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert {one["tags"]["mlflow.parentRunId"] for one in children} == {parent["id"]}
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
     assert {one["status"] for one in children} == {"FINISHED"}
+    pages = [next((folder / "mlruns").glob(f"**/{one['id']}/artifacts/report.html")).read_text() for one in children]
+    assert "the last run of this recipe" not in pages[0]
+    assert "the last run of this recipe" in pages[1]
 
     compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")
     found = run(folder, *compare, f"{group}/seed-123", f"{group}/seed-124", "vs", f"{group}/seed-125")

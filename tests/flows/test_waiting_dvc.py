@@ -69,6 +69,20 @@ def test_comments_and_other_files_are_left_to_dvcs_own_parser(tmp_path: Path, na
     assert modified(tmp_path / name, text, "quickly") == (text.replace("'2.0'", "'3.0'"), "CommentedMap")
 
 
+@pytest.mark.thorough
+def test_a_dvc_that_has_waited_reads_locks_quickly() -> None:
+    code = (
+        "import json, os; from flows import waiting_dvc; r, w = os.pipe();"
+        "os.write(w, json.dumps({'folder': os.getcwd(), 'environment': dict(os.environ)}).encode()); os.close(w);"
+        "print(waiting_dvc.main(r, ['dvc', 'version']));"
+        "from dvc.utils.serialize import _yaml; print(_yaml.parse_yaml_for_update.__module__)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-2:] == ["0", "flows.waiting_dvc"]
+
+
 def test_dvc_has_what_is_replaced() -> None:
     """With another version of DVC the lock would be read slowly, and nobody would see it."""
     files = importlib.import_module("dvc.utils.serialize._yaml")

@@ -39,6 +39,7 @@ from stages.running.tracking.judged_runs import Judged
 
 #: The revision to compare with.
 REVISION = "HEAD"
+_OTHER_COMMIT = "compare with either: python -m stages.judge.runs.compare COMMIT RUN"
 #: Seconds that all comparisons of a run may take at most; they look for other trainings of the recipe in MLflow.
 _SECONDS = 120.0
 #: Runs with the values of a run whose code and data are looked at, the newest first.
@@ -87,10 +88,17 @@ class Compared:
     of_commit: bool = False
 
 
-def last_commit(root: Path, _tree: Path) -> Reference | None:
-    """The last commit of ``root``."""
-    commit = git.ask(root, "rev-parse", "HEAD")[:7]
-    return Reference(REVISION, f"the last commit, {commit}", "comparison", commit)
+def last_commit(root: Path, tree: Path) -> Reference | None:
+    """The last commit of ``root``; none where ``tree`` is a copy of an earlier one, which is not the last any more.
+
+    Raises:
+        DataError: it is such a copy.
+    """
+    commit = git.ask(root, "rev-parse", "HEAD")
+    began = git.ask(tree, "rev-parse", "HEAD")
+    if began and began != commit:
+        raise DataError(f"the last commit was {began[:7]} when this run began, and is {commit[:7]}", _OTHER_COMMIT)
+    return Reference(REVISION, f"the last commit, {commit[:7]}", "comparison", commit[:7])
 
 
 def last_of_recipe(root: Path, tree: Path) -> Reference | None:
@@ -172,7 +180,7 @@ REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, l
 
 
 @contextlib.contextmanager
-def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Compared]]:
+def with_references(root: Path, tree: Path, short_name: str, *, drawn: bool = True) -> Iterator[list[Compared]]:
     """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run, and takes two minutes at most.
 
     It works in this process, which has imported MLflow already: a new one takes three seconds longer.
@@ -181,6 +189,7 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         root: the user's repository, which is the working directory.
         tree: folder that the stages ran in.
         short_name: short name of this run in MLflow, for the command that compares it again.
+        drawn: whether each gets a figure.
 
     Yields:
         The comparisons, the first one that with the last commit. Their files are removed after the block. Where MLflow
@@ -191,9 +200,15 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         return
     until = time.monotonic() + _SECONDS
     found, problem = _references(REFERENCES, root, tree, until)
-    with temporary.folder() as folder:
-        done = [compared(root, tree, reference, short_name, folder, until=until) for reference in found]
-        yield [*done, _others(problem)] if problem else done
+    others = [_others(problem)] if problem else []
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary.folder())
+        except OSError as error:
+            yield [*(_nothing(reference, str(error)) for reference in found), *others]
+            return
+        done = [compared(root, tree, reference, short_name, folder, until=until, drawn=drawn) for reference in found]
+        yield [*done, *others]
 
 
 def further(root: Path) -> Further:
@@ -273,13 +288,13 @@ def compared(
     asked += ["--figure", str(figure)] if drawn else []
     try:
         told = printable(mlflow_access.bounded(lambda: compare.told(asked), max(0.0, until - time.monotonic()))).strip()
+        again = _again(reference, table, short_name)
+        text.write_text(f"{told}\n\nagain       {again}\n" if again else f"{told}\n", encoding="utf-8")
+        picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
     except PipelineError as error:
         return _nothing(reference, str(error))
     except Exception as error:  # the run has succeeded by now, whatever is wrong here
         return _nothing(reference, f"{type(error).__name__}: {error}")
-    again = _again(reference, table, short_name)
-    text.write_text(f"{told}\n\nagain       {again}\n" if again else f"{told}\n", encoding="utf-8")
-    picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
     if reference.run == REVISION:
         found = beside.keep(tree, table, reference.run, reference.words)
     else:

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,33 @@ def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: p
     with with_references(repository, repository, "calm-otter") as (found, *_):
         assert found.text.startswith("Nothing compared: unexpected: --revision")
         assert found.files == ()
+
+
+def test_a_copy_of_a_commit_that_is_the_last_no_more_is_not_compared_with_the_one_that_is(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user commits while a run works in a copy: what is the last commit at its end was not when it began."""
+    monkeypatch.setattr(references, "REFERENCES", [references.last_commit])
+    copy = tmp_path / "copy"
+    git("clone", "-q", str(repository), str(copy))
+    began = git("rev-parse", "HEAD")[:7]
+    commit([60] * 10)
+    write(copy / JUDGE_FOLDER, [80] * 10)
+
+    with with_references(repository, copy, "calm-otter") as (only,):
+        last = git("rev-parse", "HEAD")[:7]
+        assert only.why.startswith(f"the last commit was {began} when this run began, and is {last}")
+
+
+def test_a_comparison_whose_files_cannot_be_written_ends_no_run(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(JUDGE_FOLDER, [80] * 10)
+    monkeypatch.setattr(tempfile, "tempdir", str(repository / "none"))
+
+    with with_references(repository, repository, "calm-otter") as (found, *_):
+        assert found.text.startswith("Nothing compared: ")
+        assert str(repository / "none") in found.text
 
 
 def test_a_run_without_scores_is_not_compared(repository: Path) -> None:
