@@ -133,6 +133,15 @@ def test_a_block_has_one_word_where_there_are_more_tokens_than_fit(monkeypatch):
     assert group.losses.tolist() == pytest.approx([1.609438] * 3, abs=1e-6)  # log 5
 
 
+def test_logits_that_are_far_apart_overflow_in_no_block(monkeypatch):
+    """Two words, each a block of its own, with the logits 0 and 200: exp(200) is more than fp32 has."""
+    monkeypatch.setattr(loss, "BLOCK", 2)
+
+    group = loss._Group(torch.ones(2, 1), torch.tensor([[0.0], [200.0]]), torch.tensor([0, 1]))
+
+    assert group.losses.tolist() == [200.0, 0.0]
+
+
 def test_the_loss_stays_on_the_device_of_what_it_is_of():
     """The device "meta" computes shapes alone, so that what is made on another one shows without a GPU."""
     hidden = torch.empty(5, 4, device="meta", requires_grad=True)
