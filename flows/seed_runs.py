@@ -8,11 +8,8 @@ in .cache/seeds too, in folders that `stages.judge.runs.compare` takes, with MLf
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,13 +33,16 @@ from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tag
 from flows.stage_process import StageFailed, StageResult, Stopped
 from flows.stage_task import run_in_order
 from stages.common import paths
-from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.common.errors import InputOutputError, PipelineError
 from stages.common.files import atomic_file
+from stages.common.metrics.beside import Further
 from stages.common.plurals import counted
 from stages.common.printable import printable
+from stages.common.records import write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
-from stages.judge.runs.references import in_report, with_references
+from stages.judge.runs import spread
+from stages.judge.runs.spread import Spread
 from stages.params import reading, whole
 from stages.running import gpu_users, lock, report, temporary
 from stages.running.checks import plan
@@ -54,14 +54,11 @@ from stages.running.tracking.store import PARENT
 
 #: The value that the trainings differ in.
 SEED = "finetune.seed"
-#: The program that says how much they differ.
-_SPREAD = "stages.judge.runs.spread"
+#: The program that compares groups.
 _COMPARE = "python -m stages.judge.runs.compare"
 #: The folder with what is kept of each group, and how many groups stay there.
 _KEPT = paths.CACHE / "seeds"
 _MOST_KEPT = 20
-#: Seconds that the program may take at most; it reads two files of each training.
-_SECONDS = 120.0
 
 #: Trainings where nobody says how many.
 USUAL = 5
@@ -229,7 +226,6 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
     name = f"{group.name}-seed-{seed}"
     label = f"seed {seed}: "
     page = None
-    # The page is made until the end of the MLflow run has published it.
     with contextlib.ExitStack() as stack:
         with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
             variables = run.variables | {
@@ -244,50 +240,45 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
                 if number == len(order) - 1 and needs_no_model(tree):
                     page = stack.enter_context(report.begun(tree))  # it loads while the judge is at work
             page = page or stack.enter_context(report.begun(tree))
-            compared = stack.enter_context(with_references(group.root, tree, name, drawn=False))
-            page.go(in_report(compared), made_here=run.has_made)
+            # One training beside another of its group would only show what seeds do, which the group's table shows.
+            page.go(Further(alone=_alone(group.name)), made_here=run.has_made)
             run.reports.append(page.made)
         page.made()
+
+
+def _alone(group: str) -> str:
+    """Why a training is compared with no other run, for its page."""
+    return f"one training of the group {group}, which is compared as a whole: {_COMPARE} {group} vs ANOTHER"
 
 
 def _told(group: _Group) -> str:
     """A line for each training and what seeds do, which the group's MLflow run gets too.
 
     Raises:
-        StageFailed: the program that makes the table has failed.
-        TemporaryFailure: it takes too long.
+        PipelineError: there is no table.
     """
     if not group.folders:
         return "There are no scores: the pipeline has no stage judge that leaves verdicts."
+    told, found = spread.told([str(folder) for folder in group.folders])
     with temporary.folder() as at:
-        table = at / "seeds.json"
-        command = [sys.executable, "-m", _SPREAD, *map(str, group.folders), "--json", str(table)]
-        try:
-            done = subprocess.run(
-                command, cwd=group.root, capture_output=True, text=True, check=False, timeout=_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            fix = "run the same command again: the trainings are done, and come from the cache"
-            raise TemporaryFailure(f"seeds: no table of the trainings within {_SECONDS:g} s", fix) from None
-        if done.returncode != 0:
-            raise StageFailed("seeds", done.returncode, f"seeds: no table of the trainings: {done.stderr.strip()}")
-        text = at / "seeds.txt"
-        text.write_text(done.stdout, encoding="utf-8")
-        additions.add(group.run_id, figures_of(json.loads(table.read_text(encoding="utf-8"))), [table, text])
+        table, text = at / "seeds.json", at / "seeds.txt"
+        write_metrics(table, found)
+        text.write_text(f"{told}\n", encoding="utf-8")
+        additions.add(group.run_id, figures_of(found), [table, text])
     again = group.name if group.run_id else str(_KEPT / group.name / "*")
-    return f"{done.stdout.rstrip()}\ncompare     {_COMPARE} '{again}' vs 'ANOTHER'"
+    return f"{told}\ncompare     {_COMPARE} '{again}' vs 'ANOTHER'"
 
 
-def figures_of(found: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of the program's JSON, as metrics of the group's MLflow run."""
+def figures_of(found: Spread) -> dict[str, float]:
+    """What trainings of one recipe have in common, as metrics of the group's MLflow run."""
     figures = {
-        metric_names.SEEDS: len(found["trainings"]),
-        metric_names.SEEDS_SCORE: found["mean"],
-        metric_names.SEEDS_SCORE_LOWER: found["low"],
-        metric_names.SEEDS_SCORE_UPPER: found["high"],
-        "seeds/score_sd": found["seeds"]["sd"],
-        "seeds/score_sd_beyond_rows": found["seeds"]["sd_beyond_rows"],
-        "seeds/detectable": found["detectable"],
+        metric_names.SEEDS: len(found.trainings),
+        metric_names.SEEDS_SCORE: found.mean,
+        metric_names.SEEDS_SCORE_LOWER: found.low,
+        metric_names.SEEDS_SCORE_UPPER: found.high,
+        "seeds/score_sd": found.seeds.sd,
+        "seeds/score_sd_beyond_rows": found.seeds.sd_beyond_rows,
+        "seeds/detectable": found.detectable,
     }
     return {name: float(value) for name, value in figures.items() if value is not None}
 

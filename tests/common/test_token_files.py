@@ -64,6 +64,17 @@ def test_equal_rows_make_equal_bytes_that_are_these(path):
     assert pa.__version__.encode() not in path.read_bytes()
 
 
+def test_neither_reading_nor_writing_loads_pandas(path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from stages.common.token_files import TokenBatch, TokenRows, write\n"
+        f"rows = list(TokenRows(Path({str(path)!r}), made_by='x'))\n"
+        f"assert write(Path({str(path)!r}), [TokenBatch.of(rows)]) == 3\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_a_row_may_have_any_number_of_tokens_and_none(tmp_path):
     rows = [Encoded(id="long", ids=[1] * 300_000, prompt_length=1), Encoded(id="none", ids=[], prompt_length=0)]
     token_files.write(tmp_path / "rows.arrow", [TokenBatch.of(rows)])

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from flows.seed_runs import figures_of
+from stages.judge.runs.comparison import SeedNoise
+from stages.judge.runs.spread import Spread, Training
 from tests import clone, flow_project
 from tests.flow_project import Project
 
@@ -29,8 +31,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
-    noise = {"sd": 2.0, "sd_beyond_rows": 1.5, "trainings": 2, "freedom": 1}
-    found = {"trainings": [{}, {}], "mean": 50.0, "low": None, "high": None, "seeds": noise, "detectable": None}
+    trainings = [Training(name=f"seed-{seed}", seed=seed, mean=50.0) for seed in (1, 2)]
+    noise = SeedNoise(sd=2.0, sd_beyond_rows=1.5, trainings=2, freedom=1)
+    found = Spread(trainings=trainings, n=9, clusters=9, mean=50.0, low=None, high=None, seeds=noise, detectable=None)
     assert figures_of(found) == {
         "seeds/trainings": 2.0,
         "seeds/score_mean": 50.0,
@@ -164,8 +167,8 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
     assert {one["status"] for one in children} == {"FINISHED"}
     pages = [next((folder / "mlruns").glob(f"**/{one['id']}/artifacts/report.html")).read_text() for one in children]
-    assert "the last run of this recipe" not in pages[0]
-    assert "the last run of this recipe" in pages[1]
+    as_a_whole = f"One training of the group {group.name}, which is compared as a whole: "
+    assert [(as_a_whole in page, "Compared with" in page) for page in pages] == [(True, False)] * 3
 
     compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")
     found = run(folder, *compare, f"{group}/seed-123", f"{group}/seed-124", "vs", f"{group}/seed-125")

@@ -46,8 +46,10 @@ class Further(Metrics):
         found: the comparisons.
         commit_tried: whether the last commit was compared with too, whatever came of it.
         missing: the runs with which they were not compared, and why, in words.
+        alone: why they are compared with no run at all, in words; empty where they are.
     """
 
     found: list[Beside] = Field(default_factory=list)
     missing: list[str] = Field(default_factory=list)
     commit_tried: bool = False
+    alone: str = ""

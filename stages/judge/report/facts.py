@@ -185,7 +185,7 @@ def read(
         judged=judged,
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
-        compared=beside.of(root, commit_tried=further is not None and further.commit_tried) if own and scored else "",
+        compared=_compared(root, further) if own and scored else "",
         further=_further(root, judged, further) if own and scored and not isinstance(judged, Missing) else Further(),
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
@@ -232,6 +232,13 @@ def _rows(root: Path) -> list[Row]:
         read_records(root / RESPONSES, Response, made_by="dvc repro generate"),
         read_records(root / VERDICTS, Verdict, made_by="dvc repro judge"),
     )
+
+
+def _compared(root: Path, given: Further | None) -> Beside | str:
+    """The scores beside those of the last commit, or why they stand alone."""
+    if given is not None and given.alone:
+        return given.alone
+    return beside.of(root, commit_tried=given is not None and given.commit_tried)
 
 
 def _further(root: Path, judged: JudgeMetrics, given: Further | None) -> Further:

@@ -180,7 +180,7 @@ REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, l
 
 
 @contextlib.contextmanager
-def with_references(root: Path, tree: Path, short_name: str, *, drawn: bool = True) -> Iterator[list[Compared]]:
+def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Compared]]:
     """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run, and takes two minutes at most.
 
     It works in this process, which has imported MLflow already: a new one takes three seconds longer.
@@ -189,7 +189,6 @@ def with_references(root: Path, tree: Path, short_name: str, *, drawn: bool = Tr
         root: the user's repository, which is the working directory.
         tree: folder that the stages ran in.
         short_name: short name of this run in MLflow, for the command that compares it again.
-        drawn: whether each gets a figure.
 
     Yields:
         The comparisons, the first one that with the last commit. Their files are removed after the block. Where MLflow
@@ -207,7 +206,7 @@ def with_references(root: Path, tree: Path, short_name: str, *, drawn: bool = Tr
         except OSError as error:
             yield [*(_nothing(reference, str(error)) for reference in found), *others]
             return
-        done = [compared(root, tree, reference, short_name, folder, until=until, drawn=drawn) for reference in found]
+        done = [compared(root, tree, reference, short_name, folder, until=until) for reference in found]
         yield [*done, *others]
 
 

@@ -8,6 +8,7 @@ so many trainings of each would find. `--json FILE` writes the figures. `python 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,26 @@ class Spread(Metrics):
 def main() -> None:
     """Read the runs, and print how much they differ."""
     options = _arguments()
-    runs = [run for word in options.runs for run in find_all(word)]
-    found = group.of_runs(" ".join(options.runs), runs)
-    spread = spread_of(found)
-    print(printable("\n".join([*_doubts(found), *(f"note: {note}" for note in found.notes), *table(spread)])))
+    text, figures = told(options.runs)
+    print(text)
     if options.json:
-        write_metrics(options.json, _written(spread))
+        write_metrics(options.json, figures)
+
+
+def told(words: Sequence[str]) -> tuple[str, Spread]:
+    """The table of some trainings, and its figures.
+
+    Args:
+        words: runs of one recipe, as for `stages.judge.runs.compare`.
+
+    Raises:
+        PipelineError: a run cannot be had, or they cannot be one group.
+    """
+    runs = [run for word in words for run in find_all(word)]
+    found = group.of_runs(" ".join(words), runs)
+    spread = spread_of(found)
+    text = "\n".join([*_doubts(found), *(f"note: {note}" for note in found.notes), *table(spread)])
+    return printable(text), _written(spread)
 
 
 def _doubts(found: Group) -> list[str]:
