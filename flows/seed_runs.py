@@ -248,7 +248,7 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
 
 def _alone(group: str) -> str:
     """Why a training is compared with no other run, for its page."""
-    return f"one training of the group {group}, which is compared as a whole: {_COMPARE} {group} vs ANOTHER"
+    return f"one training of the group {group}, which is compared as a whole ({_COMPARE} {group} vs ANOTHER)"
 
 
 def _told(group: _Group) -> str:

@@ -167,7 +167,7 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
     assert {one["status"] for one in children} == {"FINISHED"}
     pages = [next((folder / "mlruns").glob(f"**/{one['id']}/artifacts/report.html")).read_text() for one in children]
-    as_a_whole = f"One training of the group {group.name}, which is compared as a whole: "
+    as_a_whole = f"One training of the group {group.name}, which is compared as a whole ("
     assert [(as_a_whole in page, "Compared with" in page) for page in pages] == [(True, False)] * 3
 
     compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")
