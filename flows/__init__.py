@@ -24,8 +24,6 @@ Importing the package sets the environment variables that Prefect, DVC and MLflo
 """
 
 from flows.tool_settings import set_defaults
-from stages.running import collector
 from stages.running import quick_end as quick_end  # before all that registers functions for the end of the process
 
-collector.seldom()
 set_defaults()

@@ -176,13 +176,11 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
             if isolated:
                 variables[paths.ROOT_VARIABLE] = str(root)
-            ready = None
+            early, ready = needs_no_model(tree), None
             for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if ready is not None:
-                    ready.wait()
-                elif needs_no_model(tree):
+                if early and ready is None:
                     ready = stack.enter_context(made_ready(tree))
             ready = ready or stack.enter_context(made_ready(tree))
             ready.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from stages.common.secrecy import hidden
 from stages.judge.runs import spread
 from stages.judge.runs.spread import Spread
 from stages.params import reading, whole
-from stages.running import gpu_users, lock, report, temporary
+from stages.running import bookkeeping, gpu_users, lock, report, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
 from stages.running.dvc_yaml import PIPELINE
@@ -54,8 +55,6 @@ from stages.running.tracking.store import PARENT
 
 #: The value that the trainings differ in.
 SEED = "finetune.seed"
-#: The program that compares groups.
-_COMPARE = "python -m stages.judge.runs.compare"
 #: The folder with what is kept of each group, and how many groups stay there.
 _KEPT = paths.CACHE / "seeds"
 _MOST_KEPT = 20
@@ -67,7 +66,7 @@ Trainings = Annotated[int, Field(ge=LEAST, le=MOST)]
 
 
 @dataclass
-class _Group:
+class Group:
     """The trainings of one recipe.
 
     Args:
@@ -84,21 +83,45 @@ class _Group:
     run_id: str | None = None
     folders: list[Path] = field(default_factory=list)
 
+    @property
+    def folder(self) -> Path:
+        """What is kept of it, relative to ``root``."""
+        return _KEPT / self.name
+
+    @property
+    def compare(self) -> str:
+        """The command that compares it with another group."""
+        again = self.name if self.run_id else str(self.folder / "*")
+        return f"python -m stages.judge.runs.compare {shlex.quote(again)} vs ANOTHER"
+
     def keep(self, tree: Path, seed: int) -> None:
-        """Keep what a comparison needs of a training, and what `flows.publish` does."""
-        kept_at = _KEPT / self.name / f"seed-{seed}"
+        """Keep what a comparison needs of a training, and what `flows.publish` does: all of it or nothing."""
+        kept_at = self.folder / f"seed-{seed}"
+        made = self.root / self.folder / f".seed-{seed}"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
         for file in (VERDICTS, JUDGE_METRICS, lock.LOCK, paths.PARAMS, PIPELINE):
             if (tree / file).is_file():
-                (self.root / kept_at / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(tree / file, self.root / kept_at / file)
+                (made / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(tree / file, made / file)
+        shutil.rmtree(self.root / kept_at, ignore_errors=True)
+        made.rename(self.root / kept_at)
         if (tree / VERDICTS).is_file():
             self.folders.append(kept_at)
 
+    def so_far(self) -> str:
+        """What there is after the trainings that have ended, and how it goes on; empty before the first has."""
+        if not self.folders:
+            return ""
+        ended = f"{len(self.folders)} of {counted(len(self.seeds), 'training')} are in {self.folder}"
+        return f"{ended}; the same command again takes them from the cache, and goes on"
+
     def prune(self) -> None:
         """Remove what is kept of the oldest groups."""
-        groups = sorted((self.root / _KEPT).glob("*"), key=lambda path: path.stat().st_mtime)
-        for old in groups[:-_MOST_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        with bookkeeping.optional(_KEPT):
+            groups = sorted((self.root / _KEPT).glob("*"), key=lambda path: path.stat().st_mtime)
+            for old in groups[:-_MOST_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 @flow(name=NAME)
@@ -126,11 +149,12 @@ def _seeds(
     trainings: int, profile: Profile, overrides: Mapping[str, object], force: bool, preflight: Preflight
 ) -> State[Any]:
     root = Path.cwd()
+    logger = get_run_logger()
     done: list[StageResult] = []
+    group: Group | None = None
     try:
         folder.check(root, copied=True)
         with _group(root, trainings, profile, overrides) as group:
-            logger = get_run_logger()
             with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
                 ahead.look_in_flow(root, tree, preflight, force=force, log=logger.info)
                 order = stages_in_order(tree)
@@ -139,14 +163,17 @@ def _seeds(
                     _put_seed(tree, seed)
                     _train(group, tree, seed, _stale(tree, order) if number > 1 else order, done, force=force)
                     group.keep(tree, seed)
-            group.prune()
             told = _told(group)
+            group.prune()
     except (PipelineError, OSError) as found:
         error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        message = printable(hidden(str(error)))
-        tell_failure(get_run_logger(), message)
+        so_far = group.so_far() if group else ""
+        message = printable(hidden("\n  ".join(filter(None, (str(error), so_far)))))
+        tell_failure(logger, message)
         return Failed(message=message, data=StageFailed("seeds", error.exit_code, message))
     except StageFailed as failure:
+        if group and (so_far := group.so_far()):
+            logger.info("%s", so_far)
         run_page.report_broken(done, failure.stage, "failed", failure.message, failure.retries)
         return Failed(message=failure.message, data=failure)
     except Stopped as stop:
@@ -161,14 +188,14 @@ def _seeds(
 
 
 @contextlib.contextmanager
-def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, object]) -> Iterator[_Group]:
+def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, object]) -> Iterator[Group]:
     """A group whose MLflow run is open for the block; it ends as the block does."""
     os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # the trainings work in other folders
     name, _ = of_prefect_run()
     with ahead.files_of(root, in_place=False) as commit:
         values = profiles.overlaid(commit, profile, overrides, giver())
         first = int(reading.flatten(values)[SEED])
-        group = _Group(root, name, range(first, first + trainings))
+        group = Group(root, name, range(first, first + trainings))
         last = reading.plain(values)
         last["finetune"]["seed"] = group.seeds[-1]
         whole.check(last)  # a seed beyond its bound is refused before the first training
@@ -207,7 +234,7 @@ def _stale(tree: Path, order: Sequence[str]) -> list[str]:
     return [name for name in order if fates.get(name, "up to date") != "up to date"]
 
 
-def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: list[StageResult], *, force: bool) -> None:
+def _train(group: Group, tree: Path, seed: int, order: Sequence[str], done: list[StageResult], *, force: bool) -> None:
     """Run stages in a copy of the last commit, within an MLflow run that is a child of the group's.
 
     Args:
@@ -225,33 +252,31 @@ def _train(group: _Group, tree: Path, seed: int, order: Sequence[str], done: lis
     tags = {**prefect_tags(), **({PARENT: group.run_id} if group.run_id else {})}
     name = f"{group.name}-seed-{seed}"
     label = f"seed {seed}: "
-    page = None
-    with contextlib.ExitStack() as stack:
-        with mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
-            variables = run.variables | {
-                VARIABLE: "off",
-                gpu_users.RUN_VARIABLE: str(this_flow_run.name),
-                paths.ROOT_VARIABLE: str(group.root),
-            }
-            ended = run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label)
-            for number, result in enumerate(ended, start=1):
-                done.append(result)
-                run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if number == len(order) - 1 and needs_no_model(tree):
-                    page = stack.enter_context(report.begun(tree))  # it loads while the judge is at work
+    early, page = needs_no_model(tree), None
+    with contextlib.ExitStack() as stack, mlflow_run(group.root, tree, tags, begun, name=name, stays=True) as run:
+        variables = run.variables | {
+            VARIABLE: "off",
+            gpu_users.RUN_VARIABLE: str(this_flow_run.name),
+            paths.ROOT_VARIABLE: str(group.root),
+        }
+        ended = run_in_order(order, tree, force=force, variables=variables, begun=begun, label=label)
+        for number, result in enumerate(ended, start=1):
+            done.append(result)
+            run.ran.update({result.stage} if result.outcome == "ran" else ())
+            if early and run.id and number == len(order) - 1:
+                page = stack.enter_context(report.begun(tree))  # it loads while the judge is at work
+        if run.id:  # the page goes into the MLflow run, and the copy of the commit is removed
             page = page or stack.enter_context(report.begun(tree))
-            # One training beside another of its group would only show what seeds do, which the group's table shows.
-            page.go(Further(alone=_alone(group.name)), made_here=run.has_made)
+            page.go(Further(alone=_alone(group)), made_here=run.has_made)
             run.reports.append(page.made)
-        page.made()
 
 
-def _alone(group: str) -> str:
-    """Why a training is compared with no other run, for its page."""
-    return f"one training of the group {group}, which is compared as a whole ({_COMPARE} {group} vs ANOTHER)"
+def _alone(group: Group) -> str:
+    """Why a training is compared with no other run, for its page: that takes seconds of each, and a group says more."""
+    return f"one training of the group {group.name}; to compare the group: {group.compare}"
 
 
-def _told(group: _Group) -> str:
+def _told(group: Group) -> str:
     """A line for each training and what seeds do, which the group's MLflow run gets too.
 
     Raises:
@@ -259,14 +284,13 @@ def _told(group: _Group) -> str:
     """
     if not group.folders:
         return "There are no scores: the pipeline has no stage judge that leaves verdicts."
-    told, found = spread.told([str(folder) for folder in group.folders])
-    with temporary.folder() as at:
-        table, text = at / "seeds.json", at / "seeds.txt"
-        write_metrics(table, found)
-        text.write_text(f"{told}\n", encoding="utf-8")
-        additions.add(group.run_id, figures_of(found), [table, text])
-    again = group.name if group.run_id else str(_KEPT / group.name / "*")
-    return f"{told}\ncompare     {_COMPARE} '{again}' vs 'ANOTHER'"
+    text, found = spread.told([str(folder) for folder in group.folders])
+    with bookkeeping.optional(Path("seeds.json")), temporary.folder() as at:
+        files = [at / "seeds.json", at / "seeds.txt"]
+        write_metrics(files[0], found)
+        files[1].write_text(f"{text}\n", encoding="utf-8")
+        additions.add(group.run_id, figures_of(found), files)
+    return f"{text}\ncompare     {group.compare}"
 
 
 def figures_of(found: Spread) -> dict[str, float]:

@@ -25,6 +25,7 @@ USES = {
     # How a stage runs.
     "stages.running.program.section": "the stage's own section, as stages.params reads it",
     "stages.running.gpu.lease": "which GPUs the stage may use; that device is in the run's key",
+    "stages.running.loading.without_collector": "how soon libraries load",
     "stages.running.environment.worker": "the rank and size of the process group; its arithmetic is in the run's key",
     "stages.running.environment.seconds": "how often checkpoints are written, and how long a process may take to end",
     "stages.running.signals.Interrupted": "ends the stage, which then writes no output",

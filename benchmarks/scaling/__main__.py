@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json {options.json}: no such folder", f"mkdir -p {options.json.parent}")
     raise_at_once()
-    report = Report(str(datetime.date.today()), machine(), cores.available(), [])
+    report = Report(str(datetime.date.today()), machine(), cores.available(), [], options.brief)
     try:
         for name, measure in parts_of(options).items():
             say(f"measuring: {HEADINGS[name]}")

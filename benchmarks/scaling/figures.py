@@ -70,12 +70,14 @@ class Report:
         machine: hardware and versions, in words.
         cores: cores that the processes could use.
         parts: the parts, in the order of the page.
+        brief: whether the largest sizes were left out.
     """
 
     date: str
     machine: str
     cores: int
     parts: list[Part]
+    brief: bool = False
 
 
 def exponent(before: float, after: float, ratio: float) -> float | None:

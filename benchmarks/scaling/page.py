@@ -33,6 +33,8 @@ def made_on(report: Report) -> list[str]:
         f"Measured on {report.date} in {seconds / 60:.0f} min on {report.machine}.",
         f"Other processes kept up to {busiest:.1f} of {report.cores} cores busy meanwhile.",
     ]
+    if report.brief:
+        lines.append("The largest sizes were left out (`python -m benchmarks.scaling --brief`).")
     if busiest > BUSY_CORES:
         lines.append("**So seconds and tokens a second are worse than this machine can do; memory is not affected.**")
     return lines

@@ -108,21 +108,26 @@ def write(path: Path, batches: Iterable[TokenBatch]) -> int:
 
 
 def _array(column: pa.Array, kind: type[N]) -> npt.NDArray[N]:
-    """A column of numbers, which have this dtype, so that nothing is copied."""
-    return np.asarray(np.from_dlpack(column), dtype=kind)
+    """A column of numbers of a dtype, without nulls, as an array [rows] that reads the same memory."""
+    values = np.from_dlpack(column)
+    assert values.dtype == kind
+    return np.asarray(values, dtype=kind)
 
 
 def _numbers(values: npt.NDArray[Any]) -> pa.Array:
-    """A column of numbers, of the array's dtype."""
+    """A column of the numbers of an array [rows], of its dtype."""
     kind = pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _texts(values: Sequence[str]) -> pa.Array:
-    """A column of texts."""
+    """A column of texts, of 2 GiB together at most."""
     encoded = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    assert ends[-1] < 1 << 31
+    return pa.StringArray.from_buffers(
+        len(values), pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+    )
 
 
 class TokenRows(Sequence[Encoded]):
@@ -200,6 +205,9 @@ def _batches(path: Path, made_by: str) -> Iterator[_Mapped]:
             batch = reader.get_batch(number)
             batch.validate(full=True)
             ids = batch.column("ids")
+            for name, column in (*zip(batch.schema.names, batch.columns, strict=True), ("ids", ids.values)):
+                if column.null_count:
+                    raise DataError(f"{path}: column {name}: expected no nulls, found {column.null_count}", made_by)
             yield _Mapped(
                 batch.column("id"),
                 _array(ids.values, np.uint16),

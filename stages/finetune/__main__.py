@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 from stages.params.finetune import Finetune
-from stages.running import environment, gpu, program
+from stages.running import environment, gpu, loading, program
 
 
 def main() -> None:
@@ -21,7 +21,8 @@ def main() -> None:
     lease = nullcontext(()) if environment.worker() else gpu.lease(recipe.devices)
     with lease as gpus:
         # torch looks for GPUs when it is imported, so that the lease comes first.
-        from stages.finetune import job
+        with loading.without_collector():
+            from stages.finetune import job
 
         job.run(recipe, len(gpus))
 

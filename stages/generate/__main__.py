@@ -8,7 +8,7 @@ answers in the order of the test rows, and metrics.json.
 from __future__ import annotations
 
 from stages.params.generate import Generate
-from stages.running import gpu, program
+from stages.running import gpu, loading, program
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     settings = program.section(Generate)
     with gpu.lease():
         # torch looks for GPUs when it is imported, so the lease must come first.
-        from stages.generate import job
+        with loading.without_collector():
+            from stages.generate import job
 
         job.generate(settings)
 

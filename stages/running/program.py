@@ -25,18 +25,7 @@ from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
-from stages.running import (
-    collector,
-    costs,
-    experiments,
-    held,
-    machine,
-    orphans,
-    quick_end,
-    run_cache,
-    streams,
-    writable,
-)
+from stages.running import costs, experiments, held, machine, orphans, quick_end, run_cache, streams, writable
 from stages.running.checks import preflight
 from stages.running.console import say
 from stages.running.environment import dvc_runs, worker
@@ -104,7 +93,6 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
         stage: the stage's name, put before every message.
         main: the stage.
     """
-    collector.seldom()
     streams.prepare()
     spare_loopback()
     for name, value in torch_settings(stage).items():  # before torch is loaded, which a stage's main does

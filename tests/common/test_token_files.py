@@ -95,6 +95,19 @@ def offsets_that_fall(path):
     path.write_bytes(found.replace(wanted, np.array([0, 1 << 40, 5], dtype=np.int64).tobytes()))
 
 
+def nulls(**columns):
+    """A function that writes a file of two rows, of which the second has a null in a column."""
+
+    def written(path):
+        schema = pa.schema([field.with_nullable(True) for field in token_files.SCHEMA])
+        rows = {"id": ["a", "b"], "ids": [[1], [2]], "prompt_length": [1, 1]} | columns
+        arrays = [pa.array(rows[field.name], field.type) for field in schema]
+        with pa.ipc.new_file(path, token_files.SCHEMA) as writer:
+            writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=token_files.SCHEMA))
+
+    return written
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -103,6 +116,9 @@ def offsets_that_fall(path):
         (lambda path: path.write_text('{"id": "a"}\n'), "not an Arrow file that can be read"),
         (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not an Arrow file that can be read"),
         (offsets_that_fall, "not an Arrow file that can be read"),
+        (nulls(id=["a", None]), "column id: expected no nulls, found 1"),
+        (nulls(ids=[[1], None]), "column ids: expected no nulls, found 1"),
+        (nulls(prompt_length=[None, None]), "column prompt_length: expected no nulls, found 2"),
         (
             other_columns,
             "expected the columns id: string, ids: large_list<item: uint16 not null>, prompt_length: int32",

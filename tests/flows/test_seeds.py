@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.seed_runs import figures_of
+from flows.seed_runs import Group, figures_of
 from stages.judge.runs.comparison import SeedNoise
 from stages.judge.runs.spread import Spread, Training
 from tests import clone, flow_project
@@ -40,6 +40,46 @@ def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
         "seeds/score_sd": 2.0,
         "seeds/score_sd_beyond_rows": 1.5,
     }
+
+
+def test_what_is_kept_of_a_training_is_all_or_nothing(tmp_path: Path) -> None:
+    group, tree = Group(tmp_path, "calm otter", range(7, 10), run_id="1f"), tmp_path / "copy"
+    (tree / "artifacts" / "judge").mkdir(parents=True)
+    for file in ("dvc.lock", "artifacts/judge/verdicts.jsonl"):
+        (tree / file).write_text("a")
+    kept = Path(".cache/seeds/calm otter/seed-7")
+    half = tmp_path / kept.parent / ".seed-7" / "half"
+    half.mkdir(parents=True)  # as a killed run leaves it
+    assert group.so_far() == ""
+
+    group.keep(tree, 7)
+
+    assert group.folders == [kept]
+    there = sorted(str(path.relative_to(tmp_path / kept.parent)) for path in (tmp_path / kept.parent).rglob("*.*"))
+    assert there == ["seed-7/artifacts/judge/verdicts.jsonl", "seed-7/dvc.lock"]
+    assert group.so_far() == (
+        "1 of 3 trainings are in .cache/seeds/calm otter; the same command again takes them from the cache, and goes on"
+    )
+    (tree / "artifacts" / "judge" / "verdicts.jsonl").unlink()
+    group.keep(tree, 8)
+    assert group.folders == [kept], "without scores there is nothing to compare"
+
+
+@pytest.mark.parametrize(("run_id", "named"), [("1f", "'calm otter'"), (None, "'.cache/seeds/calm otter/*'")])
+def test_a_group_is_compared_by_its_name_in_mlflow_and_else_by_its_folders(
+    tmp_path: Path, run_id: str | None, named: str
+) -> None:
+    group = Group(tmp_path, "calm otter", range(2), run_id)
+    assert group.compare == f"python -m stages.judge.runs.compare {named} vs ANOTHER"
+
+
+def test_of_many_groups_the_newest_are_kept(tmp_path: Path) -> None:
+    kept = tmp_path / ".cache" / "seeds"
+    for number in range(22):
+        (kept / f"group-{number:02}").mkdir(parents=True)
+        os.utime(kept / f"group-{number:02}", (number, number))
+    Group(tmp_path, "group-21", range(2)).prune()
+    assert sorted(path.name for path in kept.iterdir()) == [f"group-{number:02}" for number in range(2, 22)]
 
 
 @pytest.mark.parametrize("number", ["1", "51", "x", "-3"])
@@ -167,8 +207,8 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
     assert {one["status"] for one in children} == {"FINISHED"}
     pages = [next((folder / "mlruns").glob(f"**/{one['id']}/artifacts/report.html")).read_text() for one in children]
-    as_a_whole = f"One training of the group {group.name}, which is compared as a whole ("
-    assert [(as_a_whole in page, "Compared with" in page) for page in pages] == [(True, False)] * 3
+    alone = f"One training of the group {group.name}; to compare the group: "
+    assert [(alone in page, "Compared with" in page) for page in pages] == [(True, False)] * 3
 
     compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")
     found = run(folder, *compare, f"{group}/seed-123", f"{group}/seed-124", "vs", f"{group}/seed-125")

@@ -96,6 +96,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_run_that_is_compared_with_no_other_says_why(root: Path):
+    alone = "one training of the group calm-otter; to compare the group: python -m a 'calm otter' vs ANOTHER"
+    found = facts.read(root, repository=root, further=Further(alone=alone))
+    words = _Parsed(page(found)).words
+    assert f"Beside other runs O{alone[1:]}. To compare with any other run" in words
+    assert "Compared with" not in words
+
+
 def told(root: Path, **changes: object) -> facts.Facts:
     found = facts.read(root, repository=root)
     return dataclasses.replace(found, **changes)

@@ -39,7 +39,8 @@ from stages.running.tracking.judged_runs import Judged
 
 #: The revision to compare with.
 REVISION = "HEAD"
-_OTHER_COMMIT = "compare with either: python -m stages.judge.runs.compare COMMIT RUN"
+#: What the files of that comparison are called.
+OF_COMMIT = "comparison"
 #: Seconds that all comparisons of a run may take at most; they look for other trainings of the recipe in MLflow.
 _SECONDS = 120.0
 #: Runs with the values of a run whose code and data are looked at, the newest first.
@@ -89,16 +90,13 @@ class Compared:
 
 
 def last_commit(root: Path, tree: Path) -> Reference | None:
-    """The last commit of ``root``; none where ``tree`` is a copy of an earlier one, which is not the last any more.
-
-    Raises:
-        DataError: it is such a copy.
-    """
+    """The last commit of ``root``; where ``tree`` is a copy of an earlier one, that was the last as the run began."""
     commit = git.ask(root, "rev-parse", "HEAD")
     began = git.ask(tree, "rev-parse", "HEAD")
     if began and began != commit:
-        raise DataError(f"the last commit was {began[:7]} when this run began, and is {commit[:7]}", _OTHER_COMMIT)
-    return Reference(REVISION, f"the last commit, {commit[:7]}", "comparison", commit[:7])
+        words = f"{began[:7]}, which was the last commit when this run began"
+        return Reference(began[:7], words, OF_COMMIT)
+    return Reference(REVISION, f"the last commit, {commit[:7]}", OF_COMMIT, commit[:7])
 
 
 def last_of_recipe(root: Path, tree: Path) -> Reference | None:
@@ -197,17 +195,8 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
     if not (tree / VERDICTS).exists():
         yield [Compared("the last commit", "There are no scores to compare.", of_commit=True)]
         return
-    until = time.monotonic() + _SECONDS
-    found, problem = _references(REFERENCES, root, tree, until)
-    others = [_others(problem)] if problem else []
-    with contextlib.ExitStack() as stack:
-        try:
-            folder = stack.enter_context(temporary.folder())
-        except OSError as error:
-            yield [*(_nothing(reference, str(error)) for reference in found), *others]
-            return
-        done = [compared(root, tree, reference, short_name, folder, until=until) for reference in found]
-        yield [*done, *others]
+    with _all(REFERENCES, root, tree, short_name, drawn=True) as done:
+        yield done
 
 
 def further(root: Path) -> Further:
@@ -216,11 +205,31 @@ def further(root: Path) -> Further:
     Args:
         root: the user's repository, which is the working directory, with the results.
     """
+    with _all(REFERENCES[1:], root, root, "", drawn=False) as done:
+        return in_report(done)
+
+
+@contextlib.contextmanager
+def _all(
+    references: Sequence[Callable[[Path, Path], Reference | None]],
+    root: Path,
+    tree: Path,
+    short_name: str,
+    *,
+    drawn: bool,
+) -> Iterator[list[Compared]]:
+    """The comparisons with all runs that are named, whose files are removed after the block; as `with_references`."""
     until = time.monotonic() + _SECONDS
-    found, problem = _references(REFERENCES[1:], root, root, until)
-    with temporary.folder() as folder:
-        done = [compared(root, root, reference, "", folder, until=until, drawn=False) for reference in found]
-    return in_report([*done, _others(problem)] if problem else done)
+    found, problem = _references(references, root, tree, until)
+    others = [_others(problem)] if problem else []
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary.folder())
+        except OSError as error:
+            yield [*(_nothing(reference, str(error)) for reference in found), *others]
+            return
+        done = [compared(root, tree, reference, short_name, folder, until=until, drawn=drawn) for reference in found]
+        yield [*done, *others]
 
 
 def in_report(done: Sequence[Compared]) -> Further:
@@ -294,7 +303,7 @@ def compared(
         return _nothing(reference, str(error))
     except Exception as error:  # the run has succeeded by now, whatever is wrong here
         return _nothing(reference, f"{type(error).__name__}: {error}")
-    if reference.run == REVISION:
+    if reference.file == OF_COMMIT:
         found = beside.keep(tree, table, reference.run, reference.words)
     else:
         found = beside.read(root, table, reference.run, reference.words)
@@ -305,7 +314,7 @@ def compared(
         f"\n![differences](data:image/png;base64,{picture})\n" if drawn else "",
         f"{beside.in_a_line(found)}.{f' Again: `{again}`' if again else ''}" if found else "",
         found,
-        of_commit=reference.run == REVISION,
+        of_commit=reference.file == OF_COMMIT,
     )
 
 
@@ -325,7 +334,8 @@ def _again(reference: Reference, table: Path, short_name: str) -> str:
 
 def _nothing(reference: Reference, why: str) -> Compared:
     told = printable(hidden(why))
-    return Compared(reference.words, f"Nothing compared: {told}", why=told, of_commit=reference.run == REVISION)
+    of_commit = reference.file == OF_COMMIT
+    return Compared(reference.words, f"Nothing compared: {told}", why=told, of_commit=of_commit)
 
 
 def main() -> None:

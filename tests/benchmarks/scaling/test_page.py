@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from benchmarks.scaling import page
@@ -51,6 +53,12 @@ def test_a_busy_machine_is_named_as_the_reason_for_bad_figures() -> None:
         "Other processes kept up to 1.5 of 2 cores busy meanwhile.",
         "**So seconds and tokens a second are worse than this machine can do; memory is not affected.**",
     ]
+
+
+def test_a_page_without_the_largest_sizes_says_so() -> None:
+    brief = dataclasses.replace(report(PART), brief=True)
+
+    assert page.made_on(brief)[2:] == ["The largest sizes were left out (`python -m benchmarks.scaling --brief`)."]
 
 
 def test_each_part_has_its_heading_and_its_table() -> None:

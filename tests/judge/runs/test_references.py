@@ -69,20 +69,25 @@ def test_a_mistake_in_what_is_asked_ends_no_run(repository: Path, monkeypatch: p
         assert found.files == ()
 
 
-def test_a_copy_of_a_commit_that_is_the_last_no_more_is_not_compared_with_the_one_that_is(
+def test_a_copy_of_a_commit_that_is_the_last_no_more_is_compared_with_it_and_not_with_the_one_that_is(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The user commits while a run works in a copy: what is the last commit at its end was not when it began."""
-    monkeypatch.setattr(references, "REFERENCES", [references.last_commit])
     copy = tmp_path / "copy"
     git("clone", "-q", str(repository), str(copy))
     began = git("rev-parse", "HEAD")[:7]
     commit([60] * 10)
-    write(copy / JUDGE_FOLDER, [80] * 10)
+    write(copy / JUDGE_FOLDER, [80, 70] * 5)
 
-    with with_references(repository, copy, "calm-otter") as (only,):
-        last = git("rev-parse", "HEAD")[:7]
-        assert only.why.startswith(f"the last commit was {began} when this run began, and is {last}")
+    with with_references(repository, copy, "calm-otter") as (first, *others):
+        words = f"{began}, which was the last commit when this run began"
+        assert (first.words, first.of_commit, any(one.of_commit for one in others)) == (words, True, False)
+        assert first.found is not None
+        assert first.found.difference == 25.0
+        assert f"Again: `python -m stages.judge.runs.compare {began} calm-otter`" in first.verdict
+    kept = beside.of(copy)
+    assert isinstance(kept, beside.Beside), "the page and the summary have it too"
+    assert (kept.other, kept.difference) == (words, 25.0)
 
 
 def test_a_comparison_whose_files_cannot_be_written_ends_no_run(
