@@ -7,6 +7,7 @@
     outcome         how the flow ended, kept beside Prefect
     run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts
     log_lines       what Prefect's log leaves out
+    unchanged       what DVC has said of the files in the folder
     dvc_lock        waits for a DVC that somebody has started in the folder
     workspace       the copy of the repository for a run with other values; profiles and overrides give the values
     mlflow_run      the flow's MLflow run

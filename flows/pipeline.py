@@ -21,13 +21,14 @@ from prefect.utilities.urls import url_for
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.after_stages import made_ready, needs_no_model
 from flows.command_line import STOPPED
-from flows.dvc_cli import stages_in_order, up_to_date
+from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
 from flows.outcome import kept
 from flows.overrides import Choice, Overrides
 from flows.stage_process import StageFailed, StageResult, Stopped, in_words
 from flows.stage_task import run_in_order
+from flows.unchanged import up_to_date
 from stages.common import paths
 from stages.common.errors import ConfigError, InputOutputError, PipelineError
 from stages.common.printable import printable

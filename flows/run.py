@@ -19,12 +19,12 @@ import psutil
 from flows import (
     ahead,
     command_line,
-    dvc_cli,
     folder,
     prefect_server,
     profiles,
     servers_file,
     temporary_server,
+    unchanged,
     waits,
     workspace,
 )
@@ -49,8 +49,8 @@ def main() -> None:
         workspace.check_commit(root)
     misrecorded.look_back(root)
     with ahead.planned(root, asked) as planned:
-        # What is unchanged as far as its files tell, DVC itself is to see: it takes a second more.
-        if asked.in_place and not planned.changes and dvc_cli.up_to_date(root):
+        # What is unchanged as far as its files tell, DVC itself is to see, or to have seen.
+        if asked.in_place and not planned.changes and unchanged.up_to_date(root):
             command_line.succeed(
                 "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
             )

@@ -149,14 +149,19 @@ def _hard_links(source: Path, target: Path) -> bool:
     return False
 
 
-def _settings(name: str, root: Path = Path()) -> Iterator[tuple[Path, str]]:
-    """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
+def config_files(root: Path) -> list[Path]:
+    """DVC's configuration files, which need not be there; what one says counts before what the next ones say."""
     homes = {
         "DVC_GLOBAL_CONFIG_DIR": Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc"),
         "DVC_SYSTEM_CONFIG_DIR": Path("/etc/xdg/dvc"),
     }
     others = [Path(os.environ.get(variable) or default, "config") for variable, default in homes.items()]
-    for file in (root / DVC / "config.local", root / DVC / "config", *others):
+    return [root / DVC / "config.local", root / DVC / "config", *others]
+
+
+def _settings(name: str, root: Path = Path()) -> Iterator[tuple[Path, str]]:
+    """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
+    for file in config_files(root):
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(file, encoding="utf-8")
         if found := settings.get("cache", name, fallback=None):
