@@ -1,6 +1,6 @@
 """When, where and how often the pipeline runs: a Prefect flow around DVC's stages, of which it knows only the names.
 
-    run             the program: `python -m flows.run`; command_line, waits and supervised belong to it
+    run             the program: `python -m flows.run`; command_line, waits, supervised and flow_process belong to it
     pipeline        the flow; stage_task is a stage in it, stage_process runs that, dvc_cli and guard are below it
     folder          what is looked at before anything starts; ahead asks what the stages need
     prefect_server  whether one answers; temporary_server starts that of one run

@@ -13,6 +13,9 @@ from stages.common import paths
 from stages.params import whole
 from stages.running import made_on, report
 
+#: Seconds that `Ready.wait` takes at most.
+_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -27,8 +30,11 @@ class Ready:
     _loading: threading.Thread
 
     def wait(self) -> None:
-        """Wait until all is loaded: two threads are not to import a module at a time."""
-        self._loading.join()
+        """Wait until all is loaded, but not for long: of imports in two threads one can meet half a module.
+
+        Where matplotlib finds its fonts for the first time, it takes many seconds, which the stages do not wait for.
+        """
+        self._loading.join(_SECONDS)
 
 
 def needs_no_model(tree: Path) -> bool:

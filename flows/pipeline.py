@@ -181,7 +181,9 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             for result in run_in_order(order, tree, force=force, variables=variables, begun=begun):
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
-                if early and ready is None:
+                if ready is not None:
+                    ready.wait()  # the next stage's end loads modules too
+                elif early:
                     ready = stack.enter_context(made_ready(tree))
             ready = ready or stack.enter_context(made_ready(tree))
             ready.wait()

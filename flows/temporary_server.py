@@ -22,12 +22,17 @@ VARIABLE = "PIPELINE_PREFECT_TEMPORARY"
 _GUARD = Path(__file__).with_name("guard.py")
 #: Seconds that the server may take to write down what it has been told, once the run has ended.
 _END_SECONDS = "5"
-#: What `python -m uvicorn` does, without the teardown of the interpreter.
+#: What `python -m uvicorn` does, without the teardown of the interpreter. The garbage collector is off while it loads,
+#: as in `stages.running.loading`.
 _UVICORN = """
-import atexit, os
+import atexit, gc, os
 codes = []
 atexit.register(lambda: os._exit(codes[0]) if codes else None)
+gc.disable()
 import uvicorn
+import prefect.server.api.server
+gc.freeze()
+gc.enable()
 try:
     uvicorn.main(prog_name="uvicorn")
 except SystemExit as end:

@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "flows/servers_file.py": "flows/test_run_page.py",
     "flows/stage_task.py": "flows/test_pipeline.py",
     "flows/supervised.py": "flows/test_doors.py",
+    "flows/flow_process.py": "flows/test_doors.py",
     "flows/tool_settings.py": "flows/test_pipeline.py",
     "flows/waits.py": "flows/test_stage_process.py",
     "stages/common/errors.py": "docs/test_facts.py",
