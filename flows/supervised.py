@@ -1,7 +1,7 @@
-"""The program of a flow in a process of its own: `python -m flows.supervised`, which `flows.run` and `flows.seeds` start.
+"""The program of a flow in a process of its own, which `flows.run` and `flows.seeds` start.
 
-It takes the options of both, and ends when its standard input closes. What it does is in `flows.flow_process`, a module
-apart, as Prefect and MLflow are loaded by it.
+`python -m flows.supervised` takes the options of both, and ends when its standard input closes. What it
+does is in `flows.flow_process`, a module apart, which loads Prefect.
 """
 
 from __future__ import annotations
