@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,15 +24,19 @@ from stages.running import bookkeeping, dvc_cache, dvc_yaml, git, lock
 _NOTE = paths.CACHE / "up_to_date"
 #: Files of DVC that may stand in any folder.
 _ANYWHERE = ("dvc.yaml", "*/dvc.yaml", "*.dvc", ".dvcignore", "*/.dvcignore")
+#: What a dvc.yaml says where its stages read and write other paths than it names.
+_BEYOND = re.compile(r"\$\{|^\s*(wdir|foreach|matrix|vars):", re.MULTILINE)
 
 
 def up_to_date(root: Path) -> bool:
     """True if `dvc repro` in ``root`` would do nothing: DVC says so, or has said so of the same files."""
-    now = _digest(root)
-    if now == _kept(root):
+    now = _digest(root) if _all_is_seen(root) else ""
+    if now and now == _kept(root):
         return True
     if not dvc_cli.up_to_date(root):
         return False
+    if not now:
+        return True
     with bookkeeping.optional(root / _NOTE):
         (root / _NOTE).parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(root / _NOTE) as stream:
@@ -44,6 +49,33 @@ def _kept(root: Path) -> str:
         return (root / _NOTE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _all_is_seen(root: Path) -> bool:
+    """Whether `_looked_at` knows all that DVC looks at.
+
+    It does not where stages have another working directory or are made from templates, where folders below have
+    pipelines of their own, and where something is brought in from elsewhere whose changes DVC asks for.
+    """
+    try:
+        pipeline = (root / dvc_yaml.PIPELINE).read_text(encoding="utf-8")
+        asked_for = any(_is_asked_for(path) for path in root.glob("*.dvc") if path.is_file())
+    except (OSError, UnicodeDecodeError):
+        return False
+    below = any("/" in name for name in _anywhere(root) if not name.endswith(".dvcignore"))
+    return not (_BEYOND.search(pipeline) or asked_for or below)
+
+
+def _is_asked_for(file: Path) -> bool:
+    """Whether DVC asks elsewhere if what a .dvc file brings in has changed: neither here nor frozen."""
+    text = file.read_text(encoding="utf-8")
+    is_here = any(one.source is not None for one in dvc_yaml.imports_of(file))
+    return "deps:" in text and "frozen: true" not in text and not is_here
+
+
+def _anywhere(root: Path) -> list[str]:
+    """DVC's own files in all folders of the repository, as git knows them."""
+    return git.ask(root, "ls-files", "-co", "--exclude-standard", "--", *_ANYWHERE).splitlines()
 
 
 def _digest(root: Path) -> str:
@@ -70,8 +102,7 @@ def _numbers(path: Path) -> list[tuple[int, ...]]:
 def _looked_at(root: Path) -> Iterator[Path]:
     """The files that DVC looks at, in the same order each time; a folder comes before what is in it."""
     yield from dvc_cache.config_files(root)
-    anywhere = git.ask(root, "ls-files", "-co", "--exclude-standard", "--", *_ANYWHERE).splitlines()
-    yield from (root / name for name in (dvc_yaml.PIPELINE, lock.LOCK, *map(Path, anywhere)))
+    yield from (root / name for name in (dvc_yaml.PIPELINE, lock.LOCK, *map(Path, _anywhere(root))))
     stages, imported = dvc_yaml.entries(root).values(), list(dvc_yaml.imports(root))
     named = [path for stage in stages for path in (*stage.keys, *stage.deps, *stage.outs)]
     named += [path for one in imported for path in (one.source, one.path) if path is not None]

@@ -112,6 +112,33 @@ def test_what_has_changed_is_not_up_to_date_and_is_again_when_it_is_back(
     assert asked == [True, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("dvc.yaml", "  beta:\n    wdir: data\n    cmd: ls\n"),
+        ("dvc.yaml", "  beta:\n    foreach: [a, b]\n    do:\n      cmd: echo ${item}\n"),
+        ("sub/dvc.yaml", "stages:\n  beta:\n    cmd: ls\n"),
+        ("sub/more.dvc", "outs:\n- path: more\n"),
+        ("from-elsewhere.dvc", "deps:\n- path: https://example.org/a\nouts:\n- path: a\n"),
+    ],
+)
+def test_where_dvc_looks_at_more_it_is_asked_each_time(
+    project: Project, waved_through: list[Path], file: str, text: str
+) -> None:
+    (project.root / "sub").mkdir()
+    with open(project.root / file, "a") as stream:
+        stream.write(text)
+    assert [unchanged.up_to_date(project.root) for _ in range(2)] == [True] * 2
+    assert len(waved_through) == 2
+
+
+def test_what_is_frozen_is_not_asked_for(project: Project, waved_through: list[Path]) -> None:
+    text = "frozen: true\ndeps:\n- path: https://example.org/a\nouts:\n- path: a\n"
+    (project.root / "from-elsewhere.dvc").write_text(text)
+    assert [unchanged.up_to_date(project.root) for _ in range(2)] == [True] * 2
+    assert len(waved_through) == 1
+
+
 def test_another_version_of_dvc_is_asked(
     project: Project, waved_through: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
