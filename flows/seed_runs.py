@@ -22,7 +22,7 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import ahead, folder, profiles, run_page, servers_file, workspace
+from flows import ahead, dvc_process, folder, profiles, run_page, servers_file, workspace
 from flows.after_stages import needs_no_model
 from flows.command_line import LEAST, MOST, STOPPED
 from flows.dvc_cli import stages_in_order
@@ -157,11 +157,14 @@ def _seeds(
         with _group(root, trainings, profile, overrides) as group:
             with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
                 ahead.look_in_flow(root, tree, preflight, force=force, log=logger.info)
-                order = stages_in_order(tree)
+                every = order = stages_in_order(tree)
                 for number, seed in enumerate(group.seeds, start=1):
                     logger.info("training %d of %d, with %s=%d", number, trainings, SEED, seed)
                     _put_seed(tree, seed)
-                    _train(group, tree, seed, _stale(tree, order) if number > 1 else order, done, force=force)
+                    with _training(group, tree, seed, order, done, force=force):
+                        order = _stale(tree, every, seed + 1) if number < trainings else []
+                        if order:  # the next DVC loads while this training goes to MLflow
+                            dvc_process.prepare(dvc_process.of_stage(order[0], force=force))
                     group.keep(tree, seed)
             told = _told(group)
             group.prune()
@@ -179,6 +182,8 @@ def _seeds(
     except Stopped as stop:
         run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
         raise
+    finally:
+        dvc_process.discard()
     run_page.report_text(told)
     ran = sum(one.outcome == "ran" for one in done if not one.is_import)
     return Completed(
@@ -223,19 +228,27 @@ def _put_seed(tree: Path, seed: int) -> None:
         stream.write(text)
 
 
-def _stale(tree: Path, order: Sequence[str]) -> list[str]:
-    """The stages that another seed makes stale. To ask DVC of each of the others would take longer than they are long.
+def _stale(tree: Path, order: Sequence[str], seed: int) -> list[str]:
+    """The stages that a seed makes stale. To ask DVC of each of the others would take longer than they are long.
 
     Args:
-        tree: the copy, in which an earlier training has run all stages.
+        tree: the copy, in which a training with another seed has run all stages.
         order: all stages and .dvc files.
+        seed: the seed.
     """
-    fates = plan.fates(tree, reading.read_yaml(tree / paths.PARAMS), in_place=True)
+    values = reading.plain(reading.read_yaml(tree / paths.PARAMS))
+    values["finetune"]["seed"] = seed
+    fates = plan.fates(tree, values, in_place=True)
     return [name for name in order if fates.get(name, "up to date") != "up to date"]
 
 
-def _train(group: Group, tree: Path, seed: int, order: Sequence[str], done: list[StageResult], *, force: bool) -> None:
+@contextlib.contextmanager
+def _training(
+    group: Group, tree: Path, seed: int, order: Sequence[str], done: list[StageResult], *, force: bool
+) -> Iterator[None]:
     """Run stages in a copy of the last commit, within an MLflow run that is a child of the group's.
+
+    The block comes after the last stage. Then the results go to MLflow.
 
     Args:
         group: the group.
@@ -269,6 +282,7 @@ def _train(group: Group, tree: Path, seed: int, order: Sequence[str], done: list
             page = page or stack.enter_context(report.begun(tree))
             page.go(Further(alone=_alone(group)), made_here=run.has_made)
             run.reports.append(page.made)
+        yield
 
 
 def _alone(group: Group) -> str:
