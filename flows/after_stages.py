@@ -13,9 +13,6 @@ from stages.common import paths
 from stages.params import whole
 from stages.running import made_on, report
 
-#: Seconds that `Ready.wait` takes at most.
-_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
 class Ready:
@@ -29,12 +26,15 @@ class Ready:
     report: report.Making
     _loading: threading.Thread
 
-    def wait(self) -> None:
-        """Wait until all is loaded, but not for long: of imports in two threads one can meet half a module.
+    def wait(self, seconds: float) -> None:
+        """Wait until all is loaded: of imports in two threads, one can find a module that the other has half loaded.
 
-        Where matplotlib finds its fonts for the first time, it takes many seconds, which the stages do not wait for.
+        Where matplotlib finds its fonts for the first time, it takes many seconds.
+
+        Args:
+            seconds: the most to wait.
         """
-        self._loading.join(_SECONDS)
+        self._loading.join(seconds)
 
 
 def needs_no_model(tree: Path) -> bool:

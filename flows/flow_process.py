@@ -72,8 +72,9 @@ def _load_beside_server() -> None:
     Raises:
         ServiceUnavailable: the server does not start.
     """
-    with contextlib.suppress(Exception), loading.without_collector():  # tracking says it, when it is used
-        mlflow_access.load()  # sets what MLflow reads when it is imported, such as how much it says
+    with contextlib.suppress(Exception):  # tracking says it, when it is used
+        with loading.without_collector():
+            mlflow_access.load()  # sets what MLflow reads when it is imported, such as how much it says
         mlflow_access.client(Path.cwd())
     try:
         prefect_server.wait(server_address(), _START_SECONDS)

@@ -46,6 +46,9 @@ NAME = "instruct-pipeline"
 #: The names of profiles/*.yaml, for Prefect's form. A test compares them with the files.
 Profile = Literal["current", "quick", "gpt2-medium"]
 
+#: Seconds to wait for what loads beside the stages (`Ready.wait`): between two of them, and after the last one.
+_BETWEEN_SECONDS, _LOADING_SECONDS = 5.0, 60.0
+
 #: The default of the flow's ``overrides``.
 NOTHING = Overrides()
 
@@ -182,11 +185,11 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
                 done.append(result)
                 run.ran.update({result.stage} if result.outcome == "ran" else ())
                 if ready is not None:
-                    ready.wait()  # the next stage's end loads modules too
+                    ready.wait(_BETWEEN_SECONDS)  # what comes after the next stage loads modules too
                 elif early:
                     ready = stack.enter_context(made_ready(tree))
             ready = ready or stack.enter_context(made_ready(tree))
-            ready.wait()
+            ready.wait(_LOADING_SECONDS)
             compared = stack.enter_context(with_references(root, tree, str(this_flow_run.name)))
             run.files.extend(file for one in compared for file in one.files)
             run.compared.extend(one.verdict for one in compared if one.verdict)

@@ -49,7 +49,7 @@ def main() -> None:
         workspace.check_commit(root)
     misrecorded.look_back(root)
     with ahead.planned(root, asked) as planned:
-        # What is unchanged as far as its files tell, DVC itself is to see, or to have seen.
+        # Where nothing has changed as far as the files tell, DVC has the last word.
         if asked.in_place and not planned.changes and unchanged.up_to_date(root):
             command_line.succeed(
                 "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())

@@ -110,11 +110,11 @@ class Group:
             self.folders.append(kept_at)
 
     def so_far(self) -> str:
-        """What there is after the trainings that have ended, and how it goes on; empty before the first has."""
+        """Where the trainings are that have ended; empty before the first has."""
         if not self.folders:
             return ""
         ended = f"{len(self.folders)} of {counted(len(self.seeds), 'training')} are in {self.folder}"
-        return f"{ended}; the same command again takes them from the cache, and goes on"
+        return f"{ended} and in DVC's cache, from which a run of the same commit and values takes them"
 
     def prune(self) -> None:
         """Remove what is kept of the oldest groups."""
@@ -162,9 +162,7 @@ def _seeds(
                     logger.info("training %d of %d, with %s=%d", number, trainings, SEED, seed)
                     _put_seed(tree, seed)
                     with _training(group, tree, seed, order, done, force=force):
-                        order = _stale(tree, every, seed + 1) if number < trainings else []
-                        if order:  # the next DVC loads while this training goes to MLflow
-                            dvc_process.prepare(dvc_process.of_stage(order[0], force=force))
+                        order = _next(tree, every, seed + 1, force=force) if number < trainings else []
                     group.keep(tree, seed)
             told = _told(group)
             group.prune()
@@ -180,6 +178,8 @@ def _seeds(
         run_page.report_broken(done, failure.stage, "failed", failure.message, failure.retries)
         return Failed(message=failure.message, data=failure)
     except Stopped as stop:
+        if group and (so_far := group.so_far()):
+            logger.info("%s", so_far)
         run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
         raise
     finally:
@@ -228,18 +228,27 @@ def _put_seed(tree: Path, seed: int) -> None:
         stream.write(text)
 
 
-def _stale(tree: Path, order: Sequence[str], seed: int) -> list[str]:
-    """The stages that a seed makes stale. To ask DVC of each of the others would take longer than they are long.
+def _next(tree: Path, order: Sequence[str], seed: int, *, force: bool) -> list[str]:
+    """The stages of the next training: those that its seed makes stale. The first one's DVC begins to load.
+
+    To ask DVC of each of the others would take longer than they are long. An error here ends no training.
 
     Args:
         tree: the copy, in which a training with another seed has run all stages.
         order: all stages and .dvc files.
         seed: the seed.
+        force: whether the stages will be forced.
     """
-    values = reading.plain(reading.read_yaml(tree / paths.PARAMS))
-    values["finetune"]["seed"] = seed
-    fates = plan.fates(tree, values, in_place=True)
-    return [name for name in order if fates.get(name, "up to date") != "up to date"]
+    try:
+        values = reading.plain(reading.read_yaml(tree / paths.PARAMS))
+        values["finetune"]["seed"] = seed
+        fates = plan.fates(tree, values, in_place=True)
+        stale = [name for name in order if fates.get(name, "up to date") != "up to date"]
+        if stale:
+            dvc_process.prepare(dvc_process.of_stage(stale[0], force=force))
+    except (PipelineError, OSError):
+        return list(order)  # DVC finds out, stage by stage
+    return stale
 
 
 @contextlib.contextmanager
@@ -286,7 +295,7 @@ def _training(
 
 
 def _alone(group: Group) -> str:
-    """Why a training is compared with no other run, for its page: that takes seconds of each, and a group says more."""
+    """Why a training is compared with no other run, for its page: that takes time, and the group says more."""
     return f"one training of the group {group.name}; to compare the group: {group.compare}"
 
 

@@ -118,6 +118,7 @@ def nulls(**columns):
         (offsets_that_fall, "not an Arrow file that can be read"),
         (nulls(id=["a", None]), "column id: expected no nulls, found 1"),
         (nulls(ids=[[1], None]), "column ids: expected no nulls, found 1"),
+        (nulls(ids=[[1], [None]]), "column ids: expected no nulls, found 1"),
         (nulls(prompt_length=[None, None]), "column prompt_length: expected no nulls, found 2"),
         (
             other_columns,

@@ -58,7 +58,8 @@ def test_what_is_kept_of_a_training_is_all_or_nothing(tmp_path: Path) -> None:
     there = sorted(str(path.relative_to(tmp_path / kept.parent)) for path in (tmp_path / kept.parent).rglob("*.*"))
     assert there == ["seed-7/artifacts/judge/verdicts.jsonl", "seed-7/dvc.lock"]
     assert group.so_far() == (
-        "1 of 3 trainings are in .cache/seeds/calm otter; the same command again takes them from the cache, and goes on"
+        "1 of 3 trainings are in .cache/seeds/calm otter and in DVC's cache, from which a run of the same commit and "
+        "values takes them"
     )
     (tree / "artifacts" / "judge" / "verdicts.jsonl").unlink()
     group.keep(tree, 8)

@@ -12,6 +12,7 @@ import pytest
 from flows import dvc_cli, unchanged
 from tests import flow_project
 from tests.flow_project import Project
+from tests.root import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = flow_project.create(tmp_path_factory.mktemp("template") / "project")
     project.dvc("repro", "-q")
     return project
+
+
+@pytest.fixture(autouse=True)
+def _fine_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy of the project has just been made."""
+    monkeypatch.setattr(unchanged, "_COARSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -46,9 +53,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return said
 
 
-def cached(root: Path) -> Path:
-    """A file in the project's cache."""
-    return next(path for path in sorted((root / ".dvc" / "cache" / "files").rglob("*")) if path.is_file())
+def cached(root: Path, number: int) -> Path:
+    """A file in the project's cache: the two outputs, the list of the folder data, and the file that this names."""
+    found = [path for path in sorted((root / ".dvc" / "cache" / "files").rglob("*")) if path.is_file()]
+    assert len(found) == 4
+    return found[number]
 
 
 def same_size_and_time(root: Path) -> None:
@@ -68,12 +77,13 @@ def test_of_the_same_files_dvc_is_asked_once(project: Project, waved_through: li
     [
         lambda root: os.utime(root / "stage.py", (1, 1)),
         lambda root: (root / "data" / "more").touch(),
+        lambda root: os.utime(next((root / "data").iterdir()), (1, 1)),
         lambda root: os.utime(root / "alpha.txt", (1, 1)),
         lambda root: (root / ".dvc" / "config.local").touch(),
         lambda root: (root / ".dvcignore").touch(),
         lambda root: (root / "zeta.txt").chmod(0o600),
         lambda root: (root / "other.dvc").write_text("outs: []\n"),
-        lambda root: cached(root).chmod(0o600),
+        *(lambda root, number=number: cached(root, number).chmod(0o600) for number in range(4)),
         same_size_and_time,
     ],
 )
@@ -112,17 +122,29 @@ def test_what_has_changed_is_not_up_to_date_and_is_again_when_it_is_back(
     assert asked == [True, False, False, True]
 
 
+_ELSEWHERE = "deps:\n- path: https://example.org/a\nouts:\n- path: a\n  hash: md5\n  md5: " + "a" * 32 + "\n"
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
         ("dvc.yaml", "  beta:\n    wdir: data\n    cmd: ls\n"),
-        ("dvc.yaml", "  beta:\n    foreach: [a, b]\n    do:\n      cmd: echo ${item}\n"),
+        ("dvc.yaml", '  beta: {cmd: ls, "wdir" : data}\n'),
+        ("dvc.yaml", "  beta:\n    foreach: [a, b]\n    do:\n      cmd: echo a\n"),
+        ("dvc.yaml", "  beta:\n    cmd: echo ${judge.seed}\n"),
+        ("dvc.yaml", "  beta:\n    cmd: ls\n    deps: [https://example.org/a]\n"),
+        ("dvc.yaml", "  beta:\n    cmd: ls\n    outs: [{a: {}, b: {}}]\n"),
+        ("dvc.yaml", "  beta: [\n"),
+        ("dvc.lock", "  beta:\n    cmd: ls\n    outs:\n    - path: a\n      md5: " + "a" * 32 + "\n"),
         ("sub/dvc.yaml", "stages:\n  beta:\n    cmd: ls\n"),
         ("sub/more.dvc", "outs:\n- path: more\n"),
-        ("from-elsewhere.dvc", "deps:\n- path: https://example.org/a\nouts:\n- path: a\n"),
+        ("from-elsewhere.dvc", _ELSEWHERE),
+        ("data.dvc", "wdir: ..\n"),
+        ("stage.py.dvc", "deps:\n- path: stage.py\n  repo: {url: ../other}\nouts:\n- path: stage.py\n"),
+        (".gitmodules", ""),
     ],
 )
-def test_where_dvc_looks_at_more_it_is_asked_each_time(
+def test_where_dvc_may_look_at_more_it_is_asked_each_time(
     project: Project, waved_through: list[Path], file: str, text: str
 ) -> None:
     (project.root / "sub").mkdir()
@@ -133,10 +155,40 @@ def test_where_dvc_looks_at_more_it_is_asked_each_time(
 
 
 def test_what_is_frozen_is_not_asked_for(project: Project, waved_through: list[Path]) -> None:
-    text = "frozen: true\ndeps:\n- path: https://example.org/a\nouts:\n- path: a\n"
-    (project.root / "from-elsewhere.dvc").write_text(text)
+    (project.root / "from-elsewhere.dvc").write_text(f"frozen: true\n{_ELSEWHERE}")
     assert [unchanged.up_to_date(project.root) for _ in range(2)] == [True] * 2
     assert len(waved_through) == 1
+
+
+def test_without_git_dvc_is_asked_each_time(project: Project, waved_through: list[Path]) -> None:
+    shutil.rmtree(project.root / ".git")
+    assert [unchanged.up_to_date(project.root) for _ in range(2)] == [True] * 2
+    assert len(waved_through) == 2
+
+
+def test_a_file_that_has_just_changed_may_change_again_at_the_same_time(
+    project: Project, waved_through: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as a coarse clock tells."""
+    monkeypatch.setattr(unchanged, "_COARSE_SECONDS", 60.0)
+    assert [unchanged.up_to_date(project.root) for _ in range(2)] == [True] * 2
+    assert len(waved_through) == 2
+
+
+def test_another_file_behind_a_link_is_another_file(project: Project, waved_through: list[Path]) -> None:
+    target = project.root.parent / "zeta.txt"
+    shutil.move(project.root / "zeta.txt", target)
+    (project.root / "zeta.txt").symlink_to(target)
+    unchanged.up_to_date(project.root)
+    unchanged.up_to_date(project.root)
+    assert len(waved_through) == 1
+    os.utime(target, (1, 1))
+    unchanged.up_to_date(project.root)
+    assert len(waved_through) == 2
+
+
+def test_the_project_itself_is_one_whose_files_are_all_known() -> None:
+    assert unchanged._is_all_known(ROOT)
 
 
 def test_another_version_of_dvc_is_asked(

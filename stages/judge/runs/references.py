@@ -93,9 +93,9 @@ def last_commit(root: Path, tree: Path) -> Reference | None:
     """The last commit of ``root``; where ``tree`` is a copy of an earlier one, that was the last as the run began."""
     commit = git.ask(root, "rev-parse", "HEAD")
     began = git.ask(tree, "rev-parse", "HEAD")
-    if began and began != commit:
+    if began and commit and began != commit:
         words = f"{began[:7]}, which was the last commit when this run began"
-        return Reference(began[:7], words, OF_COMMIT)
+        return Reference(began, words, OF_COMMIT, began[:7])
     return Reference(REVISION, f"the last commit, {commit[:7]}", OF_COMMIT, commit[:7])
 
 
