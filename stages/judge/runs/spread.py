@@ -70,7 +70,7 @@ def main() -> None:
     """Read the runs, and print how much they differ."""
     options = _arguments()
     text, figures = told(options.runs)
-    print(text)
+    print(printable(text))
     if options.json:
         write_metrics(options.json, figures)
 
