@@ -165,8 +165,18 @@ def test_a_judge_that_changed_before_an_early_stop_is_noticed(opened, tmp_path, 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_an_early_stop_keeps_the_replies_of_the_same_judge(opened, tmp_path, parallel):
+    """The later questions are answered when there are enough verdicts: whoever asked on would have asked all by then."""
     found = []
-    with FakeOllama([score(50)]) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
+
+    def when_enough(exchange):
+        while len(found) < 4 and not exchange.wait(0.01):
+            pass
+        score(50)(exchange)
+
+    def behave(body):
+        return score(50) if number_in(body) < 10 else when_enough
+
+    with FakeOllama(behave) as server, VerdictCache(tmp_path / "a.jsonl") as cache:
         judge = opened(server, parallel=parallel)
         judge_until(4, judge, questions(20), found, Asking(parallel=parallel, cache=cache))
         assert len(found) == 4
