@@ -165,7 +165,7 @@ def test_a_judge_that_changed_before_an_early_stop_is_noticed(opened, tmp_path, 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_an_early_stop_keeps_the_replies_of_the_same_judge(opened, tmp_path, parallel):
-    """The later questions are answered when there are enough verdicts: whoever asked on would have asked all by then."""
+    """The later questions are answered when there are enough verdicts, so that not all are asked before."""
     found = []
 
     def when_enough(exchange):
