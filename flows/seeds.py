@@ -29,6 +29,10 @@ def main() -> None:
     workspace.check_commit(root)
     with ahead.planned(root, asked) as planned:
         planned.look()
+    print(
+        f"  the times are those of one of {asked.trainings} trainings; memory and disk are for one at a time",
+        flush=True,
+    )
     sys.exit(run.supervised())
 
 

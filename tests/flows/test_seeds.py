@@ -104,6 +104,7 @@ def test_only_what_depends_on_the_seed_runs_for_each_training(project: Project) 
     assert done.returncode == 0, done.stderr
     assert (project.calls("zeta"), project.calls("alpha")) == (1, 3)
     assert "3 trainings: 4 stages ran; the others were done already" in done.stdout
+    assert "  the times are those of one of 3 trainings; memory and disk are for one at a time\n" in done.stdout
     assert "There are no scores" in done.stdout
     assert project.git("status", "--porcelain") == before
     assert list((project.root / ".cache" / "workspaces").iterdir()) == []
@@ -208,7 +209,9 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert [one["params"]["finetune.seed"] for one in children] == ["123", "124", "125"]
     assert {one["status"] for one in children} == {"FINISHED"}
     pages = [next((folder / "mlruns").glob(f"**/{one['id']}/artifacts/report.html")).read_text() for one in children]
-    alone = f"One training of the group {group.name}; to compare the group: "
+    alone = (
+        f"This is one of the 3 trainings of the group {group.name}, and alone says little of the recipe; to compare "
+    )
     assert [(alone in page, "Compared with" in page) for page in pages] == [(True, False)] * 3
 
     compare = ("-m", "stages.judge.runs.compare", "--resamples", "200")

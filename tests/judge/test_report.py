@@ -100,7 +100,8 @@ def test_a_run_that_is_compared_with_no_other_says_why(root: Path):
     alone = "one training of the group calm-otter; to compare the group: python -m a 'calm otter' vs ANOTHER"
     found = facts.read(root, repository=root, further=Further(alone=alone))
     words = _Parsed(page(found)).words
-    assert f"Beside other runs O{alone[1:]}. To compare with any other run" in words
+    assert f"Beside other runs O{alone[1:]}. Training " in words
+    assert "To compare with any other run" not in words
     assert "Compared with" not in words
 
 

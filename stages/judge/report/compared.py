@@ -35,6 +35,8 @@ def _compared(facts: Facts) -> Iterator[Html]:
         yield from beside_another(one)
     for why in facts.further.missing:
         yield paragraph(_sentence(why))
+    if facts.further.alone:
+        return  # the command is for the results in the folder, and these are of a copy
     yield note("To compare with any other run, which make runs lists:")
     yield code(f"{COMPARE} artifacts")
 
