@@ -296,7 +296,8 @@ def _training(
 
 def _alone(group: Group) -> str:
     """Why a training is compared with no other run, for its page: that takes time, and the group says more."""
-    why = f"this is one of the {len(group.seeds)} trainings of the group {group.name}, and alone says little of the recipe"
+    count = len(group.seeds)
+    why = f"this is one of the {count} trainings of the group {group.name}, and alone says little of the recipe"
     return f"{why}; to compare the group with ANOTHER run or group: {group.compare}"
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from flows import ahead, command_line, folder, profiles, run, workspace
+from stages.common.printable import printable
 
 DESCRIPTION = """
 Train one recipe N times with different seeds, each in a copy of the last commit, and say how much the scores differ.
@@ -29,10 +30,8 @@ def main() -> None:
     workspace.check_commit(root)
     with ahead.planned(root, asked) as planned:
         planned.look()
-    print(
-        f"  the times are those of one of {asked.trainings} trainings; memory and disk are for one at a time",
-        flush=True,
-    )
+    one = f"  the times are those of one of {asked.trainings} trainings; memory and disk are for one at a time"
+    print(printable(one), flush=True)
     sys.exit(run.supervised())
 
 
