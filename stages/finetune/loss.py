@@ -8,6 +8,7 @@ are the gradients but for a factor of each token, which goes into the products.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ WORDS = 1 << 13
 #: The number of tokens is brought to a multiple of this by some of weight 0: a CPU's product writes rows of whole cache
 #: lines in 0.75 of the time.
 COLUMNS = 16
+#: The sum of a token's exponentials, each less the target's logit, up to which a CPU does without the largest logit. It
+#: is a loss of 60 nats; fp32 ends at 88.
+MOST = math.exp(60)
 
 
 def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -49,9 +53,15 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
         total: Tensor = _SummedCrossEntropy.apply(hidden, head, targets, weights)
         return total
     total = torch.zeros((), device=hidden.device)
+    memory = _memory(hidden, head)
     for h, target, weight in zip(hidden.split(GROUP), targets.split(GROUP), weights.split(GROUP), strict=True):
-        total += _Group(h, head, target).losses @ weight
+        total += _Group(h, head, target, memory).losses @ weight
     return total
+
+
+def _memory(hidden: Tensor, head: Tensor) -> Tensor:
+    """Memory of the logits of a group. All groups share it: what is freed and asked for again may lie elsewhere."""
+    return hidden.new_empty(len(head) * min(len(hidden), GROUP))
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -60,18 +70,18 @@ class _SummedCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         hidden_gradient = torch.empty_like(hidden)
         head_gradient: Tensor | None = None
+        memory = _memory(hidden, head)
         for start in range(0, len(targets), GROUP):
             part = slice(start, start + GROUP)
             h = hidden[part]
-            group = _Group(h, head, targets[part])
+            group = _Group(h, head, targets[part], memory)
             total += group.losses @ weights[part]
             gradient, factors = group.gradient(weights[part])
             torch.mul(torch.mm(gradient.t(), head), factors, out=hidden_gradient[part])
             if ctx.needs_input_grad[1]:
-                product = _by_words(gradient, (h * factors).to(h.dtype))
+                product = _by_words(gradient, (h * factors).to(h.dtype), torch.empty_like(head))
                 # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
                 head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
-            del group, gradient  # before the next one is made: it is the largest tensor of all
         if head_gradient is not None:
             head_gradient = head_gradient.to(head.dtype)
         ctx.save_for_backward(hidden_gradient, head_gradient)
@@ -88,17 +98,20 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return hidden_gradient, head_gradient, None, None
 
 
+def _may_be_seen(tensor: Tensor) -> bool:
+    """Whether to look at values; on a GPU that would wait for all work that is enqueued there."""
+    return tensor.device.type == "cpu"
+
+
 def _seen_to_be_one(scale: Tensor) -> bool:
-    """Whether a scalar is 1; on a GPU it is not looked at, which would wait for all work that is enqueued there."""
-    return not scale.is_cuda and bool(scale == 1)
+    """Whether a scalar is 1, as far as it may be seen."""
+    return _may_be_seen(scale) and bool(scale == 1)
 
 
-def _by_words(words: Tensor, other: Tensor) -> Tensor:
-    """The product of [V, K] and [K, n], a part of the vocabulary at a time on a CPU."""
-    if words.device.type != "cpu":
-        return words @ other
-    product = words.new_empty(len(words), other.shape[1])
-    for part, out in zip(words.split(WORDS), product.split(WORDS), strict=True):
+def _by_words(words: Tensor, other: Tensor, product: Tensor) -> Tensor:
+    """Make ``product`` that of [V, K] and [K, n], a part of the vocabulary at a time on a CPU."""
+    step = WORDS if words.device.type == "cpu" else len(words)
+    for part, out in zip(words.split(step), product.split(step), strict=True):
         torch.mm(part, other, out=out)
     return product
 
@@ -107,6 +120,21 @@ def _in_blocks(logits: Tensor) -> tuple[Tensor, ...]:
     """Logits [V, m] by parts of the vocabulary that stay in a CPU's cache."""
     on_cpu = logits.device.type == "cpu"
     return logits.split(max(BLOCK // logits.shape[1], 1) if on_cpu else len(logits))
+
+
+def _largest(logits: Tensor) -> Tensor:
+    """[m] fp32, the largest of each column of [V, m]."""
+    return torch.stack([block.amax(dim=0) for block in _in_blocks(logits)]).amax(dim=0).float()
+
+
+def _exponentials(logits: Tensor, reference: Tensor) -> Tensor:
+    """Turn logits [V, m] into the exponentials of what they are above the reference [m]; their sums, [m], in fp32."""
+    sums = torch.zeros_like(reference)
+    for block in _in_blocks(logits):
+        exponentials = (block if block.dtype == torch.float32 else block.float()).sub_(reference).exp_()
+        sums += exponentials.sum(dim=0)
+        block.copy_(exponentials)
+    return sums
 
 
 class _Group:
@@ -118,20 +146,22 @@ class _Group:
         h: [m, C], what the logits come from.
         head: [V, C].
         targets: [m].
+        memory: [V * m or more], of their dtype, where the logits are written.
     """
 
-    def __init__(self, h: Tensor, head: Tensor, targets: Tensor) -> None:
-        logits = _by_words(head, h.t())
+    def __init__(self, h: Tensor, head: Tensor, targets: Tensor, memory: Tensor) -> None:
+        seen = _may_be_seen(h)
         self._targets = (targets, torch.arange(len(h), device=h.device))
+        logits = _by_words(head, h.t(), memory[: len(head) * len(h)].view(len(head), len(h)))
         at_target = logits[self._targets].float()
-        largest = torch.stack([block.amax(dim=0) for block in _in_blocks(logits)]).amax(dim=0).float()
-        self._sums = torch.zeros(len(h), device=h.device)
-        for block in _in_blocks(logits):
-            exponentials = (block if block.dtype == torch.float32 else block.float()).sub_(largest).exp_()
-            self._sums += exponentials.sum(dim=0)
-            block.copy_(exponentials)
+        # To find the largest logit takes another pass. The target's will do, unless others are far above it.
+        reference = at_target if seen else _largest(logits)
+        self._sums = _exponentials(logits, reference)
+        if seen and not bool((self._sums < MOST).all()):
+            reference = _largest(_by_words(head, h.t(), logits))
+            self._sums = _exponentials(logits, reference)
         self._exponentials = logits
-        self._at_target = at_target - largest
+        self._at_target = at_target - reference
         #: [m] fp32, in nats.
         self.losses = self._sums.log() - self._at_target
 

@@ -22,18 +22,14 @@ from stages.common.plurals import counted
 from stages.common.records import read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
-from stages.running.tracking import listing, published
+from stages.running.tracking import listing
 
 PROGRAM = "stages.judge.runs.compare"
-REFERENCES = "stages.judge.runs.references"
 _NOTES = paths.CACHE / "beside"
 #: Notes of more scores than this are removed, the oldest first.
 _MOST_NOTES = 200
 #: Seconds that a comparison may take at most; it reads two files of each run.
 _SECONDS = 60.0
-#: The same of all comparisons for the MLflow run.
-_SECONDS_OF_ALL = 180.0
-
 
 #: What is taken as the comparison has it.
 _AS_THEY_ARE = ("n", "difference", "low", "high", "detectable", "same_judge")
@@ -77,21 +73,6 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     best = _best(root)
     found = _compared(root, best[0], f"the best other run, {best[1]}") if best else None
     return alone if found is None or found.verdict == IDENTICAL else found
-
-
-def into_run(root: Path) -> None:
-    """Put comparisons of the scores under ``root`` into the MLflow run that has them, where there is one.
-
-    What is found beside the last commit is kept for `of`. A failure is none of the run's.
-
-    Args:
-        root: folder with artifacts/, in a git repository.
-    """
-    if not (root / VERDICTS).exists() or published.kept(root) is None:
-        return
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        command = [sys.executable, "-m", REFERENCES]
-        subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=_SECONDS_OF_ALL)
 
 
 def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:

@@ -19,7 +19,7 @@ from stages.common import paths
 from stages.common.errors import DataError
 from stages.common.metrics.beside import Further
 from stages.common.printable import printable
-from stages.common.records import write_metrics
+from stages.common.records import Metrics, read_metrics, write_metrics
 from stages.common.results.judge import VERDICTS
 from stages.running import temporary
 from stages.running.console import say
@@ -35,14 +35,31 @@ OWNER = "PIPELINE_REPORT_OWNER"
 #: The file that gets the comparisons with further runs, where the process that starts the program makes them. With this
 #: variable the program waits for a byte of its standard input, and without one it has nothing to do.
 FURTHER = "PIPELINE_REPORT_COMPARED"
+#: Whether the program makes them itself, with their figures, and leaves them beside that file: its environment has this
+#: variable then. The short name of the run in MLflow is in one file there, and what it has made in the other.
+COMPARES = "PIPELINE_REPORT_COMPARES"
+RUN, KEPT = "run.txt", "kept.json"
 #: The byte that lets it go, and the one that says besides that a stage of the run at work has made these results here.
 GO, MADE_HERE = b"1", b"2"
-#: Seconds that the program may take at most: it compares the run with another one, which reads files of both.
+#: Seconds that the program may take at most, and of these the comparisons, which read files of other runs.
 _SECONDS = 60.0
+COMPARING_SECONDS = 40.0
 #: Characters of its message that are told at most.
 _MOST = 500
 #: Bytes at the beginning of a page in which it says of which results it is.
 _HEAD_BYTES = 4096
+
+
+class Kept(Metrics):
+    """Comparisons of the results with other runs.
+
+    Args:
+        lines: what was found, a line each.
+        files: paths of the files that they have written.
+    """
+
+    lines: list[str]
+    files: list[str]
 
 
 def mark(root: Path) -> str:
@@ -70,9 +87,10 @@ class Making:
         root: folder with params.yaml and dvc.lock.
         folder: folder for the comparisons with further runs; None: there is none, and so no report.
         wrong: why there is none.
+        compares: whether the program makes the comparisons with other runs, and keeps them.
     """
 
-    def __init__(self, root: Path, folder: Path | None, wrong: str = "") -> None:
+    def __init__(self, root: Path, folder: Path | None, wrong: str = "", *, compares: bool = False) -> None:
         self._root = root
         self._until = 0.0
         self._waiting = threading.Lock()
@@ -83,6 +101,7 @@ class Making:
             return
         self._compared = folder.resolve() / "compared.json"
         environment = os.environ | {OWNER: str(os.getpid()), FURTHER: str(self._compared)}
+        environment |= {COMPARES: "1"} if compares else {}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM],
@@ -97,13 +116,14 @@ class Making:
         except OSError as error:
             self._wrong = str(error)
 
-    def go(self, further: Further | None = None, *, made_here: bool = False) -> None:
+    def go(self, further: Further | None = None, *, made_here: bool = False, run: str = "") -> None:
         """Let it begin.
 
         Args:
             further: the comparisons with further runs, where they have been made. None: the program makes them, which
                 takes it seconds.
             made_here: whether a stage of the run that is at work has made results, so that they are this machine's.
+            run: short name of the run in MLflow that gets the comparisons, where the program keeps them.
         """
         self._until = time.monotonic() + _SECONDS
         if self._process is None or not (self._root / VERDICTS).exists():
@@ -111,6 +131,7 @@ class Making:
         try:
             if further is not None:
                 write_metrics(self._compared, further)
+            self._compared.with_name(RUN).write_text(run, encoding="utf-8")
             self._close(MADE_HERE if made_here else GO)
         except OSError as error:
             self._wrong = str(error)
@@ -125,6 +146,15 @@ class Making:
             if self._made is None:
                 self._made = (self._root / VERDICTS).exists() and self._ended_well()
             return self._made
+
+    def comparisons(self) -> Kept | None:
+        """What the program has kept of the comparisons, once it is `made`; None where it has made none."""
+        if self._process is None:
+            return None
+        try:
+            return read_metrics(self._compared.with_name(KEPT), Kept, made_by="make report")
+        except DataError:
+            return None
 
     def _ended_well(self) -> bool:
         if self._process is None or self._wrong:
@@ -161,15 +191,16 @@ class Making:
 
 
 @contextlib.contextmanager
-def begun(root: Path) -> Iterator[Making]:
+def begun(root: Path, *, compares: bool = False) -> Iterator[Making]:
     """Begin the program that makes the report of the results under a folder; it ends with the block.
 
     Args:
         root: folder with params.yaml, dvc.lock and, when it is told to go, artifacts/.
+        compares: as for `Making`.
     """
     with contextlib.ExitStack() as stack:
         try:
-            making = Making(root, stack.enter_context(temporary.folder()))
+            making = Making(root, stack.enter_context(temporary.folder()), compares=compares)
         except OSError as error:
             making = Making(root, None, str(error))
         stack.callback(making.end)

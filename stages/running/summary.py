@@ -81,18 +81,18 @@ def _in_the_cache() -> str:
     return _OF_AN_EXPERIMENT.format(name) if name else _IN_THE_CACHE
 
 
-def tell(*, stands: bool) -> None:
+def tell(*, stands: bool, commit_tried: bool) -> None:
     """Print the summary of a run whose results are written. No fault in it, whatever it is, makes the run a failure.
 
     Args:
         stands: whether the last stage succeeds.
+        commit_tried: as for `beside.of`.
     """
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
         making = next(filter(dvc_runs, TOLD), None)
-        if making is not None and stands:
-            beside.into_run(Path())
-        told = _Summary(Path(), making=making).text(name_files=experiments.project() is None, stands=stands)
+        found = _Summary(Path(), making=making, commit_tried=commit_tried)
+        told = found.text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:
         told = f"the summary cannot be shown: {error!r}; the results are written"
     say(told)

@@ -25,8 +25,8 @@ LONG = changed(epochs=6, eval_every=100)
 
 @pytest.fixture
 def padded_rows(monkeypatch):
-    """Train in the layout of a GPU, with its way to the embeddings' gradients, and not looking at the loss's own."""
-    monkeypatch.setattr(loss, "_seen_to_be_one", lambda _: False)
+    """Train in the layout of a GPU, with its way to the embeddings' gradients, and without a look at the loss."""
+    monkeypatch.setattr(loss, "_may_be_seen", lambda _: False)
     monkeypatch.setattr(layout, "training", lambda *_: Layout(padded=True))
     monkeypatch.setattr(layout, "evaluation", lambda _: Layout(padded=True))
     initialise = weights.initialise

@@ -25,6 +25,10 @@ def inputs(tokens: int, dtype: torch.dtype):
     return hidden, head, torch.randint(WORDS, (tokens,), generator=generator), weights
 
 
+def group_of(hidden, head, targets):
+    return loss._Group(hidden, head, targets, loss._memory(hidden, head))
+
+
 @pytest.mark.parametrize("tokens", [1, 31, 1000, loss.GROUP, loss.GROUP + 3, 4 * loss.GROUP + 5])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2)])
 def test_value_and_gradients_equal_the_plain_loss(tokens, dtype, tolerance):
@@ -127,7 +131,7 @@ def test_blocks_hold_as_many_logits_as_stay_in_the_cache():
 def test_a_block_has_one_word_where_there_are_more_tokens_than_fit(monkeypatch):
     monkeypatch.setattr(loss, "BLOCK", 2)
 
-    group = loss._Group(torch.zeros(3, 2), torch.zeros(5, 2), torch.tensor([0, 1, 2]))
+    group = group_of(torch.zeros(3, 2), torch.zeros(5, 2), torch.tensor([0, 1, 2]))
 
     assert [len(block) for block in loss._in_blocks(torch.zeros(5, 3))] == [1, 1, 1, 1, 1]
     assert group.losses.tolist() == pytest.approx([1.609438] * 3, abs=1e-6)  # log 5
@@ -137,9 +141,28 @@ def test_logits_that_are_far_apart_overflow_in_no_block(monkeypatch):
     """Two words, each a block of its own, with the logits 0 and 200: exp(200) is more than fp32 has."""
     monkeypatch.setattr(loss, "BLOCK", 2)
 
-    group = loss._Group(torch.ones(2, 1), torch.tensor([[0.0], [200.0]]), torch.tensor([0, 1]))
+    group = group_of(torch.ones(2, 1), torch.tensor([[0.0], [200.0]]), torch.tensor([0, 1]))
 
     assert group.losses.tolist() == [200.0, 0.0]
+
+
+@pytest.mark.parametrize("above", [59.0, 61.0, 87.0, 89.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_word_far_above_the_target_is_neither_lost_nor_too_much(above, dtype, monkeypatch):
+    """The target's logit is 0, another word's is ``above``: that is the loss, and the gradients are 1 and -1."""
+    passes = []
+    largest = loss._largest
+    monkeypatch.setattr(loss, "_largest", lambda logits: passes.append(1) or largest(logits))
+    hidden = torch.ones(1, 1, dtype=dtype, requires_grad=True)
+    head = torch.tensor([[0.0], [above]], dtype=dtype, requires_grad=True)
+
+    total = loss.summed_cross_entropy(hidden, head, torch.tensor([0]), torch.tensor([1.0]))
+    total.backward()
+
+    assert total.item() == pytest.approx(above, rel=1e-6)
+    assert head.grad.flatten().tolist() == [-1.0, 1.0]
+    assert hidden.grad.item() == pytest.approx(above, rel=1e-2)
+    assert len(passes) == (1 if above > 60 else 0), "the largest logit is looked for where it is needed alone"
 
 
 def test_the_loss_stays_on_the_device_of_what_it_is_of():
@@ -152,7 +175,7 @@ def test_the_loss_stays_on_the_device_of_what_it_is_of():
     total = loss.summed_cross_entropy(hidden, head, targets, weights)
     with torch.no_grad():
         alone = loss.summed_cross_entropy(hidden, head, targets, weights)
-    group = loss._Group(hidden.detach(), head.detach(), targets)
+    group = group_of(hidden.detach(), head.detach(), targets)
 
     assert (total.device.type, total.requires_grad, alone.device.type) == ("meta", True, "meta")
     assert group.losses.device.type == "meta"

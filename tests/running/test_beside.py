@@ -15,7 +15,7 @@ from stages.common.files import sha256, write_json
 from stages.common.metrics.beside import Beside
 from stages.common.records import write_metrics, write_records
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS, Verdict
-from stages.running import beside
+from stages.running import beside, report
 from stages.running.summary_parts.compared import compared_lines
 from stages.running.tracking import mlflow_access
 from tests import results
@@ -92,6 +92,48 @@ def test_the_difference_from_the_last_commit_has_its_interval_and_is_compared_on
     assert beside.of(root) == found, "it is kept"
     git("commit", "-q", "--allow-empty", "-m", "another commit")
     assert isinstance(beside.of(root), str), "and asked for again where the last commit is another"
+
+
+@pytest.mark.thorough  # a program is started, which draws
+def test_the_report_of_a_plain_dvc_repro_compares_and_leaves_what_mlflow_gets(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "judge")  # which DVC records next
+    write(BETTER)
+    last = f"the last commit, {git('rev-parse', '--short=7', 'HEAD')}"
+
+    with report.begun(root, compares=True) as making:
+        assert making.comparisons() is None, "nothing is made yet"
+        making.go(made_here=True, run="calm-otter")
+        assert making.made()
+        kept = making.comparisons()
+        assert kept is not None
+        files = [Path(file) for file in kept.files]
+        assert [file.name for file in files] == ["comparison.json", "comparison.png", "comparison.txt"]
+        assert all(file.stat().st_size for file in files)
+        [line] = kept.lines
+        assert line.startswith(f"Compared with {last}: higher than there (+10.0 points")
+        assert line.endswith(" calm-otter`")
+    assert not any(file.exists() for file in files)
+    assert f"Higher than there.</b> Compared with {last}." in (root / report.REPORT).read_text()
+    found = beside.of(root, commit_tried=True)
+    assert isinstance(found, Beside), "the summary need not compare again"
+    assert found.difference == 10.0
+
+
+@pytest.mark.thorough  # a program is started
+def test_a_report_without_scores_to_compare_with_keeps_no_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "judge")
+    write(BETTER)
+    shutil.rmtree(".dvc")
+
+    with report.begun(root, compares=True) as making:
+        making.go(made_here=True, run="calm-otter")
+        assert making.made()
+        kept = making.comparisons()
+    assert kept is not None
+    assert (kept.lines, kept.files) == ([], [])
+    assert "another machine" in (root / report.REPORT).read_text()
 
 
 def test_why_scores_stand_alone_is_said(root: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_program_that_began_before_the_scores_makes_the_page_of_those_that_cam
     with made_ready(root) as ready:
         assert not report.is_current(root)
         verdicts.rename(root / VERDICTS)
-        ready.wait()
+        ready.wait(60)
         ready.report.go(Further(missing=["not compared with the champion, quick 3: its files are gone"]))
         assert ready.report.made()
         assert ready.report.made(), "whoever asks again hears the same"

@@ -676,7 +676,7 @@ def test_the_stage_that_is_ending_is_recorded_next(
     monkeypatch.chdir(committed)
     monkeypatch.setenv("DVC_STAGE", "judge")
 
-    summary.tell(stands=True)
+    summary.tell(stands=True, commit_tried=True)
 
     told = capsys.readouterr().out
     assert "changed" not in told
@@ -715,7 +715,7 @@ def test_a_stage_that_dvc_runs_tells_of_its_own_results_as_of_those_that_are_rec
     write_lock(root, root / SPLIT_METRICS)
     write_metrics(root / SPLIT_METRICS, results.split_metrics(all=9, train=5, test=2, val=2))
     small_pipeline.write_params(root, {"split": {"seed": 124}})
-    stage = "from stages.running import held, summary; held.hold('split'); summary.tell(stands=True)"
+    stage = "from stages.running import held, summary; held.hold('split'); summary.tell(stands=True, commit_tried=True)"
 
     def told(**variables: str) -> list[str]:
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables

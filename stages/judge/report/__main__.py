@@ -8,8 +8,11 @@ the report that is kept with it, where there is one.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,15 +20,19 @@ from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
 from stages.common.metrics.beside import Further
-from stages.common.records import read_metrics
+from stages.common.records import read_metrics, write_metrics
 from stages.common.results.judge import VERDICTS
 from stages.judge.report import facts, machine, others
 from stages.judge.report.page import page
+from stages.judge.runs.references import in_report, with_references, worth_asking
 from stages.running import program, report, signals
 from stages.running.arguments import Parser
 from stages.running.console import say, size
-from stages.running.tracking import champions
+from stages.running.tracking import champions, mlflow_access
 from stages.running.tracking.mlflow_access import why
+
+#: What comparisons with runs in a file of MLflow load when they are made.
+_NEEDED_LATER = ("mlflow.store.tracking.sqlalchemy_store", "scipy.stats", "matplotlib.figure")
 
 
 def main() -> None:
@@ -40,6 +47,8 @@ def main() -> None:
         signals.end_with_parent(int(owner))
     options = _arguments()
     compared = os.environ.get(report.FURTHER) if owner is not None else None
+    if compared and report.COMPARES in os.environ:
+        _load()
     told = os.read(sys.stdin.fileno(), 1) if compared else report.GO
     if not told:
         return  # who has begun it early does not want it
@@ -66,11 +75,38 @@ def _own(further: str | None, *, made_here: bool) -> str:
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
     there = further is not None and Path(further).exists()
-    compared = read_metrics(Path(further), Further, made_by="make report") if further and there else None
+    if further and there:
+        compared = read_metrics(Path(further), Further, made_by="make report")
+    elif further and report.COMPARES in os.environ:
+        compared = _kept(Path(further).parent)
+    else:
+        compared = None
     # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
     champion = "" if there else _champion()
     found = facts.read(further=compared, environment=machine.of_these_results(made_here=made_here))
     return page(found, report.mark(Path()), champion)
+
+
+def _load() -> None:
+    """Load what compares and draws, while the results are still made. What is wrong is told where it is used."""
+    with contextlib.suppress(Exception):
+        mlflow_access.load()
+        for module in _NEEDED_LATER:
+            importlib.import_module(module)
+
+
+def _kept(folder: Path) -> Further:
+    """Compare the results in this folder with other runs, and leave the files of that in ``folder``.
+
+    Args:
+        folder: folder for them, with the file that names the run.
+    """
+    run, seconds = (folder / report.RUN).read_text(encoding="utf-8"), report.COMPARING_SECONDS
+    with with_references(Path(), Path(), run, references=worth_asking(Path()), seconds=seconds) as found:
+        files = [str(shutil.copy2(file, folder)) for one in found for file in one.files]
+        lines = [one.verdict for one in found if one.verdict]
+        write_metrics(folder / report.KEPT, report.Kept(lines=lines, files=files))
+        return in_report(found)
 
 
 def _champion() -> str:

@@ -35,7 +35,6 @@ from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
 from stages.running.summary_parts.origin import TOLD, Origin
-from stages.running.tracking import judged_runs
 from stages.tokenize import shown
 
 T = TypeVar("T")
@@ -165,7 +164,8 @@ def read(
     judged = metrics("judge", JUDGE_METRICS, JudgeMetrics)
     head = git.ask(repository, "rev-parse", "HEAD") if commit is None else commit
     code, wrong = _with_code(root, repository, head, making)
-    scored = "judge" not in {*origin.outdated, *origin.unrecorded}
+    scored = own and "judge" not in {*origin.outdated, *origin.unrecorded}
+    others = _further(root, further) if scored and not isinstance(judged, Missing) else Further()
     return Facts(
         root=root,
         repository=repository,
@@ -185,8 +185,8 @@ def read(
         judged=judged,
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
-        compared=_compared(root, further) if own and scored else "",
-        further=_further(root, judged, further) if own and scored and not isinstance(judged, Missing) else Further(),
+        compared=_compared(root, others) if scored else "",
+        further=others,
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
@@ -234,21 +234,14 @@ def _rows(root: Path) -> list[Row]:
     )
 
 
-def _compared(root: Path, given: Further | None) -> Beside | str:
+def _compared(root: Path, others: Further) -> Beside | str:
     """The scores beside those of the last commit, or why they stand alone."""
-    if given is not None and given.alone:
-        return given.alone
-    return beside.of(root, commit_tried=given is not None and given.commit_tried)
+    return others.alone or beside.of(root, commit_tried=others.commit_tried)
 
 
-def _further(root: Path, judged: JudgeMetrics, given: Further | None) -> Further:
+def _further(root: Path, given: Further | None) -> Further:
     """The scores beside those of further runs: those that are given, or else compared here."""
-    if given is not None:
-        return given
-    with contextlib.suppress(Exception):  # what is wrong with MLflow is told by the comparisons themselves
-        if not judged_runs.judged(root, judged.judge.fingerprint):
-            return Further()  # there is nobody to compare with, and a store takes seconds to make
-    return references.further(root)
+    return references.further(root) if given is None else given
 
 
 def _card(judge: JudgeIdentity) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """The run just made, compared with others, as figure, table and verdict: `python -m stages.judge.runs.references`.
 
 The program compares the results in this folder, and puts the comparisons into the MLflow run that has these results.
-The flow does that for its runs, and the last stage of a plain `dvc repro` for those.
+The flow does that for its runs, and the report of a plain `dvc repro` for those.
 
 A `Reference` is a run to compare with. `REFERENCES` has the functions that name them.
 """
@@ -89,6 +89,10 @@ class Compared:
     of_commit: bool = False
 
 
+#: Names a run to compare with, if there is one, from the user's repository and the folder that the stages ran in.
+Naming = Callable[[Path, Path], Reference | None]
+
+
 def last_commit(root: Path, tree: Path) -> Reference | None:
     """The last commit of ``root``; where ``tree`` is a copy of an earlier one, that was the last as the run began."""
     commit = git.ask(root, "rev-parse", "HEAD")
@@ -173,13 +177,15 @@ def of_run(name: str, words: str, file: str) -> Reference:
     return Reference(short, f"{words}, {name}", file, short)
 
 
-#: The runs that a run is compared with: each function has the user's repository and the folder of the stages.
-REFERENCES: Sequence[Callable[[Path, Path], Reference | None]] = (last_commit, last_of_recipe, champion)
+#: The runs that a run is compared with.
+REFERENCES: Sequence[Naming] = (last_commit, last_of_recipe, champion)
 
 
 @contextlib.contextmanager
-def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Compared]]:
-    """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run, and takes two minutes at most.
+def with_references(
+    root: Path, tree: Path, short_name: str, *, references: Sequence[Naming] | None = None, seconds: float = _SECONDS
+) -> Iterator[list[Compared]]:
+    """Compare the scores in ``tree`` with those of `REFERENCES`. It never fails a run.
 
     It works in this process, which has imported MLflow already: a new one takes three seconds longer.
 
@@ -187,6 +193,8 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
         root: the user's repository, which is the working directory.
         tree: folder that the stages ran in.
         short_name: short name of this run in MLflow, for the command that compares it again.
+        references: those of `REFERENCES` that are asked; None: all.
+        seconds: the most seconds that it may take.
 
     Yields:
         The comparisons, the first one that with the last commit. Their files are removed after the block. Where MLflow
@@ -195,31 +203,46 @@ def with_references(root: Path, tree: Path, short_name: str) -> Iterator[list[Co
     if not (tree / VERDICTS).exists():
         yield [Compared("the last commit", "There are no scores to compare.", of_commit=True)]
         return
-    with _all(REFERENCES, root, tree, short_name, drawn=True) as done:
+    until = time.monotonic() + seconds
+    with _all(REFERENCES if references is None else references, root, tree, short_name, until, drawn=True) as done:
         yield done
 
 
 def further(root: Path) -> Further:
-    """The scores under a folder beside those of the runs of `REFERENCES`, but for the last commit, the first of them.
+    """The scores under a folder beside those of the runs of `REFERENCES`; that with the last commit is kept.
 
     Args:
         root: the user's repository, which is the working directory, with the results.
     """
-    with _all(REFERENCES[1:], root, root, "", drawn=False) as done:
+    until = time.monotonic() + _SECONDS
+    with _all(worth_asking(root), root, root, "", until, drawn=False) as done:
         return in_report(done)
+
+
+def worth_asking(root: Path) -> Sequence[Naming]:
+    """`REFERENCES`; the last commit alone where the judge has scored no run in MLflow, which then need not be loaded.
+
+    Args:
+        root: the user's repository, with the results.
+    """
+    with contextlib.suppress(Exception):  # what is wrong with MLflow is told by the comparisons themselves
+        judge = read_metrics(root / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
+        if not judged_runs.judged(root, judge.fingerprint):
+            return [one for one in REFERENCES if one is last_commit]
+    return REFERENCES
 
 
 @contextlib.contextmanager
 def _all(
-    references: Sequence[Callable[[Path, Path], Reference | None]],
+    references: Sequence[Naming],
     root: Path,
     tree: Path,
     short_name: str,
+    until: float,
     *,
     drawn: bool,
 ) -> Iterator[list[Compared]]:
     """The comparisons with all runs that are named, whose files are removed after the block; as `with_references`."""
-    until = time.monotonic() + _SECONDS
     found, problem = _references(references, root, tree, until)
     others = [_others(problem)] if problem else []
     with contextlib.ExitStack() as stack:
@@ -246,15 +269,14 @@ def _others(problem: str) -> Compared:
     return Compared("other runs in MLflow", f"not compared: {problem}", why=problem)
 
 
-def _references(
-    references: Sequence[Callable[[Path, Path], Reference | None]], root: Path, tree: Path, until: float
-) -> tuple[list[Reference], str]:
+def _references(references: Sequence[Naming], root: Path, tree: Path, until: float) -> tuple[list[Reference], str]:
     """The runs to compare with, and why there are no more; MLflow is asked no further once it has not answered."""
     found: list[Reference] = []
     problems: list[str] = []
     for of in references:
         try:
-            mlflow_access.load()
+            if of is not last_commit:  # which asks git alone
+                mlflow_access.load()
             one = mlflow_access.bounded(functools.partial(of, root, tree), max(0.0, until - time.monotonic()))
         except (ConfigError, DataError) as error:
             problems.append(mlflow_access.why(error))

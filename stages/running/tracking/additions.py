@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stages.running.tracking import description, mirror, mlflow_access, mlflow_experiment, published, store
-from stages.running.tracking.live import PUBLISH_SECONDS
-from stages.running.tracking.mlflow_access import END_SECONDS
+from stages.running.tracking.mlflow_access import END_SECONDS, PUBLISH_SECONDS
 
 
 def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path]) -> None:

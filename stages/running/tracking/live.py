@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,19 @@ from stages.params import whole
 from stages.running import gpu, held, orphans, report
 from stages.running.console import say
 from stages.running.tracking import (
+    additions,
     database,
     execution,
     mirror,
     mlflow_access,
     mlflow_experiment,
+    names,
     registry,
     relay,
     store,
     system_metrics,
 )
+from stages.running.tracking.mlflow_access import PUBLISH_SECONDS
 from stages.running.tracking.relay import Point
 from stages.running.tracking.sending import Sending
 from stages.running.tracking.store import StageEnd
@@ -40,9 +43,8 @@ NO_RUN = "none"
 
 #: The stages during which the machine is sampled.
 _SAMPLED = frozenset({"finetune"})
-#: Seconds that the end of the block waits at most: to publish, to send the last metrics, and in a stage that is being
-#: stopped, whose user is waiting.
-PUBLISH_SECONDS = 120.0
+#: Seconds that the end of the block waits at most: to send the last metrics, and in a stage that is being stopped,
+#: whose user is waiting.
 CLOSE_SECONDS = 20.0
 FAILURE_SECONDS = 15.0
 #: The same until a run is made in a new sqlite file, whose tables take seconds, and minutes on a busy machine.
@@ -65,6 +67,10 @@ class StageRun:
         self._how: StageEnd = "ran"
         self._why = ""
         self._publishing = False
+        self._at_end = contextlib.ExitStack()
+        self._report: report.Making | None = None
+        #: Whether the results have been compared with other runs when the block ends.
+        self.compared = False
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._params: whole.Params | None = None
@@ -119,6 +125,11 @@ class StageRun:
         """Mirror all files into the run at the end of the block. Under a flow it does nothing: the flow does that."""
         self._publishing = not self._flow_run_id
 
+    def begin_report(self) -> None:
+        """Begin the program that makes the report when the results are published: it takes two seconds to load."""
+        if not self._flow_run_id:
+            self._report = self._at_end.enter_context(report.begun(Path(), compares=True))
+
     def close(self, how: StageEnd, why: str = "") -> None:
         """Send what is left and, if this process owns the run, end the run; waits for a bounded time.
 
@@ -135,6 +146,7 @@ class StageRun:
             if how == "ran" and not self._run_id and database.path_of(mlflow_access.uri()) is not None:
                 seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
             self._sending.close(seconds)
+        self._at_end.close()
 
     def _send(self, closing: bool) -> None:
         self._take_sample(last=closing)
@@ -201,14 +213,24 @@ class StageRun:
             store.set_tags(client, self._run_id, self._tags())
             # What was made with other values than this run has is refused when the stage ends.
             if self._publishing and self._how == "ran" and not held.changed():
-                report.make(Path(), made_here=True)
                 ran = {self._stage} | execution.marked(execution.current())
-                mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False)
+                self._mirror(client, ran)
                 store.log_machine(client, self._run_id)
                 registry.register(client, self._run_id, Path(), ran)
         finally:
             if not self._flow_run_id:
                 store.close(client, self._run_id, f"{self._stage}: {self._why}" if self._why else "")
+
+    def _mirror(self, client: MlflowClient, ran: Collection[str]) -> None:
+        """Mirror all files into the run, with the report and the comparisons that it makes meanwhile."""
+        with contextlib.ExitStack() as stack:
+            making = self._report or stack.enter_context(report.begun(Path(), compares=True))
+            making.go(made_here=True, run=names.short_of(str(client.get_run(self._run_id).info.run_name or "")))
+            mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
+            made = making.comparisons()
+            self.compared = made is not None
+            if made is not None:
+                additions.add_comparisons(self._run_id, [Path(file) for file in made.files], made.lines)
 
     def _tags(self) -> dict[str, str]:
         """Tags of the run that say how the stage has ended, unless the flow does, and on which GPUs it ran."""

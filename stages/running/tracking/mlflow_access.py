@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: Seconds that what belongs to no stage may take: the end of a run, a tag, a look at a page.
 END_SECONDS = 20.0
+#: Seconds that publishing the results of a run may take.
+PUBLISH_SECONDS = 120.0
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -40,11 +40,10 @@ from stages.running.tracking.live import (
     CREATE_SECONDS,
     FAILURE_SECONDS,
     NO_RUN,
-    PUBLISH_SECONDS,
     RUN_ID_VARIABLE,
     StageRun,
 )
-from stages.running.tracking.mlflow_access import END_SECONDS
+from stages.running.tracking.mlflow_access import END_SECONDS, PUBLISH_SECONDS
 from stages.running.tracking.store import StageEnd
 
 #: Stages of this process whose failure is already in their run.
