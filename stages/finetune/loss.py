@@ -59,9 +59,22 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
     return total
 
 
+#: The memory of the logits on a CPU, by dtype. Between two losses smaller tensors would take parts of what was freed,
+#: and the logits, the largest tensor of all, would have to lie elsewhere.
+_kept: dict[torch.dtype, Tensor] = {}
+
+
 def _memory(hidden: Tensor, head: Tensor) -> Tensor:
-    """Memory of the logits of a group. All groups share it: what is freed and asked for again may lie elsewhere."""
-    return hidden.new_empty(len(head) * min(len(hidden), GROUP))
+    """Memory of the logits of a group, flat: that of the last one where it is large enough."""
+    count = len(head) * min(len(hidden), GROUP)
+    if hidden.device.type != "cpu":
+        return hidden.new_empty(count)
+    kept = _kept.pop(hidden.dtype, None)
+    if kept is None or len(kept) < count:
+        del kept  # before there is another one
+        kept = torch.empty(count, dtype=hidden.dtype)
+    _kept[hidden.dtype] = kept
+    return kept
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

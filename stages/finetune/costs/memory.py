@@ -45,6 +45,7 @@ class Estimate:
         gradients: all gradients, as they are when the backward pass ends.
         activations: what the forward pass keeps for the backward pass of one micro-batch.
         logits: the logits, or their gradient, and the head's gradient, when the loss is computed.
+        held: what stays taken beside the gradients when the backward pass ends.
         accumulated: whether gradients of one micro-batch wait for those of the next.
         buckets: buckets in which several processes that each keep the whole model sum their gradients.
         evaluation: what the forward pass of a validation batch holds at a time.
@@ -62,6 +63,7 @@ class Estimate:
     buckets: int = 0
     evaluation: int = 0
     captured: int = 0
+    held: int = 0
     kernels: int = KERNELS
 
     @property
@@ -73,20 +75,23 @@ class Estimate:
         """The parts that meet at the peak.
 
         Activations are given back layer by layer as gradients come, so that the peak is where the loss is computed or
-        where the backward pass ends, whichever is higher. With gradient accumulation the gradients of the first
+        where the backward pass ends, whichever is higher. What is given back on a CPU stays with the program, and
+        gradients, which have other sizes, take little of it. With gradient accumulation the gradients of the first
         micro-batch are there when the loss of the next is computed. An evaluation is made between steps. A checkpoint
         takes no memory of its own: tensors are written, and gathered from several processes, one at a time.
         """
         parts = {"weights": self.weights, "fp32 weights": self.masters, "optimiser": self.optimizer}
         parts |= {"buckets of gradients": self.buckets, "CUDA graphs": self.captured}
         at_the_loss = self.activations + self.logits
-        between = max(self.gradients, at_the_loss + self.gradients * self.accumulated)
-        if self.evaluation > between:
+        at_the_end = self.gradients + self.held
+        if self.evaluation > max(at_the_end, at_the_loss + self.gradients * self.accumulated):
             return parts | {"evaluation": self.evaluation, "kernels": self.kernels}
-        if self.accumulated or self.gradients > at_the_loss:
+        if self.accumulated or at_the_end > at_the_loss:
             parts["gradients"] = self.gradients
-        if self.accumulated or self.gradients <= at_the_loss:
+        if self.accumulated or at_the_end <= at_the_loss:
             parts |= {"activations": self.activations, "logits and loss": self.logits}
+        else:
+            parts["activations and logits"] = self.held
         return parts | {"kernels": self.kernels}
 
     def __str__(self) -> str:
@@ -108,11 +113,15 @@ class Peaks:
         #: Of the loss of a batch; and of its activations and its loss together.
         self.at_the_loss = self.kept = 0
 
+        #: Of the activations and the logits of a batch, where the head has no gradient yet.
+        self.forward = 0
+
     def add(self, shape: Shape) -> None:
         """Count a batch or micro-batch."""
-        of_the_loss = _loss(shape, self._sizes, self._run)
+        of_the_loss, kept = _loss(shape, self._sizes, self._run), activations(shape, self._sizes, self._run)
         self.at_the_loss = max(self.at_the_loss, of_the_loss)
-        self.kept = max(self.kept, activations(shape, self._sizes, self._run) + of_the_loss)
+        self.kept = max(self.kept, kept + of_the_loss)
+        self.forward = max(self.forward, kept + _logits(shape, self._sizes, self._run.compute))
 
 
 def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimate:
@@ -125,7 +134,9 @@ def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimat
       micro-batches; on a GPU a block of them in fp32;
     - activations, see `activations`;
     - the loss (`stages.finetune.loss`): the logits of up to GROUP target tokens in d, which become their gradient, and
-      the head's gradient twice, V * C in d each, if the head is trained;
+      the head's gradient twice, V * C in d each, if the head is trained; on a CPU, where the logits' memory stays, once
+      and what the backward pass of a layer takes, if that is more;
+    - on a CPU, activations and logits beside the gradients, see `Estimate`;
     - an evaluation: what one layer and the ends of the forward pass of a validation batch hold, and its logits;
     - on a GPU the loss's logits twice more in fp32, and for captured steps, which have memory of their own, again
       activations and loss or the gradients.
@@ -143,7 +154,7 @@ def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimat
         peaks = Peaks(sizes, run)
         for shape in itertools.chain.from_iterable(training_shapes(run, what="estimate the memory")):
             peaks.add(shape)
-    at_the_loss, kept = peaks.at_the_loss, peaks.kept
+    at_the_loss, kept, on_cpu = peaks.at_the_loss, peaks.kept, device.type == "cpu"
     found = Estimate(
         weights=width * weights.all,
         masters=4 * (weights.all * bf16 + weights.trained * (recipe.patience is not None)),
@@ -152,8 +163,9 @@ def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimat
         activations=kept - at_the_loss,
         logits=at_the_loss,
         accumulated=recipe.accumulate > 1,
+        held=peaks.forward if on_cpu else 0,
         evaluation=max((_evaluation(shape, sizes, run) for shape in evaluation_shapes(run)), default=0),
-        kernels=KERNELS_ON_GPU if device.type == "cuda" else KERNELS,
+        kernels=KERNELS if on_cpu else KERNELS_ON_GPU,
     )
     if run.team.size > 1:
         return _of_one_process(found, weights, run)
@@ -224,10 +236,12 @@ def activations(shape: Shape, sizes: GPT2Config, run: Run) -> int:
 def _loss(shape: Shape, sizes: GPT2Config, run: Run) -> int:
     """Bytes of the logits, which become their gradients, and of the head's gradient.
 
-    The head's gradient is there twice until it has become the embedding's.
+    The head's gradient is there twice until it has become the embedding's. Then the backward pass of the first layer
+    takes about as much as that layer has kept; on a CPU the logits' memory is still there.
     """
-    head = 0 if run.recipe.lora else 2 * sizes.vocab_size * sizes.n_embd * run.compute.dtype.itemsize
-    return _logits(shape, sizes, run.compute) + head
+    head = 0 if run.recipe.lora else sizes.vocab_size * sizes.n_embd * run.compute.dtype.itemsize
+    layer = activations(shape, replace(sizes, n_layer=1), run) if run.compute.device.type == "cpu" else 0
+    return _logits(shape, sizes, run.compute) + head + max(head, layer)
 
 
 def _logits(shape: Shape, sizes: GPT2Config, compute: Compute) -> int:
