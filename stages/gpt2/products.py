@@ -1,15 +1,20 @@
-"""How fast this processor multiplies matrices in fp32 and in bf16.
+"""How fast this processor multiplies matrices: in fp32 and in bf16, by MKL and by oneDNN.
 
 Its name and its units do not tell: of two processors with units for bf16, one takes half the time that it takes in
-fp32, or with AMX a sixth, and another one twice that time (docs/decisions.md).
+fp32, or with AMX a sixth, and another one twice that time. In fp32 one takes half the time by oneDNN, and another one
+less by MKL (docs/decisions.md).
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from stages.common.records import Precision
 from stages.gpt2 import runtime
@@ -20,6 +25,10 @@ _ROWS, _OPERATIONS = 256, 400_000_000
 _TIMES = 6
 #: How many times as fast fp32 must be. All that is no matrix product moves half the bytes in bf16, which is faster.
 MARGIN = 1.25
+#: How many times as fast as MKL oneDNN must be in fp32. Processors seen so far are far from that: 0.9, and 2.
+ONEDNN_MARGIN = 1.4
+#: The product that is timed for it: rows, width of the input and of the output.
+_FP32 = (64, 512, 1024)
 
 
 #: Gives a choice that was measured before, by its name, or else measures.
@@ -64,25 +73,60 @@ def product_seconds(width: int) -> tuple[float, float]:
     """Seconds of processor time of the product [256, width] x [width, 4 * width] in fp32 and in bf16, by one thread.
 
     By the clock, and by several threads of which one may have to wait, other programs would decide: beside them the
-    ratio was anything from 0.2 to 3. The time of one thread says the same beside others (docs/decisions.md). It draws
-    from a generator of its own, so that no other random number changes.
+    ratio was anything from 0.2 to 3. The time of one thread says the same beside others (docs/decisions.md).
     """
-    generator = torch.Generator().manual_seed(0)
-    factors = [torch.randn(shape, generator=generator) for shape in ((_ROWS, width), (width, 4 * width))]
+    a, b = _factors((_ROWS, width), (width, 4 * width))
+    a_16, b_16 = a.to(torch.bfloat16), b.to(torch.bfloat16)
     products = max(1, _OPERATIONS // (8 * _ROWS * width**2))
-    taken: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    fp32, bf16 = _seconds([lambda: torch.mm(a, b), lambda: torch.mm(a_16, b_16)], products)
+    return fp32, bf16
+
+
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Whether this processor multiplies fp32 much faster by oneDNN than by PyTorch's default, which is MKL on most.
+
+    Measured once in a process, in 0.03 s. No processor seen is near the margin, so that each process finds the same.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    default, onednn = fp32_seconds()
+    return default > ONEDNN_MARGIN * onednn
+
+
+@torch.no_grad()
+def fp32_seconds() -> tuple[float, float]:
+    """Seconds of processor time of a product in fp32 by PyTorch's default and by oneDNN, by one thread."""
+    rows, inputs, outputs = _FP32
+    x, weight = _factors((rows, inputs), (outputs, inputs))
+    default, onednn = _seconds([lambda: F.linear(x, weight), lambda: by_onednn(x, weight)], 2)
+    return default, onednn
+
+
+def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The product with a weight [out, in] in fp32, by oneDNN: [N, in] to [N, out]."""
+    return F.linear(x.to_mkldnn(), weight, bias).to_dense()
+
+
+def _factors(*shapes: tuple[int, int]) -> list[Tensor]:
+    """Random matrices in fp32, from a generator of their own, so that no other random number changes."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def _seconds(ways: Sequence[Callable[[], Tensor]], products: int) -> list[float]:
+    """Seconds of processor time of one thread that each way takes for a product, the least of several times in turn."""
+    taken = [math.inf] * len(ways)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(_TIMES):
-            for dtype, times in taken.items():
-                a, b = (factor.to(dtype) for factor in factors)
-                torch.mm(a, b)  # the first one chooses a kernel
+            for number, product in enumerate(ways):
+                product()  # the first one chooses a kernel
                 started = time.thread_time()
                 for _ in range(products):
-                    torch.mm(a, b)
-                times.append((time.thread_time() - started) / products)
+                    product()
+                taken[number] = min(taken[number], (time.thread_time() - started) / products)
     finally:
         torch.set_num_threads(threads)
-    fp32, bf16 = map(min, taken.values())
-    return fp32, bf16
+    return taken

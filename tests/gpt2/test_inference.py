@@ -11,13 +11,19 @@ import torch
 import torch.nn.functional as F
 
 from stages.finetune import lora
-from stages.gpt2 import decoding, inference
+from stages.gpt2 import decoding, inference, products
 from stages.gpt2.inference import Network
 from stages.gpt2.kv_cache import KVCache
 from stages.gpt2.model import GPT2
 from stages.params.finetune import Lora
 from tests.gpt2.test_decoding import shaken
 from tests.gpt2.test_kv_cache import CONFIG, PRECISIONS, dirty
+
+
+@pytest.fixture(params=[False, True], ids=["default", "onednn"], autouse=True)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What multiplies fp32, whatever is faster on this processor."""
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param)
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,46 @@ def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number_and_no_num
     assert products.bf16_is_faster(32) in (True, False)
 
 
+@pytest.mark.parametrize(("default", "onednn", "expected"), [(1.0, 0.5, True), (1.0, 1.1, False), (1.0, 0.8, False)])
+def test_onednn_is_taken_where_it_is_much_faster(monkeypatch, default, onednn, expected):
+    products.onednn_is_faster.cache_clear()
+    monkeypatch.setattr(products, "fp32_seconds", lambda: (default, onednn))
+
+    assert products.onednn_is_faster() is expected
+    monkeypatch.setattr(products, "fp32_seconds", lambda: (onednn, default))
+    assert products.onednn_is_faster() is expected, "it is measured once"
+    products.onednn_is_faster.cache_clear()
+
+
+def test_where_there_is_no_onednn_nothing_is_measured(monkeypatch):
+    products.onednn_is_faster.cache_clear()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(products, "fp32_seconds", lambda: pytest.fail("it was measured"))
+
+    assert not products.onednn_is_faster()
+    products.onednn_is_faster.cache_clear()
+
+
+def test_the_measurement_in_fp32_changes_no_random_number_and_no_number_of_threads():
+    threads = torch.get_num_threads()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+
+    assert min(products.fp32_seconds()) > 0
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_both_libraries_give_the_same_product():
+    generator = torch.Generator().manual_seed(1)
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((5, 48), (33, 48), (33,)))
+
+    found = products.by_onednn(x, weight, bias)
+
+    torch.testing.assert_close(found, x @ weight.t() + bias, rtol=1e-5, atol=1e-5)
+
+
 class Kept:
     """Answers what it is told instead of measuring, and notes what it was asked for."""
 
