@@ -75,12 +75,12 @@ def mlflow_run(
         tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared, reports=run.reports)
         status = "FINISHED"
     except Exception as error:
-        status, why = "FAILED", _why(error)
+        status, why = "FAILED", why_of(error)
         failed = {error.stage: "failed"} if isinstance(error, StageFailed) else {}
         additions.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | failed)
         raise
     except BaseException as end:
-        why = _why(end)
+        why = why_of(end)
         cancelled = {end.stage: "cancelled"} if isinstance(end, Stopped) else {}
         additions.tag_stages(run_id, dict.fromkeys(run.ran, "ran") | cancelled)
         raise
@@ -91,7 +91,7 @@ def mlflow_run(
             additions.set_aside(tree, run_id)
 
 
-def _why(error: BaseException) -> str:
+def why_of(error: BaseException) -> str:
     """What broke the run off, for the description of the MLflow run."""
     if isinstance(error, StageFailed):
         return error.message

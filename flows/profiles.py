@@ -87,6 +87,23 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, object], given_as
     return tree
 
 
+def seeds_of(values: Any, trainings: int) -> range:
+    """The seeds of some trainings of one recipe, counted up from its own.
+
+    Args:
+        values: the recipe, as from `overlaid`.
+        trainings: how many they are.
+
+    Raises:
+        ConfigError: the last one is beyond the bound of finetune.seed.
+    """
+    tree = reading.plain(values)
+    first = int(tree["finetune"]["seed"])
+    tree["finetune"]["seed"] = first + trainings - 1
+    whole.check(tree)
+    return range(first, first + trainings)
+
+
 def givers(root: Path, profile: str, overrides: Mapping[str, object], given_as: Giver = by_option) -> dict[str, str]:
     """The origin of each value that `overlaid` puts over params.yaml, by dotted key: the profile's file, or a door's.
 

@@ -27,7 +27,7 @@ from flows.after_stages import needs_no_model
 from flows.command_line import LEAST, MOST, STOPPED
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
-from flows.mlflow_run import mlflow_run, of_prefect_run
+from flows.mlflow_run import mlflow_run, of_prefect_run, why_of
 from flows.outcome import kept
 from flows.overrides import Choice, Overrides
 from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tags
@@ -44,7 +44,7 @@ from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.secrecy import hidden
 from stages.judge.runs import spread
 from stages.judge.runs.spread import Spread
-from stages.params import reading, whole
+from stages.params import reading
 from stages.running import bookkeeping, gpu_users, lock, report, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
@@ -199,11 +199,7 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, obj
     name, _ = of_prefect_run()
     with ahead.files_of(root, in_place=False) as commit:
         values = profiles.overlaid(commit, profile, overrides, giver())
-        first = int(reading.flatten(values)[SEED])
-        group = Group(root, name, range(first, first + trainings))
-        last = reading.plain(values)
-        last["finetune"]["seed"] = group.seeds[-1]
-        whole.check(last)  # a seed beyond its bound is refused before the first training
+        group = Group(root, name, profiles.seeds_of(values, trainings))
         with atomic_file(commit / paths.PARAMS) as stream:
             stream.write(profiles.to_text(values))
         seeds_tag = " ".join(map(str, group.seeds))
@@ -211,14 +207,18 @@ def _group(root: Path, trainings: int, profile: str, overrides: Mapping[str, obj
         group.run_id = tracker.create_run(commit, name=name, tags=tags, without=[SEED], repository=root)
     run_page.link(links.page(group.run_id, servers_file.mlflow_address()))
     status: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
+    why = ""
     try:
         yield group
         status = "FINISHED"
-    except Exception:
-        status = "FAILED"
+    except Exception as error:
+        status, why = "FAILED", why_of(error)
+        raise
+    except BaseException as end:
+        why = why_of(end)
         raise
     finally:
-        tracker.end(group.run_id, status)
+        tracker.end(group.run_id, status, why)
 
 
 def _put_seed(tree: Path, seed: int) -> None:

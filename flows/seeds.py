@@ -26,7 +26,8 @@ def main() -> None:
     run.end_with_make()
     root = Path.cwd()
     folder.check(root, copied=True)
-    profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
+    values = profiles.overlaid(root, asked.profile, asked.overrides)  # refuses wrong values before anything runs
+    profiles.seeds_of(values, asked.trainings)
     workspace.check_commit(root)
     with ahead.planned(root, asked) as planned:
         planned.look()

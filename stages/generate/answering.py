@@ -13,14 +13,14 @@ from stages.common.records import ModelName
 from stages.common.results.generate import Response
 from stages.common.results.tokenize import Encoded
 from stages.gpt2 import decoding, runtime, tokenizer, weights
-from stages.gpt2.model import GPT2
+from stages.gpt2.inference import Network
 from stages.gpt2.sampling import Sampling
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.params.generate import Generate
 from stages.prompts.encoding import Encoder, answer_text
 
 
-def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> GPT2:
+def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> Network:
     """Load a model whose tokenizer is GPT-2's, ready to generate.
 
     Args:
@@ -67,7 +67,7 @@ def sampling(temperature: float, top_k: int | None, top_p: float | None) -> Samp
 
 
 def answer(
-    model: GPT2, rows: Sequence[Encoded], name: ModelName, settings: Generate, tokenizer: Encoder
+    model: Network, rows: Sequence[Encoded], name: ModelName, settings: Generate, tokenizer: Encoder
 ) -> Iterator[Response]:
     """Answer the prompts of rows as params.yaml says; answers come in the order in which they are finished."""
     how = decoding.Decoding(

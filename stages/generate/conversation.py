@@ -27,7 +27,7 @@ from stages.generate import answering, kv_memory
 from stages.generate.instructions import HELP, HELP_COMMAND, INPUT, Lines, Reply, lines_of, read
 from stages.generate.terminal import HISTORY, Terminal
 from stages.gpt2 import decoding, runtime, weights
-from stages.gpt2.model import GPT2
+from stages.gpt2.inference import Network
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
 from stages.prompts.encoding import Encoder
@@ -159,7 +159,7 @@ def bounded(name: str) -> Callable[[str], Any]:
 
 
 def talk(
-    model: GPT2,
+    model: Network,
     tokenizer: Encoder,
     style: PromptStyle,
     options: Options,
@@ -195,7 +195,7 @@ def talk(
         print(printable(ending), file=tell, flush=True)
 
 
-def _answer(model: GPT2, tokenizer: Encoder, prompt: str, options: Options, seed: int, tell: TextIO) -> str:
+def _answer(model: Network, tokenizer: Encoder, prompt: str, options: Options, seed: int, tell: TextIO) -> str:
     """Write the answer to a prompt piece by piece, and return what follows it.
 
     Raises:

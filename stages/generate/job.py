@@ -25,7 +25,8 @@ from stages.generate.journal import Journal, keep_newest
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
 from stages.gpt2 import products, runtime, weights
-from stages.gpt2.model import GPT2, GPT2Config
+from stages.gpt2.inference import Network
+from stages.gpt2.model import GPT2Config
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
@@ -77,14 +78,14 @@ class Job:
     device: Device
     journal: Journal
 
-    def load(self, precision: Precision) -> GPT2:
+    def load(self, precision: Precision) -> Network:
         """The model; errors as in `stages.generate.answering.load`, and a ConfigError if it does not fit."""
         folder, made_by = MODELS[self.name]
         dtype = runtime.dtype_for(precision, self.device)
         with no_room_explained(self.name, precision, self.settings):
             return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device)
 
-    def answer(self, model: GPT2, chosen: list[Encoded]) -> Iterator[Response]:
+    def answer(self, model: Network, chosen: list[Encoded]) -> Iterator[Response]:
         """Answers to some rows, in the order in which they are finished."""
         return answering.answer(model, chosen, self.name, self.settings, self.tokenizer)
 

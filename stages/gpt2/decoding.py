@@ -23,7 +23,7 @@ from stages.gpt2 import graphs
 from stages.gpt2.captured_decoding import CapturedDecoding
 from stages.gpt2.inference import Network, PromptPass, SingleStepPass, StepPass
 from stages.gpt2.kv_cache import KVCache
-from stages.gpt2.model import GPT2, Projection
+from stages.gpt2.model import GPT2
 from stages.gpt2.packed import shared_prefix_length
 from stages.gpt2.prompt_lookup import PromptLookup
 from stages.gpt2.sampling import NO_TOKEN, Sampling, most_likely, sample
@@ -108,20 +108,16 @@ class _Row:
         return self.lookup.draft([*self.prompt, *self.ids], most) if most > 0 else []
 
 
-def prepare(model: GPT2) -> GPT2:
-    """Lay out a model's weights as a CPU reads them fastest in inference.
+def prepare(model: GPT2) -> Network:
+    """A model's network, its weights laid out as a CPU reads them fastest in inference.
 
-    Training is slower with that layout, and results are rounded differently.
+    The model is used up. Results are rounded differently than with the layout of training.
     """
-    if model.wte.weight.device.type == "cpu":
-        for module in model.modules():
-            if isinstance(module, Projection):
-                module.lay_out_for_inference()
-    return model
+    return Network.prepared(model)
 
 
 def generate(
-    model: GPT2, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
+    model: GPT2 | Network, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
 ) -> Iterator[tuple[int, Answer]]:
     """Answer every prompt. Arguments and errors are those of `tokens`.
 
@@ -137,7 +133,7 @@ def generate(
 
 
 def tokens(
-    model: GPT2, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
+    model: GPT2 | Network, prompts: Sequence[Sequence[int]], how: Decoding, seeds: Sequence[int] | None = None
 ) -> Iterator[Token]:
     """Answer every prompt, token by token, longest prompt first.
 
@@ -148,7 +144,7 @@ def tokens(
     every batch size tried. A matrix product may round differently for another number of rows, which shows in bf16.
 
     Args:
-        model: model in evaluation or training mode; its dropout is left out in both.
+        model: model in evaluation or training mode, whose dropout is left out in both; or what `prepare` made of it.
         prompts: token ids, each prompt at least one.
         how: how they are answered.
         seeds: seeds of the random numbers, one a prompt; needed for sampling, and of no effect without it.
@@ -192,12 +188,12 @@ class _Batch:
         how: how they are answered.
     """
 
-    def __init__(self, model: GPT2, rows: Sequence[_Row], how: Decoding) -> None:
+    def __init__(self, model: GPT2 | Network, rows: Sequence[_Row], how: Decoding) -> None:
         self._how, self._context = how, model.config.n_positions
         self._waiting = deque(sorted(rows, key=lambda row: -len(row.prompt)))
         self._active: list[_Row] = []
         self._slots = min(how.batch_size, len(rows))
-        self._network = network = Network.of(model)
+        self._network = network = Network.of(model) if isinstance(model, GPT2) else model
         self._prefix = _prefix(network, [row.prompt for row in self._waiting])
         longest = max(len(row.prompt) + row.most for row in rows)
         self._cache = cache = network.cache(self._slots, min(longest, self._context))

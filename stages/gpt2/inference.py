@@ -43,22 +43,22 @@ class Layer(NamedTuple):
     from_hidden: Map
 
     @classmethod
-    def of(cls, block: Block) -> Layer:
-        """The maps of a block."""
+    def of(cls, block: Block, projection: Callable[[nn.Module], Map]) -> Layer:
+        """The maps of a block, of which ``projection`` makes those with a matrix."""
         attention, mlp = block.attn, block.mlp
         return cls(
             _norm(block.ln_1),
-            _projection(attention.c_attn),
-            _projection(attention.c_proj),
+            projection(attention.c_attn),
+            projection(attention.c_proj),
             _norm(block.ln_2),
-            _projection(mlp.c_fc),
-            _projection(mlp.c_proj),
+            projection(mlp.c_fc),
+            projection(mlp.c_proj),
         )
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model's weights, each in the map that uses it. They are shared with the model, not copied.
+    """A model's weights, each in the map that uses it.
 
     Args:
         config: sizes of the model.
@@ -80,13 +80,31 @@ class Network:
 
     @classmethod
     def of(cls, model: GPT2) -> Network:
-        """The network of a model, without its dropout."""
-        layers = [Layer.of(block) for block in cast("Iterable[Block]", model.h)]
+        """The network of a model, without its dropout. Weights are shared with the model, not copied."""
+        layers = [Layer.of(block, _projection) for block in cast("Iterable[Block]", model.h)]
         wte, wpe = model.wte.weight, model.wpe.weight
         projections = (module for module in model.modules() if isinstance(module, Projection))
         laid_out = all(projection.weight.t().is_contiguous() for projection in projections)
         single = laid_out and wte.device.type == "cpu" and wte.dtype == torch.bfloat16
         return cls(model.config, wte, wpe, layers, _norm(model.ln_f), _product(wte), single)
+
+    @classmethod
+    def prepared(cls, model: GPT2) -> Network:
+        """The network of a model whose weights are laid out as a CPU reads them fastest in inference.
+
+        The model is used up: the weights of its projections are given back as soon as they are packed.
+        """
+        wte = model.wte.weight
+        if wte.device.type != "cpu":
+            return cls.of(model)
+        if not products.packing_is_faster(wte.dtype):
+            for module in model.modules():
+                if isinstance(module, Projection):
+                    module.lay_out_for_inference()
+            return cls.of(model)
+        layers = [Layer.of(block, _packed) for block in cast("Iterable[Block]", model.h)]
+        head = functools.partial(products.by_packed, weight=products.packed(wte.detach()))
+        return cls(model.config, wte, model.wpe.weight, layers, _norm(model.ln_f), head, single_without_onednn=False)
 
     def cache(self, slots: int, length: int) -> KVCache:
         """A cache for this network's keys and values."""
@@ -109,7 +127,7 @@ class Network:
         """
         if tokens > 1 or not self.single_without_onednn:
             return contextlib.nullcontext()
-        return torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None)
+        return products.no_onednn()
 
 
 def _norm(module: nn.LayerNorm) -> Map:
@@ -122,6 +140,14 @@ def _norm(module: nn.LayerNorm) -> Map:
 def _projection(module: nn.Module) -> Map:
     """The map of a projection; the module itself where LoRA is training it."""
     return _product(module.weight.t(), module.bias) if isinstance(module, Projection) else module
+
+
+def _packed(module: nn.Module) -> Map:
+    """The map of a projection by its packed weight, which takes the place of the plain one."""
+    assert isinstance(module, Projection), "LoRA is merged before"
+    weight = products.packed(module.weight.detach().t())
+    module.weight.data = module.weight.new_empty(0)
+    return functools.partial(products.by_packed, weight=weight, bias=module.bias)
 
 
 def _product(weight: Tensor, bias: Tensor | None = None) -> Map:

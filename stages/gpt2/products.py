@@ -1,4 +1,4 @@
-"""How fast this processor multiplies matrices: in fp32 and in bf16, by MKL and by oneDNN.
+"""How fast this processor multiplies matrices: in fp32 and in bf16, by MKL and by oneDNN, with packed weights or plain.
 
 Its name and its units do not tell: of two processors with units for bf16, one takes half the time that it takes in
 fp32, or with AMX a sixth, and another one twice that time. In fp32 one takes half the time by oneDNN, and another one
@@ -7,6 +7,7 @@ less by MKL (docs/decisions.md).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -29,6 +30,10 @@ MARGIN = 1.25
 ONEDNN_MARGIN = 1.4
 #: The product that is timed for it: rows, width of the input and of the output.
 _FP32 = (64, 512, 1024)
+#: How many times as fast products of several rows must be with packed weights, and at least those of a single row.
+PACKED_MARGIN, PACKED_MARGIN_OF_ONE = 1.1, 0.8
+#: The rows whose products are timed for it, of the width of GPT-2's smallest model.
+_SEVERAL, _WIDTH = 16, 768
 
 
 #: Gives a choice that was measured before, by its name, or else measures.
@@ -101,6 +106,64 @@ def fp32_seconds() -> tuple[float, float]:
     x, weight = _factors((rows, inputs), (outputs, inputs))
     default, onednn = _seconds([lambda: F.linear(x, weight), lambda: by_onednn(x, weight)], 2)
     return default, onednn
+
+
+@functools.cache
+def packing_is_faster(dtype: torch.dtype) -> bool:
+    """Whether this processor multiplies a few rows faster by weights in oneDNN's own layout than by plain ones.
+
+    Measured once in a process and for each dtype, in 0.1 s. Where it is faster at all, it is by more than measurements
+    differ (docs/decisions.md).
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    plain, with_packed = packing_seconds(dtype, _SEVERAL)
+    plain_one, with_packed_one = packing_seconds(dtype, 1)
+    several, one = plain / with_packed, plain_one / with_packed_one
+    return several > PACKED_MARGIN and one > PACKED_MARGIN_OF_ONE
+
+
+@torch.inference_mode()
+def packing_seconds(dtype: torch.dtype, rows: int) -> tuple[float, float]:
+    """Seconds of processor time of one thread for a product by a weight in its fastest plain way, and by a packed one.
+
+    Args:
+        dtype: dtype of the factors.
+        rows: rows of the product.
+    """
+    x, weight = (factor.to(dtype) for factor in _factors((rows, _WIDTH), (4 * _WIDTH, _WIDTH)))
+    kept = packed(weight)
+    ways = [lambda: by_packed(x, kept), lambda: F.linear(x, weight)]
+    if dtype == torch.float32 and onednn_is_faster():
+        ways[1] = lambda: by_onednn(x, weight)
+    elif dtype == torch.bfloat16 and rows == 1:
+        ways.append(lambda: _without_onednn(x, weight))
+    with_packed, *plain = _seconds(ways, 2)
+    return min(plain), with_packed
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A weight [out, in] in the layout by which oneDNN multiplies it fastest; nothing else can read it."""
+    made: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return made
+
+
+def by_packed(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The product with a `packed` weight: [N, in] to [N, out]."""
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return made
+
+
+def no_onednn() -> contextlib.AbstractContextManager[None]:
+    """A context in which PyTorch multiplies without oneDNN."""
+    return torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None)
+
+
+def _without_onednn(x: Tensor, weight: Tensor) -> Tensor:
+    with no_onednn():
+        return F.linear(x, weight)
 
 
 def by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

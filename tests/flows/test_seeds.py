@@ -90,10 +90,13 @@ def test_a_number_of_trainings_that_cannot_be_is_said(project: Project, number: 
     assert f"pipeline: N: expected a whole number from 2 to 50, found '{number}'\n  to fix it: " in done.stderr
 
 
-def test_a_wrong_value_is_said_before_anything_runs(project: Project) -> None:
-    done = project.python("-m", "flows.seeds", "2", "--set", "finetune.seed=-1")
+@pytest.mark.parametrize("seed", [-1, 2**63 - 1])
+def test_a_wrong_seed_is_said_before_anything_runs(project: Project, seed: int) -> None:
+    """The first one, or the last one, which comes after it."""
+    done = project.python("-m", "flows.seeds", "2", "--set", f"finetune.seed={seed}")
     assert done.returncode == 78
     assert "finetune.seed" in done.stderr
+    assert "Beginning flow run" not in done.stdout
     assert project.calls("zeta") == 0
 
 

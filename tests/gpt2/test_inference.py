@@ -20,10 +20,12 @@ from tests.gpt2.test_decoding import shaken
 from tests.gpt2.test_kv_cache import CONFIG, PRECISIONS, dirty
 
 
-@pytest.fixture(params=[False, True], ids=["default", "onednn"], autouse=True)
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What multiplies fp32, whatever is faster on this processor."""
-    monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param)
+@pytest.fixture(params=["default", "onednn", "packed"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How weights are multiplied, whatever is fastest on this processor."""
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param == "onednn")
+    monkeypatch.setattr(products, "packing_is_faster", lambda _: request.param == "packed")
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +126,18 @@ def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model, dtype):
 
 @pytest.mark.parametrize("tokens", [1, 2, 25])
 @PRECISIONS
-def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype):
-    plain, laid_out = copied(model, dtype), decoding.prepare(copied(model, dtype))
-    projection = laid_out.h[0].mlp.c_fc
-    network = Network.of(laid_out)
+def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype, way):
+    plain, used = copied(model, dtype), copied(model, dtype)
+    network = decoding.prepare(used)
+    projection = used.h[0].mlp.c_fc
 
-    assert projection.weight.shape == (24, 96)
-    assert projection.weight.t().is_contiguous()
-    for name, weight in plain.state_dict().items():
-        assert torch.equal(laid_out.state_dict()[name], weight)
+    if way == "packed":
+        assert projection.weight.numel() == 0, "the memory is given back"
+    else:
+        assert projection.weight.shape == (24, 96)
+        assert projection.weight.t().is_contiguous()
+        for name, weight in plain.state_dict().items():
+            assert torch.equal(used.state_dict()[name], weight)
     line = torch.randn(tokens, 24, generator=torch.Generator().manual_seed(1)).to(dtype)
     with torch.inference_mode(), network.products_for(tokens):
         ours, theirs = network.layers[0].to_hidden(line), plain.h[0].mlp.c_fc(line)
@@ -149,7 +154,7 @@ def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtyp
 def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(model):
     rows, found = drawn([3, 2, 1, 6, 4]), []
     for made in (decoding.prepare(copied(model, torch.bfloat16)), copied(model, torch.bfloat16)):
-        network = Network.of(made)
+        network = Network.of(made) if isinstance(made, GPT2) else made
         cache = network.cache(len(rows), CONFIG.n_positions)
         first = decoding.prefill(network, cache, rows)
         second = decoding.decode_one(network, cache, [1] * len(rows), [len(row) for row in rows])
@@ -160,22 +165,22 @@ def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(m
     assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
 
 
-def test_only_a_single_bf16_row_over_prepared_weights_does_without_onednn(model):
-    def without(made: GPT2, tokens: int) -> bool:
-        with Network.of(made).products_for(tokens):
+def test_only_a_single_bf16_row_over_prepared_plain_weights_does_without_onednn(model, way):
+    def without(network: Network, tokens: int) -> bool:
+        with network.products_for(tokens):
             return not torch.backends.mkldnn.enabled
 
     prepared = decoding.prepare(copied(model, torch.bfloat16))
-    assert without(prepared, 1)
+    assert without(prepared, 1) is (way != "packed")
     assert not without(prepared, 2)
-    assert not without(copied(model, torch.bfloat16), 1)
+    assert not without(Network.of(copied(model, torch.bfloat16)), 1)
     assert not without(decoding.prepare(copied(model, torch.float32)), 1)
     assert torch.backends.mkldnn.enabled
 
 
 @pytest.mark.parametrize(("prompts", "plainly"), [([[1, 2, 3]], True), ([[1, 2, 3], [4]], False), ([[1]], True)])
-def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model, prompts, plainly):
-    network = Network.of(decoding.prepare(copied(model, torch.bfloat16)))
+def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model, prompts, plainly, way):
+    network = decoding.prepare(copied(model, torch.bfloat16))
     seen = []
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
@@ -184,7 +189,7 @@ def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model
 
     decoding.prefill(dataclasses.replace(network, head=head), network.cache(2, 3), prompts)
 
-    assert seen == [(len(prompts), plainly)]
+    assert seen == [(len(prompts), plainly and way != "packed")]
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -42,23 +42,66 @@ def test_a_measurement_is_of_both_dtypes_and_changes_no_random_number_and_no_num
 
 
 @pytest.mark.parametrize(("default", "onednn", "expected"), [(1.0, 0.5, True), (1.0, 1.1, False), (1.0, 0.8, False)])
-def test_onednn_is_taken_where_it_is_much_faster(monkeypatch, default, onednn, expected):
-    products.onednn_is_faster.cache_clear()
+def test_onednn_is_taken_where_it_is_much_faster(monkeypatch, nothing_measured, default, onednn, expected):
     monkeypatch.setattr(products, "fp32_seconds", lambda: (default, onednn))
 
     assert products.onednn_is_faster() is expected
     monkeypatch.setattr(products, "fp32_seconds", lambda: (onednn, default))
     assert products.onednn_is_faster() is expected, "it is measured once"
-    products.onednn_is_faster.cache_clear()
 
 
-def test_where_there_is_no_onednn_nothing_is_measured(monkeypatch):
-    products.onednn_is_faster.cache_clear()
+@pytest.fixture
+def nothing_measured():
+    """Nothing has been measured in this process, before the test and after it."""
+    measured = (products.onednn_is_faster, products.packing_is_faster)
+    for one in measured:
+        one.cache_clear()
+    yield
+    for one in measured:
+        one.cache_clear()
+
+
+def test_where_there_is_no_onednn_nothing_is_measured(monkeypatch, nothing_measured):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    monkeypatch.setattr(products, "fp32_seconds", lambda: pytest.fail("it was measured"))
+    for name in ("fp32_seconds", "packing_seconds"):
+        monkeypatch.setattr(products, name, lambda *_: pytest.fail("it was measured"))
 
     assert not products.onednn_is_faster()
-    products.onednn_is_faster.cache_clear()
+    assert not products.packing_is_faster(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("several", "one", "expected"),
+    [
+        ((1.5, 1.0), (1.6, 1.0), True),
+        ((1.5, 1.0), (0.85, 1.0), True),  # a lone row that takes a little longer
+        ((1.5, 1.0), (0.6, 1.0), False),
+        ((1.05, 1.0), (1.5, 1.0), False),
+    ],
+)
+def test_weights_are_packed_where_several_rows_gain_and_a_single_one_does_not_lose(
+    monkeypatch, nothing_measured, several, one, expected
+):
+    monkeypatch.setattr(products, "packing_seconds", lambda _, rows: one if rows == 1 else several)
+
+    assert products.packing_is_faster(torch.float32) is expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_packing_is_measured_in_each_dtype(dtype, rows):
+    if dtype == torch.bfloat16 and not runtime.has_bf16(CPU):
+        pytest.skip("this processor has no units for bf16")
+    assert min(products.packing_seconds(dtype, rows)) > 0
+
+
+def test_a_packed_weight_gives_the_product_of_the_plain_one():
+    generator = torch.Generator().manual_seed(1)
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((5, 48), (33, 48), (33,)))
+
+    for given in (weight, weight.t().contiguous().t()):
+        found = products.by_packed(x, products.packed(given), bias)
+        torch.testing.assert_close(found, x @ weight.t() + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_the_measurement_in_fp32_changes_no_random_number_and_no_number_of_threads():

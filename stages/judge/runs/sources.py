@@ -140,7 +140,7 @@ def find_run(name: str) -> Run:
     raise ConfigError(
         f"{name}: no such folder, git revision, DVC experiment or MLflow run"
         f"{lookup.did_you_mean(Path(), name, list(_experiments()))}",
-        "git log --oneline, dvc exp show or make ui show what there is",
+        "make runs, git log --oneline, dvc exp show or make ui show what there is",
     )
 
 
