@@ -25,7 +25,7 @@ from stages.common.errors import ConfigError
 from stages.common.files import read_json, sha256, write_json
 from stages.common.records import write_metrics
 from stages.download import bpe, dataset
-from stages.gpt2 import decoding, runtime, weights
+from stages.gpt2 import decoding, prepacked, runtime, weights
 from stages.gpt2.model import GPT2, GPT2Config
 from stages.gpt2.tokenizer import FILES, Tokenizer
 from stages.prompts.encoding import encode
@@ -114,7 +114,8 @@ def ours(
 ) -> Answer:
     """`stages.gpt2.decoding.generate` as the stage calls it, except that each answer ends at its given length."""
     loaded = weights.load(folder, made_by="python -m benchmarks.generate", device=device, dtype=dtype)
-    model = decoding.prepare(loaded)
+    layout = prepacked.layout_for(dtype, device, loaded.config.n_embd, batch_size)
+    model = decoding.prepare(loaded, layout)
 
     def answer(prompts: Sequence[list[int]], lengths: Sequence[int]) -> Answers:
         how = decoding.Decoding(-1, lengths, batch_size, speculative=prompt_lookup)

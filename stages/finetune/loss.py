@@ -8,7 +8,9 @@ are the gradients but for a factor of each token, which goes into the products.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,8 +28,8 @@ WORDS = 1 << 13
 #: The number of tokens is brought to a multiple of this by some of weight 0: a CPU's product writes rows of whole cache
 #: lines in 0.75 of the time.
 COLUMNS = 16
-#: The sum of a token's exponentials, each less the target's logit, up to which a CPU does without the largest logit. It
-#: is a loss of 60 nats; fp32 ends at 88.
+#: The largest sum of a token's exponentials for which its target's logit is their reference: a loss of 60 nats. In fp32
+#: an exponential overflows at 88.
 MOST = math.exp(60)
 
 
@@ -53,28 +55,31 @@ def summed_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights:
         total: Tensor = _SummedCrossEntropy.apply(hidden, head, targets, weights)
         return total
     total = torch.zeros((), device=hidden.device)
-    memory = _memory(hidden, head)
-    for h, target, weight in zip(hidden.split(GROUP), targets.split(GROUP), weights.split(GROUP), strict=True):
-        total += _Group(h, head, target, memory).losses @ weight
+    with _memory(hidden, head) as memory:
+        for h, target, weight in zip(hidden.split(GROUP), targets.split(GROUP), weights.split(GROUP), strict=True):
+            total += _Group(h, head, target, memory).losses @ weight
     return total
 
 
-#: The memory of the logits on a CPU, by dtype. Between two losses smaller tensors would take parts of what was freed,
-#: and the logits, the largest tensor of all, would have to lie elsewhere.
+#: The memory of the logits on a CPU, by dtype, while no loss uses it. If it were freed, smaller tensors would take
+#: parts of it, and the logits, the largest tensor of all, would have to lie elsewhere the next time.
 _kept: dict[torch.dtype, Tensor] = {}
 
 
-def _memory(hidden: Tensor, head: Tensor) -> Tensor:
-    """Memory of the logits of a group, flat: that of the last one where it is large enough."""
+@contextlib.contextmanager
+def _memory(hidden: Tensor, head: Tensor) -> Iterator[Tensor]:
+    """Memory of the logits of a group for the block, flat: what was kept, where it is large enough."""
     count = len(head) * min(len(hidden), GROUP)
     if hidden.device.type != "cpu":
-        return hidden.new_empty(count)
-    kept = _kept.pop(hidden.dtype, None)
-    if kept is None or len(kept) < count:
-        del kept  # before there is another one
-        kept = torch.empty(count, dtype=hidden.dtype)
-    _kept[hidden.dtype] = kept
-    return kept
+        yield hidden.new_empty(count)
+        return
+    memory = _kept.pop(hidden.dtype, None)
+    if memory is None or len(memory) < count:
+        memory = None  # freed before there is another one
+        with torch.inference_mode(False):  # so that a training may use it too
+            memory = torch.empty(count, dtype=hidden.dtype)
+    yield memory
+    _kept[hidden.dtype] = memory
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -83,18 +88,18 @@ class _SummedCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         hidden_gradient = torch.empty_like(hidden)
         head_gradient: Tensor | None = None
-        memory = _memory(hidden, head)
-        for start in range(0, len(targets), GROUP):
-            part = slice(start, start + GROUP)
-            h = hidden[part]
-            group = _Group(h, head, targets[part], memory)
-            total += group.losses @ weights[part]
-            gradient, factors = group.gradient(weights[part])
-            torch.mul(torch.mm(gradient.t(), head), factors, out=hidden_gradient[part])
-            if ctx.needs_input_grad[1]:
-                product = _by_words(gradient, (h * factors).to(h.dtype), torch.empty_like(head))
-                # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
-                head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
+        with _memory(hidden, head) as memory:
+            for start in range(0, len(targets), GROUP):
+                part = slice(start, start + GROUP)
+                h = hidden[part]
+                group = _Group(h, head, targets[part], memory)
+                total += group.losses @ weights[part]
+                gradient, factors = group.gradient(weights[part])
+                torch.mul(torch.mm(gradient.t(), head), factors, out=hidden_gradient[part])
+                if ctx.needs_input_grad[1]:
+                    product = _by_words(gradient, (h * factors).to(h.dtype), torch.empty_like(head))
+                    # Several are summed in fp32: rounded to bf16 after each, the sum would be off by up to 1 %.
+                    head_gradient = product if head_gradient is None else head_gradient.float().add_(product)
         if head_gradient is not None:
             head_gradient = head_gradient.to(head.dtype)
         ctx.save_for_backward(hidden_gradient, head_gradient)
@@ -132,7 +137,7 @@ def _by_words(words: Tensor, other: Tensor, product: Tensor) -> Tensor:
 def _in_blocks(logits: Tensor) -> tuple[Tensor, ...]:
     """Logits [V, m] by parts of the vocabulary that stay in a CPU's cache."""
     on_cpu = logits.device.type == "cpu"
-    return logits.split(max(BLOCK // logits.shape[1], 1) if on_cpu else len(logits))
+    return logits.split(max(BLOCK // max(logits.shape[1], 1), 1) if on_cpu else len(logits))
 
 
 def _largest(logits: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ from stages.common.results.generate import Response
 from stages.common.results.tokenize import Encoded
 from stages.gpt2 import decoding, runtime, tokenizer, weights
 from stages.gpt2.inference import Network
+from stages.gpt2.prepacked import Layout
 from stages.gpt2.sampling import Sampling
 from stages.gpt2.tokenizer import END_OF_TEXT, FILES_OF_TRANSFORMERS, VOCABULARY_SIZE
 from stages.params.generate import Generate
 from stages.prompts.encoding import Encoder, answer_text
 
 
-def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device) -> Network:
+def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device, layout: Layout = "plain") -> Network:
     """Load a model whose tokenizer is GPT-2's, ready to generate.
 
     Args:
@@ -28,12 +29,13 @@ def load(folder: Path, *, made_by: str, dtype: torch.dtype, device: torch.device
         made_by: the command that makes the folder.
         dtype: dtype of the parameters in memory.
         device: device of the parameters.
+        layout: how the parameters are laid out, as `stages.gpt2.prepacked.layout_for` says.
 
     Raises:
         DataError: as `weights.load`; or the weights have another vocabulary, or the folder has another tokenizer.
     """
     _check_vocabulary(folder, made_by)
-    return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device))
+    return decoding.prepare(weights.load(folder, made_by=made_by, dtype=dtype, device=device), layout)
 
 
 def check(folder: Path, *, made_by: str) -> None:

@@ -26,7 +26,7 @@ from stages.common.results.finetune import TUNED_MODEL
 from stages.generate import answering, kv_memory
 from stages.generate.instructions import HELP, HELP_COMMAND, INPUT, Lines, Reply, lines_of, read
 from stages.generate.terminal import HISTORY, Terminal
-from stages.gpt2 import decoding, runtime, weights
+from stages.gpt2 import decoding, prepacked, runtime, weights
 from stages.gpt2.inference import Network
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.params.generate import Generate
@@ -85,7 +85,8 @@ def main() -> None:
         tokenizer = Tokenizer(folder, made_by=made_by)
         sizes = weights.read_config(folder / weights.CONFIG, made_by=made_by)
         with kv_memory.no_room_for_model_explained(sizes.parameters, folder, bf16=False):
-            model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device)
+            layout = prepacked.layout_for(torch.float32, device, sizes.n_embd, rows=1)
+            model = answering.load(folder, made_by=made_by, dtype=torch.float32, device=device, layout=layout)
         at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         lines = lines_of(decoded(sys.stdin.buffer))
         if at_terminal:

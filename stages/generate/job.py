@@ -24,9 +24,10 @@ from stages.generate import answering, kv_memory, rows
 from stages.generate.journal import Journal, keep_newest
 from stages.generate.measures import PLACES, Measures
 from stages.generate.rows import Rows
-from stages.gpt2 import products, runtime, weights
+from stages.gpt2 import prepacked, products, runtime, weights
 from stages.gpt2.inference import Network
 from stages.gpt2.model import GPT2Config
+from stages.gpt2.prepacked import Layout
 from stages.gpt2.runtime import Device
 from stages.gpt2.tokenizer import Tokenizer
 from stages.params.generate import Generate
@@ -81,9 +82,10 @@ class Job:
     def load(self, precision: Precision) -> Network:
         """The model; errors as in `stages.generate.answering.load`, and a ConfigError if it does not fit."""
         folder, made_by = MODELS[self.name]
-        dtype = runtime.dtype_for(precision, self.device)
-        with no_room_explained(self.name, precision, self.settings):
-            return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device)
+        layout = layout_for(self.name, precision, self.settings, self.device)
+        with no_room_explained(self.name, precision, self.settings, head_twice=layout == "prepacked"):
+            dtype = runtime.dtype_for(precision, self.device)
+            return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device, layout=layout)
 
     def answer(self, model: Network, chosen: list[Encoded]) -> Iterator[Response]:
         """Answers to some rows, in the order in which they are finished."""
@@ -120,9 +122,10 @@ def generate(settings: Generate) -> None:
             answering.check(folder, made_by=made_by)
     chosen = products.chosen(settings.precision, device, sizes_of(settings.models[0]).n_embd, measured.once)
     settings = settings.model_copy(update={"precision": chosen})  # what "auto" is on this machine
+    where = f"{device.type}, weights {layout_for(settings.models[0], chosen, settings, device)}"
     with ExitStack() as stack:
         journals = {
-            name: stack.enter_context(Journal(journal_path(name, settings, device.type)))
+            name: stack.enter_context(Journal(journal_path(name, settings, where)))
             for name in sorted(settings.models)  # in a fixed order, so that no two processes wait for one another
         }
         jobs = [Job(name, settings, found, tokenizer, device, journals[name]) for name in settings.models]
@@ -141,22 +144,40 @@ def sizes_of(name: ModelName) -> GPT2Config:
     return weights.read_config(folder / weights.CONFIG, made_by=made_by)
 
 
-def no_room_explained(name: ModelName, precision: Precision, settings: Generate) -> AbstractContextManager[None]:
-    """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32"."""
+def layout_for(name: ModelName, precision: Precision, settings: Generate, device: Device) -> Layout:
+    """The layout of a model's weights in a precision, "bf16" or "fp32", as `stages.gpt2.prepacked.layout_for`."""
+    dtype = runtime.dtype_for(precision, device)
+    return prepacked.layout_for(dtype, device, sizes_of(name).n_embd, settings.batch_size, measured.once)
+
+
+def no_room_explained(
+    name: ModelName, precision: Precision, settings: Generate, *, head_twice: bool = False
+) -> AbstractContextManager[None]:
+    """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32".
+
+    Where weights are prepacked, the output head is there beside the table of tokens, and so there twice.
+    """
     lower = precision == settings.precision == "fp32"
+    sizes = sizes_of(name)
     return kv_memory.no_room_for_model_explained(
-        sizes_of(name).parameters,
+        sizes.parameters + sizes.vocab_size * sizes.n_embd * head_twice,
         MODELS[name].folder,
         bf16=precision == "bf16",
         instead="set generate.precision: bf16 in params.yaml" if lower else None,
     )
 
 
-def journal_path(name: ModelName, settings: Generate, device: str) -> Path:
-    """The path of a model's journal, another one for other settings, prompts, weights, code, or another machine."""
+def journal_path(name: ModelName, settings: Generate, where: str) -> Path:
+    """The path of a model's journal, another one for other settings, prompts, weights, code, or another machine.
+
+    Args:
+        name: name of the model.
+        settings: how it answers.
+        where: the kind of device, and the layout of the weights there.
+    """
     folder, _ = MODELS[name]
     inputs = (tokens_file("test"), folder / weights.CONFIG, folder / weights.WEIGHTS)
-    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {device}", *_code(), *inputs)
+    key = run_key(settings.model_dump_json(exclude={"models"}), f"{name} on {where}", *_code(), *inputs)
     return ANSWERS / f"{name}-{key}.jsonl"
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from stages.common.errors import DataError
 from stages.common.files import read_json
 from stages.generate import answering, dvc_weights
-from stages.gpt2 import decoding, runtime
+from stages.gpt2 import decoding, prepacked, runtime, weights
 from stages.gpt2.tokenizer import END_OF_TEXT, Tokenizer
 from stages.prompts.encoding import answer_text
 from stages.prompts.prompt import load_style
@@ -59,7 +59,10 @@ class Answers:
         self._settings = settings
         self._style = load_style(folder, made_by=_MADE_BY)
         self._tokenizer = Tokenizer(folder, made_by=_MADE_BY)
-        self._model = answering.load(folder, made_by=_MADE_BY, dtype=torch.float32, device=runtime.prepare())
+        device, dtype = runtime.prepare(), torch.float32
+        width = weights.read_config(folder / weights.CONFIG, made_by=_MADE_BY).n_embd
+        layout = prepacked.layout_for(dtype, device, width, _BATCH)
+        self._model = answering.load(folder, made_by=_MADE_BY, dtype=dtype, device=device, layout=layout)
 
     def predict(self, model_input: Any) -> list[dict[str, str]]:
         """Answer each row, as MLflow calls it.

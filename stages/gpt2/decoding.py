@@ -25,6 +25,7 @@ from stages.gpt2.inference import Network, PromptPass, SingleStepPass, StepPass
 from stages.gpt2.kv_cache import KVCache
 from stages.gpt2.model import GPT2
 from stages.gpt2.packed import shared_prefix_length
+from stages.gpt2.prepacked import Layout
 from stages.gpt2.prompt_lookup import PromptLookup
 from stages.gpt2.sampling import NO_TOKEN, Sampling, most_likely, sample
 
@@ -108,12 +109,12 @@ class _Row:
         return self.lookup.draft([*self.prompt, *self.ids], most) if most > 0 else []
 
 
-def prepare(model: GPT2) -> Network:
-    """A model's network, its weights laid out as a CPU reads them fastest in inference.
+def prepare(model: GPT2, layout: Layout = "plain") -> Network:
+    """A model's network, its weights laid out for inference; arguments and effects as of `Network.prepared`.
 
-    The model is used up. Results are rounded differently than with the layout of training.
+    Results are rounded differently than with the layout of training.
     """
-    return Network.prepared(model)
+    return Network.prepared(model, layout)
 
 
 def generate(

@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.gpt2 import products, runtime
+from stages.gpt2 import prepacked, runtime
 from stages.gpt2.kv_cache import KVCache
 from stages.gpt2.model import GPT2, Attend, Block, GPT2Config, Projection
 from stages.gpt2.packed import in_fp32
+from stages.gpt2.prepacked import Layout
 
 #: Rows for which a CPU computes attention at a time in a pass of prompts. In the order of their lengths they then have
 #: little padding, and the scores stay in the processor's cache.
@@ -89,22 +90,32 @@ class Network:
         return cls(model.config, wte, wpe, layers, _norm(model.ln_f), _product(wte), single)
 
     @classmethod
-    def prepared(cls, model: GPT2) -> Network:
-        """The network of a model whose weights are laid out as a CPU reads them fastest in inference.
+    def prepared(cls, model: GPT2, layout: Layout) -> Network:
+        """The network of a model whose weights are laid out for inference.
 
-        The model is used up: the weights of its projections are given back as soon as they are packed.
+        On a CPU the weights of the model's projections lie otherwise after it: it trains more slowly. Prepacked ones
+        are gone from the model, each as soon as it is laid out, so that it cannot be called after that. The output
+        head, which is the tokens' table, stays plain besides.
+
+        Args:
+            model: the model, whose LoRA is merged.
+            layout: result of `stages.gpt2.prepacked.layout_for`.
         """
         wte = model.wte.weight
         if wte.device.type != "cpu":
             return cls.of(model)
-        if not products.packing_is_faster(wte.dtype):
-            for module in model.modules():
-                if isinstance(module, Projection):
-                    module.lay_out_for_inference()
+        if layout == "prepacked":
+            layers = [Layer.of(block, _prepacked) for block in cast("Iterable[Block]", model.h)]
+            head = functools.partial(prepacked.by_prepacked, weight=prepacked.prepack(wte.detach()))
+            return cls(model.config, wte, model.wpe.weight, layers, _norm(model.ln_f), head, False)
+        for module in model.modules():
+            if isinstance(module, Projection):
+                module.lay_out_for_inference()
+        if layout == "plain":
             return cls.of(model)
-        layers = [Layer.of(block, _packed) for block in cast("Iterable[Block]", model.h)]
-        head = functools.partial(products.by_packed, weight=products.packed(wte.detach()))
-        return cls(model.config, wte, model.wpe.weight, layers, _norm(model.ln_f), head, single_without_onednn=False)
+        layers = [Layer.of(block, _by_onednn) for block in cast("Iterable[Block]", model.h)]
+        head = functools.partial(prepacked.by_onednn, weight=wte)
+        return cls(model.config, wte, model.wpe.weight, layers, _norm(model.ln_f), head, False)
 
     def cache(self, slots: int, length: int) -> KVCache:
         """A cache for this network's keys and values."""
@@ -127,7 +138,7 @@ class Network:
         """
         if tokens > 1 or not self.single_without_onednn:
             return contextlib.nullcontext()
-        return products.no_onednn()
+        return prepacked.no_onednn()
 
 
 def _norm(module: nn.LayerNorm) -> Map:
@@ -142,19 +153,24 @@ def _projection(module: nn.Module) -> Map:
     return _product(module.weight.t(), module.bias) if isinstance(module, Projection) else module
 
 
-def _packed(module: nn.Module) -> Map:
-    """The map of a projection by its packed weight, which takes the place of the plain one."""
-    assert isinstance(module, Projection), "LoRA is merged before"
-    weight = products.packed(module.weight.detach().t())
+def _prepacked(module: nn.Module) -> Map:
+    """The map of a projection by its prepacked weight, which takes the place of the plain one."""
+    if not isinstance(module, Projection):
+        raise TypeError(f"expected a projection, found {type(module).__name__}: LoRA is to be merged before")
+    weight = prepacked.prepack(module.weight.detach().t())
     module.weight.data = module.weight.new_empty(0)
-    return functools.partial(products.by_packed, weight=weight, bias=module.bias)
+    return functools.partial(prepacked.by_prepacked, weight=weight, bias=module.bias)
+
+
+def _by_onednn(module: nn.Module) -> Map:
+    """The map of a projection through oneDNN; the module itself where LoRA is training it."""
+    if not isinstance(module, Projection):
+        return module
+    return functools.partial(prepacked.by_onednn, weight=module.weight.t(), bias=module.bias)
 
 
 def _product(weight: Tensor, bias: Tensor | None = None) -> Map:
-    """The product with a weight [out, in], on a CPU by the library that multiplies fp32 faster there."""
-    on_cpu = weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous()
-    if on_cpu and products.onednn_is_faster():
-        return functools.partial(products.by_onednn, weight=weight, bias=bias)
+    """The product with a weight [out, in], by PyTorch's default."""
     return functools.partial(F.linear, weight=weight, bias=bias)
 
 

@@ -30,7 +30,8 @@ from stages.running.tracking import tracker
 def judge_answers(settings: Judge) -> None:
     """Judge every answer, and write what the stage promises."""
     with contextlib.ExitStack() as at_end, tracker.stage("judge") as run:
-        if settings.backend == "reference":  # what waits takes memory, which a language model may need
+        # What waits takes memory, which a language model may need.
+        if all(one.backend == "reference" for one in _each(settings)):
             run.begin_report()
         answers = read_answers(settings)
         with open_judges(settings) as judges:
@@ -43,9 +44,8 @@ def judge_answers(settings: Judge) -> None:
         run.publish()
         stands = False
         if not run.under_flow:
-            at_end.callback(
-                lambda: summary.tell(stands=stands, commit_tried=run.compared)
-            )  # it tells whether MLflow has taken the run
+            # It tells whether MLflow has taken the run.
+            at_end.callback(lambda: summary.tell(stands=stands, commit_tried=run.compared))
         require_enough(answers, scored, compared, settings)
         stands = True
 

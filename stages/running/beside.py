@@ -56,10 +56,8 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     head = git.ask(root, "rev-parse", "HEAD")
     if not head or not (root / VERDICTS).exists():
         return ""
-    with contextlib.suppress(DataError, OSError):
-        kept = read_metrics(root / _note(root), Beside, made_by="make run")
-        if kept.head == head:
-            return kept
+    if (made := kept(root)) is not None:
+        return made
     there = committed.scores(root)
     last = f"the last commit, {head[:7]}"
     if there is None:
@@ -73,6 +71,15 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     best = _best(root)
     found = _compared(root, best[0], f"the best other run, {best[1]}") if best else None
     return alone if found is None or found.verdict == IDENTICAL else found
+
+
+def kept(root: Path) -> Beside | None:
+    """What was kept of the scores under ``root`` beside the commit that is the last one now; None where nothing was."""
+    with contextlib.suppress(DataError, OSError):
+        found = read_metrics(root / _note(root), Beside, made_by="make run")
+        if found.head == git.ask(root, "rev-parse", "HEAD"):
+            return found
+    return None
 
 
 def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:

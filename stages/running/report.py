@@ -56,10 +56,12 @@ class Kept(Metrics):
     Args:
         lines: what was found, a line each.
         files: paths of the files that they have written.
+        commit_tried: whether the last commit was compared with, whatever came of it.
     """
 
     lines: list[str]
     files: list[str]
+    commit_tried: bool
 
 
 def mark(root: Path) -> str:

@@ -26,7 +26,8 @@ def inputs(tokens: int, dtype: torch.dtype):
 
 
 def group_of(hidden, head, targets):
-    return loss._Group(hidden, head, targets, loss._memory(hidden, head))
+    with loss._memory(hidden, head) as memory:
+        return loss._Group(hidden, head, targets, memory)
 
 
 @pytest.mark.parametrize("tokens", [1, 31, 1000, loss.GROUP, loss.GROUP + 3, 4 * loss.GROUP + 5])
@@ -42,6 +43,42 @@ def test_value_and_gradients_equal_the_plain_loss(tokens, dtype, tolerance):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_memory_that_a_larger_loss_has_left_changes_nothing():
+    hidden, head, targets, weights = inputs(loss.GROUP + 3, torch.float32)
+    loss.summed_cross_entropy(hidden * 50, head, targets, weights)
+    few = hidden[:5].detach().requires_grad_()
+
+    found = loss.summed_cross_entropy(few, head, targets[:5], weights[:5])
+    again = loss.summed_cross_entropy(few, head, targets[:5], weights[:5])
+
+    torch.testing.assert_close(found, plain(few, head, targets[:5], weights[:5]), rtol=1e-5, atol=1e-4)
+    assert torch.equal(found, again)
+
+
+def test_a_training_takes_the_memory_of_an_evaluation(monkeypatch):
+    monkeypatch.setattr(loss, "_kept", {})
+    hidden, head, targets, weights = inputs(40, torch.float32)
+    with torch.inference_mode():
+        loss.summed_cross_entropy(hidden.detach(), head.detach(), targets, weights)
+    [kept] = loss._kept.values()
+    loss.summed_cross_entropy(hidden, head, targets, weights).backward()
+
+    assert [one.data_ptr() for one in loss._kept.values()] == [kept.data_ptr()]
+    assert len(kept) == WORDS * 48  # 40 tokens, and 8 that make a multiple of 16
+
+
+def test_a_loss_within_another_one_has_memory_of_its_own():
+    hidden, head, _, _ = inputs(5, torch.float32)
+    with loss._memory(hidden, head) as first, loss._memory(hidden, head) as second:
+        assert first.data_ptr() != second.data_ptr()
+
+
+def test_no_token_has_no_loss():
+    hidden, head, targets, weights = inputs(1, torch.float32)
+    for few in (hidden, hidden.detach()):
+        assert loss.summed_cross_entropy(few[:0], head, targets[:0], weights[:0]) == 0
 
 
 def test_without_gradients_the_value_is_the_same():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.common.errors import DataError
-from stages.gpt2 import decoding, products, weights
+from stages.gpt2 import decoding, weights
 from stages.gpt2.decoding import Decoding
 from stages.gpt2.inference import Network
 from stages.gpt2.model import GPT2, GPT2Config, Projection
@@ -329,8 +329,7 @@ def test_of_equal_prompts_each_has_a_last_token_of_its_own(model):
     assert [made.ids for made in answers(model, [[1, 2, 3]] * 3)] == [plainly(model, [1, 2, 3], 12, END)] * 3
 
 
-def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model, monkeypatch):
-    monkeypatch.setattr(products, "packing_is_faster", lambda _: False)
+def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model):
     used = shaken(TINY)
     decoding.prepare(used)
 
@@ -340,13 +339,14 @@ def test_weights_are_laid_out_for_the_cpu_on_a_cpu(model, monkeypatch):
     assert torch.equal(used.h[0].mlp.c_fc.weight, model.h[0].mlp.c_fc.weight)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of PyTorch has no oneDNN")
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_answers_by_packed_weights_are_the_model_s_own(model, batch_size, monkeypatch):
-    monkeypatch.setattr(products, "packing_is_faster", lambda _: True)
+@pytest.mark.parametrize("layout", ["onednn", "prepacked"])
+def test_answers_by_each_layout_of_weights_are_the_model_s_own(model, batch_size, layout):
     prompts = [[1, 2, 3], [4], [5, 6], [1, 2, 7, 8], [9]]
     how = decoding.Decoding(END, 12, batch_size)
 
-    found = dict(decoding.generate(decoding.prepare(shaken(TINY)), prompts, how))
+    found = dict(decoding.generate(decoding.prepare(shaken(TINY), layout), prompts, how))
 
     assert [found[number].ids for number in range(5)] == [plainly(model, prompt, 12, END) for prompt in prompts]
 

@@ -11,21 +11,29 @@ import torch
 import torch.nn.functional as F
 
 from stages.finetune import lora
-from stages.gpt2 import decoding, inference, products
+from stages.gpt2 import decoding, inference, runtime
 from stages.gpt2.inference import Network
 from stages.gpt2.kv_cache import KVCache
-from stages.gpt2.model import GPT2
+from stages.gpt2.model import GPT2, Projection
 from stages.params.finetune import Lora
 from tests.gpt2.test_decoding import shaken
 from tests.gpt2.test_kv_cache import CONFIG, PRECISIONS, dirty
 
 
-@pytest.fixture(params=["default", "onednn", "packed"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How weights are multiplied, whatever is fastest on this processor."""
-    monkeypatch.setattr(products, "onednn_is_faster", lambda: request.param == "onednn")
-    monkeypatch.setattr(products, "packing_is_faster", lambda _: request.param == "packed")
+@pytest.fixture(params=["plain", "onednn", "prepacked"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """How weights are laid out, whatever is fastest on this processor."""
+    if request.param != "plain" and not torch.backends.mkldnn.is_available():
+        pytest.skip("this build of PyTorch has no oneDNN")
     return str(request.param)
+
+
+def prepared(model: GPT2, dtype: torch.dtype, layout: str) -> Network:
+    """A copy of the model in a dtype and a layout, ready to answer."""
+    if layout != "plain" and dtype == torch.bfloat16 and not runtime.has_bf16(torch.device("cpu")):
+        pytest.skip("this processor has no units for bf16")
+    # oneDNN multiplies bf16 by plain weights anyway.
+    return decoding.prepare(copied(model, dtype), "plain" if (layout, dtype) == ("onednn", torch.bfloat16) else layout)
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +134,8 @@ def test_rows_that_come_later_and_rows_that_leave_harm_no_other(model, dtype):
 
 @pytest.mark.parametrize("tokens", [1, 2, 25])
 @PRECISIONS
-def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype, way):
-    plain, used = copied(model, dtype), copied(model, dtype)
-    network = decoding.prepare(used)
-    projection = used.h[0].mlp.c_fc
-
-    if way == "packed":
-        assert projection.weight.numel() == 0, "the memory is given back"
-    else:
-        assert projection.weight.shape == (24, 96)
-        assert projection.weight.t().is_contiguous()
-        for name, weight in plain.state_dict().items():
-            assert torch.equal(used.state_dict()[name], weight)
+def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtype, layout):
+    plain, network = copied(model, dtype), prepared(model, dtype, layout)
     line = torch.randn(tokens, 24, generator=torch.Generator().manual_seed(1)).to(dtype)
     with torch.inference_mode(), network.products_for(tokens):
         ours, theirs = network.layers[0].to_hidden(line), plain.h[0].mlp.c_fc(line)
@@ -151,10 +149,31 @@ def test_the_layout_of_weights_changes_nothing_but_roundings(model, tokens, dtyp
     assert torch.allclose(logits, others, atol=atol, rtol=rtol)
 
 
-def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(model):
+def test_the_weights_of_a_prepared_model_lie_otherwise_and_prepacked_ones_are_gone(model):
+    plain, laid_out, used = (copied(model, torch.float32) for _ in range(3))
+    decoding.prepare(laid_out)
+
+    assert laid_out.h[0].mlp.c_fc.weight.shape == (24, 96)
+    assert laid_out.h[0].mlp.c_fc.weight.t().is_contiguous()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(laid_out.state_dict()[name], weight)
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this build of PyTorch has no oneDNN")
+    decoding.prepare(used, "prepacked")
+    assert all(one.weight.numel() == 0 for one in used.modules() if isinstance(one, Projection))
+    assert torch.equal(used.wte.weight, plain.wte.weight)
+
+
+def test_a_model_that_lora_trains_cannot_be_prepacked(model):
+    trained = copied(model, torch.float32)
+    lora.attach(trained, Lora(rank=2, alpha=1.0, targets=["c_attn"]), seed=0)
+    with pytest.raises(TypeError, match="LoRA is to be merged before"):
+        decoding.prepare(trained, "prepacked")
+
+
+def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(model, layout):
     rows, found = drawn([3, 2, 1, 6, 4]), []
-    for made in (decoding.prepare(copied(model, torch.bfloat16)), copied(model, torch.bfloat16)):
-        network = Network.of(made) if isinstance(made, GPT2) else made
+    for network in (prepared(model, torch.bfloat16, layout), Network.of(copied(model, torch.bfloat16))):
         cache = network.cache(len(rows), CONFIG.n_positions)
         first = decoding.prefill(network, cache, rows)
         second = decoding.decode_one(network, cache, [1] * len(rows), [len(row) for row in rows])
@@ -165,22 +184,24 @@ def test_prepared_bf16_weights_give_the_logits_of_plain_ones_but_for_roundings(m
     assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
 
 
-def test_only_a_single_bf16_row_over_prepared_plain_weights_does_without_onednn(model, way):
+def test_only_a_single_bf16_row_over_prepared_plain_weights_does_without_onednn(model):
     def without(network: Network, tokens: int) -> bool:
         with network.products_for(tokens):
             return not torch.backends.mkldnn.enabled
 
-    prepared = decoding.prepare(copied(model, torch.bfloat16))
-    assert without(prepared, 1) is (way != "packed")
-    assert not without(prepared, 2)
+    plain = prepared(model, torch.bfloat16, "plain")
+    assert without(plain, 1)
+    assert not without(plain, 2)
     assert not without(Network.of(copied(model, torch.bfloat16)), 1)
-    assert not without(decoding.prepare(copied(model, torch.float32)), 1)
+    assert not without(prepared(model, torch.float32, "plain"), 1)
+    if torch.backends.mkldnn.is_available():
+        assert not without(prepared(model, torch.bfloat16, "prepacked"), 1)
     assert torch.backends.mkldnn.enabled
 
 
 @pytest.mark.parametrize(("prompts", "plainly"), [([[1, 2, 3]], True), ([[1, 2, 3], [4]], False), ([[1]], True)])
-def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model, prompts, plainly, way):
-    network = decoding.prepare(copied(model, torch.bfloat16))
+def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model, prompts, plainly):
+    network = prepared(model, torch.bfloat16, "plain")
     seen = []
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
@@ -189,7 +210,7 @@ def test_the_logits_after_a_single_prompt_are_computed_as_in_a_single_step(model
 
     decoding.prefill(dataclasses.replace(network, head=head), network.cache(2, 3), prompts)
 
-    assert seen == [(len(prompts), plainly and way != "packed")]
+    assert seen == [(len(prompts), plainly)]
 
 
 @pytest.mark.parametrize("rows", [1, 3])

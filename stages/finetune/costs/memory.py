@@ -110,18 +110,19 @@ class Peaks:
 
     def __init__(self, sizes: GPT2Config, run: Run) -> None:
         self._sizes, self._run = sizes, run
-        #: Of the loss of a batch; and of its activations and its loss together.
-        self.at_the_loss = self.kept = 0
-
-        #: Of the activations and the logits of a batch, where the head has no gradient yet.
-        self.forward = 0
+        #: Of the loss of a batch; of its activations and its loss together; and of its activations and its logits.
+        self.at_the_loss = self.kept = self.forward = 0
+        #: Of the logits of a batch, whose memory a CPU keeps for all batches.
+        self.logits = 0
 
     def add(self, shape: Shape) -> None:
         """Count a batch or micro-batch."""
         of_the_loss, kept = _loss(shape, self._sizes, self._run), activations(shape, self._sizes, self._run)
         self.at_the_loss = max(self.at_the_loss, of_the_loss)
         self.kept = max(self.kept, kept + of_the_loss)
-        self.forward = max(self.forward, kept + _logits(shape, self._sizes, self._run.compute))
+        logits = _logits(shape, self._sizes, self._run.compute)
+        self.logits = max(self.logits, logits)
+        self.forward = max(self.forward, kept + logits)
 
 
 def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimate:
@@ -154,7 +155,11 @@ def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimat
         peaks = Peaks(sizes, run)
         for shape in itertools.chain.from_iterable(training_shapes(run, what="estimate the memory")):
             peaks.add(shape)
-    at_the_loss, kept, on_cpu = peaks.at_the_loss, peaks.kept, device.type == "cpu"
+    on_cpu = device.type == "cpu"
+    # A CPU keeps the memory of the largest logits so far, and the first evaluation comes before the first step.
+    validated = max((_logits(shape, sizes, run.compute) for shape in evaluation_shapes(run)), default=0)
+    more = max(0, validated - peaks.logits) if on_cpu else 0
+    at_the_loss, kept = peaks.at_the_loss + more, peaks.kept + more
     found = Estimate(
         weights=width * weights.all,
         masters=4 * (weights.all * bf16 + weights.trained * (recipe.patience is not None)),
@@ -163,7 +168,7 @@ def estimate(sizes: GPT2Config, run: Run, peaks: Peaks | None = None) -> Estimat
         activations=kept - at_the_loss,
         logits=at_the_loss,
         accumulated=recipe.accumulate > 1,
-        held=peaks.forward if on_cpu else 0,
+        held=peaks.forward + more if on_cpu else 0,
         evaluation=max((_evaluation(shape, sizes, run) for shape in evaluation_shapes(run)), default=0),
         kernels=KERNELS if on_cpu else KERNELS_ON_GPU,
     )

@@ -105,8 +105,9 @@ def _kept(folder: Path) -> Further:
     with with_references(Path(), Path(), run, references=worth_asking(Path()), seconds=seconds) as found:
         files = [str(shutil.copy2(file, folder)) for one in found for file in one.files]
         lines = [one.verdict for one in found if one.verdict]
-        write_metrics(folder / report.KEPT, report.Kept(lines=lines, files=files))
-        return in_report(found)
+        told = in_report(found)
+        write_metrics(folder / report.KEPT, report.Kept(lines=lines, files=files, commit_tried=told.commit_tried))
+        return told
 
 
 def _champion() -> str:

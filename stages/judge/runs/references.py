@@ -34,7 +34,7 @@ from stages.running import beside, git, lock, program, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.lock import Recorded
-from stages.running.tracking import additions, judged_runs, mlflow_access, names, published, registry
+from stages.running.tracking import additions, database, judged_runs, mlflow_access, names, published, registry
 from stages.running.tracking.judged_runs import Judged
 
 #: The revision to compare with.
@@ -77,6 +77,7 @@ class Compared:
         found: its figures; None where nothing was compared.
         why: why nothing was compared; else empty.
         of_commit: whether it is with the last commit, of which the summary tells by itself (`stages.running.beside`).
+        tried: whether it was made or could not be; not where it was given up, or no file could be written.
     """
 
     words: str
@@ -87,6 +88,7 @@ class Compared:
     found: Beside | None = None
     why: str = ""
     of_commit: bool = False
+    tried: bool = True
 
 
 #: Names a run to compare with, if there is one, from the user's repository and the folder that the stages ran in.
@@ -211,24 +213,26 @@ def with_references(
 def further(root: Path) -> Further:
     """The scores under a folder beside those of the runs of `REFERENCES`; that with the last commit is kept.
 
+    Where it has been kept before, the last commit is not compared with again.
+
     Args:
         root: the user's repository, which is the working directory, with the results.
     """
     until = time.monotonic() + _SECONDS
-    with _all(worth_asking(root), root, root, "", until, drawn=False) as done:
+    asked = [one for one in worth_asking(root) if one is not last_commit or beside.kept(root) is None]
+    with _all(asked, root, root, "", until, drawn=False) as done:
         return in_report(done)
 
 
 def worth_asking(root: Path) -> Sequence[Naming]:
-    """`REFERENCES`; the last commit alone where the judge has scored no run in MLflow, which then need not be loaded.
+    """`REFERENCES`; the last commit alone where MLflow's file holds no finished run, so that MLflow need not be loaded.
 
     Args:
         root: the user's repository, with the results.
     """
-    with contextlib.suppress(Exception):  # what is wrong with MLflow is told by the comparisons themselves
-        judge = read_metrics(root / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
-        if not judged_runs.judged(root, judge.fingerprint):
-            return [one for one in REFERENCES if one is last_commit]
+    path = database.path_of(mlflow_access.uri(root))
+    if path is not None and not database.has_finished_runs(path):
+        return [one for one in REFERENCES if one is last_commit]
     return REFERENCES
 
 
@@ -249,7 +253,7 @@ def _all(
         try:
             folder = stack.enter_context(temporary.folder())
         except OSError as error:
-            yield [*(_nothing(reference, str(error)) for reference in found), *others]
+            yield [*(_nothing(reference, str(error), tried=False) for reference in found), *others]
             return
         done = [compared(root, tree, reference, short_name, folder, until=until, drawn=drawn) for reference in found]
         yield [*done, *others]
@@ -261,7 +265,7 @@ def in_report(done: Sequence[Compared]) -> Further:
     return Further(
         found=[one.found for one in others if one.found is not None],
         missing=[f"not compared with {one.words}: {one.why}" for one in others if one.why],
-        commit_tried=any(one.of_commit for one in done),
+        commit_tried=any(one.of_commit and one.tried for one in done),
     )
 
 
@@ -322,9 +326,9 @@ def compared(
         text.write_text(f"{told}\n\nagain       {again}\n" if again else f"{told}\n", encoding="utf-8")
         picture = base64.b64encode(figure.read_bytes()).decode() if drawn else ""
     except PipelineError as error:
-        return _nothing(reference, str(error))
+        return _nothing(reference, str(error), tried=isinstance(error, ConfigError | DataError))
     except Exception as error:  # the run has succeeded by now, whatever is wrong here
-        return _nothing(reference, f"{type(error).__name__}: {error}")
+        return _nothing(reference, f"{type(error).__name__}: {error}", tried=False)
     if reference.file == OF_COMMIT:
         found = beside.keep(tree, table, reference.run, reference.words)
     else:
@@ -354,10 +358,10 @@ def _again(reference: Reference, table: Path, short_name: str) -> str:
     return "" if name == IN_FOLDER else f"python -m {beside.PROGRAM} {shlex.quote(name)} {short_name or 'RUN'}"
 
 
-def _nothing(reference: Reference, why: str) -> Compared:
+def _nothing(reference: Reference, why: str, *, tried: bool) -> Compared:
     told = printable(hidden(why))
     of_commit = reference.file == OF_COMMIT
-    return Compared(reference.words, f"Nothing compared: {told}", why=told, of_commit=of_commit)
+    return Compared(reference.words, f"Nothing compared: {told}", why=told, of_commit=of_commit, tried=tried)
 
 
 def main() -> None:

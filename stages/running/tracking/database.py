@@ -128,6 +128,16 @@ def holds(path: Path, run_id: str) -> bool:
         return False
 
 
+def has_finished_runs(path: Path) -> bool:
+    """Whether there is a finished run in the database; False where the database is not there or cannot be read."""
+    query = "SELECT 1 FROM runs WHERE status = 'FINISHED' AND lifecycle_stage = 'active' LIMIT 1"
+    try:
+        with contextlib.closing(_connect(path)) as connection:
+            return connection.execute(query).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
 def best(path: Path, experiment: str, judge: str, scores: Sequence[str], other_than: str) -> tuple[str, str] | None:
     """The finished run with the highest mean score. It takes no import of MLflow, which takes seconds.
 

@@ -69,7 +69,7 @@ class StageRun:
         self._publishing = False
         self._at_end = contextlib.ExitStack()
         self._report: report.Making | None = None
-        #: Whether the results have been compared with other runs when the block ends.
+        #: Whether the results have been compared with those of the last commit when the block ends.
         self.compared = False
         self._client: MlflowClient | None = None
         self._run_id = ""
@@ -140,13 +140,16 @@ class StageRun:
         self._how, self._why = how, why
         if how != "ran" and self._may_begin:
             self._begin()  # the run is to have how the stage ended
+        with self._at_end:
+            self._send_last(how)
+
+    def _send_last(self, how: StageEnd) -> None:
         if self._sending is not None:
             failure = ORPHAN_SECONDS if orphans.reason() else FAILURE_SECONDS
             seconds = failure if how != "ran" else PUBLISH_SECONDS if self._publishing else CLOSE_SECONDS
             if how == "ran" and not self._run_id and database.path_of(mlflow_access.uri()) is not None:
                 seconds = max(seconds, CREATE_SECONDS)  # it is being made, on this machine, which is busy
             self._sending.close(seconds)
-        self._at_end.close()
 
     def _send(self, closing: bool) -> None:
         self._take_sample(last=closing)
@@ -225,12 +228,21 @@ class StageRun:
         """Mirror all files into the run, with the report and the comparisons that it makes meanwhile."""
         with contextlib.ExitStack() as stack:
             making = self._report or stack.enter_context(report.begun(Path(), compares=True))
-            making.go(made_here=True, run=names.short_of(str(client.get_run(self._run_id).info.run_name or "")))
-            mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
-            made = making.comparisons()
-            self.compared = made is not None
+            making.go(made_here=True, run=self._name(client))
+            try:
+                mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
+            finally:
+                making.made()  # also where MLflow does not take the results
+                made = making.comparisons()
+                self.compared = made is not None and made.commit_tried
             if made is not None:
                 additions.add_comparisons(self._run_id, [Path(file) for file in made.files], made.lines)
+
+    def _name(self, client: MlflowClient) -> str:
+        """The short name of the run; empty where MLflow does not say."""
+        with contextlib.suppress(Exception):  # what is wrong is told when the results are sent
+            return names.short_of(str(client.get_run(self._run_id).info.run_name or ""))
+        return ""
 
     def _tags(self) -> dict[str, str]:
         """Tags of the run that say how the stage has ended, unless the flow does, and on which GPUs it ran."""

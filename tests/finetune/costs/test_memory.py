@@ -90,6 +90,17 @@ def test_the_estimate_in_bf16_worked_by_hand():
     )
 
 
+def test_the_logits_of_an_evaluation_stay_beside_smaller_ones_of_the_steps():
+    """A micro-batch of one row has 2 or 3 target tokens, and the three rows that are evaluated have 7."""
+    without, with_more = (
+        memory.estimate(SIZES, a_run(ROWS, {"batch_size": 3, "accumulate": 3}, val=val)) for val in ((), ROWS)
+    )
+    least = max(len(row.ids) - 1 for row in ROWS)
+
+    assert with_more.logits - without.logits == 4 * 10 * (7 - least)
+    assert with_more.held - without.held == 4 * 10 * (7 - least)
+
+
 def test_where_gradients_take_the_most_what_was_given_back_is_beside_them():
     """On a CPU alone: a GPU's allocator gives it to them."""
     found = Estimate(weights=0, masters=0, optimizer=0, gradients=100, activations=20, logits=40, held=30, kernels=1)

@@ -217,7 +217,24 @@ def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(re
         assert recipe.found.difference == 10.0
         told = references.in_report(found)
     assert told.commit_tried
-    assert references.further(repository) == told, "the report's own program finds the same"
+    alone = references.further(repository)
+    assert alone == told.model_copy(update={"commit_tried": False}), "what is kept is not compared again"
+
+
+@pytest.mark.thorough  # MLflow makes a database
+def test_other_runs_are_worth_asking_for_where_mlflow_s_file_holds_a_finished_one(
+    repository: Path, tracked: Any
+) -> None:
+    assert references.worth_asking(repository) == [references.last_commit], "there is no file"
+    record(tracked, "quick (failed-moth)", status="FAILED")
+    assert references.worth_asking(repository) == [references.last_commit]
+    record(tracked, "quick (old-crow)")
+    assert references.worth_asking(repository) == references.REFERENCES
+
+
+def test_a_server_is_worth_asking(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert references.worth_asking(repository) == references.REFERENCES
 
 
 @pytest.mark.thorough  # MLflow makes a database

@@ -272,6 +272,23 @@ def test_a_stage_that_breaks_off_ends_the_run_that_it_owns(
     assert points(client, only.info.run_id, "loss/train") == [(1, 1.0)]
 
 
+@pytest.mark.thorough  # a program is started
+def test_the_report_is_made_also_where_mlflow_does_not_take_the_results(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mirror, "publish", refuse)
+    with tracker.stage("judge") as run:
+        run.begin_report()
+        run.publish()
+
+    assert "No space left on device" in capsys.readouterr().out
+    assert report.is_current(project)
+    assert "score/mean" not in runs(client)[0].data.metrics
+
+
 def test_results_that_dvc_will_not_record_are_not_published(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
