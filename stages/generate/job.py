@@ -82,8 +82,8 @@ class Job:
     def load(self, precision: Precision) -> Network:
         """The model; errors as in `stages.generate.answering.load`, and a ConfigError if it does not fit."""
         folder, made_by = MODELS[self.name]
-        layout = layout_for(self.name, precision, self.settings, self.device)
-        with no_room_explained(self.name, precision, self.settings, head_twice=layout == "prepacked"):
+        with no_room_explained(self.name, precision, self.settings):
+            layout = layout_for(self.name, precision, self.settings, self.device)
             dtype = runtime.dtype_for(precision, self.device)
             return answering.load(folder, made_by=made_by, dtype=dtype, device=self.device, layout=layout)
 
@@ -122,7 +122,8 @@ def generate(settings: Generate) -> None:
             answering.check(folder, made_by=made_by)
     chosen = products.chosen(settings.precision, device, sizes_of(settings.models[0]).n_embd, measured.once)
     settings = settings.model_copy(update={"precision": chosen})  # what "auto" is on this machine
-    where = f"{device.type}, weights {layout_for(settings.models[0], chosen, settings, device)}"
+    with no_room_explained(settings.models[0], chosen, settings):
+        where = f"{device.type}, weights {layout_for(settings.models[0], chosen, settings, device)}"
     with ExitStack() as stack:
         journals = {
             name: stack.enter_context(Journal(journal_path(name, settings, where)))
@@ -150,17 +151,11 @@ def layout_for(name: ModelName, precision: Precision, settings: Generate, device
     return prepacked.layout_for(dtype, device, sizes_of(name).n_embd, settings.batch_size, measured.once)
 
 
-def no_room_explained(
-    name: ModelName, precision: Precision, settings: Generate, *, head_twice: bool = False
-) -> AbstractContextManager[None]:
-    """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32".
-
-    Where weights are prepacked, the output head is there beside the table of tokens, and so there twice.
-    """
+def no_room_explained(name: ModelName, precision: Precision, settings: Generate) -> AbstractContextManager[None]:
+    """As `stages.generate.kv_memory.no_room_for_model_explained`, for a model in a precision, "bf16" or "fp32"."""
     lower = precision == settings.precision == "fp32"
-    sizes = sizes_of(name)
     return kv_memory.no_room_for_model_explained(
-        sizes.parameters + sizes.vocab_size * sizes.n_embd * head_twice,
+        sizes_of(name).parameters,
         MODELS[name].folder,
         bf16=precision == "bf16",
         instead="set generate.precision: bf16 in params.yaml" if lower else None,

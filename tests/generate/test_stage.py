@@ -537,9 +537,9 @@ def test_a_model_that_does_not_fit_is_not_made_to_by_smaller_batches(tmp_path, m
     less = "end what else uses this memory, take a smaller model (download.model) or another machine"
     half = "set generate.precision: bf16 in params.yaml, which takes 0.1 GiB; or "
     for module, room, fix in (
-        ("__main__", 150 << 20, half + less),
+        ("__main__", 220 << 20, half + less),
         ("__main__", 400 << 20, half + less),
-        ("conversation", 150 << 20, less),
+        ("conversation", 220 << 20, less),
         ("conversation", 400 << 20, less),
     ):
         code = NO_ROOM_FOR_THE_MODEL.replace("MODULE", module).replace("ROOM", str(room))

@@ -280,6 +280,7 @@ def test_the_report_is_made_also_where_mlflow_does_not_take_the_results(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mirror, "publish", refuse)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with tracker.stage("judge") as run:
         run.begin_report()
         run.publish()
