@@ -61,13 +61,13 @@ def fastest(dtype: torch.dtype, width: int, *, several: bool) -> Layout:
         width: width of the model's embeddings.
         several: whether several rows are multiplied at a time.
     """
-    plain, onednn, prepacked = seconds(dtype, width)
+    plain, onednn, prepacked = product_seconds(dtype, width)
     found: Layout = "onednn" if plain > ONEDNN_MARGIN * onednn else "plain"
     return "prepacked" if several and min(plain, onednn) > PREPACKED_MARGIN * prepacked else found
 
 
 @torch.inference_mode()
-def seconds(dtype: torch.dtype, width: int) -> tuple[float, float, float]:
+def product_seconds(dtype: torch.dtype, width: int) -> tuple[float, float, float]:
     """Seconds of processor time of one thread for a product of 16 rows [16, width] x [width, 4 * width].
 
     By the clock, or by several threads, other programs would decide. It draws from a generator of its own, so that no

@@ -198,7 +198,7 @@ def begun(root: Path, *, compares: bool = False) -> Iterator[Making]:
 
     Args:
         root: folder with params.yaml, dvc.lock and, when it is told to go, artifacts/.
-        compares: as for `Making`.
+        compares: whether the program makes the comparisons with other runs, and keeps them.
     """
     with contextlib.ExitStack() as stack:
         try:

@@ -86,7 +86,7 @@ def tell(*, stands: bool, commit_tried: bool) -> None:
 
     Args:
         stands: whether the last stage succeeds.
-        commit_tried: as for `beside.of`.
+        commit_tried: whether the last commit has just been compared with, as for `beside.of`.
     """
     try:
         # DVC writes the entry of the stage that is at work after that has ended.

@@ -39,7 +39,7 @@ needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this build of PyTorc
     ],
 )
 def test_the_layout_is_the_one_that_is_clearly_faster(monkeypatch, plain, onednn, prepack, several, one):
-    monkeypatch.setattr(prepacked, "seconds", lambda *_: (plain, onednn, prepack))
+    monkeypatch.setattr(prepacked, "product_seconds", lambda *_: (plain, onednn, prepack))
 
     assert prepacked.fastest(FP32, 128, several=True) == several
     assert prepacked.fastest(FP32, 128, several=False) == one
@@ -82,7 +82,7 @@ def test_a_measurement_changes_no_random_number_and_no_number_of_threads(dtype):
     expected = torch.rand(1)
     torch.manual_seed(3)
 
-    plain, onednn, kept = prepacked.seconds(dtype, 32)
+    plain, onednn, kept = prepacked.product_seconds(dtype, 32)
 
     assert torch.equal(torch.rand(1), expected)
     assert torch.get_num_threads() == threads
@@ -93,7 +93,7 @@ def test_a_measurement_changes_no_random_number_and_no_number_of_threads(dtype):
 
 def test_where_onednn_is_switched_off_weights_are_not_prepacked():
     with prepacked.no_onednn():
-        assert prepacked.seconds(FP32, 32)[2] == NEVER
+        assert prepacked.product_seconds(FP32, 32)[2] == NEVER
 
 
 def test_where_the_operator_is_missing_weights_are_not_prepacked(monkeypatch):
