@@ -77,8 +77,9 @@ def test_a_loss_within_another_one_has_memory_of_its_own():
 
 def test_no_token_has_no_loss():
     hidden, head, targets, weights = inputs(1, torch.float32)
-    for few in (hidden, hidden.detach()):
-        assert loss.summed_cross_entropy(few[:0], head, targets[:0], weights[:0]) == 0
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            assert loss.summed_cross_entropy(hidden[:0], head, targets[:0], weights[:0]) == 0
 
 
 def test_without_gradients_the_value_is_the_same():
@@ -183,7 +184,7 @@ def test_logits_that_are_far_apart_overflow_in_no_block(monkeypatch):
     assert group.losses.tolist() == [200.0, 0.0]
 
 
-@pytest.mark.parametrize("above", [59.0, 61.0, 87.0, 89.0])
+@pytest.mark.parametrize("above", [59.0, 60.5, 87.0, 89.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_word_far_above_the_target_is_neither_lost_nor_too_much(above, dtype, monkeypatch):
     """The target's logit is 0, another word's is ``above``: that is the loss, and the gradients are 1 and -1."""
