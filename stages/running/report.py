@@ -168,7 +168,7 @@ class Making:
         if self._process.returncode != 0:
             # After a traceback, where there is one.
             told = said.rpartition("\nreport: ")[2] or said
-            told = " ".join(told.removeprefix("report: ").split())[-_MOST:]
+            told = " ".join(told.removeprefix("report: ").replace("\n  to fix it:", "; to fix it:").split())[-_MOST:]
             return _not_made(told or f"it ended with {self._process.returncode}")
         return True
 

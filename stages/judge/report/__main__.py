@@ -56,7 +56,8 @@ def main() -> None:
         raise ConfigError(f"{Path().resolve()}: no {paths.PARAMS} here", "run the command in the project's folder")
     target = Path(options.to) if options.to else _place(options.run)
     if target.is_dir():
-        raise ConfigError(f"{target}: expected a file, found a folder", f"--to {target / report.REPORT.name}")
+        fix = f"--to {target / report.REPORT.name}" if options.to else f"rm -r {target}"
+        raise ConfigError(f"{target}: expected a file, found a folder", fix)
     if options.to and not target.parent.is_dir():
         raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
     text = _own(compared, made_here=told == report.MADE_HERE) if options.run == "." else others.text_of(options.run)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class StageRun:
         self._publishing = False
         self._at_end = contextlib.ExitStack()
         self._report: report.Making | None = None
+        self._reported = False
         #: Whether the results have been compared with those of the last commit when the block ends.
         self.compared = False
         self._client: MlflowClient | None = None
@@ -142,6 +143,9 @@ class StageRun:
             self._begin()  # the run is to have how the stage ended
         with self._at_end:
             self._send_last(how)
+            if self._publishing and how == "ran" and not self._reported and not held.changed():
+                with self._making_report(""):  # MLflow has no run, or does not answer
+                    pass
 
     def _send_last(self, how: StageEnd) -> None:
         if self._sending is not None:
@@ -226,17 +230,28 @@ class StageRun:
 
     def _mirror(self, client: MlflowClient, ran: Collection[str]) -> None:
         """Mirror all files into the run, with the report and the comparisons that it makes meanwhile."""
+        with self._making_report(self._name(client)) as making:
+            mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
+            if (made := making.comparisons()) is not None:
+                additions.add_comparisons(self._run_id, [Path(file) for file in made.files], made.lines)
+
+    @contextlib.contextmanager
+    def _making_report(self, name: str) -> Iterator[report.Making]:
+        """Make the report; it is there when the block ends, whatever becomes of that.
+
+        Args:
+            name: short name of the run in MLflow; empty where there is none.
+        """
+        self._reported = True
         with contextlib.ExitStack() as stack:
             making = self._report or stack.enter_context(report.begun(Path(), compares=True))
-            making.go(made_here=True, run=self._name(client))
+            making.go(made_here=True, run=name)
             try:
-                mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
+                yield making
             finally:
-                making.made()  # also where MLflow does not take the results
+                making.made()
                 made = making.comparisons()
                 self.compared = made is not None and made.commit_tried
-            if made is not None:
-                additions.add_comparisons(self._run_id, [Path(file) for file in made.files], made.lines)
 
     def _name(self, client: MlflowClient) -> str:
         """The short name of the run; empty where MLflow does not say."""

@@ -290,6 +290,22 @@ def test_the_report_is_made_also_where_mlflow_does_not_take_the_results(
     assert "score/mean" not in runs(client)[0].data.metrics
 
 
+@pytest.mark.thorough  # a program is started
+@pytest.mark.parametrize("early", [True, False])
+def test_the_report_is_made_also_where_mlflow_does_not_answer(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], early: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with tracker.stage("judge") as run:
+        if early:
+            run.begin_report()
+        run.publish()
+
+    assert "MLflow at http://127.0.0.1:9 does not work" in capsys.readouterr().out
+    assert report.is_current(project)
+
+
 def test_results_that_dvc_will_not_record_are_not_published(
     project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +385,8 @@ def test_a_closed_port_costs_one_line(
         port = listener.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    Path("quiet_program.py").touch()
+    monkeypatch.setattr(report, "PROGRAM", "quiet_program")
     with tracker.stage("judge") as run:
         run.log_metrics({"loss/train": 1.0}, step=1)
         run.publish()
