@@ -158,8 +158,9 @@ def safely(action: Callable[[], T], seconds: float) -> T | None:
 
 def why(error: Exception) -> str:
     """Why MLflow does not work: one of our errors with its fix, or what the system or MLflow says; no password."""
-    said = " ".join(str(error).split()) if isinstance(error, PipelineError) else reasons.reason(error)
-    return secrecy.hidden(said)
+    if not isinstance(error, PipelineError):
+        return secrecy.hidden(reasons.reason(error))
+    return secrecy.hidden(" ".join(str(error).replace("\n  to fix it:", "; to fix it:").split()))
 
 
 def warn(error: Exception, tell: Callable[[str], object] = say) -> None:
