@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
 from stages.gpt2 import prepacked, runtime
+from tests.gpt2.test_products import Kept
 
 CPU = torch.device("cpu")
 FP32, BF16 = torch.float32, torch.bfloat16
@@ -43,18 +42,6 @@ def test_the_layout_is_the_one_that_is_clearly_faster(monkeypatch, plain, onednn
 
     assert prepacked.fastest(FP32, 128, several=True) == several
     assert prepacked.fastest(FP32, 128, several=False) == one
-
-
-class Kept:
-    """Answers what it is told instead of measuring, and notes what it was asked for."""
-
-    def __init__(self, answer: str) -> None:
-        self.answer = answer
-        self.asked: list[str] = []
-
-    def __call__(self, what: str, measure: Callable[[], str]) -> str:
-        self.asked.append(what)
-        return self.answer
 
 
 def test_what_was_measured_once_for_a_dtype_a_width_and_the_rows_is_taken(monkeypatch):
