@@ -84,7 +84,7 @@ def prepare(folder: Path, rows: int) -> None:
         stream.writelines(json.dumps(row) + "\n" for row in alpaca_like.rows(rows, SEED))
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    tree = reading.plain(reading.read_yaml(child.ROOT / "params.yaml"))
+    tree = reading.read_values(child.ROOT / "params.yaml")
     tree["download"]["data"] |= {"source": "data/rows.jsonl", "sha256": digest}
     (folder / "params.yaml").write_text(json.dumps(tree), encoding="utf-8")
 

@@ -92,7 +92,7 @@ def look_in_flow(root: Path, tree: Path, asked: Mode, *, force: bool, log: Calla
         return
     # Who asks for warn has said so; fail is also what nobody has asked for.
     asked = "warn" if "warn" in (asked, named) else "fail"
-    values = reading.read_yaml(tree / paths.PARAMS)
+    values = reading.read_values(tree / paths.PARAMS)
     fates = plan.fates(tree, values, in_place=tree == root, force=force)
     preflight.look(root, values, fates, tell=log, refuse=asked == "fail", otherwise=_OTHERWISE, tree=tree)
 

@@ -112,7 +112,7 @@ def givers(root: Path, profile: str, overrides: Mapping[str, object], given_as: 
     found: dict[str, str] = {}
     if profile != CURRENT:
         path = paths.PROFILES / f"{profile}.yaml"
-        found = dict.fromkeys(reading.flatten(reading.read_yaml(root / path)), str(path))
+        found = dict.fromkeys(reading.flatten(reading.read_values(root / path)), str(path))
     return found | {key: given_as(key) for key in reading.flatten(nested(overrides))}
 
 
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> None:
     profile = parser.parse_args(arguments).profile
     root = Path.cwd()
     writable.require(root)
-    before = reading.flatten(reading.read_yaml(root / paths.PARAMS))
+    before = reading.flatten(reading.read_values(root / paths.PARAMS))
     tree = overlaid(root, profile, {})
     after = reading.flatten(tree)
     changed = {key: value for key, value in after.items() if key not in before or before[key] != value}

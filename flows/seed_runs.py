@@ -240,7 +240,7 @@ def _next(tree: Path, order: Sequence[str], seed: int, *, force: bool) -> list[s
         force: whether the stages will be forced.
     """
     try:
-        values = reading.plain(reading.read_yaml(tree / paths.PARAMS))
+        values = reading.read_values(tree / paths.PARAMS)
         values["finetune"]["seed"] = seed
         fates = plan.fates(tree, values, in_place=True)
         stale = [name for name in order if fates.get(name, "up to date") != "up to date"]

@@ -84,8 +84,8 @@ def set_params(folder: Path, values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: a value is wrong.
     """
-    tree = reading.plain(reading.read_yaml(child.ROOT / "params.yaml"))
-    reading.merge(tree, reading.plain(reading.read_yaml(child.ROOT / "profiles" / "quick.yaml")))
+    tree = reading.read_values(child.ROOT / "params.yaml")
+    reading.merge(tree, reading.read_values(child.ROOT / "profiles" / "quick.yaml"))
     reading.merge(tree, {"download": {"data": {"source": "data/rows.jsonl"}}})
     reading.merge(tree, values)
     whole.check(tree)

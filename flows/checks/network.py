@@ -39,5 +39,5 @@ def stages(root: Path) -> Iterator[Row]:
     except ConfigError:
         yield warning("stages", "not looked at, since params.yaml is wrong")
         return
-    rows = ask(root, reading.read_yaml(root / paths.PARAMS), CHECKED, seconds=_SECONDS)
+    rows = ask(root, reading.read_values(root / paths.PARAMS), CHECKED, seconds=_SECONDS)
     yield from in_order(rows)

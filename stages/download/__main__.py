@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from stages.common import files
 from stages.common.results.download import BASE_MODEL, DATASET, TOKENIZER
-from stages.download import base_model, bpe, left_out, source
 from stages.download.rows_file import DatasetWriter
 from stages.gpt2.tokenizer import FILES
 from stages.params.download import Download
-from stages.running import program
+from stages.running import loading, program
 
 
 def main() -> None:
     """Run the stage."""
     settings = program.section(Download)
+    with loading.without_collector():  # they load torch
+        from stages.download import base_model, bpe, left_out, source
+
     with (
         files.atomic_folder(BASE_MODEL) as model,
         files.atomic_folder(TOKENIZER) as tokenizer,

@@ -48,16 +48,20 @@ def initialise(config: GPT2Config, seed: int) -> GPT2:
     n_layer) (Radford et al. 2019, section 2.3). Biases are 0 and layer norms the identity.
     """
     generator = torch.Generator().manual_seed(seed)
-    model = _empty(config).to_empty(device="cpu")
+    model = _empty(config)
+    state: dict[str, Tensor] = {}
+    # Not by to_empty, for which torch would import sympy: that takes as long as all random numbers of a small model.
     for name, parameter in model.named_parameters():
+        tensor = state[name] = torch.empty(parameter.shape)
         if name.endswith(".bias"):
-            torch.nn.init.zeros_(parameter)
+            tensor.zero_()
         elif ".ln_" in f".{name}":
-            torch.nn.init.ones_(parameter)
+            tensor.fill_(1.0)
         else:
             residual = name.endswith("c_proj.weight")
             std = INITIAL_STD / math.sqrt(2 * config.n_layer) if residual else INITIAL_STD
-            torch.nn.init.normal_(parameter, std=std, generator=generator)
+            tensor.normal_(std=std, generator=generator)
+    model.load_state_dict(state, assign=True)
     return model
 
 

@@ -133,7 +133,7 @@ def params_of(run: Run, given: Sequence[tuple[str, Any]]) -> Params:
         what = f"--set {others[0]}: expected a value of the judge: nothing else is done again"
         raise ConfigError(what, f"--set {_SECTION}model=NAME, or python -m flows.run --set {others[0]}=VALUE")
     tree = run.place.values(name=run.name)
-    now = reading.plain(reading.read_yaml(paths.PARAMS))
+    now = reading.read_values(paths.PARAMS)
     own = tree.get("judge")
     tree["judge"] = {**now.get("judge", {}), **(own if isinstance(own, Mapping) else {})}
     called = f"{run.name}, with {paths.PARAMS}"

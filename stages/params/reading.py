@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -25,17 +26,41 @@ def shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 file, keeping its comments. In YAML 1.2, unlike 1.1, 5e-5 is a number.
+def read_values(path: Path) -> Any:
+    """Read a YAML 1.2 file as built-in types. In YAML 1.2, unlike 1.1, 5e-5 is a number.
 
     Raises:
         ConfigError: the file is missing or is not YAML.
     """
     name = shown(path)
+    tree = _parsed(name, _text(name))
     try:
-        return YAML().load(read_text(name, made_by=f"git checkout -- {name}"))
+        return plain(tree)  # whoever gets it may change it
+    except RecursionError:
+        raise _too_deep(name) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 file as a tree of ruamel, which keeps its comments, for whoever writes it again.
+
+    Raises:
+        ConfigError: the file is missing or is not YAML.
+    """
+    name = shown(path)
+    return _parse(name, _text(name))
+
+
+def _text(name: Path) -> str:
+    try:
+        return read_text(name, made_by=f"git checkout -- {name}")
     except DataError as error:
         raise ConfigError(error.what, error.fix) from None
+
+
+def _parse(name: Path, text: str) -> Any:
+    """The tree of a file with some text; errors are those of `read_yaml`."""
+    try:
+        return YAML().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -48,10 +73,18 @@ def read_yaml(path: Path) -> Any:
     except YAMLError:
         raise ConfigError(f"{name}: not valid YAML", f"correct {name}") from None
     except RecursionError:
-        raise ConfigError(f"{name}: lists or mappings are nested too deeply", f"correct {name}") from None
+        raise _too_deep(name) from None
     except (ValueError, LookupError, TypeError):  # ruamel lets Python's own errors through: !!int x, 2020-13-45
         what = f"{name}: a value is not what its tag says (such as !!int x), or is a date that does not exist"
         raise ConfigError(what, f"correct {name}") from None
+
+
+def _too_deep(name: Path) -> ConfigError:
+    return ConfigError(f"{name}: lists or mappings are nested too deeply, or in themselves", f"correct {name}")
+
+
+#: One text is parsed once: params.yaml takes 0.05 s, and a stage reads it several times, to see that it is the same.
+_parsed = functools.lru_cache(maxsize=8)(_parse)
 
 
 def merge(base: dict[str, Any], overlay: Mapping[str, Any]) -> None:

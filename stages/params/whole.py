@@ -57,7 +57,7 @@ def load(path: Path = paths.PARAMS) -> Params:
     Raises:
         ConfigError: the file is missing or not YAML, or holds unknown keys or wrong values; every problem is listed.
     """
-    return check(reading.read_yaml(path), reading.shown(path))
+    return check(reading.read_values(path), reading.shown(path))
 
 
 def advice(download: Mapping[str, Any], finetune: Mapping[str, Any]) -> list[str]:

@@ -282,7 +282,7 @@ def _md5_of_files(root: Path, names: Iterable[str]) -> dict[str, str]:
 def _tree(path: Path) -> Any:
     """A YAML file's content; nothing where it is missing or half written."""
     try:
-        return reading.plain(reading.read_yaml(path))
+        return reading.read_values(path)
     except (ConfigError, OSError):
         return None
 

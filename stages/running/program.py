@@ -55,7 +55,7 @@ def section(kind: type[S]) -> S:
     Raises:
         ConfigError: params.yaml is missing or not YAML, or holds unknown keys or wrong values; every problem is listed.
     """
-    tree = reading.read_yaml(paths.PARAMS)
+    tree = reading.read_values(paths.PARAMS)
     params = whole.check(tree)
     held.values_read(tree)
     if kind is Finetune:

@@ -149,7 +149,7 @@ def _is_current(entry: Mapping[str, Any], stage: str) -> bool:
 
 def _values(file: str, names: Mapping[str, object]) -> dict[str, object]:
     """The values of a params file that a stage depends on, by the dotted keys that it names."""
-    tree = reading.plain(reading.read_yaml(Path(file)))
+    tree = reading.read_values(Path(file))
     found = {}
     for name in names:
         value = tree

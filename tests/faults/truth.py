@@ -62,7 +62,7 @@ def wrong_records(clone: Clone, truth: Truth) -> list[str]:
 
 def wrong_files(clone: Clone) -> list[str]:
     """A line for each way in which dvc.lock, files and params.yaml disagree; for a clone whose run is complete."""
-    params = reading.plain(reading.read_yaml(clone.root / "params.yaml"))
+    params = reading.read_values(clone.root / "params.yaml")
     found = []
     for stage, entry in clone.lock().items():
         for section, values in entry.get("params", {}).get("params.yaml", {}).items():

@@ -166,7 +166,7 @@ def test_what_the_pages_post_is_what_runs(project: Project, server: str) -> None
         wait_until(lambda: set(states(server, *posted.values())) == {"COMPLETED"})
     assert len(posted) == 4
     for body, run in posted.items():
-        used = reading.plain(reading.read_yaml(project.todo / "params" / f"{run}-zeta.yaml"))
+        used = reading.read_values(project.todo / "params" / f"{run}-zeta.yaml")
         assert reading.flatten(used) == own | CHANGED[body.split()[1]], body
     with pytest.raises(urllib.error.HTTPError, match="409"):
         start(server, "experiment", parameters={"overrides": {"finetune.epochs": 0}})
@@ -184,7 +184,7 @@ def test_several_trainings_of_one_recipe_are_asked_for_by_the_form(project: Proj
         wait_until(lambda: states(server, run) == ["COMPLETED"])
     assert (project.calls("zeta"), project.calls("alpha")) == (1, 3)
     assert request(server, f"/flow_runs/{run}")["state"]["message"].startswith("3 trainings: 4 stages ran")
-    used = reading.flatten(reading.plain(reading.read_yaml(project.todo / "params" / f"{run}-alpha.yaml")))
+    used = reading.flatten(reading.read_values(project.todo / "params" / f"{run}-alpha.yaml"))
     assert used["finetune.seed"] == 9
     for wrong in (1, 51):
         with pytest.raises(urllib.error.HTTPError, match="409"):

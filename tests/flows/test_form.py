@@ -147,7 +147,7 @@ def test_a_wrong_value_is_refused_by_the_server_however_its_key_is_written(
 
 
 def test_every_value_can_be_given_by_section_and_by_dotted_key(schema: form.Schema) -> None:
-    values = reading.flatten(reading.plain(reading.read_yaml(ROOT / "params.yaml")))
+    values = reading.flatten(reading.read_values(ROOT / "params.yaml"))
     for key, value in values.items():
         # As a form or JSON has it.
         sent = str(value).lower() if isinstance(value, bool) else value

@@ -35,7 +35,7 @@ SPLICES = [
 
 @pytest.fixture(scope="module")
 def tree() -> dict[str, Any]:
-    found: dict[str, Any] = reading.plain(reading.read_yaml(ROOT / "params.yaml"))
+    found: dict[str, Any] = reading.read_values(ROOT / "params.yaml")
     return found
 
 

@@ -213,3 +213,16 @@ def test_a_file_of_the_working_directory_is_named_by_its_short_path(
     path.unlink()
     with pytest.raises(ConfigError, match=r"^params\.yaml: no such file\n.*: git checkout -- params\.yaml$"):
         whole.load(path)
+
+
+def test_values_are_those_of_the_file_at_each_reading_and_belong_to_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {b: [1, 2]}  # a comment\n")
+    first = reading.read_values(path)
+    assert type(first) is dict
+    assert type(first["a"]["b"]) is list
+    first["a"]["b"].append(3)
+
+    assert reading.read_values(path) == {"a": {"b": [1, 2]}}
+    path.write_text("a: {b: [1, 4]}  # a comment\n")
+    assert reading.read_values(path) == {"a": {"b": [1, 4]}}

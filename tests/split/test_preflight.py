@@ -17,7 +17,7 @@ from tests.split.test_splits import rows
 
 
 def look(**split: Any) -> list[Row]:
-    tree = reading.plain(reading.read_yaml(ROOT / "params.yaml"))
+    tree = reading.read_values(ROOT / "params.yaml")
     reading.merge(tree, {"download": {"data": {"source": "rows.json", "sha256": "0" * 64}}, "split": split})
     params = whole.check(tree)
     return [*preflight.rows(params), *preflight.further(params)]

@@ -106,7 +106,7 @@ class Place:
             DataError: its values are not known.
         """
         if self.root is not None:
-            tree, recorded = reading.plain(reading.read_yaml(self.root / paths.PARAMS)), _recorded(self.root)
+            tree, recorded = reading.read_values(self.root / paths.PARAMS), _recorded(self.root)
         else:
             tree, recorded = committed.tree_of(self.params), lock.Recorded.of_text(self.lock).values
         if not isinstance(tree, Mapping):

@@ -114,7 +114,7 @@ def last_of_recipe(root: Path, tree: Path) -> Reference | None:
         ServiceUnavailable: MLflow does not answer.
     """
     judge = read_metrics(tree / JUDGE_METRICS, JudgeMetrics, made_by="dvc repro judge").judge
-    values = reading.plain(reading.read_yaml(tree / "params.yaml"))
+    values = reading.read_values(tree / "params.yaml")
     inputs = Recorded.of(tree).inputs
     ours, of_values = recipe_of(values, inputs), recipe_of(values)
     if ours is None:

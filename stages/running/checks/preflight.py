@@ -100,7 +100,7 @@ def look_once(stage: str) -> None:
     found: list[Row] = []
 
     def rows() -> Any:
-        values = reading.read_yaml(paths.PARAMS)
+        values = reading.read_values(paths.PARAMS)
         words = above[-1].cmdline()
         force = bool({"-f", "--force"} & set(words))
         fates = plan.fates(Path(), values, in_place=True, force=force)
@@ -117,7 +117,7 @@ def look_once(stage: str) -> None:
 def is_absent(stage: str, tree: Path) -> bool:
     """Whether a service that a stage needs does not run on this machine: to wait and try again does not start it."""
     try:
-        values = reading.read_yaml(tree / paths.PARAMS)
+        values = reading.read_values(tree / paths.PARAMS)
     except ConfigError:
         return False  # removed at this moment, or half written
     return any(row.absent for row in ask(Path(), values, [stage], tree=tree))

@@ -155,7 +155,7 @@ def _check_values(root: Path, tree: Mapping[str, Any]) -> None:
     made: dict[str, Any] = {}
     for entry in _stages(tree):
         made |= (entry.get("params") or {}).get(str(paths.PARAMS)) or {}
-    now = reading.flatten(reading.plain(reading.read_yaml(root / paths.PARAMS)))
+    now = reading.flatten(reading.read_values(root / paths.PARAMS))
     of_results = inputs.chosen(now, made)
     if changed := inputs.value_changes(reading.flatten(made), of_results, "when these results were made"):
         more = [f"and {len(changed) - _MOST} more"] if len(changed) > _MOST else []

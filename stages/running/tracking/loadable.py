@@ -132,7 +132,7 @@ def write(folder: Path, root: Path, model: Output, *, model_id: str, run_id: str
         (folder / name).mkdir(parents=True)
     (folder / "code" / f"{_LOADER}.py").write_text(_LOADER_TEXT, encoding="utf-8")
     _zip_code(folder / "code" / _CODE)
-    generate = reading.plain(reading.read_yaml(root / paths.PARAMS))["generate"]
+    generate = reading.read_values(root / paths.PARAMS)["generate"]
     _write_json(folder / "data" / "decoding.json", generate)
     _write_json(folder / "data" / "weights.json", _place(root, model))
     _write_json(folder / "input_example.json", EXAMPLE)

@@ -41,7 +41,7 @@ def locked(project: Path) -> Path:
 
 def lock() -> None:
     """Write the dvc.lock that DVC would write."""
-    params = reading.plain(reading.read_yaml(Path("params.yaml")))
+    params = reading.read_values(Path("params.yaml"))
     stages: dict[str, Any] = {name: {"cmd": name, "outs": []} for name in mirror.STAGES}
     for stage, entry in stages.items():
         entry["params"] = {"params.yaml": {stage: params[stage]}}
