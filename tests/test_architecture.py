@@ -207,7 +207,8 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 @pytest.mark.parametrize(
     "program",
     [
-        *("stages/split/__main__.py", "stages/tokenize/__main__.py", "stages/judge/job.py", "flows/run.py"),
+        *("stages/download/__main__.py", "stages/split/__main__.py", "stages/tokenize/__main__.py"),
+        *("stages/judge/job.py", "flows/run.py"),
         # torch looks for GPUs when it is imported, so that the lease comes first.
         *("stages/finetune/__main__.py", "stages/generate/__main__.py"),
     ],

@@ -7,10 +7,6 @@ on request are named in left_out.json.
 
 from __future__ import annotations
 
-from stages.common import files
-from stages.common.results.download import BASE_MODEL, DATASET, TOKENIZER
-from stages.download.rows_file import DatasetWriter
-from stages.gpt2.tokenizer import FILES
 from stages.params.download import Download
 from stages.running import loading, program
 
@@ -18,20 +14,10 @@ from stages.running import loading, program
 def main() -> None:
     """Run the stage."""
     settings = program.section(Download)
-    with loading.without_collector():  # they load torch
-        from stages.download import base_model, bpe, left_out, source
+    with loading.without_collector():  # it loads torch
+        from stages.download import job
 
-    with (
-        files.atomic_folder(BASE_MODEL) as model,
-        files.atomic_folder(TOKENIZER) as tokenizer,
-        files.atomic_file(DATASET) as stream,
-    ):
-        rows = DatasetWriter(stream)
-        found = source.fetch_rows(settings.data, rows)
-        rows.close()
-        bpe.fetch_files(settings.tokenizer.source, tokenizer, FILES)
-        base_model.make(settings.model, model)
-    left_out.write(found.read, len(rows), found.parts)
+    job.run(settings)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,12 @@ def rows(params: Params) -> Iterator[Row]:
     weights = Weights.of(sizes, params.finetune.model_copy(update={"lora": None}), vocab_size=VOCABULARY_SIZE)
     cache = cache_bytes(sizes, settings, settings.batch_size, params.tokenize.context_length)
     rows_at_a_time = f"{counted(settings.batch_size, 'row')} at a time"
-    told = f"the model takes {size(4 * weights.all)}, and keys and values of {rows_at_a_time} up to {size(cache)}"
-    if not devices.visible_devices() and 4 * weights.all + cache > (free := machine.free_memory()):
+    alone = bool(devices.visible_devices()) or settings.batch_size == 1
+    # On a CPU the output head of several rows may be prepacked (`stages.gpt2.prepacked`), beside the tokens' table.
+    head = 0 if alone else 4 * sizes.n_embd * VOCABULARY_SIZE
+    model = 4 * weights.all + head
+    told = f"the model takes up to {size(model)}, and keys and values of {rows_at_a_time} up to {size(cache)}"
+    if not devices.visible_devices() and model + cache > (free := machine.free_memory()):
         fix = "lower generate.batch_size in params.yaml, or end what else takes memory"
         yield warning("generate memory", f"{told}; {size(free)} are free", fix)
     else:

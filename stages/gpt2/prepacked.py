@@ -8,16 +8,14 @@ whether MKL, PyTorch's default on most, or oneDNN multiplies fp32 faster by plai
 from __future__ import annotations
 
 import contextlib
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.gpt2.products import Once
+from stages.gpt2.products import Once, least_seconds
 
 #: How weights are laid out and multiplied: "plain" by PyTorch's default, "onednn" plain by oneDNN.
 Layout = Literal["plain", "onednn", "prepacked"]
@@ -26,8 +24,8 @@ Layout = Literal["plain", "onednn", "prepacked"]
 ONEDNN_MARGIN = 1.4
 #: How many times as fast as by plain weights products of several rows must be by prepacked ones.
 PREPACKED_MARGIN = 1.1
-#: Rows of the products that are timed, operations that are timed at least, and times that each is timed, in turn.
-_ROWS, _OPERATIONS, _TIMES = 16, 40_000_000, 6
+#: Rows of the products that are timed, and operations that are timed at least.
+_ROWS, _OPERATIONS = 16, 40_000_000
 
 
 def at_once(what: str, measure: Callable[[], str]) -> str:  # noqa: ARG001
@@ -70,8 +68,7 @@ def fastest(dtype: torch.dtype, width: int, *, several: bool) -> Layout:
 def product_seconds(dtype: torch.dtype, width: int) -> tuple[float, float, float]:
     """Seconds of processor time of one thread for a product of 16 rows [16, width] x [width, 4 * width].
 
-    By the clock, or by several threads, other programs would decide. It draws from a generator of its own, so that no
-    other random number changes.
+    It draws from a generator of its own, so that no other random number changes.
 
     Returns:
         By plain weights, by plain ones through oneDNN, and by prepacked ones; infinite where that does not work, or in
@@ -86,7 +83,7 @@ def product_seconds(dtype: torch.dtype, width: int) -> tuple[float, float, float
         ways.append(lambda: by_prepacked(x, kept))
     except (RuntimeError, AttributeError):  # another build of PyTorch, or a processor without this dtype's units
         ways.append(_nothing)
-    plain, onednn, prepacked = _seconds(ways, max(2, _OPERATIONS // (8 * _ROWS * width**2)))
+    plain, onednn, prepacked = least_seconds(ways, max(2, _OPERATIONS // (8 * _ROWS * width**2)))
     return plain, onednn, prepacked
 
 
@@ -124,22 +121,3 @@ def no_onednn() -> contextlib.AbstractContextManager[None]:
 
 def _nothing() -> Tensor:
     raise RuntimeError("there is no such way")
-
-
-def _seconds(ways: Sequence[Callable[[], Tensor]], products: int) -> list[float]:
-    """Seconds that each way takes for a product, the least of several turns; infinite where it does not work."""
-    taken = [math.inf] * len(ways)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for _ in range(_TIMES):
-            for number, product in enumerate(ways):
-                with contextlib.suppress(RuntimeError):
-                    product()  # the first one chooses a kernel
-                    started = time.thread_time()
-                    for _ in range(products):
-                        product()
-                    taken[number] = min(taken[number], (time.thread_time() - started) / products)
-    finally:
-        torch.set_num_threads(threads)
-    return taken

@@ -6,10 +6,13 @@ fp32, or with AMX a sixth, and another one twice that time (docs/decisions.md).
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from stages.common.records import Precision
 from stages.gpt2 import runtime
@@ -63,26 +66,40 @@ def faster(fp32: float, bf16: float) -> bool:
 def product_seconds(width: int) -> tuple[float, float]:
     """Seconds of processor time of the product [256, width] x [width, 4 * width] in fp32 and in bf16, by one thread.
 
-    By the clock, and by several threads of which one may have to wait, other programs would decide: beside them the
-    ratio was anything from 0.2 to 3. The time of one thread says the same beside others (docs/decisions.md). It draws
-    from a generator of its own, so that no other random number changes.
+    It draws from a generator of its own, so that no other random number changes.
     """
     generator = torch.Generator().manual_seed(0)
-    factors = [torch.randn(shape, generator=generator) for shape in ((_ROWS, width), (width, 4 * width))]
-    products = max(1, _OPERATIONS // (8 * _ROWS * width**2))
-    taken: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    wide = [torch.randn(shape, generator=generator) for shape in ((_ROWS, width), (width, 4 * width))]
+    a, b = (factor.to(torch.bfloat16) for factor in wide)
+    fp32, bf16 = least_seconds(
+        [lambda: torch.mm(*wide), lambda: torch.mm(a, b)], max(1, _OPERATIONS // (8 * _ROWS * width**2))
+    )
+    return fp32, bf16
+
+
+def least_seconds(ways: Sequence[Callable[[], Tensor]], products: int) -> list[float]:
+    """Seconds of processor time that each way to multiply takes for a product, by one thread: the least of six turns.
+
+    By the clock, and by several threads of which one may have to wait, other programs would decide: beside them the
+    ratio of two ways was anything from 0.2 to 3. The time of one thread says the same beside others
+    (docs/decisions.md).
+
+    Args:
+        ways: functions that each multiply once. One that raises a RuntimeError does not work here: infinite.
+        products: how many products are timed in a turn.
+    """
+    taken = [math.inf] * len(ways)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _ in range(_TIMES):
-            for dtype, times in taken.items():
-                a, b = (factor.to(dtype) for factor in factors)
-                torch.mm(a, b)  # the first one chooses a kernel
-                started = time.thread_time()
-                for _ in range(products):
-                    torch.mm(a, b)
-                times.append((time.thread_time() - started) / products)
+            for number, product in enumerate(ways):
+                with contextlib.suppress(RuntimeError):
+                    product()  # the first one chooses a kernel
+                    started = time.thread_time()
+                    for _ in range(products):
+                        product()
+                    taken[number] = min(taken[number], (time.thread_time() - started) / products)
     finally:
         torch.set_num_threads(threads)
-    fp32, bf16 = map(min, taken.values())
-    return fp32, bf16
+    return taken

@@ -19,10 +19,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stages.common.errors import PipelineError
-from stages.download import __main__, bpe
+from stages.download import bpe, job
 from stages.gpt2 import tokenizer
 from stages.gpt2.model import GPT2Config
 from stages.params import reading
+from stages.params.download import Download
+from stages.running import program
 from tests import published_model
 from tests.fake_hub import serving
 from tests.root import ROOT
@@ -77,7 +79,7 @@ class Project:
         """The stage in this process, which has imported torch already."""
         (self.folder / "params.yaml").write_text(json.dumps(self.tree))
         with contextlib.chdir(self.folder):
-            __main__.main()
+            job.run(program.section(Download))
 
     def outputs(self) -> dict[str, bytes]:
         """Everything under artifacts/, temporary files too."""
@@ -452,7 +454,7 @@ def test_a_path_that_leads_out_of_a_copy_starts_at_the_repository(tmp_path: Path
     project.tree["download"]["tokenizer"]["source"] = "../other"
     project.data("../other/rows.json")
     code, said = project.run(PIPELINE_ROOT=str(tmp_path / "repository"))
-    assert (code, f"set download.data.sha256: {sha256(outside)}" in said) == (78, True)
+    assert (code, f"    sha256: {sha256(outside)}\n" in said) == (78, True)
 
     project.data("../other/rows.json", sha256(outside))
     code, said = project.run(PIPELINE_ROOT=str(tmp_path / "repository"))

@@ -15,6 +15,7 @@ def test_the_memory_of_the_quick_profile(monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda: 50 << 20)
     (short,) = preflight.rows(params)
 
+    # Weights: 6,862,464, and 50,257 * 128 of the head once more, 4 bytes each.
     # Keys and values: 2 layers, 2 * 64 rows of 256 tokens, width 128, 4 bytes.
-    assert row.found.startswith("the model takes 26 MiB, and keys and values of 64 rows at a time up to 32 MiB")
+    assert row.found.startswith("the model takes up to 51 MiB, and keys and values of 64 rows at a time up to 32 MiB")
     assert (row.state, short.state) == ("ok", "warning")
