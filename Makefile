@@ -65,7 +65,7 @@ profile: $(VENV)/installed  ## put a profile's values into params.yaml: make pro
 ui: $(VENV)/installed     ## MLflow and Prefect in the browser, on this machine alone
 	@$(RUN) -m flows.servers
 
-deploy: $(VENV)/installed  ## register both deployments with the Prefect server of `make ui`
+deploy: $(VENV)/installed  ## register the three deployments with the Prefect server of `make ui`
 	@echo "loading Prefect ..."
 	@$(RUN) -m flows.deploy
 

@@ -1,7 +1,7 @@
 """Register the flow with a Prefect server, ready for a worker: `python -m flows.deploy`.
 
 The server is that of PREFECT_API_URL, or that of `make ui` in this folder. The command creates the work pool and its
-queues, deploys prefect.yaml, puts the values of params.yaml into the form, registers the automations, and prints the
+queues, deploys prefect.yaml, puts the last commit's values into the form, registers the automations, and prints the
 next commands. A second time it changes only what has changed here: schedules stay as they are on the server.
 """
 

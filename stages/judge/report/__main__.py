@@ -132,7 +132,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "run", metavar="RUN", nargs="?", default=".", help="a run (default: the results in this folder)"
     )
-    parser.add_argument("--to", metavar="FILE", help=f"the file to write (default: {report.REPORT})")
+    default = f"{report.REPORT}, and with RUN a file in {report.OTHERS}/"
+    parser.add_argument("--to", metavar="FILE", help=f"the file to write (default: {default})")
     return parser.parse_args()
 
 
