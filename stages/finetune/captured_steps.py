@@ -43,7 +43,7 @@ class CapturedSteps:
     def __init__(self, step: OptimizerStep, runner: GraphRunner) -> None:
         self._step = step
         self._replayer = Replayer(runner, "training steps", step.forget)
-        self._inputs = _StaticInputs(step.device)
+        self._inputs = _StaticInputs(step.device, self._replayer)
         self._controls = torch.zeros(2, device=step.device)
         self._results = torch.zeros(3, device=step.device)
         self._compared = False
@@ -98,7 +98,7 @@ class CapturedLosses:
     def __init__(self, loss_of: Callable[[Batch], Tensor], runner: GraphRunner, device: torch.device) -> None:
         self._loss_of = loss_of
         self._replayer = Replayer(runner, "evaluations")
-        self._inputs = _StaticInputs(device)
+        self._inputs = _StaticInputs(device, self._replayer)
         self._loss = torch.zeros((), device=device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -109,10 +109,14 @@ class CapturedLosses:
 
 
 class _StaticInputs:
-    """For each shape, batches on a device whose tensors keep their addresses."""
+    """For each shape that is captured, batches on a device whose tensors keep their addresses.
 
-    def __init__(self, device: torch.device) -> None:
+    Those of other shapes are not kept: in a training with gradient accumulation nearly every step has one of its own.
+    """
+
+    def __init__(self, device: torch.device, replayer: Replayer) -> None:
         self._device = device
+        self._replayer = replayer
         self._batches: dict[Shape, list[Batch]] = {}
 
     def fill(self, batches: Sequence[Batch]) -> tuple[Shape, list[Batch]]:
@@ -120,11 +124,13 @@ class _StaticInputs:
         shape = tuple(_shape(batch) for batch in batches)
         held = self._batches.get(shape)
         if held is None:
-            held = self._batches[shape] = [batch.to(self._device) for batch in batches]
-        else:
-            for old, new in zip(held, batches, strict=True):
-                for tensor, values in zip(old.tensors().values(), new.tensors().values(), strict=True):
-                    runtime.put(tensor, values)
+            found = [batch.to(self._device) for batch in batches]
+            if self._replayer.keeps(shape):
+                self._batches[shape] = found
+            return shape, found
+        for old, new in zip(held, batches, strict=True):
+            for tensor, values in zip(old.tensors().values(), new.tensors().values(), strict=True):
+                runtime.put(tensor, values)
         return shape, held
 
 

@@ -176,11 +176,13 @@ class Checkpoints:
         file = self.folder / ".probe"
         with contextlib.suppress(OSError):  # told when the checkpoint itself is written
             self.folder.mkdir(exist_ok=True)
-            with open(file, "wb") as stream:
-                piece = os.urandom(min(count, 1 << 20))  # drawing all of it would take longer than writing it
-                _write_hashed(stream, [piece] * (count // len(piece)))
-                os.fsync(stream.fileno())
-            file.unlink()
+            try:
+                with open(file, "wb") as stream:
+                    piece = os.urandom(min(count, 1 << 20))  # drawing all of it would take longer than writing it
+                    _write_hashed(stream, [piece] * (count // len(piece)))
+                    os.fsync(stream.fileno())
+            finally:
+                file.unlink(missing_ok=True)  # on a full disk it would be in the way of the checkpoint
         taken = self._now() - started
         self.spent += taken
         return SLOWER * taken * self._size / count

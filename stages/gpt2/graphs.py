@@ -123,6 +123,10 @@ class Replayer:
         """Whether work of a kind would be captured if it ran now."""
         return self._begun and self._left > 0 and kind not in self._replays
 
+    def keeps(self, kind: Hashable) -> bool:
+        """Whether work of a kind is captured, or would be now: what it reads must keep its memory then."""
+        return kind in self._replays or self.captures_next(kind)
+
     def run_eagerly(self, work: Work) -> None:
         """Run work that is none of the kinds."""
         self._runner.run(work)

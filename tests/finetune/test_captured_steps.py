@@ -11,7 +11,8 @@ import torch
 from stages.common.errors import ConfigError
 from stages.common.results.finetune import StepRecord
 from stages.finetune import layout, loss, trainer
-from stages.finetune.captured_steps import CapturedSteps
+from stages.finetune.batches import Batch, collate
+from stages.finetune.captured_steps import CapturedLosses, CapturedSteps
 from stages.finetune.layout import Layout
 from stages.finetune.optimizer import MasterWeights
 from stages.gpt2 import graphs, weights
@@ -189,3 +190,24 @@ def test_the_variable_is_0_or_1_and_a_cpu_captures_nothing(value, there, monkeyp
             graphs.runner(torch.device("cpu"))
     else:
         assert graphs.runner(torch.device("cpu")) is there
+
+
+def test_batches_of_shapes_beyond_the_most_are_not_kept(monkeypatch):
+    """The first batch is computed eagerly, and the second one, of two rows, is the only one that is captured."""
+    monkeypatch.setattr(graphs, "MOST", 1)
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        seen.append(weakref.ref(batch.ids))
+        return batch.ids.sum().float()
+
+    losses = CapturedLosses(loss_of, Tapes(), torch.device("cpu"))
+    found = []
+    for rows in (1, 2, 3, 4, 2, 3):
+        batch = collate(TRAIN[:rows], "all", Layout(padded=True))
+        found.append((losses(batch).item(), batch.ids.sum().item()))
+        del batch
+    gc.collect()
+
+    assert all(loss == expected for loss, expected in found)
+    assert [ids() is not None for ids in seen] == [False, True, False, False, False]

@@ -42,6 +42,7 @@ from tests.faults import killing
 from tests.faults.killing import Life, Runs
 from tests.finetune.test_trainer import RECIPE, TINY, a_run
 from tests.root import ROOT
+from tests.small_disks import small
 
 
 class Killed(BaseException):
@@ -500,6 +501,17 @@ def test_checkpoints_take_a_twenty_fifth_of_the_time_the_first_one_too(tmp_path,
     assert max(shares) <= 0.0402
     assert shares[-1] == pytest.approx(0.04, rel=0.02)
     assert said == []
+
+
+@pytest.mark.thorough
+def test_a_disk_without_room_for_the_trial_stays_as_it_was(tmp_path):
+    folder = tmp_path / "disk" / "run"
+    with small(tmp_path / "disk", "1m"):
+        folder.mkdir()
+        with checkpoint.Checkpoints(folder, seconds=0, say=print, size=100 << 20) as checkpoints:
+            checkpoints.due()
+
+        assert [path.name for path in folder.iterdir()] == []
 
 
 def test_checkpoints_that_cost_nothing_come_as_often_as_asked(tmp_path):
