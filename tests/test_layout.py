@@ -144,6 +144,7 @@ TESTED_ELSEWHERE = {
     "stages/running/progress_file.py": "running/test_console.py",
     "stages/running/run_key.py": "finetune/test_checkpoint.py",
     "stages/running/signals.py": "finetune/test_checkpoint.py",
+    "stages/running/stage_results.py": "running/tracking/test_tracker.py",
     "stages/running/summary_parts/": "running/test_summary.py",
     "stages/running/tracking/execution.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/loadable.py": "generate/test_served.py",

@@ -10,27 +10,16 @@ from pathlib import Path
 from stages.common.files import sha256
 from stages.common.paths import CACHE
 from stages.common.records import Metrics, MetricsT, read_metrics, write_metrics
-from stages.common.results.download import DATASET
-from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
-from stages.common.results.generate import GENERATE_METRICS
-from stages.common.results.judge import JUDGE_METRICS, VERDICTS
-from stages.common.results.split import SPLIT_METRICS
-from stages.common.results.tokenize import TOKENS_METRICS
+from stages.common.results.finetune import HISTORY
+from stages.common.results.judge import VERDICTS
 from stages.running import bookkeeping
+from stages.running.stage_results import RESULTS
 
 #: The costs of the last fine-tuning and of the last judging on this machine.
 TRAINING_COSTS = CACHE / "finetune" / "ledger.json"
 JUDGING_COSTS = CACHE / "judge" / "ledger.json"
-#: The costs of each stage's last success on this machine, and the result of the stage that names what they belong to.
+#: The costs of each stage's last success on this machine; `RESULTS` has the file that names what they belong to.
 STAGE_COSTS = CACHE / "stages"
-_RESULTS = {
-    "download": DATASET,
-    "split": SPLIT_METRICS,
-    "tokenize": TOKENS_METRICS,
-    "finetune": FINETUNE_METRICS,
-    "generate": GENERATE_METRICS,
-    "judge": JUDGE_METRICS,
-}
 
 
 class StageCosts(Metrics):
@@ -164,7 +153,7 @@ def of_judging(root: Path) -> JudgingCosts | None:
 def of_stage(root: Path, stage: str) -> StageCosts | None:
     """The costs of a stage whose results are under a folder; None and errors as `of_training`."""
     found = _read(root, STAGE_COSTS / f"{stage}.json", StageCosts)
-    return found if found and _is_of(root, _RESULTS[stage], found.result) else None
+    return found if found and _is_of(root, RESULTS[stage], found.result) else None
 
 
 def keep(stage: str, seconds: float, peak_memory_bytes: int) -> None:
@@ -175,7 +164,7 @@ def keep(stage: str, seconds: float, peak_memory_bytes: int) -> None:
         seconds: duration of its program.
         peak_memory_bytes: peak resident memory of its program.
     """
-    result = _RESULTS.get(stage)
+    result = RESULTS.get(stage)
     if result is None or not result.exists():
         return
     path = STAGE_COSTS / f"{stage}.json"

@@ -30,11 +30,12 @@ from stages.running import beside, costs, dropped_rows, experiments, program, re
 from stages.running.baseline import baseline_lines
 from stages.running.console import say
 from stages.running.environment import dvc_runs
+from stages.running.stage_results import FIGURES
 from stages.running.summary_parts.answers import answer_lines, examples
 from stages.running.summary_parts.compared import compared_lines
 from stages.running.summary_parts.lines import entry
 from stages.running.summary_parts.made_with import prompt_line, recipe_lines
-from stages.running.summary_parts.origin import TOLD, Origin
+from stages.running.summary_parts.origin import Origin
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, device_of, training_lines
 from stages.running.tracking import links, store
@@ -90,7 +91,7 @@ def tell(*, stands: bool, commit_tried: bool) -> None:
     """
     try:
         # DVC writes the entry of the stage that is at work after that has ended.
-        making = next(filter(dvc_runs, TOLD), None)
+        making = next(filter(dvc_runs, FIGURES), None)
         found = _Summary(Path(), making=making, commit_tried=commit_tried)
         told = found.text(name_files=experiments.project() is None, stands=stands)
     except Exception as error:

@@ -34,7 +34,8 @@ from stages.running import beside, costs, digests, dropped_rows, dvc_yaml, git, 
 from stages.running.costs import JudgingCosts, StageCosts, TrainingCosts
 from stages.running.environment import dvc_runs
 from stages.running.lock import Recorded
-from stages.running.summary_parts.origin import TOLD, Origin
+from stages.running.stage_results import FIGURES, RESULTS
+from stages.running.summary_parts.origin import Origin
 from stages.tokenize import shown
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ CARD = JUDGE_CACHE / "card" / "judge-card.json"
 #: What differs between a judge and the same one as it was asked for its card.
 _OF_A_CARD = ("fingerprint", "train_rows", "repeats", "self_test")
 #: The stages in their order.
-STAGES = ("download", *TOLD)
+STAGES = tuple(RESULTS)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def read(
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    making = next(filter(dvc_runs, TOLD), None) if own else None
+    making = next(filter(dvc_runs, FIGURES), None) if own else None
     origin = Origin(root, making=making)
 
     def told(stage: str, read_it: Callable[[], T], *needed: Path) -> T | Missing:

@@ -7,29 +7,17 @@ from typing import Any
 
 from stages.common import paths
 from stages.common.results.download import BASE_MODEL
-from stages.common.results.finetune import FINETUNE_METRICS
-from stages.common.results.generate import GENERATE_METRICS
-from stages.common.results.judge import JUDGE_METRICS
-from stages.common.results.split import SPLIT_METRICS
-from stages.common.results.tokenize import TOKENS_METRICS
 from stages.params import reading, whole
 from stages.params.differences import ABSENT, differences, shown
 from stages.running import committed, git, held
 from stages.running.lock import Recorded
+from stages.running.stage_results import FIGURES
 from stages.running.summary_parts.made_with import values_lines as in_words
 
 #: The most values that are named of those that have changed.
 _CHANGES = 5
-#: A file of each stage that the summary tells of.
-TOLD = {
-    "split": SPLIT_METRICS,
-    "tokenize": TOKENS_METRICS,
-    "finetune": FINETUNE_METRICS,
-    "generate": GENERATE_METRICS,
-    "judge": JUDGE_METRICS,
-}
-#: The same, and of the stage download, whose results have no figures.
-_ANY = {"download": BASE_MODEL, **TOLD}
+#: What the summary tells of; of the stage download it is the model.
+_TOLD = {"download": BASE_MODEL, **FIGURES}
 
 
 class Origin:
@@ -50,12 +38,12 @@ class Origin:
         self.outdated = recorded.outdated()
         #: Stages whose results are not those of the last success that DVC has recorded.
         self.unrecorded = [
-            stage for stage, path in TOLD.items() if (root / path).exists() and not recorded.holds(root, path)
+            stage for stage, path in FIGURES.items() if (root / path).exists() and not recorded.holds(root, path)
         ]
         #: The values that the results here were made with, by section, as far as they are known.
         self.made: dict[str, Any] = {
             stage: recorded.values[stage]
-            for stage, path in _ANY.items()
+            for stage, path in _TOLD.items()
             if (root / path).exists() and stage in recorded.values and stage not in self.unrecorded
         }
 
@@ -87,12 +75,13 @@ class Origin:
     def unrecorded_lines(self) -> list[str]:
         """The stages whose results here are not those of the last success that DVC has recorded."""
         return [
-            f"{TOLD[stage]} is not what dvc.lock records; dvc repro {stage} makes it again" for stage in self.unrecorded
+            f"{FIGURES[stage]} is not what dvc.lock records; dvc repro {stage} makes it again"
+            for stage in self.unrecorded
         ]
 
     def outdated_lines(self) -> list[str]:
         """The stages whose results were made from others than those here."""
-        stages = [stage for stage in TOLD if stage in self.outdated and (self._root / TOLD[stage]).exists()]
+        stages = [stage for stage in FIGURES if stage in self.outdated and (self._root / FIGURES[stage]).exists()]
         return [f"{', '.join(stages)}: stages before have run again since; dvc repro brings all up to date"] * bool(
             stages
         )

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.running.tracking import description, mirror, mlflow_access, mlflow_experiment, published, store
+from stages.running.stage_results import RESULTS
+from stages.running.tracking import description, mlflow_access, mlflow_experiment, published, store
 from stages.running.tracking.mlflow_access import END_SECONDS, PUBLISH_SECONDS
 
 
@@ -86,7 +87,7 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
         client = mlflow_access.client(Path())
         mlflow_experiment.restore(client, run)
         for name, state in states.items():
-            if name in mirror.STAGES:
+            if name in RESULTS:
                 client.set_tag(run, f"stage.{name}", state)
 
     mlflow_access.safely(tag, END_SECONDS)

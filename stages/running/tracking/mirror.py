@@ -15,7 +15,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import JudgeMetrics
 from stages.common.records import Metrics, read_metrics, read_records
-from stages.common.results.download import DATASET, LEFT_OUT
+from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY, StepRecord
 from stages.common.results.generate import GENERATE_METRICS, RESPONSES
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT, VERDICTS
@@ -24,6 +24,7 @@ from stages.common.results.tokenize import TOKENS_METRICS, TOKENS_PAGE
 from stages.params import reading, whole
 from stages.running import costs, curves, lock, report
 from stages.running.console import say
+from stages.running.stage_results import RESULTS
 from stages.running.tracking import (
     answers_table,
     datasets,
@@ -39,16 +40,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 M = TypeVar("M", bound=Metrics)
-
-#: A file of each stage; where it is missing, the stage has not run.
-STAGES = {
-    "download": DATASET,
-    "split": SPLIT_METRICS,
-    "tokenize": TOKENS_METRICS,
-    "finetune": FINETUNE_METRICS,
-    "generate": GENERATE_METRICS,
-    "judge": JUDGE_METRICS,
-}
 
 #: Files kept in the run, and the folder of each there. Weights stay with DVC.
 FILES: Sequence[tuple[Path, str | None]] = (
@@ -167,7 +158,7 @@ def _say_left_out(error: DataError) -> None:
 
 def _stage_tags(ran: Collection[str], root: Path, there: Collection[str]) -> dict[str, str]:
     tags = {}
-    for name, file in STAGES.items():
+    for name, file in RESULTS.items():
         if name in ran:
             tags[f"stage.{name}"] = "ran"
         elif (root / file).exists() and f"stage.{name}" not in there:

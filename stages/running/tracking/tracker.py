@@ -26,6 +26,7 @@ from stages.params import whole
 from stages.running import misrecorded, orphans
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
+from stages.running.stage_results import RESULTS
 from stages.running.tracking import (
     additions,
     description,
@@ -178,7 +179,7 @@ def publish(
             client.log_artifact(run_id, str(file), "judge")
         if not all(name.endswith(".dvc") for name in ran):  # what brings data in makes no result
             store.log_machine(client, run_id)
-        registry.register(client, run_id, root, mirror.STAGES.keys() & set(ran))
+        registry.register(client, run_id, root, RESULTS.keys() & set(ran))
         return True
 
     return bool(mlflow_access.safely(mirrored, PUBLISH_SECONDS))

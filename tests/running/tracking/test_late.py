@@ -23,6 +23,7 @@ from stages.common.results.finetune import HISTORY
 from stages.common.results.judge import JUDGE_METRICS, PAIRWISE, SCORES_PLOT
 from stages.params import reading
 from stages.running.costs import TRAINING_COSTS
+from stages.running.stage_results import RESULTS
 from stages.running.tracking import late, links, lookup, mirror, mlflow_access, published, store, tracker
 from tests import results
 from tests.root import ROOT
@@ -42,7 +43,7 @@ def locked(project: Path) -> Path:
 def lock() -> None:
     """Write the dvc.lock that DVC would write."""
     params = reading.read_values(Path("params.yaml"))
-    stages: dict[str, Any] = {name: {"cmd": name, "outs": []} for name in mirror.STAGES}
+    stages: dict[str, Any] = {name: {"cmd": name, "outs": []} for name in RESULTS}
     for stage, entry in stages.items():
         entry["params"] = {"params.yaml": {stage: params[stage]}}
     for path in mirror.results(Path()):
@@ -74,7 +75,7 @@ def test_a_run_without_tracking_is_published_later_and_once(
     assert (run.info.run_id, run.info.run_name, run.info.status) == (theirs.run_id, theirs.name, "FINISHED")
     tags = run.data.tags
     assert (tags["door"], tags["published.from"], tags["profile"]) == ("published", "host:/somewhere", "quick")
-    assert {tags[f"stage.{name}"] for name in mirror.STAGES} == {"cached"}
+    assert {tags[f"stage.{name}"] for name in RESULTS} == {"cached"}
     assert "env.torch" not in tags
     assert points(client, theirs.run_id, "loss/train") == [(1, 8.0), (2, 4.0)]
     assert run.data.metrics["score/mean"] == 60.0

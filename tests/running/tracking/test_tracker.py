@@ -29,6 +29,7 @@ from stages.common.results.judge import JUDGE_FOLDER, PAIRWISE
 from stages.params import whole
 from stages.running import dvc_yaml, gpu, held, inputs, program, report
 from stages.running.inputs import Begun
+from stages.running.stage_results import RESULTS
 from stages.running.tracking import (
     database,
     execution,
@@ -81,7 +82,7 @@ def test_a_run_holds_parameters_curves_scores_tags_and_files(project: Path, clie
     assert tags["door"] == "flow"
     assert tags["prefect.flow_run_id"] == "1234"
     assert tags["judge.backend"] == "reference"
-    assert {name: tags[f"stage.{name}"] for name in mirror.STAGES} == {
+    assert {name: tags[f"stage.{name}"] for name in RESULTS} == {
         "download": "cached",
         "split": "cached",
         "tokenize": "cached",
