@@ -144,25 +144,8 @@ def read(
     """
     making = next(filter(dvc_runs, FIGURES), None) if own else None
     origin = Origin(root, making=making)
-
-    def told(stage: str, read_it: Callable[[], T], *needed: Path) -> T | Missing:
-        """What a stage has told, or why it cannot be told."""
-        if stage in origin.outdated:
-            return Missing(f"They are of an earlier {origin.outdated[stage]} than the one here: dvc repro {stage}")
-        if absent := [path for path in needed if not (root / path).exists()]:
-            return Missing(f"{absent[0]} is not there: dvc repro {stage}")
-        try:
-            return read_it()
-        except DataError as error:
-            return Missing(f"{error.what}; to fix it: {error.fix}")
-
-    def metrics(stage: str, path: Path, kind: type[M]) -> M | Missing:
-        return told(stage, lambda: read_metrics(root / path, kind, made_by=f"dvc repro {stage}"), path)
-
-    def history() -> list[StepRecord]:
-        return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
-
-    judged = metrics("judge", JUDGE_METRICS, JudgeMetrics)
+    results = _Results(root, origin)
+    judged = results.metrics("judge", JUDGE_METRICS, JudgeMetrics)
     head = git.ask(repository, "rev-parse", "HEAD") if commit is None else commit
     code, wrong = _with_code(root, repository, head, making)
     scored = own and "judge" not in {*origin.outdated, *origin.unrecorded}
@@ -176,22 +159,54 @@ def read(
         making=making,
         origin=origin,
         recorded=Recorded.of(root, making=making),
-        rows_split=metrics("split", SPLIT_METRICS, SplitMetrics),
-        dropped=told("download", lambda: dropped_rows.line(root)),
-        gate=metrics("split", GATE_REPORT, GateReport),
-        labels=told("tokenize", lambda: _labels(root, origin), split_file("train"), TOKENIZER),
-        training=metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),
-        history=told("finetune", history, HISTORY),
-        answered=metrics("generate", GENERATE_METRICS, GenerateMetrics),
+        rows_split=results.metrics("split", SPLIT_METRICS, SplitMetrics),
+        dropped=results.told("download", lambda: dropped_rows.line(root)),
+        gate=results.metrics("split", GATE_REPORT, GateReport),
+        labels=results.told("tokenize", lambda: _labels(root, origin), split_file("train"), TOKENIZER),
+        training=results.metrics("finetune", FINETUNE_METRICS, FinetuneMetrics),
+        history=results.told("finetune", lambda: _history(root), HISTORY),
+        answered=results.metrics("generate", GENERATE_METRICS, GenerateMetrics),
         judged=judged,
         card={} if isinstance(judged, Missing) else _card(judged.judge),
-        rows=told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
+        rows=results.told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
         compared=_compared(root, others) if scored else "",
         further=others,
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
         stage_costs=_of_stages(root) if own else {},
     )
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The results in a folder.
+
+    Args:
+        root: the folder.
+        origin: what they were made with.
+    """
+
+    root: Path
+    origin: Origin
+
+    def told(self, stage: str, read_it: Callable[[], T], *needed: Path) -> T | Missing:
+        """What a stage has told, or why it cannot be told."""
+        if earlier := self.origin.outdated.get(stage):
+            return Missing(f"They are of an earlier {earlier} than the one here: dvc repro {stage}")
+        if absent := [path for path in needed if not (self.root / path).exists()]:
+            return Missing(f"{absent[0]} is not there: dvc repro {stage}")
+        try:
+            return read_it()
+        except DataError as error:
+            return Missing(f"{error.what}; to fix it: {error.fix}")
+
+    def metrics(self, stage: str, path: Path, kind: type[M]) -> M | Missing:
+        """The figures in a file of a stage, as `told`."""
+        return self.told(stage, lambda: read_metrics(self.root / path, kind, made_by=f"dvc repro {stage}"), path)
+
+
+def _history(root: Path) -> list[StepRecord]:
+    return list(read_records(root / HISTORY, StepRecord, made_by="dvc repro finetune"))
 
 
 def _with_code(root: Path, repository: Path, commit: str, making: str | None) -> tuple[str, list[str]]:

@@ -275,12 +275,6 @@ def compare_all(
     sums, sizes = by_cluster(differences, clusters)
     ends = mean_interval(differences, clusters, bounds=BOUNDS, resamples=resamples, seed=seed)
     p = permutation_p(sums, resamples=resamples, seed=seed)
-    error = standard_error(sums, sizes)
-    # Equal differences in all instructions show nothing of how much others would differ.
-    noise = error if error is not None and error > EQUAL else None
-    bar = (1 - LEVEL) / together
-    if 2.0 ** (1 - len(sums)) > bar:
-        noise = None  # not even a difference that all instructions share would be found
     return Comparison(
         basis="rows",
         trainings_a=len(a),
@@ -300,7 +294,7 @@ def compare_all(
         p=p,
         test=TEST_OF_ROWS,
         p_holm=p,
-        detectable=None if noise is None else (z(1 - bar / 2) + z(POWER)) * noise,
+        detectable=_detectable(sums, sizes, together),
         seeds=None,
         wins=int((differences > EQUAL).sum()),
         ties=int((np.abs(differences) <= EQUAL).sum()),
@@ -309,6 +303,24 @@ def compare_all(
         right_a=float(right[: len(a)].sum(axis=1).mean()) if right.shape[1] else None,
         right_b=float(right[len(a) :].sum(axis=1).mean()) if right.shape[1] else None,
     )
+
+
+def _detectable(sums: np.ndarray, sizes: np.ndarray, together: int) -> float | None:
+    """The difference that the permutation test finds with `POWER`; None where no noise is seen, or nothing is found.
+
+    Args:
+        sums: sum of the differences in each instruction, [instructions].
+        sizes: number of its rows, [instructions].
+        together: number of comparisons that are made together.
+    """
+    error = standard_error(sums, sizes)
+    # Equal differences in all instructions show nothing of how much others would differ.
+    if error is None or error <= EQUAL:
+        return None
+    bar = (1 - LEVEL) / together
+    if 2.0 ** (1 - len(sums)) > bar:
+        return None  # not even a difference that all instructions share would be found
+    return (z(1 - bar / 2) + z(POWER)) * error
 
 
 def scores_on(runs: Sequence[Sequence[Verdict]]) -> tuple[np.ndarray, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -93,11 +93,10 @@ def publish(
     answered = _metrics(root, GENERATE_METRICS, GenerateMetrics, "generate")
     judged = _metrics(root, JUDGE_METRICS, JudgeMetrics, "judge")
     tags = _stage_tags(ran, root, there.tags) | (judge_tags(judged) if judged else {})
-    metrics = metric_names.of_run(trained, answered, judged)
-    now = time.time_ns() // 1_000_000
-    points = [(name, value, 0) for name, value in metrics.items() if there.metrics.get(name) != value]
     history = _history(root)
+    points = [*_new(metric_names.of_run(trained, answered, judged), there.metrics)]
     points += _missing_points(mlflow, run_id, history)
+    now = time.time_ns() // 1_000_000
     store.log_metrics(mlflow, run_id, [(name, value, now, step) for name, value, step in points])
     _log_lock(mlflow, run_id, root, tags, lock_is_final=lock_is_final)
     if note := description.of_results(there.tags | tags, trained, judged, compared):
@@ -119,6 +118,11 @@ def publish(
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
         published.keep(root, run_id, str(run.info.run_name or ""), str(run.info.experiment_id))
+
+
+def _new(metrics: Mapping[str, float], there: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
+    """Metrics that a run does not have, or has with another value, each with step 0."""
+    yield from ((name, value, 0) for name, value in metrics.items() if there.get(name) != value)
 
 
 def _log_report(mlflow: MlflowClient, run_id: str, root: Path, reports: Sequence[Callable[[], object]]) -> None:
