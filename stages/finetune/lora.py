@@ -54,7 +54,13 @@ class LoraProjection(nn.Module):
 
 
 def attach(model: GPT2, settings: Lora, seed: int) -> None:
-    """Freeze the model and give its target projections, such as every ``c_attn``, an update to train."""
+    """Freeze the model and give its target projections, such as every ``c_attn``, an update to train.
+
+    Args:
+        model: the model, which is changed.
+        settings: rank, alpha and targets.
+        seed: seed of the updates' first weights.
+    """
     model.requires_grad_(False)
     for name, module in list(model.named_modules()):
         if isinstance(module, Projection) and name.rpartition(".")[2] in settings.targets:

@@ -52,6 +52,11 @@ def micro_batches(rows: Sequence[Encoded], run: Run, step: int) -> list[Batch]:
 def backward(loss_of: LossOf, weights: MasterWeights, batches: Sequence[Batch]) -> Tensor:
     """Compute the loss of micro-batches on the device, and its gradient into ``weights``.
 
+    Args:
+        loss_of: function that returns the loss of a micro-batch, a scalar in fp32: its share of the batch's loss.
+        weights: weights of the model that ``loss_of`` calls.
+        batches: the micro-batches, one or more.
+
     Returns:
         The loss: a scalar in fp32.
     """

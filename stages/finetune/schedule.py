@@ -87,6 +87,14 @@ def rate_factor(step: int, steps: int, settings: Finetune) -> float:
     """What the learning rate is multiplied by at a step (from 1): rises over the warm-up, then follows the schedule.
 
     Linear and cosine begin to fall after the warm-up and would reach 0 one step after the last.
+
+    Args:
+        step: the step, from 1.
+        steps: number of steps of the run.
+        settings: the recipe; ``schedule`` and ``warmup_steps`` are used.
+
+    Returns:
+        A number above 0, at most 1.
     """
     warmup = settings.warmup_steps
     if step <= warmup:

@@ -55,6 +55,11 @@ class KVCache:
         """Take ``count`` more rows into the next slots, with at least the positions below ``span``.
 
         Each begins with the first row of ``prefix``.
+
+        Args:
+            count: number of rows; they and those that are there have room in the slots.
+            span: number of positions, from 0.
+            prefix: a cache of one row or more, with keys and values of the tokens that all new rows begin with.
         """
         if span > self.span:
             self._resize(self._rounded(span))

@@ -75,6 +75,16 @@ def scaled_dot_product(
     """Attention of queries [B, T, H, D] over keys and values [B, S, H, D]; on a CPU in fp32 instead of bf16.
 
     PyTorch's bf16 attention on CPUs takes 2 to 5 times as long backwards as that in fp32 (docs/decisions.md).
+
+    Args:
+        query: queries.
+        key: keys, of the queries' dtype.
+        value: values, likewise.
+        mask: [T, S] bool: the keys that a query sees; None: all.
+        is_causal: each query sees the keys up to its own position; only where T is S, and without a mask.
+
+    Returns:
+        [B, T, H, D], on a CPU in fp32 where the queries are in bf16, else in their dtype.
     """
     q, k, v = (part.transpose(1, 2) for part in (query, key, value))  # [B, H, T or S, D]
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:

@@ -47,6 +47,12 @@ def keeps_weights(prefix: int, rows: int, width: int, heads: int) -> bool:
     It does where they are few, and where the shared tokens, cut into rows of ``width``, make no more rows than there
     are. Each of these rows has copies of all shared keys and values. For a long prefix before short rows PyTorch's own
     attention makes one copy only.
+
+    Args:
+        prefix: tokens of the shared prefix.
+        rows: number of rows.
+        width: tokens that the longest row has of its own.
+        heads: attention heads.
     """
     chunks = _chunks(prefix, width)
     weights = (rows + chunks) * heads * width * (prefix + width)
@@ -183,6 +189,11 @@ def attention_with_dropout(layer: int, rows: Tensor, drop: Dropout) -> Tensor:
 
     PyTorch's own attention draws a mask for the whole batch. The weights are in fp32, as they are there. Products are
     in the dtype of the rows, but on a CPU in fp32 (`stages.gpt2.model.scaled_dot_product`).
+
+    Args:
+        layer: number of the layer, from 0: each drops other weights.
+        rows: queries, keys and values.
+        drop: what is dropped; it has a key for each row.
     """
     dtype = rows.dtype
     if rows.device.type == "cpu" and dtype == torch.bfloat16:

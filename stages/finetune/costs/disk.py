@@ -55,7 +55,16 @@ class Room:
         model: int,
         copy: dvc_cache.Copy | None = None,
     ) -> Self:
-        """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet."""
+        """Look at the disks of a run's folder of checkpoints and of the model's folder, which need not exist yet.
+
+        Args:
+            folder: folder of the checkpoints.
+            model_folder: folder of the model.
+            checkpoint: bytes of one checkpoint.
+            at_once: how many of them there are at a time, at most.
+            model: bytes of the model.
+            copy: what DVC copies into its cache afterwards; None where it copies nothing.
+        """
         return cls(
             checkpoint, at_once, used(folder), model, machine.free_disk(folder), machine.free_disk(model_folder), copy
         )
