@@ -160,7 +160,7 @@ def _tell(client: SyncPrefectClient, root: Path, limits: dict[str, int], registe
     print(f"""\ndeployed to {hidden(os.environ["PREFECT_API_URL"])}
 
 {NAME}/{_NIGHTLY}      the folder as it is, one run at a time; its schedule is {"on" if schedule.active else "off"}
-{NAME}/{_EXPERIMENT}   other values, in a folder of its own; {limits[_EXPERIMENT]} at a time
+{NAME}/{_EXPERIMENT}   other values, in a copy of the last commit; {limits[_EXPERIMENT]} at a time
 {NAME}/{_SEEDS}        one recipe, trained several times; in the queue of {_EXPERIMENT}
 
 the form, for a run with other values:

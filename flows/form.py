@@ -217,7 +217,7 @@ class _Fields:
         fields |= {key: self._section(key) for key in _sections()}
         fields["profile"] = dotted["profile"]
         others = {key: field for key, field in dotted.items() if key not in fields}
-        described = "Leave a field alone to keep its value. The run is of the last commit, in a folder of its own."
+        described = "Leave a field alone to keep its value. The run works in a copy of the last commit."
         return _object(fields, title="Values", description=described) | _hidden(others)
 
     def _section(self, key: str) -> Schema:

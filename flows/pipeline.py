@@ -103,7 +103,7 @@ def experiment(
     force: Choice = False,
     preflight: Preflight = "fail",
 ) -> State[Any]:
-    """Run the last commit with other values, in a folder of its own; the project's folder stays as it is.
+    """Run a copy of the last commit with other values; the project's folder stays as it is.
 
     Args:
         profile: Use the values of params.yaml ("current"), or put those of a file in profiles/ over them.

@@ -22,7 +22,7 @@ Student's t squared. Of independent parts it misses the truth no more often than
 Here they are nearly so: a part of seed x instruction is in the seeds and in the rows. The t of Welch (1947) with
 Satterthwaite's degrees of freedom is too narrow with few trainings: where the standard deviations were 1 and 6, it
 missed the truth in 5 to 12 % of the cases. From five trainings of each recipe on it is right, and narrower than
-Banerjee's; so it is taken there. docs/compare-runs.md has the simulated figures of both.
+Banerjee's; so it is taken there. docs/decisions.md has the simulated figures of both.
 
 Where one recipe has a single training, both are taken to vary alike, and the noise is that of all trainings that are
 known. The half width is then Student's t times the root of the sum, with Satterthwaite's (1946) degrees of freedom.
@@ -50,7 +50,7 @@ LEAST_P = 1e-6
 #: 54 to 59 % (docs/compare-runs.md).
 LEAST_FREEDOM = 3
 #: From so many degrees of freedom of each recipe's seeds on, which are those of 5 trainings, Welch's t is right: its
-#: interval of 95 % held the truth in 92.8 to 97.5 % of 800 simulated cases each (docs/compare-runs.md).
+#: interval of 95 % held the truth in 92.8 to 97.5 % of 800 simulated cases each (docs/decisions.md).
 ENOUGH_FREEDOM = 4
 #: How well the logarithm of a p-value is found.
 BISECTED = 1e-9
