@@ -6,7 +6,7 @@ A user's own file may be in other formats: `stages.download.formats`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -31,13 +31,6 @@ FEWEST_ROWS = 3
 _REQUIRED = ("instruction", "output")
 _DEFAULTS = {"input": "", "category": NO_CATEGORY}
 _SHOWN = 10
-#: What other datasets call our fields (Dolly, Natural Instructions, question-answer lists).
-_SYNONYMS = {
-    "instruction": ("prompt", "question", "query"),
-    "input": ("context",),
-    "output": ("response", "answer", "completion", "target"),
-}
-_CHATS = ("messages", "conversations")
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, e
     """
     keys = Counter() if keys is None else keys
     problems = Problems()
-    objects = count = 0
+    count = 0
     try:
         file = ReadSoFar(path)
         for where, value, broken in file.told(_values(file, name, fix), what=f"read {name}"):
@@ -90,15 +83,13 @@ def each(path: Path, *, name: str, fix: str, keys: Counter[str] | None = None, e
                 wrong = [f"{key}: {what}" for key in EXTRA if (what := mistake(row.get(key, " -"), required=True))]
             count += 1
             problems.add(where, wrong)
-            objects += isinstance(value, dict)
             keys.update(list(value) if isinstance(value, dict) else ())
             if not wrong:
                 yield row
     except UnicodeDecodeError:
         raise DataError(f"{name}: {_not_utf8(path)}", fix) from None
     if problems.count:
-        of_other_keys = _of_other_keys(name, keys) if objects == count else None
-        raise DataError(of_other_keys or problems.listing(name, count), fix)
+        raise DataError(problems.listing(name, count), fix)
     if count < FEWEST_ROWS:
         raise DataError(f"{name}: expected at least {FEWEST_ROWS} rows, one for each split, found {count}", fix)
 
@@ -204,35 +195,6 @@ def describe(value: Any) -> str:
         return "an empty text" if not value.strip() else f"the text {value[:40]!r}"
     shown = repr(value)
     return f"{kinds.get(type(value), 'a value')}, {shown if len(shown) <= 40 else shown[:40] + '…'}"
-
-
-def _of_other_keys(name: str, keys: Counter[str]) -> str | None:
-    """The one message for rows that all lack a required field, since they are of another kind; else None.
-
-    Args:
-        name: the user's name for the file.
-        keys: number of rows with each key.
-    """
-    missing = [field for field in _REQUIRED if not keys[field]]
-    if not missing or not keys:
-        return None
-    most = [key for key, _ in keys.most_common(_SHOWN)]
-    what = f"{name}: no row has {' or '.join(missing)}; the rows have {', '.join(map(repr, sorted(most)))}"
-    if chat := next((key for key in _CHATS if keys[key]), None):
-        return f"{what}\n  {chat!r} holds conversations: make one row of each question and its answer"
-    rename = likely_names([key for key in keys if keys[key]])
-    return f"{what}\n  {rename}" if rename else what
-
-
-def likely_names(keys: Collection[str]) -> str:
-    """What to rename, such as ``rename 'context' to input``; empty if no other key is known to stand for a field.
-
-    Args:
-        keys: keys of the rows.
-    """
-    found = {field: next((other for other in others if other in keys), None) for field, others in _SYNONYMS.items()}
-    renamed = [f"{other!r} to {field}" for field, other in found.items() if other is not None and field not in keys]
-    return f"rename {', '.join(renamed)}" if renamed else ""
 
 
 class Problems:

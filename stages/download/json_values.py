@@ -36,6 +36,22 @@ def parse(text: str, line: int | None = None) -> tuple[Any, str | None]:
         return None, _TOO_LONG
 
 
+def may_begin(text: str) -> bool:
+    """Whether a text may be the first lines of JSON: it is right up to its end, and that is not within a word.
+
+    >>> may_begin('{"a": 1,'), may_begin('{"a": "b')
+    (True, False)
+    """
+    text = text.rstrip()
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos == len(text)
+    except (RecursionError, ValueError):
+        return False
+    return True
+
+
 class ListReader:
     """Reads a JSON list value by value, so that a list of any length takes the memory of its longest value.
 

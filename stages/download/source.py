@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.common import files, paths, proposals
 from stages.common.errors import ConfigError, DataError, PipelineError
 from stages.common.plurals import counted
-from stages.download import dataset, hub_dataset, mixing
+from stages.download import hub_dataset, mixing
 from stages.download.contents import refuse_other_contents
 from stages.download.fetch import check_file, fetch, is_url, wrong_sha256
 from stages.download.formats import mappings, reader
@@ -157,11 +157,10 @@ def described(found: Read, *, in_a_mix: bool = False) -> Iterator[str]:
     if found.unknown:
         named = _listed([f"{key!r} ({counted(count, 'row')})" for key, count in found.unknown.items()])
         yield f"left out keys that no stage uses: {named}"
-        used = [ours for ours in dataset.FIELDS if ours != "input" or found.with_input]
-        if found.by_fields and (rename := dataset.likely_names({*found.unknown, *used})):
-            yield f"no row has an input: {rename}, if the model is to see it"
-            near = mappings.likely(list(found.unknown))
-            yield f"the same without a change of the file: set {_field('input', near['input'], in_a_mix=in_a_mix)}"
+        looked_for = found.by_fields and not found.with_input
+        if looked_for and (key := mappings.likely_input(list(found.unknown))) is not None:
+            yield f"no row has an input: rename {key!r} to input, if the model is to see it"
+            yield f"the same without a change of the file: set {_field('input', key, in_a_mix=in_a_mix)}"
     if found.category is not None:
         way = _field("category", found.category, in_a_mix=in_a_mix)
         yield f"{found.category!r} looks like a category: for results by it, set {way}"

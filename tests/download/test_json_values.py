@@ -78,3 +78,24 @@ def test_a_long_list_takes_the_memory_of_few_values() -> None:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("{", True),
+        ('{"a": 1', True),
+        ('{"a": 1, \r\n', True),
+        ('{"a": [{"b": null},', True),
+        ('{"a"', True),
+        ('{"a": 1}', True),
+        ('{"a": "b', False),
+        ('{"a": tr', False),
+        ('{"a": 1}}', False),
+        ('{"a" 1', False),
+        ("{'a'", False),
+        ('{"a": ' * 100_000, False),
+    ],
+)
+def test_a_text_may_be_the_lines_that_json_begins_with(text: str, may: bool) -> None:
+    assert json_values.may_begin(text) is may

@@ -129,4 +129,6 @@ def _answered(turns: Sequence[_Turn], key: str, category: str) -> tuple[list[Row
             rows.append({"instruction": question, "input": history, "output": turn.text, "category": category})
     if not any(turn.label == "Assistant" for turn in turns):
         return [], [f"{key}: expected an answer of the assistant; found none"], 0
+    if not rows:
+        return [], [f"{key}: expected an answer to learn; found weight 0 in each answer"], 0
     return rows, [], int(turns[-1].label == "User")

@@ -11,8 +11,11 @@ from stages.common.plurals import counted
 from stages.download.dataset import first_character
 from stages.download.formats.chats import is_turn
 from stages.download.formats.values import Contents, Value
-from stages.download.json_values import ListReader, Object, parse
+from stages.download.json_values import ListReader, Object, may_begin, parse
 from stages.download.read_so_far import ReadSoFar
+
+#: The most bytes of an object that is read as a whole. Reading it takes several times as much memory.
+LARGEST = 1 << 28
 
 
 def read(path: Path, *, name: str, fix: str) -> Contents:
@@ -20,27 +23,58 @@ def read(path: Path, *, name: str, fix: str) -> Contents:
 
     The rows of a list and JSON lines are read one by one; an object is read as a whole.
 
+    Args:
+        path: path of the file.
+        name: the user's name for the file, for messages.
+        fix: what the user can do about a mistake in the file.
+
     Raises:
-        DataError: a list is not JSON, or an object holds several lists. A wrong line is a `Value` that says so.
+        DataError: a list is not JSON, or an object holds several lists or is larger than `LARGEST`. A wrong line is a
+            `Value` that says so.
     """
     with open(path, encoding="utf-8-sig", newline="\n") as stream:
         if first_character(stream) == "[":
             file = ReadSoFar(path)
             return Contents("JSON", "keys", _list(file, name, fix), file)
-        lines = (line for line in stream if line.strip())
-        first = next(lines)
-        single = next(lines, None) is None
+        lines = (line for line in iter(lambda: stream.readline(LARGEST), "") if line.strip())
+        first, second = next(lines), next(lines, "")
     value, broken = parse(first)
-    if single or broken:
-        lone, wrong = (value, broken) if single else parse(path.read_text(encoding="utf-8-sig"))
-        if wrong is None and (key := _list_in(lone, name, fix)) is not None:
-            return Contents(f"JSON with its rows in {key!r}", "keys", _numbered(lone[key]))
-        if wrong is None and not single:
-            return Contents("JSON", "keys", _numbered([lone]))
-        if wrong and first.strip() == "{" and not single:  # an object over several lines, such as one that was cut off
-            raise DataError(f"{name}: {wrong}", fix)
+    over_lines = broken is not None and _are_of_one_object(first, second)
+    if over_lines:
+        if path.stat().st_size > LARGEST:
+            raise _too_large(name, fix)
+        value, broken = parse(path.read_text(encoding="utf-8-sig"))
+        if broken and first.strip() == "{":  # no row of JSON lines, but an object such as one that was cut off
+            raise DataError(f"{name}: {broken}", fix)
+    if not broken and (over_lines or not second):
+        if (key := _list_in(value, name, fix)) is not None:
+            return Contents(f"JSON with its rows in {key!r}", "keys", _numbered(value[key]))
+        if over_lines:
+            return Contents("JSON", "keys", _numbered([value]))
     file = ReadSoFar(path)
     return Contents("JSON lines", "keys", _lines(file), file)
+
+
+def _are_of_one_object(first: str, second: str) -> bool:
+    """Whether the first two lines can be those of one object, and are not JSON lines of which the first is wrong.
+
+    Args:
+        first: a line that is no JSON.
+        second: the next one; empty where there is none.
+    """
+    if not second:
+        return False
+    if not first.endswith("\n"):  # a line longer than `LARGEST`, of which the second is the rest
+        return True
+    return may_begin(first) and (not second.lstrip().startswith("{") or may_begin(first + second))
+
+
+def _too_large(name: str, fix: str) -> DataError:
+    expected = f"expected a list of rows or JSON lines in a file of more than {LARGEST:,} bytes"
+    return DataError(
+        f"{name}: {expected}; found an object, which is read as a whole",
+        f"write its list of rows alone to a file, as jq .KEY FILE > NEW does; {fix}",
+    )
 
 
 def _list(file: ReadSoFar, name: str, fix: str) -> Iterator[Value]:

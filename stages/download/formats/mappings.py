@@ -60,22 +60,41 @@ def are_known(keys: Sequence[str]) -> bool:
 def likely(keys: Sequence[str], mapped: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """The key that most likely stands for each field that no key names: a known word for it, or one spelt alike.
 
+    No key stands for two fields, so that `stages.params.download.DataFields` takes what is found.
+
     Args:
         keys: keys of the rows.
         mapped: keys that are given already, by field.
+
+    >>> likely(["Input", "Output"])
+    {'instruction': 'Input', 'output': 'Output'}
     """
     found = dict(mapped)
-    plain = _plain(keys)
     for ours, synonyms in _SYNONYMS.items():
-        if ours in found or (ours in keys and not (ours == "input" and "instruction" not in keys)):
+        if _has_key(ours, found, keys):
             continue
-        if near := next((plain[one] for one in (ours, *synonyms) if one in plain.keys() - found.values()), None):
+        free = _plain([key for key in keys if key not in found.values()])
+        if near := next((free[one] for one in (ours, *synonyms) if one in free), None):
             found[ours] = near
-        elif ours in REQUIRED and (alike := difflib.get_close_matches(ours, plain, n=1, cutoff=0.7)):
-            found[ours] = plain[alike[0]]
-    if found.get("instruction") == "input":
-        found.pop("input", None)
+        elif ours in REQUIRED and (alike := difflib.get_close_matches(ours, free, n=1, cutoff=0.7)):
+            found[ours] = free[alike[0]]
     return found
+
+
+def likely_input(keys: Sequence[str]) -> str | None:
+    """The key that most likely stands for the input, where instruction and output have theirs; None if there is none.
+
+    Args:
+        keys: the keys that are not read. One that is called input is passed over: another key was chosen for it.
+    """
+    free = _plain([key for key in keys if key != "input"])
+    return next((free[one] for one in ("input", *_SYNONYMS["input"]) if one in free), None)
+
+
+def _has_key(ours: str, found: Mapping[str, str], keys: Sequence[str]) -> bool:
+    """Whether a key is known for a field: one that was found, or one of its name that stands for no other field."""
+    others = (key for field, key in found.items() if field != "split")  # the key of the split may hold a field too
+    return ours in found or (ours in keys and ours not in others)
 
 
 def category(rows: Sequence[Mapping[str, Any]], used: Sequence[str]) -> str | None:
@@ -103,11 +122,11 @@ def _plain(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _nearest(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], mapped: Mapping[str, str]) -> dict[str, str]:
-    """The nearest mapping, in the order of our fields."""
+    """The nearest mapping."""
     found = likely(keys, mapped)
-    if "category" not in found and "category" not in keys and (key := category(rows, list(found.values()))):
+    if not _has_key("category", found, keys) and (key := category(rows, list(found.values()))):
         found["category"] = key
-    return {ours: found[ours] for ours in FIELDS if ours in found}
+    return found
 
 
 def of_absent(
@@ -127,11 +146,13 @@ def of_absent(
         name: the user's name for the file.
         in_a_mix: whether it is one of several sources.
     """
-    rest = {ours: key for ours, key in mapped.items() if ours not in absent}
-    right = {**likely(keys, rest), **rest}
+    right = {ours: key for ours, key in mapped.items() if ours not in absent}
     for ours, key in absent.items():
-        if alike := difflib.get_close_matches(key, [one for one in keys if one not in rest.values()], n=1):
+        # The key of the split may hold another field too.
+        taken = [one for other, one in right.items() if "split" not in (ours, other)]
+        if alike := difflib.get_close_matches(key, [one for one in keys if one not in taken], n=1):
             right[ours] = alike[0]
+    right = likely(keys, right)
     named = ", ".join(f"{ours}: {key!r}" for ours, key in absent.items())
     what = f"{KEY}: {named}: no row of {name} has {word(len(absent), 'that key', 'these keys')}; {_there(keys)}"
     if absent.keys() <= right.keys():
@@ -154,7 +175,7 @@ def unknown(
     Args:
         rows: the first rows.
         keys: all keys of these rows.
-        mapped: the keys that are given, by field.
+        mapped: all keys that are given, by field.
         missing: the fields that no key holds.
         name: the user's name for the file.
         fix: what the user can do about a mistake in the file.
@@ -163,17 +184,29 @@ def unknown(
     which = f"none of the first {LOOKED_AT:,} rows" if len(rows) >= LOOKED_AT else "no row"
     what = f"{name}: {which} has {' or '.join(missing)}; {_there(keys)}"
     nearest = _nearest(rows, keys, mapped)
-    if all(ours in nearest or ours in keys for ours in REQUIRED):
-        said = ", ".join(f"{key!r} for {ours}" for ours, key in nearest.items())
+    if all(_has_key(ours, nearest, keys) for ours in REQUIRED):
+        said = ", ".join(f"{key!r} for {ours}" for ours, key in _in_order(nearest).items())
         return DataError(f"{what}\n  did you mean {said}?", proposal(nearest, in_a_mix=in_a_mix))
-    how = f"set {KEY} to the keys of the instruction and of the output, {_example(keys)}"
+    how = f"set {KEY} to the keys of the instruction and of the output, {_example(keys, nearest)}"
     return DataError(what, f"{how}; or {fix}")
 
 
-def _example(keys: Sequence[str]) -> str:
-    """An option with keys of the file: of two keys, the first is as likely as not what is asked."""
-    first, *others = [*keys, "ANOTHER"] if keys else ["KEY", "ANOTHER"]
-    return f"such as {proposals.option(KEY, {'instruction': first, 'output': others[0]})}"
+def _example(keys: Sequence[str], found: Mapping[str, str]) -> str:
+    """An option with keys of the file: of two keys, the first is as likely as not what is asked.
+
+    Args:
+        keys: all keys.
+        found: those that are given or found, by field.
+    """
+    # A column without a name cannot be given. Where the file has too few keys, a word stands for one.
+    free = (key for key in keys if key and key not in found.values() and key not in REQUIRED)
+    named = {ours: ours if _has_key(ours, found, keys) else next(free, f"{ours.upper()}_KEY") for ours in REQUIRED}
+    return f"such as {proposals.option(KEY, _in_order({**named, **found}))}"
+
+
+def _in_order(mapping: Mapping[str, str]) -> dict[str, str]:
+    """A mapping in the order of the fields in params.yaml."""
+    return {ours: mapping[ours] for ours in (*FIELDS, "split") if ours in mapping}
 
 
 def _there(keys: Sequence[str]) -> str:
@@ -188,6 +221,7 @@ def proposal(mapping: Mapping[str, str], *, in_a_mix: bool = False) -> str:
         mapping: the key of each field.
         in_a_mix: whether it is that of one of several sources, which are a list.
     """
+    ordered = _in_order(mapping)
     if in_a_mix:
-        return f"set {KEY} to {proposals.flow(mapping)} in params.yaml"
-    return proposals.fix({KEY: mapping})
+        return f"set {KEY} to {proposals.flow(ordered)} in params.yaml"
+    return proposals.fix({KEY: ordered})

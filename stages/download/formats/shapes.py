@@ -85,13 +85,14 @@ def recognise(values: Sequence[Value], settings: DataSource, *, name: str, fix: 
     mapped = {ours: key for ours, key in settings.fields.model_dump().items() if key is not None}
     if absent := {ours: key for ours, key in mapped.items() if rows and key not in keys}:
         raise mappings.of_absent(absent, mapped, keys, name=name, in_a_mix=settings.in_a_mix)
-    split = mapped.pop("split", None)
-    shape = _kind(rows, keys, mapped, settings)
+    fields = {ours: key for ours, key in mapped.items() if ours != "split"}
+    split = mapped.get("split")
+    shape = _kind(rows, keys, fields, settings)
     if shape is None:
-        names = _with(_KNOWN[0], mapped)
+        names = _with(_KNOWN[0], fields)
         missing = [ours for ours in REQUIRED if names[ours] not in keys]
         raise mappings.unknown(rows, keys, mapped, missing=missing, name=name, fix=fix, in_a_mix=settings.in_a_mix)
-    if "category" not in keys and "category" not in mapped:
+    if "category" not in keys and "category" not in fields:
         shape = replace(shape, category=mappings.category(rows, [*shape.used, *([split] if split else [])]))
     return shape if split is None else _with_split(shape, split)
 

@@ -5,7 +5,7 @@ Two prompts are near duplicates if what differs between them does not matter:
 1. they are the same but for case, punctuation, white space, articles, contractions and words such as "please"; or
 2. their rows have the same answer, a rare one, and one word differs by a single character, as a typing error does; or
 3. their rows have the same answer, a rare one, and four fifths of the words beyond their templates are the same, in the
-   same order, and no number, name, negation or sign differs.
+   same order, and no number, name, acronym, negation or sign differs.
 
 A prompt about capitals, punctuation, spelling or politeness is compared as it is, and one about contractions with its
 contractions. The search compares no row with every other one: rows meet by equal keys, so that its time grows with the

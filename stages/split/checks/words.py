@@ -155,7 +155,8 @@ def is_about_form(row: Example) -> bool:
 
 
 def names(found: Sequence[str]) -> set[str]:
-    """The words that are likely names, case folded: those with a capital, but for the first word of a text.
+    """The words that are likely names, case folded: those with a capital, but for the first word of a text. Acronyms
+    are found by `matters`, wherever they stand.
 
     Args:
         found: words as `words` gives them.
@@ -165,8 +166,17 @@ def names(found: Sequence[str]) -> set[str]:
 
 def matters(word: str) -> bool:
     """Whether two prompts that differ in this word ask for different things, whatever it is: a number, a negation, a
-    verb such as "can", or a sign. The word is case folded.
+    verb such as "can", an acronym, or a sign.
+
+    Args:
+        word: a word as `fold` gives it, which leaves the capitals of acronyms alone.
+
+    >>> matters("UK"), matters("NOT"), matters("not"), matters("often")
+    (True, True, True, False)
     """
     return (
-        any(character.isdigit() for character in word) or _MATTERS.fullmatch(word) is not None or not word[0].isalnum()
+        word != word.casefold()
+        or any(character.isdigit() for character in word)
+        or _MATTERS.fullmatch(word) is not None
+        or not word[0].isalnum()
     )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from stages.download.formats import chats
-from tests.download.formats.reading import lines, read, row
+from stages.download.formats.reader import LeftOut
+from tests.download.formats.reading import lines, read, refused, row
 
 
 def turn(role: str, content: Any, **more: Any) -> dict[str, Any]:
@@ -102,6 +103,10 @@ def test_a_question_without_an_answer_is_counted() -> None:
             "messages: expected a user's text before each answer; found one of assistant before answer 'c'",
         ),
         ([turn("user", "a")], "messages: expected an answer of the assistant; found none"),
+        (
+            [turn("user", "a"), turn("assistant", "b", weight=0), turn("user", "c"), turn("assistant", "d", weight=0)],
+            "messages: expected an answer to learn; found weight 0 in each answer",
+        ),
         ([5], "messages.1: expected role and content, or from and value; found a number, 5"),
         ([], "messages: expected a list of turns, each with role and content, or from and value; found a list, []"),
     ],
@@ -116,3 +121,14 @@ def test_a_conversation_is_known_by_its_turns_under_any_key() -> None:
     assert read(lines(*[{"dialog": turns, "id": 1}] * 3)).rows == [row("a", "b")] * 3
     assert not chats.is_conversation("tags", ["a", "b"])
     assert chats.is_conversation("conversations", ["a", "b"])
+
+
+def test_a_conversation_without_an_answer_to_learn_is_told_or_left_out() -> None:
+    good = {"messages": [turn("user", "a"), turn("assistant", "b", weight=1)]}
+    none = {"messages": [turn("user", "a"), turn("assistant", "b", weight=0)]}
+    problem = "messages: expected an answer to learn; found weight 0 in each answer"
+    content = lines(good, none, good, good)
+    assert refused(content).what == f"rows.csv: 1 problem in 4 rows:\n  - row 2 (line 2): {problem}"
+    found = read(content, on_invalid="drop")
+    assert found.rows == [row("a", "b")] * 3
+    assert found.left_out == [LeftOut(2, 2, None, [problem])]

@@ -6,10 +6,24 @@ import shlex
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stages.common.errors import ConfigError
+from stages.common.errors import ConfigError, DataError
 from stages.download import source
+from stages.params.download import DataFields
 from tests.download.formats.reading import lines, read, refused, row
+
+
+def mapping_of(error: ConfigError | DataError) -> dict[str, str]:
+    """The mapping of the option that an error proposes."""
+    assert error.fix is not None
+    [option] = shlex.split(error.fix.split("--set ")[1].split("; or ")[0])
+    key, _, value = option.partition("=")
+    assert key == "download.data.fields"
+    mapping: dict[str, str] = yaml.safe_load(value)
+    return mapping
 
 
 @pytest.mark.parametrize(
@@ -19,6 +33,11 @@ from tests.download.formats.reading import lines, read, refused, row
         (("instruction", "response"), "{output: response}"),
         (("INSTRUCTION", "RESPONSE", "CONTEXT"), "{instruction: INSTRUCTION, input: CONTEXT, output: RESPONSE}"),
         (("input", "output"), "{instruction: input}"),
+        (("Input", "Output"), "{instruction: Input, output: Output}"),
+        (("INPUT", "context", "Output"), "{instruction: INPUT, input: context, output: Output}"),
+        (("input", "context", "output"), "{instruction: input, input: context}"),
+        (("question", "input", "answer"), "{instruction: question, output: answer}"),
+        (("Question", "Input", "Answer"), "{instruction: Question, input: Input, output: Answer}"),
         (("instructon", "ouput"), "{instruction: instructon, output: ouput}"),
         (("User Question", "answer"), None),
         (("question", "the answer"), None),
@@ -115,3 +134,88 @@ def test_a_mapping_to_a_key_that_is_not_there_is_a_mistake_of_the_configuration(
     )
     assert error.fix is not None
     assert error.fix.endswith(" --set 'download.data.fields={instruction: question, output: answer}'")
+
+
+@pytest.mark.parametrize(
+    ("key", "is_said"),
+    [("Context", True), ("Input", True), ("passage", True), ("author", False)],
+)
+def test_a_key_that_is_not_read_and_may_be_the_input_is_said(key: str, is_said: bool) -> None:
+    found = read(lines(*[{"instruction": "a", "output": "b", key: "c"}] * 3))
+    said = [line for line in source.described(found) if "input" in line]
+    assert said == is_said * [
+        f"no row has an input: rename {key!r} to input, if the model is to see it",
+        f"the same without a change of the file: set input: {key} in the section download.data.fields of params.yaml, "
+        f"or --set download.data.fields.input={key}",
+    ]
+
+
+def test_another_key_than_input_that_was_chosen_for_it_is_left_so() -> None:
+    rows = lines(*[{"instruction": "a", "output": "b", "input": "c", "note": ""}] * 3)
+    assert not any("rename" in line for line in source.described(read(rows, fields={"input": "note"})))
+
+
+def test_what_is_given_already_stays_in_a_proposal() -> None:
+    rows = [{"Question": str(number), "Answer": "b", "note": "c", "part": "train"} for number in range(3)]
+    given = {"input": "note", "split": "part"}
+    whole = "{instruction: Question, input: note, output: Answer, split: part}"
+    assert mapping_of(refused(lines(*rows), fields=given)) == yaml.safe_load(whole)
+    assert mapping_of(refused(lines(*rows), fields={**given, "output": "Answr"})) == yaml.safe_load(whole)
+    assert mapping_of(refused(lines(*rows), fields={**given, "split": "prt"})) == yaml.safe_load(whole)
+    unlike = [{"Frage": "a", "Antwort": "b", "part": "train"}] * 3
+    assert mapping_of(refused(lines(*unlike), fields={"output": "Antwort", "split": "part"})) == {
+        "instruction": "Frage",
+        "output": "Antwort",
+        "split": "part",
+    }
+
+
+def test_two_mistyped_keys_are_not_taken_for_the_same_one() -> None:
+    rows = lines(*[{"question": "a", "questions": "b"}] * 3)
+    error = refused(rows, fields={"instruction": "qestion", "output": "qestions"})
+    assert mapping_of(error) == {"instruction": "question", "output": "questions"}
+    rows = lines(*[{"question": "a", "reply": "b"}] * 3)
+    assert mapping_of(refused(rows, fields={"input": "repli"})) == {"instruction": "question", "input": "reply"}
+
+
+def test_the_key_of_the_split_may_be_that_of_the_category() -> None:
+    rows = lines(*[{"instruction": "a", "output": "b", "part": "train"}] * 3)
+    for fields in ({"category": "part", "split": "prt"}, {"category": "prt", "split": "part"}):
+        assert mapping_of(refused(rows, fields=fields)) == {"category": "part", "split": "part"}
+
+
+def test_a_column_without_a_name_is_in_no_example() -> None:
+    assert mapping_of(refused(",Frage,Antwort\n0,a,b\n", "rows.csv")) == {"instruction": "Frage", "output": "Antwort"}
+    assert mapping_of(refused("Frage\na\n", "rows.csv")) == {"instruction": "Frage", "output": "OUTPUT_KEY"}
+    assert mapping_of(refused(lines(*[{"text": "a"}] * 3))) == {"instruction": "INSTRUCTION_KEY", "output": "text"}
+
+
+keys = st.sampled_from(
+    (
+        *("", "instruction", "Instruction", "instructions", "input", "Input", "INPUT", "output", "Output", "out put"),
+        *("category", "Category", "split", "question", "Question", "questions", "context", "text", "Text", "answer"),
+        *("a", "A", "q", "topic", "Topic", "Frage", "messages", "KEY", "no"),
+    )
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(keys, unique=True, min_size=1, max_size=8),
+    st.dictionaries(st.sampled_from(("instruction", "input", "output", "category", "split")), keys.filter(bool)),
+)
+def test_every_proposal_can_be_pasted(columns: list[str], fields: dict[str, str]) -> None:
+    """It is a mapping that params.yaml may hold, and it keeps each given key that the rows have."""
+    try:
+        DataFields.model_validate(fields)
+    except ValueError:
+        return
+    rows = [dict.fromkeys(columns, "ab"[number % 2]) for number in range(6)]
+    try:
+        read(lines(*rows), fields=fields)
+    except (ConfigError, DataError) as error:
+        if "--set" not in str(error.fix):
+            return
+        proposed = mapping_of(error)
+        DataFields.model_validate(proposed)
+        assert {ours: key for ours, key in fields.items() if key in columns}.items() <= proposed.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from stages.common.errors import ConfigError, DataError
 from stages.download import dataset, left_out, source
-from stages.download.formats import hard, reader
+from stages.download.formats import hard, json_rows, reader
 from stages.download.formats.reader import LeftOut
 from stages.params.download import DataSource
 from stages.prompts.styles import STYLES
@@ -158,6 +159,69 @@ def test_the_rows_and_lines_of_messages_are_those_of_the_file() -> None:
         "  - row 3 (line 5): not valid JSON at line 5, column 2: Unterminated string starting"
     )
     assert error.fix == "the fix"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        '{"instruction": "a", "output": "b',  # cut off within a text
+        '{"instruction": "a", "output": "b"',  # between two values, as at the end of a line of an object
+        '{"instruction": "a" "output": "b"}',
+        "{'instruction': 'a', 'output': 'b'}",
+        "{",
+    ],
+)
+def test_a_broken_first_line_is_a_row_that_cannot_be_used(first: str) -> None:
+    found = read(f"{first}\n{lines(*GOOD)}", "rows.jsonl", on_invalid="drop")
+    assert (found.kind, found.rows) == ("JSON lines", GOOD)
+    assert [(one.row, one.line) for one in found.left_out] == [(1, 1)]
+
+
+def test_json_lines_with_a_broken_first_line_are_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "a", "output": "b"\n' + lines(row("a", "b" * 1000)) * 10_000)
+    tracemalloc.start()
+    try:
+        contents = json_rows.read(path, name="rows.jsonl", fix="the fix")
+        assert sum(value.broken is not None for value in contents.values) == 1
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"data": [\n{"instruction": "a", "output": "b"},\n{"instruction": "c", "output": "d"},\n'
+        '{"instruction": "e", "output": "f"}]}',
+        '{"data":\n[{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}, '
+        '{"instruction": "e", "output": "f"}]}\n\n',
+        '{"about": "these rows",\r\n\r\n"data": [\r\n{"instruction": "a", "output": "b"},\r\n'
+        '{"instruction": "c", "output": "d"}, {"instruction": "e", "output": "f"}]}',
+        '{"about":\n{"rows": 3}, "data": [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}, '
+        '{"instruction": "e", "output": "f"}]}',
+    ],
+)
+def test_an_object_may_have_its_line_ends_anywhere(content: str) -> None:
+    found = read(content)
+    assert (found.kind, found.rows) == ("JSON with its rows in 'data'", GOOD)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_object_that_is_too_large_to_be_read_as_a_whole_is_refused(
+    indent: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = json.dumps({"data": GOOD}, indent=indent) + "\n"
+    monkeypatch.setattr(json_rows, "LARGEST", len(content))
+    assert read(content).rows == GOOD
+    monkeypatch.setattr(json_rows, "LARGEST", len(content) - 2)
+    error = refused(content)
+    assert error.what == (
+        f"rows.csv: expected a list of rows or JSON lines in a file of more than {len(content) - 2} bytes; "
+        "found an object, which is read as a whole"
+    )
+    assert error.fix == "write its list of rows alone to a file, as jq .KEY FILE > NEW does; the fix"
+    assert read(lines(*GOOD)).rows == GOOD
 
 
 def test_line_ends_in_a_field_of_a_table_are_line_feeds() -> None:

@@ -80,6 +80,21 @@ def test_what_differs_does_not_matter(one: dataset.Row, other: dataset.Row) -> N
         (row("What is 3 + 4?", "7"), row("What is 3 - 4?", "7")),
         (row("What is 5?", "5"), row("What is 5!?", "5")),
         (row("Which element is Co?", "x"), row("Which element is CO?", "x")),
+        # In capitals: another acronym, which may be the first word, and a negation or a verb that is stressed.
+        (
+            row("What is the largest and most crowded capital city of the UK today?", "It is a large one."),
+            row("What is the largest and most crowded capital city of the US today?", "It is a large one."),
+        ),
+        (
+            row("UK farmers grow much fine wheat near rivers every year.", "So it is."),
+            row("US farmers grow much fine wheat near rivers every year.", "So it is."),
+        ),
+        (row("FBI men work in this old town.", "So it is."), row("Men work in this old town.", "So it is.")),
+        (
+            row("Most of these old snakes can lay eggs.", "So it is."),
+            row("Most of these old snakes can NOT lay eggs.", "So it is."),
+        ),
+        (row("Old snakes lay eggs every year.", "So it is."), row("Old snakes MAY lay eggs every year.", "So it is.")),
         # A name or a number in one of them.
         (
             row("In our old town Rose sells fresh flowers every day.", "So it is."),

@@ -62,7 +62,12 @@ def test_words_of_two_prompts_make_no_window() -> None:
     """The second words of one prompt and the first of the next are neighbours in memory alone."""
     assert Templates(Prompts([("a", "b"), ("c",), ()] * 9)).rest(0) == ["a", "b"]
     assert Templates(Prompts([("a",), ("b", "c"), *[("a", "b", "c")] * 4])).rest(2) == ["a", "b", "c"]
-    assert Templates(Prompts([])) is not None
+
+
+def test_prompts_without_words_have_no_template() -> None:
+    found = Templates(Prompts([(), ()]))
+
+    assert (found.rest(1), found.skeleton(1)) == ([], "")
 
 
 @given(

@@ -46,6 +46,7 @@ def test_answers_are_compared_without_punctuation() -> None:
 
 def test_what_always_matters() -> None:
     assert all(map(matters, ["3.5", "four", "not", "don't", "+", "1st", "neither", "would"]))
+    assert all(map(matters, ["UK", "NOT", "CO", "U.S"]))
     assert not any(map(matters, ["noon", "often", "nothingness", "house", "house_"]))
     assert names(["Is", "Anna", "at", "home"]) == {"anna"}
 
