@@ -167,10 +167,11 @@ def _echoes(question: Question) -> bool:
 
 
 def _repeats(text: str) -> bool:
+    """Whether a text repeats words or a piece of itself. Of one sign alone only letters do, not a line such as "----"."""
     words = text.split()
     grams = Counter(zip(words, words[1:], words[2:], strict=False))
     return max(grams.values(), default=0) >= REPEATED_GRAMS or any(
-        not found[1].isspace() and len(set(found[1])) > 1 for found in _RUN.finditer(text)
+        found[1].isalpha() or (not found[1].isspace() and len(set(found[1])) > 1) for found in _RUN.finditer(text)
     )
 
 

@@ -169,6 +169,10 @@ def test_twice_as_long_and_twelve_characters_more_is_too_long(longer, shorter, i
         ("abcdefghijklmnopqrstuvwx" * 4, True),  # 24 characters
         ("abcdefghijklmnopqrstuvwxy" * 4, False),  # 25
         ("  \n" * 9 + "so", False),  # white space
+        ("版" * 8, True),  # two letters four times
+        ("版" * 7, False),
+        ("-" * 20, False),  # a line
+        ("0" * 20, False),
         ("so it", False),
     ],
 )
