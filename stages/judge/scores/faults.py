@@ -167,7 +167,7 @@ def _echoes(question: Question) -> bool:
 
 
 def _repeats(text: str) -> bool:
-    """Whether a text repeats words or a piece of itself. Of one sign alone only letters do, not a line such as "----"."""
+    """Whether a text repeats words or a piece of itself. Of one sign alone it must be a letter."""
     words = text.split()
     grams = Counter(zip(words, words[1:], words[2:], strict=False))
     return max(grams.values(), default=0) >= REPEATED_GRAMS or any(
