@@ -105,9 +105,10 @@ def run_stage(stage: str, folder: Path) -> StageRun:
             stderr=said,
         )
         _, status, usage = os.wait4(process.pid, 0)
-        if code := os.waitstatus_to_exitcode(status):
+        process.returncode = os.waitstatus_to_exitcode(status)  # or Python takes it to be running
+        if process.returncode:
             said.seek(0)
-            raise child.ChildFailed(f"stages.{stage}", code, [line.rstrip() for line in said])
+            raise child.ChildFailed(f"stages.{stage}", process.returncode, [line.rstrip() for line in said])
     return StageRun(stage, time.perf_counter() - started, usage.ru_maxrss * 1024)
 
 
