@@ -31,7 +31,7 @@ def ask(root: Path, *arguments: str) -> str:
         done = _run(root, arguments, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return _text(done.stdout).strip() if done.returncode == 0 else ""
 
 
 def do(root: Path, *arguments: str, fix: str) -> str:
@@ -45,12 +45,27 @@ def do(root: Path, *arguments: str, fix: str) -> str:
     Raises:
         ConfigError: git fails, or is not installed, or ``root`` is no repository or another user's.
     """
+    return _text(do_with_bytes(root, *arguments, fix=fix))
+
+
+def do_with_bytes(root: Path, *arguments: str, fix: str, given: bytes = b"") -> bytes:
+    """What a git command prints that has to succeed, as it prints it.
+
+    Args:
+        root: folder that git runs in.
+        arguments: the command, such as ``"cat-file", "--batch"``.
+        fix: what the user can do where it fails for a reason of its own.
+        given: its standard input.
+
+    Raises:
+        ConfigError: git fails, or is not installed, or ``root`` is no repository or another user's.
+    """
     try:
-        done = _run(root, arguments)
+        done = _run(root, arguments, given=given)
     except FileNotFoundError:
         raise ConfigError(f"{root}: git is not installed, or not on the PATH", "install git") from None
     if done.returncode != 0:
-        reason = done.stderr.strip()
+        reason = _text(done.stderr).strip()
         if _OF_ANOTHER_OWNER in reason:
             raise _of_another_owner(root)
         if NO_REPOSITORY in reason:
@@ -69,7 +84,7 @@ def refusal(root: Path) -> ConfigError | None:
         done = _run(root, ("rev-parse", "--git-dir"), timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return _of_another_owner(root) if done.returncode != 0 and _OF_ANOTHER_OWNER in done.stderr else None
+    return _of_another_owner(root) if done.returncode != 0 and _OF_ANOTHER_OWNER in _text(done.stderr) else None
 
 
 def _of_another_owner(root: Path) -> ConfigError:
@@ -77,11 +92,18 @@ def _of_another_owner(root: Path) -> ConfigError:
     return ConfigError(what, f"git config --global --add safe.directory {shlex.quote(str(root.resolve()))}")
 
 
-def _run(root: Path, arguments: tuple[str, ...], timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+def _text(printed: bytes) -> str:
+    """What git printed, as text. A name that is not in UTF-8 still leads to its file."""
+    return os.fsdecode(printed).replace("\r\n", "\n")
+
+
+def _run(
+    root: Path, arguments: tuple[str, ...], timeout: float | None = None, given: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
     # A hook or a `git rebase --exec` around us would point git to another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment["LC_ALL"] = "C"  # its messages are told apart by their words
     command = ["git", *arguments]
     return subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+        command, cwd=root, env=environment, input=given, capture_output=True, check=False, timeout=timeout
     )

@@ -7,7 +7,6 @@ commit has it.
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,9 @@ class History:
         Args:
             commit: the commit, which the repository has.
             named: MD5 by path, result of `named_in`. A file that is no code and in no commit is not looked at.
+
+        Raises:
+            ConfigError: git cannot read its objects.
         """
         blobs = self._blobs(commit)
         self._read({blobs[path] for path in named if path in blobs})
@@ -59,6 +61,9 @@ class History:
         Args:
             commit: the commit to look at first; the repository need not have it.
             named: MD5 by path, as in `differing`.
+
+        Raises:
+            ConfigError: git cannot read its objects.
         """
         first = sorted(path for path in named if path.endswith(_CODE))
         if self.knows(commit):
@@ -90,14 +95,11 @@ class History:
 
     def _with_files(self, commits: Sequence[str], paths: Sequence[str], named: Mapping[str, str]) -> list[str]:
         """Those of some commits which have these files as they are named, asked of git at once."""
-        asked = subprocess.run(
-            ["git", "cat-file", "--batch-check=%(objectname) %(objecttype)"],
-            cwd=self._root,
-            input="".join(f"{commit}:./{path}\n" for commit in commits for path in paths).encode(),
-            capture_output=True,
-            check=True,
-        )
-        told = [line.split() for line in asked.stdout.decode().splitlines()]
+        if not commits:
+            return []  # nor need there be a repository
+        names = "".join(f"{commit}:./{path}\n" for commit in commits for path in paths)
+        asked = self._objects("--batch-check=%(objectname) %(objecttype)", names)
+        told = [line.split() for line in asked.decode().splitlines()]
         blobs = [line[0] if line[-1] == "blob" else "" for line in told]  # else "missing"
         self._read({blob for blob in blobs if blob})
         found = []
@@ -118,20 +120,20 @@ class History:
         wanted = sorted(set(blobs) - self._digests.keys())
         if not wanted:
             return
-        asked = subprocess.run(
-            ["git", "cat-file", "--batch"],
-            cwd=self._root,
-            input="".join(f"{blob}\n" for blob in wanted).encode(),
-            capture_output=True,
-            check=True,
-        )
-        told, start = asked.stdout, 0
-        for blob in wanted:  # a line "OBJECT blob SIZE", the content, a line end
+        told, start = self._objects("--batch", "".join(f"{blob}\n" for blob in wanted)), 0
+        for blob in wanted:  # a line "OBJECT blob SIZE", the content, a line end; or a line "OBJECT missing"
             end = told.index(b"\n", start)
+            if told[start:end].endswith(b" missing"):
+                start = end + 1
+                continue
             size = int(told[start:end].split()[2])
             content = told[end + 1 : end + 1 + size]
             self._digests[blob] = hashlib.md5(content, usedforsecurity=False).hexdigest()
             start = end + 1 + size + 1
+
+    def _objects(self, option: str, names: str) -> bytes:
+        """What `git cat-file` says of objects, one a line."""
+        return git.do_with_bytes(self._root, "cat-file", option, fix="git fsck", given=names.encode())
 
 
 def named_in(stages: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import pickletools
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +22,7 @@ import psutil
 
 from stages.common.errors import ConfigError, DataError
 from stages.params import reading
-from stages.running import digests, dvc_cache, dvc_yaml, lock
+from stages.running import digests, dvc_cache, dvc_yaml, git, lock
 from stages.running.console import say
 from stages.running.restore import put_back
 from stages.running.tracking import execution
@@ -173,12 +172,10 @@ def _asks(words: Sequence[str]) -> bool:
 
 def _packed_asks() -> bool:
     """Whether a queued experiment is to run whatever is there; also where that cannot be read."""
-    done = subprocess.run(["git", "show", _PACKED], capture_output=True, check=False)
-    if done.returncode != 0:
-        return True
     try:
-        return _is_true(done.stdout, "force") or _is_true(done.stdout, "force_downstream")
-    except ValueError:
+        packed = git.do_with_bytes(Path(), "show", _PACKED, fix="dvc exp run")
+        return _is_true(packed, "force") or _is_true(packed, "force_downstream")
+    except (ConfigError, ValueError):
         return True
 
 

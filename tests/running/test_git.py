@@ -23,6 +23,12 @@ def test_it_prints_without_the_last_line_end(repository: Path) -> None:
     assert git.do(repository, "symbolic-ref", "HEAD", fix="") == "refs/heads/trunk\n"
 
 
+def test_it_takes_and_gives_bytes(repository: Path) -> None:
+    found = git.do_with_bytes(repository, "hash-object", "-w", "--stdin", fix="", given=b"\xff\r\n")
+    assert found == b"210c60bcf2e4297f4b9529a33dc49d7ee7023663\n"
+    assert git.do_with_bytes(repository, "cat-file", "blob", found.decode().strip(), fix="") == b"\xff\r\n"
+
+
 def test_a_failure_is_nothing_or_an_error_with_its_fix(repository: Path) -> None:
     assert git.ask(repository, "rev-parse", "--verify", "HEAD") == ""
     with pytest.raises(ConfigError, match=r"git rev-parse failed: fatal: (.|\n)*to fix it: commit the project"):

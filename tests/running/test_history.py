@@ -91,6 +91,32 @@ def test_commits_beyond_the_limit_are_not_looked_at_and_that_is_said(repository:
     assert history.told_most(named(a="1\n")) == "none of the 3 newest commits that change its files"
 
 
+def test_the_repository_of_a_hook_around_us_is_not_asked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit(a="1\n")
+    wanted = repository.commit(a="2\n")
+    repository.commit(a="3\n")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert History(repository.root).with_code("", named(a="2\n")) == wanted
+
+
+def test_without_a_repository_or_without_git_no_commit_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert History(tmp_path).with_code("f" * 40, named(a="1\n")) is None
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert History(tmp_path).with_code("", named(a="1\n")) is None
+
+
+def test_a_commit_whose_file_git_has_lost_does_not_have_it(repository: Repository) -> None:
+    wanted = repository.commit(a="1\n", b="1\n")
+    repository.commit(a="2\n")
+    lost = repository.git("rev-parse", "HEAD:a.py")
+    (repository.root / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    history = History(repository.root)
+    assert history.differing("HEAD", named(a="2\n", b="1\n")) == ["a.py"]
+    assert history.with_code("HEAD", named(a="1\n", b="1\n")) == wanted
+
+
 def test_data_that_no_commit_has_are_no_code(repository: Repository) -> None:
     first = repository.commit(a="1\n")
     stages = {

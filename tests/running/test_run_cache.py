@@ -69,6 +69,8 @@ def test_the_options_of_a_queued_experiment_are_those_that_dvc_keeps(tmp_path, m
         git("update-ref", "refs/exps/exec/EXEC_MERGE", "HEAD")
 
     assert run_cache._packed_asks() is asks
+    monkeypatch.setenv("GIT_DIR", "/nowhere")  # as a hook around us would
+    assert run_cache._packed_asks() is asks
 
 
 def packed(options: dict[str, Any]) -> bytes:
