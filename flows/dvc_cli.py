@@ -18,6 +18,7 @@ import psutil
 from flows.tool_settings import search_path
 from stages.common.errors import ConfigError, TemporaryFailure
 from stages.running.proxies import with_socks
+from stages.running.tracking import execution
 
 #: The DVC of this interpreter, whatever PATH says.
 COMMAND = (sys.executable, "-m", "dvc")
@@ -164,8 +165,8 @@ def repair_rwlock(root: Path) -> None:
 def _living_dvc(root: Path) -> int | None:
     """The process id of a DVC that works in ``root``, started there or in a folder below it."""
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
-        names = {Path(word).name for word in process.info["cmdline"] or []}
-        if "dvc" in names and process.info["cwd"] and _repository(Path(process.info["cwd"])) == root.resolve():
+        is_dvc = execution.arguments_of_dvc(process.info["cmdline"] or ()) is not None
+        if is_dvc and process.info["cwd"] and _repository(Path(process.info["cwd"])) == root.resolve():
             return int(process.info["pid"])
     return None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from flows import dvc_cli, dvc_process
 from flows.stage_process import StageFailed, run_stage
+from stages.common.errors import TemporaryFailure
 from tests.flow_project import Project, gone, wait_until
 
 _RUN = """\
@@ -126,3 +129,19 @@ def test_while_it_waits_it_is_no_dvc_that_works_in_the_folder(
     half.write_text("{")
     dvc_cli.repair_rwlock(Path())
     assert not half.exists(), "a DVC that was killed has left it"
+
+
+@pytest.mark.thorough
+def test_a_program_that_is_given_a_file_of_dvc_is_no_dvc_that_works_in_the_folder(project: Project) -> None:
+    half = project.root / ".dvc" / "tmp" / "rwlock"
+    half.parent.mkdir(exist_ok=True)
+    (project.root / "dvc").write_text("import sys; sys.stdin.read()\n")
+    for words, dvc in ((("-c", "import sys; sys.stdin.read()", ".dvc", "dvc"), False), (("dvc",), True)):
+        half.write_text("{")
+        with subprocess.Popen([sys.executable, *words], cwd=project.root, stdin=subprocess.PIPE) as process:
+            if dvc:
+                with pytest.raises(TemporaryFailure, match=rf"half written, and DVC \(process {process.pid}\)"):
+                    dvc_cli.repair_rwlock(project.root)
+            else:
+                dvc_cli.repair_rwlock(project.root)
+                assert not half.exists()

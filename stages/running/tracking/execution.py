@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,10 @@ MARKS = paths.CACHE / "tracking"
 _RUN = "run"
 #: Seconds after which the folder of another machine's or container's execution counts as left behind.
 _OTHERS_SECONDS = 30 * 86_400.0
+#: An option of Python's that takes a value, which may be the next word, after options that take none: ``-um dvc``.
+_WITH_VALUE = re.compile(r"-[A-Za-z]*?(?P<letter>[mcWX])(?P<value>.*)")
+#: The flow's DVC: `python -P waiting_dvc.py DESCRIPTOR dvc ARGUMENTS ...`.
+_BECOMES_DVC = "waiting_dvc.py"
 #: What the first stage keeps. Marks of stages do not begin with a dot.
 FIRST = ".first"
 
@@ -79,8 +84,44 @@ def up_to_dvc() -> list[psutil.Process]:
     for ancestor in psutil.Process().parents():
         above.append(ancestor)
         with contextlib.suppress(psutil.Error):
-            if _is_dvc(ancestor.cmdline()):
+            if arguments_of_dvc(ancestor.cmdline()) is not None:
                 return above
+    return []
+
+
+def arguments_of_dvc(command: Sequence[str]) -> list[str] | None:
+    """The arguments of a command line of dvc; None of a command line of another program.
+
+    Python may run dvc by its file or by its name: ``python /venv/bin/dvc repro``, ``python -m dvc repro``. A program
+    that is given a file of dvc's, such as ``python watch.py dvc.lock``, is another one.
+
+    Args:
+        command: the words of the command line.
+    """
+    words = list(command)
+    if words and Path(words[0]).name.startswith("python"):
+        words = _run_by_python(words[1:])
+    if words and Path(words[0]).name == _BECOMES_DVC:
+        words = words[2:]
+    if words and (Path(words[0]).name == "dvc" or Path(words[0]).parts[-2:] == ("dvc", "__main__.py")):
+        return words[1:]
+    return None
+
+
+def _run_by_python(words: Sequence[str]) -> list[str]:
+    """The file or the module that Python is told to run, and its arguments; nothing where it is told neither.
+
+    Args:
+        words: the arguments of Python.
+    """
+    left = iter(words)
+    for word in left:
+        if option := _WITH_VALUE.fullmatch(word):
+            value = option["value"] or next(left, "")
+            if option["letter"] in "cm":
+                return [value, *left] if option["letter"] == "m" else []
+        elif not word.startswith("-"):
+            return [word, *left]
     return []
 
 
@@ -181,12 +222,6 @@ def _age(path: Path) -> float:
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime
     return 0.0
-
-
-def _is_dvc(command: list[str]) -> bool:
-    """Whether a command line is dvc's: `dvc repro`, `/venv/bin/python /venv/bin/dvc repro`, `python -m dvc repro`."""
-    names = [Path(word).stem for word in command]
-    return bool(names) and (names[0] == "dvc" or (names[0].startswith("python") and "dvc" in names[1:]))
 
 
 def _start(pid: int) -> str:

@@ -69,10 +69,8 @@ def _line(words: list[str]) -> str:
 
 def _dvc() -> list[str]:
     """The command line of the dvc above this process, from the word dvc."""
-    with contextlib.suppress(psutil.Error, IndexError, ValueError):
-        words = execution.up_to_dvc()[-1].cmdline()
-        at = next(number for number, word in enumerate(words) if Path(word).stem == "dvc")
-        return ["dvc", *words[at + 1 :]]
+    with contextlib.suppress(psutil.Error, IndexError):
+        return ["dvc", *(execution.arguments_of_dvc(execution.up_to_dvc()[-1].cmdline()) or ())]
     return ["dvc"]
 
 

@@ -364,19 +364,29 @@ def test_marks_that_ended_executions_have_left_are_removed(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("command", "expected"),
+    ("command", "arguments"),
     [
-        (["/usr/bin/dvc", "repro"], True),
-        (["/v/bin/python3.11", "/v/bin/dvc", "--wait-for-lock", "repro"], True),
-        (["python", "-m", "dvc", "repro"], True),
-        (["sh", "-c", "dvc repro"], False),
-        (["make", "dvc"], False),
-        (["python", "-m", "flows.run"], False),
-        ([], False),
+        ("/usr/bin/dvc repro", ["repro"]),
+        ("/v/bin/python3.11 /v/bin/dvc --wait-for-lock repro", ["--wait-for-lock", "repro"]),
+        ("python -m dvc repro -s dvc", ["repro", "-s", "dvc"]),
+        ("python -X faulthandler -um dvc repro", ["repro"]),
+        ("python -mdvc", []),
+        ("python /v/lib/site-packages/dvc/__main__.py exp queue-worker", ["exp", "queue-worker"]),
+        ("python -P /p/flows/waiting_dvc.py 7 dvc repro -s split", ["repro", "-s", "split"]),
+        ("python -P /p/flows/guard.py 10 python -P /p/flows/waiting_dvc.py 7 dvc repro", None),
+        ("python watch.py dvc.lock", None),
+        ("python -m watch dvc", None),
+        ("python -c pass dvc", None),
+        ("python", None),
+        ("dvc.sh repro", None),
+        ("sh -c dvc", None),
+        ("make dvc", None),
+        ("python -m flows.run", None),
+        ("", None),
     ],
 )
-def test_which_command_lines_are_dvc(command: list[str], expected: bool) -> None:
-    assert execution._is_dvc(command) is expected
+def test_which_command_lines_are_dvc(command: str, arguments: list[str] | None) -> None:
+    assert execution.arguments_of_dvc(command.split()) == arguments
 
 
 def test_a_closed_port_costs_one_line(
