@@ -242,10 +242,25 @@ def _bring_up_to_date(path: Path) -> None:
             reason = " ".join(str(error).split())
             what = f"{path}: made by an older MLflow, and cannot be brought up to date: {reason[:200]}"
             raise ServiceUnavailable(what, "move the file away, and a new one is made") from error
-        os.link(path, kept)
+        _keep(path, kept, new.with_name("kept"))
         os.replace(new, path)
         sync_folder(path.parent)
     say(f"tracking: {path} was made by an older MLflow: brought up to date, and kept as it was in {kept.name}")
+
+
+def _keep(path: Path, kept: Path, made: Path) -> None:
+    """Give a database a second name, or a copy where the file system has no hard links, such as exFAT or SMB.
+
+    Args:
+        path: the database.
+        kept: its second name.
+        made: path at which a copy is made, before it gets that name.
+    """
+    try:
+        os.link(path, kept)
+    except OSError:
+        shutil.copy2(path, made)
+        os.replace(made, kept)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
 import shutil
@@ -257,6 +259,24 @@ def test_a_database_of_an_older_mlflow_is_brought_up_to_date_and_kept(
     said = capsys.readouterr().out
     assert f"made by an older MLflow: brought up to date, and kept as it was in {kept.name}" in said
     assert [line for line in said.splitlines() if "does not work" in line] == []
+    assert list(folder.glob(".mlflow.db*")) == []
+
+
+def test_where_the_file_system_has_no_hard_links_an_older_database_is_kept_as_a_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")  # as link(2) says it of exFAT
+
+    path = folder / "mlflow.db"
+    before = made_by_an_older_mlflow(path)
+    monkeypatch.setattr(os, "link", refuse)
+    database.prepare(path)
+
+    assert database.is_finished(path)
+    [kept] = folder.glob("mlflow.db.before-*")
+    with contextlib.closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(before,)]
     assert list(folder.glob(".mlflow.db*")) == []
 
 
