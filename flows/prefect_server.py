@@ -27,9 +27,9 @@ def check() -> None:
     """Ask the server if it is healthy, where one is configured: Prefect itself would show a traceback.
 
     Raises:
-        ConfigError: Prefect's key or password would go unencrypted to another machine.
+        ConfigError: Prefect's key or password would go unencrypted to another machine, or the proxy between is of a
+            kind that Prefect cannot use.
         ServiceUnavailable: it does not answer.
-        ConfigError: the proxy between is of a kind that Prefect cannot use.
     """
     if not (address := configured()):
         return

@@ -104,7 +104,8 @@ class Place:
         self._path = self._folder / f"{time.time_ns():020d}-{os.getpid()}"
         self._devices = set(devices)
         self._descriptor: int | None = None
-        # Without a place, as on a full disk, this process waits all the same, behind all others.
+        # Without a place, as on a full disk, this process waits all the same for those that came before it. Those that
+        # come later do not see it.
         with contextlib.suppress(OSError):
             with contextlib.suppress(FileExistsError):
                 self._folder.mkdir()
@@ -116,9 +117,13 @@ class Place:
     def _locked_file(self) -> int:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            if try_lock(descriptor) and leads_to(self._path, descriptor):
-                return descriptor
-            os.close(descriptor)  # between these two lines, another process took it for one that has ended
+            try:
+                if try_lock(descriptor) and leads_to(self._path, descriptor):
+                    return descriptor
+            except BaseException:  # the file system has no locks, for example
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # before it was locked, another process took it for one that has ended
 
     def before(self) -> list[Waiting]:
         """Those that began to wait earlier for GPUs that this process may use, in their order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -248,6 +249,20 @@ def test_a_lock_file_that_cannot_be_written_to_is_locked_all_the_same(tmp_path: 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert line(waiting) == "holds GPU-a GPU-a"
+
+
+def test_a_place_on_a_file_system_without_locks_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(gpu_users, "try_lock", refuse)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    place = gpu_users.Place(tmp_path, gpu_users.this_process(), 1, ["GPU-a"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert place.before() == []
+    place.leave()
 
 
 def test_an_interruption_while_the_lock_file_is_written_to_releases_the_card(
