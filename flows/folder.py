@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 from pathlib import Path
 
-from stages.common import paths
+from stages.common import dvc_config, paths
 from stages.common.errors import ConfigError
 from stages.running import git, writable
 
@@ -22,7 +21,8 @@ def check(root: Path, *, copied: bool = False) -> None:
         copied: whether the run works in a copy of the last commit, for which there is no doing without git.
 
     Raises:
-        ConfigError: it has no dvc.yaml, or is no git repository and DVC is not set to do without.
+        ConfigError: it has no dvc.yaml, or is no git repository and DVC is not set to do without, or its configuration
+            cannot be read.
         InputOutputError: it cannot be written, or its disk is full.
     """
     if not (root / "dvc.yaml").exists():
@@ -52,9 +52,4 @@ def check_writable(root: Path) -> None:
 
 def _does_without_git(root: Path) -> bool:
     """Whether DVC's settings in the project say that there is no git (core.no_scm)."""
-    settings = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
-        return settings.getboolean("core", "no_scm", fallback=False)
-    except (configparser.Error, ValueError):
-        return False  # DVC itself tells what is wrong
+    return dvc_config.read(root).value("core", "no_scm").lower() == "true"

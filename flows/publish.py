@@ -83,8 +83,8 @@ def _publish(root: Path, one: Revision) -> None:
         at = f"commit {one.commit[:7]}, " if one.commit else ""
         source = f"{socket.gethostname()}:{one.folder or root}: {at}{collected.found.told}"
         _tell(f"{one.name}: ", late.publish(into, source, collected.provenance))
-        if missing := collected.found.missing:
-            say(f"{one.name}: in no file, cache or remote, and so not in the run: {', '.join(map(str, missing))}")
+        if missing := ", ".join(map(str, collected.found.missing)):
+            say(f"{one.name}: in no file, cache or remote{collected.found.unasked}, and so not in the run: {missing}")
 
 
 def _tell(whose: str, run: late.Late) -> None:

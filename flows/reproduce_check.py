@@ -96,10 +96,10 @@ def _figures(tree: Path, found: Original) -> dict[str, float]:
     """The figures of a commit, where DVC's cache or a remote has their files; else none, which is said."""
     named = {path: stage for stage, outs in found.outputs.items() for path in outs if path in FIGURES}
     outs = [lock.Output(path, found.outputs[stage][path]) for path, stage in named.items()]
-    if not data.in_cache(outs) and not (data.fetch(tree, map(str, named)) and data.in_cache(outs)):
-        tell(
-            f"{'figures':<{WIDTH}}those of the commit are not in DVC's cache or a remote: its hashes alone are compared"
-        )
+    why = "" if data.in_cache(outs) else data.fetch(tree, map(str, named))
+    if not data.in_cache(outs):
+        what = f"those of the commit are not in DVC's cache or a remote{why}: its hashes alone are compared"
+        tell(f"{'figures':<{WIDTH}}{what}")
         return {}
     with temporary.folder() as at:
         put_back([(at / path, kept) for one in outs for path, kept in lock.files(one, name=found.name, fix="dvc pull")])

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows import dvc_cli
-from stages.common import paths
+from stages.common import dvc_config, paths
 from stages.common.files import atomic_file
 from stages.running import bookkeeping, dvc_cache, dvc_yaml, git, lock
 
@@ -152,7 +152,7 @@ def _numbers(path: Path) -> list[tuple[int, ...]]:
 
 def _looked_at(root: Path) -> Iterator[Path]:
     """The files that DVC looks at, in the same order each time; a folder comes before what is in it."""
-    yield from dvc_cache.config_files(root)
+    yield from dvc_config.files(root)
     yield from (root / name for name in (dvc_yaml.PIPELINE, lock.LOCK, *map(Path, _anywhere(root))))
     stages, imported = dvc_yaml.entries(root).values(), list(dvc_yaml.imports(root))
     named = [path for stage in stages for path in (*stage.keys, *stage.deps, *stage.outs)]

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from flows import dvc_cli, own_cache, profiles, waits
-from stages.common import paths
-from stages.common.errors import ConfigError, TemporaryFailure
+from flows import own_cache, profiles, waits
+from stages.common import dvc_config, paths
+from stages.common.dvc_config import Settings
+from stages.common.errors import TemporaryFailure
 from stages.common.files import atomic_file
 from stages.common.locks import locked_if_possible, try_lock
 from stages.common.plurals import counted, word
-from stages.running import git
+from stages.running import dvc_cache, git
 from stages.running.tracking import execution
 
 _FOLDER = paths.CACHE / "workspaces"
@@ -207,17 +208,17 @@ def _was_killed(folder: Path) -> bool:
 
 
 def _share_caches(root: Path, tree: Path, stages: Path) -> None:
-    """Let the worktree use the user's DVC settings and cache, and a folder as the stages' .cache."""
-    settings = root / ".dvc" / "config.local"
-    if settings.exists():
-        shutil.copy(settings, tree / ".dvc" / "config.local")
-    cache = dvc_cli.ask(root, "cache", "dir")
-    if cache.returncode != 0:
-        raise ConfigError(f"DVC does not tell where its cache is: {cache.stderr.strip()}", "dvc cache dir")
-    # Absolute: DVC takes a relative one from the folder of the file it is in.
-    set_up = dvc_cli.ask(tree, "cache", "dir", "--local", str(root / cache.stdout.strip()))
-    if set_up.returncode != 0:
-        raise ConfigError(f"DVC does not take its cache's folder: {set_up.stderr.strip()}", "dvc cache dir")
+    """Let the worktree use the user's DVC settings, remotes and cache, and a folder as the stages' .cache.
+
+    Raises:
+        ConfigError: a file of DVC's configuration cannot be read.
+    """
+    # In the worktree a relative path would lead elsewhere, and an old commit may know no remote.
+    commit = dvc_config.read_file(tree / dvc_config.COMMITTED, root / dvc_config.FOLDER)
+    remotes = dvc_config.read_own(root).remotes.over(commit.remotes)
+    cache = Settings({"cache": {"dir": str(dvc_cache.folder(root))}})
+    local = dvc_config.read_file(root / dvc_config.LOCAL)
+    dvc_config.write(tree / dvc_config.LOCAL, dvc_config.merged([cache, remotes.settings, local]))
     stages.mkdir(parents=True, exist_ok=True)
     (tree / paths.CACHE).symlink_to(stages)
 

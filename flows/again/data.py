@@ -9,11 +9,16 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from flows import dvc_cli
+from stages.common import dvc_config
 from stages.common.errors import DataError
 from stages.common.files import atomic_file
+from stages.common.secrecy import hidden
 from stages.running import digests, dvc_yaml, lock
 from stages.running.lock import Output
 from stages.running.restore import put_back
+
+#: How DVC begins the line that says what is wrong.
+_ERROR = "ERROR: "
 
 
 class Settled(NamedTuple):
@@ -56,31 +61,31 @@ def settle(tree: Path, stages: Mapping[str, Any], *, name: str) -> Iterator[Sett
             if wanted is None or there == wanted:
                 yield Settled(file.name, f"{one.path} as in the commit's {one.source}", imports=True)
                 continue
-            place = _from_dvc(tree, file, Output(one.path, wanted))
-            if place is None:
+            place, why = _from_dvc(tree, file, Output(one.path, wanted))
+            if not place:
                 raise DataError(
                     f"{name}: its data are gone: {one.path} with the MD5 {wanted} is not in the commit, in DVC's cache "
-                    "or in a remote" + (f"; the commit's {one.source} is {there}" if there else ""),
+                    f"or in a remote{why}" + (f"; the commit's {one.source} is {there}" if there else ""),
                     "dvc push where the run was made, and here dvc remote add -d NAME ADDRESS; then the same command",
                 )
             yield Settled(file.name, f"{one.path} from {place}, by its MD5 {wanted[:7]}", imports=False)
 
 
-def _from_dvc(tree: Path, file: Path, output: Output) -> str | None:
-    """Put an output in place from DVC's cache, to which it is pulled if need be; where it was, or None."""
-    place = "DVC's cache"
+def _from_dvc(tree: Path, file: Path, output: Output) -> tuple[str, str]:
+    """Put an output in place from DVC's cache, to which it is pulled if need be; where it was, or else why not."""
+    place, why = "DVC's cache", ""
     if not in_cache([output]):
         own = file.read_text(encoding="utf-8")
         _name(file, output)
-        pulled = fetch(tree, [file.name]) and in_cache([output])
+        why = fetch(tree, [file.name])
         with atomic_file(file) as stream:
             stream.write(own)
-        if not pulled:
-            return None
+        if not in_cache([output]):
+            return "", why
         place = "a remote"
     found = lock.files(output, name=file.name, fix="dvc pull")
     put_back([(tree / path, kept) for path, kept in found])
-    return place
+    return place, why
 
 
 def in_cache(outputs: Iterable[Output]) -> bool:
@@ -88,12 +93,21 @@ def in_cache(outputs: Iterable[Output]) -> bool:
     return all(kept.is_file() for one in outputs for _, kept in lock.files(one, name="dvc.lock", fix="dvc pull"))
 
 
-def fetch(tree: Path, targets: Iterable[str]) -> bool:
-    """Let DVC bring into its cache what a remote has of some stages, outputs or .dvc files; False without a remote."""
-    if not dvc_cli.ask(tree, "remote", "list").stdout.strip():
-        return False
-    dvc_cli.ask(tree, "fetch", *targets)  # what it has not brought is missing in the cache
-    return True
+def fetch(tree: Path, targets: Iterable[str]) -> str:
+    """Let DVC bring into its cache what a remote has of some stages, outputs or .dvc files.
+
+    Returns:
+        Why no remote could be asked, to be put after "a remote", such as `` (none is set up)``. Empty where one was
+        asked, which need not have had anything.
+
+    Raises:
+        ConfigError: DVC's configuration cannot be read.
+    """
+    if not dvc_config.read(tree).remotes.named:
+        return " (none is set up)"
+    said = dvc_cli.ask(tree, "fetch", *targets).stderr.splitlines()
+    wrong = next((line.removeprefix(_ERROR) for line in said if line.startswith(_ERROR)), "")
+    return f" (dvc fetch: {hidden(wrong)})" if wrong else ""
 
 
 def _name(file: Path, output: Output) -> None:

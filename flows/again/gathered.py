@@ -23,10 +23,12 @@ class Gathered:
     Attributes:
         places: where each result was.
         missing: the results that are nowhere.
+        unasked: why no remote could be asked for them, as `data.fetch` says it.
     """
 
     places: Mapping[Path, Place]
     missing: tuple[Path, ...]
+    unasked: str = ""
 
     @property
     def told(self) -> str:
@@ -36,7 +38,7 @@ class Gathered:
 
 
 def gather(
-    stages: Mapping[str, Any], into: Path, *, name: str, folder: Path | None, fetch: Callable[[Sequence[Path]], object]
+    stages: Mapping[str, Any], into: Path, *, name: str, folder: Path | None, fetch: Callable[[Sequence[Path]], str]
 ) -> Gathered:
     """Copy the results that a run in MLflow is made of into a folder.
 
@@ -45,7 +47,7 @@ def gather(
         into: the folder.
         name: name of the dvc.lock, for messages.
         folder: folder that may have them as files; None for none.
-        fetch: function that brings results into DVC's cache, as far as a remote has them.
+        fetch: function that brings results into DVC's cache, as far as a remote has them; says why none could be asked.
 
     Raises:
         DataError: a digest or a path of the dvc.lock is not one of DVC's.
@@ -57,10 +59,11 @@ def gather(
             put_back([(into / one.path, folder / one.path)])
             places[one.path] = "files"
     places |= _cached([one for one in wanted if one.path not in places], into, name, "DVC's cache")
+    unasked = ""
     if left := [one for one in wanted if one.path not in places]:
-        fetch([one.path for one in left])
+        unasked = fetch([one.path for one in left])
         places |= _cached(left, into, name, "a remote")
-    return Gathered(places, tuple(one.path for one in wanted if one.path not in places))
+    return Gathered(places, tuple(one.path for one in wanted if one.path not in places), unasked)
 
 
 def absent(root: Path) -> list[Path]:

@@ -43,7 +43,8 @@ class Revision:
     def text(self, root: Path, path: Path) -> str:
         """The text of a file of it; empty where it has none."""
         if self.folder is None:
-            return git.ask(root, "show", f"{self.commit}:./{path}") + "\n"
+            found = git.ask(root, "show", f"{self.commit}:./{path}")
+            return f"{found}\n" if found else ""
         return (self.folder / path).read_text(encoding="utf-8") if (self.folder / path).is_file() else ""
 
 
@@ -108,7 +109,7 @@ def collect(root: Path, one: Revision, into: Path) -> Collected:
     if not found.places:
         lost = ", ".join(map(str, found.missing[:2])) + (" ..." if len(found.missing) > 2 else "")
         raise DataError(
-            f"{one.name}: its results are neither in files, nor in DVC's cache, nor in a remote: {lost}",
+            f"{one.name}: its results are neither in files, nor in DVC's cache, nor in a remote{found.unasked}: {lost}",
             "dvc push where they were made; or make them again: git switch --detach COMMIT, then dvc repro",
         )
     return Collected(found, _provenance(root, one, into, stages, found))
@@ -131,13 +132,13 @@ def _write_values(into: Path, stages: Mapping[str, Any]) -> None:
         stream.write(profiles.to_text(tree))
 
 
-def _fetch(root: Path, one: Revision, left: Sequence[Path]) -> None:
-    """Let DVC bring results into its cache, in a copy of the revision."""
+def _fetch(root: Path, one: Revision, left: Sequence[Path]) -> str:
+    """Let DVC bring results into its cache, in a copy of the revision; why no remote could be asked."""
     with workspace.at_commit(root, one.commit or "HEAD", log=say) as tree:
         for path in (lock.LOCK, dvc_yaml.PIPELINE):
-            if text := one.text(root, path).strip():
-                (tree / path).write_text(f"{text}\n", encoding="utf-8")
-        data.fetch(tree, map(str, left))
+            if text := one.text(root, path):
+                (tree / path).write_text(text, encoding="utf-8")
+        return data.fetch(tree, map(str, left))
 
 
 def _provenance(root: Path, one: Revision, into: Path, stages: Mapping[str, Any], found: Gathered) -> Provenance:

@@ -22,7 +22,7 @@ GROUPS = (
     ("torch", "safetensors"),
     ("mlflow", "sqlalchemy"),
     ("prefect", "fastapi"),
-    ("dvc.repo",),
+    ("dvc.repo", "configobj"),
     ("pandas", "pyarrow", "numpy", "scipy.stats", "matplotlib.figure"),
     ("tiktoken", "requests", "urllib3", "huggingface_hub", "httpx2", "pydantic", "ruamel.yaml", "tqdm", "psutil"),
     ("sacrebleu", "rapidfuzz", "py3langid"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib.util
 import json
 import os
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from flows import waits
-from stages.common import paths
+from stages.common import dvc_config, paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.plurals import counted
 from stages.params import whole
@@ -150,27 +149,22 @@ def _pids(held: Any) -> Iterator[int]:
 
 def remotes(root: Path) -> Iterator[Row]:
     """DVC's remotes: whether the default one exists, and each can be used."""
-    settings = configparser.ConfigParser(interpolation=None, strict=False)
-    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
-    found = {}
-    for section in settings.sections():
-        kind, _, name = section.strip("'\"").partition(" ")
-        if kind == "remote":
-            found[name.strip("'\"")] = settings.get(section, "url", fallback="").strip("\"'")
-    default = settings.get("core", "remote", fallback="").strip("\"'")
+    remotes = dvc_config.read(root).remotes
+    found = {name: str(options.get("url", "")) for name, options in remotes.named.items()}
+    default = remotes.default
     if default and default not in found:
         wrong = ConfigError(f"core.remote is {default!r}, and there is no such remote", f"dvc remote add {default} URL")
         yield problem("DVC remote", wrong)
     for name, url in found.items():
-        yield _remote(root, name, url)
+        yield _remote(name, url)
     if not found and not default:
         yield ok("DVC remote", "none: results stay on this machine")
 
 
-def _remote(root: Path, name: str, url: str) -> Row:
+def _remote(name: str, url: str) -> Row:
     scheme = urlsplit(url).scheme if "://" in url else ""
     if scheme in ("", "file"):
-        folder = root / ".dvc" / os.path.expanduser(url.removeprefix("file://"))  # noqa: PTH111
+        folder = Path(url.removeprefix("file://"))
         if folder.is_dir():
             return ok("DVC remote", f"{name}: {url}")
         fix = f"mkdir -p {shlex.quote(str(folder))}, mount its disk, or dvc remote modify {name} url URL"

@@ -7,8 +7,8 @@ command line alone.
 
 from __future__ import annotations
 
-import configparser
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from stages.common import dvc_config
+from stages.common.dvc_config import Remotes
 from stages.common.errors import DataError
 from stages.common.files import read_json
 
@@ -56,6 +58,7 @@ def folder(path: Path) -> Iterator[Path]:
 
     Raises:
         DataError: the weights are in no cache, and no remote has them.
+        ConfigError: DVC's configuration cannot be read.
     """
     place = Place.model_validate(read_json(path, made_by="load the model from MLflow"))
     caches = [*_caches(), Path(place.cache)]
@@ -84,7 +87,7 @@ def _projects() -> list[Path]:
     """The projects that may have the weights or know a remote: the one that is named, and that of this folder."""
     named = os.environ.get(PROJECT_VARIABLE)
     here = Path.cwd()
-    starts = [Path(named)] if named else []
+    starts = [Path(named).absolute()] if named else []
     return [at for at in (*starts, here, *here.parents) if (at / ".dvc").is_dir()]
 
 
@@ -98,46 +101,27 @@ def _caches() -> list[Path]:
 
 def _pull(place: Place, into: Path) -> str:
     """Let DVC bring the model from a remote to ``into``/model, in a repository of its own; why it could not."""
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read_string(place.config)
-    remotes, default = remotes_of(settings, Path(place.project, ".dvc"))
-    for project in _projects():
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read([project / ".dvc" / "config", project / ".dvc" / "config.local"], encoding="utf-8")
-        own, its_default = remotes_of(settings, project / ".dvc")
-        remotes |= own
-        default = its_default or default
-    if not remotes:
+    remotes = _remotes(place)
+    if not remotes.named:
         return "no remote is known"
     if (made := _dvc(into, "init", "--no-scm", "--quiet")).returncode != 0:
         return made.stderr.strip()
-    written = configparser.ConfigParser(interpolation=None)
-    written["core"] = {"no_scm": "true", "remote": default or next(iter(remotes))}
-    for name, options in remotes.items():
-        written[f"'remote \"{name}\"'"] = dict(options)
-    with open(into / ".dvc" / "config", "w", encoding="utf-8") as stream:
-        written.write(stream)
+    first = Remotes({}, next(iter(remotes.named)))
+    dvc_config.write(into / dvc_config.LOCAL, remotes.over(first).settings)
     (into / "model.dvc").write_text(f"outs:\n- md5: {place.digest}\n  hash: md5\n  path: model\n", encoding="utf-8")
     done = _dvc(into, "pull", "model.dvc")
     return " ".join(done.stderr.split()) or "it does not have them"
 
 
-def remotes_of(settings: configparser.ConfigParser, folder: Path) -> tuple[dict[str, dict[str, str]], str]:
-    """The remotes of a configuration of DVC by name, a local path made absolute, and the name of the default one.
-
-    Args:
-        settings: the configuration.
-        folder: its folder, from which DVC takes a relative path.
-    """
-    found = {}
-    for section in settings.sections():
-        name = section.strip("'").removeprefix('remote "').removesuffix('"')
-        if section.strip("'").startswith('remote "'):
-            options = dict(settings[section])
-            if "url" in options and "://" not in options["url"]:
-                options["url"] = os.path.normpath(folder / options["url"])
-            found[name] = options
-    return found, settings.get("core", "remote", fallback="")
+def _remotes(place: Place) -> Remotes:
+    """The remotes of the projects that are here, the named one first, of the user, and of the project of the model."""
+    name, folder = f"{dvc_config.COMMITTED} of {place.project}", Path(place.project, dvc_config.FOLDER)
+    found = [
+        *map(dvc_config.read_own, _projects()),
+        dvc_config.read(Path.cwd()),
+        dvc_config.parse(place.config, name, folder),
+    ]
+    return functools.reduce(Remotes.over, (settings.remotes for settings in found))
 
 
 def _dvc(at: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

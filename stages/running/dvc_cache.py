@@ -1,6 +1,6 @@
 """DVC's cache: where it is, and the disk that DVC's copy of a result takes there.
 
-DVC tells neither to a stage that it runs, so that both are read from its configuration files, as DVC reads them. A
+DVC tells neither to a stage that it runs, so that both are read from its configuration (`stages.common.dvc_config`). A
 stage's result is copied into the cache and then replaced by a link, so that both are on disk for a moment. It is not
 copied where the file system clones files, or where the first link type of `cache.type` is a hard link (DVC 3.67,
 `Output.commit`).
@@ -8,21 +8,19 @@ copied where the file system clones files, or where the first link type of `cach
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import fcntl
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.common import dvc_config
 from stages.running import machine
 from stages.running.console import size
 
-DVC = Path(".dvc")
 #: The name under which DVC writes a file (`tmp_fname` of dvc_objects), and the seconds after its last write from which
 #: on it counts as left behind, unless a process has it open. Another machine may write to a cache that is shared.
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
@@ -38,13 +36,16 @@ def folder(root: Path = Path()) -> Path:
 
     Args:
         root: folder of the repository.
+
+    Raises:
+        ConfigError: DVC's configuration cannot be read.
     """
-    return next((base / Path(found).expanduser() for base, found in _settings("dir", root)), root / DVC / "cache")
+    return Path(dvc_config.read(root).value("cache", "dir") or root / dvc_config.FOLDER / "cache")
 
 
 def written() -> list[Path]:
     """The folder of the cache, if DVC runs this process and takes its results; else none."""
-    return [folder()] if "DVC_STAGE" in os.environ and DVC.is_dir() else []
+    return [folder()] if "DVC_STAGE" in os.environ and dvc_config.FOLDER.is_dir() else []
 
 
 def sweep() -> None:
@@ -122,7 +123,7 @@ def shortage(result: Path, taken: int, *, freed: int = 0) -> str | None:
 
 def _linked(beside: Path, cache: Path) -> bool:
     """Whether DVC clones or links a file of one folder into the other."""
-    types = next((found for _, found in _settings("type")), _DEFAULT_TYPES).replace(" ", "").split(",")
+    types = (dvc_config.read().value("cache", "type") or _DEFAULT_TYPES).replace(" ", "").split(",")
     try:
         with tempfile.NamedTemporaryFile(dir=beside, prefix=".probe-") as source:
             source.write(b"1")
@@ -147,22 +148,3 @@ def _hard_links(source: Path, target: Path) -> bool:
         target.hardlink_to(source)
         return True
     return False
-
-
-def config_files(root: Path) -> list[Path]:
-    """DVC's configuration files, which need not be there; what one says counts before what the next ones say."""
-    homes = {
-        "DVC_GLOBAL_CONFIG_DIR": Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc"),
-        "DVC_SYSTEM_CONFIG_DIR": Path("/etc/xdg/dvc"),
-    }
-    others = [Path(os.environ.get(variable) or default, "config") for variable, default in homes.items()]
-    return [root / DVC / "config.local", root / DVC / "config", *others]
-
-
-def _settings(name: str, root: Path = Path()) -> Iterator[tuple[Path, str]]:
-    """The values of ``cache.NAME``, the one that counts first, each with the folder that it is relative to."""
-    for file in config_files(root):
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read(file, encoding="utf-8")
-        if found := settings.get("cache", name, fallback=None):
-            yield file.parent, found.strip("\"'")  # DVC quotes a value that holds a comma or a space

@@ -73,7 +73,7 @@ def test_a_disk_that_takes_no_copy_of_dvc_is_told_before_training(prepared):
         code, said = run(folder, DVC_STAGE="finetune")
 
     assert code == 74, said
-    told = "finetune: .dvc/../disk/cache: DVC's copy of the trained model takes 3 MiB of disk, and 1 MiB are free\n"
+    told = "finetune: disk/cache: DVC's copy of the trained model takes 3 MiB of disk, and 1 MiB are free\n"
     assert told in said
     assert "step 0" not in said
 
@@ -91,7 +91,7 @@ def test_a_disk_of_dvc_that_is_filled_meanwhile_costs_no_step(prepared):
             said = process.stdout.read()
         assert process.returncode == 0, said
         assert digests(folder) == expected
-        told = r"^\.dvc/\.\./disk/cache: DVC's copy of artifacts/finetune/model takes \d MiB, and \d+ KiB are free\. "
+        told = r"^disk/cache: DVC's copy of artifacts/finetune/model takes \d MiB, and \d+ KiB are free\. "
         assert re.search(told, said, re.MULTILINE)
         assert "The last checkpoint stays. If DVC fails, free some space and run: dvc commit -f finetune" in said
         for path in sorted((folder / FINETUNE_FOLDER).rglob("*"), reverse=True):  # as DVC does before it runs a stage

@@ -108,8 +108,8 @@ def test_twelve_planted_faults_are_each_found_and_named(project: Path, tmp_path:
     small_pipeline.write_params(project, overlay)
     (project / ".git" / "index.lock").touch()
     (project / "dvc.lock").write_text("<<<<<<< HEAD\nstages:\n")
-    with (project / ".dvc" / "config").open("a") as stream:
-        stream.write("[core]\n    remote = away\n['remote \"disk\"']\n    url = /mnt/gone\n")
+    settings = "[core]\n    remote = away\n['remote \"disk\"']\n    url = /mnt/gone\n"
+    (project / ".dvc" / "config.local").write_text(settings)
     sqlite3.connect(project / "mlflow.db").execute("CREATE TABLE experiments (x)").connection.close()
     away = f"127.0.0.1:{free_port()}"
 
@@ -278,17 +278,34 @@ def test_gpus_and_who_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [free, *after] == ["GPU-b: free", "GPU-a: free", "GPU-b: free"]
 
 
-def test_remotes_of_dvc(project: Path) -> None:
+def test_remotes_of_dvc(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project.parent / "store").mkdir()
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "global"))
+    (tmp_path / "global").mkdir()
+    (tmp_path / "global" / "config").write_text("['remote \"everywhere\"']\n    url = gone\n")
     remotes = {"here": "../../store", "cloud": "s3://bucket/path", "web": "https://me:secret@example.org/store"}
     with (project / ".dvc" / "config").open("a") as stream:
         stream.writelines(f"['remote \"{name}\"']\n    url = {url}\n" for name, url in remotes.items())
 
-    here, cloud, web = repository.remotes(project)
+    here, cloud, web, everywhere = repository.remotes(project)
 
-    assert (here.state, here.found) == ("ok", "here: ../../store")
+    assert (here.state, here.found) == ("ok", f"here: {project.parent / 'store'}")
+    assert (everywhere.state, everywhere.found) == (
+        "problem",
+        f"everywhere: {tmp_path / 'global' / 'gone'}: no such folder",
+    )
     assert (cloud.state, cloud.exit_code, cloud.fix) == ("problem", 78, "pip install dvc-s3")
     assert web.found.startswith("web: https://example.org")
+
+
+def test_a_configuration_of_dvc_that_cannot_be_read(project: Path) -> None:
+    (project / ".dvc" / "config.local").write_text("[core\n")
+
+    named = program.checks(project)
+    rows = [row for row in guarded("DVC remote", named["DVC remote"]) if row.state != "ok"]
+
+    assert [(row.state, row.exit_code) for row in rows] == [("problem", 78)]
+    assert rows[0].found.startswith(f"{project}/.dvc/config.local: DVC cannot read its configuration: ")
 
 
 def test_a_lock_of_dvc_that_is_half_written(project: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flows import folder
+from stages.common.errors import ConfigError
 from tests import flow_project, small_disks
 from tests.flow_project import Project
 
@@ -56,6 +58,21 @@ def test_a_folder_without_git_is_told_by_doors_that_need_it(project: Project, tm
     done = other.python(*DOORS[door])
     assert done.returncode == 78, done.stderr
     assert f"{other.root}: not a git repository, which DVC wants; an unpacked archive is none\n" in done.stderr
+
+
+def test_without_git_it_is_taken_if_dvc_is_set_to_do_without(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / ".dvc").mkdir()
+    settings = tmp_path / ".dvc" / "config.local"
+    with pytest.raises(ConfigError, match="not a git repository"):
+        folder.check(tmp_path)
+    settings.write_text("[core]\n    no_scm = True\n")
+    folder.check(tmp_path)
+    with pytest.raises(ConfigError, match="not a git repository"):
+        folder.check(tmp_path, copied=True)
+    settings.write_text("[core\n    no_scm = true\n")
+    with pytest.raises(ConfigError, match=r"config.local: DVC cannot read its configuration: Invalid line"):
+        folder.check(tmp_path)
 
 
 def test_it_takes_less_than_a_second(project: Project) -> None:

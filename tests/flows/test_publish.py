@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from flows import publish
+from flows.again.revisions import Revision
 from stages.common.errors import ConfigError, DataError
 from stages.common.results.judge import SCORES_PLOT
 from stages.running.tracking import mirror, mlflow_access
@@ -104,7 +105,7 @@ def test_what_is_nowhere_is_named_and_added_once_it_is_found(
     path = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
     path.rename("verdicts.away")
     told = published(capsys, "HEAD")[1]
-    assert "in no file, cache or remote, and so not in the run: artifacts/judge/verdicts.jsonl" in told
+    assert "in no file, cache or remote (none is set up), and so not in the run: artifacts/judge/verdicts.jsonl" in told
     assert published(capsys, "HEAD")[0] == 0
     (run,) = runs(client)
     assert run.data.tags["published.missing"] == "artifacts/judge/verdicts.jsonl"
@@ -130,12 +131,14 @@ def test_results_that_are_lost_are_an_error_and_the_others_are_published(
         entry["outs"] = [out | {"md5": "0" * 32} for out in entry["outs"]]
     YAML(typ="safe").dump(tree, Path("dvc.lock"))
     git("commit", "--quiet", "--all", "--message", "lost")
-    with pytest.raises(DataError, match="HEAD: its results are neither in files, nor in DVC's cache, nor in a remote"):
+    told = r"HEAD: its results are neither in files, nor in DVC's cache, nor in a remote \(none is set up\): artifacts/"
+    with pytest.raises(DataError, match=told):
         published(capsys, "HEAD")
     code, told = published(capsys, "HEAD", first)
     assert code == 65
     assert "1 of 2 are in MLflow; what is wrong with the others is said above" in told
     assert len(runs(client)) == 1
+    assert Revision("HEAD", first).text(Path(), Path("no file")) == ""
     with pytest.raises(ConfigError, match="nonsense: no git revision, DVC experiment or folder"):
         published(capsys, "nonsense")
 
@@ -163,13 +166,12 @@ def test_what_the_cache_lacks_is_pulled_from_a_remote(
     committed: Path,
     client: MlflowClient,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
 ) -> None:
     entries = YAML(typ="safe").load(Path("dvc.lock"))["stages"].items()
     stages = {name: {"cmd": name, "outs": [out["path"] for out in entry["outs"]]} for name, entry in entries}
     Path("dvc.yaml").write_text(json.dumps({"stages": stages}))
-    store = tmp_path / "store"
-    remote = f"['remote \"store\"']\n    url = {store}\n"
+    store = committed.parent / "store"
+    remote = "['remote \"store\"']\n    url = ../../store\n"
     Path(".dvc/config").write_text(f"[core]\n    analytics = false\n    remote = store\n{remote}")
     git("commit", "--quiet", "--all", "--message", "a remote")
     shutil.copytree(".dvc/cache/files", store / "files")

@@ -123,12 +123,18 @@ def test_data_of_the_run_come_from_the_cache_and_are_said_to_be_gone_without_it(
 def test_another_clone_pulls_the_data_from_a_remote(made: Project, tmp_path: Path) -> None:
     (made.root / "assets" / "data" / "rows.json").write_text('["another"]')
     record(made, "edited-rows", seed=9)
-    made.dvc("remote", "add", "-q", "--default", "--local", "store", str(tmp_path / "store"))
+    made.git("checkout", "--quiet", "--", "assets", "params.yaml")
+    made.dvc("remote", "add", "-q", "--default", "store", "../store")
+    made.git("commit", "--quiet", "--message", "a remote", ".dvc/config")
     made.dvc("push", "-q")
-    made.git("clone", "--quiet", str(made.root), str(tmp_path / "clone"))
-    clone = Project(tmp_path / "clone")
+    made.git("clone", "--quiet", str(made.root), str(made.root.parent / "clone"))
+    clone = Project(made.root.parent / "clone")
     clone.env = made.env | {"HOME": str(tmp_path)}
-    clone.dvc("remote", "add", "-q", "--default", "--local", "store", str(tmp_path / "store"))
+    (made.root.parent / "store").rename(tmp_path / "away")
+    code, told = rerun(clone, "edited-rows")
+    assert code == 65, told
+    assert "is not in the commit, in DVC's cache or in a remote" in told
+    (tmp_path / "away").rename(made.root.parent / "store")
     code, told = rerun(clone, "edited-rows")
     assert code == 0, told
     assert "data from a remote, by its MD5" in told

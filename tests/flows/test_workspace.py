@@ -77,6 +77,53 @@ def test_its_results_come_to_the_users_tree_from_the_cache(project: Project) -> 
     params_file.write_text(before)
 
 
+@pytest.mark.thorough
+def test_it_asks_the_remotes_of_the_user_though_its_commit_names_none(project: Project, tmp_path: Path) -> None:
+    start = project.git("rev-parse", "HEAD").strip()
+    home = project.root.parent
+    project.dvc("remote", "add", "-q", "store", "../store")
+    project.git("commit", "--quiet", "--all", "--message", "a remote")
+    named = project.git("rev-parse", "HEAD").strip()
+    project.dvc("remote", "remove", "-q", "store")
+    project.dvc("remote", "add", "-q", "--default", "team", "../team")
+    project.dvc("remote", "add", "-q", "--local", "mine", "../mine")
+    project.dvc("remote", "modify", "-q", "--local", "team", "url", "../of team")
+    (tmp_path / "config").write_text("['remote \"everywhere\"']\n    url = store\n")
+    asked: dict[str, list[str]] = {}
+    try:
+        for commit in (start, named):
+            with workspace.at_commit(project.root, commit, log=print) as tree:
+                inside = Project(tree)
+                inside.env = project.env | {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path)}
+                said = inside.dvc("config", "--list").splitlines()
+                asked[commit] = sorted(line for line in said if line.startswith(("core.remote", "remote.")))
+                assert inside.dvc("cache", "dir").strip() == f"{project.root}/.dvc/cache"
+                assert inside.git("status", "--porcelain") == ""
+    finally:
+        (project.root / ".dvc" / "config.local").unlink()
+        project.git("reset", "--quiet", "--hard", start)
+    assert asked[start] == [
+        "core.remote=team",
+        f"remote.everywhere.url={tmp_path}/store",
+        f"remote.mine.url={home}/mine",
+        f"remote.team.url={home}/of team",
+    ]
+    assert f"remote.store.url={home}/store" in asked[named], "of the commit, from the user's folder"
+
+
+def test_settings_of_dvc_that_cannot_be_read_are_named_and_leave_nothing(project: Project) -> None:
+    file = project.root / ".dvc" / "config.local"
+    file.write_text("[core\n")
+    try:
+        with (
+            pytest.raises(ConfigError, match=f"^{file}: DVC cannot read its configuration: Invalid line"),
+            workspace.at_commit(project.root, "HEAD", log=print),
+        ):
+            pass
+    finally:
+        file.unlink()
+
+
 def test_wrong_values_leave_nothing(project: Project) -> None:
     with (
         pytest.raises(ConfigError, match="judge"),

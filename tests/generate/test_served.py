@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import json
 import os
@@ -233,10 +232,34 @@ def test_code_that_was_edited_after_its_import_is_refused(registered: Path, tmp_
     assert "it has imported stages/common/errors.py, edited after the process began" in done.stderr
 
 
-def test_local_remotes_start_at_the_folder_of_their_file() -> None:
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read_string("[core]\nremote = b\n['remote \"a\"']\nurl = ../store\n['remote \"b\"']\nurl = s3://b/x\n")
-    assert dvc_weights.remotes_of(settings, Path("/p/.dvc")) == (
-        {"a": {"url": "/p/store"}, "b": {"url": "s3://b/x"}},
-        "b",
+def test_remotes_are_those_of_the_named_project_then_of_this_folder_the_user_and_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def configure(file: Path, **addresses: str) -> None:
+        file.parent.mkdir(parents=True)
+        lines = [f"['remote \"{name}\"']\nurl = {address}\n" for name, address in addresses.items()]
+        file.write_text(f"[core]\nremote = {next(iter(addresses))}\n{''.join(lines)}")
+
+    configure(tmp_path / "named" / ".dvc" / "config", a="../of-named")
+    configure(tmp_path / "here" / ".dvc" / "config.local", b="../../store", a="../of-here")
+    configure(tmp_path / "user" / "config", c="s3://c/x", b="../of-user")
+    model = dvc_weights.Place(
+        digest="1.dir",
+        files={},
+        cache="/p/.dvc/cache",
+        project="/p",
+        config="[core]\nremote = d\n['remote \"d\"']\nurl = ../of-model\n['remote \"c\"']\nurl = /other\n",
     )
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv(dvc_weights.PROJECT_VARIABLE, "../named")
+    monkeypatch.chdir(tmp_path / "here")
+    found = dvc_weights._remotes(model)
+    addresses = {name: options["url"] for name, options in found.named.items()}
+    assert addresses == {
+        "a": f"{tmp_path}/named/of-named",
+        "b": f"{tmp_path}/store",
+        "c": "s3://c/x",
+        "d": "/p/of-model",
+    }
+    assert found.default == "a"

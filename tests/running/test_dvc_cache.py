@@ -46,8 +46,10 @@ def test_the_cache_is_where_the_first_file_that_tells_says(project):
     configure(project / ".dvc" / "config.local", dir="/mine")
     found.append(folder())
 
-    first, second = Path(".dvc/../cache"), project / "global" / ".." / "cache"
-    assert found == [Path(".dvc/cache"), Path("/system"), second, first, first, Path("/mine")]
+    assert found == [
+        *(Path(".dvc/cache"), Path("/system"), project / "cache"),
+        *(Path("cache"), Path("cache"), Path("/mine")),
+    ]
 
 
 def test_without_dvc_nothing_is_copied(project, monkeypatch):
@@ -64,10 +66,10 @@ def test_a_cache_on_another_disk_takes_a_copy(project):
     with small(project / "disk", "8m"):
         found = copy_of(Path("artifacts/model"))
         assert found is not None
-        assert (found.folder, found.shared, found.free) == (Path(".dvc/../disk/cache"), False, 8 * MIB)
+        assert (found.folder, found.shared, found.free) == (Path("disk/cache"), False, 8 * MIB)
         assert shortage(Path("artifacts/model"), 8 * MIB) is None
         said = shortage(Path("artifacts/model"), 9 * MIB, freed=4 * MIB)
-        assert said == ".dvc/../disk/cache: DVC's copy of artifacts/model takes 9 MiB, and 8 MiB are free"
+        assert said == "disk/cache: DVC's copy of artifacts/model takes 9 MiB, and 8 MiB are free"
         assert list((project / "disk").iterdir()) == [], "nothing is left of the look"
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.common import paths
+from stages.common import dvc_config, paths
 from stages.common.errors import DataError
 from stages.params import reading
 from stages.running import code_of, dvc_cache, lock
@@ -184,7 +184,7 @@ def _zip_code(path: Path) -> None:
 def _place(root: Path, model: Output) -> dict[str, Any]:
     """Where the weights are, as `stages.generate.dvc_weights.Place` reads it."""
     project = Path(os.environ.get(paths.ROOT_VARIABLE, "")).resolve()  # the run may work in a copy of it
-    settings = root / dvc_cache.DVC / "config"
+    settings = root / dvc_config.COMMITTED
     files = lock.files(model, name=str(lock.LOCK), fix="dvc commit finetune")
     if [path for path, _ in files] == [model.path]:
         raise DataError(f"{dvc_cache.folder()}: DVC's cache does not have {model.path}", "dvc commit finetune")

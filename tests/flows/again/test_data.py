@@ -62,6 +62,15 @@ def test_data_that_are_nowhere_leave_the_copy_as_it_was(project: Project, monkey
     monkeypatch.chdir(project.root)
     before = (project.root / "data.dvc").read_text()
     gone = Output(Path("data"), "a" * 32 + ".dir")
-    with pytest.raises(DataError, match=r"a run: its data are gone: data with the MD5 a{32}\.dir is not in the commit"):
-        list(data.settle(project.root, stages(gone), name="a run"))
-    assert (project.root / "data.dvc").read_text() == before
+    told = r"a run: its data are gone: data with the MD5 a{32}\.dir is not in the commit, in DVC's cache or in a remote"
+    reasons = {
+        "": r" \(none is set up\)",
+        "url = s3://bucket/x": r" \(dvc fetch: unexpected error - s3 is supported, but requires 'dvc-s3'",
+        "url = ../../store": "; the commit's assets/data is ",
+    }
+    for remote, reason in reasons.items():
+        settings = f"[core]\nremote = store\n['remote \"store\"']\n{remote}\n" if remote else ""
+        (project.root / ".dvc" / "config.local").write_text(settings)
+        with pytest.raises(DataError, match=f"^{told}{reason}"):
+            list(data.settle(project.root, stages(gone), name="a run"))
+        assert (project.root / "data.dvc").read_text() == before
