@@ -7,6 +7,7 @@ torch. The model of a run is the one that the run's dvc.lock names, taken from D
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.files import read_text
 from stages.common.results.finetune import TUNED_MODEL
-from stages.running import dvc_users, lock, program, temporary
+from stages.running import bookkeeping, dvc_users, lock, program, temporary
 from stages.running.arguments import Parser
 from stages.running.tracking import lookup
 
+#: The folders of links to the models of runs, and how many of them stay there.
+_LINKS = paths.CACHE / "chat"
+_MOST_KEPT = 20
 #: What can be done without a model in this folder.
 _EARLIER = "talk to the model of an earlier run: --model RUN (make runs lists them)"
 
@@ -83,14 +87,26 @@ def of_lock(name: str, found: Path) -> Path:
             f"{name}: its model, {model.digest}, is not in DVC's cache here",
             "dvc repro with its params.yaml, or dvc pull",
         )
-    folder = paths.CACHE / "chat" / model.digest.removesuffix(".dir")
+    folder = _LINKS / model.digest.removesuffix(".dir")
     folder.mkdir(parents=True, exist_ok=True)
     for path, source in files:
         link = folder / path.relative_to(TUNED_MODEL)
         link.parent.mkdir(parents=True, exist_ok=True)  # with LoRA the adapter has a folder of its own
         link.unlink(missing_ok=True)
         link.symlink_to(source.resolve())
+    _prune()
     return folder
+
+
+def _prune() -> None:
+    """Remove the links to all models but the last ones that were talked to; the history of lines is a file, and stays.
+
+    A conversation has its model in memory: it needs the links until it has loaded it.
+    """
+    with bookkeeping.optional(_LINKS):
+        folders = [path for path in _LINKS.iterdir() if path.is_dir()]
+        for old in sorted(folders, key=lambda path: path.stat().st_mtime)[:-_MOST_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 if __name__ == "__main__":

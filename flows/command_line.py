@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from flows import profiles
-from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
+from stages.common.errors import PipelineError, TemporaryFailure
 from stages.common.printable import printable
-from stages.common.secrecy import hidden
+from stages.params import options
 from stages.running import streams
 from stages.running.arguments import Parser, whole_number
 from stages.running.checks import preflight
@@ -93,7 +92,7 @@ def parse(program: str, description: str, *, trainings: Literal["none", "may be"
             help=f"trainings of the recipe, from {LEAST} to {MOST}, each with another finetune.seed",
         )
     found = parser.parse_args()
-    overrides = dict(map(profiles.parse_override, found.set))
+    overrides = dict(map(options.parse, found.set))
     asked = found.preflight or preflight.mode("fail")
     return Request(found.profile, overrides, found.force, asked, getattr(found, "trainings", None) or 0)
 
@@ -103,26 +102,23 @@ def run(main: Callable[[], None]) -> NoReturn:
     streams.prepare()
     try:
         main()
-    except PipelineError as error:
+        with streams.results():
+            pass  # what it has printed is written out
+    except (PipelineError, OSError) as found:
+        error = streams.as_ours(found)
         fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         fail(STOPPED, TemporaryFailure.exit_code)
-    except BrokenPipeError:
-        # Whoever read the results, such as `head`, has seen enough. Python would flush what is left once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        fail(str(InputOutputError.of(error)), InputOutputError.exit_code)
     sys.exit(0)
 
 
 def succeed(message: str, results: str) -> None:
     """Print how a run ended, and its results."""
-    print(printable(f"{message}\n\n{results}"), flush=True)
+    with streams.results():
+        print(printable(f"{message}\n\n{results}"))
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print what went wrong, and end the process with an exit code."""
-    sys.stdout.flush()
-    message = message if message.startswith("pipeline:") else f"pipeline: {message}"
-    print(printable(hidden(message)), file=sys.stderr, flush=True)
+    streams.complain(message if message.startswith("pipeline:") else f"pipeline: {message}")
     sys.exit(code)

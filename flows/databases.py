@@ -13,7 +13,8 @@ from pathlib import Path
 from flows import prefect_server
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import streams
+from stages.running import program
+from stages.running.arguments import Parser
 from stages.running.tracking import mlflow_access
 
 _PREFECT = (sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y")
@@ -21,6 +22,7 @@ _PREFECT = (sys.executable, "-m", "prefect", "server", "database", "upgrade", "-
 
 def main() -> None:
     """Make both, side by side, where none other is configured; what fails is told, and fails nothing."""
+    Parser(prog="python -m flows.databases", description=__doc__).parse_args()
     print("making the databases of Prefect and MLflow (once) ...", flush=True)
     prefect = None
     if not prefect_server.configured():
@@ -42,5 +44,4 @@ def _tell(name: str, reason: str) -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("databases", main)

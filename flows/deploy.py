@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -29,11 +29,10 @@ from flows.pipeline import NAME, Preflight, Profile
 from flows.seed_runs import USUAL
 from flows.tool_settings import search_path
 from stages.common import paths
-from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable, TemporaryFailure
-from stages.common.printable import printable
+from stages.common.errors import ConfigError, PipelineError, ServiceUnavailable
 from stages.common.secrecy import hidden
 from stages.params import whole
-from stages.running import git, streams
+from stages.running import git, program
 from stages.running.arguments import Parser
 from stages.running.devices import visible_devices
 
@@ -48,6 +47,7 @@ def main() -> None:
     Raises:
         ConfigError: no server is known, or params.yaml is wrong.
         ServiceUnavailable: the server does not answer, or Prefect fails.
+        OSError: a file cannot be read or written.
     """
     Parser(prog="python -m flows.deploy", description=__doc__).parse_args()
     _say("looking for the Prefect server")
@@ -79,7 +79,7 @@ def main() -> None:
             _say("registering the automations")
             registered = automations.register(client, NAME)
             _tell(client, root, limits, registered)
-    except PipelineError:
+    except (PipelineError, OSError):  # a full disk, a reader that went away: no fault of the server
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -198,16 +198,5 @@ def _prefect(*arguments: str) -> None:
         raise ServiceUnavailable(f"prefect {' '.join(arguments)}: {(done.stdout + done.stderr).strip()}")
 
 
-def _end(error: PipelineError) -> NoReturn:
-    print(printable(hidden(f"deploy: {error}")), file=sys.stderr)
-    sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    streams.prepare()
-    try:
-        main()
-    except PipelineError as error:
-        _end(error)
-    except KeyboardInterrupt:
-        _end(TemporaryFailure("stopped", "make deploy, which does again what is done"))
+    program.run("deploy", main)

@@ -16,12 +16,13 @@ from flows import command_line
 from flows.checks import folders, network, packages, repository, tracking
 from flows.checks import prefect as prefect_checks
 from flows.tool_settings import set_defaults
-from stages.common.errors import ConfigError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
+from stages.running import project, streams
 from stages.running.arguments import Parser
 from stages.running.checks.row import Row, exit_code, guarded
 from stages.running.console import fitted
+from stages.running.dvc_yaml import PIPELINE
 
 Check = Callable[[], Iterator[Row]]
 
@@ -103,20 +104,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the rows as a JSON list")
     asked = parser.parse_args()
     root = Path.cwd()
-    if not (root / "dvc.yaml").exists():
-        raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
+    project.require(root, PIPELINE)
     if asked.json:
         rows = look(checks(root))
         _print(json.dumps([row.model_dump(exclude={"absent"}) for row in rows], indent=2))
     else:
-        print("looking at this machine and this folder ...", flush=True)
+        _print("looking at this machine and this folder ...")
         rows = look(checks(root), lambda row: _print(line(row)))
         _print(f"\n{verdict(rows)}")
     sys.exit(exit_code(rows))
 
 
 def _print(text: str) -> None:
-    print(printable(hidden(text)), flush=True)
+    with streams.results():  # the exit code is what the checks find, whoever reads of them
+        print(printable(hidden(text)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -20,8 +19,7 @@ from flows.pipeline import pipeline
 from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
 from stages.common.errors import PipelineError, ServiceUnavailable, TemporaryFailure
-from stages.common.printable import printable
-from stages.running import loading
+from stages.running import loading, streams
 from stages.running.tracking import mlflow_access
 
 #: Seconds that a temporary server may take to start, on a small, busy machine too.
@@ -62,7 +60,7 @@ def main() -> None:
             raise _cannot_begin(error) from error
         state = OUTCOME.state  # what came after the flow's own work cannot change it
         told = f"Prefect: its pages do not show how this run ended: {_first_line(error)}"
-        print(printable(told), file=sys.stderr, flush=True)
+        streams.complain(told)
     _tell(state)
 
 
@@ -106,7 +104,7 @@ def _end_without_prefect(state: State[Any] | None) -> NoReturn:
         state: how the flow's own work ended; None where it was stopped.
     """
     gone = f"Prefect: its server, {server_address()}, does not answer: its pages do not show how this run ended"
-    print(printable(gone), file=sys.stderr, flush=True)
+    streams.complain(gone)
     code = 0
     try:
         if state is None:
@@ -118,8 +116,6 @@ def _end_without_prefect(state: State[Any] | None) -> NoReturn:
         with contextlib.suppress(SystemExit):
             command_line.fail(command_line.STOPPED, TemporaryFailure.exit_code)
         code = TemporaryFailure.exit_code
-    except BrokenPipeError:
-        pass  # whoever read the results has seen enough
     os._exit(code)
 
 

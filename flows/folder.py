@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stages.common import dvc_config, paths
 from stages.common.errors import ConfigError
-from stages.running import git, writable
+from stages.running import git, project, writable
+from stages.running.dvc_yaml import PIPELINE
 
 #: Folders of the project that every program here writes in: DVC, Prefect and the stages.
 _WRITTEN = (Path(), paths.CACHE, Path(".dvc", "tmp"))
@@ -25,8 +26,7 @@ def check(root: Path, *, copied: bool = False) -> None:
             cannot be read.
         InputOutputError: it cannot be written, or its disk is full.
     """
-    if not (root / "dvc.yaml").exists():
-        raise ConfigError(f"{root}: no dvc.yaml here", "run the command in the project's folder")
+    project.require(root, PIPELINE)
     is_repository = any((above / ".git").exists() for above in (root, *root.resolve().parents))
     if not is_repository and (copied or not _does_without_git(root)):
         without = "" if copied else ", or let DVC do without git: dvc config --local core.no_scm true"

@@ -18,7 +18,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.labels import LEAST_FOR_INTERVAL
 from stages.common.plurals import counted, word
-from stages.running import program, writable
+from stages.running import program, project, writable
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import say
 from stages.running.tracking import mlflow_access
@@ -38,8 +38,7 @@ def main() -> None:
     """
     asked = _arguments()
     root = Path.cwd()
-    if not (root / paths.PARAMS).exists():
-        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    project.require(root)
     writable.require(root)
     items = answers.of_run(root, asked.run)
     digest = answers.digest(items)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, create_model, model_serializer, model_validator
 
-from flows.profiles import nested
 from stages.params import whole
+from stages.params.options import nested
 from stages.params.section import Section
 
 #: How a form writes true and false, for a value of params.yaml and for an answer to a question.

@@ -30,12 +30,12 @@ from flows.stage_process import StageFailed, StageResult, Stopped, in_words
 from flows.stage_task import run_in_order
 from flows.unchanged import up_to_date
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError, PipelineError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.judge.runs.references import in_report, with_references
 from stages.params import whole
-from stages.running import gpu_users, summary
+from stages.running import gpu_users, report, streams, summary
 from stages.running.checks.preflight import VARIABLE, Mode
 from stages.running.inputs import Begun
 from stages.running.tracking import links
@@ -135,6 +135,7 @@ def _pipeline(
                 # From the commit's profile, which this run uses; the user may change or remove the file meanwhile.
                 given = profiles.givers(tree, profile, overrides.tree(), giver())
             if look_first and up_to_date(tree):
+                report.ensure(tree)
                 return Completed(
                     message="everything is up to date: nothing was run",
                     data=summary.text(tree, pages=servers_file.started_mlflow()),
@@ -142,7 +143,7 @@ def _pipeline(
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             results = _run_stages(root, tree, done, force=force, isolated=not in_place)
     except (PipelineError, OSError) as found:
-        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
+        error = streams.as_ours(found)
         told = printable(hidden(str(error)))
         tell_failure(get_run_logger(), told)
         return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError
+from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
 from stages.common.printable import printable
-from stages.params import reading, whole
-from stages.running import streams, writable
+from stages.params import options, reading, whole
+from stages.running import program, writable
 from stages.running.arguments import Parser
 
 #: The choice that leaves params.yaml as it is.
@@ -75,7 +72,7 @@ def overlaid(root: Path, profile: str, overrides: Mapping[str, object], given_as
         _merge(tree, reading.read_yaml(path), path)
         sources.append(str(path.relative_to(root)))
     if overrides:
-        _merge(tree, nested(overrides), "overrides")
+        _merge(tree, options.nested(overrides), "overrides")
         sources.append("the overrides given")
     given = givers(root, profile, overrides, given_as)
 
@@ -113,7 +110,7 @@ def givers(root: Path, profile: str, overrides: Mapping[str, object], given_as: 
     if profile != CURRENT:
         path = paths.PROFILES / f"{profile}.yaml"
         found = dict.fromkeys(reading.flatten(reading.read_values(root / path)), str(path))
-    return found | {key: given_as(key) for key in reading.flatten(nested(overrides))}
+    return found | {key: given_as(key) for key in reading.flatten(options.nested(overrides))}
 
 
 def named(keys: Iterable[str], text: str) -> list[str]:
@@ -159,80 +156,6 @@ def _beside(keys: Iterable[str], missing: str, own: Mapping[str, object]) -> lis
     return [key for key in keys if key.startswith(f"{section}.")] if section in own else []
 
 
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted key as nested mappings: ``{"a.b": 1}`` becomes ``{"a": {"b": 1}}``."""
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        reading.merge(tree, value)
-    return tree
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split ``key=value`` and read the value as YAML: 3 and 5e-5 are numbers, null is None, [tuned] is a list.
-
-    Where params.yaml wants a text and no number, the value is a text as it is given: a SHA-256 or the name of a model
-    may be made of digits.
-
-    Raises:
-        ConfigError: the "=" or the key is missing, or the value is not YAML.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE", "--set finetune.epochs=3")
-    try:
-        read, texts = YAML(typ="safe").load(value), YAML(typ="base").load(value)
-    except (YAMLError, ValueError):  # ValueError: a date that does not exist
-        raise ConfigError(f"--set {text}: the value is not YAML", "put the value in quotes") from None
-    return key, _as_wanted(read, texts, _kind_of(key))
-
-
-def _kind_of(key: str) -> Any:
-    """The type of the value with a dotted key in params.yaml; None for an unknown one."""
-    kind: Any = whole.Params
-    for part in key.split("."):
-        section = next((one for one in _alternatives(kind) if hasattr(one, "model_fields")), None)
-        field = section.model_fields.get(part) if section else None
-        if field is None:
-            return None
-        kind = field.annotation
-    return kind
-
-
-def _as_wanted(value: Any, text: Any, kind: Any) -> Any:
-    """A value of YAML, or its text where only a text is wanted.
-
-    Args:
-        value: the value as YAML reads it.
-        text: the same with a text for each number, date and truth value.
-        kind: the type that is wanted; None if nothing is known of it.
-    """
-    wanted = _alternatives(kind)
-    if isinstance(value, dict):
-        fields: dict[str, Any] = next((one.model_fields for one in wanted if hasattr(one, "model_fields")), {})
-        return {
-            name: _as_wanted(one, text.get(str(name), one), fields[name].annotation if name in fields else None)
-            for name, one in value.items()
-        }
-    if isinstance(value, list):
-        of = next((get_args(one)[0] for one in wanted if get_origin(one) is list), None)
-        return [_as_wanted(one, its, of) for one, its in zip(value, text, strict=True)]
-    only_text = str in wanted and not {int, float, bool} & set(wanted)
-    return text if only_text and value is not None else value
-
-
-def _alternatives(kind: Any) -> list[Any]:
-    """The types that an annotation allows, without bounds; the values of a Literal count by their type."""
-    if get_origin(kind) is Annotated:
-        return _alternatives(get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        return [type(value) for value in get_args(kind)]
-    if get_origin(kind) in (Union, UnionType):
-        return [one for part in get_args(kind) for one in _alternatives(part)]
-    return [kind]
-
-
 def to_text(tree: Any) -> str:
     """A tree of ruamel as YAML, with its comments, in the form that DVC gives params.yaml (`dvc exp run -S`).
 
@@ -261,11 +184,16 @@ def _merge(tree: Any, overlay: Any, source: Path | str) -> None:
     reading.merge(tree, overlay)
 
 
-def main(arguments: list[str]) -> None:
-    """Put a profile's values over params.yaml of the working directory, and print every value that changes."""
+def main() -> None:
+    """Put a profile's values over params.yaml of the working directory, and print every value that changes.
+
+    Raises:
+        ConfigError: there is no such profile, or params.yaml would be wrong with it.
+        InputOutputError: the folder cannot be written.
+    """
     parser = Parser(prog="python -m flows.profiles", description=__doc__)
     parser.add_argument("profile", metavar="NAME", help="the profile: a file of profiles/, without .yaml")
-    profile = parser.parse_args(arguments).profile
+    profile = parser.parse_args().profile
     root = Path.cwd()
     writable.require(root)
     before = reading.flatten(reading.read_values(root / paths.PARAMS))
@@ -283,10 +211,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    try:
-        main(sys.argv[1:])
-    except (PipelineError, OSError) as found:
-        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
-        print(printable(f"profile: {error}"), file=sys.stderr)
-        sys.exit(error.exit_code)
+    program.run("profile", main)

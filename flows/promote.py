@@ -19,7 +19,7 @@ from typing import NamedTuple
 from flows.again import original
 from flows.tool_settings import set_defaults
 from stages.common import paths
-from stages.common.errors import ConfigError, DataError, ServiceUnavailable
+from stages.common.errors import ConfigError, DataError, ServiceUnavailable, TemporaryFailure
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
@@ -30,7 +30,7 @@ from stages.judge.runs.promotion import Decision
 from stages.judge.runs.sources import find_all, find_run, trainings_of
 from stages.judge.runs.table import table
 from stages.params import whole
-from stages.running import program
+from stages.running import program, project
 from stages.running.arguments import Parser
 from stages.running.tracking import lookup, mlflow_access, published, registry
 from stages.running.tracking.registry import CANDIDATE, CHAMPION, Version
@@ -64,12 +64,12 @@ def main() -> None:
     Raises:
         ConfigError: there is no such run, or it is not in the registry, or the working directory is no project's.
         ServiceUnavailable: MLflow cannot be asked.
+        TemporaryFailure: another process has moved the champion meanwhile.
         SystemExit: the champion stays.
     """
     asked = _arguments()
     root = Path.cwd()
-    if not (root / paths.PARAMS).exists():
-        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    project.require(root)
     os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)
     profile = whole.load(root / paths.PARAMS).profile
     if asked.why:
@@ -90,6 +90,7 @@ def main() -> None:
     if asked.by_hand:
         tell("by hand", f"{asked.by_hand}{'' if decision.moves else f'; this overrides: {decision.why}'}")
     tags = _tags(champion, challenger, decision, asked.by_hand or "")
+    _require_same_champion(root, version.name, champion)
     if not (decision.moves or asked.by_hand):
         registry.tag(root, version, _named(_ASKED, tags))
         tell("result", f"the champion stays{_which(champion)}: {decision.why}")
@@ -100,6 +101,23 @@ def main() -> None:
     before = f"; version {champion.number}, run {_run_of(champion)}, was it before" if champion else ""
     why = decision.why if decision.moves else "by hand"
     tell("result", f"{version.name} version {version.number} is the champion{before}: {why}")
+
+
+def _require_same_champion(root: Path, name: str, champion: Version | None) -> None:
+    """Refuse a decision against a version that is not the champion any more: another process has moved the alias.
+
+    Between this look and what follows there is a moment left. A lock would leave none on one machine, and all the
+    time of a decision between two that use one server.
+
+    Raises:
+        ServiceUnavailable: MLflow cannot be asked.
+        TemporaryFailure: the champion is another one.
+    """
+    now = registry.with_alias(root, name, CHAMPION)
+    if (now and now.number) != (champion and champion.number):
+        there, before = (_which(one).removeprefix(", ") or "none" for one in (now, champion))
+        what = f"{name}: expected its champion to be the one that this was decided against, {before}; found {there}"
+        raise TemporaryFailure(f"{what}: it was changed meanwhile, and nothing is done", "run the same command again")
 
 
 def _which(champion: Version | None) -> str:
@@ -130,7 +148,8 @@ def _arguments() -> argparse.Namespace:
         prog="python -m flows.promote",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 it is the champion; 1 the champion stays; 69 MLflow cannot be asked; 78 no such run.",
+        epilog="Exit codes: 0 it is the champion; 1 the champion stays; 69 MLflow cannot be asked; 75 it was moved "
+        "meanwhile; 78 no such run.",
     )
     parser.add_argument(
         "run",
@@ -139,10 +158,9 @@ def _arguments() -> argparse.Namespace:
         help="id or name of a run, or of one of make seeds, or the beginning of one (default: candidate, which is the "
         "newest run that has succeeded)",
     )
-    parser.add_argument("--why", action="store_true", help="print the decision on RUN, by default on the champion")
-    parser.add_argument(
-        "--by-hand", metavar="REASON", help="promote it whatever the test says, which is kept with REASON"
-    )
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--why", action="store_true", help="print the decision on RUN, by default on the champion")
+    way.add_argument("--by-hand", metavar="REASON", help="promote it whatever the test says, which is kept with REASON")
     add_resampling(parser)
     asked = parser.parse_args()
     if asked.by_hand is not None and not asked.by_hand.strip():

@@ -20,7 +20,7 @@ from stages.common import paths
 from stages.common.errors import ConfigError, DataError
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import misrecorded, program, report, temporary
+from stages.running import misrecorded, program, project, report, temporary
 from stages.running.arguments import Parser
 from stages.running.console import say
 from stages.running.tracking import late, mlflow_access
@@ -44,8 +44,7 @@ def main() -> None:
     )
     words = parser.parse_args().revisions
     root = Path.cwd()
-    if not (root / paths.PARAMS).exists():
-        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    project.require(root)
     folder.check_writable(root)
     os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # what is gathered is in another folder
     if words:

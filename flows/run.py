@@ -29,7 +29,7 @@ from flows import (
     workspace,
 )
 from stages.common.printable import printable
-from stages.running import misrecorded, signals, summary
+from stages.running import misrecorded, report, signals, summary
 from stages.running.checks import preflight
 
 DESCRIPTION = """
@@ -51,6 +51,7 @@ def main() -> None:
     with ahead.planned(root, asked) as planned:
         # Where nothing has changed as far as the files tell, DVC has the last word.
         if asked.in_place and not planned.changes and unchanged.up_to_date(root):
+            report.ensure(root)  # it is no result, so that DVC does not miss it
             command_line.succeed(
                 "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
             )

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.tool_settings import set_defaults
-from stages.common import paths
-from stages.common.errors import ConfigError
 from stages.common.plurals import counted
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 from stages.params.differences import ABSENT, differences, shown
-from stages.running import committed, program, report
+from stages.running import committed, program, project, report, streams
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import WIDTH, say
 from stages.running.tracking import links, listing, metric_names
@@ -55,15 +53,20 @@ def main() -> None:
     """
     asked = _arguments()
     root = Path.cwd()
-    if not (root / paths.PARAMS).exists():
-        raise ConfigError(f"{root}: no {paths.PARAMS} here", "run the command in the project's folder")
+    project.require(root)
     found = listing.listed(root, None if asked.all else asked.n)
     changed = Differences(root)
     if asked.json:
-        print(printable(json.dumps(as_json(found, changed), indent=2)))
+        with streams.results():
+            print(printable(json.dumps(as_json(found, changed), indent=2)))
         return
     for note in found.notes:
         print(printable(f"runs: {note}"), file=sys.stderr, flush=True)
+    with streams.results():
+        _print(root, found, changed)
+
+
+def _print(root: Path, found: Listing, changed: Differences) -> None:
     if not found.runs:
         say(f"no runs at {found.source}: make run makes one" if found.source else "no runs: make run makes one")
         return

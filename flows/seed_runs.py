@@ -34,7 +34,7 @@ from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tag
 from flows.stage_process import StageFailed, StageResult, Stopped
 from flows.stage_task import run_in_order
 from stages.common import paths
-from stages.common.errors import InputOutputError, PipelineError
+from stages.common.errors import PipelineError
 from stages.common.files import atomic_file
 from stages.common.metrics.beside import Further
 from stages.common.plurals import counted
@@ -45,7 +45,7 @@ from stages.common.secrecy import hidden
 from stages.judge.runs import spread
 from stages.judge.runs.spread import Spread
 from stages.params import reading
-from stages.running import bookkeeping, gpu_users, lock, report, temporary
+from stages.running import bookkeeping, gpu_users, lock, report, streams, temporary
 from stages.running.checks import plan
 from stages.running.checks.preflight import VARIABLE
 from stages.running.dvc_yaml import PIPELINE
@@ -167,7 +167,7 @@ def _seeds(
             told = _told(group)
             group.prune()
     except (PipelineError, OSError) as found:
-        error = found if isinstance(found, PipelineError) else InputOutputError.of(found)
+        error = streams.as_ours(found)
         so_far = group.so_far() if group else ""
         message = printable(hidden("\n  ".join(filter(None, (str(error), so_far)))))
         tell_failure(logger, message)

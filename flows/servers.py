@@ -6,6 +6,7 @@ an MLflow server, no other is started. What the servers write goes to a file eac
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -23,9 +24,8 @@ from typing import NoReturn
 
 from flows import folder, prefect_server, servers_file
 from flows.tool_settings import search_path
-from stages.common.errors import PipelineError, ServiceUnavailable
-from stages.common.printable import printable
-from stages.running import streams
+from stages.common.errors import ServiceUnavailable
+from stages.running import program
 from stages.running.arguments import Parser, whole_number
 from stages.running.tracking import links, mlflow_access
 
@@ -182,23 +182,32 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def main(arguments: list[str]) -> None:
-    """Start the servers, print their addresses and wait for Ctrl-C.
-
-    Args:
-        arguments: the command line.
+def main() -> None:
+    """Start the servers, print their addresses and wait for Ctrl-C, which is no failure at any time.
 
     Raises:
+        InputOutputError: the folder cannot be written.
         ServiceUnavailable: a server ended or did not answer in time.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        _serve(_arguments())
+    except KeyboardInterrupt:  # while they were starting, or once more while they were ending
+        print("\nended")
+
+
+def _arguments() -> argparse.Namespace:
     parser = Parser(prog="python -m flows.servers", description=__doc__)
     free = "a free one if it is taken, or with 0; default %(default)s"
     for name, port in (("MLflow", 5000), ("Prefect", 4200)):
         option, told = f"--{name.lower()}-port", f"port of {name}: {free}"
         parser.add_argument(option, type=whole_number(0, 65535), default=port, metavar="PORT", help=told)
-    wanted = parser.parse_args(arguments)
+    return parser.parse_args()
+
+
+def _serve(wanted: argparse.Namespace) -> None:
     folder.check_writable(Path.cwd())
-    signal.signal(signal.SIGTERM, _stop)
     # Runs that go to an MLflow server are on its own pages; a second server could not show them.
     remote = mlflow_access.uri().lower().startswith(("http://", "https://"))
     starts = {} if remote else {"MLflow": (start_mlflow, wanted.mlflow_port)}
@@ -239,11 +248,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:  # while they were starting, or once more while they were ending
-        print("\nended")
-    except PipelineError as error:
-        print(printable(f"servers: {error}"), file=sys.stderr)
-        sys.exit(error.exit_code)
+    program.run("servers", main)

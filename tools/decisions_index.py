@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import sys
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
-from stages.running import streams
+from stages.running import program
+from stages.running.arguments import Parser
 
 DECISIONS = Path(__file__).resolve().parent.parent / "docs" / "decisions.md"
 BEGIN = "<!-- index: python -m tools.decisions_index --write -->"
@@ -62,9 +64,14 @@ def _anchor(heading: str) -> str:
 
 def main() -> None:
     """Check the index, or with --write replace it."""
+    parser = Parser(
+        prog="python -m tools.decisions_index", description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="write the index")
+    asked = parser.parse_args()
     text = DECISIONS.read_text(encoding="utf-8")
     wanted = with_index(text)
-    if "--write" in sys.argv:
+    if asked.write:
         DECISIONS.write_text(wanted, encoding="utf-8")
     elif wanted != text:
         sys.exit(
@@ -73,5 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("decisions-index", main)

@@ -9,11 +9,13 @@ DVC reruns a stage when one of its deps changes. A file that is not listed can c
 from __future__ import annotations
 
 import sys
+from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.running import streams
+from stages.running import program
+from stages.running.arguments import Parser
 from stages.running.code_of import ROOT, code_of
 
 DVC_YAML = ROOT / "dvc.yaml"
@@ -37,11 +39,14 @@ def problems(tree: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Check dvc.yaml, or fix it with --write."""
+    parser = Parser(prog="python -m tools.dvc_deps", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="fix dvc.yaml")
+    asked = parser.parse_args()
     yaml = YAML()
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     tree = yaml.load(DVC_YAML)
-    if "--write" in sys.argv:
+    if asked.write:
         for stage, body in tree["stages"].items():
             kept = [dep for dep in body["deps"] if not dep.startswith("stages/")]
             body["deps"] = kept + code_deps(stage)
@@ -51,5 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("dvc-deps", main)

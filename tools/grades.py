@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -25,7 +25,8 @@ from stages.common.results.split import Example
 from stages.judge.judges.protocol import Judgement, Question
 from stages.judge.judges.reference import ReferenceJudge
 from stages.judge.scores.right import wilson
-from stages.running import streams
+from stages.running import program
+from stages.running.arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 GRADES = ROOT / "assets" / "grading" / "answers.jsonl"
@@ -213,9 +214,16 @@ def disagreements(graded: Sequence[Graded], judge: ReferenceJudge) -> list[tuple
 
 
 def main() -> None:
-    """Print the agreement on either half of each file, and the disagreements on the one that may be tuned on."""
+    """Print the agreement on either half of each file, and the disagreements on the one that may be tuned on.
+
+    Raises:
+        DataError: a file is missing, or is of another form.
+    """
+    parser = Parser(prog="python -m tools.grades", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("files", metavar="FILE", nargs="*", help="a file of graded answers (default: those of ours)")
+    files = [Path(word) for word in parser.parse_args().files] or [GRADES, MISLEADING, REVIEWED]
     print("answers that are not equal to their reference; AUC, precision and recall with 95 % intervals, and r")
-    for path in [Path(word) for word in sys.argv[1:]] or [GRADES, MISLEADING, REVIEWED]:
+    for path in files:
         graded = read(path)
         judge = judge_for(graded)
         for half in sorted({one.half for one in graded}):
@@ -235,5 +243,4 @@ def _shown(found: Agreement, name: str) -> str:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("grades", main)

@@ -16,7 +16,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from stages.running import streams
+from stages.common.errors import ConfigError
+from stages.running import program
+from stages.running.arguments import Parser
 
 CUDA = re.compile(r"(nvidia-|cuda-|triton)")
 
@@ -42,10 +44,16 @@ BOOK_HEADER = """\
 
 
 def resolve(*extras: str) -> list[str]:
-    """Every package of the resolution, one ``name==version ; marker`` a line."""
+    """Every package of the resolution, one ``name==version ; marker`` a line.
+
+    Raises:
+        ConfigError: uv does not resolve pyproject.toml, and has said why.
+    """
     options = [option for extra in extras for option in ("--extra", extra)]
     command = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11", *options]
-    done = subprocess.run([*command, "--no-annotate", "--no-header", "--quiet"], check=True, stdout=subprocess.PIPE)
+    done = subprocess.run([*command, "--no-annotate", "--no-header", "--quiet"], check=False, stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise ConfigError(f"pyproject.toml: uv does not resolve it: {done.returncode}", "correct it, then make lock")
     return done.stdout.decode().splitlines()
 
 
@@ -56,7 +64,12 @@ def book() -> list[str]:
 
 
 def main() -> None:
-    """Write the five files."""
+    """Write the five files.
+
+    Raises:
+        ConfigError: uv does not resolve pyproject.toml.
+    """
+    Parser(prog="python -m tools.lock", description=__doc__).parse_args()
     run = resolve()
     extras = {name: resolve(name) for name in ("dev", "export")}
     for name, lines in extras.items():
@@ -75,5 +88,4 @@ def write(name: str, header: str, lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    streams.prepare()
-    main()
+    program.run("lock", main)

@@ -88,9 +88,13 @@ def in_words(items: Sequence[Item]) -> str:
 def digest(items: Iterable[Item]) -> str:
     """A name for all answers of a run, 12 hexadecimal digits: answers of another training have another one.
 
-    It depends on no verdict, so that grades stay with the answers when another judge scores them.
+    It depends on no verdict, so that grades stay with the answers when another judge scores them. Of many rows it is of
+    those that MLflow's table holds: a run has one name, whether its answers are read from there or from its folder.
     """
-    return hashlib.sha256("".join(sorted(item.key for item in items)).encode()).hexdigest()[:12]
+    items = list(items)
+    rows = answers_table.drawn(item.id for item in items)
+    keys = sorted(item.key for item in items if item.id in rows)
+    return hashlib.sha256("".join(keys).encode()).hexdigest()[:12]
 
 
 def is_of_folder(root: Path, name: str, digest_of_run: str) -> bool:

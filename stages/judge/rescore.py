@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from stages.common import paths
 from stages.common.errors import ConfigError, DataError, TemporaryFailure
@@ -42,7 +41,7 @@ from stages.judge.answers import read_answers
 from stages.judge.job import costs_of, judge_and_write, open_judges, require_enough
 from stages.judge.runs.places import Place
 from stages.judge.runs.sources import Run, find_run
-from stages.params import reading, whole
+from stages.params import options, reading, whole
 from stages.params.judge import Judge
 from stages.params.whole import Params
 from stages.running import lock, program, temporary
@@ -71,6 +70,7 @@ _SHOWN = {
     GENERATE_METRICS: "generate",
 }
 _SECTION = "judge."
+_EXAMPLE = f"{_SECTION}model=qwen3"
 #: Values that a judge behind a server alone reads.
 _OF_SERVERS = frozenset(
     {
@@ -98,10 +98,10 @@ def main() -> None:
     Raises:
         PipelineError: the run, its answers or the judge cannot be had; or too many answers have no score.
     """
-    options = _arguments()
+    asked = _arguments()
     root = Path.cwd()
-    run = find_run(options.run)
-    params = params_of(run, [_value(text) for text in options.set])
+    run = find_run(asked.run)
+    params = params_of(run, [options.parse(text, _EXAMPLE) for text in asked.set])
     digest = _digest(run, params)
     folder = root / FOLDER / f"{_short(run.name)}-{digest}"
     with _alone(folder):
@@ -112,7 +112,7 @@ def main() -> None:
     shown = folder.relative_to(root)
     lines = [fitted(line.replace("\N{NO-BREAK SPACE}", " "), _LABEL) for line in score_lines(found, [])]
     lines = [f"{run.name}, scored again", *lines, f"results    {shown}", f"MLflow     {where}"]
-    lines.append(f"compare    python -m stages.judge.runs.compare {options.run} {shown}")
+    lines.append(f"compare    python -m stages.judge.runs.compare {asked.run} {shown}")
     print(printable("\n".join(lines)))
 
 
@@ -140,14 +140,13 @@ def params_of(run: Run, given: Sequence[tuple[str, Any]]) -> Params:
     if not given:
         return whole.check(tree, called)
     before = copy.deepcopy(tree)
-    for key, value in given:
-        reading.merge(tree, _nested(key, value))
+    reading.merge(tree, options.nested(dict(given)))
     try:
         params = whole.check(tree, called)
     except ConfigError as error:
         whole.check(before, called)  # a value of the run itself may be the wrong one
-        options = " and ".join(f"--set {key}" for key, _ in given)
-        raise ConfigError(error.what, f"correct {options}") from None
+        wrong = " and ".join(f"--set {key}" for key, _ in given)
+        raise ConfigError(error.what, f"correct {wrong}") from None
     _require_read(params.judge, [key for key, _ in given])
     return params
 
@@ -165,27 +164,6 @@ def _require_read(settings: Judge, given: Sequence[str]) -> None:
         if value in _OF_SERVERS:
             what = f"--set {key}: the built-in judge has no {value}; it would change nothing"
             raise ConfigError(what, f"--set {_SECTION}backend=ollama --set {_SECTION}model=NAME as well")
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    """A value by its dotted key as nested mappings."""
-    first, *others = key.split(".", 1)
-    return {first: _nested(others[0], value) if others else value}
-
-
-def _value(text: str) -> tuple[str, Any]:
-    """The key and the value of ``KEY=VALUE``, which is YAML.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {text}: expected KEY=VALUE", "--set judge.model=qwen3")
-    try:
-        return key, YAML(typ="safe").load(value)
-    except (YAMLError, ValueError):
-        raise ConfigError(f"--set {text}: the value is not YAML", "put the value in quotes") from None
 
 
 def _digest(run: Run, params: Params) -> str:
@@ -285,14 +263,19 @@ def _fill(place: Place, name: str, folder: Path) -> None:
 def _publish(run: Run, folder: Path, root: Path, costs: JudgingCosts | None, digest: str) -> str:
     """Put the results into an MLflow run of their own, which ends FAILED where it has not all of them.
 
+    A finished run that has them already stays the only one.
+
     Returns:
         Where they are, or why they are not there.
     """
     os.environ["MLFLOW_TRACKING_URI"] = mlflow_access.uri(root)  # the files are in another folder
     source, name = _source(run, root)
-    tags = origins.rescoring_tags(root, source, name, run.place.commit)
     # The digest is part of the name, so that the name means these scores and not those of another judge.
-    run_id = tracker.create_run(folder, name=f"{Path(names.short_of(name)).name}-rescored-{digest}", tags=tags)
+    own = f"{Path(names.short_of(name)).name}-rescored-{digest}"
+    if there := origins.rescored(root, folder, own):
+        return f"{mlflow_access.shown_uri()} has these results already: run {there[1]} ({there[0]})"
+    tags = origins.rescoring_tags(root, source, name, run.place.commit)
+    run_id = tracker.create_run(folder, name=own, tags=tags)
     if run_id is None:
         return "not there: MLflow does not answer"
     complete = False

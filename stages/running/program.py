@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from stages.common import paths
-from stages.common.errors import ConfigError, InputOutputError, PipelineError, TemporaryFailure
+from stages.common.errors import ConfigError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
-from stages.common.secrecy import hidden
 from stages.params import reading, whole
 from stages.params.finetune import Finetune
 from stages.params.section import Section
@@ -116,23 +115,19 @@ def run(stage: str, main: Callable[[], None]) -> NoReturn:
             main()
         held.check()
         how = "ran"
-    except PipelineError as error:
+    except (PipelineError, OSError) as found:
+        error = streams.as_ours(found)
         _end(stage, str(error), error.exit_code)
     except Interrupted as interruption:
         how = "cancelled"
         why = orphans.reason() or f"stopped by {interruption}"
         _end(stage, f"{why}; run the same command again", TemporaryFailure.exit_code)
-    except BrokenPipeError:
-        _end(stage, "the reader of this program's output went away", TemporaryFailure.exit_code)
     except MemoryError:
         message = "out of memory; end what else uses this machine's, and run the same command again"
         _end(stage, message, TemporaryFailure.exit_code)
-    except OSError as error:
-        # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
-        _end(stage, str(InputOutputError.of(error)), InputOutputError.exit_code)
-    except Exception as error:
-        streams.show(type(error), error, error.__traceback__)
-        what = f"an error that nobody foresaw, whose traceback is above: {type(error).__name__}: {error}"
+    except Exception as unforeseen:
+        streams.show(type(unforeseen), unforeseen, unforeseen.__traceback__)
+        what = f"an error that nobody foresaw, whose traceback is above: {type(unforeseen).__name__}: {unforeseen}"
         _end(stage, str(PipelineError(what, "report it, with the whole output")), PipelineError.exit_code)
     finally:
         # A second signal ends the wait for the tracker only. In a process group, the process that started it reports.
@@ -195,9 +190,7 @@ def _end(stage: str, message: str, code: int) -> NoReturn:
             message += f"\n  dvc checkout --force {stage} puts the results of its last success back"
     elif dvc_runs(stage) and restore(stage):
         message += f"\n  the results of the last {stage} that succeeded are back in place"
-    with contextlib.suppress(OSError):
-        print(printable(hidden(f"{stage}: {message}")), file=sys.stderr)
-    streams.flush(2)
+    streams.complain(f"{stage}: {message}")
     if process is not None:
         _leave_at_once(code)
     _codes.append(code)

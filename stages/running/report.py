@@ -218,6 +218,17 @@ def make(root: Path, further: Further | None = None, *, made_here: bool = False)
         return making.made()
 
 
+def ensure(root: Path) -> None:
+    """Make the report of the results under a folder where it is missing, or is that of others; nothing without scores.
+
+    Args:
+        root: folder with params.yaml, dvc.lock and artifacts/.
+    """
+    if (root / VERDICTS).exists() and not is_current(root):
+        say(f"report: {REPORT} is not there for these results: making it (some seconds)")
+        make(root)
+
+
 def _not_made(why: str) -> bool:
     say(f"report: not made, and no result depends on it; make report tries again: {printable(why)}")
     return False

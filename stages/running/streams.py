@@ -8,10 +8,11 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal
 
-from stages.common.errors import PipelineError
+from stages.common.errors import InputOutputError, PipelineError, TemporaryFailure
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
 
@@ -46,6 +47,40 @@ def show(kind: type[BaseException], error: BaseException | None, trace: Tracebac
         return
     with contextlib.suppress(OSError):  # the reader is gone
         print(printable(hidden("".join(traceback.format_exception(kind, error, trace)))), end="", file=sys.stderr)
+
+
+def as_ours(error: PipelineError | OSError) -> PipelineError:
+    """The error that ends a program: one of ours, also for one of the operating system's.
+
+    A reader that went away, such as `head`, breaks no file: the same command may succeed.
+
+    Args:
+        error: either.
+    """
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, BrokenPipeError):
+        return TemporaryFailure("the reader of this program's output went away")
+    # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
+    return InputOutputError.of(error)
+
+
+def complain(message: str) -> None:
+    """Write a message to standard error, after what standard output holds; where nobody takes either, it is lost."""
+    flush(1)
+    with contextlib.suppress(OSError):
+        print(printable(hidden(message)), file=sys.stderr)
+    flush(2)
+
+
+@contextlib.contextmanager
+def results() -> Iterator[None]:
+    """Print the results of work that is done, within the block: a reader that went away has seen enough of them."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        flush(1)
 
 
 def flush(descriptor: Literal[1, 2]) -> None:

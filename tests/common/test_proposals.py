@@ -18,7 +18,7 @@ from flows import profiles
 from stages.common import proposals
 from stages.common.errors import ConfigError, DataError
 from stages.download import source
-from stages.params import reading, whole
+from stages.params import options, reading, whole
 from tests.root import ROOT
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_any_value_comes_back_and_can_be_printed(value: object) -> None:
 def in_params(values: Mapping[str, Any]) -> str:
     """params.yaml with values, as an editor would write them."""
     tree = reading.read_yaml(ROOT / "params.yaml")
-    reading.merge(tree, profiles.nested(values))
+    reading.merge(tree, options.nested(values))
     return profiles.to_text(tree)
 
 
@@ -140,9 +140,9 @@ def test_options_of_a_message_are_pasted_behind_a_command(folder: Path) -> None:
     given["download.data.fields"] = {"instruction": "the question?"}
     for _ in range(2):
         fix = proposed(folder, in_params(given))
-        options = shlex.split(fix.rpartition("\n  or add to python -m flows.run: ")[2])
-        assert options[::2] == ["--set"] * (len(options) // 2)
-        given |= dict(map(profiles.parse_override, options[1::2]))
+        words = shlex.split(fix.rpartition("\n  or add to python -m flows.run: ")[2])
+        assert words[::2] == ["--set"] * (len(words) // 2)
+        given |= dict(map(options.parse, words[1::2]))
     assert given["download.data.sha256"] == hashlib.sha256((folder / "rows.jsonl").read_bytes()).hexdigest()
     assert given["download.data.fields"] == {"instruction": "the question?", "output": "answer", "category": "topic"}
     (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
@@ -153,7 +153,7 @@ def test_a_proposal_within_a_sentence_is_of_both_forms() -> None:
     key = "download.data.on_invalid"
     said = proposals.inline(key, "drop")
     line, _, option = said.partition(" in the section download.data of params.yaml, or ")
-    assert profiles.parse_override(shlex.split(option)[1]) == (key, "drop")
+    assert options.parse(shlex.split(option)[1]) == (key, "drop")
     assert YAML().load(line) == {"on_invalid": "drop"}
 
 

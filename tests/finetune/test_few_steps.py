@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.profiles import parse_override
 from stages.finetune import few_steps
+from stages.params import options
 from stages.params.finetune import Finetune
 from tests import small_pipeline
 from tests.root import ROOT
@@ -122,7 +122,7 @@ def test_what_is_proposed_passes(rows: int, recipe: Finetune) -> None:
     if fix is None:
         return
     words = shlex.split(fix.partition(" or --set ")[2].replace("--set ", ""))
-    values = {key.partition(".")[2]: value for key, value in map(parse_override, words)}
+    values = {key.partition(".")[2]: value for key, value in map(options.parse, words)}
     counted = re.match(r"add rows: ([\d,]+) train row", fix)
     assert values or counted
     more = int(counted[1].replace(",", "")) if counted else rows

@@ -51,6 +51,16 @@ def test_a_full_disk_is_told_before_anything_starts(project: Project, tmp_path: 
     assert "free some space" in done.stderr
 
 
+def test_a_log_of_the_servers_that_cannot_be_written_is_told(project: Project, tmp_path: Path) -> None:
+    other = flow_project.copy(project, tmp_path)
+    (other.root / ".prefect" / "prefect.log").mkdir(parents=True)
+    done = other.python("-m", "flows.servers", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 74, done.stderr
+    assert done.stderr.startswith("servers: ")
+    assert done.stderr.endswith(".prefect/prefect.log: Is a directory\n")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("door", WITH_GIT)
 def test_a_folder_without_git_is_told_by_doors_that_need_it(project: Project, tmp_path: Path, door: str) -> None:
     other = flow_project.copy(project, tmp_path)

@@ -14,7 +14,7 @@ from flows import form, profiles
 from flows.overrides import Overrides
 from flows.pipeline import experiment, nightly, pipeline
 from flows.seed_runs import seeds
-from stages.params import reading, whole
+from stages.params import options, reading, whole
 from tests.root import ROOT
 
 MODES = ("fail", "warn")
@@ -68,7 +68,7 @@ def test_what_a_page_posts_is_what_was_asked_for(schema: form.Schema, page: str,
     assert asked["force"] is (kind == "many")
     assert asked["preflight"] == ("warn" if kind == "many" else "fail")
     assert after == before | CHANGED[kind]
-    assert asked["overrides"].tree() == profiles.nested(CHANGED[kind])
+    assert asked["overrides"].tree() == options.nested(CHANGED[kind])
 
 
 @pytest.mark.parametrize("flow", [pipeline, nightly, experiment, seeds])
@@ -151,9 +151,9 @@ def test_every_value_can_be_given_by_section_and_by_dotted_key(schema: form.Sche
     for key, value in values.items():
         # As a form or JSON has it.
         sent = str(value).lower() if isinstance(value, bool) else value
-        for given in ({key: sent}, profiles.nested({key: sent})):
+        for given in ({key: sent}, options.nested({key: sent})):
             Draft202012Validator(schema).validate({"overrides": given})
-            assert Overrides(**given).tree() == profiles.nested({key: value})
+            assert Overrides(**given).tree() == options.nested({key: value})
 
 
 def test_the_further_judges_are_a_typed_list(schema: form.Schema) -> None:

@@ -15,8 +15,10 @@ import pytest
 
 from flows import log_lines, prefect_server, profiles, servers
 from stages.common.errors import ConfigError
+from stages.running import report
 from tests import flow_project
 from tests.flow_project import Project
+from tests.judge.report import a_run
 from tests.prefect_api import request
 from tests.root import ROOT
 
@@ -198,6 +200,23 @@ def test_a_second_run_does_nothing_and_needs_no_server(project: Project) -> None
     assert done.stdout.startswith("everything is up to date: nothing was run\n")
     assert (project.calls("zeta"), project.calls("alpha")) == calls
     assert project.git("status", "--porcelain", "--ignored") == before
+
+
+@pytest.mark.thorough
+def test_a_run_with_nothing_to_do_makes_a_report_that_is_missing(project: Project) -> None:
+    project.dvc("repro", "-q")
+    a_run.write(project.root)
+    page = project.root / report.REPORT
+
+    done = project.python("-m", "flows.run", PREFECT_API_URL="http://127.0.0.1:9/api")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, *_ = done.stdout.splitlines()
+    assert first == "report: artifacts/report.html is not there for these results: making it (some seconds)"
+    assert second == "everything is up to date: nothing was run"
+    assert "2 of 4 answers are right" in page.read_text()
+    again = project.python("-m", "flows.run", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert again.stdout.startswith("everything is up to date: nothing was run\n")
 
 
 @pytest.mark.parametrize(

@@ -133,49 +133,6 @@ def test_overrides_go_over_the_profile(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("a.b=3", 3),
-        ("a.b=5e-5", 5e-5),
-        ("a.b=null", None),
-        ("a.b=[tuned]", ["tuned"]),
-        ("a.b=x=y", "x=y"),
-        ("a.b=", None),
-    ],
-)
-def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
-    assert profiles.parse_override(text) == ("a.b", value)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("download.data.sha256=0000", "0000"),
-        ("download.model.revision=1e40", "1e40"),
-        ("judge.model=2024-01-01", "2024-01-01"),
-        ("judge.model=true", "true"),
-        ("profile=7", "7"),
-        ("download.data.sha256=null", None),
-        ("download.data={source: 007, sha256: 0123}", {"source": "007", "sha256": "0123"}),
-        ("judge.calibration={source: 007, sha256: null}", {"source": "007", "sha256": None}),
-        ("generate.models=[1]", ["1"]),
-        ("finetune.epochs=0012", 12),
-        ("finetune.lora={rank: 4, alpha: 8, targets: [c_attn]}", {"rank": 4, "alpha": 8, "targets": ["c_attn"]}),
-        ("judge.expected_value=true", True),
-        ("judge.seed=x", "x"),
-    ],
-)
-def test_a_text_is_a_text_where_one_is_wanted_whatever_it_is_made_of(text: str, value: object) -> None:
-    assert profiles.parse_override(text)[1] == value
-
-
-@pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1", "judge.model=2020-13-45"])
-def test_a_malformed_override_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="--set"):
-        profiles.parse_override(text)
-
-
-@pytest.mark.parametrize(
     ("name", "given", "fix"),
     [
         ("current", {"judge.seed": -1}, "--set judge.seed=..."),
@@ -225,10 +182,6 @@ def test_a_file_that_cannot_be_written_is_no_traceback(root: Path) -> None:
     assert (done.returncode, done.stderr.startswith("profile: ")) == (74, True)
     assert "Traceback" not in done.stderr
     assert (root / "params.yaml").read_bytes() == before
-
-
-def test_dotted_keys_become_nested_ones() -> None:
-    assert profiles.nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 def test_typed_overrides_hold_what_was_given_and_nothing_else() -> None:

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from flows import promote
-from stages.common.errors import ConfigError, ServiceUnavailable
+from stages.common.errors import ConfigError, ServiceUnavailable, TemporaryFailure
 from stages.common.files import write_jsonl
 from stages.common.results.judge import VERDICTS
 from stages.params import reading
@@ -192,6 +192,33 @@ def test_no_tag_says_that_a_version_is_champion_where_mlflow_did_not_take_the_al
     assert "not known: it has the alias champion" in models.promote("--why")[1]
 
 
+@pytest.mark.parametrize("by_hand", [(), ("--by-hand", "the customer wants it")])
+def test_a_champion_that_another_process_moves_meanwhile_stays(
+    models: Models, monkeypatch: pytest.MonkeyPatch, by_hand: tuple[str, ...]
+) -> None:
+    trained("first-otter", 0, seed=1, epochs=1)
+    assert models.promote()[0] == 0
+    for seed in (2, 3, 4):
+        trained(f"first-otter-{seed}", 0, seed=seed, epochs=1)
+        trained(f"strong-moth-{seed}", 60, seed=seed, epochs=3)
+    decide = promote.promotion.decide
+
+    def slowly(*given: Any, **named: Any) -> Any:
+        models.client.set_registered_model_alias(NAME, "champion", "3")
+        return decide(*given, **named)
+
+    monkeypatch.setattr(promote.promotion, "decide", slowly)
+    with pytest.raises(TemporaryFailure) as refused:
+        models.promote("strong-moth-4", *by_hand)
+    assert models.champion.version == 3
+    assert refused.value.what == (
+        f"{NAME}: expected its champion to be the one that this was decided against, version 1, run first-otter; "
+        "found version 3, run strong-moth-2: it was changed meanwhile, and nothing is done"
+    )
+    assert refused.value.fix == "run the same command again"
+    assert "promotion.asked.decision" not in models.client.get_model_version(NAME, "7").tags
+
+
 def test_a_run_of_make_seeds_stands_for_its_first_training(models: Models) -> None:
     parent = tracker.create_run(models.project, name="dizzy-moth", without=["finetune.seed"])
     assert parent is not None
@@ -215,3 +242,5 @@ def test_what_has_no_version_is_refused(models: Models) -> None:
         models.promote("calm-otter")
     with pytest.raises(ConfigError, match="--by-hand: expected a reason, found nothing"):
         models.promote("--by-hand", " ")
+    with pytest.raises(ConfigError, match="--by-hand: not allowed with argument --why"):
+        models.promote("--why", "--by-hand", "the customer wants it")

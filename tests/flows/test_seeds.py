@@ -100,6 +100,27 @@ def test_a_wrong_seed_is_said_before_anything_runs(project: Project, seed: int) 
     assert project.calls("zeta") == 0
 
 
+@pytest.mark.thorough
+def test_trainings_whose_reader_goes_away_before_they_begin_are_no_success(project: Project) -> None:
+    """As with `| head`: MLflow is down, which the flow says first, and nobody hears it."""
+    said = project.root.parent / "said"
+    with said.open("w") as stream:
+        flow = subprocess.Popen(
+            [sys.executable, "-m", "flows.seeds", "2"],
+            cwd=project.root,
+            env=project.env,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+        )
+        assert flow.stdout is not None
+        line = next(line for line in flow.stdout if "the times are those" in line)
+        flow.stdout.close()
+        assert flow.wait() == 75, line
+    assert said.read_text().endswith("pipeline: the reader of this program's output went away\n")
+    assert (project.calls("zeta"), project.calls("alpha")) == (0, 0)
+
+
 @pytest.mark.slow
 def test_only_what_depends_on_the_seed_runs_for_each_training(project: Project) -> None:
     before = project.git("status", "--porcelain")

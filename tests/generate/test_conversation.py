@@ -224,6 +224,18 @@ def test_a_run_s_model_is_linked_from_dvc_s_cache(tmp_path, monkeypatch):
         texts = {str(path.relative_to(found)): path.read_text() for path in found.rglob("*.json")}
         assert texts == {"config.json": "{}", "adapter/adapter_config.json": "{}"}
 
+    history = tmp_path / ".cache" / "chat" / "history"
+    history.write_text("a line")
+    for number in range(25):
+        folder = history.with_name(f"{number:032}")
+        folder.mkdir()
+        (folder / "config.json").symlink_to(cache / FILE[:2] / FILE[2:])
+        os.utime(folder, (number, number))
+    newest = [f"{number:032}" for number in range(6, 25)]
+    assert door.of_lock("a-run", lock) == found
+    assert sorted(path.name for path in history.parent.iterdir()) == [*newest, "c" * 32, "history"]
+    assert (cache / FILE[:2] / FILE[2:]).read_text() == "{}"
+
     (cache / FILE[:2] / FILE[2:]).unlink()
     with pytest.raises(DataError, match=f"a-run: its model, {FOLDER}, is not in DVC's cache here"):
         door.of_lock("a-run", lock)

@@ -23,6 +23,7 @@ from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.judge import rescore
 from stages.judge.__main__ import main
 from stages.judge.runs.sources import find_all, find_run
+from stages.params import options
 from stages.params.reading import plain, read_yaml
 from stages.running import digests, lock
 from stages.running.tracking import listing, origins, published, tracker
@@ -37,7 +38,7 @@ RESULTS = (VERDICTS, JUDGE_METRICS, SCORES, SCORES_CSV, SCORES_PLOT)
 def again(run, *given, into="again"):
     """Score a run again, and return the folder of the results."""
     found = find_run(run)
-    params = rescore.params_of(found, [rescore._value(text) for text in given])
+    params = rescore.params_of(found, [options.parse(text) for text in given])
     rescore.score_again(found, params, Path(into).absolute(), Path.cwd())
     return Path(into)
 
@@ -199,6 +200,13 @@ def test_a_wrong_value_is_named(folder, given, wrong):  # noqa: F811
     assert not Path("again").exists()
 
 
+def test_a_digest_that_is_made_of_digits_is_a_text(folder):  # noqa: F811
+    main()
+    given = ["judge.backend=ollama", "judge.model=qwen3", "judge.digest=365040651234"]
+    params = rescore.params_of(find_run("artifacts"), [options.parse(text) for text in given])
+    assert params.judge.digest == "365040651234"
+
+
 def test_a_rubric_is_for_a_judge_behind_a_server(folder):  # noqa: F811
     main()
     found = find_run("artifacts")
@@ -232,7 +240,7 @@ def test_a_rescore_that_fails_leaves_nothing_behind_and_an_earlier_result_in_pla
     given = ["judge.backend=ollama", "judge.retries=0"]
     monkeypatch.setattr(sys, "argv", ["rescore", "artifacts", *(word for one in given for word in ("--set", one))])
     found = find_run("artifacts")
-    digest = rescore._digest(found, rescore.params_of(found, [rescore._value(one) for one in given]))
+    digest = rescore._digest(found, rescore.params_of(found, [options.parse(one) for one in given]))
     earlier = rescore.FOLDER / f"artifacts-{digest}"
     earlier.mkdir(parents=True)
     (earlier / "results").write_text("of before")
@@ -348,6 +356,10 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
         [name, "rescored"],
         ["calm-otter", "flow"],
     ]
+    # The same command adds no other run.
+    said = rescored("artifacts", "--set", "judge.bootstrap_resamples=200")
+    assert f" has these results already: run {newest.name} ({newest.run_id})\n" in said
+    assert [run.run_id for run in listing.listed(Path(), None).runs] == [newest.run_id, source]
     # The run that was scored again is a source itself, by its id, with the answers in DVC's cache.
     kept = {file.path for file in client.list_artifacts(newest.run_id)}
     assert {"params.yaml", "dvc.lock"} <= kept
@@ -357,7 +369,7 @@ def test_the_run_in_mlflow_names_its_source_and_the_table_of_runs_says_what_it_i
     kept_at = folder / "mlruns"
     kept_at.rename(folder / "moved")
     kept_at.write_text("no folder")
-    out = rescored("artifacts")
+    out = rescored("artifacts", "--set", "judge.seed=5")
     kept_at.unlink()
     (folder / "moved").rename(kept_at)
     assert "MLflow     not complete there, so that its run is FAILED; the same command again" in out

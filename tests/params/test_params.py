@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import ConfigError
-from stages.params import reading, whole
+from stages.params import options, reading, whole
 from stages.params.differences import ABSENT, differences, shown
 from tests.root import ROOT
 
@@ -226,3 +226,50 @@ def test_values_are_those_of_the_file_at_each_reading_and_belong_to_the_reader(t
     assert reading.read_values(path) == {"a": {"b": [1, 2]}}
     path.write_text("a: {b: [1, 4]}  # a comment\n")
     assert reading.read_values(path) == {"a": {"b": [1, 4]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=3", 3),
+        ("a.b=5e-5", 5e-5),
+        ("a.b=null", None),
+        ("a.b=[tuned]", ["tuned"]),
+        ("a.b=x=y", "x=y"),
+        ("a.b=", None),
+    ],
+)
+def test_an_override_is_what_it_looks_like(text: str, value: object) -> None:
+    assert options.parse(text) == ("a.b", value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("download.data.sha256=0000", "0000"),
+        ("download.model.revision=1e40", "1e40"),
+        ("judge.model=2024-01-01", "2024-01-01"),
+        ("judge.model=true", "true"),
+        ("profile=7", "7"),
+        ("download.data.sha256=null", None),
+        ("download.data={source: 007, sha256: 0123}", {"source": "007", "sha256": "0123"}),
+        ("judge.calibration={source: 007, sha256: null}", {"source": "007", "sha256": None}),
+        ("generate.models=[1]", ["1"]),
+        ("finetune.epochs=0012", 12),
+        ("finetune.lora={rank: 4, alpha: 8, targets: [c_attn]}", {"rank": 4, "alpha": 8, "targets": ["c_attn"]}),
+        ("judge.expected_value=true", True),
+        ("judge.seed=x", "x"),
+    ],
+)
+def test_a_text_is_a_text_where_one_is_wanted_whatever_it_is_made_of(text: str, value: object) -> None:
+    assert options.parse(text)[1] == value
+
+
+@pytest.mark.parametrize("text", ["a.b", "=3", "a.b=[1", "judge.model=2020-13-45"])
+def test_a_malformed_override_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        options.parse(text)
+
+
+def test_dotted_keys_become_nested_ones() -> None:
+    assert options.nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}

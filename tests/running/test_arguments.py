@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from argparse import ArgumentTypeError
@@ -84,6 +85,23 @@ def test_no_other_parser_prints_its_usage() -> None:
     assert used == []
 
 
+@pytest.mark.parametrize(
+    "module", ["tools.grades", "tools.dvc_deps", "tools.decisions_index", "tools.lock", "flows.databases"]
+)
+def test_the_help_of_a_program_is_all_that_it_does(tmp_path: Path, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: python -m {module} ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "command",
@@ -104,6 +122,11 @@ def test_no_other_parser_prints_its_usage() -> None:
         ["stages.judge.runs.compare", "a", "b", "--seed", "-1"],
         ["stages.judge.runs.spread"],
         ["tools.judge_check", "--repeats", "1"],
+        ["flows.databases", "x"],
+        ["tools.grades", "--no"],
+        ["tools.dvc_deps", "--wirte"],
+        ["tools.decisions_index", "x"],
+        ["tools.lock", "x"],
     ],
     ids=lambda command: " ".join(command),
 )

@@ -121,6 +121,25 @@ def test_the_report_of_a_plain_dvc_repro_compares_and_leaves_what_mlflow_gets(
     assert found.difference == 10.0
 
 
+@pytest.mark.thorough  # a program is started, which draws
+def test_comparisons_are_left_for_mlflow_also_where_the_page_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "judge")
+    write(BETTER)
+    (root / report.REPORT).mkdir()
+
+    with report.begun(root, compares=True) as making:
+        making.go(made_here=True, run="calm-otter")
+        assert not making.made()
+        kept = making.comparisons()
+    assert kept is not None
+    assert [Path(file).name for file in kept.files] == ["comparison.json", "comparison.png", "comparison.txt"]
+    assert kept.commit_tried
+    told = capsys.readouterr().out
+    assert "artifacts/report.html: expected a file, found a folder; to fix it: rm -r artifacts/report.html\n" in told
+
+
 @pytest.mark.thorough  # a program is started
 def test_a_report_without_scores_to_compare_with_keeps_no_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_STAGE", "judge")

@@ -58,6 +58,21 @@ def test_the_page_is_made_and_is_that_of_the_results(root: Path):
 
 
 @pytest.mark.thorough
+def test_a_page_that_is_missing_is_made_and_one_that_is_there_is_left(root: Path, capsys: pytest.CaptureFixture[str]):
+    report.ensure(root)
+    assert report.is_current(root)
+    made = "report: artifacts/report.html is not there for these results: making it (some seconds)\n"
+    assert capsys.readouterr().out == made
+    before = (root / REPORT).stat().st_mtime_ns
+    report.ensure(root)
+    assert ((root / REPORT).stat().st_mtime_ns, capsys.readouterr().out) == (before, "")
+    (root / VERDICTS).unlink()
+    (root / REPORT).unlink()
+    report.ensure(root)
+    assert (not (root / REPORT).exists(), capsys.readouterr().out) == (True, "")
+
+
+@pytest.mark.thorough
 def test_comparisons_that_have_been_made_are_told_and_not_made_again(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # whoever asks it has no answer
     further = Further(missing=["not compared with the champion, quick 3: its files are gone"])

@@ -84,6 +84,60 @@ def test_a_traceback_holds_no_character_that_commands_a_terminal(how, code, then
     assert not set(done.stderr) & {"\x1b", "\x9b"}
 
 
+GONE = "the reader of this program's output went away\n"
+IMPORTS = "from flows import command_line; from stages.common.errors import *; from stages.running import program\n"
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "said"),
+    [
+        ("print('looking', flush=True); work()", 75, f"pipeline: {GONE}"),
+        ("command_line.succeed('done', 'results')", 0, ""),
+        ("print('results')", 0, ""),
+        ("print('looking'); command_line.fail('a fault', 78)", 78, "pipeline: a fault\n"),
+        ("print('looking'); raise DataError('row 3')", 65, "pipeline: row 3\n"),
+    ],
+)
+def test_a_reader_that_goes_away_is_a_success_only_where_the_work_is_done(main, code, said):
+    program = f"{IMPORTS}def main():\n    {main}\ncommand_line.run(main)"
+
+    assert without_a_reader("-c", program) == (code, said)
+
+
+def test_a_stage_whose_reader_goes_away_can_be_run_again(tmp_path):
+    program = f"{IMPORTS}program.run('compare', lambda: print('a', flush=True))"
+
+    assert without_a_reader("-c", program, cwd=tmp_path) == (75, f"compare: {GONE}")
+
+
+def test_results_that_do_not_fit_on_the_disk_are_no_success():
+    program = f"{IMPORTS}command_line.run(lambda: print('results'))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (74, "pipeline: input/output: No space left on device\n")
+
+
+def without_a_reader(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
+    """The exit code and the standard error of Python whose standard output nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    return done.returncode, done.stderr
+
+
 def test_a_closed_stream_leads_to_nothing():
     closed = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {SAY!r}])"
 

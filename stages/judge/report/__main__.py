@@ -15,8 +15,8 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.common.files import atomic_file
 from stages.common.metrics.beside import Further
@@ -25,7 +25,7 @@ from stages.common.results.judge import VERDICTS
 from stages.judge.report import facts, machine, others
 from stages.judge.report.page import page
 from stages.judge.runs.references import in_report, with_references, worth_asking
-from stages.running import program, report, signals
+from stages.running import program, project, report, signals
 from stages.running.arguments import Parser
 from stages.running.console import say, size
 from stages.running.tracking import champions, mlflow_access
@@ -33,6 +33,13 @@ from stages.running.tracking.mlflow_access import why
 
 #: What comparisons with runs in a file of MLflow load when they are made.
 _NEEDED_LATER = ("mlflow.store.tracking.sqlalchemy_store", "scipy.stats", "matplotlib.figure")
+
+
+class _Compared(NamedTuple):
+    """Comparisons with other runs; None: they are made with the page."""
+
+    found: Further | None = None
+    by_flow: bool = False
 
 
 def main() -> None:
@@ -52,40 +59,45 @@ def main() -> None:
     told = os.read(sys.stdin.fileno(), 1) if compared else report.GO
     if not told:
         return  # who has begun it early does not want it
-    if not paths.PARAMS.exists():
-        raise ConfigError(f"{Path().resolve()}: no {paths.PARAMS} here", "run the command in the project's folder")
-    target = Path(options.to) if options.to else _place(options.run)
-    if target.is_dir():
-        fix = f"--to {target / report.REPORT.name}" if options.to else f"rm -r {target}"
-        raise ConfigError(f"{target}: expected a file, found a folder", fix)
-    if options.to and not target.parent.is_dir():
-        raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
-    text = _own(compared, made_here=told == report.MADE_HERE) if options.run == "." else others.text_of(options.run)
+    project.require(Path.cwd())
+    # Before the page: MLflow gets the comparisons, whatever comes of it.
+    further = _further(compared) if options.run == "." else _Compared()
+    target = _target(options)
+    text = _own(further, made_here=told == report.MADE_HERE) if options.run == "." else others.text_of(options.run)
     with atomic_file(target) as stream:
         stream.write(text)
     say(f"report: {target} ({size(len(text.encode()))}); in a browser: {target.resolve().as_uri()}")
 
 
-def _own(further: str | None, *, made_here: bool) -> str:
+def _own(further: _Compared, *, made_here: bool) -> str:
     """The page of the results in this folder.
 
     Args:
-        further: file with the comparisons, where they have been made.
-        made_here: whether a stage of the run that is at work has made them.
+        further: the comparisons.
+        made_here: whether a stage of the run that is at work has made the results.
+    """
+    # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
+    champion = "" if further.by_flow else _champion()
+    found = facts.read(further=further.found, environment=machine.of_these_results(made_here=made_here))
+    return page(found, report.mark(Path()), champion)
+
+
+def _further(file: str | None) -> _Compared:
+    """The comparisons of the results in this folder with other runs, made now if MLflow is to have them.
+
+    Args:
+        file: file that has them, where a flow has made them; None where nobody has begun this program early.
+
+    Raises:
+        ConfigError: there are no scores.
     """
     if not VERDICTS.exists():
         raise ConfigError(f"{VERDICTS}: no such file, so that there is nothing to report", "make run")
-    there = further is not None and Path(further).exists()
-    if further and there:
-        compared = read_metrics(Path(further), Further, made_by="make report")
-    elif further and report.COMPARES in os.environ:
-        compared = _kept(Path(further).parent)
-    else:
-        compared = None
-    # A flow does not wait for it: its results are new, and Prefect's page says it of results from the cache.
-    champion = "" if there else _champion()
-    found = facts.read(further=compared, environment=machine.of_these_results(made_here=made_here))
-    return page(found, report.mark(Path()), champion)
+    if file and Path(file).exists():
+        return _Compared(read_metrics(Path(file), Further, made_by="make report"), by_flow=True)
+    if file and report.COMPARES in os.environ:
+        return _Compared(_kept(Path(file).parent))
+    return _Compared()
 
 
 def _load() -> None:
@@ -118,6 +130,21 @@ def _champion() -> str:
     except Exception as error:
         say(f"report: it does not say whether the results are the champion's: {why(error)}")
         return ""
+
+
+def _target(options: argparse.Namespace) -> Path:
+    """The file that gets the page.
+
+    Raises:
+        ConfigError: it is a folder, or in none.
+    """
+    target = Path(options.to) if options.to else _place(options.run)
+    if target.is_dir():
+        fix = f"--to {target / report.REPORT.name}" if options.to else f"rm -r {target}"
+        raise ConfigError(f"{target}: expected a file, found a folder", fix)
+    if options.to and not target.parent.is_dir():
+        raise ConfigError(f"{target.parent}: no such folder", f"mkdir -p {target.parent}, or another --to")
+    return target
 
 
 def _place(run: str) -> Path:

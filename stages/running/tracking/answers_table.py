@@ -7,7 +7,7 @@ what a person reads first stands first.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,20 @@ def sample(table: Mapping[str, Any], most: int = MOST_ROWS) -> dict[str, list[An
         table: what `made` gives.
         most: the most rows.
     """
-    columns, rows = list(table["columns"]), list(table["data"])
-    if len(rows) > most:
-        at = columns.index("id")
-        chosen = {id(row) for row in sorted(rows, key=lambda row: hashlib.sha256(row[at].encode()).digest())[:most]}
-        rows = [row for row in rows if id(row) in chosen]
-    return {"columns": columns, "data": rows}
+    columns = list(table["columns"])
+    at = columns.index("id")
+    chosen = drawn((row[at] for row in table["data"]), most)
+    return {"columns": columns, "data": [row for row in table["data"] if row[at] in chosen]}
+
+
+def drawn(ids: Iterable[str], most: int = MOST_ROWS) -> frozenset[str]:
+    """The ids of the rows that the table of a run holds. Of those that it holds, all are drawn again.
+
+    Args:
+        ids: ids of all rows.
+        most: the most rows.
+    """
+    return frozenset(sorted(set(ids), key=lambda id: hashlib.sha256(id.encode()).digest())[:most])
 
 
 def rows_of(table: Mapping[str, Any]) -> list[dict[str, Any]]:

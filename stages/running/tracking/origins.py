@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.running import lock
-from stages.running.tracking import doors, lookup, mlflow_access, published, store
+from stages.running.tracking import doors, lookup, mlflow_access, names, published, store
 from stages.running.tracking.mlflow_access import END_SECONDS
+
+#: Runs with the same results that are looked at.
+_MOST_SAME = 100
 
 
 def commit_tags(root: Path) -> dict[str, str]:
@@ -37,6 +40,21 @@ def rescoring_tags(root: Path, source: str, name: str, commit: str = "") -> dict
         found = mlflow_access.safely(lambda: store.page(mlflow_access.client(root), source, ""), END_SECONDS)
         tags |= {store.RESCORE_OF: source} | ({store.RESCORE_PAGE: found.address} if found else {})
     return tags
+
+
+def rescored(root: Path, folder: Path, name: str) -> tuple[str, str] | None:
+    """The id and the name of the newest finished run that has the results of a folder as scored again.
+
+    None where there is none, or MLflow does not tell.
+
+    Args:
+        root: folder with mlflow.db, unless MLFLOW_TRACKING_URI is set.
+        folder: the folder with the results.
+        name: short name of the run, which is that of the judge and the answers: others may have the same results.
+    """
+    query = f"tags.`{published.TAG}` = '{published.digest(folder)}' and tags.`{doors.TAG}` = '{doors.RESCORED}'"
+    found = mlflow_access.safely(lambda: lookup.search(root, query, most=_MOST_SAME), END_SECONDS)
+    return next((one for one in found or () if names.short_of(one[1]) == name), None)
 
 
 def of_lineage(root: Path, text: str) -> tuple[str, str] | None:

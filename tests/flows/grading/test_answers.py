@@ -7,8 +7,10 @@ from mlflow import MlflowClient
 
 from flows.grading import answers, sample
 from stages.common.errors import ConfigError, DataError
+from stages.common.files import write_jsonl
 from stages.common.results.generate import RESPONSES
 from stages.common.results.judge import VERDICTS
+from stages.running.tracking import answers_table
 from tests.flows.grading.made import fill
 from tests.running.tracking.made import through_the_flow
 
@@ -75,6 +77,22 @@ def test_a_run_of_mlflow_has_the_answers_of_its_folder(project):
     assert answers.is_of_folder(project, answers.HERE, "any")
     responses.unlink()
     assert not answers.is_of_folder(project, run_id, answers.digest(here))
+
+
+def test_a_run_of_more_rows_than_mlflow_s_table_holds_has_the_name_that_its_folder_has(tmp_path):
+    fill(tmp_path, rows=answers_table.MOST_ROWS + 10)
+    verdict = {"model": "tuned", "status": "scored", "score": 1.0, "detail": ""}
+    write_jsonl(tmp_path / VERDICTS, [verdict | {"id": "r00"}])
+    table = answers_table.made(tmp_path)
+    assert table is not None
+    of_mlflow = answers._of_table(answers_table.rows_of(answers_table.sample(table)))
+    of_folder = answers.of_run(tmp_path, answers.HERE)
+    assert (len({item.id for item in of_mlflow}), len({item.id for item in of_folder})) == (2000, 2010)
+    assert answers.digest(of_mlflow) == answers.digest(of_folder)
+    assert answers.is_of_folder(tmp_path, "a run", answers.digest(of_mlflow))
+    text = (tmp_path / RESPONSES).read_text()
+    (tmp_path / RESPONSES).write_text(text.replace('"no"', '"another training"'))
+    assert not answers.is_of_folder(tmp_path, "a run", answers.digest(of_mlflow))
 
 
 def test_what_is_no_run_is_said(tmp_path, project):

@@ -52,6 +52,13 @@ def test_rows_are_read_again_in_the_order_of_the_test_rows_by_model(tmp_path: Pa
     ]
 
 
+def test_the_rows_that_are_drawn_are_drawn_again_from_among_themselves() -> None:
+    """By SHA-256: that of a begins with ca, of b with 3e, of c with 2e, of d with 18."""
+    assert answers_table.drawn("abcd", 3) == {"b", "c", "d"}
+    assert answers_table.drawn("bcd", 3) == {"b", "c", "d"}
+    assert answers_table.drawn("abcd", 2) == {"c", "d"}
+
+
 def test_a_table_of_version_0_2_is_read_as_it_is() -> None:
     table = {"columns": ["id", "tuned", "tuned_score"], "data": [["b", "x", 1.0], ["a", "y", 2.0]]}
     assert [row["id"] for row in answers_table.rows_of(table)] == ["b", "a"]
