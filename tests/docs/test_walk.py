@@ -23,6 +23,8 @@ WALKED = sorted({block.page for block in pages.all_blocks() if block.needs is No
 
 #: The files that a page's commands leave changed, where they do: the profile that is put back is not the small one.
 LEFT = {"docs/gpt2-medium.md": ["params.yaml"]}
+#: The values of the clone. An example of docs/your-data.md has ten warmup steps, and needs some more after them.
+VALUES = small_pipeline.SMALL | {"finetune": small_pipeline.SMALL["finetune"] | {"max_steps": 12}}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    small_pipeline.write_params(folder, small_pipeline.SMALL)
+    small_pipeline.write_params(folder, VALUES)
     _environment(folder / ".venv")
     git = ["git", "-c", "init.defaultBranch=main"]
     for arguments in (

@@ -199,9 +199,9 @@ def test_real_stages_leave_their_runs_by_each_door_of_dvc(tmp_path: Path) -> Non
         ("dvc exp", "finished"),
         ("dvc repro", "finished"),
     ]
-    assert experiment["name"] == "dizzy-moth"
+    assert experiment["name"] == "lr=0.002 judge.seed=7 (dizzy-moth)"
     assert f"run         {first['name']}\n" in told
-    assert "run         dizzy-moth\n" in tried
+    assert "run         lr=0.002 judge.seed=7 (dizzy-moth)\n" in tried
     assert "compared    with the last commit, " in tried
     assert (experiment["commit"], experiment["dirty"]) == (commit, False)
     assert experiment["differs"] == {"judge.seed": "7", "finetune.learning_rate": "0.002"}
