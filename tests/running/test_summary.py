@@ -36,7 +36,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.running import console, summary
 from stages.running.costs import TRAINING_COSTS
 from stages.running.summary_parts.training import cost_lines
-from stages.running.tracking import published
+from stages.running.tracking import execution, published
 from tests import results, small_pipeline
 from tests.root import ROOT
 
@@ -90,6 +90,7 @@ files       model       artifacts/finetune/model
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which nothing has run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     return tmp_path
 
@@ -168,6 +169,21 @@ def test_the_whole_summary(root: Path) -> None:
     published.keep(root, "1f")
     assert summary.text(root) == EXPECTED
     assert max(map(len, EXPECTED.splitlines())) <= console.WIDTH
+
+
+def test_a_summary_beside_make_ui_has_the_address_of_the_pages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(root)
+    # A store without pages of its own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://tracker/mlflow")
+    published.keep(root, "1f", experiment="7")
+    assert summary.text(root).splitlines()[-1] == "            compare     make ui"
+    monkeypatch.setenv("PREFECT_HOME", str(root / "prefect"))
+    known = {"process": execution.identity(), "prefect": None, "mlflow": "http://127.0.0.1:5001", "database": ""}
+    (root / "prefect").mkdir()
+    (root / "prefect" / "servers.json").write_text(json.dumps(known))
+    assert (
+        summary.text(root).splitlines()[-1].startswith("            compare     http://127.0.0.1:5001/#/experiments/7/")
+    )
 
 
 def test_the_store_is_named_only_if_it_has_these_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
