@@ -213,7 +213,7 @@ class _Summary:
             return ["not made yet: dvc repro finetune"]
         section = self._origin.made.get("finetune")
         recipe = recipe_lines(section, found) if section else []
-        first, *losses = training_lines(found, self._history())
+        first, *losses = training_lines(found, self._history(), section or {})
         return [f"{first}{self._device()}", *recipe, *losses, *self._costs(self._training_costs)]
 
     def _history(self) -> Iterator[StepRecord]:

@@ -171,6 +171,19 @@ def test_the_whole_summary(root: Path) -> None:
     assert max(map(len, EXPECTED.splitlines())) <= console.WIDTH
 
 
+def test_shares_that_rounding_would_make_none_or_all_have_a_decimal(root: Path) -> None:
+    """As of 201 rows, of which one was cut; and of 10,000, of which one was."""
+    for shares, told in (
+        ((0.995, 0.005), "ended by itself 99.5 %, cut at the cap 0.5 %"),
+        ((0.9999, 0.0001), "ended by itself >99.9 %, cut at the cap <0.1 %"),
+        ((1.0, 0.0), "ended by itself 100 %, cut at the cap 0 %"),
+        ((0.9851, 0.0149), "ended by itself 99 %, cut at the cap 1 %"),
+    ):
+        measures = dict(zip(("end_of_text_rate", "cap_hit_rate"), shares, strict=True))
+        write_metrics(root / GENERATE_METRICS, GenerateMetrics(tuned=results.answer_metrics(**measures)))
+        assert f"            {told}" in summary.text(root).splitlines()
+
+
 def test_a_summary_beside_make_ui_has_the_address_of_the_pages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(root)
     # A store without pages of its own.
@@ -590,7 +603,7 @@ values      other than in the last commit, COMMIT (its value in brackets): token
               finetune.epochs=20 (3), finetune.learning_rate=0.002 (0.005),
               finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null), finetune.patience=1 (null)
 prompt      style phi3, 256 tokens at most; loss on the tokens of the response
-training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU
+training    660 steps (16.1 epochs), 0 tokens, fp32, on the CPU
             learning rate    0.002, cosine after 50 warmup steps
             LoRA             rank 16, alpha 16, on c_attn; 65,536 of 6,862,464 parameters trained (0.95 %)
             left out         16 rows of each epoch (drop_last), other ones each time
