@@ -166,31 +166,25 @@ def committed(root: Path) -> str:
 
 
 def comments(text: str) -> dict[str, str]:
-    r"""The comment of each key of params.yaml, by dotted key.
+    r"""The comment of each key of params.yaml that has one, by dotted key: the lines above it, or the end of its line.
 
-    A comment is that of the keys below it, up to the next comment or the end of their section.
-
-    >>> comments("a:\n  # One,\n  # two.\n  b: 1\n  c: 2\nd: 3\n")
-    {'a.b': 'One, two.', 'a.c': 'One, two.'}
+    >>> comments("a:\n  # One,\n  # two.\n  b: 1\n  c: 2  # Three.\n  d: 3\n")
+    {'a.b': 'One, two.', 'a.c': 'Three.'}
     """
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []
-    said: dict[int, str] = {}
     block: list[str] = []
     for line in text.splitlines():
         if comment := re.match(r"\s*#\s?(.*)", line):
             block.append(comment[1])
-        elif not line.strip():
-            block = []
-        elif key := re.match(r"( *)([\w-]+):", line):
+            continue
+        if key := re.match(r"""( *)([\w-]+):(?: +"[^"]*"| +'[^']*')?(.*)""", line):
             indent = len(key[1])
             above = [*(one for one in above if one[0] < indent), (indent, key[2])]
-            said = {at: words for at, words in said.items() if at <= indent}
-            if block:
-                said[indent] = " ".join(" ".join(block).split())
-            block = []
-            if indent in said:
-                found[".".join(name for _, name in above)] = said[indent]
+            beside = re.search(r"\s#\s?(.*)", key[3])
+            if said := " ".join(" ".join([*block, beside[1] if beside else ""]).split()):
+                found[".".join(name for _, name in above)] = said
+        block = []
     return found
 
 

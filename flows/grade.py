@@ -21,7 +21,7 @@ from stages.common.plurals import counted, word
 from stages.running import program, project, writable
 from stages.running.arguments import Parser, whole_number
 from stages.running.console import say
-from stages.running.tracking import mlflow_access
+from stages.running.tracking import mlflow_access, started_pages
 
 #: Rows that are graded unless another number is asked for.
 ROWS = 50
@@ -93,7 +93,7 @@ def _pages(root: Path) -> str:
 
 
 def _pages_are_there(root: Path) -> bool:
-    return mlflow_access.uri(root).startswith("http") or bool(servers_file.started_mlflow())
+    return mlflow_access.uri(root).startswith("http") or bool(started_pages.mlflow_address(root))
 
 
 def _collect(root: Path, run: str, items: Sequence[Item], digest: str) -> None:

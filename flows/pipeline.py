@@ -138,7 +138,7 @@ def _pipeline(
                 report.ensure(tree)
                 return Completed(
                     message="everything is up to date: nothing was run",
-                    data=summary.text(tree, pages=servers_file.started_mlflow()),
+                    data=summary.text(tree),
                 )
             ahead.look_in_flow(root, tree, preflight, force=force, log=get_run_logger().info)
             results = _run_stages(root, tree, done, force=force, isolated=not in_place)

@@ -52,9 +52,7 @@ def main() -> None:
         # Where nothing has changed as far as the files tell, DVC has the last word.
         if asked.in_place and not planned.changes and unchanged.up_to_date(root):
             report.ensure(root)  # it is no result, so that DVC does not miss it
-            command_line.succeed(
-                "everything is up to date: nothing was run", summary.text(root, pages=servers_file.started_mlflow())
-            )
+            command_line.succeed("everything is up to date: nothing was run", summary.text(root))
             return
         planned.look()
     sys.exit(supervised())

@@ -27,7 +27,6 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run as this_flow_run
 
-from flows import servers_file
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
 from flows.stage_process import StageResult
@@ -78,7 +77,7 @@ def report(
         page: page of the MLflow run that gets the report of the run; None where there is no report.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
-    results = summary.text(tree, name_files=not isolated, commit_tried=True, pages=servers_file.started_mlflow())
+    results = summary.text(tree, name_files=not isolated, commit_tried=True)
     beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
     parts = [
         *_report(page),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from flows import prefect_server
 from stages.common.files import atomic_file
-from stages.running.tracking import execution
+from stages.running.tracking import execution, started_pages
 
 #: Where MLflow's pages are once `make ui` has started them.
 _MLFLOW = "http://127.0.0.1:5000"
@@ -59,25 +59,14 @@ def mlflow_address() -> str:
     return _read().get("mlflow") or _MLFLOW
 
 
-def started_mlflow() -> str:
-    """The address of MLflow's pages of `make ui`; empty where they are not started."""
-    return _read().get("mlflow") or ""
-
-
 def _read() -> dict[str, str | None]:
-    """What the file holds; nothing where it is missing, or of a process that has ended."""
-    try:
-        known: dict[str, str | None] = json.loads(_path().read_text(encoding="utf-8"))
-        process = known["process"] or ""
-        if not execution.is_here(process) or execution.is_gone(process) or known["database"] != _database():
-            return {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return known
+    """What the file holds; nothing where it is missing, of a process that has ended, or of another database."""
+    known = started_pages.read(_path())
+    return known if known.get("database") == _database() else {}
 
 
 def _path() -> Path:
-    return Path(os.environ["PREFECT_HOME"], "servers.json")
+    return started_pages.file_in(Path.cwd())
 
 
 def _database() -> str:

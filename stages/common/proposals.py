@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from itertools import starmap
 from typing import Any
 
 #: Words that YAML 1.1 or 1.2 reads as another value than a text.
@@ -48,6 +49,16 @@ def inline(key: str, value: Any) -> str:
     """
     section, _, name = key.rpartition(".")
     return f"{name}: {scalar(value)} in the section {section} of params.yaml, or {option(key, value)}"
+
+
+def everywhere(values: Mapping[str, Any]) -> str:
+    """The same within a sentence, for several values and for every way to start a run.
+
+    >>> everywhere({"finetune.epochs": 4})
+    "set finetune.epochs: 4 in params.yaml or Prefect's form, or --set finetune.epochs=4"
+    """
+    listed = ", ".join(f"{key}: {scalar(value)}" for key, value in values.items())
+    return f"set {listed} in params.yaml or Prefect's form, or {' '.join(starmap(option, values.items()))}"
 
 
 def lines(key: str, value: Any) -> str:

@@ -94,9 +94,7 @@ def _rows(metrics: FinetuneMetrics) -> str:
 def _training(recipe: Mapping[str, Any], metrics: FinetuneMetrics) -> list[str]:
     told = ("learning_rate", "schedule", "warmup_steps", "batch_size", "weight_decay", "dropout", "seed")
     values = [f"{name} {recipe[name]}" for name in told if name in recipe]
-    length = (
-        f"{counted(metrics.steps, 'step')}, {counted(metrics.epochs, 'epoch')}, {counted(metrics.tokens_seen, 'token')}"
-    )
+    length = ", ".join([*metrics.length(recipe), counted(metrics.tokens_seen, "token")])
     losses = f"{metrics.val_loss_before:.3f} before, {metrics.val_loss:.3f} after (step {metrics.kept_step:,})"
     lines = [f"{length}, in {metrics.precision}", f"validation loss in nats a token: {losses}"]
     return [f"AdamW; {', '.join(values)}", *lines] if values else lines

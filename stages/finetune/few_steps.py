@@ -13,7 +13,7 @@ from stages.params.finetune import Finetune
 from stages.running.checks.row import Row, State, ok, problem, warning
 
 #: Fewer steps than this change a model little. The steps that are proposed, and the most epochs.
-LEAST, _WANTED, _EPOCHS = 50, 100, 30
+LEAST, _ENOUGH, _EPOCHS = 50, 100, 30
 #: Batches that an epoch of a small dataset should have; and the part of the steps that is warm-up at most.
 _BATCHES, _WARMUP = 8, 10
 
@@ -38,19 +38,26 @@ def _found(train: int, recipe: Finetune) -> tuple[State, str]:
         steps = planned_steps(train, recipe)
     except ConfigError as error:
         return "problem", error.what
-    told = f"{counted(train, 'train row')} in batches of {recipe.batch_size} make {counted(steps, 'step')}"
+    told = f"{counted(train, 'train row')} in batches of {recipe.batch_size} make "
+    if _is_ended(train, recipe):
+        made = planned_steps(train, _with(recipe, {"max_steps": None}))
+        told += f"{counted(made, 'step')}, and finetune.max_steps ends the training after {steps:,}"
+    else:
+        told += counted(steps, "step")
     if left := rows_left_out(train, recipe):
         told += f"; drop_last leaves out {counted(left, 'row')} of each epoch"
     if recipe.warmup_steps >= steps:
         what = f"{told}: finetune.warmup_steps is {recipe.warmup_steps}, so that the training would end before it has "
         return "problem", f"{what}reached finetune.learning_rate"
-    return ("warning", f"{told}: so few change a model little") if steps < LEAST else ("ok", told)
+    if steps >= LEAST:
+        return "ok", told
+    return "ok" if steps >= _wanted(recipe) else "warning", f"{told}: so few steps change a model little"
 
 
 def more_steps(train: int, recipe: Finetune) -> str:
     """The settings that make some hundred steps of so many rows, with a warm-up that is shorter.
 
-    Where no settings make enough, the number of rows that does.
+    A finetune.max_steps that was given stays. Where no settings make enough, the number of rows that does.
 
     Args:
         train: number of train rows.
@@ -58,20 +65,28 @@ def more_steps(train: int, recipe: Finetune) -> str:
     """
     shorter: dict[str, object] = {"warmup_steps": _steps(train, recipe) // _WARMUP}
     if _found(train, _with(recipe, shorter))[0] == "ok":
-        return f"add rows, or {_setting(recipe, shorter)}"
+        if not _is_ended(train, recipe):
+            return f"add rows, or {_setting(recipe, shorter)}"
+        longer = _found(train, _with(recipe, {"max_steps": None}))[0] == "ok"
+        return _setting(recipe, shorter) + ("; or train longer, with finetune.max_steps: null" if longer else "")
     size = max(1, recipe.accumulate, recipe.devices, min(recipe.batch_size, train // _BATCHES))
-    an_epoch = max(train // size, 1)
-    epochs = max(recipe.epochs, min(_EPOCHS, math.ceil(_WANTED / an_epoch)))
-    steps = an_epoch * epochs
+    epochs = max(recipe.epochs, min(_EPOCHS, math.ceil(_ENOUGH / max(train // size, 1))))
     values: dict[str, object] = {"batch_size": size, "epochs": epochs}
-    ended = recipe.max_steps is not None and recipe.max_steps < min(steps, _WANTED)
-    if ended:
-        values["max_steps"] = None
     made = _steps(train, _with(recipe, values))
     values["warmup_steps"] = min(recipe.warmup_steps, made // _WARMUP)
     if _found(train, _with(recipe, values))[0] != "ok":
         return _more_rows(recipe)
-    return f"{'' if ended else 'add rows, or '}{_setting(recipe, values)}"
+    return f"add rows, or {_setting(recipe, values)}"
+
+
+def _is_ended(train: int, recipe: Finetune) -> bool:
+    """Whether finetune.max_steps ends the training before its epochs."""
+    return _steps(train, recipe) < _steps(train, _with(recipe, {"max_steps": None}))
+
+
+def _wanted(recipe: Finetune) -> int:
+    """The fewest steps that are no surprise: who sets fewer by finetune.max_steps wants few."""
+    return LEAST if recipe.max_steps is None else min(LEAST, recipe.max_steps)
 
 
 def _steps(train: int, recipe: Finetune) -> int:
@@ -84,13 +99,13 @@ def _steps(train: int, recipe: Finetune) -> int:
 
 def _more_rows(recipe: Finetune) -> str:
     """The number of train rows that makes enough steps by the recipe's own batches and epochs."""
-    enough = max(LEAST, recipe.warmup_steps + 1)
-    batches = math.ceil(enough / recipe.epochs)
+    values: dict[str, object] = {}
+    if recipe.max_steps is not None and recipe.warmup_steps >= recipe.max_steps:
+        values["warmup_steps"] = recipe.max_steps // _WARMUP
+    batches = math.ceil(max(_wanted(recipe), _with(recipe, values).warmup_steps + 1) / recipe.epochs)
     rows = batches * recipe.batch_size if recipe.drop_last else (batches - 1) * recipe.batch_size + 1
     told = f"add rows: {counted(rows, 'train row makes', 'train rows make')} {counted(batches * recipe.epochs, 'step')}"
-    if recipe.max_steps is None or recipe.max_steps >= enough:
-        return told
-    return f"{told}; and {_setting(recipe, {'max_steps': None})}"
+    return f"{told}; and {_setting(recipe, values)}" if values else told
 
 
 def _with(recipe: Finetune, values: Mapping[str, object]) -> Finetune:
@@ -100,5 +115,4 @@ def _with(recipe: Finetune, values: Mapping[str, object]) -> Finetune:
 def _setting(recipe: Finetune, values: Mapping[str, object]) -> str:
     """How to set values, but for those that the recipe has."""
     changed = {f"finetune.{key}": value for key, value in values.items() if value != getattr(recipe, key)}
-    listed = ", ".join(f"{key}: {proposals.scalar(value)}" for key, value in changed.items())
-    return f"set {listed} in params.yaml, or {' '.join(proposals.option(key, value) for key, value in changed.items())}"
+    return proposals.everywhere(changed)

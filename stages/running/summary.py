@@ -38,7 +38,7 @@ from stages.running.summary_parts.made_with import prompt_line, recipe_lines
 from stages.running.summary_parts.origin import Origin
 from stages.running.summary_parts.scores import score_lines, verdict_cost_lines
 from stages.running.summary_parts.training import cost_lines, device_of, training_lines
-from stages.running.tracking import links, store
+from stages.running.tracking import links, started_pages, store
 
 M = TypeVar("M", bound=Metrics)
 
@@ -55,9 +55,7 @@ _FILES = (
 )
 
 
-def text(
-    root: Path = Path(), *, name_files: bool = True, stands: bool = True, commit_tried: bool = False, pages: str = ""
-) -> str:
+def text(root: Path = Path(), *, name_files: bool = True, stands: bool = True, commit_tried: bool = False) -> str:
     """The summary, without a line end at its end.
 
     Where a file is not what it should be, such as one of an earlier version, the summary says so and goes on.
@@ -68,12 +66,11 @@ def text(
             removed with it and are in DVC's cache; the summary says how to get them from there.
         stands: whether the last stage succeeds, so that its results can be published later.
         commit_tried: whether the last commit has just been compared with, as for `beside.of`.
-        pages: address of MLflow's pages of this machine; empty where they are not started.
 
     Raises:
         ConfigError: params.yaml is not what it should be.
     """
-    return _Summary(root, commit_tried=commit_tried).text(name_files=name_files, stands=stands, pages=pages)
+    return _Summary(root, commit_tried=commit_tried).text(name_files=name_files, stands=stands)
 
 
 def _in_the_cache() -> str:
@@ -115,8 +112,9 @@ class _Summary:
         #: The files that are not what they should be.
         self.errors: list[DataError] = []
 
-    def text(self, *, name_files: bool, stands: bool = True, pages: str = "") -> str:
+    def text(self, *, name_files: bool, stands: bool = True) -> str:
         files = self._files() if name_files else [_in_the_cache()]
+        pages = started_pages.mlflow_address(self._root)
         tracked = links.store_lines(self._root, stays=name_files, stands=stands, pages=pages)
         lines = [
             *entry("run", links.name_lines(self._root)),
@@ -215,7 +213,7 @@ class _Summary:
             return ["not made yet: dvc repro finetune"]
         section = self._origin.made.get("finetune")
         recipe = recipe_lines(section, found) if section else []
-        first, *losses = training_lines(found, self._history())
+        first, *losses = training_lines(found, self._history(), section or {})
         return [f"{first}{self._device()}", *recipe, *losses, *self._costs(self._training_costs)]
 
     def _history(self) -> Iterator[StepRecord]:

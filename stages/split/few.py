@@ -61,9 +61,7 @@ def more_test_rows(total: int, settings: Split, made: Callable[[Split], Sequence
     for values in _shares(total, settings):
         if instructions(made(settings.model_copy(update=values))) >= LEAST:
             keyed = {f"split.{name}": value for name, value in values.items()}
-            listed = " and ".join(f"{key}: {value:g}" for key, value in keyed.items())
-            options = " ".join(proposals.option(key, value) for key, value in keyed.items())
-            return f"set {listed} in params.yaml, or {options}; or {more}"
+            return f"{proposals.everywhere(keyed)}; or {more}"
     return more
 
 

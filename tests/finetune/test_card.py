@@ -47,6 +47,13 @@ def test_what_the_training_knows():
     assert "prompt style alpaca" in text
 
 
+def test_a_training_that_ends_within_an_epoch_says_how_many_it_was():
+    """34 rows are 8 batches of 4 and two rows: 2 steps are a quarter of an epoch."""
+    text = card.text(CONFIG, STYLES["alpaca"], {"batch_size": 4, "drop_last": True}, METRICS)
+
+    assert "\n- 2 steps (0.25 epochs), 4,340 tokens, in fp32\n" in text
+
+
 def test_what_is_known_later_takes_its_place():
     later = card.Later(data=["rows.json"], scores=["41.3 of 100"], licence="apache-2.0")
 

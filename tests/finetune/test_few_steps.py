@@ -37,26 +37,50 @@ def test_a_warm_up_that_is_as_long_as_the_training_is_a_problem() -> None:
         "is 50, so that the training would end before it has reached finetune.learning_rate"
     )
     assert row.fix == (
-        "add rows, or set finetune.batch_size: 6, finetune.epochs: 12, finetune.warmup_steps: 10 in params.yaml, or "
-        "--set finetune.batch_size=6 --set finetune.epochs=12 --set finetune.warmup_steps=10"
+        "add rows, or set finetune.batch_size: 6, finetune.epochs: 12, finetune.warmup_steps: 10 in params.yaml or "
+        "Prefect's form, or --set finetune.batch_size=6 --set finetune.epochs=12 --set finetune.warmup_steps=10"
     )
 
 
 def test_a_short_training_is_a_warning_and_an_empty_one_a_problem() -> None:
     row = few_steps.row_of(55, quick(warmup_steps=0))
     assert row.state == "warning"
-    assert row.found.endswith(": so few change a model little")
+    assert row.found.endswith(": so few steps change a model little")
     row = few_steps.row_of(7, quick(warmup_steps=0))
     assert (row.state, row.found) == ("problem", "7 train rows do not fill one batch of finetune.batch_size 24")
     assert row.fix == (
-        "add rows, or set finetune.batch_size: 1, finetune.epochs: 15 in params.yaml, or --set finetune.batch_size=1 "
-        "--set finetune.epochs=15"
+        "add rows, or set finetune.batch_size: 1, finetune.epochs: 15 in params.yaml or Prefect's form, or --set "
+        "finetune.batch_size=1 --set finetune.epochs=15"
     )
 
 
-def test_where_max_steps_ends_the_training_no_rows_are_asked_for() -> None:
-    fix = few_steps.row_of(3713, quick(max_steps=3, warmup_steps=5)).fix
-    assert fix == "set finetune.max_steps: null in params.yaml, or --set finetune.max_steps=null"
+def test_where_max_steps_ends_the_training_it_stays_and_the_warm_up_is_shorter() -> None:
+    row = few_steps.row_of(3713, quick(max_steps=20))
+    assert row.state == "problem"
+    assert row.found == (
+        "3,713 train rows in batches of 24 make 462 steps, and finetune.max_steps ends the training after 20; "
+        "drop_last leaves out 17 rows of each epoch: finetune.warmup_steps is 50, so that the training would end "
+        "before it has reached finetune.learning_rate"
+    )
+    assert row.fix == (
+        "set finetune.warmup_steps: 2 in params.yaml or Prefect's form, or --set finetune.warmup_steps=2; or train "
+        "longer, with finetune.max_steps: null"
+    )
+
+
+def test_a_longer_training_is_offered_only_where_it_is_long_enough() -> None:
+    """55 rows in batches of 24 for 40 epochs: 80 steps, fewer than the warm-up."""
+    fix = few_steps.row_of(55, quick(epochs=40, max_steps=20, warmup_steps=100)).fix
+    assert fix == "set finetune.warmup_steps: 2 in params.yaml or Prefect's form, or --set finetune.warmup_steps=2"
+
+
+def test_few_steps_that_max_steps_asks_for_are_a_note_without_a_fix() -> None:
+    row = few_steps.row_of(3713, quick(max_steps=20, warmup_steps=2))
+    assert (row.state, row.fix) == ("ok", None)
+    assert row.found.endswith(" leaves out 17 rows of each epoch: so few steps change a model little")
+    # Three epochs of two batches are fewer than what it asks for.
+    assert few_steps.row_of(55, quick(max_steps=7, warmup_steps=0)).state == "warning"
+    assert few_steps.row_of(55, quick(max_steps=6, warmup_steps=0)).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -70,11 +94,13 @@ def test_where_max_steps_ends_the_training_no_rows_are_asked_for() -> None:
         (1, quick(batch_size=4, accumulate=3), "add rows: 68 train rows make 51 steps"),
         # 16 whole batches and a row.
         (0, quick(drop_last=False), "add rows: 385 train rows make 51 steps"),
+        # 9 steps, as max_steps asks for, of three epochs: three batches of 24.
+        (0, quick(max_steps=9, warmup_steps=0), "add rows: 72 train rows make 9 steps"),
         (
             0,
-            quick(max_steps=9, warmup_steps=0),
-            "add rows: 408 train rows make 51 steps; and set finetune.max_steps: null in params.yaml, or --set "
-            "finetune.max_steps=null",
+            quick(max_steps=9),
+            "add rows: 72 train rows make 9 steps; and set finetune.warmup_steps: 0 in params.yaml or Prefect's form, "
+            "or --set finetune.warmup_steps=0",
         ),
     ],
 )
@@ -84,7 +110,7 @@ def test_where_no_values_help_the_rows_are_counted(rows: int, recipe: Finetune, 
 
 def test_where_the_steps_are_enough_only_a_shorter_warm_up_is_proposed() -> None:
     assert few_steps.row_of(84, quick(batch_size=1, epochs=1, warmup_steps=84)).fix == (
-        "add rows, or set finetune.warmup_steps: 8 in params.yaml, or --set finetune.warmup_steps=8"
+        "add rows, or set finetune.warmup_steps: 8 in params.yaml or Prefect's form, or --set finetune.warmup_steps=8"
     )
 
 
@@ -115,13 +141,15 @@ RECIPES = st.builds(
 @example(200, quick(max_steps=5, warmup_steps=20))
 @example(60, quick(accumulate=12))
 @example(55, quick(drop_last=False))
+@example(0, quick(max_steps=9))
+@example(7, quick(max_steps=20))
 @settings(deadline=None, max_examples=300)
 def test_what_is_proposed_passes(rows: int, recipe: Finetune) -> None:
     """The options of a proposal, behind a command; where rows are counted, with so many rows."""
     fix = few_steps.row_of(rows, recipe).fix
     if fix is None:
         return
-    words = shlex.split(fix.partition(" or --set ")[2].replace("--set ", ""))
+    words = shlex.split(fix.partition(" or --set ")[2].partition(";")[0].replace("--set ", ""))
     values = {key.partition(".")[2]: value for key, value in map(options.parse, words)}
     counted = re.match(r"add rows: ([\d,]+) train row", fix)
     assert values or counted

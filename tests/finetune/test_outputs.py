@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.results.finetune import StepRecord
 from stages.finetune import outputs
 from stages.finetune.progress import Progress
+from tests import results
 from tests.finetune.test_trainer import TRAIN, VAL, a_run
 
 HISTORY = [
@@ -35,6 +38,26 @@ def test_the_figures_are_those_of_the_kept_the_last_and_the_best_step():
         best_step=1,
         kept_step=1,
     )
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "recipe", "told"),
+    [
+        # 3,713 rows in batches of 24: 154 whole ones, and one of 17 rows.
+        (462, 3, {"batch_size": 24, "drop_last": True}, ["462 steps", "3 epochs"]),
+        (200, 2, {"batch_size": 24, "drop_last": True}, ["200 steps (1.3 epochs)"]),
+        (20, 1, {"batch_size": 24, "drop_last": True}, ["20 steps (0.13 epochs)"]),
+        (155, 1, {"batch_size": 24, "drop_last": False}, ["155 steps", "1 epoch"]),
+        (155, 2, {"batch_size": 24, "drop_last": True}, ["155 steps (1.01 epochs)"]),
+        (3714, 2, {"batch_size": 1, "drop_last": True}, ["3,714 steps (1 epoch)"]),
+        # What it was made with is not known.
+        (200, 2, {}, ["200 steps", "2 epochs"]),
+    ],
+)
+def test_an_epoch_that_did_not_end_is_no_whole_one(steps, epochs, recipe, told):
+    found = results.finetune_metrics(rows_train=3713, steps=steps, epochs=epochs)
+
+    assert found.length(recipe) == told
 
 
 def test_a_field_that_no_recipe_asks_for_is_absent():

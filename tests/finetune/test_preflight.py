@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.common.records import write_metrics
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.finetune import checkpoint, preflight
-from stages.finetune.costs import disk
+from stages.finetune.costs import disk, ledger, work
 from stages.finetune.costs.weights import Weights
 from stages.gpt2 import weights
 from stages.gpt2.model import GPT2Config
 from stages.params import reading, whole
 from stages.params.finetune import Lora
 from stages.running import machine
-from stages.running.costs import TRAINING_COSTS, TrainingCosts
-from tests import small_disks, small_pipeline
+from stages.running.costs import TRAINING_COSTS
+from tests import results, small_disks, small_pipeline
 from tests.root import ROOT
 
 
@@ -80,21 +82,75 @@ def test_a_disk_that_is_too_small_is_told_before_anything_runs(tmp_path, monkeyp
         assert row.exit_code == (74 if state == "problem" else 0)
 
 
-def test_the_time_is_that_of_the_last_training_by_its_rate():
-    counts = {"rows": 100, "tokens": 5000, "prompt_tokens": 1, "longest": 80, "over_context": [], "dropped": []}
-    TOKENS_METRICS.parent.mkdir(parents=True)
+def tokenised(*, rows: int, tokens: int) -> None:
+    counts = {"rows": rows, "tokens": tokens, "prompt_tokens": 1, "longest": 80, "over_context": [], "dropped": []}
+    TOKENS_METRICS.parent.mkdir(parents=True, exist_ok=True)
     TOKENS_METRICS.write_text(json.dumps(dict.fromkeys(("train", "test", "val"), counts)))
-    figures = dict.fromkeys(TrainingCosts.model_fields, 0) | {"history": "", "device": "cpu", "precision": "fp32"}
-    figures |= {"hfu": None, "tokens_per_second": None, "estimated_seconds": None, "seconds_to_first_step": None}
-    TRAINING_COSTS.parent.mkdir(parents=True)
-    write_metrics(TRAINING_COSTS, TrainingCosts(**figures | {"plain_training_tflop": 2.0, "seconds": 10.0}))
 
-    # 6 * 6,862,464 operations a token, of 2 epochs of 5,000 tokens: 0.4117 TFLOP, at 0.2 a second.
-    assert look(epochs=2)["finetune time"].found.startswith("about 2 s, ")
-    assert look(epochs=20)["finetune time"].found.startswith("about 21 s, ")
-    # 10 steps of 24 rows, with 50 tokens each: 0.4941 TFLOP.
-    assert look(epochs=20, max_steps=10, warmup_steps=0)["finetune time"].found.startswith("about 2 s, ")
 
+def trained(**costs) -> None:
+    """A training of 100 steps: 4,000 tokens at 50 a second, 3 evaluations of 2 s, and 9 s for all else.
+
+    Its 0.1647 TFLOP are 6 * 6,862,464 operations a token, as a model of the same size has.
+    """
+    its = {"steps": 100, "evaluations": 3, "useful_tokens": 4000, "plain_training_tflop": 6 * 6_862_464 * 4000e-12}
+    its |= {"seconds": 95.0, "evaluation_seconds": 6.0, "tokens_per_second": 50.0}
+    TRAINING_COSTS.parent.mkdir(parents=True, exist_ok=True)
+    write_metrics(TRAINING_COSTS, results.training_costs(**its | costs))
+
+
+def test_the_time_is_that_of_the_last_training_with_its_start_and_its_evaluations_apart():
+    tokenised(rows=240, tokens=2400)
+    trained()
+
+    # 10 steps of 24 rows of 10 tokens at 50 a second, two evaluations of 2 s, and 9 s.
+    assert look(epochs=1, warmup_steps=0)["finetune time"].found == (
+        "about 1 min 1 s, if the rows stay as they are, at the pace of the last training here"
+    )
+    # Ten times the steps: 480 s; evaluations at 0, 50 and 100.
+    assert look(epochs=10, eval_every=50)["finetune time"].found.startswith("about 8 min 15 s, ")
+    # max_steps ends it: 5 steps, 24 s.
+    assert look(max_steps=5, warmup_steps=0)["finetune time"].found.startswith("about 37 s, ")
+    # Without drop_last the second batch of 25 rows has one: 250 tokens in 5 s, two evaluations, 9 s.
+    tokenised(rows=25, tokens=250)
+    assert look(epochs=1, warmup_steps=0, drop_last=False)["finetune time"].found.startswith("about 18 s, ")
+    tokenised(rows=240, tokens=2400)
+    # The last training's model was half as large: steps and evaluations take twice as long, the start does not.
+    trained(plain_training_tflop=3 * 6_862_464 * 4000e-12)
+    assert look(epochs=1, warmup_steps=0)["finetune time"].found.startswith("about 1 min 53 s, ")
+
+
+def test_the_time_after_a_short_training_is_not_that_of_its_start():
+    """The last one had 20 steps of 240 tokens in 4 s, and took 9 s in all: 400 steps do not take 20 times that."""
+    tokenised(rows=240, tokens=2400)
+    short = {"steps": 20, "useful_tokens": 4800, "tokens_per_second": 1200.0, "seconds": 9.0}
+    trained(**short, plain_training_tflop=6 * 6_862_464 * 4800e-12, evaluations=2, evaluation_seconds=1.0)
+
+    # 4 s to start; 400 steps of 240 tokens are 80 s; evaluations every 100 steps are 5 of 0.5 s.
+    assert look(epochs=40)["finetune time"].found.startswith("about 1 min 26 s, ")
+    # The same training again takes what it took: 9 s.
+    assert look(max_steps=20, warmup_steps=2)["finetune time"].found.startswith("about 9 s, ")
+
+
+def test_nothing_is_said_of_the_time_after_too_few_steps_or_without_rows():
+    tokenised(rows=240, tokens=2400)
+    too_short = "not known beforehand: the last training here was too short; it is told after six steps"
+    for costs in ({"steps": 5}, {"tokens_per_second": None}):
+        trained(**costs)
+        assert look()["finetune time"].found == too_short
+    trained(steps=6)
+    assert look()["finetune time"].found.startswith("about ")
+    assert ledger.STEPS_BEFORE + 1 == preflight.FEWEST
+
+    tokenised(rows=7, tokens=70)
+    assert look()["finetune time"].found == (
+        "not known beforehand: 7 train rows do not fill one batch of finetune.batch_size 24"
+    )
     TOKENS_METRICS.unlink()
-    told = look(epochs=2)["finetune time"].found
+    told = look()["finetune time"].found
     assert told == "not known beforehand: no rows are tokenised in this folder yet; it is told after six steps"
+
+
+@given(st.integers(1, 60), st.integers(1, 70))
+def test_the_evaluations_are_those_that_a_training_makes(steps: int, every: int) -> None:
+    assert preflight.evaluations(steps, every) == len(work.evaluations(steps, every))

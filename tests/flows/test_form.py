@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,13 +105,15 @@ def test_a_field_has_the_comment_and_the_present_value_and_a_title_to_read(schem
         "type": "integer",
         "minimum": 1,
         "title": "Epochs",
-        "description": "Now 3. Passes over the train rows, unless max_steps, a number of optimiser steps, ends the "
-        "training earlier. In params.yaml: finetune.epochs",
+        "description": "Now 3. Passes over the train rows, unless max_steps ends the training earlier. In params.yaml: "
+        "finetune.epochs",
         "position": 0,
     }
     assert [one["title"] for one in found["finetune.max_steps"]["anyOf"]] == ["a value", "null"]
     assert found["finetune.drop_last"]["enum"] == ["true", "false"]
-    assert found["finetune.drop_last"]["description"].startswith("Now true. Rows of an optimiser step. ")
+    assert found["finetune.drop_last"]["description"].startswith("Now true. Leave out the last batch of an ")
+    assert found["generate.max_new_tokens"]["description"].startswith("Now 32. The longest answer, in tokens; ")
+    assert found["finetune.devices"]["description"].startswith("Now 1. Processes that share every batch, ")
     assert found["generate.models"]["description"].startswith("Now [base, tuned]. Models that answer: ")
     assert found["finetune.lora"]["description"].startswith("Now null. LoRA: train low-rank updates ")
     assert all(field["description"].startswith("Now ") for field in found.values())
@@ -195,6 +198,19 @@ def test_several_trainings_take_a_number_and_what_a_run_with_other_values_takes(
     assert seeds.validate_parameters({})["trainings"] == 5
 
 
-def test_a_comment_is_that_of_the_keys_below_it() -> None:
-    text = "# Of the file.\n\na:\n  # One,\n  # two.\n  b:\n  - 1\n  c:\n\n  # Three.\n  d:\n    e: 4\nf: 5\n"
-    assert form.comments(text) == {"a.b": "One, two.", "a.c": "One, two.", "a.d": "Three."}
+def test_each_field_has_words_of_its_own(schema: form.Schema) -> None:
+    keys = [key for key, _ in fields(schema["properties"]["overrides"])]
+    said = form.comments((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert [key for key in keys if key not in said] == []
+    words = [said[key] for key in keys]
+    assert [key for key, its in zip(keys, words, strict=True) if words.count(its) > 1] == []
+    # The form has another order, and shows no value's neighbours.
+    assert [its for its in words if re.search(r"\b(below|those above|down to)\b", its)] == []
+
+
+def test_a_comment_is_that_of_the_key_below_it_or_beside_it() -> None:
+    text = (
+        "# Of the file.\n\na:\n  # One,\n  # two.\n  b:\n  - 1\n  c: 2  # It's three.\n  g: 'x # y'\n\n"
+        "  # Four.\n  d:\n    e: 4\n  # Five.\n\n  h: 6\nf: 5\n"
+    )
+    assert form.comments(text) == {"a.b": "One, two.", "a.c": "It's three.", "a.d": "Four."}

@@ -60,6 +60,14 @@ def test_the_built_in_judge_needs_nothing(tmp_path):
     assert [row.state for row in rows.values()] == ["ok"]
 
 
+@pytest.mark.parametrize("backend", ["reference", "ollama", "openai"])
+def test_an_unknown_rubric_is_told_before_the_training_whatever_the_judge(tmp_path, backend):
+    row = look(tmp_path, backend=backend, rubric="nonesuch")["judge"]
+
+    assert (row.state, row.exit_code) == ("problem", 78)
+    assert row.found.startswith("judge.rubric: expected one of book, graded-v1, ")
+
+
 def test_human_labels_that_are_missing_are_told_before_the_training(tmp_path):
     (tmp_path / "labels.jsonl").write_text("")
     empty = {"source": "labels.jsonl", "sha256": hashlib.sha256().hexdigest()}

@@ -16,10 +16,13 @@ import pytest
 
 from stages.common.files import sha256, write_json, write_jsonl
 from stages.common.metrics.beside import Beside, Further
+from stages.common.metrics.finetune import FinetuneMetrics
+from stages.common.metrics.generate import GenerateMetrics
 from stages.common.metrics.judge import Mean, PanelMetrics, PanelScores
-from stages.common.records import write_metrics
+from stages.common.records import read_metrics, write_metrics
 from stages.common.results.download import LEFT_OUT
 from stages.common.results.finetune import FINETUNE_METRICS, HISTORY
+from stages.common.results.generate import GENERATE_METRICS
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import Encoded
@@ -215,6 +218,25 @@ def test_the_losses_are_drawn_and_told(root: Path):
     assert "The validation loss, of 2 evaluations, goes from 8.000 to 2.500" in found.words
 
 
+def test_a_training_that_ends_within_an_epoch_is_told_by_its_steps(root: Path):
+    """1,000 rows in batches of 24 are 41 steps an epoch: 4 steps are 0.0976 epochs."""
+    figures = read_metrics(root / FINETUNE_METRICS, FinetuneMetrics, made_by="")
+    write_metrics(root / FINETUNE_METRICS, figures.model_copy(update={"rows_train": 1000}))
+    a_run.lock(root, finetune={"max_steps": 4})
+
+    assert "training 4 steps (0.0976 epochs), 0 tokens, fp32; " in shown(root).words
+
+
+def test_shares_of_answers_hide_no_answer_by_rounding(root: Path):
+    tuned = results.answer_metrics(end_of_text_rate=0.995, cap_hit_rate=0.005, exact_match=0.41294)
+    write_metrics(root / GENERATE_METRICS, GenerateMetrics(base=results.answer_metrics(), tuned=tuned))
+    a_run.lock(root)
+    words = shown(root).words
+
+    assert "equal to the reference, % 0.0 41.3" in words
+    assert "ended by themselves, % 0 99.5 cut at the longest answer, % 0 0.5" in words
+
+
 def test_the_data_are_told_with_what_the_checks_found(root: Path):
     words = shown(root).words
 
@@ -377,7 +399,7 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
     assert "Higher than there. Compared with the last run of this recipe, calm-otter." in words
     assert "No detectable difference. Compared with the last commit, aaaaaaa." in words
     assert "difference in points, here minus there +5.0 [−2.5, +12.5]" in words
-    assert "a true difference of 10.5 points" in words
+    assert "smallest true difference that would be found about 3 times in 4 10.5 points" in words
     assert "one training each: training seeds are not allowed for" in words
     assert "Not compared with the champion, quick 3: MLflow does not answer." in words
 

@@ -36,7 +36,7 @@ from stages.common.results.tokenize import TOKENS_METRICS
 from stages.running import console, summary
 from stages.running.costs import TRAINING_COSTS
 from stages.running.summary_parts.training import cost_lines
-from stages.running.tracking import published
+from stages.running.tracking import execution, published
 from tests import results, small_pipeline
 from tests.root import ROOT
 
@@ -90,6 +90,7 @@ files       model       artifacts/finetune/model
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in which nothing has run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracker")
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     return tmp_path
 
@@ -168,6 +169,34 @@ def test_the_whole_summary(root: Path) -> None:
     published.keep(root, "1f")
     assert summary.text(root) == EXPECTED
     assert max(map(len, EXPECTED.splitlines())) <= console.WIDTH
+
+
+def test_shares_that_rounding_would_make_none_or_all_have_a_decimal(root: Path) -> None:
+    """As of 201 rows, of which one was cut; and of 10,000, of which one was."""
+    for shares, told in (
+        ((0.995, 0.005), "ended by itself 99.5 %, cut at the cap 0.5 %"),
+        ((0.9999, 0.0001), "ended by itself >99.9 %, cut at the cap <0.1 %"),
+        ((1.0, 0.0), "ended by itself 100 %, cut at the cap 0 %"),
+        ((0.9851, 0.0149), "ended by itself 99 %, cut at the cap 1 %"),
+    ):
+        measures = dict(zip(("end_of_text_rate", "cap_hit_rate"), shares, strict=True))
+        write_metrics(root / GENERATE_METRICS, GenerateMetrics(tuned=results.answer_metrics(**measures)))
+        assert f"            {told}" in summary.text(root).splitlines()
+
+
+def test_a_summary_beside_make_ui_has_the_address_of_the_pages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(root)
+    # A store without pages of its own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://tracker/mlflow")
+    published.keep(root, "1f", experiment="7")
+    assert summary.text(root).splitlines()[-1] == "            compare     make ui"
+    monkeypatch.setenv("PREFECT_HOME", str(root / "prefect"))
+    known = {"process": execution.identity(), "prefect": None, "mlflow": "http://127.0.0.1:5001", "database": ""}
+    (root / "prefect").mkdir()
+    (root / "prefect" / "servers.json").write_text(json.dumps(known))
+    assert (
+        summary.text(root).splitlines()[-1].startswith("            compare     http://127.0.0.1:5001/#/experiments/7/")
+    )
 
 
 def test_the_store_is_named_only_if_it_has_these_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,7 +603,7 @@ values      other than in the last commit, COMMIT (its value in brackets): token
               finetune.epochs=20 (3), finetune.learning_rate=0.002 (0.005),
               finetune.lora={"rank": 16, "alpha": 16, "targets": ["c_attn"]} (null), finetune.patience=1 (null)
 prompt      style phi3, 256 tokens at most; loss on the tokens of the response
-training    11 epochs, 660 steps, 0 tokens, fp32, on the CPU
+training    660 steps (16.1 epochs), 0 tokens, fp32, on the CPU
             learning rate    0.002, cosine after 50 warmup steps
             LoRA             rank 16, alpha 16, on c_attn; 65,536 of 6,862,464 parameters trained (0.95 %)
             left out         16 rows of each epoch (drop_last), other ones each time

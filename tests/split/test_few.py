@@ -46,7 +46,7 @@ def different(total: int) -> Sequence[Example]:
 def test_the_shares_that_are_proposed_make_ten_test_rows(total: int, train: float, test: float) -> None:
     examples = different(total)
     assert proposed(examples, quick()) == (
-        f"set split.train: {train} and split.test: {test} in params.yaml, or --set split.train={train} "
+        f"set split.train: {train}, split.test: {test} in params.yaml or Prefect's form, or --set split.train={train} "
         f"--set split.test={test}; or add rows with other instructions: of 200 in all, 10 are test rows"
     )
     division = splits.divide(examples, quick(train=train, test=test))
@@ -58,15 +58,15 @@ def test_rows_that_repeat_an_instruction_need_a_larger_share() -> None:
     """Each instruction stands in two rows that follow one another. Of 60 rows 0.2 are 12 test rows, of 6 or 7
     instructions, and 0.3 are 18, from an odd row on: 10 instructions."""
     twice = splits.with_ids([row(f"Task {number // 2}.", str(number)) for number in range(60)])
-    assert proposed(twice, quick()).startswith("set split.train: 0.65 and split.test: 0.3 in params.yaml, or --set ")
+    assert proposed(twice, quick()).startswith(
+        "set split.train: 0.65, split.test: 0.3 in params.yaml or Prefect's form, or --set "
+    )
     four_times = splits.with_ids([row(f"Task {number // 4}.", str(number)) for number in range(60)])
     assert proposed(four_times, quick()) == "add rows with other instructions: of 200 in all, 10 are test rows"
 
 
 def test_the_train_share_may_be_no_smaller_than_the_test_share() -> None:
-    assert proposed(different(34), quick(train=0.5, test=0.1)).startswith(
-        "set split.train: 0.3 and split.test: 0.3 in "
-    )
+    assert proposed(different(34), quick(train=0.5, test=0.1)).startswith("set split.train: 0.3, split.test: 0.3 in ")
     more = "add rows with other instructions: of 100 in all, 10 are test rows"
     assert proposed(different(34), quick(train=0.45, test=0.1)) == more
 

@@ -30,8 +30,9 @@ def test_few_test_rows_are_told_with_the_shares_that_make_more(tmp_path: Path, m
     (row,) = look()
     assert str(row) == (
         "split rows: 60 rows make 55 train, 3 test, 2 val; the score of fewer than 10 different instructions has no "
-        "interval\n  to fix it: set split.train: 0.75 and split.test: 0.2 in params.yaml, or --set split.train=0.75 "
-        "--set split.test=0.2; or add rows with other instructions: of 200 in all, 10 are test rows"
+        "interval\n  to fix it: set split.train: 0.75, split.test: 0.2 in params.yaml or Prefect's form, or "
+        "--set split.train=0.75 --set split.test=0.2; or add rows with other instructions: of 200 in all, "
+        "10 are test rows"
     )
     assert row.state == "warning"
     (row,) = look(train=0.75, test=0.2)

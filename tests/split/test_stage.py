@@ -48,9 +48,9 @@ def test_the_program(project: Path) -> None:
     assert done.stdout.splitlines()[-2:] == [
         "22 checks; rows to look at: 1 repeated_rows, 2 repeated_prompts, 2 conflicting_answers, 2 leaks, "
         "2 few_test_rows (artifacts/split/report.html)",
-        "2 test rows of 2 instructions: a score of fewer than 10 instructions has no interval; set split.train: 0.7 "
-        "and split.test: 0.25 in params.yaml, or --set split.train=0.7 --set split.test=0.25; or add rows with "
-        "other instructions: of 200 in all, 10 are test rows",
+        "2 test rows of 2 instructions: a score of fewer than 10 instructions has no interval; set split.train: 0.7, "
+        "split.test: 0.25 in params.yaml or Prefect's form, or --set split.train=0.7 --set split.test=0.25; or "
+        "add rows with other instructions: of 200 in all, 10 are test rows",
     ]
     first = {path.name: path.read_bytes() for path in outputs.iterdir()}
     assert set(first) == {"train.jsonl", "test.jsonl", "val.jsonl", "metrics.json", "report.json", "report.html"}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from stages.common.plurals import counted, word
 from stages.common.records import Metrics
 
 
@@ -41,3 +45,29 @@ class FinetuneMetrics(Metrics):
     best_val_loss: float
     best_step: int
     kept_step: int
+
+    def length(self, recipe: Mapping[str, Any]) -> list[str]:
+        """The steps and the epochs, in words; where the last epoch did not end, how many epochs the steps are.
+
+        With 24 rows a batch and drop_last, 3,713 rows are 154 batches an epoch: 200 steps are 1.3 epochs.
+
+        Args:
+            recipe: the section finetune that the training was made with; may be empty.
+        """
+        steps, batches = counted(self.steps, "step"), self.batches_of_an_epoch(recipe)
+        if not batches or self.steps == self.epochs * batches:
+            return [steps, counted(self.epochs, "epoch")]
+        passes = f"{self.steps / batches:.3g}"
+        return [f"{steps} ({passes} {word(float(passes), 'epoch')})"]
+
+    def batches_of_an_epoch(self, recipe: Mapping[str, Any]) -> int | None:
+        """The batches that the train rows make; None where the recipe does not say.
+
+        Args:
+            recipe: the section finetune that the training was made with; may be empty, or of an earlier version.
+        """
+        try:
+            rows, size = self.rows_train, recipe["batch_size"]
+            return int(rows // size if recipe["drop_last"] else -(-rows // size))
+        except (KeyError, TypeError):
+            return None

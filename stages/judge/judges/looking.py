@@ -15,6 +15,7 @@ from stages.judge.judges import ollama, openai
 from stages.judge.judges.chat_judge import scoring_rubric
 from stages.judge.judges.deadline import Deadline
 from stages.judge.judges.ollama_model import loaded, look, size_of
+from stages.judge.judges.rubric import Rubric
 from stages.judge.judges.transport import Fault
 from stages.params.judge import Judge
 
@@ -53,17 +54,18 @@ def sight(settings: Judge, seconds: float) -> Sighting | None:
         ConfigError: its address, its key, its model or its rubric is wrong.
         ServiceUnavailable: nobody answers there, or something else does.
     """
+    rubric = scoring_rubric(settings)  # of the built-in judge too, as `stages.judge.judges.opening` reads it
     match settings.backend:
         case "reference":
             return None
         case "ollama":
-            return _ollama(settings, seconds)
+            return _ollama(settings, rubric, seconds)
         case "openai":
             return _openai(settings, seconds)
 
 
-def _ollama(settings: Judge, seconds: float) -> Sighting:
-    rubric, deadline = scoring_rubric(settings), Deadline(seconds)
+def _ollama(settings: Judge, rubric: Rubric, seconds: float) -> Sighting:
+    deadline = Deadline(seconds)
     with contextlib.closing(ollama.connect(1)) as client:
         try:
             model = look(client, settings, deadline)
@@ -86,7 +88,6 @@ def _ollama(settings: Judge, seconds: float) -> Sighting:
 
 
 def _openai(settings: Judge, seconds: float) -> Sighting:
-    scoring_rubric(settings)
     with contextlib.closing(openai.connect(settings)) as client:
         try:
             said = openai.served(client, settings.model, Deadline(seconds))

@@ -138,8 +138,12 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
     """
     path = folder / f"{name}.json"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.json")))
-        raise ConfigError(f"params.yaml: judge.rubric: no rubric {name!r}; there is {known}", "correct params.yaml")
+        known = sorted(file.stem for file in folder.glob("*.json") if (file.stem == COMPARING) == comparing)
+        raise ConfigError(
+            f"judge.rubric: expected one of {', '.join(known)}, the files in stages/judge/judges/rubrics; "
+            f"found {name!r}",
+            "set judge.rubric to one of them, in params.yaml or Prefect's form, or by --set judge.rubric=NAME",
+        )
     fix = f"correct {path.name} in stages/judge/judges/rubrics, or judge.rubric in params.yaml"
     try:
         found = _File.model_validate(read_json(path, made_by=fix))

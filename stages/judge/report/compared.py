@@ -63,7 +63,8 @@ def beside_another(found: Beside) -> Iterator[Html]:
         ("difference in points, here minus there", figure(found.difference, around, sign="+")),
     ]
     if found.detectable is not None:
-        pairs.append(("found about 3 times in 4", f"a true difference of {number(found.detectable)} points"))
+        label = "smallest true difference that would be found about 3 times in 4"
+        pairs.append((label, f"{number(found.detectable)} points"))
     if found.rests_on:
         pairs.append(("what that rests on", found.rests_on))
     yield definitions(pairs)

@@ -40,11 +40,7 @@ def _recipe(facts: Facts) -> Iterator[tuple[str, Content]]:
         yield "prompt", prompt_line(tokenize)
     section_of_training = facts.made("finetune")
     if section_of_training and not isinstance(training, Missing):
-        counts = (
-            counted(training.epochs, "epoch"),
-            counted(training.steps, "step"),
-            f"{training.tokens_seen:,} tokens",
-        )
+        counts = (*reversed(training.length(section_of_training)), counted(training.tokens_seen, "token"))
         lines = [" ".join(line.split()) for line in recipe_lines(section_of_training, training)]
         yield "training", "; ".join([", ".join([*counts, training.precision]), *lines])
     if generate := facts.made("generate"):

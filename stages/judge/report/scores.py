@@ -23,6 +23,7 @@ from stages.judge.report.parts import (
     wide,
 )
 from stages.judge.scores.statistics import SCALE
+from stages.running.summary_parts.lines import percent
 
 
 def scores(facts: Facts) -> Html:
@@ -124,12 +125,12 @@ def _further(judged: JudgeMetrics) -> Iterator[tuple[str, Content]]:
 
 def _measures(models: Mapping[ModelName, AnswerMetrics]) -> Html:
     kinds: list[tuple[str, Callable[[AnswerMetrics], str]]] = [
-        ("equal to the reference, %", lambda one: number(100 * one.exact_match)),
+        ("equal to the reference, %", lambda one: percent(one.exact_match, 1)),
         ("token F1, of 1", lambda one: number(one.token_f1, 2)),
         ("chrF, of 100", lambda one: number(one.chrf)),
-        ("ended by themselves, %", lambda one: number(100 * one.end_of_text_rate, 0)),
-        ("cut at the longest answer, %", lambda one: number(100 * one.cap_hit_rate, 0)),
-        ("with parts of the prompt’s template, %", lambda one: number(100 * one.template_leaks, 0)),
+        ("ended by themselves, %", lambda one: percent(one.end_of_text_rate)),
+        ("cut at the longest answer, %", lambda one: percent(one.cap_hit_rate)),
+        ("with parts of the prompt’s template, %", lambda one: percent(one.template_leaks)),
         ("length beside the reference’s", lambda one: number(one.length_ratio, 2)),
     ]
     rows = [(name, *(shown(models[m]) if m in models else "–" for m in NAMES)) for name, shown in kinds]

@@ -10,7 +10,7 @@ from stages.common.plurals import counted
 from stages.common.results.generate import Response
 from stages.common.results.judge import Verdict
 from stages.common.results.split import Example
-from stages.running.summary_parts.lines import shortened
+from stages.running.summary_parts.lines import percent, shortened
 
 _EXAMPLES = 3
 
@@ -22,35 +22,32 @@ class _Measure:
     Args:
         label: name.
         value: its value, as it is shown.
-        digits: decimal places.
         unit: what follows the value.
     """
 
     label: str
-    value: Callable[[AnswerMetrics], float]
-    digits: int = 0
+    value: Callable[[AnswerMetrics], str]
     unit: str = ""
 
     def text(self, models: Sequence[AnswerMetrics]) -> str:
         """The label, and the value of each model."""
-        values = " → ".join(f"{self.value(found):z.{self.digits}f}" for found in models)
-        return f"{self.label} {values}{self.unit}"
+        return f"{self.label} {' → '.join(map(self.value, models))}{self.unit}"
 
 
 #: One line of the summary each.
 _MEASURES = (
     (
-        _Measure("exact", lambda found: 100 * found.exact_match, digits=1, unit=" %"),
-        _Measure("token F1", lambda found: found.token_f1, digits=2, unit=" of 1"),
-        _Measure("chrF", lambda found: found.chrf, digits=1, unit=" of 100"),
+        _Measure("exact", lambda found: percent(found.exact_match, 1), " %"),
+        _Measure("token F1", lambda found: f"{found.token_f1:z.2f}", " of 1"),
+        _Measure("chrF", lambda found: f"{found.chrf:z.1f}", " of 100"),
     ),
     (
-        _Measure("ended by itself", lambda found: 100 * found.end_of_text_rate, unit=" %"),
-        _Measure("cut at the cap", lambda found: 100 * found.cap_hit_rate, unit=" %"),
+        _Measure("ended by itself", lambda found: percent(found.end_of_text_rate), " %"),
+        _Measure("cut at the cap", lambda found: percent(found.cap_hit_rate), " %"),
     ),
     (
-        _Measure("with parts of the prompt's template", lambda found: 100 * found.template_leaks, unit=" %"),
-        _Measure("length ratio", lambda found: found.length_ratio, digits=2),
+        _Measure("with parts of the prompt's template", lambda found: percent(found.template_leaks), " %"),
+        _Measure("length ratio", lambda found: f"{found.length_ratio:z.2f}"),
     ),
 )
 
@@ -64,7 +61,7 @@ def answer_lines(found: GenerateMetrics) -> list[str]:
             f"{counted(blocked, 'prompt leaves', 'prompts leave')} no room for an answer: too long for the model"
         )
     if found.tuned is not None and (compared := found.tuned.bf16_compared):
-        shares = " → ".join(f"{100 * one.bf16_changed:z.0f}" for one in models if one.bf16_changed is not None)
+        shares = " → ".join(percent(one.bf16_changed) for one in models if one.bf16_changed is not None)
         lines.append(f"bf16 changes {shares} % of the first {counted(compared, 'answer')}")
     return lines
 

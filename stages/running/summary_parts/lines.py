@@ -33,6 +33,23 @@ def _wrapped(line: str, indent: str) -> list[str]:
     return textwrap.wrap(line, WIDTH - INDENT, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a number of percent, with a decimal more where rounding would make some none, or most all.
+
+    Args:
+        share: the share, from 0 to 1.
+        digits: decimal places where rounding hides nothing.
+
+    >>> percent(199 / 201), percent(200 / 201), percent(1.0), percent(0.0001)
+    ('99', '99.5', '100', '<0.1')
+    """
+    for places in (digits, 1):
+        text = f"{100 * share:z.{places}f}"
+        if share in (0, 1) or float(text) not in (0, 100):
+            return text
+    return "<0.1" if share < 0.5 else ">99.9"
+
+
 def joined(head: str, items: Sequence[str]) -> str:
     """A line with a list, which is broken between two items alone."""
     return f"{head} {', '.join(item.replace(' ', chr(0xA0)) for item in items)}"

@@ -89,9 +89,10 @@ def _left_out(section: Mapping[str, Any], found: FinetuneMetrics) -> int:
 
 def _planned_steps(section: Mapping[str, Any], found: FinetuneMetrics) -> int | None:
     """The steps that the recipe makes of the train rows; None where the section is not of this version."""
+    an_epoch = found.batches_of_an_epoch(section)
+    if an_epoch is None:
+        return None
     try:
-        rows, size = found.rows_train, section["batch_size"]
-        an_epoch = rows // size if section["drop_last"] else -(-rows // size)
         steps = int(an_epoch * section["epochs"])
         return steps if section["max_steps"] is None else min(steps, int(section["max_steps"]))
     except (KeyError, TypeError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.plurals import counted
@@ -11,14 +12,15 @@ from stages.running.console import duration
 from stages.running.costs import TrainingCosts
 
 
-def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord]) -> list[str]:
+def training_lines(found: FinetuneMetrics, history: Iterable[StepRecord], recipe: Mapping[str, Any]) -> list[str]:
     """The length of a training, its precision and its losses.
 
     Args:
         found: its figures.
         history: its steps, for the first train loss; may be empty.
+        recipe: the section finetune that it was made with; may be empty.
     """
-    counts = [counted(found.epochs, "epoch"), counted(found.steps, "step"), counted(found.tokens_seen, "token")]
+    counts = [*reversed(found.length(recipe)), counted(found.tokens_seen, "token")]
     lines = [", ".join([*counts, found.precision])]
     if found.train_loss is not None:
         first = next((row.train_loss for row in history if row.train_loss is not None), None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.common.errors import DataError
+from stages.common.errors import ConfigError, DataError
 from stages.common.records import write_records
 from stages.common.results.split import Example, split_file
 from stages.judge.judges.ollama import OllamaJudge
@@ -45,6 +45,28 @@ def test_without_train_rows_the_built_in_judge_names_the_command_that_makes_them
         open_judge(settings(backend="reference"))
     assert "train.jsonl" in str(caught.value)
     assert caught.value.fix == "dvc repro split"
+
+
+@pytest.mark.parametrize("backend", ["reference", "ollama", "openai"])
+@pytest.mark.usefixtures("servers", "train_rows")
+def test_an_unknown_rubric_is_refused_for_every_backend(backend):
+    with pytest.raises(ConfigError) as caught:
+        open_judge(settings(backend=backend, rubric="nonesuch"))
+    assert caught.value.what == (
+        "judge.rubric: expected one of book, graded-v1, levels-v1, reasoned-v1, the files in "
+        "stages/judge/judges/rubrics; found 'nonesuch'"
+    )
+    assert caught.value.fix == (
+        "set judge.rubric to one of them, in params.yaml or Prefect's form, or by --set judge.rubric=NAME"
+    )
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize("backend", ["reference", "ollama", "openai"])
+@pytest.mark.usefixtures("servers", "train_rows")
+def test_a_rubric_that_compares_scores_nothing(backend):
+    with pytest.raises(ConfigError, match='reply: expected "score", "score and reason" or "integer", found "better"'):
+        open_judge(settings(backend=backend, rubric="pairwise-v1"))
 
 
 @pytest.mark.parametrize(
