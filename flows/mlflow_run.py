@@ -72,7 +72,15 @@ def mlflow_run(
     why = ""
     try:
         yield run
-        tracker.publish(tree, run_id, ran=run.ran, files=run.files, compared=run.compared, reports=run.reports)
+        tracker.publish(
+            tree,
+            run_id,
+            ran=run.ran,
+            files=run.files,
+            compared=run.compared,
+            reports=run.reports,
+            in_place=tree.samefile(root),
+        )
         status = "FINISHED"
     except Exception as error:
         status, why = "FAILED", why_of(error)
@@ -96,7 +104,7 @@ def why_of(error: BaseException) -> str:
     if isinstance(error, StageFailed):
         return error.message
     if isinstance(error, Stopped):
-        return f"{error.stage}: cancelled"
+        return f"{error.stage}: {error.why}"
     return str(error) or type(error).__name__
 
 

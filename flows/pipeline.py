@@ -20,7 +20,6 @@ from prefect.utilities.urls import url_for
 
 from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
 from flows.after_stages import made_ready, needs_no_model
-from flows.command_line import STOPPED
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
@@ -154,7 +153,7 @@ def _pipeline(
         run_page.report_broken(done, error.stage, "failed", told, error.retries)
         return Failed(message=told, data=StageFailed(error.stage, error.exit_code, told))
     except Stopped as stop:
-        run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
+        run_page.report_stopped(done, stop)
         raise
     return Completed(message=in_words(done), data=results)
 

@@ -29,7 +29,7 @@ from prefect.runtime import flow_run as this_flow_run
 
 from flows.markdown import cell, fenced
 from flows.outcome import server_answers
-from flows.stage_process import StageResult
+from flows.stage_process import StageResult, Stopped
 from stages.common.errors import DataError
 from stages.common.metrics.gate import GateReport
 from stages.common.records import read_metrics, read_records
@@ -45,6 +45,8 @@ from stages.running.tracking import champions, views
 from stages.running.tracking.mlflow_access import why
 from stages.running.tracking.store import Page
 
+#: How a run that was stopped is begun once more, by whichever door it came.
+_TO_GO_ON = "to go on, start it once more: a run of a form by Copy to new run, any other by its command"
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
 _LOOK_SECONDS = 1.0
 _SHOW_SECONDS = 5.0
@@ -131,6 +133,16 @@ def report_broken(done: Sequence[StageResult], stage: str, how: str, message: st
     table = _table(done, (stage, f"{how}{_retried(retries)}"))
     text = f"{table}\n\n{fenced(message)}"
     _stored(lambda: create_markdown_artifact(text, key="pipeline", description="What the run did"))
+
+
+def report_stopped(done: Sequence[StageResult], stop: Stopped) -> None:
+    """Store what each stage did until one was stopped, as `report_broken`.
+
+    Args:
+        done: what the earlier stages did.
+        stop: the stage, and how far it came.
+    """
+    report_broken(done, stop.stage, "cancelled", f"{stop.stage}: {stop.why}\n{_TO_GO_ON}")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from flows import ahead, dvc_process, folder, profiles, run_page, servers_file, workspace
 from flows.after_stages import needs_no_model
-from flows.command_line import LEAST, MOST, STOPPED
+from flows.command_line import LEAST, MOST
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run, of_prefect_run, why_of
@@ -180,7 +180,7 @@ def _seeds(
     except Stopped as stop:
         if group and (so_far := group.so_far()):
             logger.info("%s", so_far)
-        run_page.report_broken(done, stop.stage, "cancelled", STOPPED)
+        run_page.report_stopped(done, stop)
         raise
     finally:
         dvc_process.discard()
@@ -314,7 +314,7 @@ def _told(group: Group) -> str:
         files = [at / "seeds.json", at / "seeds.txt"]
         write_metrics(files[0], found)
         files[1].write_text(f"{text}\n", encoding="utf-8")
-        additions.add(group.run_id, figures_of(found), files)
+        additions.add(group.run_id, figures_of(found), files, described_as(found))
     return f"{text}\ncompare     {group.compare}"
 
 
@@ -330,6 +330,18 @@ def figures_of(found: Spread) -> dict[str, float]:
         "seeds/detectable": found.detectable,
     }
     return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def described_as(found: Spread) -> list[str]:
+    """What trainings of one recipe have in common, in words, for the description of the group's MLflow run."""
+    ends = "no interval"
+    if found.low is not None and found.high is not None:
+        ends = f"95 % interval {found.low:z.1f} to {found.high:z.1f} over seeds and instructions"
+    seeds = ", ".join(str(one.seed) for one in found.trainings)
+    return [
+        f"Mean score {found.mean:z.1f} of 100 ({ends}), of {counted(len(found.trainings), 'training')} with "
+        f"{SEED} {seeds}. The standard deviation of their means is {found.seeds.sd:.1f} points."
+    ]
 
 
 def _of_commit(root: Path) -> dict[str, str]:

@@ -139,11 +139,13 @@ class Stopped(BaseException):
 
     Attributes:
         stage: name of the stage.
+        why: what is said of it: "stopped" and, where that is known, how far it came and where the next run goes on.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, why: str = "stopped") -> None:
         super().__init__(stage)
         self.stage = stage
+        self.why = why
 
 
 def run_stage(

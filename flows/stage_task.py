@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,10 +19,11 @@ from prefect.tasks import Task, exponential_backoff
 
 from flows import dvc_process, log_lines, run_page, waits
 from flows.stage_process import StageFailed, StageResult, Stopped, run_stage
+from stages.common import paths
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running import inputs, misrecorded
+from stages.running import inputs, misrecorded, progress_file, so_far
 from stages.running.checks.preflight import is_absent
 from stages.running.inputs import Begun
 from stages.running.tracking import live, relay, tracker
@@ -65,29 +67,15 @@ def bring_up_to_date(
         following: the stage that comes next, whose DVC starts meanwhile; empty: none.
     """
     logger = get_run_logger()
-
-    def stopping() -> None:
-        logger.warning("%s: stopping, saving the work (up to %.0f s)", stage, waits.grace())
-        tracker.stopping(variables.get(live.RUN_ID_VARIABLE), stage)
-
     try:
         _refuse_changes(begun, stage, tree)
-        run_id = variables.get(live.RUN_ID_VARIABLE)
-        run_id = None if run_id == live.NO_RUN else run_id
-        with run_page.progress_of(stage) as told, relay.relayed(run_id, logger.warning) as file:
-            done = run_stage(
-                stage,
-                Path(tree),
-                log=logger.info,
-                force=force,
-                variables=variables | told | file,
-                stopping=stopping,
-                following=following,
-            )
+        done = _run(stage, Path(tree), force=force, variables=variables, following=following)
         if done.outcome == "ran":
             for line in misrecorded.correct(stage, begun, Path(tree)):
                 logger.warning("%s: %s %s", stage, misrecorded.CORRECTED, line)
         _refuse_changes(begun, stage, tree)
+    except Stopped as stop:
+        return Cancelled(message=stop.why)
     except TerminationSignal:
         return Cancelled(message="stopped")
     except PipelineError as error:
@@ -104,6 +92,41 @@ def bring_up_to_date(
         return Completed(message=f"ran in {done.seconds:.1f} s", data=done)
     logger.info("%s: %s", stage, done.outcome)
     return Completed(name="Cached", message=done.outcome, data=done)
+
+
+def _run(stage: str, tree: Path, *, force: bool, variables: dict[str, str], following: str) -> StageResult:
+    """Run a stage, and show how far it is; arguments as of `bring_up_to_date`.
+
+    Raises:
+        StageFailed, TemporaryFailure: as `run_stage`.
+        Stopped: the run was stopped; the stage has ended, and saved what it could.
+    """
+    logger = get_run_logger()
+    began = time.time()
+    run_id = variables.get(live.RUN_ID_VARIABLE)
+    run_id = None if run_id == live.NO_RUN else run_id
+    with run_page.progress_of(stage) as told, relay.relayed(run_id, logger.warning) as file:
+
+        def stopped() -> str:
+            works = progress_file.read(Path(told[progress_file.VARIABLE])).works
+            return f"stopped{so_far.words(stage, works, began, tree / paths.CACHE)}"
+
+        def stopping() -> None:
+            logger.warning("%s: stopping, saving the work (up to %.0f s)", stage, waits.grace())
+            tracker.stopping(run_id, stage, stopped())
+
+        try:
+            return run_stage(
+                stage,
+                tree,
+                log=logger.info,
+                force=force,
+                variables=variables | told | file,
+                stopping=stopping,
+                following=following,
+            )
+        except TerminationSignal:
+            raise Stopped(stage, stopped()) from None
 
 
 def run_in_order(
@@ -134,7 +157,7 @@ def run_in_order(
             # Called, not submitted: the process of a submitted task would outlive a cancelled flow.
             state = one(stage, str(tree), force, variables, begun, following, return_state=True)
             if state.is_cancelled():
-                raise Stopped(stage)
+                raise Stopped(stage, state.message or "stopped")
             result = cast("StageResult | Exception", state.result(raise_on_failure=False))
             if isinstance(result, Exception):
                 raise result

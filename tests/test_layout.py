@@ -152,7 +152,6 @@ TESTED_ELSEWHERE = {
     "stages/running/tracking/mlflow_access.py": "running/tracking/test_database.py",
     "stages/running/tracking/mlflow_experiment.py": "running/tracking/test_tracker.py",
     "stages/running/tracking/mirror.py": "running/tracking/test_tracker.py",
-    "stages/running/tracking/published.py": "running/tracking/test_late.py",
     "stages/running/tracking/sending.py": "running/tracking/test_relay.py",
     "stages/split/checks/rows.py": "split/checks/test_findings.py",
     "stages/tokenize/in_batches.py": "tokenize/test_stage.py",

@@ -1,7 +1,9 @@
 """The scores in a folder beside those of the last commit or, where that has none of its own, of the best run.
 
 The comparison is that of `python -m stages.judge.runs.compare`, a program apart: nothing here imports a stage. What it
-has found is kept in .cache/beside, so that the summary of the same scores asks for it once.
+has found is kept in .cache/beside, so that the summary of the same scores asks for it once. It is told as long as the
+last commit is the same, and the best run too: other runs may have finished since. Of MLflow's file that is asked each
+time. A server may be slow or away: what is kept then says of when it is.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import contextlib
 import functools
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from stages.common.plurals import counted
 from stages.common.records import read_metrics, write_metrics
 from stages.common.results.judge import JUDGE_METRICS, VERDICTS
 from stages.running import bookkeeping, committed, digests, git, temporary
-from stages.running.tracking import listing
+from stages.running.tracking import database, listing, mlflow_access
 
 PROGRAM = "stages.judge.runs.compare"
 _NOTES = paths.CACHE / "beside"
@@ -43,10 +47,28 @@ IN_WORDS = {
 }
 #: The same within the sentence that says what it rests on.
 _WITHIN = {" in A alone": " there alone", " in B alone": " here alone"}
+#: What the words for the best other run begin with.
+_BEST = "the best other run"
 
 
-def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
-    """The scores under ``root`` beside another run's, or why they stand alone; an empty text where that needs no words.
+@dataclass(frozen=True)
+class Told:
+    """What is told of scores beside those of other runs.
+
+    Attributes:
+        words: what to say first: that they are those of the last commit, or why they are compared with no run; empty
+            where neither needs words.
+        found: the comparison with another run; None where there is none.
+        same: whether they are those of the last commit.
+    """
+
+    words: str = ""
+    found: Beside | None = None
+    same: bool = False
+
+
+def of(root: Path, *, commit_tried: bool = False) -> Told:
+    """The scores under ``root`` beside those of another run.
 
     Args:
         root: folder with artifacts/, in a git repository.
@@ -55,39 +77,53 @@ def of(root: Path, *, commit_tried: bool = False) -> Beside | str:
     """
     head = git.ask(root, "rev-parse", "HEAD")
     if not head or not (root / VERDICTS).exists():
-        return ""
-    if (made := kept(root)) is not None:
-        return made
+        return Told()
     there = committed.scores(root)
     last = f"the last commit, {head[:7]}"
+    same = there is not None and there.digest == digests.md5(root / VERDICTS)
+    first = f"the same scores as {last}" if same else ""
+    if (made := kept(root)) is not None:
+        return Told(first, made, same)
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
-    elif there.digest == digests.md5(root / VERDICTS):
-        alone = f"the same scores as {last}"
+    elif same:
+        alone = first
     elif beside := None if commit_tried else _compared(root, "HEAD", last):
-        return beside
+        return Told(found=beside)
     else:
         alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"
     best = _best(root)
-    found = _compared(root, best[0], f"the best other run, {best[1]}") if best else None
-    return alone if found is None or found.verdict == IDENTICAL else found
+    found = _compared(root, best[0], f"{_BEST}, {best[1]}", best=best[0]) if best else None
+    return Told(alone, None, same) if found is None or found.verdict == IDENTICAL else Told(first, found, same)
 
 
 def kept(root: Path) -> Beside | None:
-    """What was kept of the scores under ``root`` beside the commit that is the last one now; None where nothing was."""
+    """What was kept of the scores under ``root`` beside those of another run, as far as it can still be told.
+
+    None where nothing was kept, where the last commit is another one now, and where another run of MLflow's file is the
+    best one now.
+    """
     with contextlib.suppress(DataError, OSError):
-        found = read_metrics(root / _note(root), Beside, made_by="make run")
-        if found.head == git.ask(root, "rev-parse", "HEAD"):
+        note = root / _note(root)
+        found = read_metrics(note, Beside, made_by="make run")
+        if found.head != git.ask(root, "rev-parse", "HEAD"):
+            return None
+        if not found.best:
             return found
+        if database.path_of(mlflow_access.uri(root)) is None:
+            when = f"{datetime.fromtimestamp(note.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC"
+            return found.model_copy(update={"other": found.other.replace(_BEST, f"{_BEST} as of {when}", 1)})
+        best = _best(root)
+        return found if best and best[0] == found.best else None
     return None
 
 
-def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
+def keep(root: Path, table: Path, asked: str, other: str, *, best: str = "") -> Beside | None:
     """Keep a comparison with the scores under ``root``, so that `of` gives it; not one with scores that are the same.
 
     Arguments and result are those of `read`.
     """
-    found = read(root, table, asked, other)
+    found = read(root, table, asked, other, best=best)
     if found is None or found.verdict == IDENTICAL:
         return found  # `of` looks for another run then
     with bookkeeping.optional(root / _NOTES):
@@ -98,7 +134,7 @@ def keep(root: Path, table: Path, asked: str, other: str) -> Beside | None:
     return found
 
 
-def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
+def read(root: Path, table: Path, asked: str, other: str, *, best: str = "") -> Beside | None:
     """A comparison from the file that the program has written.
 
     Args:
@@ -106,6 +142,7 @@ def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
         table: file that the comparison has written as JSON.
         asked: run A, as the program was asked for it.
         other: the same in words.
+        best: id of run A, where it is compared with as the best one in MLflow; else empty.
 
     Returns:
         The comparison; None where the file is not one.
@@ -118,6 +155,7 @@ def read(root: Path, table: Path, asked: str, other: str) -> Beside | None:
             head=git.ask(root, "rev-parse", "HEAD"),
             # Where a run cannot be had, another one may have been compared in its place, which its name says.
             other=other if there.split(" ", 1)[0] == asked else there,
+            best=best,
             mean=entry["mean_b"],
             mean_there=entry["mean_a"],
             verdict=IN_WORDS.get(entry["verdict"], entry["verdict"]),
@@ -139,8 +177,8 @@ def in_a_line(found: Beside) -> str:
     return f"Compared with {found.other}: {found.verdict} ({points}, {rows}){rests_on}"
 
 
-def _compared(root: Path, name: str, other: str) -> Beside | None:
-    """The comparison with a run; None where there is none, as when its files are not here."""
+def _compared(root: Path, name: str, other: str, *, best: str = "") -> Beside | None:
+    """The comparison with a run, which is kept; None where there is none, as when its files are not here."""
     with temporary.folder() as folder:
         table = folder.resolve() / "beside.json"
         command = [sys.executable, "-m", PROGRAM, name, ".", "--json", str(table)]
@@ -148,7 +186,7 @@ def _compared(root: Path, name: str, other: str) -> Beside | None:
             done = subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return keep(root, table, name, other) if done.returncode == 0 else None
+        return keep(root, table, name, other, best=best) if done.returncode == 0 else None
 
 
 def _best(root: Path) -> tuple[str, str] | None:

@@ -95,6 +95,12 @@ class _Bar(_Tqdm):
         self._tell()
         super().reset(total)
 
+    def close(self) -> None:
+        """Remove the bar. How far the work came is told to the last unit, also where it is broken off."""
+        if not _silent():
+            progress_file.tell_now()
+        super().close()
+
     def _tell(self) -> None:
         if not _silent():
             progress_file.tell_work(self._what, self._work)

@@ -63,6 +63,16 @@ def tell_work(what: str, work: Work) -> None:
         _write()
 
 
+def tell_now() -> None:
+    """Write what has been told, whenever the last write was: a work has ended, or is broken off."""
+    _write()
+
+
+def told() -> Progress:
+    """What this process has told, whether it is written or not."""
+    return _told
+
+
 def tell_gpus(uuids: Sequence[str]) -> None:
     """Write which GPUs this process holds.
 

@@ -45,9 +45,14 @@ try:
         bar.update(3)
         Path("finetune.txt").write_text("done")
 except signals.Interrupted as signal:
+    Path(".cache/finetune/k/step-00000001").mkdir(parents=True, exist_ok=True)
     print(f"finetune: stopped by {signal}; run the same command again", file=sys.stderr)
     sys.exit(75)
 """
+_STOPPED = (
+    "finetune: stopped at step 1 of 4; the next run with the same code, data and values goes on from the checkpoint of "
+    "step 1"
+)
 _STAGE = "  finetune:\n    cmd: python work.py\n    params: [finetune.seed]\n    outs: [finetune.txt]\n"
 
 
@@ -251,9 +256,13 @@ def test_ctrl_c_is_no_crash_and_mlflow_has_the_run_as_killed(project: Project, a
     run = last_run(api)
     assert run["state_type"] == "CANCELLED"
     assert "Crash detected" not in log_of(api, run)
-    assert "| finetune | cancelled | |" in artifacts_of(api, run)["pipeline"]["data"]
+    page = artifacts_of(api, run)["pipeline"]["data"]
+    assert "| finetune | cancelled | |" in page
+    assert f"{_STOPPED}\nto go on, start it once more: a run of a form by Copy to new run, any other by its" in page
     mlflow = mlflow_run(project, run)
     assert (mlflow["status"], mlflow["stage.finetune"]) == ("KILLED", "cancelled")
+    assert mlflow["ended"] == _STOPPED
+    assert mlflow["mlflow.note.content"].startswith(f"Stopped before its end: {_STOPPED}\n\n")
 
 
 def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: Project, api: str) -> None:
@@ -276,6 +285,7 @@ def test_a_run_cancelled_on_the_page_is_killed_in_mlflow_and_no_crash(project: P
         wait_until(lambda: last_run(api)["state_type"] == "CANCELLED")
     mlflow = mlflow_run(project, run)
     assert (mlflow["status"], mlflow["stage.finetune"]) == ("KILLED", "cancelled")
+    wait_until(lambda: mlflow_run(project, run)["ended"] == _STOPPED)  # the flow ends after its stage
     log = log_of(api, run)
     assert log.count("finetune: stopping, saving the work (up to 5 s)") == 1
     assert "Crash detected" not in log

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.seed_runs import Group, figures_of
+from flows.seed_runs import Group, described_as, figures_of
 from stages.judge.runs.comparison import SeedNoise
 from stages.judge.runs.spread import Spread, Training
 from tests import clone, flow_project
@@ -40,6 +40,11 @@ def test_the_figures_of_a_group_leave_out_what_is_not_known() -> None:
         "seeds/score_sd": 2.0,
         "seeds/score_sd_beyond_rows": 1.5,
     }
+    told = "of 2 trainings with finetune.seed 1, 2. The standard deviation of their means is 2.0 points."
+    assert described_as(found) == [f"Mean score 50.0 of 100 (no interval), {told}"]
+    sure = found.model_copy(update={"low": 45.04, "high": 55.26})
+    interval = "95 % interval 45.0 to 55.3 over seeds and instructions"
+    assert described_as(sure) == [f"Mean score 50.0 of 100 ({interval}), {told}"]
 
 
 def test_what_is_kept_of_a_training_is_all_or_nothing(tmp_path: Path) -> None:
@@ -222,6 +227,10 @@ def test_three_real_trainings_share_what_no_seed_changes_and_are_compared_as_a_g
     assert (parent["status"], parent["tags"]["seeds"]) == ("FINISHED", "123 124 125")
     assert parent["name"] == f"epochs=20 max_steps=150 ({group.name})"
     assert "finetune.seed" not in parent["params"]
+    mean, differs, *_ = parent["tags"]["mlflow.note.content"].split("\n\n")
+    assert mean.startswith("Mean score ")
+    assert "of 3 trainings with finetune.seed 123, 124, 125." in mean
+    assert differs.startswith("Differs from commit ")
     assert parent["params"]["finetune.max_steps"] == "150"
     assert parent["metrics"]["seeds/trainings"] == 3
     assert parent["metrics"]["seeds/score_mean_ci95_lower"] < parent["metrics"]["seeds/score_mean"]

@@ -31,6 +31,7 @@ from stages.judge.report import facts
 from stages.judge.report.page import MOST, page
 from stages.params.tokenize import Tokenize
 from stages.running import digests, git
+from stages.running.beside import Told
 from stages.running.costs import STAGE_COSTS
 from stages.running.summary_parts.scores import score_lines
 from stages.tokenize.shown import explained
@@ -378,6 +379,7 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
     found = Beside(
         head="a" * 40,
         other="the last commit, aaaaaaa",
+        best="",
         n=190,
         mean=55.0,
         mean_there=50.0,
@@ -394,7 +396,7 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
     )
     missing = "not compared with the champion, quick 3: MLflow does not answer"
     others = Further(found=[further], missing=[missing])
-    words = _Parsed(page(told(root, compared=found, further=others))).words
+    words = _Parsed(page(told(root, compared=Told(found=found), further=others))).words
 
     assert "Higher than there. Compared with the last run of this recipe, calm-otter." in words
     assert "No detectable difference. Compared with the last commit, aaaaaaa." in words
@@ -402,6 +404,33 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
     assert "smallest true difference that would be found about 3 times in 4 10.5 points" in words
     assert "one training each: training seeds are not allowed for" in words
     assert "Not compared with the champion, quick 3: MLflow does not answer." in words
+
+
+def test_the_last_commit_with_the_same_scores_comes_before_the_best_run(root: Path):
+    best = Beside(
+        head="a" * 40,
+        other="the best other run, wise-moth",
+        best="1a2b",
+        n=190,
+        mean=47.2,
+        mean_there=0.0,
+        difference=47.2,
+        low=37.7,
+        high=57.2,
+        detectable=10.5,
+        verdict="higher than there",
+        rests_on="one training each: training seeds are not allowed for",
+        same_judge=True,
+    )
+    same = "the same scores as the last commit, aaaaaaa"
+    words = _Parsed(page(told(root, compared=Told(same, best, same=True)))).words
+
+    assert f"compared {same}" in words
+    assert "beside the best other run" not in words, "at the head"
+    section = (
+        "The same scores as the last commit, aaaaaaa. Higher than there. Compared with the best other run, wise-moth."
+    )
+    assert section in words
 
 
 def test_a_judge_that_cannot_be_believed_is_a_warning_at_the_head(root: Path):

@@ -13,6 +13,7 @@ class Beside(Metrics):
     Args:
         head: the last commit when they were compared.
         other: the other run, in words.
+        best: id of the other run, where it was compared with as the best one in MLflow; else empty.
         n: rows scored in both.
         mean: mean of the scores here, on these rows.
         mean_there: mean of the other run on these rows.
@@ -27,6 +28,7 @@ class Beside(Metrics):
 
     head: str
     other: str
+    best: str
     n: int
     mean: float | None
     mean_there: float | None

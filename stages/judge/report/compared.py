@@ -26,11 +26,13 @@ def compared(facts: Facts) -> Html:
 
 
 def _compared(facts: Facts) -> Iterator[Html]:
-    found = facts.compared
-    if isinstance(found, Beside):
-        yield from beside_another(found)
-    else:
-        yield paragraph(_sentence(found) if found else "There are no scores to compare.")
+    told = facts.compared
+    if told.words:
+        yield paragraph(_sentence(told.words))
+    if told.found:
+        yield from beside_another(told.found)
+    elif not told.words:
+        yield paragraph("There are no scores to compare.")
     for one in facts.further.found:
         yield from beside_another(one)
     for why in facts.further.missing:

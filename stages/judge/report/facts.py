@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from stages.common.errors import DataError
 from stages.common.files import read_json
 from stages.common.html_page import Html
-from stages.common.metrics.beside import Beside, Further
+from stages.common.metrics.beside import Further
 from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.gate import GateReport
 from stages.common.metrics.generate import GenerateMetrics
@@ -79,7 +79,7 @@ class Facts:
         judged: the scores.
         card: the figures of the card that `make judge-check` has made of this judge here; empty without one.
         rows: the test rows with their answers.
-        compared: the scores beside those of another run, or why they stand alone.
+        compared: the scores beside those of the last commit, or of the best other run, or why they stand alone.
         further: the scores beside those of further runs, such as the last one of the recipe, and why those of others
             are missing.
         training_costs: what the training cost; None where that is not known on this machine.
@@ -105,7 +105,7 @@ class Facts:
     judged: JudgeMetrics | Missing
     card: Mapping[str, Any]
     rows: list[Row] | Missing
-    compared: Beside | str
+    compared: beside.Told
     further: Further
     training_costs: TrainingCosts | None
     judging_costs: JudgingCosts | None
@@ -169,7 +169,7 @@ def read(
         judged=judged,
         card={} if isinstance(judged, Missing) else _card(judged.judge),
         rows=results.told("judge", lambda: _rows(root), split_file("test"), RESPONSES, VERDICTS),
-        compared=_compared(root, others) if scored else "",
+        compared=_compared(root, others) if scored else beside.Told(),
         further=others,
         training_costs=_known(lambda: costs.of_training(root)) if own else None,
         judging_costs=_known(lambda: costs.of_judging(root)) if own else None,
@@ -250,9 +250,9 @@ def _rows(root: Path) -> list[Row]:
     )
 
 
-def _compared(root: Path, others: Further) -> Beside | str:
+def _compared(root: Path, others: Further) -> beside.Told:
     """The scores beside those of the last commit, or why they stand alone."""
-    return others.alone or beside.of(root, commit_tried=others.commit_tried)
+    return beside.Told(others.alone) if others.alone else beside.of(root, commit_tried=others.commit_tried)
 
 
 def _further(root: Path, given: Further | None) -> Further:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stages.common.html_page import Content, Html, element, joined
-from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Interval, JudgeMetrics
 from stages.common.plurals import counted, word
 from stages.judge.report.facts import Facts, Missing
@@ -107,8 +106,9 @@ def _figures(facts: Facts) -> Iterator[tuple[str, Content]]:
     if not isinstance(training, Missing):
         losses = f"{number(training.val_loss_before, 3)} → {number(training.val_loss, 3)}"
         yield "validation loss, nats a token", joined([element("b", losses), f"kept: step {training.kept_step:,}"], " ")
-    if isinstance(facts.compared, Beside):
-        there = facts.compared
+    if facts.compared.same:
+        yield "compared", element("b", facts.compared.words)
+    elif (there := facts.compared.found) is not None:
         known = there.same_judge and there.difference is not None
         difference = number(there.difference, 1, "+")
         points = f"{difference} points" if known else ""

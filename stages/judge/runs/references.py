@@ -108,7 +108,8 @@ def last_commit(root: Path, tree: Path) -> Reference | None:
 def last_of_recipe(root: Path, tree: Path) -> Reference | None:
     """The newest finished run in MLflow of the recipe of the run in ``tree``: it may differ in the training's seed.
 
-    Where there is none, it is the newest one with the values of the run whose code or data are not known.
+    Where there is none, it is the newest one with the values of the run whose code or data are not known. Runs with the
+    very results of ``tree`` are left out: they are the same training, taken from the cache or made once more.
 
     Raises:
         ServiceUnavailable: MLflow does not answer.
@@ -119,11 +120,13 @@ def last_of_recipe(root: Path, tree: Path) -> Reference | None:
     ours, of_values = recipe_of(values, inputs), recipe_of(values)
     if ours is None:
         return None
-    itself = published.kept(tree)
+    itself, results = published.kept(tree), published.digest(tree)
     alike = [
         one
         for one in _judged(root, judge.fingerprint)
-        if (itself is None or one.run_id != itself.run_id) and recipe_of(one.values) == of_values
+        if (itself is None or one.run_id != itself.run_id)
+        and one.results != results
+        and recipe_of(one.values) == of_values
     ]
     unknown: Judged | None = None
     for one in alike[:_MOST]:

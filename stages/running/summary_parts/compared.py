@@ -5,14 +5,20 @@ from __future__ import annotations
 from stages.common.metrics.beside import Beside
 from stages.common.metrics.judge import Interval
 from stages.common.plurals import counted
-from stages.running.beside import IDENTICAL
+from stages.running.beside import IDENTICAL, Told
 from stages.running.summary_parts.scores import mean_of_100
 
 
-def compared_lines(found: Beside | str) -> list[str]:
-    """Two to four lines on the comparison, or one on why there is none."""
-    if isinstance(found, str):
-        return [found] if found else []
+def compared_lines(told: Told) -> list[str]:
+    """Two to four lines on the comparison; before them a line where the scores are those of the last commit.
+
+    Args:
+        told: what is told of them. Without a comparison it is one line on why there is none, or nothing.
+    """
+    return [*filter(None, [told.words]), *(_comparison(told.found) if told.found else [])]
+
+
+def _comparison(found: Beside) -> list[str]:
     if found.mean is None or found.mean_there is None or not found.same_judge:
         return [f"with {found.other}: {'; '.join(filter(None, [found.verdict, found.rests_on]))}"]
     rows = counted(found.n, "row")

@@ -12,13 +12,14 @@ from stages.running.tracking import description, mlflow_access, mlflow_experimen
 from stages.running.tracking.mlflow_access import END_SECONDS, PUBLISH_SECONDS
 
 
-def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path], described: Sequence[str] = ()) -> None:
     """Log figures and files that are of no stage, such as those of a run with children.
 
     Args:
         run_id: result of `tracker.create_run`; with None this does nothing.
         metrics: figures by name.
         files: files for the run's own folder.
+        described: lines that its description begins with; what differs and links follow. None leaves it as it is.
     """
     if run_id is None:
         return
@@ -30,6 +31,9 @@ def add(run_id: str | None, metrics: Mapping[str, float], files: Sequence[Path])
         store.log_metrics(client, run, [(name, value, now, 0) for name, value in metrics.items()])
         for file in files:
             client.log_artifact(run, str(file))
+        if described:
+            tags = client.get_run(run).data.tags
+            client.set_tag(run, description.NOTE, description.of_children(described, tags))
 
     mlflow_access.safely(added, PUBLISH_SECONDS)
 
@@ -112,5 +116,6 @@ def set_aside(root: Path, run_id: str | None) -> None:
 
     earlier = mlflow_access.safely(aside, END_SECONDS)
     if earlier is not None:
-        with contextlib.suppress(OSError):  # a note for the summary
-            published.keep(root, *earlier)
+        with contextlib.suppress(OSError):  # a note for the summary, which may be that of the run set aside
+            noted = published.kept(root)
+            published.keep(root, *earlier, made_here=noted is not None and noted.run_id == run)

@@ -170,7 +170,7 @@ def best(path: Path, experiment: str, judge: str, scores: Sequence[str], other_t
         return None
 
 
-def judged(path: Path, experiments: str, judge: str, most: int) -> list[tuple[str, str, str, dict[str, str]]]:
+def judged(path: Path, experiments: str, judge: str, most: int) -> list[tuple[str, str, str, str, dict[str, str]]]:
     """The finished runs that a judge has scored, the newest first. It takes no import of MLflow, which takes seconds.
 
     Args:
@@ -180,12 +180,14 @@ def judged(path: Path, experiments: str, judge: str, most: int) -> list[tuple[st
         most: the largest number of runs.
 
     Returns:
-        Of each its id, its name, the address of its files, and its parameters; none where the database cannot be read.
+        Of each its id, its name, the address of its files, the digest of its results, which is empty where it has none,
+        and its parameters; no run where the database cannot be read.
     """
     query = """
-        SELECT runs.run_uuid, runs.name, runs.artifact_uri FROM runs
+        SELECT runs.run_uuid, runs.name, runs.artifact_uri, COALESCE(results.value, '') FROM runs
         JOIN experiments ON experiments.experiment_id = runs.experiment_id
         JOIN tags AS judge ON judge.run_uuid = runs.run_uuid AND judge.key = 'judge.fingerprint'
+        LEFT JOIN tags AS results ON results.run_uuid = runs.run_uuid AND results.key = 'results.sha256'
         WHERE experiments.name LIKE ? AND judge.value = ?
         AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
         ORDER BY runs.start_time DESC LIMIT ?
@@ -197,9 +199,10 @@ def judged(path: Path, experiments: str, judge: str, most: int) -> list[tuple[st
                     str(run),
                     str(name),
                     str(address),
+                    str(results),
                     dict(connection.execute("SELECT key, value FROM params WHERE run_uuid = ?", [run])),
                 )
-                for run, name, address in connection.execute(query, [experiments, judge, most]).fetchall()
+                for run, name, address, results in connection.execute(query, [experiments, judge, most]).fetchall()
             ]
     except sqlite3.Error:
         return []

@@ -9,7 +9,7 @@ from stages.common.metrics.finetune import FinetuneMetrics
 from stages.common.metrics.judge import Interval, JudgeMetrics, ModelScores
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
-from stages.running.tracking.views import DIFFERS
+from stages.running.tracking.views import DIFFERS, NOTHING
 
 #: MLflow's own tag of a run's description.
 NOTE = "mlflow.note.content"
@@ -39,6 +39,16 @@ def of_results(
     """
     parts = [*_scores(judged), *_judge(judged), *_loss(trained), *compared]
     return "\n\n".join([*parts, *of_links(tags)])
+
+
+def of_children(lines: Sequence[str], tags: Mapping[str, str]) -> str:
+    """The description of a run with children, such as the trainings of one recipe.
+
+    Args:
+        lines: what its children have in common.
+        tags: tags of the run.
+    """
+    return "\n\n".join([*map(_plain, lines), *of_links(tags)])
 
 
 def with_comparisons(text: str, lines: Sequence[str]) -> str:
@@ -93,7 +103,10 @@ def _differs(tags: Mapping[str, str]) -> str:
     commit, found = tags.get("git.commit", "")[:7], tags.get(DIFFERS)
     if not commit or not found:
         return ""
-    files = {"true": "; other files differ from the commit too"}.get(tags.get("git.dirty", ""), "")
+    dirty = tags.get("git.dirty") == "true"
+    if found == NOTHING:
+        return f"Does not differ from commit {commit}{' in its values; other files differ' if dirty else ''}"
+    files = "; other files differ from the commit too" if dirty else ""
     return f"Differs from commit {commit} in `{printable(found).replace(chr(96), chr(39))}`{files}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from stages.running.tracking import database, listing, lookup, mlflow_access, mlflow_experiment
+from stages.running.tracking import database, listing, lookup, mlflow_access, mlflow_experiment, published
 
 #: Runs that are looked at, the newest first.
 _MOST = 500
@@ -26,12 +26,14 @@ class Judged:
         name: its name.
         values: its values of params.yaml, as a tree.
         folder: folder of its files, where that is on this machine.
+        results: digest of its results (`published.digest`); empty where it has none.
     """
 
     run_id: str
     name: str
     values: dict[str, Any]
     folder: Path | None
+    results: str
 
     def files(self, root: Path, names: Sequence[str], folder: Path) -> list[Path] | None:
         """Some of its files, which are fetched into ``folder`` from a server; None where one of them is not there."""
@@ -62,7 +64,9 @@ def judged(root: Path, judge: str) -> list[Judged]:
     where = mlflow_access.uri(root)
     if (path := database.path_of(where)) is not None:
         found = database.judged(path, f"{mlflow_experiment.PROJECT}/%", judge, _MOST)
-        return [Judged(run, name, listing.tree_of(params), _local(at)) for run, name, at, params in found]
+        return [
+            Judged(run, name, listing.tree_of(params), _local(at), results) for run, name, at, results, params in found
+        ]
     mlflow_access.load()
     return mlflow_access.bounded(lambda: _of_server(where, judge), _SECONDS)
 
@@ -76,9 +80,14 @@ def _of_server(where: str, judge: str) -> list[Judged]:
         return []
     query = f"tags.`judge.fingerprint` = '{judge}' and attributes.status = 'FINISHED'"
     found = mlflow.search_runs(ours, query, max_results=_MOST, order_by=["attributes.start_time DESC"])
-    return [
-        Judged(str(run.info.run_id), str(run.info.run_name), listing.tree_of(run.data.params), None) for run in found
-    ]
+    return [_of(run) for run in found]
+
+
+def _of(run: Any) -> Judged:
+    results = str(run.data.tags.get(published.TAG, ""))
+    return Judged(
+        str(run.info.run_id), str(run.info.run_name), listing.tree_of(run.data.params), folder=None, results=results
+    )
 
 
 def _local(address: str) -> Path | None:

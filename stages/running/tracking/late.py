@@ -93,7 +93,7 @@ def _published(root: Path, source: str, provenance: Provenance | None) -> Late:
     mlflow_access.load()
     client = mlflow_access.client(root)
     digest = published.digest(root)
-    found = store.find_by_tag(client, root, published.TAG, digest) or _of_lineage(client, root, tree, missing)
+    found = _with_results(client, root, digest) or _of_lineage(client, root, tree, missing)
     is_new = found is None
     if found is None:
         known = (store.git_tags(root) if _is_code_here(root, tree) else {}) if provenance is None else provenance.tags
@@ -111,6 +111,17 @@ def _published(root: Path, source: str, provenance: Provenance | None) -> Late:
     if SOURCE in run.data.tags and run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED", provenance.started if provenance else None)
     return Late(str(run.info.run_name), run_id, is_new)
+
+
+def _with_results(mlflow: MlflowClient, root: Path, digest: str) -> Any:
+    """The run that is noted to have made these results in the folder, or else the newest one with them, if any.
+
+    A run with other values, which change no result, may have the same ones.
+    """
+    found = store.all_by_tag(mlflow, root, published.TAG, digest)
+    noted = published.kept(root)
+    of_note = (run for run in found if noted is not None and run.info.run_id == noted.run_id)
+    return next(of_note, found[0] if found else None)
 
 
 def _of_lineage(mlflow: MlflowClient, root: Path, tree: Mapping[str, Any], missing: Collection[Path]) -> Any:

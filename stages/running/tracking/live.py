@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from stages.common import paths
 from stages.common.errors import ConfigError
 from stages.params import whole
 from stages.running import gpu, held, orphans, report
@@ -231,7 +232,16 @@ class StageRun:
     def _mirror(self, client: MlflowClient, ran: Collection[str]) -> None:
         """Mirror all files into the run, with the report and the comparisons that it makes meanwhile."""
         with self._making_report(self._name(client)) as making:
-            mirror.publish(client, self._run_id, ran, Path(), lock_is_final=False, reports=[making.made])
+            in_place = paths.ROOT_VARIABLE not in os.environ  # which a stage in a copy has
+            mirror.publish(
+                client,
+                self._run_id,
+                ran,
+                Path(),
+                lock_is_final=False,
+                reports=[making.made],
+                made_here=in_place,
+            )
             if (made := making.comparisons()) is not None:
                 additions.add_comparisons(self._run_id, [Path(file) for file in made.files], made.lines)
 

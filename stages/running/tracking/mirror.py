@@ -71,6 +71,7 @@ def publish(
     lock_is_final: bool,
     compared: Sequence[str] = (),
     reports: Sequence[Callable[[], object]] = (),
+    made_here: bool = False,
 ) -> None:
     """Mirror the files under ``root``. A file that is not what it should be is told in one line, and left out.
 
@@ -83,6 +84,7 @@ def publish(
             only after that stage, which publishes, has ended.
         compared: what comparisons with other runs have found, a line each, for the description.
         reports: functions that wait until a report is made. They are called late: meanwhile all else is sent.
+        made_here: whether this execution has made the results, and in the project's folder (`published.keep`).
     """
     mlflow_experiment.restore(mlflow, run_id)
     run = mlflow.get_run(run_id)
@@ -117,7 +119,8 @@ def publish(
     # Last: a run with this tag holds all of it.
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
-        published.keep(root, run_id, str(run.info.run_name or ""), str(run.info.experiment_id))
+        name, experiment = str(run.info.run_name or ""), str(run.info.experiment_id)
+        published.keep(root, run_id, name, experiment, made_here=made_here)
 
 
 def _new(metrics: Mapping[str, float], there: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:

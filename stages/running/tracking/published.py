@@ -1,7 +1,9 @@
 """Which results are in MLflow: each is named by a digest, which its run has as a tag.
 
 For each published result a note is kept in .cache/published. By it the summary tells whether the results that it shows
-are in MLflow, and does not have to ask a server.
+are in MLflow, and in which run, and does not have to ask a server. A copy of the folder, in which a run with other
+values works, has the same .cache, and may make the same results: the note is of the run that has made them in the
+folder itself, where there is one.
 """
 
 from __future__ import annotations
@@ -67,8 +69,19 @@ def digest(root: Path) -> str:
     return hashlib.sha256(json.dumps([lineage(lock.read(root)), files], sort_keys=True).encode()).hexdigest()
 
 
-def keep(root: Path, run_id: str, name: str = "", experiment: str = "") -> None:
-    """Note that the results under ``root`` are in a run with this id and name, of the experiment with that id."""
+def keep(root: Path, run_id: str, name: str = "", experiment: str = "", *, made_here: bool = False) -> None:
+    """Note that the results under ``root`` are in a run.
+
+    Args:
+        root: folder with the results.
+        run_id: id of the run.
+        name: its name.
+        experiment: id of its experiment.
+        made_here: whether this run has made them in the project's folder itself, and not in a copy of it or elsewhere:
+            its note takes the place of any other one. Another run is noted only where no run is (`kept`).
+    """
+    if not made_here and (there := kept(root)) is not None and there.run_id != run_id:
+        return
     write_json(_note(root), asdict(Note(mlflow_access.shown_uri(root), run_id, name, experiment)))
     notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)
     for old in notes[:-_MOST_NOTES]:

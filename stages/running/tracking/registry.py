@@ -179,11 +179,12 @@ def _ensure(mlflow: MlflowClient, name: str) -> None:
 
 
 def _description(run: Any) -> str:
+    """The score first: the page cuts it in its table of versions."""
     mean, low, high = (run.data.metrics.get(name) for name in _SCORE)
     interval = "" if low is None or high is None else f" [{low:.1f}, {high:.1f}]"
     judge = run.data.tags.get("judge.model") or run.data.tags.get("judge.backend", "unknown")
-    scored = "no score" if mean is None else f"{mean:.1f} of 100{interval}, judge {judge}"
-    return f"{run.info.run_name}: {scored}"
+    name = str(run.info.run_name)
+    return f"no score: {name}" if mean is None else f"{mean:z.1f} of 100{interval}: {name}, judge {judge}"
 
 
 def _model_in(root: Path) -> Output | None:

@@ -31,6 +31,7 @@ from stages.running.tracking import (
     views,
 )
 from stages.running.tracking.execution import Execution
+from stages.running.tracking.metric_names import TRAIN_LOSS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -191,11 +192,6 @@ def create_from_files(
     return str(run.info.run_id)
 
 
-def find_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> Any:
-    """The newest run of the profile's experiment with a tag; None without one. Deleted runs are left out."""
-    return next(iter(all_by_tag(mlflow, root, name, value)), None)
-
-
 def all_by_tag(mlflow: MlflowClient, root: Path, name: str, value: str) -> list[Any]:
     """The runs of the profile's experiment with a tag, the newest first. Deleted runs are left out."""
     at = mlflow_experiment.ensured(mlflow, whole.load(root / paths.PARAMS).profile, root)
@@ -275,17 +271,18 @@ def close(mlflow: MlflowClient, run_id: str, why: str = "") -> None:
 
 
 def terminate(mlflow: MlflowClient, run_id: str, status: str, why: str = "") -> None:
-    """End a run; one that was broken off says why in its description, unless it has said so already.
+    """End a run; one that was broken off says why in its description.
 
     Args:
         mlflow: the client.
         run_id: id of the run.
         status: FINISHED, FAILED or KILLED.
-        why: what broke it off.
+        why: what broke it off, which takes the place of what was said before: of a stage that has ended more is known
+            than of one that was told to. Empty leaves that.
     """
     if status in ("FAILED", "KILLED"):
         tags = mlflow.get_run(run_id).data.tags
-        if not tags.get(ENDED):
+        if why or not tags.get(ENDED):
             note = description.of_end("KILLED" if status == "KILLED" else "FAILED", why, tags)
             mlflow.set_tag(run_id, description.NOTE, note)
             mlflow.set_tag(run_id, ENDED, in_a_line(hidden(why) or status)[:_TAG_LENGTH])
@@ -377,4 +374,12 @@ def _reap(mlflow: MlflowClient) -> None:
     for run in mlflow.search_runs(ours, query, max_results=1000):
         owner = run.data.tags.get("pipeline.owner")
         if owner and execution.is_gone(owner):
-            terminate(mlflow, str(run.info.run_id), "KILLED", _SILENT)
+            terminate(mlflow, str(run.info.run_id), "KILLED", f"{_SILENT}{_curve_of(mlflow, run)}")
+
+
+def _curve_of(mlflow: MlflowClient, run: Any) -> str:
+    """Where the loss curve of a run ends, in words; empty where it has none."""
+    if TRAIN_LOSS not in run.data.metrics:
+        return ""
+    last = max(point.step for point in mlflow.get_metric_history(run.info.run_id, TRAIN_LOSS))
+    return f"; its loss curve ends at step {last:,}"

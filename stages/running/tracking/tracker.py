@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ from typing import Literal
 from stages.common import paths
 from stages.common.errors import PipelineError
 from stages.params import whole
-from stages.running import misrecorded, orphans
+from stages.running import machine, misrecorded, orphans, progress_file, so_far
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.stage_results import RESULTS
@@ -68,15 +69,17 @@ def stage(name: str) -> Iterator[StageRun]:
         yield run
     except BaseException as error:
         _failed.add(name)
-        run.close("cancelled" if isinstance(error, Interrupted) else "failed", _why(error))
+        run.close("cancelled" if isinstance(error, Interrupted) else "failed", _why(name, error))
         raise
     run.close("ran")
 
 
-def _why(error: BaseException) -> str:
+def _why(name: str, error: BaseException) -> str:
     """What broke a stage off, for the description of its run."""
     if isinstance(error, Interrupted):
-        return orphans.reason() or f"stopped by {error}"
+        began = time.time() - machine.since_start()
+        stopped = f"stopped by {error}{so_far.words(name, progress_file.told().works, began)}"
+        return f"{reason}: {stopped}" if (reason := orphans.reason()) else stopped
     return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
 
 
@@ -155,6 +158,7 @@ def publish(
     files: Sequence[Path] = (),
     compared: Sequence[str] = (),
     reports: Sequence[Callable[[], object]] = (),
+    in_place: bool = False,
 ) -> bool:
     """Mirror the files under ``root`` into the run; a second time changes nothing.
 
@@ -165,6 +169,7 @@ def publish(
         files: further files for the run's folder judge.
         compared: what comparisons with other runs have found, a line each, for its description.
         reports: functions that wait until a report is made.
+        in_place: whether ``root`` is the project's folder, and no copy of it.
 
     Returns:
         Whether the run has all of them; where it has not, a line says why.
@@ -174,10 +179,20 @@ def publish(
 
     def mirrored() -> bool:
         client = mlflow_access.client(root)
-        mirror.publish(client, run_id, ran, root, lock_is_final=True, compared=compared, reports=reports)
+        has_made = not all(name.endswith(".dvc") for name in ran)  # what brings data in makes no result
+        mirror.publish(
+            client,
+            run_id,
+            ran,
+            root,
+            lock_is_final=True,
+            compared=compared,
+            reports=reports,
+            made_here=in_place and has_made,
+        )
         for file in files:
             client.log_artifact(run_id, str(file), "judge")
-        if not all(name.endswith(".dvc") for name in ran):  # what brings data in makes no result
+        if has_made:
             store.log_machine(client, run_id)
         registry.register(client, run_id, root, RESULTS.keys() & set(ran))
         return True
@@ -185,7 +200,7 @@ def publish(
     return bool(mlflow_access.safely(mirrored, PUBLISH_SECONDS))
 
 
-def stopping(run_id: str | None, name: str) -> None:
+def stopping(run_id: str | None, name: str, why: str = "stopped") -> None:
     """Set the flow's run KILLED while a stage that was told to end may still be saving its work.
 
     The flow itself may be killed before the stage has ended: Prefect's worker waits for half a minute.
@@ -193,10 +208,11 @@ def stopping(run_id: str | None, name: str) -> None:
     Args:
         run_id: result of `create_run`, or the value of `RUN_ID_VARIABLE`; with None or NO_RUN this does nothing.
         name: name of the stage.
+        why: what is known of that by now, such as how far it was.
     """
     if run_id and run_id != NO_RUN:
         additions.tag_stages(run_id, {name: "cancelled"})
-        end(run_id, "KILLED", f"{name}: stopped")
+        end(run_id, "KILLED", f"{name}: {why}")
 
 
 def end(run_id: str | None, status: Literal["FINISHED", "FAILED", "KILLED"], why: str = "") -> None:

@@ -31,6 +31,8 @@ _COLUMNS: Sequence[tuple[str, str, int]] = (
     ("metrics", metric_names.SCORE_LOWER, 155),
     ("metrics", metric_names.SCORE_UPPER, 155),
     ("metrics", metric_names.SEEDS_SCORE, 135),
+    ("metrics", metric_names.SEEDS_SCORE_LOWER, 190),
+    ("metrics", metric_names.SEEDS_SCORE_UPPER, 190),
     ("metrics", metric_names.RIGHT_N, 100),
     ("metrics", metric_names.RIGHT_OF, 105),
     ("metrics", metric_names.KEPT_LOSS, 110),

@@ -52,8 +52,8 @@ def test_the_table_and_the_figure_last_as_long_as_the_block(repository: Path) ->
         assert written["comparisons"][0]["difference"] == 25.0
         assert (written["a"]["name"], written["comparisons"][0]["b"]["name"]) == (head, "this run")
         assert str(repository) not in table.read_text()
-        kept = beside.of(repository)
-        assert isinstance(kept, beside.Beside), "the summary has it too"
+        kept = beside.of(repository).found
+        assert kept is not None, "the summary has it too"
         assert kept.difference == 25.0
         assert figure.read_bytes().startswith(b"\x89PNG")
         assert found.picture.startswith("\n![differences](data:image/png;base64,")
@@ -85,8 +85,8 @@ def test_a_copy_of_a_commit_that_is_the_last_no_more_is_compared_with_it_and_not
         assert first.found is not None
         assert first.found.difference == 25.0
         assert f"Again: `python -m stages.judge.runs.compare {began} calm-otter`" in first.verdict
-    kept = beside.of(copy)
-    assert isinstance(kept, beside.Beside), "the page and the summary have it too"
+    kept = beside.of(copy).found
+    assert kept is not None, "the page and the summary have it too"
     assert (kept.other, kept.difference) == (words, 25.0)
 
 
@@ -219,6 +219,18 @@ def test_the_last_run_of_the_recipe_is_one_with_another_seed_and_nothing_else(re
     assert told.commit_tried
     alone = references.further(repository)
     assert alone == told.model_copy(update={"commit_tried": False}), "what is kept is not compared again"
+
+
+@pytest.mark.thorough  # MLflow makes a database
+def test_a_run_with_the_same_results_is_not_the_last_run_of_the_recipe(repository: Path, tracked: Any) -> None:
+    record(tracked, "finetune.seed=7 (wise-crow)", finetune__seed=7)
+    score([90, 80] * 5)
+    Path("dvc.lock").write_text(locked("c0de"))
+    same = record(tracked, "rubric=strict (twin-moth)", judge__rubric="strict")
+    tracked.set_tag(same, published.TAG, published.digest(repository))
+    found = references.last_of_recipe(repository, repository)
+    assert found is not None
+    assert found.words == "the last run of this recipe, finetune.seed=7 (wise-crow)"
 
 
 @pytest.mark.thorough  # MLflow makes a database

@@ -48,6 +48,12 @@ def test_figures_files_and_tags_are_added_and_a_run_that_is_none_takes_nothing(
     (project / "table.txt").write_text("two runs\n")
     run_id = tracker.create_run(project)
     additions.add(run_id, {"seeds/mean": 51.5}, [project / "table.txt"])
+    assert description.NOTE not in client.get_run(run_id).data.tags
+    client.set_tag(run_id, "git.commit", "c0ffee1234")
+    client.set_tag(run_id, "differs", "epochs=2")
+    additions.add(run_id, {}, [], ["Mean score 51.5 of 100"])
+    note = client.get_run(run_id).data.tags[description.NOTE]
+    assert note == "Mean score 51.5 of 100\n\nDiffers from commit c0ffee1 in `epochs=2`"
     additions.tag(run_id, {"equal": "yes"})
     additions.tag_stages(run_id, {"split": "ran", "data.dvc": "ran"})
     found = client.get_run(run_id)

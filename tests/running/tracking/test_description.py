@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 
 from stages.common.errors import DataError
 from stages.common.metrics.judge import Right
+from stages.running import progress_file
 from stages.running.signals import Interrupted
 from stages.running.tracking import description, execution, store, tracker
 from tests import results
@@ -42,6 +43,15 @@ def test_a_judge_that_is_not_to_be_believed_is_marked_and_its_name_is_no_markup(
     assert "\\[x\\](http://evil) (REFUSED); a language model, whose scores" in text
 
 
+def test_a_run_as_committed_does_not_differ() -> None:
+    tags = {"git.commit": "c0ffee1234", "differs": "nothing"}
+    assert description.of_links(tags | {"git.dirty": "false"}) == ["Does not differ from commit c0ffee1"]
+    assert description.of_links(tags | {"git.dirty": "true"}) == [
+        "Does not differ from commit c0ffee1 in its values; other files differ"
+    ]
+    assert description.of_links({"git.commit": "c0ffee1234"}) == [], "that is not known"
+
+
 def test_a_run_that_was_broken_off_says_how_and_why() -> None:
     text = description.of_end("FAILED", "finetune: row 3 is wrong\n  to fix it: ```correct``` row 3", TAGS)
     assert text.split("\n\n")[:2] == [
@@ -69,12 +79,34 @@ def test_a_failed_stage_is_told_in_its_run(project: Path, client: MlflowClient) 
     assert tags[store.ENDED] == "judge: artifacts/x.jsonl: missing"
 
 
-def test_a_stopped_stage_is_no_failure(project: Path, client: MlflowClient) -> None:
+def test_a_stopped_stage_is_no_failure_and_says_how_far_it_was(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_file, "_told", progress_file.Progress({}, []))
     with pytest.raises(Interrupted), tracker.stage("finetune"):
         raise Interrupted("SIGTERM")
     (stopped,) = runs(client)
     assert stopped.info.status == "KILLED"
     assert stopped.data.tags["mlflow.note.content"] == "Stopped before its end: finetune: stopped by SIGTERM"
+
+    progress_file.tell_work("finetune", progress_file.Work(357, 616, "step"))
+    with pytest.raises(Interrupted), tracker.stage("finetune"):
+        raise Interrupted("SIGTERM")
+    told = "finetune: stopped by SIGTERM at step 357 of 616"
+    assert runs(client)[-1].data.tags["mlflow.note.content"] == f"Stopped before its end: {told}"
+
+
+def test_what_is_known_at_the_end_of_a_stage_takes_the_place_of_what_was_said_as_it_was_stopped(
+    project: Path, client: MlflowClient
+) -> None:
+    run_id = tracker.create_run(project)
+    tracker.stopping(run_id, "finetune", "stopped at step 355 of 616")
+    assert client.get_run(run_id).data.tags[store.ENDED] == "finetune: stopped at step 355 of 616"
+    tracker.end(run_id, "KILLED", "finetune: stopped at step 357 of 616; more")
+    tracker.end(run_id, "KILLED")
+    tags = client.get_run(run_id).data.tags
+    assert tags[store.ENDED] == "finetune: stopped at step 357 of 616; more"
+    assert tags["mlflow.note.content"].startswith("Stopped before its end: finetune: stopped at step 357 of 616; more")
 
 
 def test_a_run_whose_process_is_gone_says_that_nobody_knows_why(project: Path, client: MlflowClient) -> None:
@@ -83,10 +115,13 @@ def test_a_run_whose_process_is_gone_says_that_nobody_knows_why(project: Path, c
     gone = execution.identity(process.pid)
     process.wait()
     client.set_tag(left, "pipeline.owner", gone)
+    for step in (2, 350, 10):
+        client.log_metric(left, "loss/train", 0.5, step=step)
     tracker.create_run(project, name="next")
     run = client.get_run(left)
     assert run.info.status == "KILLED"
     assert run.data.tags["mlflow.note.content"].startswith("Stopped before its end: its process ended without a word")
+    assert run.data.tags[store.ENDED].endswith("; its loss curve ends at step 350")
 
 
 def test_a_run_that_goes_on_after_a_failure_has_the_description_of_its_results(

@@ -35,6 +35,8 @@ def test_those_of_the_judge_that_have_finished_are_found_the_newest_first(
             run_id = client.create_run(made, run_name=name).info.run_id
             client.set_tag(run_id, "judge.fingerprint", "cd34" if name == "other judge" else "ab12")
             client.log_param(run_id, "finetune.seed", "7")
+            if name == "last":
+                client.set_tag(run_id, "results.sha256", "5ca1e")
             (tmp_path / "verdicts.jsonl").write_text(name)
             client.log_artifact(run_id, str(tmp_path / "verdicts.jsonl"), "judge")
             client.set_terminated(run_id, "FAILED" if name == "failed" else "FINISHED")
@@ -43,6 +45,7 @@ def test_those_of_the_judge_that_have_finished_are_found_the_newest_first(
 
     found = judged_runs.judged(tmp_path, "ab12")
     assert [run.name for run in found] == ["last", "first"]
+    assert [run.results for run in found] == ["5ca1e", ""]
     assert [run.values for run in found] == [{"finetune": {"seed": 7}}] * 2
     files = found[0].files(tmp_path, ["judge/verdicts.jsonl"], tmp_path)
     assert files is not None
@@ -50,8 +53,8 @@ def test_those_of_the_judge_that_have_finished_are_found_the_newest_first(
     assert found[0].files(tmp_path, ["judge/verdicts.jsonl", "judge/metrics.json"], tmp_path) is None
 
     asked = judged_runs._of_server(address, "ab12")
-    assert [(run.run_id, run.name, run.values) for run in asked] == [
-        (one.run_id, one.name, one.values) for one in found
+    assert [(run.run_id, run.name, run.values, run.results) for run in asked] == [
+        (one.run_id, one.name, one.values, one.results) for one in found
     ]
     (tmp_path / "fetched").mkdir()
     fetched = asked[1].files(tmp_path, ["judge/verdicts.jsonl"], tmp_path / "fetched")

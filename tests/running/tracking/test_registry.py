@@ -57,7 +57,7 @@ def test_a_success_is_a_version_that_names_the_weights_and_holds_none(
     (version,) = versions(client)
     assert (version.run_id, version.tags["dvc.md5"], candidate(client)) == (run_id, md5, "1")
     found = client.get_model_version(NAME, "1")
-    assert found.description == f"{client.get_run(run_id).info.run_name}: 60.0 of 100 [55.0, 65.0], judge reference"
+    assert found.description == f"60.0 of 100 [55.0, 65.0]: {client.get_run(run_id).info.run_name}, judge reference"
     at = Path(_downloaded(client, found.source, tmp_path))
     files = {path.relative_to(at).as_posix() for path in at.rglob("*") if path.is_file()}
     assert {"MLmodel", "data/weights.json", "data/decoding.json", "code/pipeline.zip", "input_example.json"} <= files
@@ -163,7 +163,7 @@ def test_a_run_is_compared_with_the_champion_unless_it_is_that(project: Path, cl
     (version,) = versions(client)
     registry.crown(project, version)
     assert references.champion(project, project) is None, "it is the run itself"
-    published.keep(project, "0" * 32, "another")
+    published.keep(project, "0" * 32, "another", made_here=True)
     found = references.champion(project, project)
     assert found is not None
     assert (found.run, found.words) == (run_id, f"the champion, {NAME} 1")

@@ -23,11 +23,13 @@ def test_the_address_of_the_table_opens_model_training_with_the_saved_view() -> 
 
 def test_the_view_shows_scores_right_answers_loss_and_what_differs_by_time() -> None:
     state = json.loads(json.loads(views.saved_view(0)[1])["state"])
-    assert state["selectedColumns"][:8] == [
+    assert state["selectedColumns"][:10] == [
         "metrics.`score/mean`",
         "metrics.`score/mean_ci95_lower`",
         "metrics.`score/mean_ci95_upper`",
         "metrics.`seeds/score_mean`",
+        "metrics.`seeds/score_mean_ci95_lower`",
+        "metrics.`seeds/score_mean_ci95_upper`",
         "metrics.`score/right_n`",
         "metrics.`score/right_of`",
         "metrics.`loss/val_kept`",
