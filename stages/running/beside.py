@@ -83,18 +83,23 @@ def of(root: Path, *, commit_tried: bool = False) -> Told:
     same = there is not None and there.digest == digests.md5(root / VERDICTS)
     first = f"the same scores as {last}" if same else ""
     if (made := kept(root)) is not None:
-        return Told(first, made, same)
+        return _identical(made) or Told(first, made, same)
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
     elif same:
         alone = first
     elif beside := None if commit_tried else _compared(root, "HEAD", last):
-        return Told(found=beside)
+        return _identical(beside) or Told(found=beside)
     else:
         alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"
     best = _best(root)
     found = _compared(root, best[0], f"{_BEST}, {best[1]}", best=best[0]) if best else None
     return Told(alone, None, same) if found is None or found.verdict == IDENTICAL else Told(first, found, same)
+
+
+def _identical(found: Beside) -> Told | None:
+    """What is told where the verdicts on the fine-tuned model are the same, and at most others differ."""
+    return Told(f"the same scores as {found.other}", None, True) if found.verdict == IDENTICAL else None
 
 
 def kept(root: Path) -> Beside | None:
@@ -119,13 +124,15 @@ def kept(root: Path) -> Beside | None:
 
 
 def keep(root: Path, table: Path, asked: str, other: str, *, best: str = "") -> Beside | None:
-    """Keep a comparison with the scores under ``root``, so that `of` gives it; not one with scores that are the same.
+    """Keep a comparison with the scores under ``root``, so that `of` gives it.
+
+    Not one with another run than the last commit that has the same scores: it says nothing.
 
     Arguments and result are those of `read`.
     """
     found = read(root, table, asked, other, best=best)
-    if found is None or found.verdict == IDENTICAL:
-        return found  # `of` looks for another run then
+    if found is None or (best and found.verdict == IDENTICAL):
+        return found
     with bookkeeping.optional(root / _NOTES):
         write_metrics(root / _note(root), found)
         notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)

@@ -98,6 +98,17 @@ def test_the_difference_from_the_last_commit_has_its_interval_and_is_compared_on
     assert beside.of(root).found is None, "and asked for again where the last commit is another"
 
 
+def test_the_same_scores_with_other_verdicts_on_the_base_model_are_those_of_the_last_commit(root: Path) -> None:
+    write(THERE)
+    with open(VERDICTS, "a", encoding="utf-8") as stream:
+        stream.write(Verdict(id="00", model="base", status="scored", score=0.0, detail="").model_dump_json() + "\n")
+    last = f"the last commit, {git('rev-parse', '--short=7', 'HEAD')}"
+    told = beside.of(root)
+
+    assert compared_lines(told) == [f"the same scores as {last}"]
+    assert beside.of(root, commit_tried=True) == told, "what was found is kept"
+
+
 @pytest.mark.thorough  # a program is started, which draws
 def test_the_report_of_a_plain_dvc_repro_compares_and_leaves_what_mlflow_gets(
     root: Path, monkeypatch: pytest.MonkeyPatch
