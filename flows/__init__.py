@@ -5,7 +5,7 @@
     folder          what is looked at before anything starts; ahead asks what the stages need
     prefect_server  whether one answers; temporary_server starts that of one run
     outcome         how the flow ended, kept beside Prefect
-    run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts
+    run_page        the artifacts of a run on Prefect's pages; markdown escapes their texts; run_tags gives it tags
     log_lines       what Prefect's log leaves out
     unchanged       what DVC has said of the files in the folder
     dvc_lock        waits for a DVC that somebody has started in the folder

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 
 from flows import command_line, dvc_cli, log_lines, prefect_server, temporary_server
 from flows.outcome import OUTCOME, quieten, server_address
-from flows.overrides import Overrides
+from flows.overrides import FlowOverrides
 from flows.pipeline import pipeline
 from flows.seed_runs import seeds
 from flows.stage_process import StageFailed
@@ -50,7 +50,7 @@ def main() -> None:
     if asked.in_place and not asked.trainings:
         dvc_cli.ask_order_ahead(Path.cwd())  # Prefect takes as long until the flow begins
     try:
-        overrides = Overrides(**asked.overrides)
+        overrides = FlowOverrides.model_validate(asked.overrides)
         if asked.trainings:
             state = seeds(asked.trainings, asked.profile, overrides, asked.force, return_state=True)
         else:

@@ -206,7 +206,7 @@ class _Fields:
         A value may also be given in the other way, by section or by dotted key. That is not in the form but in
         ``patternProperties``, which Prefect's server checks and its pages do not show.
         """
-        dotted = {key: self._leaf(key, _field(key)) for key in _leaves(whole.Params)}
+        dotted = {key: self._leaf(key, _field(key)) for key in value_keys()}
         fields = {key: dotted[key] for key in FIRST}
         fields |= {key: self._section(key) for key in _sections()}
         fields["profile"] = dotted["profile"]
@@ -295,13 +295,18 @@ def _field(key: str) -> FieldInfo:
     return (_model(section) if section else whole.Params).model_fields[name]
 
 
-def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key that has a value, in the order of params.yaml; a section that may be null is a value."""
+def value_keys(model: type[BaseModel] = whole.Params, prefix: str = "") -> list[str]:
+    """Every dotted key that has a value, in the order of params.yaml; a section that may be null is a value.
+
+    Args:
+        model: the class of a section; by default that of params.yaml.
+        prefix: text before every key.
+    """
     keys: list[str] = []
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += _leaves(kind, f"{prefix}{name}.")
+            keys += value_keys(kind, f"{prefix}{name}.")
         else:
             keys.append(prefix + name)
     return keys

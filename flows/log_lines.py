@@ -1,7 +1,7 @@
 """The log of a run on Prefect's pages and in the terminal: what happened is told once, by whoever knows it best.
 
-Prefect repeats a task's message when it retries the task, when the task ends and when the flow ends. It also calls a
-run that is stopped a crash.
+Prefect repeats a task's message when it retries the task, when the task ends and when the flow ends; the last time in
+a deployed run, as an error with a traceback. It also calls a run that is stopped a crash.
 """
 
 from __future__ import annotations
@@ -9,8 +9,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from prefect.exceptions import FailedRun
+
+from flows.stage_process import StageFailed
+
 #: An attribute of records that the command repeats as its last words, so that the terminal leaves them out.
 _REPEATED = "told_by_the_command"
+#: What Prefect raises for a flow that has returned a failed state: its data, or an error with the state's message.
+_TOLD = (StageFailed, FailedRun)
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _FINISHED = "Finished in state "
 _PAGE = "View at http"
@@ -51,6 +57,8 @@ def _is_not_repeated(record: logging.LogRecord) -> bool:
 
 class _Once(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], _TOLD):
+            return False  # the flow has told it, and no traceback helps
         text = record.getMessage()
         if text.startswith(_FINISHED):
             state, _, _ = text.removeprefix(_FINISHED).partition("(")

@@ -19,7 +19,7 @@ from stages.running.tracking.doors import SCHEDULED
 from stages.running.tracking.provenance import SOURCE, SOURCE_TYPE
 
 
-@dataclass(frozen=True)
+@dataclass
 class MlflowRun:
     """One execution of the pipeline, as tracking sees it.
 
@@ -30,6 +30,7 @@ class MlflowRun:
         files: files for the run's folder judge. The block adds them and keeps them until its end.
         compared: what comparisons with other runs have found, a line each, for its description. The block adds them.
         reports: functions that wait until a report is made, which the run gets. The block adds them.
+        earlier: after the block, id of the run that has the results already, where this one is set aside.
     """
 
     id: str | None
@@ -38,6 +39,7 @@ class MlflowRun:
     files: list[Path] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
     reports: list[Callable[[], object]] = field(default_factory=list)
+    earlier: str | None = None
 
     @property
     def has_made(self) -> bool:
@@ -96,7 +98,7 @@ def mlflow_run(
         tracker.end(run_id, status, why)
         # In a copy of the repository the data is always imported.
         if status == "FINISHED" and not stays and not run.has_made:
-            additions.set_aside(tree, run_id)
+            run.earlier = additions.set_aside(tree, run_id)
 
 
 def why_of(error: BaseException) -> str:

@@ -77,6 +77,14 @@ def server_answers() -> bool:
     return prefect_server.answers(server_address())
 
 
+def server_is_gone() -> bool:
+    """Whether the server does not answer, and the process that runs the flow says so at its end.
+
+    In a worker nothing says so. What is sent waits there for a server that is slow, as Prefect's own state of the run.
+    """
+    return OUTCOME.without_prefect is not None and not server_answers()
+
+
 def server_address() -> str:
     """The address of the API of this run's Prefect server."""
     return str(PREFECT_API_URL.value())

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, create_model, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
-from stages.params import whole
+from flows.profiles import by_form
+from stages.common.errors import ConfigError
+from stages.params import reading, whole
 from stages.params.options import nested
 from stages.params.section import Section
 
@@ -90,3 +103,36 @@ class Overrides(_partial(whole.Params, "Values")):  # type: ignore[misc]
         """The values that are given, as nested mappings."""
         given: dict[str, Any] = self.model_dump()
         return given
+
+
+class FlowOverrides(Overrides):
+    """Overrides as a flow takes them: what is wrong with them is told when the flow reads them.
+
+    Prefect checks the parameters before a flow begins, and tells what it refuses in its own words, with a traceback.
+    Its server has refused before what the schema of the form can say.
+    """
+
+    _refused: ValidationError | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, values: Any, check: ModelWrapValidatorHandler[FlowOverrides]) -> FlowOverrides:
+        try:
+            made: FlowOverrides = check(values)
+        except ValidationError as error:
+            made = cls.model_construct()
+            made._refused = error
+        return made
+
+    def tree(self) -> dict[str, Any]:
+        """The values that are given, as nested mappings.
+
+        Raises:
+            ConfigError: some are wrong; all of them are named.
+        """
+        if self._refused is None:
+            return super().tree()
+        known = whole.known_keys()
+        problems = [(".".join(map(str, one["loc"])), reading.describe(one, known)) for one in self._refused.errors()]
+        told = "; ".join(problem for _, problem in problems)
+        raise ConfigError(told, f"correct {', '.join(by_form(key) for key, _ in problems)}") from None

@@ -18,13 +18,13 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 from prefect.utilities.urls import url_for
 
-from flows import ahead, dvc_lock, folder, profiles, run_page, servers_file, temporary_server, workspace
+from flows import ahead, dvc_lock, folder, profiles, run_page, run_tags, servers_file, temporary_server, workspace
 from flows.after_stages import made_ready, needs_no_model
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run
 from flows.outcome import kept
-from flows.overrides import Choice, Overrides
+from flows.overrides import Choice, FlowOverrides
 from flows.stage_process import StageFailed, StageResult, Stopped, in_words
 from flows.stage_task import run_in_order
 from flows.unchanged import up_to_date
@@ -49,7 +49,7 @@ Profile = Literal["current", "quick", "gpt2-medium"]
 _BETWEEN_SECONDS, _LOADING_SECONDS = 5.0, 60.0
 
 #: The default of the flow's ``overrides``.
-NOTHING = Overrides()
+NOTHING = FlowOverrides()
 
 #: Where the files are that the lines of an isolated run name.
 _IN_A_COPY = (
@@ -65,7 +65,7 @@ Preflight = Literal["fail", "warn"]
 @flow(name=NAME)
 def pipeline(
     profile: Profile = "current",
-    overrides: Overrides = NOTHING,
+    overrides: FlowOverrides = NOTHING,
     force: Choice = False,
     preflight: Preflight = "fail",
 ) -> State[Any]:
@@ -98,7 +98,7 @@ def nightly(force: Choice = False, preflight: Preflight = "fail") -> State[Any]:
 @flow(name=NAME)
 def experiment(
     profile: Profile = "current",
-    overrides: Overrides = NOTHING,
+    overrides: FlowOverrides = NOTHING,
     force: Choice = False,
     preflight: Preflight = "fail",
 ) -> State[Any]:
@@ -116,7 +116,7 @@ def experiment(
 
 def _pipeline(
     profile: Profile,
-    overrides: Overrides,
+    overrides: FlowOverrides,
     force: bool,
     preflight: Mode,
     *,
@@ -128,6 +128,7 @@ def _pipeline(
     given: dict[str, str] = {}
     done: list[StageResult] = []
     try:
+        run_tags.tell(run_tags.asked(profile, overrides.tree()))
         folder.check(root, copied=not in_place)
         with _tree(root, profile, overrides.tree(), in_place=in_place) as tree:
             if not in_place:
@@ -145,6 +146,7 @@ def _pipeline(
         error = streams.as_ours(found)
         told = printable(hidden(str(error)))
         tell_failure(get_run_logger(), told)
+        run_page.report_refused(done, told)
         return Failed(message=told, data=StageFailed("pipeline", error.exit_code, told))
     except StageFailed as error:
         if given_here := _given_here(error, given):
@@ -176,7 +178,7 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
     with contextlib.ExitStack() as stack:
         with mlflow_run(root, tree, prefect_tags(), begun) as run:
             page = links.page(run.id, servers_file.mlflow_address())
-            run_page.link(page)
+            linked = run_page.link(page)
             variables = run.variables | {VARIABLE: "off", gpu_users.RUN_VARIABLE: str(this_flow_run.name)}
             if isolated:
                 variables[paths.ROOT_VARIABLE] = str(root)
@@ -196,7 +198,11 @@ def _run_stages(root: Path, tree: Path, done: list[StageResult], *, force: bool,
             ready.report.go(in_report(compared), made_here=run.has_made)
             run.reports.append(ready.report.made)
         reported = ready.report.made()
-    return run_page.report(tree, done, compared, page if reported else None, isolated=isolated)
+        if run.earlier:
+            page = links.page(run.earlier, servers_file.mlflow_address())
+            run_page.link_earlier(linked, page)
+    reported = reported and not run.earlier
+    return run_page.report(tree, done, compared, page, reported=reported, isolated=isolated)
 
 
 def prefect_tags() -> dict[str, str]:

@@ -19,16 +19,18 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import (
+    LinkArtifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
-from prefect.runtime import flow_run as this_flow_run
+from prefect.client.schemas.actions import ArtifactUpdate
 
+from flows import run_tags
 from flows.markdown import cell, fenced
-from flows.outcome import server_answers
+from flows.outcome import server_answers, server_is_gone
 from flows.stage_process import StageResult, Stopped
 from stages.common.errors import DataError
 from stages.common.metrics.gate import GateReport
@@ -41,34 +43,66 @@ from stages.running import curves, progress_file, summary, temporary
 from stages.running.console import duration
 from stages.running.progress_file import Work
 from stages.running.report import REPORT
+from stages.running.summary_parts.lines import narrowed
 from stages.running.tracking import champions, views
 from stages.running.tracking.mlflow_access import why
 from stages.running.tracking.store import Page
 
 #: How a run that was stopped is begun once more, by whichever door it came.
 _TO_GO_ON = "to go on, start it once more: a run of a form by Copy to new run, any other by its command"
+_NOTHING_TO_DO = (
+    "Nothing was to be done: the earlier run in MLflow with the same results. The MLflow run of this run is deleted."
+)
 #: Seconds between two looks at a stage's progress, and between two updates of Prefect's page.
 _LOOK_SECONDS = 1.0
 _SHOW_SECONDS = 5.0
+#: Characters that a line of code has beside the margin of Prefect's newer page, in a window of 1500 pixels.
+_COLUMNS = 75
 #: Seconds that the end of a stage waits for the last update.
 _LAST_SECONDS = 5.0
 
 
-def link(page: Page | None) -> None:
+def link(page: Page | None) -> UUID | None:
     """Link to the MLflow run of this run.
 
     Args:
         page: its page; None where it has none.
+
+    Returns:
+        The id of the artifact with the link; None where there is none.
     """
-    if page is not None:
-        text = "The run in MLflow. Pages of this machine are there while make ui runs."
-        _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
-        table = "All runs of its experiment in MLflow: scores, losses, and what differs."
-        _stored(lambda: create_link_artifact(page.runs, "table of runs", key="mlflow-runs", description=table))
+    if page is None:
+        return None
+    text = "The run in MLflow. Pages of this machine are there while make ui runs."
+    made = _stored(lambda: create_link_artifact(page.address, page.name, key="mlflow-run", description=text))
+    table = "All runs of its experiment in MLflow: scores, losses, and what differs."
+    _stored(lambda: create_link_artifact(page.runs, "table of runs", key="mlflow-runs", description=table))
+    return cast("UUID | None", made)
+
+
+def link_earlier(artifact: UUID | None, page: Page | None) -> None:
+    """Let the link of a run in which nothing was to be done lead to the earlier run with the same results.
+
+    Args:
+        artifact: result of `link`.
+        page: page of the earlier run; None where MLflow does not tell it.
+    """
+    if artifact is None:
+        return
+    to = {"data": LinkArtifact(link=page.address, link_text=page.name).format()} if page else {}
+    update = ArtifactUpdate(description=_NOTHING_TO_DO, **to)
+    with get_client(sync_client=True) as client:
+        _stored(lambda: client.update_artifact(artifact, update))
 
 
 def report(
-    tree: Path, done: Sequence[StageResult], compared: Sequence[Compared], page: Page | None, *, isolated: bool
+    tree: Path,
+    done: Sequence[StageResult],
+    compared: Sequence[Compared],
+    page: Page | None,
+    *,
+    reported: bool,
+    isolated: bool,
 ) -> str:
     """Store what each stage did and the results as an artifact of the Prefect run, and return the results.
 
@@ -76,16 +110,17 @@ def report(
         tree: folder that the stages ran in.
         done: what they did.
         compared: the scores beside those of other runs.
-        page: page of the MLflow run that gets the report of the run; None where there is no report.
+        page: page of the MLflow run that has the results; None where there is none.
+        reported: whether that run gets the report of this run.
         isolated: whether the folder is a copy of the last commit, which is removed after the run.
     """
     results = summary.text(tree, name_files=not isolated, commit_tried=True)
     beside = [f"Compared with {cell(one.words)}:\n\n{fenced(one.text)}\n{one.picture}" for one in compared]
     parts = [
-        *_report(page),
+        *_report(page if reported else None),
         *(_champion(tree) if page else ()),
         _table(done),
-        fenced(results),
+        fenced(narrowed(results, _COLUMNS)),
         *_pictures(tree),
         *findings(tree),
         *beside,
@@ -145,6 +180,17 @@ def report_stopped(done: Sequence[StageResult], stop: Stopped) -> None:
     report_broken(done, stop.stage, "cancelled", f"{stop.stage}: {stop.why}\n{_TO_GO_ON}")
 
 
+def report_refused(done: Sequence[StageResult], message: str) -> None:
+    """Store why a run failed while no stage was at work, such as for values that do not go together.
+
+    Args:
+        done: what the stages did until then.
+        message: why.
+    """
+    text = f"{_table(done) if done else 'No stage has begun.'}\n\n{fenced(message)}"
+    _stored(lambda: create_markdown_artifact(text, key="pipeline", description="What the run did"))
+
+
 @contextlib.contextmanager
 def progress_of(stage: str) -> Iterator[dict[str, str]]:
     """Show on Prefect's page how far a stage is, and which GPUs it holds.
@@ -187,7 +233,7 @@ def _show(stage: str, file: Path, ended: threading.Event) -> None:
             bars.setdefault(what, _Bar(stage, what)).show(work, at_once=last)
         if told.gpus != gpus:
             gpus = told.gpus
-            _tag([f"gpu:{uuid}" for uuid in gpus])
+            run_tags.add([f"gpu:{uuid}" for uuid in gpus])
 
 
 class _Bar:
@@ -228,14 +274,6 @@ class _Bar:
         if made <= 0 or work.done >= work.total:
             return ""
         return f", about {duration((now - self._began) / made * (work.total - work.done))} left"
-
-
-def _tag(tags: Sequence[str]) -> None:
-    """Add tags to this Prefect run."""
-    with get_client(sync_client=True) as client:
-        run = UUID(str(this_flow_run.id))
-        there = client.read_flow_run(run).tags
-        client.update_flow_run(run, tags=[*there, *(tag for tag in tags if tag not in there)])
 
 
 def _table(done: Sequence[StageResult], broken: tuple[str, str] | None = None) -> str:
@@ -290,14 +328,15 @@ def _picture(name: str, png: bytes) -> str:
     return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def _stored(store: Callable[[], object]) -> None:
-    """Store an artifact. It is a copy of what is elsewhere, so that its failure fails no run."""
-    if not server_answers():
-        return  # which is told at the end
+def _stored(store: Callable[[], object]) -> object:
+    """Store an artifact, and return what that returns. It is a copy of what is elsewhere: its failure fails no run."""
+    if server_is_gone():
+        return None  # which is told at the end
     try:
-        store()
+        return store()
     except Exception as error:
         get_run_logger().warning("Prefect: no artifact of this run, whose results stand: %s", _reason(error))
+        return None
 
 
 def _reason(error: Exception) -> str:

@@ -22,14 +22,14 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import ahead, dvc_process, folder, profiles, run_page, servers_file, workspace
+from flows import ahead, dvc_process, folder, profiles, run_page, run_tags, servers_file, workspace
 from flows.after_stages import needs_no_model
 from flows.command_line import LEAST, MOST
 from flows.dvc_cli import stages_in_order
 from flows.log_lines import tell_failure
 from flows.mlflow_run import mlflow_run, of_prefect_run, why_of
 from flows.outcome import kept
-from flows.overrides import Choice, Overrides
+from flows.overrides import Choice, FlowOverrides
 from flows.pipeline import NAME, NOTHING, Preflight, Profile, giver, prefect_tags
 from flows.stage_process import StageFailed, StageResult, Stopped
 from flows.stage_task import run_in_order
@@ -128,7 +128,7 @@ class Group:
 def seeds(
     trainings: Trainings = USUAL,
     profile: Profile = "current",
-    overrides: Overrides = NOTHING,
+    overrides: FlowOverrides = NOTHING,
     force: Choice = False,
     preflight: Preflight = "fail",
 ) -> State[Any]:
@@ -142,20 +142,20 @@ def seeds(
         preflight: Where something that the runs need is missing, such as the judge: begin nothing ("fail"), or say so
             and run what can be run ("warn").
     """
-    return kept(lambda: _seeds(trainings, profile, overrides.tree(), force, preflight))
+    return kept(lambda: _seeds(trainings, profile, overrides, force, preflight))
 
 
-def _seeds(
-    trainings: int, profile: Profile, overrides: Mapping[str, object], force: bool, preflight: Preflight
-) -> State[Any]:
+def _seeds(trainings: int, profile: Profile, overrides: FlowOverrides, force: bool, preflight: Preflight) -> State[Any]:
     root = Path.cwd()
     logger = get_run_logger()
     done: list[StageResult] = []
     group: Group | None = None
     try:
+        given = overrides.tree()
+        run_tags.tell(run_tags.asked(profile, given, trainings))
         folder.check(root, copied=True)
-        with _group(root, trainings, profile, overrides) as group:
-            with workspace.isolated(root, profile, overrides, log=logger.warning, given_as=giver()) as tree:
+        with _group(root, trainings, profile, given) as group:
+            with workspace.isolated(root, profile, given, log=logger.warning, given_as=giver()) as tree:
                 ahead.look_in_flow(root, tree, preflight, force=force, log=logger.info)
                 every = order = stages_in_order(tree)
                 for number, seed in enumerate(group.seeds, start=1):
@@ -171,6 +171,7 @@ def _seeds(
         so_far = group.so_far() if group else ""
         message = printable(hidden("\n  ".join(filter(None, (str(error), so_far)))))
         tell_failure(logger, message)
+        run_page.report_refused(done, message)
         return Failed(message=message, data=StageFailed("seeds", error.exit_code, message))
     except StageFailed as failure:
         if group and (so_far := group.so_far()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import os
 import signal
 import threading
 import urllib.error
@@ -96,6 +97,13 @@ def messages(server: str, run: str) -> list[str]:
     return [line["message"] for line in found]
 
 
+def page_of(server: str, run: str) -> dict[str, dict[str, Any]]:
+    """The artifacts of a run by key, each of which it has once."""
+    found = request(server, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+    assert len({one["key"] for one in found}) == len(found), found
+    return {one["key"]: one for one in found}
+
+
 def the_flow_of(run: str) -> psutil.Process:
     """The process of a run: the one that starts the stages."""
     for process in psutil.process_iter():
@@ -103,6 +111,14 @@ def the_flow_of(run: str) -> psutil.Process:
             if process.environ().get("PREFECT__FLOW_RUN_ID") == run and "prefect" in " ".join(process.cmdline()):
                 return process
     raise AssertionError(f"run {run} has no process")
+
+
+def has_ended(run: str) -> bool:
+    """Whether the process of a run is gone, which sends its last log lines when it ends."""
+    try:
+        return gone(the_flow_of(run))
+    except AssertionError:
+        return True
 
 
 def test_deploying_again_changes_what_has_changed_here_and_leaves_the_rest(project: Project, server: str) -> None:
@@ -172,6 +188,40 @@ def test_what_the_pages_post_is_what_runs(project: Project, server: str) -> None
         start(server, "experiment", parameters={"overrides": {"finetune.epochs": 0}})
     with pytest.raises(urllib.error.HTTPError, match="409"):
         start(server, "nightly", parameters={"overrides": {"finetune.epochs": 3}})
+
+
+def test_a_run_that_fails_tells_it_once_in_its_log_and_on_its_page(project: Project, server: str) -> None:
+    deploy(project)
+    project.tell("alpha", "65")
+    apart = {"finetune.accumulate": 9, "finetune.batch_size": 8}
+    rule = "finetune: accumulate (9) cannot be more than batch_size (8)"
+    tiny = "generate.temperature: expected 0, which is greedy decoding, or 1e-06 or more; found 1e-09"
+    with project.start(*_WORKER) as worker:
+        together = start(server, "experiment", parameters={"overrides": apart})
+        recipe = start(server, "seeds", parameters={"trainings": 2, "overrides": apart})
+        # The schema of the form does not say that there is nothing between 0 and 1e-6.
+        alone = start(server, "experiment", parameters={"overrides": {"generate.temperature": 1e-9, "split.seed": 5}})
+        wait_until(lambda: states(server, together, recipe, alone) == ["FAILED"] * 3)
+        broken = start(server, "experiment", parameters={"overrides": {"judge.seed": 9}})
+        wait_until(lambda: states(server, broken) == ["FAILED"])
+        wait_until(lambda: all(map(has_ended, (together, recipe, alone, broken))))
+        os.killpg(worker.pid, signal.SIGKILL)
+        output, _ = worker.communicate(timeout=60)
+    told = {together: rule, recipe: rule, alone: tiny, broken: "alpha: row 3 is wrong"}
+    for run, message in told.items():
+        lines = messages(server, run)
+        assert "\n".join(lines).count(message) == 1, lines
+        assert [line for line in lines if "Traceback" in line or "exited with" in line] == []
+        assert message in request(server, f"/flow_runs/{run}")["state"]["message"]
+        assert message in page_of(server, run)["pipeline"]["data"]
+    for run in (together, recipe, alone):
+        assert page_of(server, run)["pipeline"]["data"].startswith("No stage has begun.\n")
+    assert "| alpha | failed | |" in page_of(server, broken)["pipeline"]["data"]
+    assert "Traceback" not in output, output
+    tags = {run: request(server, f"/flow_runs/{run}")["tags"] for run in told}
+    assert tags[together] == ["finetune.batch_size=8", "accumulate=9"]
+    assert tags[recipe] == ["trainings=2", "finetune.batch_size=8", "accumulate=9"]
+    assert (tags[alone], tags[broken][0]) == ([], "judge.seed=9")
 
 
 def test_several_trainings_of_one_recipe_are_asked_for_by_the_form(project: Project, server: str) -> None:
@@ -297,10 +347,16 @@ def test_a_run_that_finds_nothing_to_do_makes_no_second_run_in_mlflow(project: P
                 wait_until(lambda runs=runs: states(server, *runs) == ["COMPLETED"] * len(runs))
             second = request(server, f"/flow_runs/{runs[1]}")["state"]["message"]
             assert second.startswith("everything is up to date" if name == "nightly" else "0 of 2 stages ran")
+    # The run of MLflow that stays is the first one's: the second one's page leads there.
+    page = page_of(server, runs[1])
+    assert "report" not in page
+    assert page["mlflow-run"]["description"].startswith("Nothing was to be done: ")
     code = (
         "from mlflow import MlflowClient; from mlflow.entities import ViewType; c = MlflowClient('sqlite:///mlflow.db')\n"
         "e = [x.experiment_id for x in c.search_experiments()]\n"
-        "print(len(c.search_runs(e)), [bool(r.data.tags.get('nothing-to-do')) for r in"
+        "print(*(r.info.run_id for r in c.search_runs(e)), [bool(r.data.tags.get('nothing-to-do')) for r in"
         " c.search_runs(e, run_view_type=ViewType.DELETED_ONLY)])"
     )
-    assert project.python("-c", code).stdout == "1 [True, True]\n"
+    stays, aside = project.python("-c", code).stdout.split(maxsplit=1)
+    assert aside == "[True, True]\n"
+    assert f"/runs/{stays}?" in page["mlflow-run"]["data"]

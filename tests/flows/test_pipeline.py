@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from flows import log_lines, prefect_server, profiles, servers
+from flows.stage_process import StageFailed
 from stages.common.errors import ConfigError
 from stages.running import report
 from tests import flow_project
@@ -42,6 +43,21 @@ def test_a_stop_is_no_error_in_the_log(state: str, level: str) -> None:
     assert logger.filter(record)
     logger.filters[:] = before
     assert (record.levelname, record.getMessage()) == (level, f"Finished in state {state.partition('(')[0]}")
+
+
+def test_a_failure_that_the_flow_has_told_has_no_traceback_and_another_one_has() -> None:
+    from prefect.exceptions import FailedRun
+
+    logger = logging.getLogger("prefect.flow_runs")
+    before = logger.filters[:]
+    log_lines.tell_once(by_command=False)
+    stays = []
+    for error in (StageFailed("alpha", 65, "alpha: row 3 is wrong"), FailedRun("row 3 is wrong"), KeyError("a fault")):
+        raised = (type(error), error, None)
+        record = logging.LogRecord(logger.name, logging.ERROR, "", 0, "Engine execution exited", (), raised)
+        stays.append(bool(logger.filter(record)))
+    logger.filters[:] = before
+    assert stays == [False, False, True]
 
 
 def test_the_locked_versions_start_a_server(server: str) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from flows import profiles
-from flows.overrides import Overrides
+from flows.overrides import FlowOverrides, Overrides
 from stages.common.errors import ConfigError
 from stages.params import reading, whole
 from tests.root import ROOT
@@ -199,6 +199,20 @@ def test_typed_overrides_hold_what_was_given_and_nothing_else() -> None:
 def test_typed_overrides_refuse_what_params_yaml_would(wrong) -> None:
     with pytest.raises(ValidationError):
         Overrides.model_validate(wrong)
+
+
+def test_what_is_wrong_with_the_overrides_of_a_flow_is_told_when_it_reads_them() -> None:
+    # As Prefect takes them, which would tell it in its own words.
+    made = FlowOverrides.model_validate({"generate.temperature": 1e-9, "finetune.epochs": 3, "judge": {"seed": -1}})
+    with pytest.raises(ConfigError) as refused:
+        made.tree()
+    assert str(refused.value) == (
+        "generate.temperature: expected 0, which is greedy decoding, or 1e-06 or more; found 1e-09; "
+        "judge.seed: expected 0 or more; found -1\n"
+        "  to fix it: correct generate.temperature in the run's overrides, judge.seed in the run's overrides"
+    )
+    assert FlowOverrides.model_validate({"finetune.epochs": 3}).tree() == {"finetune": {"epochs": 3}}
+    assert FlowOverrides().tree() == {}
 
 
 def test_every_value_of_params_yaml_can_be_overridden() -> None:

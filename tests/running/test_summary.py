@@ -35,6 +35,7 @@ from stages.common.results.split import SPLIT_METRICS, split_file
 from stages.common.results.tokenize import TOKENS_METRICS
 from stages.running import console, summary
 from stages.running.costs import TRAINING_COSTS
+from stages.running.summary_parts.lines import narrowed
 from stages.running.summary_parts.training import cost_lines
 from stages.running.tracking import execution, published
 from tests import results, small_pipeline
@@ -754,3 +755,29 @@ def test_a_stage_that_dvc_runs_tells_of_its_own_results_as_of_those_that_are_rec
 
     assert told(DVC_STAGE="split")[:2] == ["profile     quick", "data        5 train, 2 test and 2 validation rows"]
     assert told()[1].startswith("unrecorded  artifacts/split/metrics.json is not what dvc.lock records")
+
+
+def test_a_summary_for_a_narrower_page_breaks_its_lines_and_no_word() -> None:
+    summary = "\n".join(
+        [
+            "values      those of the last commit",
+            "score       mean of the answers, by the built-in judge",
+            "            before        0.0 of 100 points   190 scored",
+            "            best: capitals 15 of 15 right, truths 4 of 4",
+            "              and 15 more with 0 right, which are many",
+            "compare     http://127.0.0.1:5000/#/experiments/1/runs",
+        ]
+    )
+    assert narrowed(summary, 40).splitlines() == [
+        "values      those of the last commit",
+        "score       mean of the answers, by the",
+        "              built-in judge",
+        "            before        0.0 of 100",
+        "                          points   190",
+        "                          scored",
+        "            best: capitals 15 of 15",
+        "              right, truths 4 of 4",
+        "              and 15 more with 0 right,",
+        "              which are many",
+        "compare     http://127.0.0.1:5000/#/experiments/1/runs",
+    ]

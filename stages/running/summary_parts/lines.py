@@ -50,6 +50,31 @@ def percent(share: float, digits: int = 0) -> str:
     return "<0.1" if share < 0.5 else ">99.9"
 
 
+def narrowed(summary: str, columns: int) -> str:
+    """A summary for a page that shows fewer characters beside one another; its lines are broken as by `entry`.
+
+    Args:
+        summary: lines that `entry` has made.
+        columns: the largest number of characters of a line; a word that is longer stays whole.
+    """
+    lines = []
+    for line in summary.splitlines():
+        beside = line[INDENT:]
+        label = _LABEL.match(beside)
+        begins = INDENT + (len(label[0]) if label else len(beside) - len(beside.lstrip()))
+        indent = " " * (INDENT + 2 if begins == INDENT else begins)
+        pieces = textwrap.wrap(
+            line[begins:],
+            columns,
+            initial_indent=line[:begins],
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        lines += pieces if len(line) > columns else [line]
+    return "\n".join(lines)
+
+
 def joined(head: str, items: Sequence[str]) -> str:
     """A line with a list, which is broken between two items alone."""
     return f"{head} {', '.join(item.replace(' ', chr(0xA0)) for item in items)}"

@@ -97,7 +97,7 @@ def tag_stages(run_id: str | None, states: Mapping[str, str]) -> None:
     mlflow_access.safely(tag, END_SECONDS)
 
 
-def set_aside(root: Path, run_id: str | None) -> None:
+def set_aside(root: Path, run_id: str | None) -> str | None:
     """Take a run out of MLflow's tables whose results are those of an earlier one: nothing was to be done in it.
 
     It is tagged ``nothing-to-do`` with the earlier run's id, and deleted in MLflow's way: its own page stays, and it
@@ -106,16 +106,21 @@ def set_aside(root: Path, run_id: str | None) -> None:
     Args:
         root: folder with params.yaml, by whose profile the experiment is found.
         run_id: result of `tracker.create_run`, which was published and has ended; with None this does nothing.
+
+    Returns:
+        The id of the earlier run; None where there is none, and the run stays.
     """
     if run_id is None:
-        return
+        return None
     run = run_id
 
     def aside() -> tuple[str, str, str] | None:
         return store.set_aside(mlflow_access.client(root), run, root, published.TAG)
 
     earlier = mlflow_access.safely(aside, END_SECONDS)
-    if earlier is not None:
-        with contextlib.suppress(OSError):  # a note for the summary, which may be that of the run set aside
-            noted = published.kept(root)
-            published.keep(root, *earlier, made_here=noted is not None and noted.run_id == run)
+    if earlier is None:
+        return None
+    with contextlib.suppress(OSError):  # a note for the summary, which may be that of the run set aside
+        noted = published.kept(root)
+        published.keep(root, *earlier, made_here=noted is not None and noted.run_id == run)
+    return earlier[0]

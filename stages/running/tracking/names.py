@@ -7,7 +7,7 @@ a run is named.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,16 +65,28 @@ def in_words(found: Mapping[str, str], values: Mapping[str, Any], most: int | No
         values: the tree of params.yaml, by whose keys a short name is known to be unique.
         most: the largest number of characters; what does not fit is counted.
     """
-    keys = [key.split(".") for key in reading.flatten(values)]
-    # Seeds last: they tell trainings of one recipe apart, and the other values tell recipes apart.
-    order = sorted(found, key=lambda key: key.endswith(".seed"))
-    parts = [found[key] if key == _PROFILE else f"{_short(key, keys)}={_cut(found[key])}" for key in order]
+    profile = [found[_PROFILE]] if _PROFILE in found else []
+    others = {key: value for key, value in found.items() if key != _PROFILE}
+    parts = [*profile, *assigned(others, reading.flatten(values))]
     for kept in range(len(parts), 0, -1):
         left_out = [f"+{len(parts) - kept}"] if kept < len(parts) else []
         text = " ".join([*parts[:kept], *left_out])
         if most is None or len(text) <= most:
             return text
     return f"{parts[0][: (most or 0) - 3]}..."
+
+
+def assigned(found: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """Each value by a name as short as it can be, and cut where it is long: ``["lr=0.002", "epochs=2"]``.
+
+    Args:
+        found: values as they are shown, by dotted key.
+        known: the dotted keys of all values, by which a short name is known to be unique.
+    """
+    keys = [key.split(".") for key in known]
+    # Seeds last: they tell trainings of one recipe apart, and the other values tell recipes apart.
+    order = sorted(found, key=lambda key: key.endswith(".seed"))
+    return [f"{_short(key, keys)}={_cut(found[key])}" for key in order]
 
 
 def full(found: Mapping[str, str] | None, values: Mapping[str, Any], short: str) -> str:

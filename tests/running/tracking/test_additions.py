@@ -31,9 +31,11 @@ def test_a_run_that_fails_tells_which_stages_ran(project: Path, client: MlflowCl
 def test_a_run_in_which_nothing_was_to_be_done_is_set_aside(project: Path, client: MlflowClient) -> None:
     with mlflow_run(project, project, {"prefect.flow_run_id": "first"}, Begun.of()) as run:
         run.ran.add("judge")
+    assert run.earlier is None
     with mlflow_run(project, project, {"prefect.flow_run_id": "second"}, Begun.of()) as run:
         run.ran.add("data.dvc")
     (first,) = runs(client)
+    assert run.earlier == first.info.run_id
     (second,) = client.search_runs([first.info.experiment_id], run_view_type=ViewType.DELETED_ONLY)
     assert first.data.tags["prefect.flow_run_id"] == "first"
     assert second.data.tags["prefect.flow_run_id"] == "second"
@@ -65,7 +67,7 @@ def test_figures_files_and_tags_are_added_and_a_run_that_is_none_takes_nothing(
     additions.add(None, {"x": 1.0}, [])
     additions.tag(None, {"x": "y"})
     additions.tag_stages(None, {"split": "ran"})
-    additions.set_aside(project, None)
+    assert additions.set_aside(project, None) is None
     assert len(runs(client)) == 1
 
 
