@@ -37,6 +37,8 @@ NEVER_ONE = {
     "stages/judge/judges/openai.py: url": "an address, which answers",
     "stages/judge/judges/ollama_model.py: length": "the context of a model",
     "stages/judge/export/report.py: score.difference": "a number with a decimal place",
+    "flows/seed_runs.py: found.high": "a number with a decimal place",
+    "flows/seed_runs.py: found.seeds.sd": "a number with a decimal place",
     "stages/judge/runs/spread.py: found.detectable": "a number with a decimal place",
     "stages/judge/runs/spread.py: found.seeds.sd": "a number with a decimal place",
     "stages/judge/runs/table.py: b.points_lost": "a number with a decimal place",

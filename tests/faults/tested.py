@@ -335,7 +335,7 @@ FAULTS: Sequence[ByTests] = (
             "params/test_params.py::test_what_python_says_of_a_value_is_not_shown",
             "flows/test_profiles.py::test_what_gave_a_wrong_value_is_named",
             "flows/test_pipeline.py::test_a_users_mistake_is_told_before_anything_runs",
-            "download/test_dataset.py::test_rows_of_another_kind_are_told_once",
+            "download/formats/test_mappings.py::test_a_mapping_to_a_key_that_is_not_there_is_a_mistake_of_the_configuration",
         ),
     ),
     ByTests(
