@@ -54,7 +54,6 @@ NEVER_ONE = {
     "stages/judge/report/judging.py: number(test.separation)": "a number with a decimal place",
     "stages/judge/report/judging.py: number(test.separations.get(test.smallest))": "a number with a decimal place",
     "stages/judge/report/overview.py: difference": "a number with a decimal place",
-    "stages/judge/report/recipe.py: training.tokens_seen": "of a training",
     "stages/judge/report/recipe.py: sum(rows.values())": "a dataset has three rows or more",
     "stages/judge/report/recipe.py: parameters": "of a model",
     "stages/judge/report/training.py: len(found)": "more than are shown",
