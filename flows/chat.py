@@ -85,7 +85,7 @@ def of_lock(name: str, found: Path) -> Path:
     if not files or not all(source.is_file() for _, source in files):
         raise DataError(
             f"{name}: its model, {model.digest}, is not in DVC's cache here",
-            "dvc repro with its params.yaml, or dvc pull",
+            f"dvc pull in a clone that has its {lock.LOCK}, or dvc repro with its params.yaml",
         )
     folder = _LINKS / model.digest.removesuffix(".dir")
     folder.mkdir(parents=True, exist_ok=True)

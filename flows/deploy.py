@@ -79,9 +79,11 @@ def main() -> None:
             _say("registering the automations")
             registered = automations.register(client, NAME)
             _tell(client, root, limits, registered)
-    except (PipelineError, OSError):  # a full disk, a reader that went away: no fault of the server
+    except PipelineError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            raise  # a full disk, a reader that went away: no fault of the server
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ServiceUnavailable(f"Prefect's server does not take the deployment: {reason[:300]}") from error
 

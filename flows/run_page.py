@@ -50,6 +50,7 @@ from stages.running.tracking.store import Page
 
 #: How a run that was stopped is begun once more, by whichever door it came.
 _TO_GO_ON = "to go on, start it once more: a run of a form by Copy to new run, any other by its command"
+_DELETED = "Nothing was to be done: the MLflow run of this run is deleted."
 _NOTHING_TO_DO = (
     "Nothing was to be done: the earlier run in MLflow with the same results. The MLflow run of this run is deleted."
 )
@@ -89,8 +90,11 @@ def link_earlier(artifact: UUID | None, page: Page | None) -> None:
     """
     if artifact is None:
         return
-    to = {"data": LinkArtifact(link=page.address, link_text=page.name).format()} if page else {}
-    update = ArtifactUpdate(description=_NOTHING_TO_DO, **to)
+    if page is None:
+        update = ArtifactUpdate(description=_DELETED)
+    else:
+        data = LinkArtifact(link=page.address, link_text=page.name).format()
+        update = ArtifactUpdate(description=_NOTHING_TO_DO, data=data)
     with get_client(sync_client=True) as client:
         _stored(lambda: client.update_artifact(artifact, update))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from prefect.tasks import Task, exponential_backoff
 
 from flows import dvc_process, log_lines, run_page, waits
 from flows.stage_process import StageFailed, StageResult, Stopped, run_stage
-from stages.common import paths
 from stages.common.errors import PipelineError, ServiceUnavailable
 from stages.common.printable import printable
 from stages.common.secrecy import hidden
@@ -102,14 +100,13 @@ def _run(stage: str, tree: Path, *, force: bool, variables: dict[str, str], foll
         Stopped: the run was stopped; the stage has ended, and saved what it could.
     """
     logger = get_run_logger()
-    began = time.time()
     run_id = variables.get(live.RUN_ID_VARIABLE)
     run_id = None if run_id == live.NO_RUN else run_id
     with run_page.progress_of(stage) as told, relay.relayed(run_id, logger.warning) as file:
 
         def stopped() -> str:
             works = progress_file.read(Path(told[progress_file.VARIABLE])).works
-            return f"stopped{so_far.words(stage, works, began, tree / paths.CACHE)}"
+            return f"stopped{so_far.words(stage, works)}"
 
         def stopping() -> None:
             logger.warning("%s: stopping, saving the work (up to %.0f s)", stage, waits.grace())

@@ -156,7 +156,7 @@ def _check(run: Run, sizes: GPT2Config) -> None:
         raise ConfigError(
             f"finetune.warmup_steps is {run.recipe.warmup_steps}, and the run has {counted(run.steps, 'step')}: "
             "it would end before it has reached finetune.learning_rate",
-            f"set finetune.warmup_steps to less than {run.steps}, or train longer",
+            f"set finetune.warmup_steps to less than {run.steps} in params.yaml, or train longer",
         )
 
 

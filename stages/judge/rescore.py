@@ -71,7 +71,7 @@ _SHOWN = {
 }
 _SECTION = "judge."
 _EXAMPLE = f"{_SECTION}model=qwen3"
-#: Values that a judge behind a server alone reads.
+#: Values that a judge behind a server alone reads. Of rubric the built-in one checks the name.
 _OF_SERVERS = frozenset(
     {
         "deadline_seconds",
@@ -83,7 +83,6 @@ _OF_SERVERS = frozenset(
         "num_predict",
         "repeats",
         "retries",
-        "rubric",
         "temperature",
         "think",
     }

@@ -78,28 +78,38 @@ def of(root: Path, *, commit_tried: bool = False) -> Told:
     head = git.ask(root, "rev-parse", "HEAD")
     if not head or not (root / VERDICTS).exists():
         return Told()
-    there = committed.scores(root)
     last = f"the last commit, {head[:7]}"
+    made = kept(root)
+    if made is not None and not made.best:
+        return _beside_commit(made, last)
+    there = committed.scores(root)
     same = there is not None and there.digest == digests.md5(root / VERDICTS)
     first = f"the same scores as {last}" if same else ""
-    if (made := kept(root)) is not None:
-        return _identical(made) or Told(first, made, same)
+    if made is not None and made.verdict != IDENTICAL:
+        return Told(first, made, same)
     if there is None:
         alone = f"not with {last}: it has no scores; with this run's dvc.lock committed, the next run is compared"
     elif same:
         alone = first
-    elif beside := None if commit_tried else _compared(root, "HEAD", last):
-        return _identical(beside) or Told(found=beside)
+    elif beside := None if commit_tried or made else _compared(root, "HEAD", last):
+        return _beside_commit(beside, last)
     else:
         alone = f"not with {last}: its scores are another machine's, and not in DVC's cache here"
+    if made is not None:
+        return Told(alone, None, same)  # the best other run has the same scores, which says nothing
     best = _best(root)
     found = _compared(root, best[0], f"{_BEST}, {best[1]}", best=best[0]) if best else None
     return Told(alone, None, same) if found is None or found.verdict == IDENTICAL else Told(first, found, same)
 
 
-def _identical(found: Beside) -> Told | None:
-    """What is told where the verdicts on the fine-tuned model are the same, and at most others differ."""
-    return Told(f"the same scores as {found.other}", None, True) if found.verdict == IDENTICAL else None
+def _beside_commit(found: Beside, last: str) -> Told:
+    """What is told of a comparison with the last commit, or with a run in its place.
+
+    Where the verdicts on the fine-tuned model are the same, at most those on the base model differ.
+    """
+    if found.verdict != IDENTICAL:
+        return Told(found=found)
+    return Told(f"the same scores as {found.other}", None, same=found.other == last)
 
 
 def kept(root: Path) -> Beside | None:
@@ -124,15 +134,10 @@ def kept(root: Path) -> Beside | None:
 
 
 def keep(root: Path, table: Path, asked: str, other: str, *, best: str = "") -> Beside | None:
-    """Keep a comparison with the scores under ``root``, so that `of` gives it.
-
-    Not one with another run than the last commit that has the same scores: it says nothing.
-
-    Arguments and result are those of `read`.
-    """
+    """Keep a comparison, so that `of` makes it once; arguments and result are those of `read`."""
     found = read(root, table, asked, other, best=best)
-    if found is None or (best and found.verdict == IDENTICAL):
-        return found
+    if found is None:
+        return None
     with bookkeeping.optional(root / _NOTES):
         write_metrics(root / _note(root), found)
         notes = sorted((root / _NOTES).glob("*.json"), key=lambda path: path.stat().st_mtime)

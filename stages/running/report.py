@@ -219,13 +219,16 @@ def make(root: Path, further: Further | None = None, *, made_here: bool = False)
 
 
 def ensure(root: Path) -> None:
-    """Make the report of the results under a folder where it is missing, or is that of others; nothing without scores.
+    """Make the report of the results under a folder where it is missing; nothing without scores.
+
+    One that is there is left as it is, also where it is that of other results: to make it takes seconds, and where it
+    cannot be made, each run with nothing to do would try.
 
     Args:
         root: folder with params.yaml, dvc.lock and artifacts/.
     """
-    if (root / VERDICTS).exists() and not is_current(root):
-        say(f"report: {REPORT} is not there for these results: making it (some seconds)")
+    if (root / VERDICTS).exists() and not os.path.lexists(root / REPORT):
+        say(f"report: {REPORT} is not there: making it (some seconds)")
         make(root)
 
 

@@ -60,7 +60,7 @@ def as_ours(error: PipelineError | OSError) -> PipelineError:
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, BrokenPipeError):
-        return TemporaryFailure("the reader of this program's output went away")
+        return TemporaryFailure("the reader of this program's output went away", "run the same command again")
     # A full disk, a folder that may not be written: the user can fix it, and the message names the path.
     return InputOutputError.of(error)
 

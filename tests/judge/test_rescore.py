@@ -190,7 +190,7 @@ def test_a_commit_is_scored_from_the_cache_of_dvc_and_what_is_missing_is_named(f
         ("judge.modle=x", r"judge.modle: unknown key; did you mean judge.mode\?"),
         ("judge.seed=-1", r"judge.seed"),
         ("judge.nonsense=1", r"(?s)judge.nonsense: unknown key.*to fix it: correct --set judge.nonsense$"),
-        ("judge.rubric=levels-v1", r"--set judge.rubric: the built-in judge has no rubric; it would change nothing"),
+        ("judge.model=qwen3", r"--set judge.model: the built-in judge has no model; it would change nothing"),
     ],
 )
 def test_a_wrong_value_is_named(folder, given, wrong):  # noqa: F811

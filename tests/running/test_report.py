@@ -61,7 +61,7 @@ def test_the_page_is_made_and_is_that_of_the_results(root: Path):
 def test_a_page_that_is_missing_is_made_and_one_that_is_there_is_left(root: Path, capsys: pytest.CaptureFixture[str]):
     report.ensure(root)
     assert report.is_current(root)
-    made = "report: artifacts/report.html is not there for these results: making it (some seconds)\n"
+    made = "report: artifacts/report.html is not there: making it (some seconds)\n"
     assert capsys.readouterr().out == made
     before = (root / REPORT).stat().st_mtime_ns
     report.ensure(root)

@@ -84,7 +84,7 @@ def test_a_traceback_holds_no_character_that_commands_a_terminal(how, code, then
     assert not set(done.stderr) & {"\x1b", "\x9b"}
 
 
-GONE = "the reader of this program's output went away\n"
+GONE = "the reader of this program's output went away\n  to fix it: run the same command again\n"
 IMPORTS = "from flows import command_line; from stages.common.errors import *; from stages.running import program\n"
 
 

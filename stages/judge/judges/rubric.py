@@ -125,6 +125,21 @@ class Rubric:
         return 100 * (score - self.lowest) / (self.highest - self.lowest)
 
 
+def require_known(name: str, folder: Path = FOLDER, *, comparing: bool = False) -> None:
+    """Refuse the name of a rubric that is not there; arguments as of `load_rubric`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if not (folder / f"{name}.json").is_file():
+        known = sorted(file.stem for file in folder.glob("*.json") if (file.stem == COMPARING) == comparing)
+        raise ConfigError(
+            f"judge.rubric: expected one of {', '.join(known)}, the files in stages/judge/judges/rubrics; "
+            f"found {name!r}",
+            "set judge.rubric to one of them, in params.yaml or Prefect's form, or by --set judge.rubric=NAME",
+        )
+
+
 def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) -> Rubric:
     """Read a rubric.
 
@@ -136,14 +151,8 @@ def load_rubric(name: str, folder: Path = FOLDER, *, comparing: bool = False) ->
     Raises:
         ConfigError: there is none of that name, its file is not a rubric, or not one for this.
     """
+    require_known(name, folder, comparing=comparing)
     path = folder / f"{name}.json"
-    if not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.json") if (file.stem == COMPARING) == comparing)
-        raise ConfigError(
-            f"judge.rubric: expected one of {', '.join(known)}, the files in stages/judge/judges/rubrics; "
-            f"found {name!r}",
-            "set judge.rubric to one of them, in params.yaml or Prefect's form, or by --set judge.rubric=NAME",
-        )
     fix = f"correct {path.name} in stages/judge/judges/rubrics, or judge.rubric in params.yaml"
     try:
         found = _File.model_validate(read_json(path, made_by=fix))

@@ -120,7 +120,17 @@ def publish(
     mlflow.set_tag(run_id, published.TAG, published.digest(root))
     with contextlib.suppress(OSError):  # a note for the summary; the run is there without it
         name, experiment = str(run.info.run_name or ""), str(run.info.experiment_id)
-        published.keep(root, run_id, name, experiment, made_here=made_here)
+        published.keep(root, run_id, name, experiment, made_here=made_here or not _noted_run_stands(mlflow, root))
+
+
+def _noted_run_stands(mlflow: MlflowClient, root: Path) -> bool:
+    """Whether the run that is noted for these results is there: a server's may have been deleted meanwhile."""
+    if (noted := published.kept(root)) is None:
+        return False
+    try:
+        return bool(mlflow.get_run(noted.run_id).info.lifecycle_stage == "active")
+    except Exception:
+        return False
 
 
 def _new(metrics: Mapping[str, float], there: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:

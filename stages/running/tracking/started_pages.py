@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from stages.common import paths
 from stages.running.tracking import execution
 
 #: The folder of the file, unless the environment names another one.
@@ -41,4 +42,5 @@ def mlflow_address(root: Path) -> str:
     Args:
         root: folder of the project.
     """
-    return read(file_in(root)).get("mlflow") or ""
+    project = Path(os.environ.get(paths.ROOT_VARIABLE) or root)  # a run in a copy has the project's pages
+    return read(file_in(project)).get("mlflow") or ""

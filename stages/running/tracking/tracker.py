@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,7 +23,7 @@ from typing import Literal
 from stages.common import paths
 from stages.common.errors import PipelineError
 from stages.params import whole
-from stages.running import machine, misrecorded, orphans, progress_file, so_far
+from stages.running import misrecorded, orphans, progress_file, so_far
 from stages.running.inputs import Begun
 from stages.running.signals import Interrupted
 from stages.running.stage_results import RESULTS
@@ -77,8 +76,7 @@ def stage(name: str) -> Iterator[StageRun]:
 def _why(name: str, error: BaseException) -> str:
     """What broke a stage off, for the description of its run."""
     if isinstance(error, Interrupted):
-        began = time.time() - machine.since_start()
-        stopped = f"stopped by {error}{so_far.words(name, progress_file.told().works, began)}"
+        stopped = f"stopped by {error}{so_far.words(name, progress_file.told().works)}"
         return f"{reason}: {stopped}" if (reason := orphans.reason()) else stopped
     return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
 

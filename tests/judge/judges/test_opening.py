@@ -62,8 +62,8 @@ def test_an_unknown_rubric_is_refused_for_every_backend(backend):
     assert caught.value.exit_code == 78
 
 
-@pytest.mark.parametrize("backend", ["reference", "ollama", "openai"])
-@pytest.mark.usefixtures("servers", "train_rows")
+@pytest.mark.parametrize("backend", ["ollama", "openai"])
+@pytest.mark.usefixtures("servers")
 def test_a_rubric_that_compares_scores_nothing(backend):
     with pytest.raises(ConfigError, match='reply: expected "score", "score and reason" or "integer", found "better"'):
         open_judge(settings(backend=backend, rubric="pairwise-v1"))

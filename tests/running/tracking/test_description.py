@@ -92,7 +92,10 @@ def test_a_stopped_stage_is_no_failure_and_says_how_far_it_was(
     progress_file.tell_work("finetune", progress_file.Work(357, 616, "step"))
     with pytest.raises(Interrupted), tracker.stage("finetune"):
         raise Interrupted("SIGTERM")
-    told = "finetune: stopped by SIGTERM at step 357 of 616"
+    told = (
+        "finetune: stopped by SIGTERM at step 357 of 616; the next run with the same code, data and values goes on "
+        "from its newest checkpoint, if it has saved one"
+    )
     assert runs(client)[-1].data.tags["mlflow.note.content"] == f"Stopped before its end: {told}"
 
 
