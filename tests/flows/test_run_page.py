@@ -50,8 +50,8 @@ except signals.Interrupted as signal:
     sys.exit(75)
 """
 _STOPPED = (
-    "finetune: stopped at step 1 of 4; the next run with the same code, data and values goes on from the checkpoint of "
-    "step 1"
+    "finetune: stopped at step 1 of 4; the next run with the same code, data and values goes on from its newest "
+    "checkpoint, if it has saved one"
 )
 _STAGE = "  finetune:\n    cmd: python work.py\n    params: [finetune.seed]\n    outs: [finetune.txt]\n"
 
