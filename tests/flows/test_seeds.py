@@ -122,7 +122,8 @@ def test_trainings_whose_reader_goes_away_before_they_begin_are_no_success(proje
         line = next(line for line in flow.stdout if "the times are those" in line)
         flow.stdout.close()
         assert flow.wait() == 75, line
-    assert said.read_text().endswith("pipeline: the reader of this program's output went away\n")
+    told = "pipeline: the reader of this program's output went away\n  to fix it: run the same command again\n"
+    assert said.read_text().endswith(told)
     assert (project.calls("zeta"), project.calls("alpha")) == (0, 0)
 
 
