@@ -375,22 +375,25 @@ def test_the_costs_are_those_of_these_results_and_of_no_others(root: Path):
     assert "training, time 1 min 5 s; 1.5 GiB at most" in words
 
 
+BESIDE = Beside(
+    head="a" * 40,
+    other="the last commit, aaaaaaa",
+    best="",
+    n=190,
+    mean=55.0,
+    mean_there=50.0,
+    difference=5.0,
+    low=-2.5,
+    high=12.5,
+    detectable=10.5,
+    verdict="no detectable difference",
+    rests_on="one training each: training seeds are not allowed for",
+    same_judge=True,
+)
+
+
 def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: Path):
-    found = Beside(
-        head="a" * 40,
-        other="the last commit, aaaaaaa",
-        best="",
-        n=190,
-        mean=55.0,
-        mean_there=50.0,
-        difference=5.0,
-        low=-2.5,
-        high=12.5,
-        detectable=10.5,
-        verdict="no detectable difference",
-        rests_on="one training each: training seeds are not allowed for",
-        same_judge=True,
-    )
+    found = BESIDE
     further = found.model_copy(
         update={"other": "the last run of this recipe, calm-otter", "verdict": "higher than there"}
     )
@@ -407,20 +410,9 @@ def test_the_comparison_has_its_verdict_its_interval_and_what_it_rests_on(root: 
 
 
 def test_the_last_commit_with_the_same_scores_comes_before_the_best_run(root: Path):
-    best = Beside(
-        head="a" * 40,
-        other="the best other run, wise-moth",
-        best="1a2b",
-        n=190,
-        mean=47.2,
-        mean_there=0.0,
-        difference=47.2,
-        low=37.7,
-        high=57.2,
-        detectable=10.5,
-        verdict="higher than there",
-        rests_on="one training each: training seeds are not allowed for",
-        same_judge=True,
+    better = {"mean": 47.2, "mean_there": 0.0, "difference": 47.2, "low": 37.7, "high": 57.2}
+    best = BESIDE.model_copy(
+        update={"other": "the best other run, wise-moth", "best": "1a2b", "verdict": "higher than there", **better}
     )
     same = "the same scores as the last commit, aaaaaaa"
     words = _Parsed(page(told(root, compared=Told(same, best, same=True)))).words

@@ -125,12 +125,14 @@ def publish(
 
 def _noted_run_stands(mlflow: MlflowClient, root: Path) -> bool:
     """Whether the run that is noted for these results is there: a server's may have been deleted meanwhile."""
+    from mlflow.exceptions import MlflowException
+
     if (noted := published.kept(root)) is None:
         return False
     try:
         return bool(mlflow.get_run(noted.run_id).info.lifecycle_stage == "active")
-    except Exception:
-        return False
+    except MlflowException as error:
+        return bool(error.error_code != "RESOURCE_DOES_NOT_EXIST")  # a server that cannot tell now changes no note
 
 
 def _new(metrics: Mapping[str, float], there: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:

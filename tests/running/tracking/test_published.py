@@ -66,6 +66,23 @@ def test_a_note_of_a_run_that_was_deleted_makes_way(project: Path, client: Mlflo
     assert links.name_lines(project) == ["quick (calm-moth)"]
 
 
+@pytest.mark.parametrize("how", ["deleted", "gone for good"])
+def test_a_note_of_a_run_that_a_server_has_lost_makes_way(
+    project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    through_the_flow(project, project, "wise-otter", {"finetune", "judge"})
+    # As of a server, in whose database nothing is looked up.
+    monkeypatch.setattr(published.database, "path_of", lambda _: None)
+    through_the_flow(project, copy_of(project), "calm-moth", {"judge"})
+    assert links.name_lines(project) == ["quick (wise-otter)"]
+    if how == "deleted":
+        client.delete_run(runs(client)[0].info.run_id)
+    else:
+        published.keep(project, "0" * 32, "quick (wise-otter)", made_here=True)
+    through_the_flow(project, copy_of(project), "new-moth", {"judge"})
+    assert links.name_lines(project) == ["quick (new-moth)"]
+
+
 def test_results_published_later_are_those_of_the_run_that_made_them_here(project: Path, client: MlflowClient) -> None:
     through_the_flow(project, project, "wise-otter", {"finetune", "judge"})
     through_the_flow(project, copy_of(project), "calm-moth", {"judge"})
